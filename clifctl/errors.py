@@ -1,0 +1,67 @@
+"""The error family: what a person at the prompt is told, and the exit code that goes with it.
+
+Everything that a user can cause is a `ClifctlError`. It is caught once, in `clifctl.cli.app`, and
+printed as two lines on stderr: `error: what, where` and `hint: what to do`.
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class ClifctlError(Exception):
+    """A problem that the user can mend. `message` says what and where, `hint` what to do."""
+
+    exit_code = 2
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class UsageError(ClifctlError):
+    """An argument or option that cannot be used as given."""
+
+
+class RecipeError(ClifctlError):
+    """A recipe that cannot be read, or that does not hold against the schema."""
+
+
+class DataError(ClifctlError):
+    """Data that is missing, or not of the shape that the recipe needs."""
+
+
+class CheckpointError(ClifctlError):
+    """A file that is not a checkpoint, or not one for the net that is asked for."""
+
+
+class NeuronError(ClifctlError):
+    """A neuron whose `step`, states or parameters break the contract, or that got bad tensors."""
+
+
+class TargetError(ClifctlError):
+    """A kernel target that was asked for and cannot serve."""
+
+
+class OutputError(ClifctlError):
+    """A file or folder that cannot be written, or that must not be overwritten."""
+
+
+class RunFailed(ClifctlError):
+    """The run itself failed: the input was good, the computation was not."""
+
+    exit_code = 1
+
+
+def nearest(name: str, names: Iterable[str]) -> str | None:
+    """The entry of `names` that `name` was probably meant to be, or None."""
+    matches = difflib.get_close_matches(name, list(names), n=1, cutoff=0.5)
+    return matches[0] if matches else None
+
+
+def unknown_name(kind: str, name: object, names: Iterable[str]) -> str:
+    """One sentence for a name that a table does not hold: the nearest entry, and all of them."""
+    known = list(names)
+    near = nearest(str(name), known)
+    guess = f" (did you mean '{near}'?)" if near else ""
+    return f"unknown {kind} '{name}'{guess}; known: {', '.join(known)}"

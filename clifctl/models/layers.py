@@ -1,0 +1,170 @@
+"""The building blocks of a spiking net: `[T, N, *]` in, `[T, N, *]` out, state in and out."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from clifctl.kernels import scan
+from clifctl.models.norm import TemporalBatchNorm
+from clifctl.neurons import Hyperparameters, Neuron, Parameters
+
+LayerState = tuple[Tensor, ...]
+
+
+@dataclass(frozen=True)
+class NeuronChoice:
+    """Which neuron a net is built of, and how it runs: the same for every layer."""
+
+    neuron: Neuron
+    hyperparameters: Hyperparameters
+    window: int | None = None
+    target: str = "auto"
+
+    def layer(self, channels: int, timesteps: int) -> "SpikingLayer":
+        """One layer of this neuron for `channels` channels (features, for a vector)."""
+        learnables = {
+            learnable.name: learnable.start(
+                self.hyperparameters, channels=channels, timesteps=timesteps
+            )
+            for learnable in self.neuron.learnables
+        }
+        parameters = Parameters(self.neuron, self.hyperparameters, learnables)
+        return SpikingLayer(parameters, window=self.window, target=self.target)
+
+
+class SpikingLayer(nn.Module):
+    """One layer of neurons. It owns the learnable parameters and nothing else: no hidden state."""
+
+    def __init__(
+        self, parameters: Parameters, *, window: int | None = None, target: str = "auto"
+    ) -> None:
+        super().__init__()
+        self.neuron = parameters.neuron
+        self.hyperparameters = parameters.hyperparameters
+        self.window = window
+        self.target = target
+        for name, tensor in parameters.learnables.items():
+            self.register_parameter(name, nn.Parameter(tensor))
+
+    def extra_repr(self) -> str:
+        values = ", ".join(f"{name}={value}" for name, value in self.hyperparameters)
+        return f"{self.neuron.name}({values}), window={self.window}"
+
+    def forward(self, x: Tensor, state: LayerState | None = None) -> tuple[Tensor, LayerState]:
+        """Spikes and final state for input current `x` `[T, N, *features]`."""
+        learnables = {
+            learnable.name: self.get_parameter(learnable.name)
+            for learnable in self.neuron.learnables
+        }
+        parameters = Parameters(self.neuron, self.hyperparameters, learnables)
+        # A shorter sequence than the window (a single step, say) is full BPTT by definition.
+        window = None if self.window is None or self.window >= x.shape[0] else self.window
+        return scan(x, state, parameters, window=window, target=self.target)
+
+
+class SynapticLayer(nn.Module):
+    """A connection (convolution or linear), a batch norm and a neuron."""
+
+    def __init__(
+        self, connection: nn.Module, norm: TemporalBatchNorm, neuron: SpikingLayer
+    ) -> None:
+        super().__init__()
+        self.connection = connection
+        self.norm = norm
+        self.neuron = neuron
+
+    def forward(
+        self, x: Tensor, state: LayerState | None = None, repeat: int = 1
+    ) -> tuple[Tensor, LayerState]:
+        """Spikes `[T, N, *]` and final state.
+
+        With `repeat` > 1, `x` is `[1, N, *]` and stands for that many equal steps: connection and
+        norm run once, with the numbers of as many equal runs.
+        """
+        normed = self.norm(fold_time(self.connection, x), repeat)
+        return self.neuron(normed.expand(x.shape[0] * repeat, *normed.shape[1:]), state)
+
+
+class SharedDropout(nn.Module):
+    """Dropout with one mask for all time steps of a sample, scaled by 1 / (1 - p)."""
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        self.p = p
+
+    def extra_repr(self) -> str:
+        return f"p={self.p}"
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or self.p == 0.0:
+            return x
+        mask = torch.empty_like(x[:1]).bernoulli_(1 - self.p).div_(1 - self.p)
+        return x * mask
+
+
+def fold_time(module: nn.Module, x: Tensor) -> Tensor:
+    """Apply a module without time to `x` `[T, N, *]` as one batch of T * N samples."""
+    folded: Tensor = module(x.flatten(0, 1))
+    return folded.view(x.shape[0], x.shape[1], *folded.shape[1:])
+
+
+@contextmanager
+def batch_statistics(model: nn.Module) -> Iterator[None]:
+    """Within it, batch norm in evaluation mode uses each batch's statistics and tracks none."""
+    norms = [module for module in model.modules() if isinstance(module, TemporalBatchNorm)]
+    for norm in norms:
+        norm.batch_statistics = True
+    try:
+        yield
+    finally:
+        for norm in norms:
+            norm.batch_statistics = False
+
+
+class FiringRates:
+    """Spikes per neuron and time step, counted over the batches that pass while it is recording."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self._layers = {
+            name: module
+            for name, module in model.named_modules()
+            if isinstance(module, SpikingLayer) and module.neuron.spiking
+        }
+        self._spikes: dict[str, Tensor] = {}
+        self._samples: dict[str, int] = {}
+        self.neurons: dict[str, int] = {}
+
+    @contextmanager
+    def recording(self) -> Iterator[None]:
+        """Count in every spiking layer until the end of the block."""
+        handles = [
+            module.register_forward_hook(self._counter(name))
+            for name, module in self._layers.items()
+        ]
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def per_step(self) -> dict[str, list[float]]:
+        """Layer name -> firing rate `[T]` (spikes per neuron and step), in forward order."""
+        return {
+            name: (spikes / (self._samples[name] * self.neurons[name])).tolist()
+            for name, spikes in self._spikes.items()
+        }
+
+    def _counter(self, name: str) -> Any:
+        def count(module: nn.Module, inputs: Any, output: tuple[Tensor, LayerState]) -> None:
+            spikes = output[0].detach()
+            # Counts, not means: whole numbers add exactly, whatever the batch size.
+            total = spikes.flatten(1).sum(1, dtype=torch.float64).cpu()
+            self._spikes[name] = self._spikes.get(name, torch.zeros_like(total)) + total
+            self._samples[name] = self._samples.get(name, 0) + spikes.shape[1]
+            self.neurons[name] = spikes[0, 0].numel()
+
+        return count

@@ -1,0 +1,157 @@
+"""What a neuron is: its hyperparameters, states, learnable parameters and one pure `step`.
+
+A neuron file declares a `Neuron`. `step(x, state, p)` maps the input current of one time step
+`[N, *features]` and a tuple of states of the same shape (in the order of `Neuron.states`) to the
+output of that step and the new states. `p` answers to the names of the hyperparameters (plain
+Python values, fixed when the step is traced) and of the learnable parameters (tensors that
+broadcast against `x`). `step` may use tensor arithmetic (division included), sigmoid, exp, tanh,
+where, clamp, relu, minimum, maximum, abs, comparisons, `detach` and `spike`; run eagerly it is the
+reference of every kernel.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+
+import torch
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from torch import Tensor
+
+from clifctl.errors import NeuronError, unknown_name
+from clifctl.neurons.surrogates import SURROGATES
+
+Step = Callable[[Tensor, tuple[Tensor, ...], Any], tuple[Tensor, tuple[Tensor, ...]]]
+LearnableShape = Literal["scalar", "channel", "step"]
+
+
+class Hyperparameters(BaseModel):
+    """Base of a neuron's hyperparameters: frozen, strictly typed, unknown names refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+def _known_surrogate(name: str) -> str:
+    if name not in SURROGATES:
+        raise ValueError(unknown_name("surrogate", name, SURROGATES))
+    return name
+
+
+class SpikingHyperparameters(Hyperparameters):
+    """What every neuron with a threshold has."""
+
+    v_threshold: float = Field(1.0, gt=0.0, description="firing threshold")
+    surrogate: Annotated[str, AfterValidator(_known_surrogate)] = Field(
+        "rectangle", description="surrogate gradient"
+    )
+    surrogate_width: float = Field(1.0, gt=0.0, description="width of the surrogate gradient")
+
+
+class LeakyHyperparameters(SpikingHyperparameters):
+    """What every leaky neuron has."""
+
+    tau: float = Field(2.0, gt=1.0, description="membrane time constant [time steps]")
+
+
+@dataclass(frozen=True)
+class State:
+    """One state variable; `initial` is its value before the first time step."""
+
+    name: str
+    description: str
+    initial: float = 0.0
+
+
+@dataclass(frozen=True)
+class Learnable:
+    """One learnable parameter.
+
+    `shape` is `scalar` (`[]`), `channel` (`[C]`, the first feature dimension) or `step` (`[T]`).
+    The optimizer owns the raw tensor; `step` sees `transform(raw)`, which keeps it in range.
+    `initial` gives the raw start value from the hyperparameters.
+    """
+
+    name: str
+    description: str
+    shape: LearnableShape
+    initial: Callable[[Any], float]
+    transform: Callable[[Tensor], Tensor] = field(default=lambda raw: raw)
+
+    def start(self, hyperparameters: Hyperparameters, *, channels: int, timesteps: int) -> Tensor:
+        """The raw tensor before training: `[]`, `[channels]` or `[timesteps]`."""
+        size = {"scalar": (), "channel": (channels,), "step": (timesteps,)}[self.shape]
+        return torch.full(size, float(self.initial(hyperparameters)))
+
+
+@dataclass(frozen=True)
+class Neuron:
+    """A neuron model: one row of the NEURONS table. `paper` names the source and its equations."""
+
+    name: str
+    title: str
+    paper: str
+    step: Step
+    states: tuple[State, ...]
+    hyperparameters: type[Hyperparameters]
+    learnables: tuple[Learnable, ...] = ()
+    spiking: bool = True
+    max_timesteps: int | None = None
+
+    def parameters(
+        self, learnables: Mapping[str, Tensor] | None = None, **values: Any
+    ) -> "Parameters":
+        """This neuron with hyperparameters `values` and raw learnable tensors.
+
+        Raises NeuronError for a name or a value outside the declaration.
+        """
+        try:
+            hyperparameters = self.hyperparameters(**values)
+        except ValidationError as invalid:
+            problem = invalid.errors()[0]
+            where = ".".join(str(part) for part in problem["loc"])
+            raise NeuronError(
+                f"neuron '{self.name}': {where} = {problem['input']!r}: {problem['msg']}",
+                hint=f"hyperparameters of {self.name}: "
+                + (", ".join(self.hyperparameters.model_fields) or "none"),
+            ) from None
+        return Parameters(self, hyperparameters, dict(learnables or {}))
+
+
+class Parameters:
+    """A neuron together with the values of its hyperparameters and its raw learnable tensors.
+
+    Raises NeuronError where a learnable parameter is missing or unknown.
+    """
+
+    def __init__(
+        self, neuron: Neuron, hyperparameters: Hyperparameters, learnables: dict[str, Tensor]
+    ) -> None:
+        declared = [learnable.name for learnable in neuron.learnables]
+        for name in learnables:
+            if name not in declared:
+                raise NeuronError(
+                    f"neuron '{neuron.name}': {unknown_name('learnable parameter', name, declared)}"
+                )
+        for name in declared:
+            if name not in learnables:
+                raise NeuronError(
+                    f"neuron '{neuron.name}': learnable parameter '{name}' is missing"
+                )
+        self.neuron = neuron
+        self.hyperparameters = hyperparameters
+        self.learnables = learnables
+
+
+def finish(hyperparameters: Hyperparameters, tensors: Mapping[str, Tensor]) -> Any:
+    """The object that `step` receives as `p`: every value under its own name."""
+    return _StepParameters(**dict(hyperparameters), **tensors)
+
+
+class _StepParameters:
+    def __init__(self, **values: Any) -> None:
+        self.__dict__.update(values)
+
+    def __getattr__(self, name: str) -> Any:
+        raise NeuronError(
+            f"step uses p.{name}, which the neuron does not declare",
+            hint=f"declared: {', '.join(self.__dict__) or 'none'}",
+        )

@@ -1,0 +1,107 @@
+"""From what a person types, a recipe's name, path or `-` and `key=value` overrides, to a Recipe."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from clifctl.errors import RecipeError, UsageError
+from clifctl.recipe import catalog
+from clifctl.recipe.schema import TABLES, Recipe, section_options, validate
+from clifctl.recipe.yamlfile import parse_document, parse_scalar
+
+SUFFIXES = (".yaml", ".yml")
+
+
+@dataclass(frozen=True)
+class LoadedRecipe:
+    """A recipe, the name that its runs bear, and what was dropped on the way (for stderr)."""
+
+    name: str
+    recipe: Recipe
+    notices: tuple[str, ...] = ()
+
+
+def load_recipe(reference: str, overrides: Sequence[str] = ()) -> LoadedRecipe:
+    """The recipe `reference` (a name of the catalog, a path, or `-` for stdin) with overrides.
+
+    Raises RecipeError for anything that is wrong with it, UsageError for a malformed override.
+    """
+    name, where, text = read_text(reference)
+    document = parse_document(text, where)
+    notices = apply_overrides(document, overrides)
+    return LoadedRecipe(name, validate(document, where), tuple(notices))
+
+
+def read_text(reference: str) -> tuple[str, str, str]:
+    """Name, place (for messages) and text of a recipe. Raises RecipeError if it cannot be read."""
+    if reference == "-":
+        return "stdin", "recipe from stdin", sys.stdin.read()
+    path = Path(reference)
+    if path.suffix not in SUFFIXES and path.name == reference and not path.is_file():
+        path = catalog.path_of(reference)
+    try:
+        return path.stem, str(path), path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        known = path.stem in catalog.names()
+        raise RecipeError(
+            f"no recipe file '{reference}'",
+            hint=f"the catalog has one: clifctl recipes show {path.stem}"
+            if known
+            else "clifctl recipes ls lists the recipes that clifctl ships",
+        ) from None
+    except (OSError, UnicodeDecodeError) as unreadable:
+        reason = getattr(unreadable, "strerror", None) or "not text in UTF-8"
+        raise RecipeError(
+            f"cannot read recipe '{reference}': {reason}",
+            hint="give a YAML file, a name from clifctl recipes ls, or - for stdin",
+        ) from None
+
+
+def apply_overrides(document: dict[str, Any], overrides: Sequence[str]) -> list[str]:
+    """Set each `key.path=value` in `document`; returns what was dropped, for the person to see.
+
+    An override of `data.name`, `model.name` or `neuron.name` keeps those of the recipe's options
+    that the new choice has too, and drops the others.
+    """
+    parsed = [_parse(override) for override in overrides]
+    notices = []
+    for keys, value in parsed:
+        if len(keys) == 2 and keys[0] in TABLES and keys[1] == "name":
+            notices += _switch(document, keys[0], value)
+    for keys, value in parsed:
+        section = document
+        for depth, key in enumerate(keys[:-1]):
+            section = section.setdefault(key, {})
+            if not isinstance(section, dict):
+                path = ".".join(keys[: depth + 1])
+                raise RecipeError(f"{'.'.join(keys)}: '{path}' is a value, it has no keys")
+        section[keys[-1]] = value
+    return notices
+
+
+def _parse(override: str) -> tuple[list[str], Any]:
+    key, equals, value = override.partition("=")
+    keys = key.split(".")
+    if not equals or not all(keys):
+        raise UsageError(
+            f"'{override}' is not an override",
+            hint="write key=value after the recipe, as in train.epochs=5",
+        )
+    return keys, parse_scalar(value)
+
+
+def _switch(document: dict[str, Any], section: str, name: Any) -> list[str]:
+    given = document.get(section)
+    if not isinstance(given, dict) or name not in TABLES[section] or given.get("name") == name:
+        return []
+    kept = {"name", "window"} if section == "neuron" else {"name"}
+    kept |= set(section_options(section, name).model_fields)
+    dropped = [key for key in given if key not in kept]
+    for key in dropped:
+        del given[key]
+    if not dropped:
+        return []
+    paths = ", ".join(f"{section}.{key}" for key in dropped)
+    return [f"{section}.name={name} has no {paths}: dropped from the recipe"]

@@ -1,0 +1,220 @@
+"""The strict schema of a recipe, and the typed object that a valid one becomes.
+
+The sections `data`, `model` and `neuron` name a row of a table; the keys allowed beside the name
+are that row's own options, so the schema is put together for the names that a recipe gives.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, cast
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic_core import ErrorDetails
+
+from clifctl.data import DATASETS, DataOptions, Dataset
+from clifctl.errors import RecipeError, nearest, unknown_name
+from clifctl.models import MODELS, Model, ModelOptions, NeuronChoice
+from clifctl.neurons import NEURONS
+
+
+class Section(BaseModel):
+    """Base of the fixed sections: frozen, strictly typed, unknown keys refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class TrainSection(Section):
+    """How the net is trained (the authors' protocol where nothing else is said)."""
+
+    epochs: int = Field(gt=0, description="passes over the training data")
+    batch_size: int = Field(128, ge=2, description="samples a step")
+    seed: int = Field(2022, ge=0, lt=2**63, description="seed of weights, order and augmentation")
+    optimizer: Literal["sgd"] = Field("sgd", description="optimizer; every parameter decays")
+    lr: float = Field(0.1, gt=0.0, description="learning rate at the start")
+    momentum: float = Field(0.9, ge=0.0, lt=1.0, description="momentum of SGD")
+    weight_decay: float = Field(5e-4, ge=0.0, description="weight decay of every parameter")
+    schedule: Literal["cosine"] = Field("cosine", description="learning rate: cosine to zero")
+    tet_lambda: float = Field(0.05, ge=0.0, le=1.0, description="weight of the TET regulariser")
+    tet_mean: float = Field(1.0, description="value that the TET regulariser pulls logits to")
+
+
+class EvalSection(Section):
+    """How the net is evaluated."""
+
+    batch_size: int = Field(500, gt=0, description="samples a step")
+
+
+@dataclass(frozen=True)
+class DataChoice:
+    """A data set and its options."""
+
+    dataset: Dataset
+    options: DataOptions
+
+
+@dataclass(frozen=True)
+class ModelChoice:
+    """A network and its options."""
+
+    model: Model
+    options: ModelOptions
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A valid recipe. `document` is the resolved mapping, every default filled in."""
+
+    title: str
+    timesteps: int
+    data: DataChoice
+    model: ModelChoice
+    neuron: NeuronChoice
+    train: TrainSection
+    eval: EvalSection
+    document: dict[str, Any]
+
+
+# section -> the table that its `name` is looked up in
+TABLES: dict[str, Mapping[str, Any]] = {"data": DATASETS, "model": MODELS, "neuron": NEURONS}
+KINDS = {"data": "data set", "model": "model", "neuron": "neuron"}
+
+
+def section_options(section: str, name: str) -> type[BaseModel]:
+    """The options of one row of a table: what its section may hold beside `name`."""
+    row = TABLES[section][name]
+    return cast(type[BaseModel], row.hyperparameters if section == "neuron" else row.options)
+
+
+def validate(document: dict[str, Any], where: str) -> Recipe:
+    """The recipe that `document` holds. Raises RecipeError naming every problem at once."""
+    problems: list[str] = []
+    schema = _schema_for(document, problems)
+    try:
+        valid: Any = schema.model_validate(document)
+    except ValidationError as invalid:
+        valid = None
+        problems += [_describe(error, schema) for error in invalid.errors()]
+    problems += _cross_field_problems(document)
+    if problems or valid is None:
+        heading = f"{where}: " if len(problems) == 1 else f"{where}: {len(problems)} problems\n  "
+        raise RecipeError(
+            heading + "\n  ".join(problems),
+            hint="clifctl recipes show digits_snn5 --resolved lists every key of a recipe",
+        )
+    resolved = valid.model_dump(mode="json")
+    for section in TABLES:
+        resolved[section] = {"name": resolved[section].pop("name"), **resolved[section]}
+    neuron = NEURONS[valid.neuron.name]
+    hyperparameters = neuron.hyperparameters(
+        **{name: getattr(valid.neuron, name) for name in neuron.hyperparameters.model_fields}
+    )
+    return Recipe(
+        title=valid.title,
+        timesteps=valid.timesteps,
+        data=DataChoice(DATASETS[valid.data.name], valid.data),
+        model=ModelChoice(MODELS[valid.model.name], valid.model),
+        neuron=NeuronChoice(neuron, hyperparameters, valid.neuron.window),
+        train=valid.train,
+        eval=valid.eval,
+        document=resolved,
+    )
+
+
+def _schema_for(document: dict[str, Any], problems: list[str]) -> type[BaseModel]:
+    sections: dict[str, Any] = {}
+    for section, table in TABLES.items():
+        given = document.get(section)
+        name = given.get("name") if isinstance(given, dict) else None
+        if isinstance(name, str) and name in table:
+            extra: dict[str, Any] = {"name": (str, Field(description="row of the table"))}
+            if section == "neuron":
+                window = Field(None, ge=1, description="window of truncated BPTT; null: full")
+                extra["window"] = (int | None, window)
+            sections[section] = create_model(
+                f"{section.title()}Section", __base__=section_options(section, name), **extra
+            )
+        else:
+            # Without a known name nothing else in the section can be judged.
+            sections[section] = Any
+            if isinstance(given, dict) and name is None:
+                problems.append(f"{section}.name: missing; known: {', '.join(table)}")
+            elif isinstance(given, dict):
+                problems.append(f"{section}.name: {unknown_name(KINDS[section], name, table)}")
+            elif section in document:
+                problems.append(
+                    f"{section}: must be a mapping with a 'name', given {given!r}; "
+                    f"known names: {', '.join(table)}"
+                )
+    return create_model(
+        "RecipeSchema",
+        __base__=Section,
+        title=(str, Field("", description="one line on what the recipe is")),
+        timesteps=(int, Field(gt=0, description="time steps T")),
+        data=(sections["data"], ...),
+        model=(sections["model"], ...),
+        neuron=(sections["neuron"], ...),
+        train=(TrainSection, ...),
+        eval=(EvalSection, Field(default_factory=EvalSection)),
+    )
+
+
+def _describe(error: ErrorDetails, schema: type[BaseModel]) -> str:
+    path = ".".join(str(part) for part in error["loc"])
+    given = error["input"]
+    if error["type"] == "missing":
+        return f"{path}: missing"
+    if error["type"] == "extra_forbidden":
+        allowed = _fields_at(schema, error["loc"][:-1])
+        near = nearest(str(error["loc"][-1]), allowed)
+        guess = f" (did you mean '{near}'?)" if near else ""
+        return f"{path}: unknown key{guess}; allowed: {', '.join(allowed)}"
+    if error["type"] in ("model_type", "model_attributes_type", "dict_type"):
+        return f"{path}: must be a mapping of keys, given {given!r}"
+    message = error["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    must = "" if error["type"] == "value_error" else "must be "
+    shown = "" if isinstance(given, dict) else f" = {_shown(given)}"
+    return f"{path}{shown}: {must}{message}"
+
+
+def _shown(given: Any) -> str:
+    return "null" if given is None else repr(given) if isinstance(given, str) else str(given)
+
+
+def _fields_at(schema: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:
+    for part in path:
+        schema = cast(type[BaseModel], schema.model_fields[str(part)].annotation)
+    return list(schema.model_fields)
+
+
+def _cross_field_problems(document: dict[str, Any]) -> list[str]:
+    """What only two keys together get wrong; keys that are wrong by themselves are passed over."""
+    timesteps = document.get("timesteps")
+    if not isinstance(timesteps, int) or timesteps < 1:
+        return []
+    given = {name: document.get(name) for name in TABLES}
+    rows = {
+        section: TABLES[section].get(value.get("name"))
+        for section, value in given.items()
+        if isinstance(value, dict) and isinstance(value.get("name"), str)
+    }
+    problems = []
+    data, neuron = rows.get("data"), rows.get("neuron")
+    if data and data.timesteps and timesteps != data.timesteps:
+        problems.append(
+            f"timesteps = {timesteps}: data set '{data.name}' has {data.timesteps} time steps"
+        )
+    if data and data.max_timesteps and timesteps > data.max_timesteps:
+        problems.append(
+            f"timesteps = {timesteps}: data set '{data.name}' has at most {data.max_timesteps}"
+        )
+    if neuron and neuron.max_timesteps and timesteps > neuron.max_timesteps:
+        problems.append(
+            f"timesteps = {timesteps}: neuron '{neuron.name}' allows {neuron.max_timesteps} "
+            f"(add timesteps={neuron.max_timesteps})"
+        )
+    window = (given["neuron"] or {}).get("window") if neuron else None
+    if isinstance(window, int) and window > timesteps:
+        problems.append(
+            f"neuron.window = {window}: must be at most timesteps = {timesteps}; null is full BPTT"
+        )
+    return problems
