@@ -53,6 +53,20 @@ class RunFailed(ClifctlError):
     exit_code = 1
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, raised where Ctrl-C would raise KeyboardInterrupt."""
+
+    exit_code = 143
+
+
+class Interrupted(ClifctlError):
+    """The run was ended from outside; `message` says what was kept. Exit 130 (143 for SIGTERM)."""
+
+    def __init__(self, stop: KeyboardInterrupt, message: str) -> None:
+        super().__init__(message)
+        self.exit_code = getattr(stop, "exit_code", 130)
+
+
 def nearest(name: str, names: Iterable[str]) -> str | None:
     """The entry of `names` that `name` was probably meant to be, or None."""
     matches = difflib.get_close_matches(name, list(names), n=1, cutoff=0.5)

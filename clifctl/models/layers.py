@@ -56,7 +56,7 @@ class SpikingLayer(nn.Module):
 
     def forward(self, x: Tensor, state: LayerState | None = None) -> tuple[Tensor, LayerState]:
         """Spikes and final state for input current `x` `[T, N, *features]`."""
-        learnables = {
+        learnables: dict[str, Tensor] = {
             learnable.name: self.get_parameter(learnable.name)
             for learnable in self.neuron.learnables
         }

@@ -1,4 +1,4 @@
-"""Batch norm over `[T, N, C, *]`, with the statistics of each time step or of all steps together."""
+"""Batch norm over `[T, N, C, *]`: statistics of each time step, or of all steps together."""
 
 from typing import Literal
 

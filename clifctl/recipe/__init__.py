@@ -1,7 +1,4 @@
-"""Recipes: what is run, as a strict schema; loading, overrides, and the catalog."""
+"""Recipes: what is run. `schema` is strict, `load` reads and overrides, `catalog` ships them.
 
-from clifctl.recipe.load import LoadedRecipe, load_recipe, read_text
-from clifctl.recipe.schema import Recipe, validate
-from clifctl.recipe.yamlfile import dump_document
-
-__all__ = ["LoadedRecipe", "Recipe", "dump_document", "load_recipe", "read_text", "validate"]
+Nothing is imported here: `catalog` and `yamlfile` serve commands that must answer without torch.
+"""

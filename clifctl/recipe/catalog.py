@@ -1,8 +1,12 @@
-"""The recipes that clifctl ships: inside the wheel, or beside the package in a source tree."""
+"""Where recipes lie: the catalog (inside the wheel, or beside the package in a source tree), files
+and stdin."""
 
+import sys
 from pathlib import Path
 
 from clifctl.errors import RecipeError, unknown_name
+
+SUFFIXES = (".yaml", ".yml")
 
 
 def folder() -> Path:
@@ -31,3 +35,28 @@ def path_of(name: str) -> Path:
             hint="clifctl recipes ls lists them; a file needs its ending: my_recipe.yaml",
         )
     return path
+
+
+def read_text(reference: str) -> tuple[str, str, str]:
+    """Name, place (for messages) and text of a recipe. Raises RecipeError if it cannot be read."""
+    if reference == "-":
+        return "stdin", "recipe from stdin", sys.stdin.read()
+    path = Path(reference)
+    if path.suffix not in SUFFIXES and path.name == reference and not path.is_file():
+        path = path_of(reference)
+    try:
+        return path.stem, str(path), path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        known = path.stem in names()
+        raise RecipeError(
+            f"no recipe file '{reference}'",
+            hint=f"the catalog has one: clifctl recipes show {path.stem}"
+            if known
+            else "clifctl recipes ls lists the recipes that clifctl ships",
+        ) from None
+    except (OSError, UnicodeDecodeError) as unreadable:
+        reason = getattr(unreadable, "strerror", None) or "not text in UTF-8"
+        raise RecipeError(
+            f"cannot read recipe '{reference}': {reason}",
+            hint="give a YAML file, a name from clifctl recipes ls, or - for stdin",
+        ) from None

@@ -1,17 +1,14 @@
 """From what a person types, a recipe's name, path or `-` and `key=value` overrides, to a Recipe."""
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
+from clifctl.data import DataOptions
 from clifctl.errors import RecipeError, UsageError
-from clifctl.recipe import catalog
-from clifctl.recipe.schema import TABLES, Recipe, section_options, validate
+from clifctl.recipe.catalog import read_text
+from clifctl.recipe.schema import TABLES, Recipe, section_options, validate, validate_data
 from clifctl.recipe.yamlfile import parse_document, parse_scalar
-
-SUFFIXES = (".yaml", ".yml")
 
 
 @dataclass(frozen=True)
@@ -32,31 +29,6 @@ def load_recipe(reference: str, overrides: Sequence[str] = ()) -> LoadedRecipe:
     document = parse_document(text, where)
     notices = apply_overrides(document, overrides)
     return LoadedRecipe(name, validate(document, where), tuple(notices))
-
-
-def read_text(reference: str) -> tuple[str, str, str]:
-    """Name, place (for messages) and text of a recipe. Raises RecipeError if it cannot be read."""
-    if reference == "-":
-        return "stdin", "recipe from stdin", sys.stdin.read()
-    path = Path(reference)
-    if path.suffix not in SUFFIXES and path.name == reference and not path.is_file():
-        path = catalog.path_of(reference)
-    try:
-        return path.stem, str(path), path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        known = path.stem in catalog.names()
-        raise RecipeError(
-            f"no recipe file '{reference}'",
-            hint=f"the catalog has one: clifctl recipes show {path.stem}"
-            if known
-            else "clifctl recipes ls lists the recipes that clifctl ships",
-        ) from None
-    except (OSError, UnicodeDecodeError) as unreadable:
-        reason = getattr(unreadable, "strerror", None) or "not text in UTF-8"
-        raise RecipeError(
-            f"cannot read recipe '{reference}': {reason}",
-            hint="give a YAML file, a name from clifctl recipes ls, or - for stdin",
-        ) from None
 
 
 def apply_overrides(document: dict[str, Any], overrides: Sequence[str]) -> list[str]:
@@ -105,3 +77,17 @@ def _switch(document: dict[str, Any], section: str, name: Any) -> list[str]:
         return []
     paths = ", ".join(f"{section}.{key}" for key in dropped)
     return [f"{section}.name={name} has no {paths}: dropped from the recipe"]
+
+
+def data_section(name: str, overrides: Sequence[str], timesteps: int) -> tuple[DataOptions, int]:
+    """The options of data set `name` with overrides `key=value` (or `data.key=value`), and T.
+
+    `timesteps` is T where no override gives another. Raises RecipeError, UsageError.
+    """
+    document: dict[str, Any] = {"timesteps": timesteps, "data": {"name": name}}
+    for keys, value in map(_parse, overrides):
+        if keys == ["timesteps"]:
+            document["timesteps"] = value
+        else:
+            document["data"][keys[-1] if keys[0] == "data" else ".".join(keys)] = value
+    return validate_data(document, f"data set '{name}'")

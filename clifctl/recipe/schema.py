@@ -88,19 +88,7 @@ def section_options(section: str, name: str) -> type[BaseModel]:
 def validate(document: dict[str, Any], where: str) -> Recipe:
     """The recipe that `document` holds. Raises RecipeError naming every problem at once."""
     problems: list[str] = []
-    schema = _schema_for(document, problems)
-    try:
-        valid: Any = schema.model_validate(document)
-    except ValidationError as invalid:
-        valid = None
-        problems += [_describe(error, schema) for error in invalid.errors()]
-    problems += _cross_field_problems(document)
-    if problems or valid is None:
-        heading = f"{where}: " if len(problems) == 1 else f"{where}: {len(problems)} problems\n  "
-        raise RecipeError(
-            heading + "\n  ".join(problems),
-            hint="clifctl recipes show digits_snn5 --resolved lists every key of a recipe",
-        )
+    valid = _checked(_schema_for(document, problems), document, where, problems)
     resolved = valid.model_dump(mode="json")
     for section in TABLES:
         resolved[section] = {"name": resolved[section].pop("name"), **resolved[section]}
@@ -120,7 +108,56 @@ def validate(document: dict[str, Any], where: str) -> Recipe:
     )
 
 
+def validate_data(document: dict[str, Any], where: str) -> tuple[DataOptions, int]:
+    """The data options and T of a document that holds `data` and `timesteps` alone."""
+    problems: list[str] = []
+    fields: dict[str, Any] = {
+        "timesteps": (int, Field(gt=0)),
+        "data": (_named_sections(document, problems)["data"], ...),
+    }
+    schema = create_model("DataSchema", __base__=Section, **fields)
+    valid = _checked(schema, document, where, problems)
+    return valid.data, valid.timesteps
+
+
+def _checked(
+    schema: type[BaseModel], document: dict[str, Any], where: str, problems: list[str]
+) -> Any:
+    """`document` as an instance of `schema`. Raises RecipeError naming every problem at once."""
+    valid = None
+    try:
+        valid = schema.model_validate(document)
+    except ValidationError as invalid:
+        problems += [_describe(error, schema) for error in invalid.errors() if not _echo(error)]
+    problems += _cross_field_problems(document)
+    if problems or valid is None:
+        heading = f"{where}: " if len(problems) == 1 else f"{where}: {len(problems)} problems\n  "
+        raise RecipeError(
+            heading + "\n  ".join(problems),
+            hint="clifctl recipes show digits_snn5 --resolved lists every key of a recipe",
+        )
+    return valid
+
+
+def _echo(error: ErrorDetails) -> bool:
+    """A list that is "too short" only because some of its entries were refused by themselves."""
+    return error["type"] == "too_short" and len(error["input"]) >= error["ctx"]["min_length"]
+
+
 def _schema_for(document: dict[str, Any], problems: list[str]) -> type[BaseModel]:
+    sections = _named_sections(document, problems)
+    fields: dict[str, Any] = {
+        "title": (str, Field("", description="one line on what the recipe is")),
+        "timesteps": (int, Field(gt=0, description="time steps T")),
+        **{section: (schema, ...) for section, schema in sections.items()},
+        "train": (TrainSection, ...),
+        "eval": (EvalSection, Field(default_factory=lambda: EvalSection())),
+    }
+    return create_model("RecipeSchema", __base__=Section, **fields)
+
+
+def _named_sections(document: dict[str, Any], problems: list[str]) -> dict[str, Any]:
+    """Section -> the schema of the row that `document` names, Any where it names none."""
     sections: dict[str, Any] = {}
     for section, table in TABLES.items():
         given = document.get(section)
@@ -133,29 +170,19 @@ def _schema_for(document: dict[str, Any], problems: list[str]) -> type[BaseModel
             sections[section] = create_model(
                 f"{section.title()}Section", __base__=section_options(section, name), **extra
             )
-        else:
-            # Without a known name nothing else in the section can be judged.
-            sections[section] = Any
-            if isinstance(given, dict) and name is None:
-                problems.append(f"{section}.name: missing; known: {', '.join(table)}")
-            elif isinstance(given, dict):
-                problems.append(f"{section}.name: {unknown_name(KINDS[section], name, table)}")
-            elif section in document:
-                problems.append(
-                    f"{section}: must be a mapping with a 'name', given {given!r}; "
-                    f"known names: {', '.join(table)}"
-                )
-    return create_model(
-        "RecipeSchema",
-        __base__=Section,
-        title=(str, Field("", description="one line on what the recipe is")),
-        timesteps=(int, Field(gt=0, description="time steps T")),
-        data=(sections["data"], ...),
-        model=(sections["model"], ...),
-        neuron=(sections["neuron"], ...),
-        train=(TrainSection, ...),
-        eval=(EvalSection, Field(default_factory=EvalSection)),
-    )
+            continue
+        # Without a known name nothing else in the section can be judged.
+        sections[section] = Any
+        if isinstance(given, dict) and name is None:
+            problems.append(f"{section}.name: missing; known: {', '.join(table)}")
+        elif isinstance(given, dict):
+            problems.append(f"{section}.name: {unknown_name(KINDS[section], name, table)}")
+        elif section in document:
+            problems.append(
+                f"{section}: must be a mapping with a 'name', given {given!r}; "
+                f"known names: {', '.join(table)}"
+            )
+    return sections
 
 
 def _describe(error: ErrorDetails, schema: type[BaseModel]) -> str:
@@ -170,6 +197,10 @@ def _describe(error: ErrorDetails, schema: type[BaseModel]) -> str:
         return f"{path}: unknown key{guess}; allowed: {', '.join(allowed)}"
     if error["type"] in ("model_type", "model_attributes_type", "dict_type"):
         return f"{path}: must be a mapping of keys, given {given!r}"
+    if error["type"] in ("too_short", "too_long"):
+        bound = "at least" if error["type"] == "too_short" else "at most"
+        count = error["ctx"]["min_length" if bound == "at least" else "max_length"]
+        return f"{path} = {given}: must have {bound} {count} entries, has {len(given)}"
     message = error["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
     must = "" if error["type"] == "value_error" else "must be "
     shown = "" if isinstance(given, dict) else f" = {_shown(given)}"
@@ -191,11 +222,11 @@ def _cross_field_problems(document: dict[str, Any]) -> list[str]:
     timesteps = document.get("timesteps")
     if not isinstance(timesteps, int) or timesteps < 1:
         return []
-    given = {name: document.get(name) for name in TABLES}
     rows = {
-        section: TABLES[section].get(value.get("name"))
-        for section, value in given.items()
-        if isinstance(value, dict) and isinstance(value.get("name"), str)
+        section: table.get(document[section].get("name"))
+        for section, table in TABLES.items()
+        if isinstance(document.get(section), dict)
+        and isinstance(document[section].get("name"), str)
     }
     problems = []
     data, neuron = rows.get("data"), rows.get("neuron")
@@ -212,7 +243,7 @@ def _cross_field_problems(document: dict[str, Any]) -> list[str]:
             f"timesteps = {timesteps}: neuron '{neuron.name}' allows {neuron.max_timesteps} "
             f"(add timesteps={neuron.max_timesteps})"
         )
-    window = (given["neuron"] or {}).get("window") if neuron else None
+    window = document["neuron"].get("window") if neuron else None
     if isinstance(window, int) and window > timesteps:
         problems.append(
             f"neuron.window = {window}: must be at most timesteps = {timesteps}; null is full BPTT"

@@ -1,0 +1,105 @@
+"""The command `clifctl`: commands are wired here, and errors end here."""
+
+import signal
+import sys
+import traceback
+from typing import Annotated, Any
+
+import typer
+
+import clifctl
+from clifctl.cli import data, eval, recipes, train
+from clifctl.cli.options import abandon_stdout, write_stdout
+from clifctl.errors import ClifctlError, Terminated
+
+app = typer.Typer(
+    name="clifctl",
+    help="Train and evaluate spiking neuron models, from a laptop to a GPU.",
+    epilog="Example: clifctl train digits_snn5 neuron.name=lif --json",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+)
+train.register(app)
+eval.register(app)
+app.add_typer(recipes.app, name="recipes")
+app.add_typer(data.app, name="data")
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)
+    ] = False,
+) -> None:
+    if version:
+        write_stdout(f"clifctl {clifctl.__version__}\n")
+        raise typer.Exit
+
+
+def main() -> None:
+    """Run the command line and exit: 0 done, 1 failed, 2 bad input, 130 and 143 interrupted."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command and return its exit code; an error is two lines on stderr."""
+    signal.signal(signal.SIGTERM, _terminate)
+    debug = "--debug" in arguments
+    try:
+        code = typer.main.get_command(app).main(
+            _with_plot_value(arguments), prog_name="clifctl", standalone_mode=False
+        )
+        sys.stdout.flush()
+    except BrokenPipeError:
+        abandon_stdout()
+        return 0
+    except ClifctlError as error:
+        return _report(error, error.message, error.hint, error.exit_code, debug)
+    except typer.Abort as error:
+        return _report(error, "aborted", None, 1, debug)
+    except Exception as error:
+        if hasattr(error, "format_message") and hasattr(error, "exit_code"):
+            usage: Any = error  # typer's own complaint about the arguments
+            path = getattr(getattr(usage, "ctx", None), "command_path", "clifctl")
+            message = _sentence(usage.format_message())
+            if not message:  # a command group called alone has printed its help
+                return usage.exit_code
+            hint = f"{path} --help shows the arguments and an example"
+            return _report(error, message, hint, usage.exit_code, debug)
+        message = f"internal: {type(error).__name__}: {error}"
+        return _report(error, message, "this is a bug: --debug shows where it happened", 1, debug)
+    return code if isinstance(code, int) else 0
+
+
+def _report(error: BaseException, message: str, hint: str | None, code: int, debug: bool) -> int:
+    if debug:
+        traceback.print_exception(error)
+    sys.stderr.write(f"error: {message}\n")
+    if hint:
+        sys.stderr.write(f"hint: {hint}\n")
+    return code
+
+
+def _sentence(text: str) -> str:
+    text = " ".join(text.split()).rstrip(".")
+    return text[:1].lower() + text[1:]
+
+
+def _terminate(number: int, frame: object) -> None:
+    raise Terminated
+
+
+def _with_plot_value(arguments: list[str]) -> list[str]:
+    """`--plot` without a file stands for `--plot auto`, which typer cannot say by itself."""
+    completed = []
+    for index, argument in enumerate(arguments):
+        completed.append(argument)
+        following = arguments[index + 1 : index + 2]
+        if argument == "--plot" and (not following or following[0].startswith("-")):
+            completed.append("auto")
+    return completed
+
+
+if __name__ == "__main__":
+    main()

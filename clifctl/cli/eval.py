@@ -1,0 +1,40 @@
+"""`clifctl eval`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from clifctl.cli.options import DeviceOption, Output, command
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to `app`."""
+
+    @command(app, "eval", example="clifctl eval runs/digits_snn5-1/last.pt --batch-statistics")
+    def evaluate(
+        checkpoint: Annotated[
+            Path, typer.Argument(metavar="CHECKPOINT", help="A last.pt or best.pt of a run.")
+        ],
+        *,
+        batch_statistics: Annotated[
+            bool,
+            typer.Option(
+                "--batch-statistics",
+                help="Normalise with each test batch's statistics, not the running averages.",
+            ),
+        ] = False,
+        device: DeviceOption = "auto",
+        output: Output,
+    ) -> None:
+        """Evaluate a checkpoint on the test data of the recipe that it carries.
+
+        Gives accuracy, losses, the accuracy after each time step and the firing rate of each layer.
+        """
+        from clifctl.experiments.evaluate import evaluate_checkpoint
+        from clifctl.report.tables import eval_report
+
+        result = evaluate_checkpoint(
+            checkpoint, device=device, use_batch_statistics=batch_statistics
+        )
+        output.emit(eval_report(result))

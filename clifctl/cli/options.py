@@ -1,0 +1,216 @@
+"""What every command shares: how a result is written, and how a command is ended from outside."""
+
+import functools
+import inspect
+import io
+import os
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from clifctl.errors import Interrupted, OutputError, UsageError
+
+
+class Format(StrEnum):
+    """Formats of a result on stdout."""
+
+    table = "table"
+    json = "json"
+    jsonl = "jsonl"
+    csv = "csv"
+    md = "md"
+
+
+RESULT_PANEL = "Result"
+
+FormatOption = Annotated[
+    Format | None,
+    typer.Option(
+        "--format", help="Format of the result (default: table).", rich_help_panel=RESULT_PANEL
+    ),
+]
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="Short for --format json.", rich_help_panel=RESULT_PANEL)
+]
+FileOption = Annotated[
+    Path | None,
+    typer.Option(
+        "-o",
+        "--output",
+        help="Write the result to this file instead of stdout; its ending may choose the format.",
+        rich_help_panel=RESULT_PANEL,
+    ),
+]
+OverwriteOption = Annotated[
+    bool,
+    typer.Option(
+        "--overwrite",
+        help="Replace the run folder and output files of that name.",
+        rich_help_panel=RESULT_PANEL,
+    ),
+]
+QuietOption = Annotated[
+    bool,
+    typer.Option("-q", "--quiet", help="Only errors on stderr.", rich_help_panel=RESULT_PANEL),
+]
+VerboseOption = Annotated[
+    bool,
+    typer.Option("-v", "--verbose", help="More on stderr.", rich_help_panel=RESULT_PANEL),
+]
+DebugOption = Annotated[
+    bool,
+    typer.Option("--debug", help="Show the traceback of an error.", rich_help_panel=RESULT_PANEL),
+]
+DeviceOption = Annotated[
+    str, typer.Option("--device", help="auto, cpu, cuda or cuda:i.", metavar="DEVICE")
+]
+OverridesArgument = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[KEY=VALUE]...", help="Overrides, as in train.epochs=5."),
+]
+
+ENDINGS = {".json": "json", ".jsonl": "jsonl", ".csv": "csv", ".md": "md"}
+
+
+@dataclass(frozen=True)
+class Output:
+    """Where and how the result is written, and how much is said on stderr."""
+
+    how: str
+    path: Path | None
+    overwrite: bool
+    quiet: bool
+    verbose: bool
+
+    def may_write(self, path: Path) -> None:
+        """Raise OutputError if `path` exists without --overwrite, or cannot be written."""
+        if path.is_dir():
+            raise OutputError(f"'{path}' is a folder", hint="give the name of a file")
+        if path.exists() and not self.overwrite:
+            raise OutputError(
+                f"'{path}' exists already", hint="choose another name, or add --overwrite"
+            )
+        parent = path.absolute().parent
+        if not parent.is_dir():
+            raise OutputError(f"no folder '{path.parent}'", hint="make the folder first")
+        if not os.access(parent, os.W_OK) or (path.exists() and not os.access(path, os.W_OK)):
+            raise OutputError(f"cannot write '{path}': no permission", hint="choose another place")
+
+    def emit(self, report: Any) -> None:
+        """Write a report. A reader that went away (`| head`) ends it quietly."""
+        from clifctl.report import render
+
+        if self.path is None:
+            if self.how == "table" and sys.stdout.isatty():
+                render(report, self.how, sys.stdout)
+                return
+            buffer = io.StringIO()
+            render(report, self.how, buffer)
+            write_stdout(buffer.getvalue())
+            return
+        buffer = io.StringIO()
+        render(report, self.how, buffer)
+        try:
+            self.path.write_text(buffer.getvalue(), encoding="utf-8")
+        except OSError as refused:
+            raise OutputError(
+                f"cannot write '{self.path}': {refused.strerror}", hint="choose another place"
+            ) from None
+
+    def notice(self, line: str) -> None:
+        """Say something on stderr, unless --quiet."""
+        if not self.quiet:
+            sys.stderr.write(f"note: {line}\n")
+
+
+def write_stdout(text: str) -> None:
+    """Write to stdout; if its reader has gone, drop the rest without a word."""
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        abandon_stdout()
+
+
+def abandon_stdout() -> None:
+    """Point stdout at nothing, so that the interpreter's last flush cannot fail either."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def command(app: typer.Typer, name: str, *, example: str) -> Callable[[Any], Any]:
+    """Register a function as command `name` with the shared options, given to it as `output`.
+
+    `example` stands below the command's help.
+    """
+
+    def register(function: Callable[..., None]) -> Callable[..., None]:
+        own = inspect.signature(function, eval_str=True)
+        shared = inspect.signature(_output, eval_str=True)
+        parameters = [p for p in own.parameters.values() if p.name != "output"]
+
+        @functools.wraps(function)
+        def run(**values: Any) -> None:
+            settings = {key: values.pop(key) for key in shared.parameters}
+            try:
+                function(output=_output(**settings), **values)
+            except KeyboardInterrupt as stop:
+                raise Interrupted(stop, "stopped before it was done") from None
+
+        combined = own.replace(parameters=[*parameters, *shared.parameters.values()])
+        run.__signature__ = combined  # type: ignore[attr-defined]
+        run.__annotations__ = {p.name: p.annotation for p in combined.parameters.values()}
+        app.command(name, epilog=f"Example: {example}", no_args_is_help=False)(run)
+        return function
+
+    return register
+
+
+def _output(
+    *,
+    format: FormatOption = None,
+    as_json: JsonOption = False,
+    output_file: FileOption = None,
+    overwrite: OverwriteOption = False,
+    quiet: QuietOption = False,
+    verbose: VerboseOption = False,
+    debug: DebugOption = False,
+) -> Output:
+    if as_json and format not in (None, Format.json):
+        raise UsageError(f"--json and --format {format} contradict each other", hint="give one")
+    if quiet and verbose:
+        raise UsageError("--quiet and --verbose contradict each other", hint="give one")
+    path = None if output_file is None or str(output_file) == "-" else output_file
+    if as_json:
+        how = "json"
+    elif format is not None:
+        how = format.value
+    else:
+        how = ENDINGS.get(path.suffix, "table") if path else "table"
+    output = Output(how, path, overwrite, quiet, verbose)
+    if path is not None:
+        output.may_write(path)
+    return output
+
+
+def complete_recipe(incomplete: str) -> list[str]:
+    """Names of the catalog for shell completion."""
+    from clifctl.recipe import catalog
+
+    return [name for name in catalog.names() if name.startswith(incomplete)]
+
+
+RecipeArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="RECIPE",
+        help="A recipe: a file, a name from `clifctl recipes ls`, or - for stdin.",
+        autocompletion=complete_recipe,
+    ),
+]

@@ -1,0 +1,94 @@
+"""`clifctl recipes ls|show|cp|check`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from clifctl.cli.options import Output, OverridesArgument, RecipeArgument, command
+
+app = typer.Typer(
+    help="List, show, copy and check recipes.",
+    no_args_is_help=True,
+    epilog="Example: clifctl recipes cp digits_snn5 my_recipe.yaml",
+)
+
+
+@command(app, "ls", example="clifctl recipes ls")
+def ls(*, output: Output) -> None:
+    """List the recipes that clifctl ships."""
+    from clifctl.experiments.recipes import list_recipes
+    from clifctl.report.tables import recipes_report
+
+    output.emit(recipes_report(list_recipes()))
+
+
+@command(app, "show", example="clifctl recipes show digits_snn5 timesteps=8 --resolved")
+def show(
+    recipe: RecipeArgument,
+    overrides: OverridesArgument = None,
+    *,
+    resolved: Annotated[
+        bool, typer.Option("--resolved", help="With overrides applied and every default filled in.")
+    ] = False,
+    output: Output,
+) -> None:
+    """Print a recipe: as it is written, or resolved."""
+    from clifctl.recipe.catalog import read_text
+    from clifctl.recipe.yamlfile import dump_document, parse_document
+    from clifctl.report.tables import recipe_report
+
+    if not (resolved or overrides):
+        name, where, text = read_text(recipe)
+        output.emit(recipe_report(name, parse_document(text, where), text))
+        return
+    from clifctl.recipe.load import load_recipe
+
+    loaded = load_recipe(recipe, overrides or ())
+    for notice in loaded.notices:
+        output.notice(notice)
+    document = loaded.recipe.document
+    output.emit(recipe_report(loaded.name, document, dump_document(document)))
+
+
+@command(app, "cp", example="clifctl recipes cp digits_snn5 my_recipe.yaml")
+def cp(
+    recipe: RecipeArgument,
+    destination: Annotated[
+        Path | None, typer.Argument(help="File to write (default: <recipe>.yaml here).")
+    ] = None,
+    *,
+    output: Output,
+) -> None:
+    """Copy a recipe to a file of your own, to edit it there."""
+    from clifctl.recipe.catalog import read_text
+    from clifctl.training.run_folder import write_text
+
+    name, _, text = read_text(recipe)
+    path = destination or Path(f"{name}.yaml")
+    if path.is_dir():
+        path = path / f"{name}.yaml"
+    output.may_write(path)
+    write_text(path, text)
+    output.notice(f"wrote {path}; run it with: clifctl train {path}")
+
+
+@command(app, "check", example="clifctl recipes check recipes/*.yaml train.seed=1")
+def check(
+    recipes: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="RECIPE... [KEY=VALUE]...",
+            help="Recipes (as for train), then overrides that go to each of them.",
+        ),
+    ],
+    *,
+    output: Output,
+) -> None:
+    """Check recipes as `train` would before it starts: schema, data and shapes."""
+    from clifctl.experiments.recipes import check_recipes
+    from clifctl.report.tables import checks_report
+
+    references = [item for item in recipes if "=" not in item]
+    overrides = [item for item in recipes if "=" in item]
+    output.emit(checks_report(check_recipes(references, overrides)))

@@ -1,0 +1,62 @@
+"""`clifctl train`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from clifctl.cli.options import DeviceOption, Output, OverridesArgument, RecipeArgument, command
+from clifctl.errors import UsageError
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to `app`."""
+
+    @command(app, "train", example="clifctl train digits_snn5 neuron.name=lif train.epochs=5")
+    def train(
+        recipe: RecipeArgument,
+        overrides: OverridesArgument = None,
+        *,
+        device: DeviceOption = "auto",
+        seed: Annotated[int | None, typer.Option(help="Short for train.seed=N.")] = None,
+        out: Annotated[
+            Path | None,
+            typer.Option(help="The run folder itself (default: runs/<recipe>-<n>)."),
+        ] = None,
+        dry_run: Annotated[
+            bool,
+            typer.Option(
+                "--dry-run", help="Check everything, print the resolved recipe, write nothing."
+            ),
+        ] = False,
+        output: Output,
+    ) -> None:
+        """Train a net from a recipe into a run folder.
+
+        The folder holds the resolved recipe, a manifest, metrics.jsonl and the checkpoints last.pt
+        and best.pt. Keys of the recipe are changed by KEY=VALUE after it.
+        """
+        chosen = list(overrides or [])
+        if seed is not None:
+            if any(item.startswith("train.seed=") for item in chosen):
+                raise UsageError("--seed and train.seed were both given", hint="give one")
+            chosen.append(f"train.seed={seed}")
+
+        from clifctl.experiments.planning import RunOptions, plan_training
+        from clifctl.experiments.train import train as run
+        from clifctl.recipe.load import load_recipe
+        from clifctl.recipe.yamlfile import dump_document
+        from clifctl.report.progress import TrainProgress
+        from clifctl.report.tables import plan_report, train_report
+
+        loaded = load_recipe(recipe, chosen)
+        for notice in loaded.notices:
+            output.notice(notice)
+        options = RunOptions(device=device, out=out, overwrite=output.overwrite)
+        if dry_run:
+            plan = plan_training(loaded, options)
+            output.emit(plan_report(plan, dump_document(plan.resolved_recipe)))
+            return
+        with TrainProgress(quiet=output.quiet, verbose=output.verbose) as progress:
+            result = run(loaded, options, progress)
+        output.emit(train_report(result))

@@ -1,0 +1,57 @@
+"""From a recipe to the things that run: data, net and loss."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from clifctl.data import LoadedData
+from clifctl.errors import RecipeError
+from clifctl.models import SequentialNet
+from clifctl.recipe.schema import Recipe
+from clifctl.training.loss import tet_loss
+
+
+def build_net(recipe: Recipe) -> SequentialNet:
+    """The recipe's net with fresh weights from torch's global generator, on the default device."""
+    dataset = recipe.data.dataset
+    return recipe.model.model.build(
+        recipe.model.options,
+        input_shape=dataset.input_shape,
+        classes=dataset.classes,
+        timesteps=recipe.timesteps,
+        neuron=recipe.neuron,
+    )
+
+
+def load_data(recipe: Recipe) -> LoadedData:
+    """The recipe's data on the CPU. Raises RecipeError for a batch size that cannot be trained."""
+    data = recipe.data.dataset.load(recipe.data.options, recipe.timesteps)
+    batch_size = recipe.train.batch_size
+    if len(data.train) % batch_size == 1:
+        raise RecipeError(
+            f"train.batch_size = {batch_size}: {len(data.train)} training samples leave a last "
+            "batch of one, and batch norm needs two",
+            hint=f"train.batch_size={batch_size + 1} leaves none",
+        )
+    return data
+
+
+def repeat_of(recipe: Recipe) -> int:
+    """How many equal time steps one step of the data's input stands for."""
+    return recipe.timesteps if recipe.data.dataset.static else 1
+
+
+def loss_of(recipe: Recipe) -> Callable[[Tensor, Tensor], Tensor]:
+    """The recipe's loss of logits `[T, N, classes]` and labels `[N]`."""
+    train = recipe.train
+
+    def loss(logits: Tensor, targets: Tensor) -> Tensor:
+        return tet_loss(logits, targets, tet_lambda=train.tet_lambda, tet_mean=train.tet_mean)
+
+    return loss
+
+
+def parameter_count(net: torch.nn.Module) -> int:
+    """Number of learnable parameters."""
+    return sum(parameter.numel() for parameter in net.parameters())

@@ -1,0 +1,78 @@
+"""What a training run needs, checked and counted before anything is written."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from clifctl.data import LoadedData
+from clifctl.experiments.assembly import build_net, load_data, parameter_count, repeat_of
+from clifctl.kernels import Target, resolve_target
+from clifctl.recipe.load import LoadedRecipe
+from clifctl.results import TrainPlan
+from clifctl.training import run_folder
+from clifctl.training.device import resolve_device
+from clifctl.training.memory import bytes_of, saved_for_backward
+
+RUNS = Path("runs")
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How to run, as opposed to what. `out` is the run folder, None for `runs/<recipe>-<n>`."""
+
+    device: str = "auto"
+    out: Path | None = None
+    overwrite: bool = False
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A run that can start: its plan for people, its data on the CPU, its device and target."""
+
+    plan: TrainPlan
+    data: LoadedData
+    device: torch.device
+    target: Target
+
+
+def plan_training(loaded: LoadedRecipe, options: RunOptions) -> TrainPlan:
+    """Check everything that a run needs, data and shapes included, and write nothing."""
+    return prepare(loaded, options).plan
+
+
+def prepare(loaded: LoadedRecipe, options: RunOptions) -> Prepared:
+    """As `plan_training`, with what was loaded on the way. Raises ClifctlError, writes nothing."""
+    recipe = loaded.recipe
+    device = resolve_device(options.device)
+    target = resolve_target(recipe.neuron.target)
+    if options.out is not None:
+        run_folder.check_run_folder(options.out, overwrite=options.overwrite)
+        folder = options.out
+    else:
+        run_folder.require_writable(RUNS)
+        folder = RUNS / f"{loaded.name}-{run_folder.next_number(RUNS, loaded.name)}"
+    with torch.device("meta"):
+        net = build_net(recipe)
+    data = load_data(recipe)
+    batch = data.train.inputs[:, : recipe.train.batch_size].to("meta")
+    activations = saved_for_backward(net, batch, repeat=repeat_of(recipe))
+    # Weights, their gradients and SGD's momentum are of one size each.
+    weights = 3 * bytes_of(*net.parameters()) + bytes_of(*net.buffers())
+    held = bytes_of(data.train.inputs, data.train.targets, data.test.inputs, data.test.targets)
+    plan = TrainPlan(
+        recipe=loaded.name,
+        device=str(device),
+        target=target.name,
+        target_reason=target.reason,
+        run_folder=str(folder),
+        train_samples=len(data.train),
+        test_samples=len(data.test),
+        parameters=parameter_count(net),
+        data_bytes=held,
+        weights_bytes=weights,
+        activations_bytes=activations,
+        memory_bytes=held + weights + activations,
+        resolved_recipe=recipe.document,
+    )
+    return Prepared(plan, data, device, target)

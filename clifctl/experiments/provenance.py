@@ -1,0 +1,61 @@
+"""What a run was done with: the facts of the manifest."""
+
+import platform
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy
+import torch
+
+import clifctl
+from clifctl.kernels import Target
+
+
+def manifest(
+    *, device: torch.device, target: Target, seed: int, data_sha256: str
+) -> dict[str, Any]:
+    """Versions, commit, machine, device, kernel target with its reason, seed and data."""
+    return {
+        "schema": "clifctl.manifest/1",
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": sys.argv,
+        "versions": {
+            "clifctl": clifctl.__version__,
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "numpy": numpy.__version__,
+        },
+        "git_commit": _git_commit(),
+        "platform": platform.platform(),
+        "device": str(device),
+        "device_name": device_name(device),
+        "torch_threads": torch.get_num_threads(),
+        "target": target.name,
+        "target_reason": target.reason,
+        "seed": seed,
+        "data_sha256": data_sha256,
+    }
+
+
+def device_name(device: torch.device) -> str:
+    """The device's own name, as its maker gives it where that can be known."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return platform.processor() or platform.machine()
+
+
+def _git_commit() -> str | None:
+    """The commit of the source tree that clifctl runs from; None for an installed package."""
+    root = Path(clifctl.__file__).resolve().parent.parent
+    if not (root / ".git").exists():
+        return None
+    try:
+        answer = subprocess.run(
+            ["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return answer.stdout.strip() if answer.returncode == 0 else None

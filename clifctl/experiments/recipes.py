@@ -1,0 +1,68 @@
+"""`recipes ls` and `recipes check`."""
+
+from collections.abc import Sequence
+
+from clifctl.errors import ClifctlError, RecipeError, UsageError
+from clifctl.recipe import catalog
+from clifctl.recipe.yamlfile import parse_document
+from clifctl.results import RecipeCheck, RecipeChecks, RecipeList, RecipeRow
+
+
+def list_recipes() -> RecipeList:
+    """Every recipe of the catalog, read without the schema: this answers without torch."""
+    rows = []
+    for name in catalog.names():
+        _, where, text = catalog.read_text(name)
+        document = parse_document(text, where)
+        rows.append(
+            RecipeRow(
+                recipe=name,
+                title=document.get("title", ""),
+                data=document["data"]["name"],
+                model=document["model"]["name"],
+                neuron=document["neuron"]["name"],
+                timesteps=document["timesteps"],
+            )
+        )
+    return RecipeList(recipes=tuple(rows))
+
+
+def check_recipes(references: Sequence[str], overrides: Sequence[str]) -> RecipeChecks:
+    """Check each recipe as `train` would before it starts: schema, data and shapes.
+
+    Raises RecipeError naming every problem of every recipe that does not hold.
+    """
+    if not references:
+        raise UsageError("no recipe to check", hint="name one: clifctl recipes check digits_snn5")
+    checks, refused = [], []
+    for reference in references:
+        try:
+            checks.append(_check(reference, overrides))
+        except ClifctlError as error:
+            refused.append(error)
+    if len(refused) == 1:
+        raise refused[0]
+    if refused:
+        raise RecipeError("\n".join(error.message for error in refused), hint=refused[0].hint)
+    return RecipeChecks(recipes=tuple(checks))
+
+
+def _check(reference: str, overrides: Sequence[str]) -> RecipeCheck:
+    import torch
+
+    from clifctl.experiments.assembly import build_net, load_data, parameter_count
+    from clifctl.recipe.load import load_recipe
+
+    loaded = load_recipe(reference, overrides)
+    recipe = loaded.recipe
+    load_data(recipe)
+    with torch.device("meta"):
+        net = build_net(recipe)
+    return RecipeCheck(
+        recipe=loaded.name,
+        data=recipe.data.dataset.name,
+        model=recipe.model.model.name,
+        neuron=recipe.neuron.neuron.name,
+        timesteps=recipe.timesteps,
+        parameters=parameter_count(net),
+    )

@@ -1,0 +1,205 @@
+"""`train`: a recipe becomes a run folder and a result."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+import torch
+
+from clifctl.data import LoadedData, batches, shuffled_batches
+from clifctl.errors import Interrupted
+from clifctl.experiments.assembly import build_net, loss_of, parameter_count, repeat_of
+from clifctl.experiments.planning import RUNS, Prepared, RunOptions, prepare
+from clifctl.experiments.provenance import manifest
+from clifctl.models import SequentialNet
+from clifctl.recipe.load import LoadedRecipe
+from clifctl.recipe.yamlfile import dump_document
+from clifctl.results import EpochRecord, Evaluation, TrainPlan, TrainResult
+from clifctl.training import run_folder
+from clifctl.training.checkpoint import Checkpoint, save_checkpoint
+from clifctl.training.device import seed_everything
+from clifctl.training.evaluation import evaluate
+from clifctl.training.loop import StepDone, train_epochs
+from clifctl.training.optimizer import sgd_cosine
+
+
+class Observer(Protocol):
+    """Who watches a run; the experiment itself prints nothing."""
+
+    def started(self, plan: TrainPlan, epochs: int, steps: int) -> None: ...
+    def stepped(self, epoch: int, step: int) -> None: ...
+    def finished_epoch(self, record: EpochRecord) -> None: ...
+
+
+@dataclass(frozen=True)
+class _History:
+    last: EpochRecord
+    best: EpochRecord
+
+
+def train(loaded: LoadedRecipe, options: RunOptions, observer: Observer) -> TrainResult:
+    """Train `loaded` into its run folder.
+
+    Raises before anything is written where the recipe, the data, the device or the folder will not
+    do; raises Interrupted on Ctrl-C, with the last finished epoch kept in `last.pt`.
+    """
+    started = time.perf_counter()
+    recipe = loaded.recipe
+    prepared = prepare(loaded, options)
+    data = prepared.data.to(prepared.device)
+    folder = _open_folder(loaded, options, prepared)
+    steps = -(-len(data.train) // recipe.train.batch_size)
+    observer.started(replace(prepared.plan, run_folder=str(folder)), recipe.train.epochs, steps)
+    training_started = time.perf_counter()
+    with _interruptible(folder):
+        generator = seed_everything(recipe.train.seed)
+        net = build_net(recipe).to(prepared.device)
+        events = _training(loaded, net, data, shuffled_by=generator)
+        history = _keep(events, folder, loaded, net, observer)
+        train_seconds = time.perf_counter() - training_started
+        final = _test(loaded, net, data, with_rates=True)
+        on_train = evaluate(
+            net,
+            batches(data.train, recipe.eval.batch_size),
+            loss_of(recipe),
+            repeat=repeat_of(recipe),
+        )
+    return TrainResult(
+        recipe=loaded.name,
+        data=recipe.data.dataset.name,
+        model=recipe.model.model.name,
+        neuron=recipe.neuron.neuron.name,
+        timesteps=recipe.timesteps,
+        batch_norm=recipe.model.options.batch_norm,
+        window=recipe.neuron.window,
+        seed=recipe.train.seed,
+        epochs=recipe.train.epochs,
+        parameters=parameter_count(net),
+        accuracy_percent_last=final.accuracy_percent,
+        accuracy_percent_best=history.best.test_accuracy_percent,
+        epoch_best=history.best.epoch,
+        train_loss_train_mode=history.last.train_loss_train_mode,
+        train_loss_eval_mode=on_train.loss,
+        test_loss=final.loss,
+        firing_rate=final.firing_rate,
+        firing_rates=final.firing_rates,
+        train_seconds=train_seconds,
+        total_seconds=time.perf_counter() - started,
+        device=str(prepared.device),
+        target=prepared.target.name,
+        target_reason=prepared.target.reason,
+        run_folder=str(folder),
+    )
+
+
+def _training(
+    loaded: LoadedRecipe, net: SequentialNet, data: LoadedData, *, shuffled_by: torch.Generator
+) -> Iterator[StepDone | EpochRecord]:
+    """The training loop as the recipe describes it."""
+    recipe = loaded.recipe
+    section = recipe.train
+    optimizer, schedule = sgd_cosine(
+        net,
+        lr=section.lr,
+        momentum=section.momentum,
+        weight_decay=section.weight_decay,
+        epochs=section.epochs,
+    )
+    return train_epochs(
+        net,
+        optimizer,
+        schedule,
+        training_batches=lambda: shuffled_batches(
+            data.train, section.batch_size, shuffled_by, data.augment
+        ),
+        test=lambda: _test(loaded, net, data),
+        loss=loss_of(recipe),
+        repeat=repeat_of(recipe),
+        epochs=section.epochs,
+    )
+
+
+def _test(
+    loaded: LoadedRecipe, net: SequentialNet, data: LoadedData, *, with_rates: bool = False
+) -> Evaluation:
+    recipe = loaded.recipe
+    return evaluate(
+        net,
+        batches(data.test, recipe.eval.batch_size),
+        loss_of(recipe),
+        repeat=repeat_of(recipe),
+        with_rates=with_rates,
+    )
+
+
+def _keep(
+    events: Iterator[StepDone | EpochRecord],
+    folder: Path,
+    loaded: LoadedRecipe,
+    net: SequentialNet,
+    observer: Observer,
+) -> _History:
+    """Consume the training: write metrics and checkpoints, tell the observer."""
+    history: _History | None = None
+    for event in events:
+        if isinstance(event, StepDone):
+            observer.stepped(event.epoch, event.step)
+            continue
+        run_folder.append_metrics(folder / run_folder.METRICS, event)
+        _save(folder / run_folder.LAST, net, loaded, event)
+        # Strictly greater, as in the authors' code: the first of equals is the best.
+        best = history.best if history else None
+        if best is None or event.test_accuracy_percent > best.test_accuracy_percent:
+            best = event
+            _save(folder / run_folder.BEST, net, loaded, event)
+        history = _History(event, best)
+        observer.finished_epoch(event)
+    if history is None:
+        raise ValueError("a run needs at least one epoch")
+    return history
+
+
+def _open_folder(loaded: LoadedRecipe, options: RunOptions, prepared: Prepared) -> Path:
+    if options.out is None:
+        folder = run_folder.claim_numbered_folder(RUNS, loaded.name)
+    else:
+        folder = options.out
+        run_folder.create_run_folder(folder, overwrite=options.overwrite)
+    document = loaded.recipe.document
+    run_folder.write_text(folder / run_folder.RECIPE, dump_document(document))
+    run_folder.write_json(
+        folder / run_folder.MANIFEST,
+        manifest(
+            device=prepared.device,
+            target=prepared.target,
+            seed=loaded.recipe.train.seed,
+            data_sha256=prepared.data.sha256(),
+        ),
+    )
+    return folder
+
+
+def _save(path: Path, net: SequentialNet, loaded: LoadedRecipe, record: EpochRecord) -> None:
+    save_checkpoint(
+        path,
+        Checkpoint(
+            recipe_name=loaded.name,
+            recipe=loaded.recipe.document,
+            epoch=record.epoch,
+            accuracy_percent=record.test_accuracy_percent,
+            model=net.state_dict(),
+        ),
+    )
+
+
+@contextmanager
+def _interruptible(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        kept = folder / run_folder.LAST
+        what = f"'{kept}' holds the last finished epoch" if kept.is_file() else "no epoch finished"
+        raise Interrupted(stop, f"training stopped in '{folder}': {what}") from None

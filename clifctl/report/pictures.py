@@ -1,0 +1,66 @@
+"""Pictures, drawn by matplotlib into a file; no window is ever opened."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from clifctl.errors import OutputError
+
+SUFFIXES = (".png", ".svg", ".pdf")
+
+
+def check_picture_path(path: Path) -> None:
+    """Raise OutputError for a file that matplotlib cannot write. Writes nothing."""
+    if path.suffix.lower() not in SUFFIXES:
+        raise OutputError(
+            f"cannot draw into '{path}': unknown ending '{path.suffix}'",
+            hint=f"--plot takes a file that ends in {', '.join(SUFFIXES)}",
+        )
+    if not path.absolute().parent.is_dir():
+        raise OutputError(
+            f"cannot draw into '{path}': no folder '{path.parent}'", hint="make the folder first"
+        )
+
+
+def draw_frames(path: Path, frames: "np.ndarray[Any, Any]", *, title: str) -> None:
+    """Draw a sample `[T, ...]`: images in grey, two-channel frames as ON (red) and OFF (blue)."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    if frames.ndim == 2:
+        frames = frames[:, None, None, :]  # a row of pixels a step
+    steps = len(frames)
+    columns = min(steps, 8)
+    rows = -(-steps // columns)
+    figure = Figure(figsize=(1.7 * columns + 0.8, 1.9 * rows + 0.9), layout="constrained")
+    FigureCanvasAgg(figure)
+    figure.suptitle(title)
+    axes = figure.subplots(rows, columns, squeeze=False)
+    events = frames.shape[1] == 2
+    # One scale for all steps; for events ON counts are positive and OFF counts negative.
+    values = frames[:, 0] - frames[:, 1] if events else frames[:, 0]
+    limit = float(np.abs(values).max()) or 1.0
+    low = -limit if events else float(values.min())
+    high = limit if events else max(float(values.max()), low + 1e-6)
+    shown = None
+    for index, axis in enumerate(axes.flat):
+        axis.set_xticks([])
+        axis.set_yticks([])
+        if index >= steps:
+            axis.set_visible(False)
+            continue
+        shown = axis.imshow(values[index], cmap="RdBu_r" if events else "gray", vmin=low, vmax=high)
+        axis.set_title(f"t = {index + 1}", fontsize=9)
+        if events:
+            on, off = frames[index, 0].sum(), frames[index, 1].sum()
+            axis.set_xlabel(f"{on:.0f} ON, {off:.0f} OFF", fontsize=8)
+    if shown is not None:
+        label = "events: ON - OFF" if events else "value"
+        figure.colorbar(shown, ax=list(axes.flat), label=label, shrink=0.8)
+    try:
+        figure.savefig(path, dpi=150)
+    except OSError as refused:
+        raise OutputError(
+            f"cannot write '{path}': {refused.strerror or refused}", hint="choose another place"
+        ) from None

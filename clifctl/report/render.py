@@ -1,0 +1,159 @@
+"""One result, five formats. A report is a JSON document and tables; the first table has the rows
+that `jsonl` and `csv` give."""
+
+import csv
+import dataclasses
+import io
+import json
+import math
+from dataclasses import dataclass
+from typing import IO, Any
+
+FORMATS = ("table", "json", "jsonl", "csv", "md")
+
+
+@dataclass(frozen=True)
+class Column:
+    """`key` names the value in jsonl and csv (with its unit), `label` heads it for a reader."""
+
+    key: str
+    label: str
+    digits: int | None = None
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows are mappings from column key to value. `vertical` shows each row as label and value."""
+
+    title: str
+    columns: tuple[Column, ...]
+    rows: tuple[dict[str, Any], ...]
+    vertical: bool = False
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Report:
+    """What one command has to say. For a reader, `text` (YAML) follows the tables, or replaces them
+    where `text_only` is set; the other formats have no use for it."""
+
+    document: dict[str, Any]
+    tables: tuple[Table, ...]
+    text: str | None = None
+    text_only: bool = False
+
+
+def document_of(result: Any) -> dict[str, Any]:
+    """The JSON document of a result dataclass: its schema first, NaN and infinity as null."""
+    return {"schema": type(result).schema, **_plain(dataclasses.asdict(result))}
+
+
+def render(report: Report, how: str, stream: IO[str]) -> None:
+    """Write `report` to `stream` in one of FORMATS."""
+    if how == "json":
+        stream.write(json.dumps(report.document, indent=2) + "\n")
+    elif how == "jsonl":
+        for row in report.tables[0].rows:
+            stream.write(json.dumps(_plain(row)) + "\n")
+    elif how == "csv":
+        stream.write(_csv(report.tables[0]))
+    elif how == "md":
+        parts = [] if report.text_only else [_markdown(table) for table in report.tables]
+        parts += [] if report.text is None else [f"```yaml\n{report.text}```\n"]
+        stream.write("\n".join(parts))
+    else:
+        if not report.text_only:
+            _print_tables(report.tables, stream)
+        stream.write(report.text or "")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _shown(value: Any, column: Column) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list | tuple):
+        between = "x" if all(isinstance(item, int) for item in value) else " "
+        return between.join(_shown(item, column) for item in value)
+    if isinstance(value, float) and column.digits is not None:
+        return f"{value:.{column.digits}f}"
+    if isinstance(value, int) and column.digits == 0:
+        return f"{value:,}"
+    return str(value)
+
+
+def _csv(table: Table) -> str:
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow([column.key for column in table.columns])
+    for row in table.rows:
+        cells = (_plain(row[column.key]) for column in table.columns)
+        writer.writerow(
+            [json.dumps(cell) if isinstance(cell, list | bool) else cell for cell in cells]
+        )
+    return buffer.getvalue()
+
+
+def _flat(table: Table) -> tuple[list[str], list[list[str]]]:
+    """Header and cells as a reader sees them."""
+    if table.vertical:
+        pairs = [
+            [column.label, _shown(row[column.key], column)]
+            for row in table.rows
+            for column in table.columns
+        ]
+        return ["", ""], pairs
+    cells = [[_shown(row[column.key], column) for column in table.columns] for row in table.rows]
+    return [column.label for column in table.columns], cells
+
+
+def _markdown(table: Table) -> str:
+    header, cells = _flat(table)
+    lines = [f"**{table.title}**", "", f"| {' | '.join(header)} |", "|" + "---|" * len(header)]
+    lines += ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in cells]
+    lines += [f"\n{note}" for note in table.notes]
+    return "\n".join(lines) + "\n"
+
+
+def _print_tables(tables: tuple[Table, ...], stream: IO[str]) -> None:
+    if stream.isatty():
+        _print_rich(tables, stream, width=None)
+        return
+    # A pipe has no width: a table there takes the width that it needs, whatever COLUMNS says.
+    buffer = io.StringIO()
+    _print_rich(tables, buffer, width=10_000)
+    stream.writelines(line.rstrip() + "\n" for line in buffer.getvalue().splitlines())
+
+
+def _print_rich(tables: tuple[Table, ...], stream: IO[str], *, width: int | None) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    console = Console(file=stream, width=width, highlight=False)
+    for number, table in enumerate(tables):
+        header, cells = _flat(table)
+        grid = RichTable(box=box.SIMPLE_HEAD, show_header=not table.vertical, pad_edge=False)
+        for index, label in enumerate(header):
+            numeric = not table.vertical and table.columns[index].digits is not None
+            # A cell that is too wide for a terminal goes on in the next line: nothing is cut.
+            grid.add_column(Text(label), justify="right" if numeric else "left", overflow="fold")
+        for row in cells:
+            grid.add_row(*(Text(cell) for cell in row))
+        if number:
+            console.print()
+        console.print(Text(table.title, style="bold"))
+        console.print(grid)
+        for note in table.notes:
+            console.print(Text(note, style="dim"))

@@ -1,0 +1,1 @@
+"""Training: loss, loop, evaluation, checkpoints and the run folder. No recipe is known here."""

@@ -1,0 +1,76 @@
+"""Checkpoints: one file with the weights and the resolved recipe. Nothing in it is executed."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from clifctl.errors import CheckpointError
+from clifctl.training.run_folder import write_atomically
+
+FORMAT = "clifctl.checkpoint/1"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a checkpoint holds. `recipe` is the resolved document, `model` the state dict."""
+
+    recipe_name: str
+    recipe: dict[str, Any]
+    epoch: int
+    accuracy_percent: float
+    model: dict[str, Tensor]
+
+
+def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+    """Write `checkpoint` atomically. Raises OutputError where the file cannot be written."""
+    document = {"format": FORMAT, **vars(checkpoint)}
+    write_atomically(path, lambda file: torch.save(document, file))
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint onto the CPU, with `weights_only=True`: a file cannot run code.
+
+    Raises CheckpointError for a file that is missing, truncated, foreign or hostile.
+    """
+    hint = "give a last.pt or best.pt that clifctl train wrote"
+    if not path.is_file():
+        kind = "is a folder, not a checkpoint" if path.is_dir() else "does not exist"
+        inside = path / "last.pt"
+        raise CheckpointError(
+            f"checkpoint '{path}' {kind}", hint=f"try {inside}" if inside.is_file() else hint
+        )
+    try:
+        document = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as unreadable:
+        # torch.load raises whatever the broken bytes make it raise; the file is refused as a whole.
+        reason = str(unreadable).strip().splitlines() or [type(unreadable).__name__]
+        raise CheckpointError(
+            f"'{path}' is not a checkpoint that can be loaded safely ({_short(reason[0])})",
+            hint=hint,
+        ) from unreadable
+    if not isinstance(document, dict) or document.get("format") != FORMAT:
+        raise CheckpointError(f"'{path}' is not a checkpoint of clifctl ({FORMAT})", hint=hint)
+    fields = Checkpoint.__dataclass_fields__
+    missing = [name for name in fields if name not in document]
+    if missing:
+        raise CheckpointError(f"checkpoint '{path}' lacks {', '.join(missing)}", hint=hint)
+    return Checkpoint(**{name: document[name] for name in fields})
+
+
+def load_weights(net: torch.nn.Module, checkpoint: Checkpoint, path: Path) -> None:
+    """Put the checkpoint's weights into `net`. Raises CheckpointError where they do not fit."""
+    try:
+        net.load_state_dict(checkpoint.model)
+    except (RuntimeError, AttributeError, TypeError) as unfit:
+        lines = str(unfit).strip().splitlines()
+        raise CheckpointError(
+            f"the weights of '{path}' do not fit its own recipe ({_short(lines[-1].strip())})",
+            hint="the file was changed after training: take one that clifctl train wrote",
+        ) from unfit
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 120 else text[:117] + "..."

@@ -1,0 +1,76 @@
+"""The training loop: a generator. It knows no console and no path; its consumer does the rest."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from clifctl.errors import RunFailed
+from clifctl.models import SequentialNet
+from clifctl.results import EpochRecord, Evaluation
+from clifctl.training.evaluation import Batches, Loss
+
+
+@dataclass(frozen=True)
+class StepDone:
+    """One optimizer step was taken: `step` of the epoch, counted from 1."""
+
+    epoch: int
+    step: int
+
+
+def train_epochs(
+    net: SequentialNet,
+    optimizer: Optimizer,
+    schedule: LRScheduler,
+    *,
+    training_batches: Callable[[], Batches],
+    test: Callable[[], Evaluation],
+    loss: Loss,
+    repeat: int,
+    epochs: int,
+) -> Iterator[StepDone | EpochRecord]:
+    """Train `net`; yields a StepDone after each step and an EpochRecord after each epoch.
+
+    An epoch is one pass over `training_batches()`, one step of the schedule, then `test()`: the
+    order of the authors' protocol. Raises RunFailed when the training loss is not finite.
+    """
+    for epoch in range(1, epochs + 1):
+        start = time.perf_counter()
+        lr = optimizer.param_groups[0]["lr"]
+        net.train()
+        samples = 0
+        loss_sum: Tensor | float = 0.0
+        correct: Tensor | int = 0
+        for step, (inputs, targets) in enumerate(training_batches(), 1):
+            optimizer.zero_grad(set_to_none=True)
+            logits, _ = net(inputs, repeat=repeat)
+            batch_loss = loss(logits, targets)
+            batch_loss.backward()
+            optimizer.step()
+            # Sums stay on the device: reading them here would stall it at every step.
+            loss_sum = loss_sum + batch_loss.detach().double() * len(targets)
+            correct = correct + (logits.detach().sum(0).argmax(1) == targets).sum()
+            samples += len(targets)
+            yield StepDone(epoch, step)
+        schedule.step()
+        mean_loss = float(loss_sum) / samples
+        if not torch.isfinite(torch.tensor(mean_loss)):
+            raise RunFailed(
+                f"the training loss became {mean_loss} in epoch {epoch}",
+                hint="lower train.lr, and look at the last finite epoch in metrics.jsonl",
+            )
+        evaluation = test()
+        yield EpochRecord(
+            epoch=epoch,
+            lr=lr,
+            train_loss_train_mode=mean_loss,
+            train_accuracy_percent_train_mode=100.0 * int(correct) / samples,
+            test_loss=evaluation.loss,
+            test_accuracy_percent=evaluation.accuracy_percent,
+            seconds=time.perf_counter() - start,
+        )
