@@ -61,15 +61,9 @@ def cp(
     output: Output,
 ) -> None:
     """Copy a recipe to a file of your own, to edit it there."""
-    from clifctl.recipe.catalog import read_text
-    from clifctl.training.run_folder import write_text
+    from clifctl.experiments.recipes import copy_recipe
 
-    name, _, text = read_text(recipe)
-    path = destination or Path(f"{name}.yaml")
-    if path.is_dir():
-        path = path / f"{name}.yaml"
-    output.may_write(path)
-    write_text(path, text)
+    path = copy_recipe(recipe, destination, may_write=output.may_write)
     output.notice(f"wrote {path}; run it with: clifctl train {path}")
 
 

@@ -1,11 +1,13 @@
-"""`recipes ls` and `recipes check`."""
+"""`recipes ls`, `recipes cp` and `recipes check`."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from clifctl.errors import ClifctlError, RecipeError, UsageError
 from clifctl.recipe import catalog
 from clifctl.recipe.yamlfile import parse_document
 from clifctl.results import RecipeCheck, RecipeChecks, RecipeList, RecipeRow
+from clifctl.training.run_folder import write_text
 
 
 def list_recipes() -> RecipeList:
@@ -25,6 +27,22 @@ def list_recipes() -> RecipeList:
             )
         )
     return RecipeList(recipes=tuple(rows))
+
+
+def copy_recipe(
+    reference: str, destination: Path | None, *, may_write: Callable[[Path], None]
+) -> Path:
+    """Copy a recipe to `destination` (a file, a folder, None: the working folder).
+
+    `may_write` raises OutputError where the file must not be written. Returns the file's path.
+    """
+    name, _, text = catalog.read_text(reference)
+    path = destination or Path(f"{name}.yaml")
+    if path.is_dir():
+        path = path / f"{name}.yaml"
+    may_write(path)
+    write_text(path, text)
+    return path
 
 
 def check_recipes(references: Sequence[str], overrides: Sequence[str]) -> RecipeChecks:

@@ -48,7 +48,10 @@ def apply_overrides(document: dict[str, Any], overrides: Sequence[str]) -> list[
             section = section.setdefault(key, {})
             if not isinstance(section, dict):
                 path = ".".join(keys[: depth + 1])
-                raise RecipeError(f"{'.'.join(keys)}: '{path}' is a value, it has no keys")
+                raise RecipeError(
+                    f"{'.'.join(keys)}: '{path}' is a value, it has no keys",
+                    hint=f"write {path}=value",
+                )
         section[keys[-1]] = value
     return notices
 

@@ -92,20 +92,23 @@ def validate(document: dict[str, Any], where: str) -> Recipe:
     resolved = valid.model_dump(mode="json")
     for section in TABLES:
         resolved[section] = {"name": resolved[section].pop("name"), **resolved[section]}
-    neuron = NEURONS[valid.neuron.name]
-    hyperparameters = neuron.hyperparameters(
-        **{name: getattr(valid.neuron, name) for name in neuron.hyperparameters.model_fields}
-    )
+    options = {section: _own_options(section, getattr(valid, section)) for section in TABLES}
     return Recipe(
         title=valid.title,
         timesteps=valid.timesteps,
-        data=DataChoice(DATASETS[valid.data.name], valid.data),
-        model=ModelChoice(MODELS[valid.model.name], valid.model),
-        neuron=NeuronChoice(neuron, hyperparameters, valid.neuron.window),
+        data=DataChoice(DATASETS[valid.data.name], options["data"]),
+        model=ModelChoice(MODELS[valid.model.name], options["model"]),
+        neuron=NeuronChoice(NEURONS[valid.neuron.name], options["neuron"], valid.neuron.window),
         train=valid.train,
         eval=valid.eval,
         document=resolved,
     )
+
+
+def _own_options(section: str, valid: Any) -> Any:
+    """A valid section as the options of its row, without the keys that every row shares."""
+    own = section_options(section, valid.name)
+    return own(**{name: getattr(valid, name) for name in own.model_fields})
 
 
 def validate_data(document: dict[str, Any], where: str) -> tuple[DataOptions, int]:
@@ -117,7 +120,7 @@ def validate_data(document: dict[str, Any], where: str) -> tuple[DataOptions, in
     }
     schema = create_model("DataSchema", __base__=Section, **fields)
     valid = _checked(schema, document, where, problems)
-    return valid.data, valid.timesteps
+    return _own_options("data", valid.data), valid.timesteps
 
 
 def _checked(

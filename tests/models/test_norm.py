@@ -1,0 +1,102 @@
+import pytest
+import torch
+from torch import nn
+
+from clifctl.models import TemporalBatchNorm
+
+
+def sample(*shape: int, seed: int = 0) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return 0.3 + 1.7 * torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+
+def pair(mode: str, channels: int) -> tuple[TemporalBatchNorm, nn.BatchNorm2d]:
+    """Ours and PyTorch's, in float64, with the same unequal weights."""
+    ours = TemporalBatchNorm(channels, mode).double()  # type: ignore[arg-type]
+    theirs = nn.BatchNorm2d(channels).double()
+    with torch.no_grad():
+        for norm in (ours, theirs):
+            norm.weight.copy_(torch.linspace(0.5, 2.0, channels))
+            norm.bias.copy_(torch.linspace(-1.0, 1.0, channels))
+    return ours, theirs
+
+
+def assert_same_state(ours: nn.Module, theirs: nn.Module) -> None:
+    for (name, a), (other, b) in zip(
+        ours.state_dict().items(), theirs.state_dict().items(), strict=True
+    ):
+        assert name == other
+        assert torch.allclose(a, b, atol=1e-14, rtol=0), name
+
+
+def test_per_step_is_batch_norm_called_step_by_step() -> None:
+    ours, theirs = pair("per_step", 5)
+    for seed in range(3):
+        x = sample(4, 3, 5, 7, 6, seed=seed)
+        a, b = x.clone().requires_grad_(), x.clone().requires_grad_()
+        ours.zero_grad()
+        theirs.zero_grad()
+        out = ours(a)
+        expected = torch.stack([theirs(step) for step in b])
+        assert torch.allclose(out, expected, atol=1e-13, rtol=0)
+        g = sample(*x.shape, seed=10 + seed)
+        (out * g).sum().backward()
+        (expected * g).sum().backward()
+        assert a.grad is not None
+        assert b.grad is not None
+        assert torch.allclose(a.grad, b.grad, atol=1e-12, rtol=0)
+        assert ours.weight.grad is not None
+        assert torch.allclose(ours.weight.grad, theirs.weight.grad, atol=1e-11, rtol=0)  # type: ignore[arg-type]
+        assert_same_state(ours, theirs)
+    assert ours.num_batches_tracked.item() == 12
+
+
+def test_folded_is_batch_norm_of_time_and_batch_together() -> None:
+    ours, theirs = pair("folded", 3)
+    x = sample(4, 3, 3, 5, 2)
+    assert torch.allclose(ours(x).flatten(0, 1), theirs(x.flatten(0, 1)), atol=1e-13, rtol=0)
+    assert_same_state(ours, theirs)
+
+
+@pytest.mark.parametrize("mode", ["per_step", "folded"])
+def test_repeats_stand_for_equal_steps(mode: str) -> None:
+    ours, _ = pair(mode, 3)
+    other, _ = pair(mode, 3)
+    x = sample(1, 5, 3, 4)
+    once = ours(x, repeats=6).expand(6, -1, -1, -1)
+    full = other(x.expand(6, -1, -1, -1))
+    assert torch.allclose(once, full, atol=1e-13, rtol=0)
+    assert torch.allclose(ours.running_mean, other.running_mean, atol=1e-14, rtol=0)
+    assert torch.allclose(ours.running_var, other.running_var, atol=1e-14, rtol=0)
+
+
+@pytest.mark.parametrize("mode", ["per_step", "folded"])
+def test_evaluation_uses_the_running_averages(mode: str) -> None:
+    ours, theirs = pair(mode, 3)
+    x = sample(4, 6, 3, 2, 2)
+    ours(x)
+    theirs.load_state_dict(ours.state_dict())
+    ours.eval()
+    theirs.eval()
+    assert torch.allclose(ours(x), torch.stack([theirs(step) for step in x]), atol=1e-13, rtol=0)
+
+
+def test_batch_statistics_in_evaluation_track_nothing() -> None:
+    ours, _ = pair("per_step", 3)
+    x = sample(4, 6, 3, 2, 2)
+    expected = ours(x)
+    before = {name: tensor.clone() for name, tensor in ours.state_dict().items()}
+    ours.eval()
+    ours.batch_statistics = True
+    assert torch.equal(ours(x), expected)
+    for name, tensor in ours.state_dict().items():
+        assert torch.equal(tensor, before[name]), name
+
+
+def test_vectors_are_normalised_too() -> None:
+    ours, _ = pair("per_step", 4)
+    theirs = nn.BatchNorm1d(4).double()
+    theirs.load_state_dict(ours.state_dict())
+    x = sample(3, 9, 4)
+    assert torch.allclose(ours(x), torch.stack([theirs(step) for step in x]), atol=1e-13, rtol=0)
+    assert_same_state(ours, theirs)

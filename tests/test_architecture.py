@@ -1,0 +1,112 @@
+"""The arrows between packages (they run one way), read from the imports themselves."""
+
+import ast
+from pathlib import Path
+
+import clifctl
+
+PACKAGE = Path(clifctl.__file__).parent
+
+# package or module -> what it may import of clifctl besides itself
+ARROWS: dict[str, set[str]] = {
+    "errors": set(),
+    "results": set(),
+    "neurons": {"errors"},
+    "kernels": {"errors", "neurons"},
+    "models": {"errors", "neurons", "kernels"},
+    "data": {"errors"},
+    "training": {"errors", "results", "models"},
+    "recipe": {"errors", "neurons", "models", "data"},
+    "experiments": {"errors", "results", "kernels", "models", "data", "training", "recipe"},
+    "report": {"errors", "results"},
+    "cli": {"errors", "recipe", "experiments", "report"},
+}
+LIGHT = {"errors", "results", "cli", "report"}
+HEAVY_LIBRARIES = {"torch", "torchvision", "numba", "triton", "sklearn", "matplotlib", "pydantic"}
+
+
+def imports_of(path: Path) -> set[str]:
+    """Full names of everything that a file imports, inside functions too."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def files() -> list[tuple[str, Path]]:
+    found = [
+        (path.relative_to(PACKAGE).with_suffix("").parts[0], path)
+        for path in sorted(PACKAGE.rglob("*.py"))
+    ]
+    return [(part, path) for part, path in found if part not in ("__init__", "__main__")]
+
+
+def test_every_import_follows_an_arrow() -> None:
+    seen = 0
+    for part, path in files():
+        for name in imports_of(path):
+            if not name.startswith("clifctl."):
+                continue
+            seen += 1
+            target = name.split(".")[1]
+            if target in ("__version__", part):
+                continue
+            assert target in ARROWS[part], f"{path.relative_to(PACKAGE)} imports {name}"
+    assert seen > 100
+
+
+def test_the_arrows_name_exactly_the_packages_that_exist() -> None:
+    assert {part for part, _ in files()} == set(ARROWS)
+
+
+def test_there_is_no_grab_bag() -> None:
+    names = {part for path in PACKAGE.rglob("*.py") for part in path.relative_to(PACKAGE).parts}
+    assert not names & {"utils", "utils.py", "common", "common.py", "core", "helpers", "helpers.py"}
+
+
+def test_light_packages_import_no_heavy_library_at_module_level() -> None:
+    checked = 0
+    for part, path in files():
+        if part not in LIGHT:
+            continue
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        top = ast.Module([n for n in tree.body if isinstance(n, ast.Import | ast.ImportFrom)], [])
+        for node in top.body:
+            names = (
+                [alias.name for alias in node.names]
+                if isinstance(node, ast.Import)
+                else [str(node.module)]
+            )
+            checked += 1
+            for name in names:
+                assert name.split(".")[0] not in HEAVY_LIBRARIES, f"{path}: {name}"
+    assert checked > 30
+
+
+def test_kernels_know_no_neuron_by_name() -> None:
+    from clifctl.neurons import NEURONS
+
+    sources = list((PACKAGE / "kernels").glob("*.py"))
+    assert len(sources) >= 4
+    for path in sources:
+        strings = {
+            node.value
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+            if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        }
+        assert not strings & set(NEURONS), path
+
+
+def test_long_files_and_functions_are_noticed() -> None:
+    for _, path in files():
+        text = path.read_text(encoding="utf-8")
+        assert len(text.splitlines()) <= 400, path
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef):
+                assert node.end_lineno is not None
+                length = node.end_lineno - node.lineno + 1
+                assert length <= 70, f"{path}: {node.name} has {length} lines"
