@@ -82,6 +82,8 @@ class TrainPlan:
     device: str
     target: str
     target_reason: str
+    threads: int
+    threads_reason: str
     run_folder: str
     train_samples: int
     test_samples: int

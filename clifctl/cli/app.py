@@ -54,6 +54,12 @@ def run(arguments: list[str]) -> int:
     except BrokenPipeError:
         abandon_stdout()
         return 0
+    except SystemExit as stop:
+        # typer turns a reader that went away during --help into exit 1; shell completion exits too.
+        if not isinstance(stop.__context__, BrokenPipeError):
+            raise
+        abandon_stdout()
+        return 0
     except ClifctlError as error:
         return _report(error, error.message, error.hint, error.exit_code, debug)
     except typer.Abort as error:

@@ -33,7 +33,7 @@ def show(
     plot: Annotated[
         str | None,
         typer.Option(
-            metavar="[FILE]", help="Draw the sample into a .png, .svg or .pdf; alone: <name>.png."
+            metavar="[FILE]", help="Draw the sample into a .png, .svg or .pdf; alone: NAME.png."
         ),
     ] = None,
     output: Output,

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from clifctl.cli.options import DeviceOption, Output, command
+from clifctl.cli.options import DeviceOption, Output, ThreadsOption, command
 
 
 def register(app: typer.Typer) -> None:
@@ -25,6 +25,7 @@ def register(app: typer.Typer) -> None:
             ),
         ] = False,
         device: DeviceOption = "auto",
+        threads: ThreadsOption = None,
         output: Output,
     ) -> None:
         """Evaluate a checkpoint on the test data of the recipe that it carries.
@@ -35,6 +36,6 @@ def register(app: typer.Typer) -> None:
         from clifctl.report.tables import eval_report
 
         result = evaluate_checkpoint(
-            checkpoint, device=device, use_batch_statistics=batch_statistics
+            checkpoint, device=device, threads=threads, use_batch_statistics=batch_statistics
         )
         output.emit(eval_report(result))

@@ -70,6 +70,9 @@ DebugOption = Annotated[
 DeviceOption = Annotated[
     str, typer.Option("--device", help="auto, cpu, cuda or cuda:i.", metavar="DEVICE")
 ]
+ThreadsOption = Annotated[
+    int | None, typer.Option("--threads", help="CPU threads (default: by the size of the net).")
+]
 OverridesArgument = Annotated[
     list[str] | None,
     typer.Argument(metavar="[KEY=VALUE]...", help="Overrides, as in train.epochs=5."),

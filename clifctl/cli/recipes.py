@@ -55,7 +55,7 @@ def show(
 def cp(
     recipe: RecipeArgument,
     destination: Annotated[
-        Path | None, typer.Argument(help="File to write (default: <recipe>.yaml here).")
+        Path | None, typer.Argument(help="File to write (default: RECIPE.yaml here).")
     ] = None,
     *,
     output: Output,

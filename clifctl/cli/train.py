@@ -5,7 +5,14 @@ from typing import Annotated
 
 import typer
 
-from clifctl.cli.options import DeviceOption, Output, OverridesArgument, RecipeArgument, command
+from clifctl.cli.options import (
+    DeviceOption,
+    Output,
+    OverridesArgument,
+    RecipeArgument,
+    ThreadsOption,
+    command,
+)
 from clifctl.errors import UsageError
 
 
@@ -18,10 +25,11 @@ def register(app: typer.Typer) -> None:
         overrides: OverridesArgument = None,
         *,
         device: DeviceOption = "auto",
+        threads: ThreadsOption = None,
         seed: Annotated[int | None, typer.Option(help="Short for train.seed=N.")] = None,
         out: Annotated[
             Path | None,
-            typer.Option(help="The run folder itself (default: runs/<recipe>-<n>)."),
+            typer.Option(help="The run folder itself (default: runs/RECIPE-N)."),
         ] = None,
         dry_run: Annotated[
             bool,
@@ -52,7 +60,7 @@ def register(app: typer.Typer) -> None:
         loaded = load_recipe(recipe, chosen)
         for notice in loaded.notices:
             output.notice(notice)
-        options = RunOptions(device=device, out=out, overwrite=output.overwrite)
+        options = RunOptions(device=device, out=out, overwrite=output.overwrite, threads=threads)
         if dry_run:
             plan = plan_training(loaded, options)
             output.emit(plan_report(plan, dump_document(plan.resolved_recipe)))

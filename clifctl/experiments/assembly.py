@@ -10,6 +10,7 @@ from clifctl.errors import RecipeError
 from clifctl.models import SequentialNet
 from clifctl.recipe.schema import Recipe
 from clifctl.training.loss import tet_loss
+from clifctl.training.memory import saved_for_backward
 
 
 def build_net(recipe: Recipe) -> SequentialNet:
@@ -35,6 +36,16 @@ def load_data(recipe: Recipe) -> LoadedData:
             hint=f"train.batch_size={batch_size + 1} leaves none",
         )
     return data
+
+
+def step_activations_bytes(recipe: Recipe) -> int:
+    """Bytes that one training step keeps for backward, parameters not counted."""
+    repeat = repeat_of(recipe)
+    with torch.device("meta"):
+        net = build_net(recipe)
+        shape = (recipe.timesteps // repeat, recipe.train.batch_size)
+        inputs = torch.empty(*shape, *recipe.data.dataset.input_shape)
+    return saved_for_backward(net, inputs, repeat=repeat)
 
 
 def repeat_of(recipe: Recipe) -> int:

@@ -8,18 +8,28 @@ import torch
 
 from clifctl.data import batches
 from clifctl.errors import UsageError
-from clifctl.experiments.assembly import build_net, load_data, loss_of, repeat_of
+from clifctl.experiments.assembly import (
+    build_net,
+    load_data,
+    loss_of,
+    repeat_of,
+    step_activations_bytes,
+)
 from clifctl.kernels import resolve_target
 from clifctl.models import batch_statistics
 from clifctl.recipe.schema import validate
 from clifctl.results import EvalResult
 from clifctl.training.checkpoint import load_checkpoint, load_weights
-from clifctl.training.device import resolve_device
+from clifctl.training.device import resolve_device, resolve_threads
 from clifctl.training.evaluation import evaluate
 
 
 def evaluate_checkpoint(
-    path: Path, *, device: str = "auto", use_batch_statistics: bool = False
+    path: Path,
+    *,
+    device: str = "auto",
+    threads: int | None = None,
+    use_batch_statistics: bool = False,
 ) -> EvalResult:
     """Evaluate the checkpoint `path` with the recipe that it carries.
 
@@ -30,6 +40,7 @@ def evaluate_checkpoint(
     where = resolve_device(device)
     checkpoint = load_checkpoint(path)
     recipe = validate(checkpoint.recipe, f"recipe of checkpoint '{path}'")
+    torch.set_num_threads(resolve_threads(threads, step_activations_bytes(recipe)).count)
     with torch.device("meta"):
         net = build_net(recipe)
     net.to_empty(device=where)

@@ -6,13 +6,18 @@ from pathlib import Path
 import torch
 
 from clifctl.data import LoadedData
-from clifctl.experiments.assembly import build_net, load_data, parameter_count, repeat_of
+from clifctl.experiments.assembly import (
+    build_net,
+    load_data,
+    parameter_count,
+    step_activations_bytes,
+)
 from clifctl.kernels import Target, resolve_target
 from clifctl.recipe.load import LoadedRecipe
 from clifctl.results import TrainPlan
 from clifctl.training import run_folder
-from clifctl.training.device import resolve_device
-from clifctl.training.memory import bytes_of, saved_for_backward
+from clifctl.training.device import Threads, resolve_device, resolve_threads
+from clifctl.training.memory import bytes_of
 
 RUNS = Path("runs")
 
@@ -24,6 +29,7 @@ class RunOptions:
     device: str = "auto"
     out: Path | None = None
     overwrite: bool = False
+    threads: int | None = None
 
 
 @dataclass(frozen=True)
@@ -34,6 +40,7 @@ class Prepared:
     data: LoadedData
     device: torch.device
     target: Target
+    threads: Threads
 
 
 def plan_training(loaded: LoadedRecipe, options: RunOptions) -> TrainPlan:
@@ -55,8 +62,8 @@ def prepare(loaded: LoadedRecipe, options: RunOptions) -> Prepared:
     with torch.device("meta"):
         net = build_net(recipe)
     data = load_data(recipe)
-    batch = data.train.inputs[:, : recipe.train.batch_size].to("meta")
-    activations = saved_for_backward(net, batch, repeat=repeat_of(recipe))
+    activations = step_activations_bytes(recipe)
+    threads = resolve_threads(options.threads, activations)
     # Weights, their gradients and SGD's momentum are of one size each.
     weights = 3 * bytes_of(*net.parameters()) + bytes_of(*net.buffers())
     held = bytes_of(data.train.inputs, data.train.targets, data.test.inputs, data.test.targets)
@@ -65,6 +72,8 @@ def prepare(loaded: LoadedRecipe, options: RunOptions) -> Prepared:
         device=str(device),
         target=target.name,
         target_reason=target.reason,
+        threads=threads.count,
+        threads_reason=threads.reason,
         run_folder=str(folder),
         train_samples=len(data.train),
         test_samples=len(data.test),
@@ -75,4 +84,4 @@ def prepare(loaded: LoadedRecipe, options: RunOptions) -> Prepared:
         memory_bytes=held + weights + activations,
         resolved_recipe=recipe.document,
     )
-    return Prepared(plan, data, device, target)
+    return Prepared(plan, data, device, target, threads)

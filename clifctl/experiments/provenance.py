@@ -12,10 +12,11 @@ import torch
 
 import clifctl
 from clifctl.kernels import Target
+from clifctl.training.device import Threads
 
 
 def manifest(
-    *, device: torch.device, target: Target, seed: int, data_sha256: str
+    *, device: torch.device, target: Target, threads: Threads, seed: int, data_sha256: str
 ) -> dict[str, Any]:
     """Versions, commit, machine, device, kernel target with its reason, seed and data."""
     return {
@@ -32,7 +33,8 @@ def manifest(
         "platform": platform.platform(),
         "device": str(device),
         "device_name": device_name(device),
-        "torch_threads": torch.get_num_threads(),
+        "threads": threads.count,
+        "threads_reason": threads.reason,
         "target": target.name,
         "target_reason": target.reason,
         "seed": seed,

@@ -49,6 +49,7 @@ def train(loaded: LoadedRecipe, options: RunOptions, observer: Observer) -> Trai
     started = time.perf_counter()
     recipe = loaded.recipe
     prepared = prepare(loaded, options)
+    torch.set_num_threads(prepared.threads.count)
     data = prepared.data.to(prepared.device)
     folder = _open_folder(loaded, options, prepared)
     steps = -(-len(data.train) // recipe.train.batch_size)
@@ -175,6 +176,7 @@ def _open_folder(loaded: LoadedRecipe, options: RunOptions, prepared: Prepared) 
         manifest(
             device=prepared.device,
             target=prepared.target,
+            threads=prepared.threads,
             seed=loaded.recipe.train.seed,
             data_sha256=prepared.data.sha256(),
         ),

@@ -49,6 +49,7 @@ class TrainProgress:
         self._say(f"training {plan.recipe} into {plan.run_folder} on {plan.device}")
         if self._verbose:
             self._say(f"kernel target {plan.target} ({plan.target_reason})")
+            self._say(f"{plan.threads} CPU threads ({plan.threads_reason})")
             self._say(
                 f"{plan.parameters:,} parameters, about {plan.memory_bytes:,} bytes of memory"
             )

@@ -74,6 +74,7 @@ def plan_report(plan: TrainPlan, resolved: str) -> Report:
         Column("memory_mib", "memory: sum [MiB]", 1),
         Column("device", "device"),
         Column("target", "kernel target"),
+        Column("threads", "CPU threads"),
         Column("run_folder", "run folder (not made)"),
     )
     table = Table(f"{plan.recipe}: valid, nothing was run", columns, (shown,), vertical=True)

@@ -1,0 +1,155 @@
+"""What only a real process shows: start-up, pipes, signals, a fresh environment."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ENVIRONMENT = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+COMMAND = [sys.executable, "-m", "clifctl"]
+
+
+def shell(line: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a shell line in which `clifctl` is this interpreter's."""
+    script = f'set -o pipefail; clifctl() {{ "{sys.executable}" -m clifctl "$@"; }}; {line}'
+    return subprocess.run(
+        ["bash", "-c", script],
+        cwd=cwd,
+        env={**ENVIRONMENT, **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["train", "--help"], ["--version"], ["recipes", "ls"], ["eval", "-h"]]
+)
+def test_what_answers_at_once_imports_no_torch(arguments: list[str], tmp_path: Path) -> None:
+    code = (
+        "import sys; from clifctl.cli.app import run; run(sys.argv[1:]);"
+        "heavy = {'torch', 'numpy', 'sklearn', 'matplotlib', 'triton'};"
+        "print('LOADED', sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        cwd=tmp_path,
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+    )
+    assert "LOADED []" in done.stdout, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    "command", ["train", "eval", "recipes ls", "recipes show", "recipes cp", "recipes check",
+                "data ls", "data show"]
+)  # fmt: skip
+def test_every_help_text_has_an_example(command: str, tmp_path: Path) -> None:
+    done = shell(f"clifctl {command} --help", tmp_path, COLUMNS="100")
+    assert done.returncode == 0
+    assert f"Example: clifctl {command}" in done.stdout
+
+
+def test_a_reader_that_goes_away_ends_it_quietly(tmp_path: Path) -> None:
+    for line in (
+        "clifctl recipes ls --format jsonl | head -1",
+        "clifctl recipes show digits_snn5 | head -1",
+        "clifctl --help | head -1",
+        "clifctl recipes ls | true",
+        "clifctl recipes ls --json | true",
+    ):
+        done = shell(line, tmp_path)
+        assert done.stderr == "", line
+        assert done.returncode == 0, line
+        assert len(done.stdout.splitlines()) <= 1
+
+
+def test_a_piped_table_is_not_cut_at_40_columns(tmp_path: Path) -> None:
+    done = shell("clifctl recipes ls | cat", tmp_path, COLUMNS="40")
+    assert (
+        "CLIF on simulated events of handwritten digits, 5-layer convolutional net" in done.stdout
+    )
+    assert "…" not in done.stdout
+    assert not any(line.endswith(" ") for line in done.stdout.splitlines())
+
+
+def test_train_json_is_one_document_for_a_pipe(tmp_path: Path) -> None:
+    line = (
+        "clifctl train digits_snn5 neuron.name=lif train.epochs=1 train.batch_size=256 --json "
+        "2>err.txt | tee out.txt | python3 -m json.tool >/dev/null"
+    )
+    done = shell(line, tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert json.loads((tmp_path / "out.txt").read_text())["neuron"] == "lif"
+    assert "epoch 1/1" in (tmp_path / "err.txt").read_text()
+
+
+def test_a_recipe_from_stdin(tmp_path: Path) -> None:
+    line = "clifctl recipes show digits_rows_mlp | clifctl train - --dry-run --json"
+    done = shell(line, tmp_path)
+    assert json.loads(done.stdout)["recipe"] == "stdin"
+
+
+def test_errors_are_two_lines_on_stderr(tmp_path: Path) -> None:
+    done = shell("clifctl train nothing.yaml", tmp_path)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert [line.split(":")[0] for line in done.stderr.splitlines()] == ["error", "hint"]
+
+
+def test_groups_alone_print_their_help(tmp_path: Path) -> None:
+    for group in ("", "recipes", "data"):
+        done = shell(f"clifctl {group}", tmp_path)
+        assert "Usage: clifctl" in done.stdout + done.stderr
+        assert "error:" not in done.stderr
+        assert done.returncode == 2
+
+
+def test_completion_offers_recipes_without_torch(tmp_path: Path) -> None:
+    done = shell(
+        f"{sys.executable} -X importtime -m clifctl 2>imports.txt",
+        tmp_path,
+        _CLIFCTL_COMPLETE="complete_bash",
+        COMP_WORDS="clifctl train digits_s",
+        COMP_CWORD="2",
+    )
+    assert done.stdout.split() == ["digits_snn5"]
+    imports = (tmp_path / "imports.txt").read_text()
+    assert "clifctl.cli.app" in imports
+    assert "torch" not in imports
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_the_run_and_keeps_the_last_epoch(
+    number: int, code: int, tmp_path: Path
+) -> None:
+    arguments = ["train", "digits_snn5", "timesteps=1", "train.epochs=500", "--out", "run"]
+    process = subprocess.Popen(
+        [*COMMAND, *arguments],
+        cwd=tmp_path,
+        env=ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "run" / "last.pt").is_file():
+        assert time.monotonic() < deadline, "no epoch finished"
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == code
+    assert out == ""
+    assert "error: training stopped in 'run': 'run/last.pt' holds the last finished epoch" in err
+    assert "Traceback" not in err
+    kept = sorted(path.name for path in (tmp_path / "run").iterdir())
+    assert kept == ["best.pt", "last.pt", "manifest.json", "metrics.jsonl", "recipe.yaml"]
+    evaluated = shell("clifctl eval run/last.pt --json", tmp_path)
+    assert json.loads(evaluated.stdout)["accuracy_percent"] > 0

@@ -1,0 +1,101 @@
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+Run = Callable[..., Any]
+
+
+def test_recipes_ls(clifctl: Run) -> None:
+    rows = clifctl("recipes", "ls", "--json").json["recipes"]
+    assert {row["recipe"]: row["timesteps"] for row in rows} == {
+        "digits_snn5": 4,
+        "digits_events_snn5": 8,
+        "digits_rows_mlp": 8,
+    }
+    assert all(row["title"] and row["neuron"] == "clif" for row in rows)
+
+
+def test_recipes_show_prints_the_file_as_it_is(clifctl: Run, root: Path) -> None:
+    done = clifctl("recipes", "show", "digits_snn5")
+    assert done.out == (root / "recipes" / "digits_snn5.yaml").read_text()
+
+
+def test_recipes_show_resolved_is_a_recipe(clifctl: Run, tmp_path: Path) -> None:
+    done = clifctl("recipes", "show", "digits_snn5", "timesteps=6")
+    document = yaml.safe_load(done.out)
+    assert document["timesteps"] == 6
+    assert document["train"]["momentum"] == 0.9
+    (tmp_path / "again.yaml").write_text(done.out)
+    again = clifctl("recipes", "show", "again.yaml", "--resolved", "--json").json
+    assert again["schema"] == "clifctl.recipe/1"
+    assert again["content"] == document
+
+
+def test_recipes_cp_then_train_the_copy(clifctl: Run, tiny: list[str], tmp_path: Path) -> None:
+    done = clifctl("recipes", "cp", "digits_snn5")
+    assert (done.code, done.out) == (0, "")
+    assert "clifctl train digits_snn5.yaml" in done.err
+    (tmp_path / "folder").mkdir()
+    assert clifctl("recipes", "cp", "digits_snn5", "folder").code == 0
+    copied = (tmp_path / "folder" / "digits_snn5.yaml").read_text()
+    assert copied == (tmp_path / "digits_snn5.yaml").read_text()
+    assert clifctl("recipes", "cp", "digits_rows_mlp", "digits_snn5.yaml").code == 2
+    assert clifctl("recipes", "cp", "digits_rows_mlp", "digits_snn5.yaml", "--overwrite").code == 0
+    assert "digits_rows" in (tmp_path / "digits_snn5.yaml").read_text()
+    assert clifctl("train", "folder/digits_snn5.yaml", *tiny, "--dry-run").code == 0
+
+
+def test_recipes_check(clifctl: Run) -> None:
+    done = clifctl(
+        "recipes", "check", "digits_snn5", "digits_rows_mlp", "neuron.name=lif", "--json"
+    )
+    rows = done.json["recipes"]
+    assert [(row["recipe"], row["neuron"]) for row in rows] == [
+        ("digits_snn5", "lif"),
+        ("digits_rows_mlp", "lif"),
+    ]
+    assert rows[0]["parameters"] == 9_906
+
+
+def test_data_ls(clifctl: Run) -> None:
+    rows = clifctl("data", "ls", "--json").json["data"]
+    assert [(row["data"], row["input_shape"], row["timesteps"]) for row in rows] == [
+        ("digits", [1, 8, 8], "any"),
+        ("digits_events", [2, 10, 10], "1 to 48"),
+        ("digits_rows", [8], "8"),
+    ]
+
+
+def test_data_show_counts_events(clifctl: Run) -> None:
+    done = clifctl("data", "show", "digits_events", "timesteps=4", "data.seed=3", "--json").json
+    assert done["shape"] == [4, 2, 10, 10]
+    assert len(done["frames"]) == 4
+    for frame in done["frames"]:
+        assert sum(frame["sum_per_channel"]) == pytest.approx(frame["mean"] * 200, rel=1e-5)
+    other = clifctl("data", "show", "digits_events", "timesteps=4", "seed=4", "--json").json
+    assert other["label"] == done["label"]
+    assert other["sha256"] != done["sha256"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "file", "magic"),
+    [
+        (["digits_events", "--plot"], "digits_events.png", b"\x89PNG"),
+        (["digits_events", "timesteps=12", "--plot", "e.png"], "e.png", b"\x89PNG"),
+        (["digits", "--plot", "d.svg"], "d.svg", b"<?xml"),
+        (["digits_rows", "--plot", "r.pdf", "--sample", "3"], "r.pdf", b"%PDF"),
+        (["digits", "--plot", "--json"], "digits.png", b"\x89PNG"),
+    ],
+)
+def test_data_show_draws(
+    clifctl: Run, tmp_path: Path, arguments: list[str], file: str, magic: bytes
+) -> None:
+    done = clifctl("data", "show", *arguments)
+    assert done.code == 0
+    content = (tmp_path / file).read_bytes()
+    assert content.startswith(magic)
+    assert len(content) > 2000
+    assert file in done.out

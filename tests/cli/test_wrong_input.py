@@ -1,0 +1,154 @@
+"""Wrong input: exit 2, `error:` and `hint:`, no traceback, nothing written or lost."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+Run = Callable[..., Any]
+
+
+def refused(done: Any, *parts: str) -> None:
+    assert done.code == 2, done
+    assert done.out == ""
+    lines = done.err.splitlines()
+    assert lines[0].startswith("error: ")
+    assert len(lines[0]) > len("error: ")
+    assert lines[-1].startswith("hint: ")
+    assert "Traceback" not in done.err
+    for part in parts:
+        assert part in done.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        (["nothing.yaml"], "no recipe file 'nothing.yaml'"),
+        (["recipes/digits_snn5.yaml"], "the catalog has one"),
+        (["digit_snn5"], "did you mean 'digits_snn5'"),
+        (["empty.yaml"], "the file is empty"),
+        (["prose.yaml"], "a recipe is a mapping"),
+        (["broken.yaml"], "not YAML"),
+        (["twice.yaml"], "already given"),
+        (["digits_snn5", "train.epoch=3"], "did you mean 'epochs'"),
+        (["digits_snn5", "train.epochs=three"], "must be a valid integer"),
+        (["digits_snn5", "neuron.tau=1"], "must be greater than 1"),
+        (["digits_snn5", "neuron.tau=-2"], "must be greater than 1"),
+        (["digits_snn5", "timesteps=-4"], "must be greater than 0"),
+        (["digits_snn5", "neuron.name=cliff"], "did you mean 'clif'"),
+        (["digits_snn5", "train.batch_size=48"], "leave a last batch of one"),
+        (["digits_snn5", "model.kernel_sizes=[9,9,9,9,9]"], "leaves no pixel"),
+        (["digits_snn5", "epochs"], "'epochs' is not an override"),
+        (["digits_snn5", "--device", "cuda:99"], "device 'cuda:99'"),
+        (["digits_snn5", "--device", "tpu"], "unknown device 'tpu'"),
+        (["digits_snn5", "--threads", "0"], "--threads 0: must be at least 1"),
+        (["digits_snn5", "--out", "file.txt"], "'file.txt' is a file"),
+        (["digits_snn5", "--out", "file.txt/run"], "file.txt' is a file"),
+        (["digits_snn5", "--out", "."], "not a run of clifctl"),
+        (["digits_snn5", "--json", "--format", "csv"], "contradict each other"),
+        (["digits_snn5", "-q", "-v"], "contradict each other"),
+        (["digits_snn5", "-o", "none/result.json"], "no folder 'none'"),
+        (["digits_snn5", "-o", "."], "is a folder"),
+        (["digits_snn5", "--format", "xml"], "xml"),
+        (["digits_snn5", "--epochs", "3"], "no such option: --epochs"),
+        (["digits_snn5", "--seed", "x"], "x"),
+        ([], "RECIPE"),
+    ],
+)
+def test_train(clifctl: Run, tmp_path: Path, arguments: list[str], part: str) -> None:
+    (tmp_path / "empty.yaml").write_text("")
+    (tmp_path / "prose.yaml").write_text("a net, please")
+    (tmp_path / "broken.yaml").write_text("train: [1,\n")
+    (tmp_path / "twice.yaml").write_text("timesteps: 1\ntimesteps: 2\n")
+    (tmp_path / "file.txt").write_text("mine")
+    before = sorted(tmp_path.iterdir())
+    refused(clifctl("train", *arguments), part)
+    assert sorted(tmp_path.iterdir()) == before
+    assert (tmp_path / "file.txt").read_text() == "mine"
+
+
+def test_no_permission_to_write(
+    clifctl: Run, tiny: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A superuser may write anywhere: the system's answer is replaced, not a folder's mode.
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    refused(clifctl("train", "digits_snn5", *tiny), "no permission")
+    refused(clifctl("train", "digits_snn5", *tiny, "--out", "run"), "no permission")
+    refused(clifctl("recipes", "ls", "-o", "list.json"), "no permission")
+
+
+def test_a_folder_that_refuses_in_the_end(
+    clifctl: Run, tiny: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: Path, *args: Any, **options: Any) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    refused(clifctl("train", "digits_snn5", *tiny, "--out", "run"), "Permission denied")
+    refused(clifctl("train", "digits_snn5", *tiny), "Permission denied")
+
+
+def test_eval(clifctl: Run, tiny: list[str], tmp_path: Path) -> None:
+    clifctl("train", "digits_snn5", *tiny, "--out", "run", "eval.batch_size=499")
+    (tmp_path / "text.pt").write_text("not a checkpoint")
+    (tmp_path / "half.pt").write_bytes((tmp_path / "run" / "last.pt").read_bytes()[:900])
+    torch.save({"net": {}}, tmp_path / "foreign.pt")
+    document = torch.load(tmp_path / "run" / "last.pt", weights_only=True)
+    del document["model"]["classifier.weight"]
+    torch.save(document, tmp_path / "changed.pt")
+    document["recipe"]["neuron"]["name"] = "cliff"
+    torch.save(document, tmp_path / "unknown.pt")
+    refused(clifctl("eval", "nothing.pt"), "'nothing.pt' does not exist")
+    refused(clifctl("eval", "run"), "is a folder", "try run/last.pt")
+    refused(clifctl("eval", "text.pt"), "not a checkpoint")
+    refused(clifctl("eval", "half.pt"), "not a checkpoint")
+    refused(clifctl("eval", "foreign.pt"), "not a checkpoint of clifctl")
+    refused(clifctl("eval", "changed.pt"), "do not fit its own recipe")
+    refused(clifctl("eval", "unknown.pt"), "unknown neuron 'cliff'")
+    refused(clifctl("eval", "run/recipe.yaml"), "not a checkpoint")
+    refused(clifctl("eval", "run/last.pt", "--batch-statistics"), "a batch of one sample")
+    refused(clifctl("eval"), "CHECKPOINT")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        (["recipes", "show", "digit_snn5"], "did you mean 'digits_snn5'"),
+        (["recipes", "cp", "digits_snn5", "mine.yaml"], "'mine.yaml' exists already"),
+        (["recipes", "check", "digits_snn5", "digits_rows_mlp", "neuron.tau=0.5"], "digits_rows"),
+        (["recipes", "check", "train.lr=3"], "no recipe to check"),
+        (["data", "show", "digit"], "did you mean 'digits'"),
+        (["data", "show", "digits", "--sample", "500"], "has 500 samples"),
+        (["data", "show", "digits", "--split", "validation"], "validation"),
+        (["data", "show", "digits_events", "contrast=1"], "contrast: unknown key"),
+        (["data", "show", "digits_events", "timesteps=49"], "at most 48"),
+        (["data", "show", "digits_rows", "timesteps=4"], "has 8 time steps"),
+        (["data", "show", "digits", "--plot", "x.gif"], "unknown ending '.gif'"),
+        (["data", "show", "digits", "--plot", "no/x.png"], "no folder 'no'"),
+        (["data", "show", "digits", "--plot", "old.png"], "'old.png' exists already"),
+        (["trian", "digits_snn5"], "trian"),
+    ],
+)
+def test_other_commands(clifctl: Run, tmp_path: Path, arguments: list[str], part: str) -> None:
+    for name in ("mine.yaml", "old.png"):
+        (tmp_path / name).write_text("mine")
+    refused(clifctl(*arguments), part)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mine.yaml", "old.png"]
+    assert (tmp_path / "mine.yaml").read_text() == "mine"
+
+
+def test_debug_shows_the_traceback(clifctl: Run) -> None:
+    done = clifctl("train", "nothing.yaml", "--debug")
+    assert done.code == 2
+    assert "Traceback" in done.err
+    assert done.err.splitlines()[-1].startswith("hint: ")
+
+
+def test_a_bug_is_called_a_bug(clifctl: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("clifctl.recipe.catalog.names", lambda: 1 / 0)
+    done = clifctl("recipes", "ls")
+    assert done.code == 1
+    assert done.err.startswith("error: internal: ZeroDivisionError")
+    assert "Traceback" not in done.err
