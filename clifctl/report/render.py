@@ -9,6 +9,8 @@ import math
 from dataclasses import dataclass
 from typing import IO, Any
 
+GAP = 3  # between two columns of a printed table
+MIN_FLEXIBLE = 16
 FORMATS = ("table", "json", "jsonl", "csv", "md")
 
 
@@ -107,14 +109,13 @@ def _csv(table: Table) -> str:
 def _flat(table: Table) -> tuple[list[str], list[list[str]]]:
     """Header and cells as a reader sees them."""
     if table.vertical:
-        pairs = [
-            [column.label, _shown(row[column.key], column)]
-            for row in table.rows
-            for column in table.columns
-        ]
-        return ["", ""], pairs
+        return ["", ""], [pair for row in table.rows for pair in _record(table, row)]
     cells = [[_shown(row[column.key], column) for column in table.columns] for row in table.rows]
     return [column.label for column in table.columns], cells
+
+
+def _record(table: Table, row: dict[str, Any]) -> list[list[str]]:
+    return [[column.label, _shown(row[column.key], column)] for column in table.columns]
 
 
 def _markdown(table: Table) -> str:
@@ -144,11 +145,23 @@ def _print_rich(tables: tuple[Table, ...], stream: IO[str], *, width: int | None
     console = Console(file=stream, width=width, highlight=False)
     for number, table in enumerate(tables):
         header, cells = _flat(table)
+        flexible = _flexible_column(header, cells, console.width)
         grid = RichTable(box=box.SIMPLE_HEAD, show_header=not table.vertical, pad_edge=False)
+        if flexible is None:
+            # Too narrow for columns: each row becomes a record of its own.
+            grid.show_header = False
+            header = ["", ""]
+            records = [[*_record(table, row), ["", ""]] for row in table.rows]
+            cells = [pair for record in records for pair in record][:-1]
         for index, label in enumerate(header):
-            numeric = not table.vertical and table.columns[index].digits is not None
-            # A cell that is too wide for a terminal goes on in the next line: nothing is cut.
-            grid.add_column(Text(label), justify="right" if numeric else "left", overflow="fold")
+            numeric = len(header) > 2 and table.columns[index].digits is not None
+            # A cell that is too wide goes on in the next line: nothing is cut.
+            grid.add_column(
+                Text(label),
+                justify="right" if numeric else "left",
+                overflow="fold",
+                no_wrap=flexible is not None and index != flexible,
+            )
         for row in cells:
             grid.add_row(*(Text(cell) for cell in row))
         if number:
@@ -157,3 +170,12 @@ def _print_rich(tables: tuple[Table, ...], stream: IO[str], *, width: int | None
         console.print(grid)
         for note in table.notes:
             console.print(Text(note, style="dim"))
+
+
+def _flexible_column(header: list[str], cells: list[list[str]], width: int) -> int | None:
+    """The column that may be folded so that the table fits into `width`, None if that is too
+    little: the widest one, down to MIN_FLEXIBLE characters."""
+    widths = [max(len(row[index]) for row in [header, *cells]) for index in range(len(header))]
+    widest = widths.index(max(widths))
+    rest = sum(widths) - widths[widest] + GAP * len(header)
+    return widest if rest + min(widths[widest], MIN_FLEXIBLE) <= width else None

@@ -1,0 +1,108 @@
+"""Every command that README.md shows is run, or compared with what runs it."""
+
+import re
+import shlex
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import typer
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```(\w*)\n(.*?)```", README, re.DOTALL)
+
+
+def shell_lines() -> list[str]:
+    return [line for kind, text in BLOCKS if kind == "sh" for line in text.splitlines() if line]
+
+
+def test_the_first_screen_shows_exactly_the_two_commands() -> None:
+    first_screen = README.split("\n## ")[0]
+    commands = [
+        text.strip() for _, text in re.findall(r"```(\w*)\n(.*?)```", first_screen, re.DOTALL)
+    ]
+    assert commands == [
+        "pip install . && clifctl train recipes/digits_snn5.yaml",
+        "pip install '.[test]' && pytest",
+    ]
+    assert len(first_screen.splitlines()) <= 24
+
+
+def test_continuous_integration_runs_the_two_commands_as_they_are_printed() -> None:
+    script = (ROOT / ".ci" / "run").read_text()
+    patterns = re.findall(r"grep -m1 (['\"])(.*?)\1 README", script)
+    installs = [line for line in shell_lines() if line.startswith("pip")]
+    assert len(patterns) == len(installs) == 2
+    for (_, pattern), line in zip(patterns, installs, strict=True):
+        assert re.match(pattern.replace("'", "'"), line)
+    assert script.count("\neval ") == 2
+
+
+def test_every_other_command_runs(clifctl: Callable[..., Any], tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "recipes", tmp_path / "recipes")
+    seen = 0
+    for line in shell_lines():
+        if line.startswith("pip"):
+            line = line.split("&&")[1].strip()
+            if line == "pytest":
+                continue
+        for part in line.split(" | "):
+            words = shlex.split(part)
+            if words[0] == "head":
+                continue
+            assert words[0] == "clifctl", line
+            if words[1:3] == ["train", "-"]:
+                words[2] = "digits_rows_mlp"
+            if words[1] == "train" and "--dry-run" not in words:
+                words.append("train.epochs=1")
+            done = clifctl(*words[1:])
+            assert done.code == 0, f"{line}: {done.err}"
+            seen += 1
+    assert seen >= 12
+
+
+def test_the_table_lists_every_command_and_no_other() -> None:
+    from clifctl.cli.app import app
+
+    def names(group: typer.Typer, prefix: str) -> set[str]:
+        found = {f"{prefix} {command.name}" for command in group.registered_commands}
+        for child in group.registered_groups:
+            assert child.typer_instance is not None
+            found |= names(child.typer_instance, f"{prefix} {child.name}")
+        return found
+
+    shown = set(re.findall(r"^\| `(clifctl [a-z ]+)` \|", README, re.MULTILINE))
+    assert shown == names(app, "clifctl")
+    assert len(shown) >= 8
+
+
+def test_the_tree_lists_every_package_and_no_other() -> None:
+    tree = next(text for kind, text in BLOCKS if kind == "" and text.startswith("clifctl/"))
+    shown = set(re.findall(r"^  ([a-z]+(?:/|\.py))", tree, re.MULTILINE))
+    package = ROOT / "clifctl"
+    folders = {f"{path.name}/" for path in package.iterdir() if (path / "__init__.py").is_file()}
+    files = {path.name for path in package.glob("*.py") if not path.name.startswith("__")}
+    assert shown == folders | files
+
+
+def test_python_examples_hold() -> None:
+    examples = [text for kind, text in BLOCKS if kind == "python"]
+    assert len(examples) == 2
+    source = (ROOT / "clifctl" / "neurons" / "clif.py").read_text()
+    body = [line.strip() for line in examples[0].splitlines()[1:]]
+    assert "\n".join(body) in "\n".join(line.strip() for line in source.splitlines())
+    scope: dict[str, Any] = {}
+    exec(examples[1], scope)
+    assert scope["spikes"].shape == (6, 16, 64)
+    assert scope["m"].shape == (16, 64)
+
+
+def test_what_is_claimed_of_the_catalog_is_true() -> None:
+    from clifctl.data import DATASETS
+    from clifctl.models import MODELS
+    from clifctl.neurons import NEURONS
+
+    for name in (*DATASETS, *MODELS, *NEURONS):
+        assert f"`{name}`" in README, name
