@@ -76,6 +76,7 @@ def nearest(name: str, names: Iterable[str]) -> str | None:
 def unknown_name(kind: str, name: object, names: Iterable[str]) -> str:
     """One sentence for a name that a table does not hold: the nearest entry, and all of them."""
     known = list(names)
-    near = nearest(str(name), known)
+    near = nearest(str(name).strip("'"), known)
     guess = f" (did you mean '{near}'?)" if near else ""
-    return f"unknown {kind} '{name}'{guess}; known: {', '.join(known)}"
+    quoted = str(name) if str(name).startswith("'") else f"'{name}'"
+    return f"unknown {kind} {quoted}{guess}; known: {', '.join(known)}"

@@ -7,21 +7,24 @@ import clifctl
 
 PACKAGE = Path(clifctl.__file__).parent
 
+LEAVES = {"errors", "files", "results", "strict"}
 # package or module -> what it may import of clifctl besides itself
 ARROWS: dict[str, set[str]] = {
     "errors": set(),
+    "files": {"errors"},
     "results": set(),
-    "neurons": {"errors"},
-    "kernels": {"errors", "neurons"},
-    "models": {"errors", "neurons", "kernels"},
-    "data": {"errors"},
-    "training": {"errors", "results", "models"},
-    "recipe": {"errors", "neurons", "models", "data"},
-    "experiments": {"errors", "results", "kernels", "models", "data", "training", "recipe"},
-    "report": {"errors", "results"},
-    "cli": {"errors", "recipe", "experiments", "report"},
+    "strict": set(),
+    "neurons": LEAVES,
+    "kernels": {*LEAVES, "neurons"},
+    "models": {*LEAVES, "neurons", "kernels"},
+    "data": LEAVES,
+    "training": {*LEAVES, "models"},
+    "recipe": {*LEAVES, "neurons", "models", "data"},
+    "experiments": {*LEAVES, "kernels", "models", "data", "training", "recipe"},
+    "report": LEAVES,
+    "cli": {*LEAVES, "recipe", "experiments", "report"},
 }
-LIGHT = {"errors", "results", "cli", "report"}
+LIGHT = {"errors", "files", "results", "cli", "report"}
 HEAVY_LIBRARIES = {"torch", "torchvision", "numba", "triton", "sklearn", "matplotlib", "pydantic"}
 
 

@@ -1,9 +1,9 @@
 """Every command that README.md shows is run, or compared with what runs it."""
 
 import re
-import shlex
 import shutil
-from collections.abc import Callable
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -36,31 +36,30 @@ def test_continuous_integration_runs_the_two_commands_as_they_are_printed() -> N
     installs = [line for line in shell_lines() if line.startswith("pip")]
     assert len(patterns) == len(installs) == 2
     for (_, pattern), line in zip(patterns, installs, strict=True):
-        assert re.match(pattern.replace("'", "'"), line)
+        assert re.match(pattern, line)
     assert script.count("\neval ") == 2
 
 
-def test_every_other_command_runs(clifctl: Callable[..., Any], tmp_path: Path) -> None:
+def test_every_other_command_runs(tmp_path: Path) -> None:
+    """As it is printed, in a shell, but for one epoch only."""
     shutil.copytree(ROOT / "recipes", tmp_path / "recipes")
+    one_epoch = 'if [ "$1" = train ]; then set -- "$@" train.epochs=1; fi'
+    shim = f'clifctl() {{ {one_epoch}; "{sys.executable}" -m clifctl "$@"; }}'
     seen = 0
     for line in shell_lines():
-        if line.startswith("pip"):
-            line = line.split("&&")[1].strip()
-            if line == "pytest":
-                continue
-        for part in line.split(" | "):
-            words = shlex.split(part)
-            if words[0] == "head":
-                continue
-            assert words[0] == "clifctl", line
-            if words[1:3] == ["train", "-"]:
-                words[2] = "digits_rows_mlp"
-            if words[1] == "train" and "--dry-run" not in words:
-                words.append("train.epochs=1")
-            done = clifctl(*words[1:])
-            assert done.code == 0, f"{line}: {done.err}"
-            seen += 1
-    assert seen >= 12
+        command = line.split("&&")[1].strip() if line.startswith("pip") else line
+        if command == "pytest":
+            continue
+        assert command.startswith("clifctl "), line
+        done = subprocess.run(
+            ["bash", "-c", f"set -o pipefail; {shim}; {command}"],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, f"{line}: {done.stderr}"
+        seen += 1
+    assert seen >= 10
 
 
 def test_the_table_lists_every_command_and_no_other() -> None:

@@ -1,8 +1,11 @@
 """The command `clifctl`: commands are wired here, and errors end here."""
 
+import io
+import os
 import signal
 import sys
 import traceback
+from contextlib import suppress
 from typing import Annotated, Any
 
 import typer
@@ -17,6 +20,7 @@ app = typer.Typer(
     help="Train and evaluate spiking neuron models, from a laptop to a GPU.",
     epilog="Example: clifctl train digits_snn5 neuron.name=lif --json",
     no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
@@ -26,26 +30,50 @@ app.add_typer(recipes.app, name="recipes")
 app.add_typer(data.app, name="data")
 
 
-@app.callback()
-def root(
-    version: Annotated[
-        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)
-    ] = False,
-) -> None:
-    if version:
+def _print_version(asked: bool) -> None:
+    if asked:
         write_stdout(f"clifctl {clifctl.__version__}\n")
         raise typer.Exit
 
 
+@app.callback()
+def root(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            help="Print the version and exit.",
+            is_eager=True,
+            callback=_print_version,
+        ),
+    ] = False,
+) -> None:
+    """What stands before the command."""
+
+
 def main() -> None:
     """Run the command line and exit: 0 done, 1 failed, 2 bad input, 130 and 143 interrupted."""
+    _usable_streams()
     sys.exit(run(sys.argv[1:]))
 
 
+def _usable_streams() -> None:
+    """Standard streams that were closed lead nowhere; characters that one cannot show are escaped
+    instead of ending a run."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 (open until the end)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
 def run(arguments: list[str]) -> int:
-    """Run one command and return its exit code; an error is two lines on stderr."""
+    """Run one command and return its exit code; an error is told on stderr, with a hint."""
     signal.signal(signal.SIGTERM, _terminate)
     debug = "--debug" in arguments
+    if arguments[:1] == ["--debug"]:
+        arguments = arguments[1:]
     try:
         code = typer.main.get_command(app).main(
             _with_plot_value(arguments), prog_name="clifctl", standalone_mode=False
@@ -61,7 +89,12 @@ def run(arguments: list[str]) -> int:
         abandon_stdout()
         return 0
     except ClifctlError as error:
-        return _report(error, error.message, error.hint, error.exit_code, debug)
+        hint = error.hint or "--help shows what is allowed, with an example"
+        return _report(error, error.message, hint, error.exit_code, debug)
+    except OSError as error:
+        place = f" '{error.filename}'" if error.filename else ""
+        message = f"cannot read or write{place}: {error.strerror or error}"
+        return _report(error, message, "check the path and its permissions", 2, debug)
     except typer.Abort as error:
         return _report(error, "aborted", None, 1, debug)
     except Exception as error:
@@ -81,9 +114,10 @@ def run(arguments: list[str]) -> int:
 def _report(error: BaseException, message: str, hint: str | None, code: int, debug: bool) -> int:
     if debug:
         traceback.print_exception(error)
-    sys.stderr.write(f"error: {message}\n")
-    if hint:
-        sys.stderr.write(f"hint: {hint}\n")
+    with suppress(OSError):
+        sys.stderr.write(f"error: {message}\n")
+        if hint:
+            sys.stderr.write(f"hint: {hint}\n")
     return code
 
 
@@ -98,11 +132,14 @@ def _terminate(number: int, frame: object) -> None:
 
 def _with_plot_value(arguments: list[str]) -> list[str]:
     """`--plot` without a file stands for `--plot auto`, which typer cannot say by itself."""
-    completed = []
+    completed: list[str] = []
     for index, argument in enumerate(arguments):
+        if argument == "--":
+            return completed + arguments[index:]
         completed.append(argument)
-        following = arguments[index + 1 : index + 2]
-        if argument == "--plot" and (not following or following[0].startswith("-")):
+        following = "".join(arguments[index + 1 : index + 2])
+        is_file = "." in following and "=" not in following and not following.startswith("-")
+        if argument == "--plot" and not is_file:
             completed.append("auto")
     return completed
 

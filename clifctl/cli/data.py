@@ -49,6 +49,7 @@ def show(
     if picture is not None:
         check_picture_path(picture)
         output.may_write(picture)
+        output.keep_apart(picture)
 
     from clifctl.experiments.data import show_sample
 

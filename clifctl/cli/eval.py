@@ -35,6 +35,7 @@ def register(app: typer.Typer) -> None:
         from clifctl.experiments.evaluate import evaluate_checkpoint
         from clifctl.report.tables import eval_report
 
+        output.keep_apart(checkpoint)
         result = evaluate_checkpoint(
             checkpoint, device=device, threads=threads, use_batch_statistics=batch_statistics
         )

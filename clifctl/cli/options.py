@@ -14,7 +14,8 @@ from typing import Annotated, Any
 
 import typer
 
-from clifctl.errors import Interrupted, OutputError, UsageError
+from clifctl.errors import Interrupted, OutputError, RunFailed, UsageError
+from clifctl.files import require_file_possible, same_file, write_text
 
 
 class Format(StrEnum):
@@ -91,45 +92,41 @@ class Output:
     quiet: bool
     verbose: bool
 
-    def may_write(self, path: Path) -> None:
-        """Raise OutputError if `path` exists without --overwrite, or cannot be written."""
-        if path.is_dir():
-            raise OutputError(f"'{path}' is a folder", hint="give the name of a file")
-        if path.exists() and not self.overwrite:
-            raise OutputError(
-                f"'{path}' exists already", hint="choose another name, or add --overwrite"
-            )
-        parent = path.absolute().parent
-        if not parent.is_dir():
-            raise OutputError(f"no folder '{path.parent}'", hint="make the folder first")
-        if not os.access(parent, os.W_OK) or (path.exists() and not os.access(path, os.W_OK)):
-            raise OutputError(f"cannot write '{path}': no permission", hint="choose another place")
+    def may_write(self, path: Path, *, apart_from: tuple[Path, ...] = ()) -> None:
+        """Raise OutputError if `path` must not be written: it is there and --overwrite is not
+        given, it cannot be written, or it is one of `apart_from`."""
+        require_file_possible(path, overwrite=self.overwrite)
+        for other in apart_from:
+            if same_file(path, other):
+                raise OutputError(
+                    f"'{path}' would overwrite what this command reads or writes itself",
+                    hint="choose another name",
+                )
+
+    def keep_apart(self, *paths: Path) -> None:
+        """Raise OutputError if the result's own file (-o) is one of `paths`."""
+        if self.path is not None:
+            self.may_write(self.path, apart_from=paths)
 
     def emit(self, report: Any) -> None:
         """Write a report. A reader that went away (`| head`) ends it quietly."""
         from clifctl.report import render
 
-        if self.path is None:
-            if self.how == "table" and sys.stdout.isatty():
-                render(report, self.how, sys.stdout)
-                return
-            buffer = io.StringIO()
-            render(report, self.how, buffer)
-            write_stdout(buffer.getvalue())
+        if self.path is None and self.how == "table" and sys.stdout.isatty():
+            render(report, self.how, sys.stdout)
             return
         buffer = io.StringIO()
         render(report, self.how, buffer)
-        try:
-            self.path.write_text(buffer.getvalue(), encoding="utf-8")
-        except OSError as refused:
-            raise OutputError(
-                f"cannot write '{self.path}': {refused.strerror}", hint="choose another place"
-            ) from None
+        if self.path is None:
+            write_stdout(buffer.getvalue())
+        else:
+            write_text(self.path, buffer.getvalue())
 
     def notice(self, line: str) -> None:
         """Say something on stderr, unless --quiet."""
         if not self.quiet:
-            sys.stderr.write(f"note: {line}\n")
+            with suppress(OSError):
+                sys.stderr.write(f"note: {line}\n")
 
 
 def write_stdout(text: str) -> None:
@@ -139,6 +136,9 @@ def write_stdout(text: str) -> None:
         sys.stdout.flush()
     except BrokenPipeError:
         abandon_stdout()
+    except OSError as refused:
+        abandon_stdout()
+        raise RunFailed(f"cannot write the result to stdout: {refused.strerror}") from None
 
 
 def abandon_stdout() -> None:

@@ -38,6 +38,7 @@ def show(
     from clifctl.recipe.yamlfile import dump_document, parse_document
     from clifctl.report.tables import recipe_report
 
+    output.keep_apart(Path(recipe))
     if not (resolved or overrides):
         name, where, text = read_text(recipe)
         output.emit(recipe_report(name, parse_document(text, where), text))
@@ -83,6 +84,7 @@ def check(
     from clifctl.experiments.recipes import check_recipes
     from clifctl.report.tables import checks_report
 
-    references = [item for item in recipes if "=" not in item]
-    overrides = [item for item in recipes if "=" in item]
-    output.emit(checks_report(check_recipes(references, overrides)))
+    files = [item for item in recipes if item.endswith((".yaml", ".yml")) or "=" not in item]
+    overrides = [item for item in recipes if item not in files]
+    output.keep_apart(*map(Path, files))
+    output.emit(checks_report(check_recipes(files, overrides)))

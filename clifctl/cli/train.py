@@ -50,13 +50,14 @@ def register(app: typer.Typer) -> None:
                 raise UsageError("--seed and train.seed were both given", hint="give one")
             chosen.append(f"train.seed={seed}")
 
-        from clifctl.experiments.planning import RunOptions, plan_training
+        from clifctl.experiments.planning import FILES, RunOptions, plan_training
         from clifctl.experiments.train import train as run
         from clifctl.recipe.load import load_recipe
         from clifctl.recipe.yamlfile import dump_document
         from clifctl.report.progress import TrainProgress
         from clifctl.report.tables import plan_report, train_report
 
+        output.keep_apart(Path(recipe), *([out / name for name in FILES] if out else []))
         loaded = load_recipe(recipe, chosen)
         for notice in loaded.notices:
             output.notice(notice)

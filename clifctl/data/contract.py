@@ -6,16 +6,15 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from pydantic import BaseModel, ConfigDict
 from torch import Tensor
+
+from clifctl.strict import Strict
 
 Augmentation = Callable[[Tensor, torch.Generator], Tensor]
 
 
-class DataOptions(BaseModel):
-    """Base of a data set's options: frozen, strictly typed, unknown names refused."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+class DataOptions(Strict):
+    """Base of a data set's options."""
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from clifctl.data.contract import DataOptions, Dataset, LoadedData, Split
 from clifctl.data.digits import CLASSES, SIDE, SOURCE, digit_images
+from clifctl.strict import Seed
 
 SENSOR = 10
 # Instants at which the sensor is read: enough that a step moves it by less than 0.15 pixels.
@@ -29,9 +30,9 @@ DARK = 0.1  # intensity of a black pixel: keeps the logarithm finite
 class DigitsEventsOptions(DataOptions):
     """The camera."""
 
-    seed: int = Field(0, ge=0, description="seed of the camera's movements")
+    seed: Seed = Field(0, description="seed of the camera's movements")
     contrast_threshold: float = Field(
-        0.25, gt=0.0, description="change of log intensity that makes an event"
+        0.25, ge=0.01, description="change of log intensity that makes an event"
     )
     jitter: float = Field(
         0.2, ge=0.0, le=1.0, description="spread of a sample's saccades: turn [rad] and stretch"

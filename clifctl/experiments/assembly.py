@@ -26,8 +26,12 @@ def build_net(recipe: Recipe) -> SequentialNet:
 
 
 def load_data(recipe: Recipe) -> LoadedData:
-    """The recipe's data on the CPU. Raises RecipeError for a batch size that cannot be trained."""
-    data = recipe.data.dataset.load(recipe.data.options, recipe.timesteps)
+    """The recipe's data on the CPU."""
+    return recipe.data.dataset.load(recipe.data.options, recipe.timesteps)
+
+
+def require_trainable(recipe: Recipe, data: LoadedData) -> None:
+    """Raise RecipeError for a batch size with which batch norm cannot train."""
     batch_size = recipe.train.batch_size
     if len(data.train) % batch_size == 1:
         raise RecipeError(
@@ -35,15 +39,14 @@ def load_data(recipe: Recipe) -> LoadedData:
             "batch of one, and batch norm needs two",
             hint=f"train.batch_size={batch_size + 1} leaves none",
         )
-    return data
 
 
-def step_activations_bytes(recipe: Recipe) -> int:
+def step_activations_bytes(recipe: Recipe, data: LoadedData) -> int:
     """Bytes that one training step keeps for backward, parameters not counted."""
     repeat = repeat_of(recipe)
     with torch.device("meta"):
         net = build_net(recipe)
-        shape = (recipe.timesteps // repeat, recipe.train.batch_size)
+        shape = (recipe.timesteps // repeat, min(recipe.train.batch_size, len(data.train)))
         inputs = torch.empty(*shape, *recipe.data.dataset.input_shape)
     return saved_for_backward(net, inputs, repeat=repeat)
 

@@ -1,5 +1,6 @@
 """`eval`: a checkpoint on the test data of its recipe."""
 
+import math
 import time
 from contextlib import nullcontext
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import torch
 
 from clifctl.data import batches
-from clifctl.errors import UsageError
+from clifctl.errors import RunFailed, UsageError
 from clifctl.experiments.assembly import (
     build_net,
     load_data,
@@ -40,12 +41,12 @@ def evaluate_checkpoint(
     where = resolve_device(device)
     checkpoint = load_checkpoint(path)
     recipe = validate(checkpoint.recipe, f"recipe of checkpoint '{path}'")
-    torch.set_num_threads(resolve_threads(threads, step_activations_bytes(recipe)).count)
+    data = load_data(recipe).to(where)
+    torch.set_num_threads(resolve_threads(threads, step_activations_bytes(recipe, data)).count)
     with torch.device("meta"):
         net = build_net(recipe)
     net.to_empty(device=where)
     load_weights(net, checkpoint, path)
-    data = load_data(recipe).to(where)
     batch_size = recipe.eval.batch_size
     if use_batch_statistics and 1 in (batch_size, len(data.test) % batch_size):
         raise UsageError(
@@ -59,6 +60,10 @@ def evaluate_checkpoint(
             loss_of(recipe),
             repeat=repeat_of(recipe),
             with_rates=True,
+        )
+    if not math.isfinite(evaluation.loss):
+        raise RunFailed(
+            f"the loss of '{path}' is {evaluation.loss}", hint="its weights are not usable"
         )
     target = resolve_target(recipe.neuron.target)
     return EvalResult(

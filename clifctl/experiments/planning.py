@@ -1,17 +1,21 @@
 """What a training run needs, checked and counted before anything is written."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from clifctl.data import LoadedData
+from clifctl.errors import RecipeError
 from clifctl.experiments.assembly import (
     build_net,
     load_data,
     parameter_count,
+    require_trainable,
     step_activations_bytes,
 )
+from clifctl.files import require_folder_possible
 from clifctl.kernels import Target, resolve_target
 from clifctl.recipe.load import LoadedRecipe
 from clifctl.results import TrainPlan
@@ -20,6 +24,7 @@ from clifctl.training.device import Threads, resolve_device, resolve_threads
 from clifctl.training.memory import bytes_of
 
 RUNS = Path("runs")
+FILES = run_folder.FILES
 
 
 @dataclass(frozen=True)
@@ -57,16 +62,18 @@ def prepare(loaded: LoadedRecipe, options: RunOptions) -> Prepared:
         run_folder.check_run_folder(options.out, overwrite=options.overwrite)
         folder = options.out
     else:
-        run_folder.require_writable(RUNS)
+        require_folder_possible(RUNS)
         folder = RUNS / f"{loaded.name}-{run_folder.next_number(RUNS, loaded.name)}"
     with torch.device("meta"):
         net = build_net(recipe)
     data = load_data(recipe)
-    activations = step_activations_bytes(recipe)
+    require_trainable(recipe, data)
+    activations = step_activations_bytes(recipe, data)
     threads = resolve_threads(options.threads, activations)
     # Weights, their gradients and SGD's momentum are of one size each.
     weights = 3 * bytes_of(*net.parameters()) + bytes_of(*net.buffers())
     held = bytes_of(data.train.inputs, data.train.targets, data.test.inputs, data.test.targets)
+    _require_memory(device, held + weights + activations)
     plan = TrainPlan(
         recipe=loaded.name,
         device=str(device),
@@ -85,3 +92,17 @@ def prepare(loaded: LoadedRecipe, options: RunOptions) -> Prepared:
         resolved_recipe=recipe.document,
     )
     return Prepared(plan, data, device, target, threads)
+
+
+def _require_memory(device: torch.device, needed: int) -> None:
+    """Raise RecipeError where the device cannot hold the run at all."""
+    if device.type == "cuda":
+        available = torch.cuda.get_device_properties(device).total_memory
+    else:
+        available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if needed > available:
+        raise RecipeError(
+            f"the run needs about {needed / 2**30:,.1f} GiB of memory, '{device}' has "
+            f"{available / 2**30:,.1f} GiB",
+            hint="choose a smaller net, fewer timesteps or a smaller train.batch_size",
+        )

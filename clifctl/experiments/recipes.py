@@ -4,10 +4,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from clifctl.errors import ClifctlError, RecipeError, UsageError
+from clifctl.files import write_text
 from clifctl.recipe import catalog
 from clifctl.recipe.yamlfile import parse_document
 from clifctl.results import RecipeCheck, RecipeChecks, RecipeList, RecipeRow
-from clifctl.training.run_folder import write_text
 
 
 def list_recipes() -> RecipeList:
@@ -52,6 +52,8 @@ def check_recipes(references: Sequence[str], overrides: Sequence[str]) -> Recipe
     """
     if not references:
         raise UsageError("no recipe to check", hint="name one: clifctl recipes check digits_snn5")
+    if list(references).count("-") > 1:
+        raise UsageError("stdin was given twice as a recipe", hint="give - once")
     checks, refused = [], []
     for reference in references:
         try:
@@ -68,12 +70,17 @@ def check_recipes(references: Sequence[str], overrides: Sequence[str]) -> Recipe
 def _check(reference: str, overrides: Sequence[str]) -> RecipeCheck:
     import torch
 
-    from clifctl.experiments.assembly import build_net, load_data, parameter_count
+    from clifctl.experiments.assembly import (
+        build_net,
+        load_data,
+        parameter_count,
+        require_trainable,
+    )
     from clifctl.recipe.load import load_recipe
 
     loaded = load_recipe(reference, overrides)
     recipe = loaded.recipe
-    load_data(recipe)
+    require_trainable(recipe, load_data(recipe))
     with torch.device("meta"):
         net = build_net(recipe)
     return RecipeCheck(

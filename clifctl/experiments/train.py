@@ -10,10 +10,11 @@ from typing import Protocol
 import torch
 
 from clifctl.data import LoadedData, batches, shuffled_batches
-from clifctl.errors import Interrupted
+from clifctl.errors import Interrupted, OutputError, RunFailed
 from clifctl.experiments.assembly import build_net, loss_of, parameter_count, repeat_of
 from clifctl.experiments.planning import RUNS, Prepared, RunOptions, prepare
 from clifctl.experiments.provenance import manifest
+from clifctl.files import write_text
 from clifctl.models import SequentialNet
 from clifctl.recipe.load import LoadedRecipe
 from clifctl.recipe.yamlfile import dump_document
@@ -51,14 +52,15 @@ def train(loaded: LoadedRecipe, options: RunOptions, observer: Observer) -> Trai
     prepared = prepare(loaded, options)
     torch.set_num_threads(prepared.threads.count)
     data = prepared.data.to(prepared.device)
+    generator = seed_everything(recipe.train.seed)
+    net = build_net(recipe).to(prepared.device)
+    events = _training(loaded, net, data, shuffled_by=generator)
+    # Only now: whatever cannot be built must not cost the run that --overwrite replaces.
     folder = _open_folder(loaded, options, prepared)
     steps = -(-len(data.train) // recipe.train.batch_size)
     observer.started(replace(prepared.plan, run_folder=str(folder)), recipe.train.epochs, steps)
     training_started = time.perf_counter()
     with _interruptible(folder):
-        generator = seed_everything(recipe.train.seed)
-        net = build_net(recipe).to(prepared.device)
-        events = _training(loaded, net, data, shuffled_by=generator)
         history = _keep(events, folder, loaded, net, observer)
         train_seconds = time.perf_counter() - training_started
         final = _test(loaded, net, data, with_rates=True)
@@ -170,7 +172,7 @@ def _open_folder(loaded: LoadedRecipe, options: RunOptions, prepared: Prepared) 
         folder = options.out
         run_folder.create_run_folder(folder, overwrite=options.overwrite)
     document = loaded.recipe.document
-    run_folder.write_text(folder / run_folder.RECIPE, dump_document(document))
+    write_text(folder / run_folder.RECIPE, dump_document(document))
     run_folder.write_json(
         folder / run_folder.MANIFEST,
         manifest(
@@ -202,6 +204,12 @@ def _interruptible(folder: Path) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt as stop:
-        kept = folder / run_folder.LAST
-        what = f"'{kept}' holds the last finished epoch" if kept.is_file() else "no epoch finished"
-        raise Interrupted(stop, f"training stopped in '{folder}': {what}") from None
+        raise Interrupted(stop, f"training stopped in '{folder}': {_kept(folder)}") from None
+    except OutputError as refused:
+        # The input was good; the disk was not.
+        raise RunFailed(f"{refused.message}: {_kept(folder)}", hint=refused.hint) from None
+
+
+def _kept(folder: Path) -> str:
+    last = folder / run_folder.LAST
+    return f"'{last}' holds the last finished epoch" if last.is_file() else "no epoch finished"

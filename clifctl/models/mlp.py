@@ -7,14 +7,15 @@ from torch import nn
 
 from clifctl.models.layers import NeuronChoice, SynapticLayer
 from clifctl.models.norm import TemporalBatchNorm
-from clifctl.models.options import ModelOptions, PositiveInts
+from clifctl.models.options import ModelOptions
 from clifctl.models.sequential import SequentialNet
+from clifctl.strict import Widths
 
 
 class MLPOptions(ModelOptions):
     """Width of the hidden layers."""
 
-    hidden: PositiveInts = Field((128, 128), min_length=1, description="hidden features a layer")
+    hidden: Widths = Field((128, 128), min_length=1, description="hidden features a layer")
 
 
 def build_mlp(

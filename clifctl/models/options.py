@@ -1,19 +1,13 @@
 """What the recipe's `model` section holds for every net."""
 
-from typing import Annotated
-
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from clifctl.models.norm import NormMode
-
-# A YAML list is a Python list: the container is converted, its entries are not.
-PositiveInts = Annotated[tuple[Annotated[int, Field(gt=0, strict=True)], ...], Field(strict=False)]
+from clifctl.strict import Strict
 
 
-class ModelOptions(BaseModel):
-    """Base of a net's options: frozen, strictly typed, unknown names refused."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+class ModelOptions(Strict):
+    """Base of a net's options."""
 
     batch_norm: NormMode = Field(
         "per_step", description="batch norm statistics: of each time step, or of all together"

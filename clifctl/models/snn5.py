@@ -13,13 +13,14 @@ from torch import nn
 from clifctl.errors import RecipeError
 from clifctl.models.layers import NeuronChoice, SynapticLayer
 from clifctl.models.norm import TemporalBatchNorm
-from clifctl.models.options import ModelOptions, PositiveInts
+from clifctl.models.options import ModelOptions
 from clifctl.models.sequential import SequentialNet
+from clifctl.strict import Widths
 
 PADDING = 1
 
 
-FiveInts = Annotated[PositiveInts, Field(min_length=5, max_length=5)]
+FiveInts = Annotated[Widths, Field(min_length=5, max_length=5)]
 
 
 class SNN5Options(ModelOptions):

@@ -1,6 +1,5 @@
 """WHAT a neuron is: the contract, the NEURONS table (one file a model) and the surrogates."""
 
-from clifctl.errors import NeuronError, unknown_name
 from clifctl.neurons import clif, lif, relu
 from clifctl.neurons.contract import (
     Hyperparameters,
@@ -22,13 +21,6 @@ NEURONS: dict[str, Neuron] = {
 }
 
 
-def find_neuron(name: str) -> Neuron:
-    """The neuron of that name. Raises NeuronError with the nearest name where there is none."""
-    if name not in NEURONS:
-        raise NeuronError(unknown_name("neuron", name, NEURONS))
-    return NEURONS[name]
-
-
 __all__ = [
     "NEURONS",
     "SURROGATES",
@@ -40,6 +32,5 @@ __all__ = [
     "SpikingHyperparameters",
     "State",
     "Step",
-    "find_neuron",
     "spike",
 ]

@@ -14,20 +14,19 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 from torch import Tensor
 
 from clifctl.errors import NeuronError, unknown_name
 from clifctl.neurons.surrogates import SURROGATES
+from clifctl.strict import Strict
 
 Step = Callable[[Tensor, tuple[Tensor, ...], Any], tuple[Tensor, tuple[Tensor, ...]]]
 LearnableShape = Literal["scalar", "channel", "step"]
 
 
-class Hyperparameters(BaseModel):
-    """Base of a neuron's hyperparameters: frozen, strictly typed, unknown names refused."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+class Hyperparameters(Strict):
+    """Base of a neuron's hyperparameters."""
 
 
 def _known_surrogate(name: str) -> str:

@@ -40,7 +40,10 @@ def path_of(name: str) -> Path:
 def read_text(reference: str) -> tuple[str, str, str]:
     """Name, place (for messages) and text of a recipe. Raises RecipeError if it cannot be read."""
     if reference == "-":
-        return "stdin", "recipe from stdin", sys.stdin.read()
+        try:
+            return "stdin", "recipe from stdin", sys.stdin.read()
+        except (OSError, UnicodeDecodeError, AttributeError):
+            raise RecipeError("stdin cannot be read", hint="pipe a recipe in") from None
     path = Path(reference)
     if path.suffix not in SUFFIXES and path.name == reference and not path.is_file():
         path = path_of(reference)
@@ -54,7 +57,7 @@ def read_text(reference: str) -> tuple[str, str, str]:
             if known
             else "clifctl recipes ls lists the recipes that clifctl ships",
         ) from None
-    except (OSError, UnicodeDecodeError) as unreadable:
+    except (OSError, ValueError) as unreadable:
         reason = getattr(unreadable, "strerror", None) or "not text in UTF-8"
         raise RecipeError(
             f"cannot read recipe '{reference}': {reason}",

@@ -64,12 +64,13 @@ def _parse(override: str) -> tuple[list[str], Any]:
             f"'{override}' is not an override",
             hint="write key=value after the recipe, as in train.epochs=5",
         )
-    return keys, parse_scalar(value)
+    return keys, parse_scalar(value, f"override {key}")
 
 
 def _switch(document: dict[str, Any], section: str, name: Any) -> list[str]:
     given = document.get(section)
-    if not isinstance(given, dict) or name not in TABLES[section] or given.get("name") == name:
+    known = isinstance(name, str) and name in TABLES[section]
+    if not (known and isinstance(given, dict)) or given.get("name") == name:
         return []
     kept = {"name", "window"} if section == "neuron" else {"name"}
     kept |= set(section_options(section, name).model_fields)
@@ -89,8 +90,11 @@ def data_section(name: str, overrides: Sequence[str], timesteps: int) -> tuple[D
     """
     document: dict[str, Any] = {"timesteps": timesteps, "data": {"name": name}}
     for keys, value in map(_parse, overrides):
+        own = keys[1:] if keys[0] == "data" else keys
+        if own == ["name"]:
+            raise UsageError("data.name: the data set is named by the argument", hint="drop it")
         if keys == ["timesteps"]:
             document["timesteps"] = value
         else:
-            document["data"][keys[-1] if keys[0] == "data" else ".".join(keys)] = value
+            document["data"][".".join(own)] = value
     return validate_data(document, f"data set '{name}'")

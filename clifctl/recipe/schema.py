@@ -8,27 +8,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic import BaseModel, Field, ValidationError, create_model
 from pydantic_core import ErrorDetails
 
 from clifctl.data import DATASETS, DataOptions, Dataset
 from clifctl.errors import RecipeError, nearest, unknown_name
 from clifctl.models import MODELS, Model, ModelOptions, NeuronChoice
 from clifctl.neurons import NEURONS
+from clifctl.strict import Count, Seed, Strict
+
+# Far beyond any net in use; a bound keeps a typing error from taking the machine's memory.
+MAX_TIMESTEPS = 4096
 
 
-class Section(BaseModel):
-    """Base of the fixed sections: frozen, strictly typed, unknown keys refused."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-
-
-class TrainSection(Section):
+class TrainSection(Strict):
     """How the net is trained (the authors' protocol where nothing else is said)."""
 
-    epochs: int = Field(gt=0, description="passes over the training data")
-    batch_size: int = Field(128, ge=2, description="samples a step")
-    seed: int = Field(2022, ge=0, lt=2**63, description="seed of weights, order and augmentation")
+    epochs: Count = Field(description="passes over the training data")
+    batch_size: Count = Field(128, ge=2, description="samples a step")
+    seed: Seed = Field(2022, description="seed of weights, order and augmentation")
     optimizer: Literal["sgd"] = Field("sgd", description="optimizer; every parameter decays")
     lr: float = Field(0.1, gt=0.0, description="learning rate at the start")
     momentum: float = Field(0.9, ge=0.0, lt=1.0, description="momentum of SGD")
@@ -38,10 +36,10 @@ class TrainSection(Section):
     tet_mean: float = Field(1.0, description="value that the TET regulariser pulls logits to")
 
 
-class EvalSection(Section):
+class EvalSection(Strict):
     """How the net is evaluated."""
 
-    batch_size: int = Field(500, gt=0, description="samples a step")
+    batch_size: Count = Field(500, description="samples a step")
 
 
 @dataclass(frozen=True)
@@ -115,10 +113,10 @@ def validate_data(document: dict[str, Any], where: str) -> tuple[DataOptions, in
     """The data options and T of a document that holds `data` and `timesteps` alone."""
     problems: list[str] = []
     fields: dict[str, Any] = {
-        "timesteps": (int, Field(gt=0)),
+        "timesteps": (int, Field(gt=0, le=MAX_TIMESTEPS)),
         "data": (_named_sections(document, problems)["data"], ...),
     }
-    schema = create_model("DataSchema", __base__=Section, **fields)
+    schema = create_model("DataSchema", __base__=Strict, **fields)
     valid = _checked(schema, document, where, problems)
     return _own_options("data", valid.data), valid.timesteps
 
@@ -151,12 +149,12 @@ def _schema_for(document: dict[str, Any], problems: list[str]) -> type[BaseModel
     sections = _named_sections(document, problems)
     fields: dict[str, Any] = {
         "title": (str, Field("", description="one line on what the recipe is")),
-        "timesteps": (int, Field(gt=0, description="time steps T")),
+        "timesteps": (int, Field(gt=0, le=MAX_TIMESTEPS, description="time steps T")),
         **{section: (schema, ...) for section, schema in sections.items()},
         "train": (TrainSection, ...),
         "eval": (EvalSection, Field(default_factory=lambda: EvalSection())),
     }
-    return create_model("RecipeSchema", __base__=Section, **fields)
+    return create_model("RecipeSchema", __base__=Strict, **fields)
 
 
 def _named_sections(document: dict[str, Any], problems: list[str]) -> dict[str, Any]:
@@ -179,10 +177,11 @@ def _named_sections(document: dict[str, Any], problems: list[str]) -> dict[str, 
         if isinstance(given, dict) and name is None:
             problems.append(f"{section}.name: missing; known: {', '.join(table)}")
         elif isinstance(given, dict):
-            problems.append(f"{section}.name: {unknown_name(KINDS[section], name, table)}")
+            message = unknown_name(KINDS[section], _shown(name), table)
+            problems.append(f"{section}.name: {message}")
         elif section in document:
             problems.append(
-                f"{section}: must be a mapping with a 'name', given {given!r}; "
+                f"{section}: must be a mapping with a 'name', given {_shown(given)}; "
                 f"known names: {', '.join(table)}"
             )
     return sections
@@ -199,7 +198,7 @@ def _describe(error: ErrorDetails, schema: type[BaseModel]) -> str:
         guess = f" (did you mean '{near}'?)" if near else ""
         return f"{path}: unknown key{guess}; allowed: {', '.join(allowed)}"
     if error["type"] in ("model_type", "model_attributes_type", "dict_type"):
-        return f"{path}: must be a mapping of keys, given {given!r}"
+        return f"{path}: must be a mapping of keys, given {_shown(given)}"
     if error["type"] in ("too_short", "too_long"):
         bound = "at least" if error["type"] == "too_short" else "at most"
         count = error["ctx"]["min_length" if bound == "at least" else "max_length"]
@@ -211,7 +210,8 @@ def _describe(error: ErrorDetails, schema: type[BaseModel]) -> str:
 
 
 def _shown(given: Any) -> str:
-    return "null" if given is None else repr(given) if isinstance(given, str) else str(given)
+    shown = "null" if given is None else repr(given) if isinstance(given, str) else str(given)
+    return shown if len(shown) <= 60 else shown[:57] + "..."
 
 
 def _fields_at(schema: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:

@@ -1,4 +1,8 @@
-"""YAML as recipes need it: duplicate keys refused, `1e-3` a number, only true/false booleans."""
+"""YAML as recipes need it: the plain values of YAML 1.2 and nothing else.
+
+Text, whole numbers in decimal, numbers (`1e-3` is one), true, false, null, lists and mappings with
+text as keys. Refused: a key given twice, anchors and aliases, tags, dates.
+"""
 
 import re
 from typing import Any
@@ -7,37 +11,49 @@ import yaml
 
 from clifctl.errors import RecipeError
 
+_START = "clifctl recipes cp digits_snn5 gives one to start from"
+
 
 class _Loader(yaml.SafeLoader):
-    """SafeLoader with the scalars of YAML 1.2 and without silent loss of a repeated key."""
+    """SafeLoader without the types, aliases and silent losses that recipes have no use for."""
 
-    yaml_implicit_resolvers = {  # noqa: RUF012 (the base class declares it so)
-        first: [
-            (tag, pattern)
-            for tag, pattern in resolvers
-            if tag not in ("tag:yaml.org,2002:float", "tag:yaml.org,2002:bool")
-        ]
-        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    yaml_implicit_resolvers = {}  # noqa: RUF012 (the base class declares it so)
+    yaml_constructors = {  # noqa: RUF012
+        tag: constructor
+        for tag, constructor in yaml.SafeLoader.yaml_constructors.items()
+        if tag is None or tag.rpartition(":")[2] in ("null", "bool", "float", "str", "seq")
     }
 
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        event: Any = self.peek_event()
+        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
+            line = event.start_mark.line + 1
+            raise RecipeError(f"line {line}: anchors and aliases are not used in recipes")
+        return super().compose_node(parent, index)
 
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(
-        r"^[-+]?(?:(?:\d+\.\d*|\.\d+)(?:[eE][-+]?\d+)?|\d+[eE][-+]?\d+|\.inf|\.Inf|\.nan|\.NaN)$"
+
+for _tag, _pattern, _first in (
+    ("null", r"^(?:~|null|Null|NULL|)$", ["~", "n", "N", ""]),
+    ("bool", r"^(?:true|True|false|False)$", list("tTfF")),
+    ("int", r"^[-+]?\d+$", list("-+0123456789")),
+    (
+        "float",
+        r"^(?:[-+]?(?:(?:\d+\.\d*|\.\d+)(?:[eE][-+]?\d+)?|\d+[eE][-+]?\d+)|[-+]?\.(?:inf|Inf)|\.nan|\.NaN)$",
+        list("-+0123456789."),
     ),
-    list("-+0123456789."),
-)
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|false|False)$"), list("tTfF")
-)
+):
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(_pattern), _first)
+
+
+def _whole_number(loader: _Loader, node: yaml.ScalarNode) -> int:
+    return int(loader.construct_scalar(node), 10)
 
 
 def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
-    seen: dict[Any, int] = {}
+    seen: dict[str, int] = {}
     for key_node, _ in node.value:
-        key = loader.construct_object(key_node, deep=True)
         line = key_node.start_mark.line + 1
+        key = loader.construct_object(key_node, deep=True)
         if not isinstance(key, str):
             raise RecipeError(f"line {line}: key {key!r} is not a name")
         if key in seen:
@@ -46,40 +62,42 @@ def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
     return loader.construct_mapping(node, deep=True)
 
 
+_Loader.add_constructor("tag:yaml.org,2002:int", _whole_number)
 _Loader.add_constructor("tag:yaml.org,2002:map", _mapping)
 
 
 def parse_document(text: str, where: str) -> dict[str, Any]:
     """The mapping that a recipe's text holds. Raises RecipeError for anything else."""
-    try:
-        document = yaml.load(text, _Loader)
-    except yaml.YAMLError as broken:
-        mark = getattr(broken, "problem_mark", None)
-        line = f", line {mark.line + 1}" if mark else ""
-        problem = getattr(broken, "problem", None) or "unreadable"
-        raise RecipeError(
-            f"{where}{line}: not YAML: {problem}", hint="clifctl recipes ls names working recipes"
-        ) from None
-    except RecipeError as refused:
-        raise RecipeError(f"{where}, {refused.message}", hint="keep one of them") from None
+    document = _parse(text, where)
     if document is None:
-        raise RecipeError(
-            f"{where}: the file is empty", hint="start from one: clifctl recipes cp digits_snn5"
-        )
+        raise RecipeError(f"{where}: the file is empty", hint=_START)
     if not isinstance(document, dict):
         raise RecipeError(
             f"{where}: a recipe is a mapping of keys, this is a {type(document).__name__}",
-            hint="start from one: clifctl recipes cp digits_snn5",
+            hint=_START,
         )
     return document
 
 
-def parse_scalar(text: str) -> Any:
+def parse_scalar(text: str, where: str) -> Any:
     """The value of an override, read as YAML: a number, true, null, text or a [list]."""
+    return _parse(text, where)
+
+
+def _parse(text: str, where: str) -> Any:
     try:
         return yaml.load(text, _Loader)
-    except yaml.YAMLError:
-        return text
+    except yaml.YAMLError as broken:
+        mark = getattr(broken, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark else ""
+        problem = getattr(broken, "problem", None) or getattr(broken, "reason", "unreadable")
+        raise RecipeError(f"{where}{line}: not YAML: {problem}", hint=_START) from None
+    except RecipeError as refused:
+        raise RecipeError(f"{where}, {refused.message}", hint=_START) from None
+    except (ValueError, OverflowError, RecursionError, AttributeError, TypeError) as broken:
+        # What a value with a tag that does not fit it, or absurd nesting, makes the loader raise.
+        reason = str(broken).splitlines()[0] if str(broken) else type(broken).__name__
+        raise RecipeError(f"{where}: unusable value: {reason[:80]}", hint=_START) from None
 
 
 def dump_document(document: dict[str, Any]) -> str:

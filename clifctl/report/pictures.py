@@ -1,25 +1,23 @@
 """Pictures, drawn by matplotlib into a file; no window is ever opened."""
 
+import io
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from clifctl.errors import OutputError
+from clifctl.files import write_atomically
 
 SUFFIXES = (".png", ".svg", ".pdf")
 
 
 def check_picture_path(path: Path) -> None:
-    """Raise OutputError for a file that matplotlib cannot write. Writes nothing."""
+    """Raise OutputError for a kind of file that matplotlib cannot write."""
     if path.suffix.lower() not in SUFFIXES:
         raise OutputError(
             f"cannot draw into '{path}': unknown ending '{path.suffix}'",
             hint=f"--plot takes a file that ends in {', '.join(SUFFIXES)}",
-        )
-    if not path.absolute().parent.is_dir():
-        raise OutputError(
-            f"cannot draw into '{path}': no folder '{path.parent}'", hint="make the folder first"
         )
 
 
@@ -58,9 +56,6 @@ def draw_frames(path: Path, frames: "np.ndarray[Any, Any]", *, title: str) -> No
     if shown is not None:
         label = "events: ON - OFF" if events else "value"
         figure.colorbar(shown, ax=list(axes.flat), label=label, shrink=0.8)
-    try:
-        figure.savefig(path, dpi=150)
-    except OSError as refused:
-        raise OutputError(
-            f"cannot write '{path}': {refused.strerror or refused}", hint="choose another place"
-        ) from None
+    buffer = io.BytesIO()
+    figure.savefig(buffer, dpi=150, format=path.suffix[1:].lower())
+    write_atomically(path, lambda file: file.write(buffer.getbuffer()))

@@ -22,7 +22,7 @@ class TrainProgress:
         self._quiet = quiet
         self._verbose = verbose
         self._console = Console(stderr=True, highlight=False)
-        live = self._console.is_terminal and not self._console.is_dumb_terminal and not quiet
+        self._live = self._console.is_terminal and not self._console.is_dumb_terminal and not quiet
         self._progress = Progress(
             SpinnerColumn(),
             TextColumn("{task.description}"),
@@ -31,7 +31,7 @@ class TrainProgress:
             TimeRemainingColumn(),
             console=self._console,
             transient=True,
-            disable=not live,
+            disable=not self._live,
         )
         self._task = self._progress.add_task("training", total=None)
         self._epochs = self._steps = 0
@@ -69,10 +69,14 @@ class TrainProgress:
         )
 
     def _say(self, line: str) -> None:
-        if not self._quiet:
+        if self._quiet:
+            return
+        if self._live:
             self._console.print(line, markup=False, soft_wrap=True)
-
-
-def say(line: str) -> None:
-    """One line for the person, on stderr."""
-    sys.stderr.write(line + "\n")
+            return
+        # Whoever read stderr may have gone: that is no reason to end a run.
+        try:
+            sys.stderr.write(line + "\n")
+            sys.stderr.flush()
+        except OSError:
+            self._quiet = True

@@ -4,10 +4,10 @@ that `jsonl` and `csv` give."""
 import csv
 import dataclasses
 import io
-import json
-import math
 from dataclasses import dataclass
 from typing import IO, Any
+
+from clifctl.files import plain, to_json
 
 GAP = 3  # between two columns of a printed table
 MIN_FLEXIBLE = 16
@@ -47,16 +47,16 @@ class Report:
 
 def document_of(result: Any) -> dict[str, Any]:
     """The JSON document of a result dataclass: its schema first, NaN and infinity as null."""
-    return {"schema": type(result).schema, **_plain(dataclasses.asdict(result))}
+    return {"schema": type(result).schema, **plain(dataclasses.asdict(result))}
 
 
 def render(report: Report, how: str, stream: IO[str]) -> None:
     """Write `report` to `stream` in one of FORMATS."""
     if how == "json":
-        stream.write(json.dumps(report.document, indent=2) + "\n")
+        stream.write(to_json(report.document, indent=2) + "\n")
     elif how == "jsonl":
         for row in report.tables[0].rows:
-            stream.write(json.dumps(_plain(row)) + "\n")
+            stream.write(to_json(row) + "\n")
     elif how == "csv":
         stream.write(_csv(report.tables[0]))
     elif how == "md":
@@ -67,16 +67,6 @@ def render(report: Report, how: str, stream: IO[str]) -> None:
         if not report.text_only:
             _print_tables(report.tables, stream)
         stream.write(report.text or "")
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return value
 
 
 def _shown(value: Any, column: Column) -> str:
@@ -99,9 +89,9 @@ def _csv(table: Table) -> str:
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow([column.key for column in table.columns])
     for row in table.rows:
-        cells = (_plain(row[column.key]) for column in table.columns)
+        cells = (plain(row[column.key]) for column in table.columns)
         writer.writerow(
-            [json.dumps(cell) if isinstance(cell, list | bool) else cell for cell in cells]
+            [to_json(cell) if isinstance(cell, list | bool) else cell for cell in cells]
         )
     return buffer.getvalue()
 

@@ -1,5 +1,6 @@
 """Checkpoints: one file with the weights and the resolved recipe. Nothing in it is executed."""
 
+import io
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ import torch
 from torch import Tensor
 
 from clifctl.errors import CheckpointError
-from clifctl.training.run_folder import write_atomically
+from clifctl.files import write_atomically
 
 FORMAT = "clifctl.checkpoint/1"
 
@@ -27,7 +28,10 @@ class Checkpoint:
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """Write `checkpoint` atomically. Raises OutputError where the file cannot be written."""
     document = {"format": FORMAT, **vars(checkpoint)}
-    write_atomically(path, lambda file: torch.save(document, file))
+    # torch reports a full disk as an internal error of its own: it writes to memory instead.
+    buffer = io.BytesIO()
+    torch.save(document, buffer)
+    write_atomically(path, lambda file: file.write(buffer.getbuffer()))
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
@@ -37,7 +41,9 @@ def load_checkpoint(path: Path) -> Checkpoint:
     """
     hint = "give a last.pt or best.pt that clifctl train wrote"
     if not path.is_file():
-        kind = "is a folder, not a checkpoint" if path.is_dir() else "does not exist"
+        kind = "does not exist"
+        if path.exists():
+            kind = "is a folder, not a checkpoint" if path.is_dir() else "is not a regular file"
         inside = path / "last.pt"
         raise CheckpointError(
             f"checkpoint '{path}' {kind}", hint=f"try {inside}" if inside.is_file() else hint
@@ -46,10 +52,8 @@ def load_checkpoint(path: Path) -> Checkpoint:
         document = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as unreadable:
         # torch.load raises whatever the broken bytes make it raise; the file is refused as a whole.
-        reason = str(unreadable).strip().splitlines() or [type(unreadable).__name__]
         raise CheckpointError(
-            f"'{path}' is not a checkpoint that can be loaded safely ({_short(reason[0])})",
-            hint=hint,
+            f"'{path}' is not a checkpoint, or not one that can be loaded safely", hint=hint
         ) from unreadable
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise CheckpointError(f"'{path}' is not a checkpoint of clifctl ({FORMAT})", hint=hint)
@@ -57,11 +61,28 @@ def load_checkpoint(path: Path) -> Checkpoint:
     missing = [name for name in fields if name not in document]
     if missing:
         raise CheckpointError(f"checkpoint '{path}' lacks {', '.join(missing)}", hint=hint)
-    return Checkpoint(**{name: document[name] for name in fields})
+    checkpoint = Checkpoint(**{name: document[name] for name in fields})
+    types = {"recipe_name": str, "recipe": dict, "epoch": int, "accuracy_percent": float}
+    for name, expected in types.items():
+        if type(getattr(checkpoint, name)) is not expected:
+            raise CheckpointError(f"checkpoint '{path}': {name} is not a {expected.__name__}")
+    if not isinstance(checkpoint.model, dict) or not all(
+        isinstance(key, str) and isinstance(value, Tensor)
+        for key, value in checkpoint.model.items()
+    ):
+        raise CheckpointError(f"checkpoint '{path}': model is not a state dict", hint=hint)
+    return checkpoint
 
 
 def load_weights(net: torch.nn.Module, checkpoint: Checkpoint, path: Path) -> None:
     """Put the checkpoint's weights into `net`. Raises CheckpointError where they do not fit."""
+    for name, tensor in net.state_dict().items():
+        given = checkpoint.model.get(name)
+        if given is not None and given.dtype != tensor.dtype:
+            raise CheckpointError(
+                f"the weights of '{path}' do not fit its own recipe ({name} is {given.dtype})",
+                hint="take one that clifctl train wrote",
+            )
     try:
         net.load_state_dict(checkpoint.model)
     except (RuntimeError, AttributeError, TypeError) as unfit:

@@ -1,5 +1,6 @@
 """Device, CPU threads and seeds of a run."""
 
+import os
 from dataclasses import dataclass
 
 import torch
@@ -35,6 +36,8 @@ def resolve_device(requested: str) -> torch.device:
     return device
 
 
+OWN_THREADS = torch.get_num_threads()  # before any run has changed it
+MOST_THREADS = 4 * (os.cpu_count() or 1)
 # Measured on a 2-core CPU with the 5-layer net: one thread is as fast as two up to about 20 MiB
 # kept for backward, 13 % slower at 31 MiB, 40 % slower at 125 MiB; and idle threads that spin make
 # two runs beside each other several times slower than one after the other.
@@ -55,12 +58,15 @@ def resolve_threads(requested: int | None, activations_bytes: int) -> Threads:
     A small net runs on one thread, which makes its result the same on any number of cores.
     """
     if requested is not None:
-        if requested < 1:
-            raise UsageError(f"--threads {requested}: must be at least 1", hint="omit it: auto")
+        if not 1 <= requested <= MOST_THREADS:
+            raise UsageError(
+                f"--threads {requested}: must be between 1 and {MOST_THREADS} on this machine",
+                hint="without it the number is chosen by the size of the net",
+            )
         return Threads(requested, "asked for")
     if activations_bytes < ONE_THREAD_BYTES:
         return Threads(1, "auto: the net is too small to gain from more")
-    return Threads(torch.get_num_threads(), "auto: torch's own number")
+    return Threads(OWN_THREADS, "auto: torch's own number")
 
 
 def seed_everything(seed: int) -> torch.Generator:

@@ -1,10 +1,10 @@
 """The training loop: a generator. It knows no console and no path; its consumer does the rest."""
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
@@ -37,7 +37,8 @@ def train_epochs(
     """Train `net`; yields a StepDone after each step and an EpochRecord after each epoch.
 
     An epoch is one pass over `training_batches()`, one step of the schedule, then `test()`: the
-    order of the authors' protocol. Raises RunFailed when the training loss is not finite.
+    order of the authors' protocol. Raises RunFailed when a loss is not finite, before that epoch
+    is yielded: what is saved is the last finite one.
     """
     for epoch in range(1, epochs + 1):
         start = time.perf_counter()
@@ -59,12 +60,9 @@ def train_epochs(
             yield StepDone(epoch, step)
         schedule.step()
         mean_loss = float(loss_sum) / samples
-        if not torch.isfinite(torch.tensor(mean_loss)):
-            raise RunFailed(
-                f"the training loss became {mean_loss} in epoch {epoch}",
-                hint="lower train.lr, and look at the last finite epoch in metrics.jsonl",
-            )
+        _require_finite("training loss", mean_loss, epoch)
         evaluation = test()
+        _require_finite("test loss", evaluation.loss, epoch)
         yield EpochRecord(
             epoch=epoch,
             lr=lr,
@@ -73,4 +71,12 @@ def train_epochs(
             test_loss=evaluation.loss,
             test_accuracy_percent=evaluation.accuracy_percent,
             seconds=time.perf_counter() - start,
+        )
+
+
+def _require_finite(what: str, loss: float, epoch: int) -> None:
+    if not math.isfinite(loss):
+        raise RunFailed(
+            f"the {what} became {loss} in epoch {epoch}",
+            hint="lower train.lr, and look at the last finite epoch in metrics.jsonl",
         )

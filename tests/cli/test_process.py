@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from clifctl import __version__
+
 ENVIRONMENT = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
 COMMAND = [sys.executable, "-m", "clifctl"]
 
@@ -32,7 +34,7 @@ def shell(line: str, cwd: Path, **environment: str) -> subprocess.CompletedProce
 )
 def test_what_answers_at_once_imports_no_torch(arguments: list[str], tmp_path: Path) -> None:
     code = (
-        "import sys; from clifctl.cli.app import run; run(sys.argv[1:]);"
+        "import sys; from clifctl.cli.app import run; assert run(sys.argv[1:]) == 0;"
         "heavy = {'torch', 'numpy', 'sklearn', 'matplotlib', 'triton'};"
         "print('LOADED', sorted(heavy & set(sys.modules)))"
     )
@@ -68,6 +70,42 @@ def test_a_reader_that_goes_away_ends_it_quietly(tmp_path: Path) -> None:
         assert done.stderr == "", line
         assert done.returncode == 0, line
         assert len(done.stdout.splitlines()) <= 1
+
+
+def test_version(tmp_path: Path) -> None:
+    done = shell("clifctl --version", tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"clifctl {__version__}\n", "")
+
+
+def test_help_answers_in_half_a_second(tmp_path: Path) -> None:
+    times = []
+    for _ in range(5):
+        start = time.perf_counter()
+        assert shell("clifctl --help", tmp_path).returncode == 0
+        times.append(time.perf_counter() - start)
+    # The fastest of five: what is tested is the work, not the load of the machine.
+    assert min(times) < 0.5
+
+
+def test_closed_and_full_streams(tmp_path: Path) -> None:
+    train = "clifctl train digits_snn5 train.epochs=2 train.batch_size=256 timesteps=1"
+    lines = {
+        # A reader of stderr that goes away ends nothing.
+        f"{train} --json --out a 2> >(head -1 >/dev/null)": (0, "clifctl.train/1"),
+        "clifctl recipes ls >&-": (0, ""),
+        "clifctl train nothing.yaml 2>&-": (2, ""),
+        "clifctl train - <&-": (2, ""),
+        "clifctl recipes ls >/dev/full": (1, ""),
+        "PYTHONIOENCODING=ascii clifctl recipes ls": (0, "digits_snn5"),
+        "clifctl recipes ls --json -o /dev/stdout": (0, "clifctl.recipes/1"),
+    }
+    for line, (code, part) in lines.items():
+        done = shell(line, tmp_path)
+        assert done.returncode == code, (line, done)
+        assert part in done.stdout, line
+        assert "Traceback" not in done.stderr, line
+        assert "internal" not in done.stderr, line
+    assert len((tmp_path / "a" / "metrics.jsonl").read_text().splitlines()) == 2
 
 
 def test_a_piped_table_is_not_cut_at_40_columns(tmp_path: Path) -> None:

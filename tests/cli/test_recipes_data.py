@@ -60,6 +60,16 @@ def test_recipes_check(clifctl: Run) -> None:
     assert rows[0]["parameters"] == 9_906
 
 
+def test_recipes_check_takes_files_with_an_equals_sign(clifctl: Run, tmp_path: Path) -> None:
+    clifctl("recipes", "cp", "digits_snn5", "x=1.yaml")
+    assert clifctl("recipes", "check", "x=1.yaml", "train.seed=1", "--json").json["recipes"]
+
+
+def test_recipes_show_has_no_nan_in_its_json(clifctl: Run, tmp_path: Path) -> None:
+    (tmp_path / "nan.yaml").write_text("d: .nan\n")
+    assert clifctl("recipes", "show", "nan.yaml", "--json").json["content"] == {"d": None}
+
+
 def test_data_ls(clifctl: Run) -> None:
     rows = clifctl("data", "ls", "--json").json["data"]
     assert [(row["data"], row["input_shape"], row["timesteps"]) for row in rows] == [
@@ -99,3 +109,19 @@ def test_data_show_draws(
     assert content.startswith(magic)
     assert len(content) > 2000
     assert file in done.out
+
+
+def test_pictures_show_the_sample(clifctl: Run, tmp_path: Path) -> None:
+    from matplotlib.image import imread
+
+    for sample in ("0", "1"):
+        clifctl("data", "show", "digits_events", "--plot", f"{sample}.png", "--sample", sample)
+    one, other = imread(tmp_path / "0.png"), imread(tmp_path / "1.png")
+    assert one.std() > 0.05
+    assert one.shape != other.shape or (one != other).mean() > 0.01
+
+
+def test_plot_takes_the_next_word_only_if_it_is_a_file(clifctl: Run, tmp_path: Path) -> None:
+    assert clifctl("data", "show", "--plot", "digits").code == 0
+    assert clifctl("data", "show", "digits_events", "--plot", "timesteps=2").code == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["digits.png", "digits_events.png"]

@@ -241,9 +241,55 @@ def test_output_goes_to_a_file_whose_ending_chooses_the_format(
 def test_a_loss_that_explodes_fails_with_1_and_keeps_what_was_there(
     clifctl: Run, tiny: list[str], tmp_path: Path
 ) -> None:
-    done = clifctl("train", "digits_snn5", *tiny, "train.lr=1e38", "--out", "run")
+    for batch_size in (256, 1297):
+        overrides = [*tiny, "train.lr=1e38", f"train.batch_size={batch_size}"]
+        done = clifctl("train", "digits_snn5", *overrides, "--out", f"run{batch_size}")
+        assert done.code == 1
+        assert "loss became" in done.err
+        assert "hint: lower train.lr" in done.err
+        assert done.out == ""
+        run = tmp_path / f"run{batch_size}"
+        assert (run / "manifest.json").is_file()
+        # What is there is finite: nothing of the broken epoch was saved.
+        assert not (run / "last.pt").exists()
+        assert not (run / "metrics.jsonl").exists()
+
+
+def test_a_disk_that_fills_up_fails_with_1_and_keeps_what_was_there(
+    clifctl: Run, tiny: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import os
+
+    calls = []
+
+    def full(descriptor: int) -> None:
+        calls.append(descriptor)
+        if len(calls) > 6:
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    done = clifctl("train", "digits_snn5", *tiny, "--out", "run")
     assert done.code == 1
-    assert "error: the training loss became" in done.err
-    assert "hint: lower train.lr" in done.err
-    assert done.out == ""
-    assert (tmp_path / "run" / "manifest.json").is_file()
+    assert "No space left on device" in done.err
+    assert "'run/last.pt' holds the last finished epoch" in done.err
+    monkeypatch.undo()
+
+
+def test_weights_that_are_not_finite_are_called_so(
+    clifctl: Run, tiny: list[str], tmp_path: Path
+) -> None:
+    clifctl("train", "digits_snn5", *tiny, "--out", "run")
+    document = torch.load(tmp_path / "run" / "last.pt", weights_only=True)
+    document["model"]["classifier.bias"][0] = float("nan")
+    torch.save(document, tmp_path / "nan.pt")
+    done = clifctl("eval", "nan.pt")
+    assert done.code == 1
+    assert "the loss of 'nan.pt' is nan" in done.err
+
+
+def test_one_run_does_not_change_the_threads_of_the_next(clifctl: Run, tiny: list[str]) -> None:
+    from clifctl.training.device import OWN_THREADS, resolve_threads
+
+    clifctl("train", "digits_snn5", *tiny, "--out", "run")
+    assert resolve_threads(None, 2**40).count == OWN_THREADS
+    assert resolve_threads(None, 2**20).count == 1

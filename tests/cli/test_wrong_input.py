@@ -43,7 +43,7 @@ def refused(done: Any, *parts: str) -> None:
         (["digits_snn5", "epochs"], "'epochs' is not an override"),
         (["digits_snn5", "--device", "cuda:99"], "device 'cuda:99'"),
         (["digits_snn5", "--device", "tpu"], "unknown device 'tpu'"),
-        (["digits_snn5", "--threads", "0"], "--threads 0: must be at least 1"),
+        (["digits_snn5", "--threads", "0"], "--threads 0: must be between 1 and"),
         (["digits_snn5", "--out", "file.txt"], "'file.txt' is a file"),
         (["digits_snn5", "--out", "file.txt/run"], "file.txt' is a file"),
         (["digits_snn5", "--out", "."], "not a run of clifctl"),
@@ -54,6 +54,26 @@ def refused(done: Any, *parts: str) -> None:
         (["digits_snn5", "--format", "xml"], "xml"),
         (["digits_snn5", "--epochs", "3"], "no such option: --epochs"),
         (["digits_snn5", "--seed", "x"], "x"),
+        (["digits_snn5", "--threads", "100000"], "must be between 1 and"),
+        (["digits_snn5", "timesteps=1000000"], "must be less than or equal to 4096"),
+        (["digits_snn5", "train.batch_size=99999999999999999999"], "must be less than"),
+        (["digits_snn5", "model.channels=[4,8,16,16,99999999999999999999]"], "must be less than"),
+        (["digits_snn5", "model.channels=[60000,60000,60000,60000,60000]"], "GiB of memory"),
+        (["digits_snn5", "train.seed=18446744073709551616"], "must be less than"),
+        (["digits_snn5", "data.name=[1]"], "unknown data set"),
+        (["digits_snn5", "neuron.name={}"], "unknown neuron"),
+        (["digits_snn5", "train.epochs=!!int abc"], "override train.epochs"),
+        (["digits_snn5", "train.epochs=!!python/object/apply:os.system [ls]"], "not YAML"),
+        (["digits_snn5", "title=" + "[" * 3000], "override title"),
+        (["digits_snn5", "train.epochs=1:30"], "must be a valid integer"),
+        (["digits_snn5", "train.epochs=1_0"], "must be a valid integer"),
+        (["aliases.yaml"], "anchors and aliases"),
+        (["date.yaml"], "must be a valid string"),
+        (["digits_snn5", "--out", "x" * 300], "error"),
+        (["digits_snn5", "--out", "dangling"], "is a file"),
+        (["x" * 300], "File name too long"),
+        (["mine.yaml", "-o", "mine.yaml", "--overwrite"], "reads or writes itself"),
+        (["digits_snn5", "--out", "r", "-o", "r/last.pt"], "no folder"),
         ([], "RECIPE"),
     ],
 )
@@ -63,6 +83,10 @@ def test_train(clifctl: Run, tmp_path: Path, arguments: list[str], part: str) ->
     (tmp_path / "broken.yaml").write_text("train: [1,\n")
     (tmp_path / "twice.yaml").write_text("timesteps: 1\ntimesteps: 2\n")
     (tmp_path / "file.txt").write_text("mine")
+    (tmp_path / "mine.yaml").write_text("mine: 1")
+    (tmp_path / "aliases.yaml").write_text("a: &x [1]\nb: *x\n")
+    (tmp_path / "date.yaml").write_text("title: 3\ntimesteps: 2020-01-01\n")
+    (tmp_path / "dangling").symlink_to("nowhere")
     before = sorted(tmp_path.iterdir())
     refused(clifctl("train", *arguments), part)
     assert sorted(tmp_path.iterdir()) == before
@@ -90,6 +114,42 @@ def test_a_folder_that_refuses_in_the_end(
     refused(clifctl("train", "digits_snn5", *tiny), "Permission denied")
 
 
+def test_runs_that_cannot_be_a_folder(clifctl: Run, tiny: list[str], tmp_path: Path) -> None:
+    (tmp_path / "runs").write_text("mine")
+    refused(clifctl("train", "digits_snn5", *tiny), "'runs'")
+    (tmp_path / "runs").unlink()
+    (tmp_path / "runs").symlink_to("nowhere")
+    refused(clifctl("train", "digits_snn5", *tiny), "'runs'")
+
+
+def test_a_system_that_will_not_say_what_is_there(
+    clifctl: Run, tiny: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: object, **options: Any) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("os.path.lexists", refuse)
+    refused(clifctl("train", "digits_snn5", *tiny, "--out", "locked/run"), "Permission denied")
+    refused(clifctl("recipes", "ls", "-o", "locked/o.json"), "Permission denied")
+    monkeypatch.setattr(Path, "is_file", refuse)
+    refused(clifctl("eval", "locked/last.pt"), "Permission denied")
+
+
+def test_a_run_that_cannot_start_does_not_cost_the_old_one(
+    clifctl: Run, tiny: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clifctl("train", "digits_snn5", *tiny, "--out", "run")
+    before = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()}
+
+    def fail(*args: object, **options: object) -> None:
+        raise RuntimeError("not enough memory")
+
+    monkeypatch.setattr("clifctl.experiments.train.sgd_cosine", fail)
+    done = clifctl("train", "digits_snn5", *tiny, "--out", "run", "--overwrite")
+    assert done.code == 1
+    assert {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()} == before
+
+
 def test_eval(clifctl: Run, tiny: list[str], tmp_path: Path) -> None:
     clifctl("train", "digits_snn5", *tiny, "--out", "run", "eval.batch_size=499")
     (tmp_path / "text.pt").write_text("not a checkpoint")
@@ -100,6 +160,13 @@ def test_eval(clifctl: Run, tiny: list[str], tmp_path: Path) -> None:
     torch.save(document, tmp_path / "changed.pt")
     document["recipe"]["neuron"]["name"] = "cliff"
     torch.save(document, tmp_path / "unknown.pt")
+    for name, value in (("recipe", [1]), ("epoch", torch.ones(2)), ("recipe_name", 3)):
+        torch.save({**document, name: value}, tmp_path / "hostile.pt")
+        refused(clifctl("eval", "hostile.pt"), f"{name} is not a")
+    torch.save({**document, "model": {"a": 1}}, tmp_path / "hostile.pt")
+    refused(clifctl("eval", "hostile.pt"), "not a state dict")
+    refused(clifctl("eval", "/dev/null"), "is not a regular file")
+    refused(clifctl("eval", "run/last.pt", "-o", "run/last.pt", "--overwrite"), "itself")
     refused(clifctl("eval", "nothing.pt"), "'nothing.pt' does not exist")
     refused(clifctl("eval", "run"), "is a folder", "try run/last.pt")
     refused(clifctl("eval", "text.pt"), "not a checkpoint")
@@ -123,6 +190,11 @@ def test_eval(clifctl: Run, tiny: list[str], tmp_path: Path) -> None:
         (["data", "show", "digits", "--sample", "500"], "has 500 samples"),
         (["data", "show", "digits", "--split", "validation"], "validation"),
         (["data", "show", "digits_events", "contrast=1"], "contrast: unknown key"),
+        (["data", "show", "digits_events", "contrast_threshold=1e-40"], "greater than or equal"),
+        (["data", "show", "digits_events", "data.seed=18446744073709551616"], "less than"),
+        (["data", "show", "digits", "data.name=digits_events"], "named by the argument"),
+        (["data", "show", "digits", "--plot", "a.png", "-o", "a.png"], "itself"),
+        (["recipes", "check", "-", "-"], "stdin was given twice"),
         (["data", "show", "digits_events", "timesteps=49"], "at most 48"),
         (["data", "show", "digits_rows", "timesteps=4"], "has 8 time steps"),
         (["data", "show", "digits", "--plot", "x.gif"], "unknown ending '.gif'"),
@@ -140,10 +212,12 @@ def test_other_commands(clifctl: Run, tmp_path: Path, arguments: list[str], part
 
 
 def test_debug_shows_the_traceback(clifctl: Run) -> None:
-    done = clifctl("train", "nothing.yaml", "--debug")
-    assert done.code == 2
-    assert "Traceback" in done.err
-    assert done.err.splitlines()[-1].startswith("hint: ")
+    for arguments in (["train", "nothing.yaml", "--debug"], ["--debug", "train", "nothing.yaml"]):
+        done = clifctl(*arguments)
+        assert done.code == 2
+        assert "Traceback" in done.err
+        assert "no recipe file" in done.err
+        assert done.err.splitlines()[-1].startswith("hint: ")
 
 
 def test_a_bug_is_called_a_bug(clifctl: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,7 @@
 import pytest
 
 from clifctl.errors import NeuronError
-from clifctl.neurons import NEURONS, find_neuron
+from clifctl.neurons import NEURONS
 
 
 @pytest.mark.parametrize(
@@ -30,8 +30,3 @@ def test_every_neuron_describes_itself() -> None:
             assert field.description
         for state in neuron.states:
             assert state.description
-
-
-def test_find_neuron_names_the_nearest() -> None:
-    with pytest.raises(NeuronError, match="did you mean 'clif'"):
-        find_neuron("cliff")

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from clifctl.errors import CheckpointError, OutputError, RunFailed, UsageError
+from clifctl.files import write_atomically
 from clifctl.results import EpochRecord, Evaluation
 from clifctl.training import run_folder
 from clifctl.training.checkpoint import Checkpoint, load_checkpoint, load_weights, save_checkpoint
@@ -214,6 +215,14 @@ def test_an_existing_run_is_kept_unless_told(tmp_path: Path) -> None:
     assert [p.name for p in run.iterdir()] == ["my_notes.txt"]
 
 
+def test_what_a_killed_start_left_may_be_replaced(tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text("old")
+    with pytest.raises(OutputError, match="exists already"):
+        run_folder.create_run_folder(tmp_path, overwrite=False)
+    run_folder.create_run_folder(tmp_path, overwrite=True)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_folder_that_is_no_run_is_never_emptied(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("years of work")
     for overwrite in (False, True):
@@ -260,7 +269,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_litter(tmp_path: Path) ->
         raise OSError(28, "No space left on device")
 
     with pytest.raises(OutputError, match="No space left"):
-        run_folder.write_atomically(path, fail)
+        write_atomically(path, fail)
     assert path.read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
 

@@ -1,0 +1,130 @@
+"""Writing files: one answer to "may this be written", atomic writes, JSON without NaN."""
+
+import json
+import math
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any
+
+from clifctl.errors import OutputError
+
+
+def exists(path: Path) -> bool:
+    """Whether something is at `path`, a dangling link included. Raises OutputError if the system
+    will not say."""
+    try:
+        return os.path.lexists(path)
+    except (OSError, ValueError) as refused:
+        raise cannot_write(path, refused) from None
+
+
+def is_folder(path: Path) -> bool:
+    """Whether `path` is a folder. Raises OutputError if the system will not say."""
+    try:
+        return path.is_dir()
+    except (OSError, ValueError) as refused:
+        raise cannot_write(path, refused) from None
+
+
+def require_folder_possible(path: Path) -> None:
+    """Raise OutputError unless `path` is a folder that can be written to, or could be made."""
+    place = path.absolute()
+    while not exists(place):
+        place = place.parent
+    if not is_folder(place):
+        what = "is a file" if place.is_file() else "is no folder"
+        raise OutputError(f"cannot write '{path}': '{place}' {what}", hint="choose another place")
+    _require_permission(path, place)
+
+
+def require_file_possible(path: Path, *, overwrite: bool) -> None:
+    """Raise OutputError unless the file `path` can be written, and may be: an existing file needs
+    `overwrite`, a device or a pipe does not. Writes nothing."""
+    if is_folder(path):
+        raise OutputError(f"'{path}' is a folder", hint="give the name of a file")
+    there = exists(path)
+    if there and not path.exists():
+        raise OutputError(f"'{path}' is a link to nothing", hint="choose another name")
+    if there and path.is_file() and not overwrite:
+        raise OutputError(
+            f"'{path}' exists already", hint="choose another name, or add --overwrite"
+        )
+    parent = path.absolute().parent
+    if not is_folder(parent):
+        raise OutputError(f"no folder '{path.parent}'", hint="make the folder first")
+    _require_permission(path, path if there else parent)
+    if len(os.fsencode(path.name)) > 240:
+        raise OutputError(
+            f"the name '{path.name[:40]}...' is too long", hint="choose a shorter one"
+        )
+
+
+def _require_permission(path: Path, place: Path) -> None:
+    if not os.access(place, os.W_OK):
+        raise OutputError(f"cannot write '{path}': no permission", hint="choose another place")
+
+
+def same_file(one: Path, other: Path) -> bool:
+    """Whether two paths name one file, whether it exists or not."""
+    return os.path.realpath(one) == os.path.realpath(other)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file atomically. Raises OutputError where it cannot be written."""
+    write_atomically(path, lambda file: file.write(text.encode()))
+
+
+def write_atomically(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
+    """Write through a temporary file, fsync and rename: `path` is the old file or the new one.
+
+    A device or a pipe is written as it is. Raises OutputError where that fails.
+    """
+    if exists(path) and not path.is_file():
+        try:
+            with path.open("wb") as stream:
+                write(stream)
+        except OSError as refused:
+            raise cannot_write(path, refused) from None
+        return
+    try:
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.")
+    except OSError as refused:
+        raise cannot_write(path, refused) from None
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        # mkstemp makes files for the owner alone; give it what open() would have given.
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(temporary, 0o666 & ~umask)
+        os.replace(temporary, os.path.realpath(path))
+    except OSError as refused:
+        raise cannot_write(path, refused) from None
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+
+
+def cannot_write(path: Path, refused: Exception) -> OutputError:
+    """The error for a system's refusal at `path`."""
+    reason = getattr(refused, "strerror", None) or str(refused)
+    return OutputError(f"cannot write '{path}': {reason}", hint="choose another place")
+
+
+def to_json(document: Any, *, indent: int | None = None) -> str:
+    """JSON text; a number that JSON does not have (NaN, infinity) is null."""
+    return json.dumps(plain(document), indent=indent, allow_nan=False)
+
+
+def plain(value: Any) -> Any:
+    """`value` with tuples as lists and numbers that are not finite as None."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return value
