@@ -20,8 +20,9 @@ ARROWS: dict[str, set[str]] = {
     "data": LEAVES,
     "training": {*LEAVES, "models"},
     "recipe": {*LEAVES, "neurons", "models", "data"},
-    "experiments": {*LEAVES, "kernels", "models", "data", "training", "recipe"},
+    "experiments": {*LEAVES, "neurons", "kernels", "models", "data", "training", "recipe"},
     "report": LEAVES,
+    "spikingjelly": {*LEAVES, "neurons", "kernels"},
     "cli": {*LEAVES, "recipe", "experiments", "report"},
 }
 LIGHT = {"errors", "files", "results", "cli", "report"}
@@ -101,7 +102,8 @@ def test_kernels_know_no_neuron_by_name() -> None:
             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
             if isinstance(node, ast.Constant) and isinstance(node.value, str)
         }
-        assert not strings & set(NEURONS), path
+        # relu is an operation too.
+        assert not strings & (set(NEURONS) - {"relu"}), path
 
 
 def test_long_files_and_functions_are_noticed() -> None:

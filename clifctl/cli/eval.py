@@ -24,6 +24,10 @@ def register(app: typer.Typer) -> None:
                 help="Normalise with each test batch's statistics, not the running averages.",
             ),
         ] = False,
+        neuron: Annotated[
+            str | None,
+            typer.Option(help="FILE.py:NAME of the checkpoint's own neuron: allows to run it."),
+        ] = None,
         device: DeviceOption = "auto",
         threads: ThreadsOption = None,
         output: Output,
@@ -37,6 +41,10 @@ def register(app: typer.Typer) -> None:
 
         output.keep_apart(checkpoint)
         result = evaluate_checkpoint(
-            checkpoint, device=device, threads=threads, use_batch_statistics=batch_statistics
+            checkpoint,
+            device=device,
+            threads=threads,
+            use_batch_statistics=batch_statistics,
+            neuron=neuron,
         )
         output.emit(eval_report(result))

@@ -1,12 +1,14 @@
 """From a recipe to the things that run: data, net and loss."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from clifctl.data import LoadedData
 from clifctl.errors import RecipeError
+from clifctl.kernels import Target
 from clifctl.models import SequentialNet
 from clifctl.recipe.schema import Recipe
 from clifctl.training.loss import tet_loss
@@ -41,11 +43,13 @@ def require_trainable(recipe: Recipe, data: LoadedData) -> None:
         )
 
 
-def step_activations_bytes(recipe: Recipe, data: LoadedData) -> int:
-    """Bytes that one training step keeps for backward, parameters not counted."""
+def step_activations_bytes(recipe: Recipe, data: LoadedData, target: Target) -> int:
+    """Bytes that one training step on `target` keeps for backward, parameters not counted."""
     repeat = repeat_of(recipe)
+    # On the meta device `auto` would be the CPU's choice.
+    fixed = replace(recipe, neuron=replace(recipe.neuron, target=target.name))
     with torch.device("meta"):
-        net = build_net(recipe)
+        net = build_net(fixed)
         shape = (recipe.timesteps // repeat, min(recipe.train.batch_size, len(data.train)))
         inputs = torch.empty(*shape, *recipe.data.dataset.input_shape)
     return saved_for_backward(net, inputs, repeat=repeat)

@@ -31,18 +31,24 @@ def evaluate_checkpoint(
     device: str = "auto",
     threads: int | None = None,
     use_batch_statistics: bool = False,
+    neuron: str | None = None,
 ) -> EvalResult:
     """Evaluate the checkpoint `path` with the recipe that it carries.
 
     `use_batch_statistics` normalises with the statistics of each test batch instead of the running
-    averages. Raises CheckpointError, RecipeError or UsageError where that cannot be done.
+    averages. `neuron` is a neuron FILE.py:NAME that the checkpoint may load. Raises
+    CheckpointError, RecipeError or UsageError where that cannot be done.
     """
     started = time.perf_counter()
     where = resolve_device(device)
     checkpoint = load_checkpoint(path)
-    recipe = validate(checkpoint.recipe, f"recipe of checkpoint '{path}'")
+    trusted = [] if neuron is None else [neuron]
+    where_from = f"recipe of checkpoint '{path}'"
+    recipe = validate(checkpoint.recipe, where_from, trusted_files=trusted)
     data = load_data(recipe).to(where)
-    torch.set_num_threads(resolve_threads(threads, step_activations_bytes(recipe, data)).count)
+    target = resolve_target(recipe.neuron.target, where)
+    kept = step_activations_bytes(recipe, data, target)
+    torch.set_num_threads(resolve_threads(threads, kept).count)
     with torch.device("meta"):
         net = build_net(recipe)
     net.to_empty(device=where)
@@ -65,7 +71,6 @@ def evaluate_checkpoint(
         raise RunFailed(
             f"the loss of '{path}' is {evaluation.loss}", hint="its weights are not usable"
         )
-    target = resolve_target(recipe.neuron.target)
     return EvalResult(
         checkpoint=str(path),
         recipe=checkpoint.recipe_name,

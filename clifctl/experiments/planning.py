@@ -57,7 +57,7 @@ def prepare(loaded: LoadedRecipe, options: RunOptions) -> Prepared:
     """As `plan_training`, with what was loaded on the way. Raises ClifctlError, writes nothing."""
     recipe = loaded.recipe
     device = resolve_device(options.device)
-    target = resolve_target(recipe.neuron.target)
+    target = resolve_target(recipe.neuron.target, device)
     if options.out is not None:
         run_folder.check_run_folder(options.out, overwrite=options.overwrite)
         folder = options.out
@@ -68,7 +68,7 @@ def prepare(loaded: LoadedRecipe, options: RunOptions) -> Prepared:
         net = build_net(recipe)
     data = load_data(recipe)
     require_trainable(recipe, data)
-    activations = step_activations_bytes(recipe, data)
+    activations = step_activations_bytes(recipe, data, target)
     threads = resolve_threads(options.threads, activations)
     # Weights, their gradients and SGD's momentum are of one size each.
     weights = 3 * bytes_of(*net.parameters()) + bytes_of(*net.buffers())

@@ -2,5 +2,6 @@
 
 from clifctl.kernels.scan import initial_state, scan
 from clifctl.kernels.targets import TARGETS, Target, resolve_target
+from clifctl.kernels.window import READINGS
 
-__all__ = ["TARGETS", "Target", "initial_state", "resolve_target", "scan"]
+__all__ = ["READINGS", "TARGETS", "Target", "initial_state", "resolve_target", "scan"]

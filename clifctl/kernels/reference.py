@@ -1,70 +1,105 @@
 """The eager reference: the neuron's own `step` in a loop over time, differentiated by autograd."""
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from clifctl.errors import NeuronError
-from clifctl.neurons import Neuron
+from clifctl.kernels.window import Window
+from clifctl.neurons import Hyperparameters, Neuron
+from clifctl.neurons.contract import Learnable, finish
 
 State = tuple[Tensor, ...]
-ParametersAt = Callable[[int], Any]
 
 
 def run(
-    neuron: Neuron, x: Tensor, state: State, parameters_at: ParametersAt, window: int | None
+    neuron: Neuron,
+    hyperparameters: Hyperparameters,
+    x: Tensor,
+    state: State,
+    learnables: Mapping[str, Tensor],
+    window: Window | None,
 ) -> tuple[Tensor, State]:
     """Output `[T, N, *features]` and final state for input `x` of the same shape.
 
-    `parameters_at(t)` gives the `p` of time step t. `window` = k truncates the gradient: the output
-    of step t' is recomputed from the state detached after step t' - k, so that it reaches the last
-    k steps only (`window` = T or None: full BPTT). The initial state is an input of the first step
-    and is not detached, so that k = T is full BPTT for it too.
+    `learnables` are the transformed tensors. A sliding window recomputes the output of each step
+    from the detached state of k steps before.
     """
+    scan = _Scan(neuron, hyperparameters, x, learnables)
     steps = x.shape[0]
-    if window is None or window >= steps:
-        return _unroll(neuron, x, state, parameters_at, range(steps))
+    if window is None or not window.sliding:
+        cuts = {t for t in range(steps) if window is not None and window.cut_before(t)}
+        outputs, final = scan.unroll(state, range(steps), cuts)
+        return torch.stack(outputs), final
     carried = [state]
     with torch.no_grad():
         for t in range(steps - 1):
-            carried.append(_checked_step(neuron, x[t], carried[t], parameters_at(t))[1])
+            carried.append(scan.step(t, carried[t])[1])
     outputs = []
     final = state
     for last in range(steps):
-        first = max(0, last - window + 1)
-        unrolled, final = _unroll(neuron, x, carried[first], parameters_at, range(first, last + 1))
+        first = max(0, last - window.k + 1)
+        unrolled, final = scan.unroll(carried[first], range(first, last + 1), set())
         outputs.append(unrolled[-1])
     return torch.stack(outputs), final
 
 
-def _unroll(
-    neuron: Neuron, x: Tensor, state: State, parameters_at: ParametersAt, steps: range
-) -> tuple[Tensor, State]:
-    outputs = []
-    for t in steps:
-        output, state = _checked_step(neuron, x[t], state, parameters_at(t))
-        outputs.append(output)
-    return torch.stack(outputs), state
+class _Scan:
+    def __init__(
+        self,
+        neuron: Neuron,
+        hyperparameters: Hyperparameters,
+        x: Tensor,
+        learnables: Mapping[str, Tensor],
+    ) -> None:
+        self.neuron = neuron
+        self.hyperparameters = hyperparameters
+        self.x = x
+        self.learnables = learnables
+
+    def unroll(self, state: State, steps: range, cuts: set[int]) -> tuple[list[Tensor], State]:
+        outputs = []
+        for t in steps:
+            if t in cuts:
+                state = tuple(s.detach() for s in state)
+            output, state = self.step(t, state)
+            outputs.append(output)
+        return outputs, state
+
+    def step(self, t: int, state: State) -> tuple[Tensor, State]:
+        x = self.x[t]
+        values = {
+            learnable.name: _at(learnable, self.learnables[learnable.name], t, x.dim())
+            for learnable in self.neuron.learnables
+        }
+        output, new_state = self.neuron.step(x, state, finish(self.hyperparameters, values))
+        _check(self.neuron, x, output, new_state)
+        return output, new_state
 
 
-def _checked_step(neuron: Neuron, x: Tensor, state: State, p: Any) -> tuple[Tensor, State]:
-    output, new_state = neuron.step(x, state, p)
-    if len(new_state) != len(neuron.states):
+def _at(learnable: Learnable, tensor: Tensor, t: int, dims: int) -> Tensor:
+    """The value of a learnable parameter at step t, broadcastable against `[N, *features]`."""
+    if learnable.by_step:
+        tensor = tensor[t]
+    return tensor.view(-1, *(1,) * (dims - 2)) if learnable.by_channel else tensor
+
+
+def _check(neuron: Neuron, x: Tensor, output: Tensor, state: Any) -> None:
+    where = f"neuron '{neuron.name}'"
+    if len(state) != len(neuron.states):
         raise NeuronError(
-            f"neuron '{neuron.name}': step returned {len(new_state)} states, "
-            f"declared are {len(neuron.states)}"
+            f"{where}: step returned {len(state)} states, declared are {len(neuron.states)}"
         )
     if output.shape != x.shape:
         raise NeuronError(
-            f"neuron '{neuron.name}': step returned an output of shape {list(output.shape)} "
+            f"{where}: step returned an output of shape {list(output.shape)} "
             f"for an input of shape {list(x.shape)}"
         )
-    for declared, tensor in zip(neuron.states, new_state, strict=True):
+    for declared, tensor in zip(neuron.states, state, strict=True):
         if tensor.shape != x.shape:
             raise NeuronError(
-                f"neuron '{neuron.name}': step returned state '{declared.name}' of shape "
+                f"{where}: step returned state '{declared.name}' of shape "
                 f"{list(tensor.shape)} for an input of shape {list(x.shape)}"
             )
-    return output, new_state

@@ -1,15 +1,13 @@
 """`scan`: a neuron over a whole sequence. The one entry point for every neuron and target."""
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
 from clifctl.errors import NeuronError
-from clifctl.kernels import reference
+from clifctl.kernels import autograd, reference
 from clifctl.kernels.targets import resolve_target
+from clifctl.kernels.window import Window, resolve_window
 from clifctl.neurons import Parameters
-from clifctl.neurons.contract import Learnable, finish
 
 _LOW_PRECISION = (torch.bfloat16, torch.float16)
 
@@ -20,62 +18,69 @@ def scan(
     parameters: Parameters,
     *,
     window: int | None = None,
+    window_reading: str = "sliding",
     target: str = "auto",
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
     """Run a neuron over time.
 
     `x` is the input current `[T, N, *features]`, `state` a tuple of `[N, *features]` in the order
     of the neuron's states (None: their initial values). Returns the output, of the shape and dtype
-    of `x`, and the final state. `window` = k in 1..T is the sliding window of truncated BPTT, None
-    is full BPTT. bfloat16 and float16 are computed, and their states held, in float32.
+    of `x`, and the final state. `window` = k in 1..T truncates the gradient, in one of the readings
+    of `clifctl.kernels.window`; None is full BPTT. bfloat16 and float16 are computed, and their
+    states held, in float32. A fused target keeps `x` alone for backward.
 
-    Raises NeuronError for a bad shape, dtype, state or window, TargetError for a bad target.
+    Raises NeuronError for a bad shape, dtype, state or window, TargetError for a target that does
+    not exist or cannot run these tensors.
     """
-    neuron = parameters.neuron
-    _check(x, state, parameters, window)
-    resolve_target(target)  # one target so far: this refuses any other request
+    _check(x, state, parameters)
+    try:
+        chosen_window = resolve_window(window, window_reading, x.shape[0])
+    except NeuronError as refused:
+        raise NeuronError(f"neuron '{parameters.neuron.name}': {refused.message}") from None
+    chosen = resolve_target(target, x.device, x.dtype)
     dtype = torch.float32 if x.dtype in _LOW_PRECISION else x.dtype
-    current = x.to(dtype)
-    start = initial_state(x, parameters) if state is None else tuple(s.to(dtype) for s in state)
-    tensors = {
-        learnable.name: learnable.transform(parameters.learnables[learnable.name].to(dtype))
-        for learnable in neuron.learnables
+    learnables = {
+        declared.name: declared.transform(parameters.learnables[declared.name].to(dtype))
+        for declared in parameters.neuron.learnables
     }
-
-    def parameters_at(t: int) -> Any:
-        return finish(
+    if chosen.name == "reference":
+        start = initial_state(x, parameters) if state is None else tuple(s.to(dtype) for s in state)
+        output, final = reference.run(
+            parameters.neuron,
             parameters.hyperparameters,
-            {
-                learnable.name: _broadcast(learnable, tensors[learnable.name], t, x.dim() - 1)
-                for learnable in neuron.learnables
-            },
+            x.to(dtype),
+            start,
+            learnables,
+            chosen_window,
         )
+        return output.to(x.dtype), final
+    return _fused(x, state, parameters, tuple(learnables.values()), chosen_window)
 
-    output, final = reference.run(neuron, current, start, parameters_at, window)
-    return output.to(x.dtype), final
+
+# Generated kernels are opaque to torch.compile: it stops here and goes on behind them.
+@torch.compiler.disable  # type: ignore[untyped-decorator]
+def _fused(
+    x: Tensor,
+    state: tuple[Tensor, ...] | None,
+    parameters: Parameters,
+    learnables: tuple[Tensor, ...],
+    window: Window | None,
+) -> tuple[Tensor, tuple[Tensor, ...]]:
+    call = autograd.Call(
+        parameters.neuron, parameters.hyperparameters, window, given_state=state is not None
+    )
+    output, *final = autograd.FusedScan.apply(call, x, *(state or ()), *learnables)
+    return output, tuple(final)
 
 
 def initial_state(x: Tensor, parameters: Parameters) -> tuple[Tensor, ...]:
     """The states before the first step for an input `[T, N, *features]`: `[N, *features]` each."""
     dtype = torch.float32 if x.dtype in _LOW_PRECISION else x.dtype
-    return tuple(
-        torch.full(x.shape[1:], declared.initial, dtype=dtype, device=x.device)
-        for declared in parameters.neuron.states
-    )
+    starts = (declared.start(parameters.hyperparameters) for declared in parameters.neuron.states)
+    return tuple(torch.full(x.shape[1:], v, dtype=dtype, device=x.device) for v in starts)
 
 
-def _broadcast(learnable: Learnable, tensor: Tensor, t: int, dims: int) -> Tensor:
-    """The value of a learnable parameter at step t, broadcastable against `[N, *features]`."""
-    if learnable.shape == "step":
-        return tensor[t]
-    if learnable.shape == "channel":
-        return tensor.view(-1, *(1,) * (dims - 2))
-    return tensor
-
-
-def _check(
-    x: Tensor, state: tuple[Tensor, ...] | None, parameters: Parameters, window: int | None
-) -> None:
+def _check(x: Tensor, state: tuple[Tensor, ...] | None, parameters: Parameters) -> None:
     neuron = parameters.neuron
     where = f"neuron '{neuron.name}'"
     if x.dim() < 2 or x.shape[0] < 1:
@@ -87,8 +92,6 @@ def _check(
         raise NeuronError(
             f"{where}: at most {neuron.max_timesteps} time step(s) allowed, got {steps}"
         )
-    if window is not None and not 1 <= window <= steps:
-        raise NeuronError(f"{where}: window must be between 1 and T = {steps}, got {window}")
     if state is not None:
         if len(state) != len(neuron.states):
             raise NeuronError(f"{where}: {len(neuron.states)} states needed, got {len(state)}")
@@ -100,7 +103,10 @@ def _check(
                 )
     for learnable in neuron.learnables:
         tensor = parameters.learnables[learnable.name]
-        expected = {"scalar": [], "channel": list(x.shape[2:3]), "step": [steps]}[learnable.shape]
+        if learnable.by_channel and x.dim() < 3:
+            raise NeuronError(f"{where}: input must be [T, N, C, *features], got {list(x.shape)}")
+        channels = x.shape[2] if learnable.by_channel else 0
+        expected = list(learnable.size(channels=channels, timesteps=steps))
         if list(tensor.shape) != expected:
             raise NeuronError(
                 f"{where}: learnable parameter '{learnable.name}' must be {expected}, "

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from clifctl.kernels import READINGS
 from clifctl.models.layers import (
     FiringRates,
     NeuronChoice,
@@ -37,6 +38,7 @@ MODELS: dict[str, Model] = {
 
 __all__ = [
     "MODELS",
+    "READINGS",
     "FiringRates",
     "Model",
     "ModelOptions",

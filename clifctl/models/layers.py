@@ -22,6 +22,7 @@ class NeuronChoice:
     neuron: Neuron
     hyperparameters: Hyperparameters
     window: int | None = None
+    window_reading: str = "sliding"
     target: str = "auto"
 
     def layer(self, channels: int, timesteps: int) -> "SpikingLayer":
@@ -33,19 +34,30 @@ class NeuronChoice:
             for learnable in self.neuron.learnables
         }
         parameters = Parameters(self.neuron, self.hyperparameters, learnables)
-        return SpikingLayer(parameters, window=self.window, target=self.target)
+        return SpikingLayer(
+            parameters,
+            window=self.window,
+            window_reading=self.window_reading,
+            target=self.target,
+        )
 
 
 class SpikingLayer(nn.Module):
     """One layer of neurons. It owns the learnable parameters and nothing else: no hidden state."""
 
     def __init__(
-        self, parameters: Parameters, *, window: int | None = None, target: str = "auto"
+        self,
+        parameters: Parameters,
+        *,
+        window: int | None = None,
+        window_reading: str = "sliding",
+        target: str = "auto",
     ) -> None:
         super().__init__()
         self.neuron = parameters.neuron
         self.hyperparameters = parameters.hyperparameters
         self.window = window
+        self.window_reading = window_reading
         self.target = target
         for name, tensor in parameters.learnables.items():
             self.register_parameter(name, nn.Parameter(tensor))
@@ -63,7 +75,14 @@ class SpikingLayer(nn.Module):
         parameters = Parameters(self.neuron, self.hyperparameters, learnables)
         # A shorter sequence than the window (a single step, say) is full BPTT by definition.
         window = None if self.window is None or self.window >= x.shape[0] else self.window
-        return scan(x, state, parameters, window=window, target=self.target)
+        return scan(
+            x,
+            state,
+            parameters,
+            window=window,
+            window_reading=self.window_reading,
+            target=self.target,
+        )
 
 
 class SynapticLayer(nn.Module):

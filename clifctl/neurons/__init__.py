@@ -1,6 +1,6 @@
 """WHAT a neuron is: the contract, the NEURONS table (one file a model) and the surrogates."""
 
-from clifctl.neurons import clif, lif, relu
+from clifctl.neurons import alif, clif, cuba, glif, klif, lif, plif, relu, tclif
 from clifctl.neurons.contract import (
     Hyperparameters,
     LeakyHyperparameters,
@@ -10,13 +10,21 @@ from clifctl.neurons.contract import (
     SpikingHyperparameters,
     State,
     Step,
+    SurrogateHyperparameters,
 )
 from clifctl.neurons.surrogates import SURROGATES, spike
 
 # name -> neuron, in the order of display
 NEURONS: dict[str, Neuron] = {
     "lif": lif.NEURON,
+    "plif": plif.NEURON,
+    "klif": klif.NEURON,
+    "glif": glif.NEURON,
+    "glif_channel": glif.CHANNEL_NEURON,
     "clif": clif.NEURON,
+    "alif": alif.NEURON,
+    "cuba": cuba.NEURON,
+    "tclif": tclif.NEURON,
     "relu": relu.NEURON,
 }
 
@@ -32,5 +40,6 @@ __all__ = [
     "SpikingHyperparameters",
     "State",
     "Step",
+    "SurrogateHyperparameters",
     "spike",
 ]

@@ -9,12 +9,13 @@ where, clamp, relu, minimum, maximum, abs, comparisons, `detach` and `spike`; ru
 reference of every kernel.
 """
 
+import keyword
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import AfterValidator, Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 from torch import Tensor
 
 from clifctl.errors import NeuronError, unknown_name
@@ -22,7 +23,7 @@ from clifctl.neurons.surrogates import SURROGATES
 from clifctl.strict import Strict
 
 Step = Callable[[Tensor, tuple[Tensor, ...], Any], tuple[Tensor, tuple[Tensor, ...]]]
-LearnableShape = Literal["scalar", "channel", "step"]
+LearnableShape = Literal["scalar", "channel", "step", "step_channel"]
 
 
 class Hyperparameters(Strict):
@@ -35,14 +36,19 @@ def _known_surrogate(name: str) -> str:
     return name
 
 
-class SpikingHyperparameters(Hyperparameters):
-    """What every neuron with a threshold has."""
+class SurrogateHyperparameters(Hyperparameters):
+    """What every spiking neuron has."""
 
-    v_threshold: float = Field(1.0, gt=0.0, description="firing threshold")
     surrogate: Annotated[str, AfterValidator(_known_surrogate)] = Field(
         "rectangle", description="surrogate gradient"
     )
     surrogate_width: float = Field(1.0, gt=0.0, description="width of the surrogate gradient")
+
+
+class SpikingHyperparameters(SurrogateHyperparameters):
+    """What every neuron with a fixed threshold has."""
+
+    v_threshold: float = Field(1.0, gt=0.0, description="firing threshold")
 
 
 class LeakyHyperparameters(SpikingHyperparameters):
@@ -51,34 +57,75 @@ class LeakyHyperparameters(SpikingHyperparameters):
     tau: float = Field(2.0, gt=1.0, description="membrane time constant [time steps]")
 
 
+class ResetHyperparameters(LeakyHyperparameters):
+    """What a leaky neuron with a choice of resets has."""
+
+    reset: Literal["soft", "hard"] = Field(
+        "soft", description="a spike subtracts the threshold, or sets v_reset"
+    )
+    v_reset: float = Field(0.0, description="where the hard reset goes, and the leak with it")
+    detach_reset: bool = Field(False, description="no gradient through the spike of the reset")
+    decay_input: bool = Field(False, description="divide the input by tau")
+
+    @model_validator(mode="after")
+    def _v_reset_is_hard(self) -> "ResetHyperparameters":
+        if self.v_reset != 0.0 and self.reset != "hard":
+            raise ValueError("v_reset needs reset = hard")
+        return self
+
+
 @dataclass(frozen=True)
 class State:
-    """One state variable; `initial` is its value before the first time step."""
+    """One state variable; `initial` is its value before the first time step, or a function that
+    gives it from the hyperparameters."""
 
     name: str
     description: str
-    initial: float = 0.0
+    initial: float | Callable[[Any], float] = 0.0
+
+    def start(self, hyperparameters: Hyperparameters) -> float:
+        """The value before the first time step."""
+        return self.initial(hyperparameters) if callable(self.initial) else self.initial
 
 
 @dataclass(frozen=True)
 class Learnable:
     """One learnable parameter.
 
-    `shape` is `scalar` (`[]`), `channel` (`[C]`, the first feature dimension) or `step` (`[T]`).
-    The optimizer owns the raw tensor; `step` sees `transform(raw)`, which keeps it in range.
-    `initial` gives the raw start value from the hyperparameters.
+    `shape` is `scalar` (`[]`), `channel` (`[C]`, the first feature dimension), `step` (`[T]`) or
+    `step_channel` (`[T, C]`). The optimizer owns the raw tensor; `step` sees `transform(raw)`,
+    which keeps it in range. `initial` gives the raw start value from the hyperparameters and T;
+    with a `spread` it is drawn uniformly around it, from torch's global generator.
     """
 
     name: str
     description: str
     shape: LearnableShape
-    initial: Callable[[Any], float]
+    initial: Callable[[Any, int], float]
     transform: Callable[[Tensor], Tensor] = field(default=lambda raw: raw)
+    spread: float = 0.0
+
+    @property
+    def by_step(self) -> bool:
+        """Whether each time step has a value of its own."""
+        return self.shape in ("step", "step_channel")
+
+    @property
+    def by_channel(self) -> bool:
+        """Whether each channel has a value of its own."""
+        return self.shape in ("channel", "step_channel")
+
+    def size(self, *, channels: int, timesteps: int) -> tuple[int, ...]:
+        """The shape of the tensor."""
+        return (*([timesteps] * self.by_step), *([channels] * self.by_channel))
 
     def start(self, hyperparameters: Hyperparameters, *, channels: int, timesteps: int) -> Tensor:
-        """The raw tensor before training: `[]`, `[channels]` or `[timesteps]`."""
-        size = {"scalar": (), "channel": (channels,), "step": (timesteps,)}[self.shape]
-        return torch.full(size, float(self.initial(hyperparameters)))
+        """The raw tensor before training."""
+        middle = float(self.initial(hyperparameters, timesteps))
+        tensor = torch.full(self.size(channels=channels, timesteps=timesteps), middle)
+        if self.spread == 0.0:
+            return tensor
+        return tensor + self.spread * torch.empty_like(tensor).uniform_(-1.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -94,6 +141,22 @@ class Neuron:
     learnables: tuple[Learnable, ...] = ()
     spiking: bool = True
     max_timesteps: int | None = None
+
+    def __post_init__(self) -> None:
+        names = [state.name for state in self.states]
+        names += [learnable.name for learnable in self.learnables]
+        names += list(self.hyperparameters.model_fields)
+        for name in names:
+            if (
+                not name.isidentifier()
+                or keyword.iskeyword(name)
+                or name in ("x", "out")
+                or names.count(name) > 1
+            ):
+                raise NeuronError(
+                    f"neuron '{self.name}': '{name}' cannot be the name of a state or parameter",
+                    hint="names are Python identifiers, each given once, and not x or out",
+                )
 
     def parameters(
         self, learnables: Mapping[str, Tensor] | None = None, **values: Any

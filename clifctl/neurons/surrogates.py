@@ -2,8 +2,12 @@
 
 Forward: s = 1 where distance >= 0 (firing at equality, as the authors' code does), else 0.
 Backward: the derivative of the surrogate at `distance`, the membrane potential minus the threshold.
+Every surrogate has a width, 1 unless said otherwise and whatever the threshold; at width 1 each is
+the one that the authors' code and SpikingJelly give by default. A derivative is written in the
+operations that a neuron's `step` may use, so that kernels are derived from it too.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -25,11 +29,38 @@ class Surrogate:
 
 
 def _rectangle(distance: Tensor, width: float) -> Tensor:
-    return (distance.abs() <= width / 2).to(distance.dtype) / width
+    return (distance.abs() <= width / 2).to(distance.dtype) * (1 / width)
 
 
 def _rectangle_primitive(distance: Tensor, width: float) -> Tensor:
     return (distance / width + 0.5).clamp(0.0, 1.0)
+
+
+def _triangle(distance: Tensor, width: float) -> Tensor:
+    return (1 / width) * torch.relu(1 - distance.abs() * (1 / width))
+
+
+def _triangle_primitive(distance: Tensor, width: float) -> Tensor:
+    x = (distance / width).clamp(-1.0, 1.0)
+    return 0.5 + x - 0.5 * x * x.abs()
+
+
+def _sigmoid(distance: Tensor, width: float) -> Tensor:
+    s = torch.sigmoid(distance * (4 / width))
+    return (4 / width) * (s * (1 - s))
+
+
+def _sigmoid_primitive(distance: Tensor, width: float) -> Tensor:
+    return torch.sigmoid(distance * (4 / width))
+
+
+def _arctangent(distance: Tensor, width: float) -> Tensor:
+    x = distance * (math.pi / width)
+    return (1 / width) / (1 + x * x)
+
+
+def _arctangent_primitive(distance: Tensor, width: float) -> Tensor:
+    return torch.atan(distance * (math.pi / width)) / math.pi + 0.5
 
 
 SURROGATES: dict[str, Surrogate] = {
@@ -37,9 +68,27 @@ SURROGATES: dict[str, Surrogate] = {
         name="rectangle",
         # The edge |distance| = width/2 counts as inside, as in Eq. 39 and the authors' code;
         # Eq. 8 and 14 print a strict inequality.
-        source="CLIF, ICML 2024, Eq. 8 and 39; `width` is the paper's alpha",
+        source="CLIF, ICML 2024, Eq. 8 and 39; the width is the paper's alpha",
         derivative=_rectangle,
         primitive=_rectangle_primitive,
+    ),
+    "triangle": Surrogate(
+        name="triangle",
+        source="Esser et al., PNAS 2016; SpikingJelly's PiecewiseQuadratic with alpha = 1 / width",
+        derivative=_triangle,
+        primitive=_triangle_primitive,
+    ),
+    "sigmoid": Surrogate(
+        name="sigmoid",
+        source="SpikingJelly's Sigmoid with alpha = 4 / width",
+        derivative=_sigmoid,
+        primitive=_sigmoid_primitive,
+    ),
+    "arctangent": Surrogate(
+        name="arctangent",
+        source="Fang et al., ICCV 2021; SpikingJelly's ATan with alpha = 2 / width",
+        derivative=_arctangent,
+        primitive=_arctangent_primitive,
     ),
 }
 
@@ -67,5 +116,8 @@ def spike(distance: Tensor, surrogate: str = "rectangle", width: float = 1.0) ->
     """
     if surrogate not in SURROGATES:
         raise NeuronError(unknown_name("surrogate", surrogate, SURROGATES))
+    # A tracer passes a stand-in for a tensor, which records the call under this function's name.
+    if torch.overrides.has_torch_function_unary(distance):
+        return torch.overrides.handle_torch_function(spike, (distance,), distance, surrogate, width)
     result: Tensor = _Spike.apply(distance, surrogate, width)
     return result

@@ -7,7 +7,14 @@ from typing import Any
 from clifctl.data import DataOptions
 from clifctl.errors import RecipeError, UsageError
 from clifctl.recipe.catalog import read_text
-from clifctl.recipe.schema import TABLES, Recipe, section_options, validate, validate_data
+from clifctl.recipe.schema import (
+    TABLES,
+    Recipe,
+    row_of,
+    section_options,
+    validate,
+    validate_data,
+)
 from clifctl.recipe.yamlfile import parse_document, parse_scalar
 
 
@@ -69,10 +76,10 @@ def _parse(override: str) -> tuple[list[str], Any]:
 
 def _switch(document: dict[str, Any], section: str, name: Any) -> list[str]:
     given = document.get(section)
-    known = isinstance(name, str) and name in TABLES[section]
+    known = row_of(section, name) is not None
     if not (known and isinstance(given, dict)) or given.get("name") == name:
         return []
-    kept = {"name", "window"} if section == "neuron" else {"name"}
+    kept = {"name", "window", "window_reading"} if section == "neuron" else {"name"}
     kept |= set(section_options(section, name).model_fields)
     dropped = [key for key in given if key not in kept]
     for key in dropped:

@@ -4,7 +4,7 @@ The sections `data`, `model` and `neuron` name a row of a table; the keys allowe
 are that row's own options, so the schema is put together for the names that a recipe gives.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
@@ -13,8 +13,9 @@ from pydantic_core import ErrorDetails
 
 from clifctl.data import DATASETS, DataOptions, Dataset
 from clifctl.errors import RecipeError, nearest, unknown_name
-from clifctl.models import MODELS, Model, ModelOptions, NeuronChoice
+from clifctl.models import MODELS, READINGS, Model, ModelOptions, NeuronChoice
 from clifctl.neurons import NEURONS
+from clifctl.neurons.loading import installed_neurons, is_file_reference, load_neuron
 from clifctl.strict import Count, Seed, Strict
 
 # Far beyond any net in use; a bound keeps a typing error from taking the machine's memory.
@@ -77,14 +78,42 @@ TABLES: dict[str, Mapping[str, Any]] = {"data": DATASETS, "model": MODELS, "neur
 KINDS = {"data": "data set", "model": "model", "neuron": "neuron"}
 
 
+def row_of(section: str, name: object) -> Any:
+    """The row that `name` names in a section's table, None where there is none. A neuron may also
+    be of an installed package or, as FILE.py:NAME, of a person's own file (which is then run).
+
+    Raises NeuronError for a file that holds no such neuron.
+    """
+    if not isinstance(name, str):
+        return None
+    if section == "neuron" and is_file_reference(name):
+        return load_neuron(name, NEURONS)
+    offered = installed_neurons() if section == "neuron" else {}
+    return TABLES[section].get(name) or offered.get(name)
+
+
 def section_options(section: str, name: str) -> type[BaseModel]:
     """The options of one row of a table: what its section may hold beside `name`."""
-    row = TABLES[section][name]
+    row = row_of(section, name)
     return cast(type[BaseModel], row.hyperparameters if section == "neuron" else row.options)
 
 
-def validate(document: dict[str, Any], where: str) -> Recipe:
-    """The recipe that `document` holds. Raises RecipeError naming every problem at once."""
+def validate(
+    document: dict[str, Any], where: str, *, trusted_files: Collection[str] | None = None
+) -> Recipe:
+    """The recipe that `document` holds. Raises RecipeError naming every problem at once.
+
+    A neuron of a file is loaded, which runs the file. With `trusted_files` it must be one of those:
+    a checkpoint alone must not decide what is run.
+    """
+    section = document.get("neuron")
+    name = section.get("name") if isinstance(section, dict) else None
+    from_file = isinstance(name, str) and is_file_reference(name)
+    if trusted_files is not None and from_file and name not in trusted_files:
+        raise RecipeError(
+            f"{where}: it uses the neuron '{name}' of a file, which is not run unasked",
+            hint=f"if you trust that file, add --neuron {name}",
+        )
     problems: list[str] = []
     valid = _checked(_schema_for(document, problems), document, where, problems)
     resolved = valid.model_dump(mode="json")
@@ -94,9 +123,14 @@ def validate(document: dict[str, Any], where: str) -> Recipe:
     return Recipe(
         title=valid.title,
         timesteps=valid.timesteps,
-        data=DataChoice(DATASETS[valid.data.name], options["data"]),
-        model=ModelChoice(MODELS[valid.model.name], options["model"]),
-        neuron=NeuronChoice(NEURONS[valid.neuron.name], options["neuron"], valid.neuron.window),
+        data=DataChoice(row_of("data", valid.data.name), options["data"]),
+        model=ModelChoice(row_of("model", valid.model.name), options["model"]),
+        neuron=NeuronChoice(
+            row_of("neuron", valid.neuron.name),
+            options["neuron"],
+            valid.neuron.window,
+            valid.neuron.window_reading,
+        ),
         train=valid.train,
         eval=valid.eval,
         document=resolved,
@@ -163,11 +197,13 @@ def _named_sections(document: dict[str, Any], problems: list[str]) -> dict[str, 
     for section, table in TABLES.items():
         given = document.get(section)
         name = given.get("name") if isinstance(given, dict) else None
-        if isinstance(name, str) and name in table:
+        if isinstance(name, str) and row_of(section, name) is not None:
             extra: dict[str, Any] = {"name": (str, Field(description="row of the table"))}
             if section == "neuron":
                 window = Field(None, ge=1, description="window of truncated BPTT; null: full")
                 extra["window"] = (int | None, window)
+                reading = Field("sliding", description="what the window means: see the README")
+                extra["window_reading"] = (Literal[READINGS], reading)
             sections[section] = create_model(
                 f"{section.title()}Section", __base__=section_options(section, name), **extra
             )
@@ -226,8 +262,8 @@ def _cross_field_problems(document: dict[str, Any]) -> list[str]:
     if not isinstance(timesteps, int) or timesteps < 1:
         return []
     rows = {
-        section: table.get(document[section].get("name"))
-        for section, table in TABLES.items()
+        section: row_of(section, document[section].get("name"))
+        for section in TABLES
         if isinstance(document.get(section), dict)
         and isinstance(document[section].get("name"), str)
     }

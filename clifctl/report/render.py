@@ -77,6 +77,8 @@ def _shown(value: Any, column: Column) -> str:
     if isinstance(value, list | tuple):
         between = "x" if all(isinstance(item, int) for item in value) else " "
         return between.join(_shown(item, column) for item in value)
+    if isinstance(value, float) and column.digits is None and value and abs(value) < 1e-3:
+        return f"{value:.1e}"
     if isinstance(value, float) and column.digits is not None:
         return f"{value:.{column.digits}f}"
     if isinstance(value, int) and column.digits == 0:

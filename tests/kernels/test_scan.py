@@ -21,6 +21,20 @@ from clifctl.neurons import (
 )
 
 SPIKING = [name for name, neuron in NEURONS.items() if neuron.spiking]
+FUSED = "numba"
+TARGETS = ["reference", FUSED]
+
+
+def of(name: str, x: Tensor, **values: Any) -> Parameters:
+    """A neuron with fresh learnable parameters for an input like `x`, in its dtype."""
+    neuron = NEURONS[name]
+    hyperparameters = neuron.hyperparameters(**values)
+    torch.manual_seed(0)
+    learnables = {
+        p.name: p.start(hyperparameters, channels=x.shape[2], timesteps=x.shape[0]).to(x.dtype)
+        for p in neuron.learnables
+    }
+    return neuron.parameters(learnables, **values)
 
 
 def current(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:
@@ -30,7 +44,8 @@ def current(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> T
 
 def gradient(name: str, x: Tensor, g: Tensor, **options: Any) -> Tensor:
     x = x.clone().requires_grad_()
-    out, _ = scan(x, None, NEURONS[name].parameters(tau=options.pop("tau", 2.0)), **options)
+    values = {"tau": options.pop("tau")} if "tau" in options else {}
+    out, _ = scan(x, None, of(name, x, **values), **options)
     (out * g).sum().backward()
     assert x.grad is not None
     return x.grad
@@ -81,16 +96,20 @@ def windowed_by_hand(name: str, x: Tensor, g: Tensor, k: int, tau: float) -> Ten
 @pytest.mark.parametrize("name", ["lif", "clif"])
 @pytest.mark.parametrize("tau", [1.1, 2.0, 5.0])
 @pytest.mark.parametrize("k", [1, 2, 5, 7, None])
-def test_gradient_is_the_recursion_of_the_window(name: str, tau: float, k: int | None) -> None:
+@pytest.mark.parametrize("target", TARGETS)
+def test_gradient_is_the_recursion_of_the_window(
+    name: str, tau: float, k: int | None, target: str
+) -> None:
     x, g = current(7, 3, 37), current(7, 3, 37, seed=1)
     expected = windowed_by_hand(name, x, g, k or 7, tau)
-    assert torch.allclose(gradient(name, x, g, window=k, tau=tau), expected, atol=1e-13, rtol=0)
+    given = gradient(name, x, g, window=k, tau=tau, target=target)
+    assert torch.allclose(given, expected, atol=1e-13, rtol=0)
 
 
 @pytest.mark.parametrize("name", SPIKING)
 def test_window_changes_no_value(name: str) -> None:
     x = current(6, 2, 9)
-    parameters = NEURONS[name].parameters()
+    parameters = of(name, x)
     full, full_state = scan(x, None, parameters)
     for k in (1, 3, 6):
         out, state = scan(x, None, parameters, window=k)
@@ -100,10 +119,10 @@ def test_window_changes_no_value(name: str) -> None:
 
 @pytest.mark.parametrize("name", SPIKING)
 def test_full_window_is_full_bptt_for_the_initial_state_too(name: str) -> None:
-    x = current(5, 2, 3)
+    x = current(5, 2, 30)
     gradients = []
     for window in (None, 5):
-        parameters = NEURONS[name].parameters()
+        parameters = of(name, x)
         start = tuple(s.requires_grad_() for s in initial_state(x, parameters))
         out, final = scan(x, start, parameters, window=window)
         (out.sum() + final[0].sum()).backward()
@@ -114,31 +133,42 @@ def test_full_window_is_full_bptt_for_the_initial_state_too(name: str) -> None:
         assert a.abs().sum() > 0
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     name=st.sampled_from(SPIKING),
+    target=st.sampled_from(TARGETS),
     steps=st.integers(1, 9),
     cut=st.integers(0, 8),
     seed=st.integers(0, 1000),
 )
 def test_a_sequence_in_two_pieces_is_the_same_sequence(
-    name: str, steps: int, cut: int, seed: int
+    name: str, target: str, steps: int, cut: int, seed: int
 ) -> None:
     cut = min(cut, steps - 1)
     x, g = current(steps, 2, 5, seed=seed), current(steps, 2, 5, seed=seed + 1)
-    parameters = NEURONS[name].parameters()
-    whole = gradient(name, x, g)
+    whole = gradient(name, x, g, target=target)
+    parameters = of(name, x)
+
+    def piece(first: int, last: int) -> Parameters:
+        """Parameters of these steps alone."""
+        own = {
+            p.name: parameters.learnables[p.name][first:last] if p.by_step
+            else parameters.learnables[p.name]
+            for p in NEURONS[name].learnables
+        }  # fmt: skip
+        return NEURONS[name].parameters(own)
+
     pieces = x.clone().requires_grad_()
-    if cut:
-        first, state = scan(pieces[:cut], None, parameters)
-        second, _ = scan(pieces[cut:], state, parameters)
-        out = torch.cat([first, second])
-    else:
-        out, _ = scan(pieces, None, parameters)
-    (out * g).sum().backward()
-    assert torch.equal(out.detach(), scan(x, None, parameters)[0])
+    outputs, state = [], None
+    for first, last in ((0, cut), (cut, steps)):
+        if first < last:
+            out, state = scan(pieces[first:last], state, piece(first, last), target=target)
+            outputs.append(out)
+    joined = torch.cat(outputs)
+    (joined * g).sum().backward()
+    assert torch.equal(joined.detach(), scan(x, None, parameters, target=target)[0])
     assert pieces.grad is not None
-    assert torch.allclose(pieces.grad, whole, atol=1e-14, rtol=0)
+    assert torch.allclose(pieces.grad, whole, atol=1e-13, rtol=0)
 
 
 @settings(max_examples=30, deadline=None)
@@ -170,7 +200,7 @@ def test_clif_stays_in_the_ranges_that_its_equations_imply(seed: int, steps: int
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_low_precision_computes_in_float32(name: str, dtype: torch.dtype) -> None:
     x = current(6, 3, 31, dtype=dtype)
-    parameters = NEURONS[name].parameters()
+    parameters = of(name, x)
     out, state = scan(x, None, parameters)
     exact, exact_state = scan(x.float(), None, parameters)
     assert out.dtype == dtype
@@ -182,21 +212,25 @@ def test_low_precision_computes_in_float32(name: str, dtype: torch.dtype) -> Non
 
 @pytest.mark.parametrize("name", SPIKING)
 def test_non_contiguous_and_empty_inputs(name: str) -> None:
-    parameters = NEURONS[name].parameters()
     x = current(5, 7, 3)
     swapped = x.transpose(1, 2)
+    parameters = of(name, swapped)
     assert torch.equal(
         scan(swapped, None, parameters)[0], scan(swapped.contiguous(), None, parameters)[0]
     )
-    out, _ = scan(torch.zeros(4, 0, 3), None, parameters)
+    empty = torch.zeros(4, 0, 3, requires_grad=True)
+    out, _ = scan(empty, None, of(name, empty))
+    out.sum().backward()
     assert out.shape == (4, 0, 3)
+    assert empty.grad is not None
+    assert empty.grad.shape == (4, 0, 3)
 
 
 @pytest.mark.parametrize("name", SPIKING)
 def test_nan_comes_out_visibly(name: str) -> None:
     x = current(4, 1, 3)
     x[1, 0, 1] = math.nan
-    out, _ = scan(x, None, NEURONS[name].parameters())
+    out, _ = scan(x, None, of(name, x))
     assert out[1:, 0, 1].isnan().all()
     assert not out[:, 0, [0, 2]].isnan().any()
 
@@ -220,9 +254,9 @@ USER = Neuron(
     states=(State("v", "membrane"), State("w", "trace", 0.25), State("b", "adaptation")),
     hyperparameters=LeakyHyperparameters,
     learnables=(
-        Learnable("leak", "membrane leak", "scalar", lambda p: 0.0, torch.sigmoid),
-        Learnable("gain", "input gain", "channel", lambda p: 1.0),
-        Learnable("decay", "decay of the trace", "step", lambda p: p.tau / 4),
+        Learnable("leak", "membrane leak", "scalar", lambda p, T: 0.0, torch.sigmoid),
+        Learnable("gain", "input gain", "channel", lambda p, T: 1.0),
+        Learnable("decay", "decay of the trace", "step", lambda p, T: p.tau / 4),
     ),
 )
 
@@ -322,7 +356,7 @@ def _returning(result: Any, **changes: Any) -> Parameters:
 )
 def test_a_step_that_breaks_the_contract_is_named(result: Any, message: str) -> None:
     with pytest.raises(NeuronError, match=message):
-        scan(torch.zeros(2, 3, 4), None, _returning(result))
+        scan(torch.zeros(2, 3, 4), None, _returning(result), target="reference")
 
 
 def test_a_step_that_uses_an_undeclared_parameter_is_named() -> None:
@@ -354,6 +388,8 @@ def test_bad_shapes_and_types_are_refused() -> None:
         scan(torch.zeros(3, 2), (torch.zeros(2), torch.zeros(2)), lif)
     with pytest.raises(NeuronError, match=r"state 'v' must be \[2\], got \[3\]"):
         scan(torch.zeros(3, 2), (torch.zeros(3),), lif)
+    with pytest.raises(NeuronError, match=r"input must be \[T, N, C"):
+        scan(torch.zeros(5, 2).double(), None, user_parameters(3, 5))
     with pytest.raises(NeuronError, match="'gain' must be"):
         scan(torch.zeros(5, 2, 4).double(), None, user_parameters(3, 5))
     with pytest.raises(NeuronError, match="learnable parameter 'leak' is missing"):
@@ -368,7 +404,12 @@ def test_relu_has_no_time() -> None:
 
 
 def test_target_explains_itself_and_is_never_replaced() -> None:
-    assert resolve_target("auto").name == "reference"
+    assert resolve_target("auto").name == FUSED
+    assert resolve_target("auto", "cuda").name == "reference"
+    with pytest.raises(TargetError, match="the tensor is on 'cuda'"):
+        resolve_target(FUSED, "cuda")
+    with pytest.raises(TargetError, match="no kernels for"):
+        resolve_target(FUSED, "cpu", torch.complex64)
     assert resolve_target("auto").reason
     assert resolve_target("reference").reason == "asked for"
     with pytest.raises(TargetError, match="unknown kernel target 'triton'"):

@@ -1,0 +1,68 @@
+"""`clifctl neurons ls|show|check`."""
+
+from typing import Annotated
+
+import typer
+
+from clifctl.cli.options import Output, command
+from clifctl.errors import RunFailed
+
+app = typer.Typer(
+    help="List neurons, show what is generated from them, and check your own.",
+    no_args_is_help=True,
+    epilog="Example: clifctl neurons check my_neurons.py:Foo",
+)
+
+NeuronArgument = Annotated[
+    str,
+    typer.Argument(metavar="NEURON", help="A name of `clifctl neurons ls`, or FILE.py:NAME."),
+]
+
+
+@command(app, "ls", example="clifctl neurons ls")
+def ls(*, output: Output) -> None:
+    """List the neurons: states, learnable parameters, paper."""
+    from clifctl.experiments.neurons import list_neurons
+    from clifctl.report.tables import neurons_report
+
+    output.emit(neurons_report(list_neurons()))
+
+
+@command(app, "show", example="clifctl neurons show clif --kernel numba")
+def show(
+    neuron: NeuronArgument,
+    *,
+    kernel: Annotated[
+        str | None,
+        typer.Option(help="Print what is generated from the step: adjoint or numba."),
+    ] = None,
+    output: Output,
+) -> None:
+    """Show a neuron's hyperparameters, or the code that is generated from its step."""
+    from clifctl.experiments.neurons import describe, find, kernel_text
+    from clifctl.report.tables import kernel_report, neuron_report
+
+    found = find(neuron)
+    if kernel is None:
+        output.emit(neuron_report(describe(found)))
+    else:
+        output.emit(kernel_report(found.name, kernel, kernel_text(found, kernel)))
+
+
+@command(app, "check", example="clifctl neurons check my_neurons.py:Foo")
+def check(neuron: NeuronArgument, *, output: Output) -> None:
+    """Check a neuron: every kernel against the step itself, all gradients by name.
+
+    Exit code 1 if a case does not hold. The first use compiles; later ones are faster.
+    """
+    from clifctl.experiments.neurons import check_neuron
+    from clifctl.report.tables import check_report
+
+    result = check_neuron(neuron)
+    output.emit(check_report(result))
+    if not result.passed:
+        failed = sum(not row.passed for row in result.cases)
+        raise RunFailed(
+            f"neuron '{result.neuron}': {failed} of {len(result.cases)} cases do not hold",
+            hint="the rows that are not ok name the quantity and its error",
+        )

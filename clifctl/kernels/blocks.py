@@ -1,0 +1,47 @@
+"""How a kernel's work is cut into blocks and units: a rule of the shapes alone.
+
+Elements lie in one row of `size` = N * features a time step. Where a parameter differs by channel
+the row repeats itself after one sample: a period. Small samples are joined until a period fills a
+block. A unit of work is one block of each period of a group. The cut does not depend on the number
+of threads, so neither does any sum over units.
+"""
+
+from dataclasses import dataclass
+
+# Scratch rows of a block should stay in a core's second-level cache.
+SCRATCH_BYTES = 512 * 1024
+LARGEST, SMALLEST = 1024, 64
+GROUPS = 16
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """`block` elements a block, `chunks` blocks a period, `groups` groups of periods."""
+
+    period: int
+    chunks: int
+    groups: int
+    block: int
+
+    @property
+    def units(self) -> int:
+        """Number of units of work."""
+        return self.chunks * self.groups
+
+
+def cut(size: int, sample: int | None, *, steps: int, rows_per_step: int, itemsize: int) -> Blocks:
+    """The cut of a row of `size` elements; `sample` is the number of elements after which
+    parameters by channel repeat (None: there are none)."""
+    block = LARGEST
+    while block > SMALLEST and steps * rows_per_step * block * itemsize > SCRATCH_BYTES:
+        block //= 2
+    period = size
+    if sample is not None and sample < size:
+        period = min(size, sample * max(1, block // sample))
+    periods = -(-size // max(1, period))
+    return Blocks(
+        period=max(1, period),
+        chunks=max(1, -(-period // block)),
+        groups=max(1, min(GROUPS, periods)),
+        block=block,
+    )

@@ -1,0 +1,182 @@
+"""The CPU target: generated numba kernels on torch tensors."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from clifctl.kernels.blocks import Blocks, cut
+from clifctl.kernels.cache import load_module
+from clifctl.kernels.numba_source import Source, print_source
+from clifctl.kernels.threads import run_units
+from clifctl.kernels.trace import trace
+from clifctl.kernels.window import Window
+from clifctl.neurons import Hyperparameters, Neuron
+from clifctl.neurons.contract import Learnable
+
+Array = np.ndarray[Any, "np.dtype[Any]"]
+DTYPES = {torch.float32: "float32", torch.float64: "float64"}
+
+
+@lru_cache(maxsize=256)
+def source(neuron: Neuron, hyperparameters: Hyperparameters, dtype: str) -> Source:
+    """The source of a neuron's kernels in `float32` or `float64`."""
+    states = tuple(state.name for state in neuron.states)
+    program = trace(neuron, hyperparameters)
+    return print_source(neuron.name, program, states, neuron.learnables, dtype)
+
+
+@lru_cache(maxsize=256)
+def kernel(neuron: Neuron, hyperparameters: Hyperparameters, dtype: torch.dtype) -> "Kernel":
+    """The kernels of a neuron, compiled at their first call (or read from the cache)."""
+    printed = source(neuron, hyperparameters, DTYPES[dtype])
+    module = load_module(neuron.name, printed.text)
+    initial = tuple(state.start(hyperparameters) for state in neuron.states)
+    return Kernel(neuron, module, printed, np.dtype(DTYPES[dtype]), initial)
+
+
+@dataclass(frozen=True)
+class Gradients:
+    """Gradients of the input `[T, M]`, the initial states `[M]` and the learnable parameters."""
+
+    x: Tensor
+    states: tuple[Tensor | None, ...]
+    learnables: tuple[Tensor, ...]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Elements of one sample, and of one of its channels (the first feature dimension)."""
+
+    features: int
+    inner: int
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """Forward and backward over flat tensors: `x` `[T, M]`, states `[M]`, M = N * features."""
+
+    neuron: Neuron
+    module: ModuleType
+    source: Source
+    dtype: "np.dtype[np.generic]"
+    initial: tuple[float, ...]
+
+    def forward(
+        self, x: Tensor, states: Sequence[Tensor | None], learnables: Sequence[Tensor],
+        sample: Sample, out: Tensor, finals: Sequence[Tensor],
+    ) -> None:  # fmt: skip
+        """Write the output `[T, M]` into `out` and the final states `[M]` into `finals`. A state
+        that is None starts from its initial value."""
+        blocks = self._blocks(x, sample)
+        arguments = [
+            _array(x),
+            _array(out),
+            *map(self._optional, states),
+            *self._parameters(learnables, blocks, sample),
+            *map(_array, finals),
+        ]
+        self._run("forward", blocks, x, arguments)
+
+    def backward(
+        self, x: Tensor, states: Sequence[Tensor | None], learnables: Sequence[Tensor],
+        sample: Sample, g_out: Tensor, g_finals: Sequence[Tensor | None], window: Window | None,
+    ) -> Gradients:  # fmt: skip
+        """Every gradient, from those of the output `[T, M]` and the final states (None: zero)."""
+        blocks = self._blocks(x, sample)
+        g_x = torch.empty_like(x)
+        g_states = tuple(None if state is None else torch.empty_like(state) for state in states)
+        sums = self._sums(x, blocks)
+        arguments = [
+            *map(_array, (x, g_out, g_x)),
+            *map(self._optional, states),
+            *self._parameters(learnables, blocks, sample),
+            *map(self._optional, g_finals),
+            *map(self._optional, g_states),
+            *map(_array, sums),
+        ]
+        if window is not None and window.sliding:
+            self._run("windowed", blocks, x, [*arguments, window.k])
+        else:
+            cuts = [window is not None and window.cut_before(t) for t in range(x.shape[0])]
+            self._run("backward", blocks, x, [*arguments, np.array(cuts)])
+        totals = tuple(
+            self._total(declared, total, learnable, sample)
+            for declared, total, learnable in zip(
+                self.neuron.learnables, sums, learnables, strict=True
+            )
+        )
+        return Gradients(g_x, g_states, totals)
+
+    def _blocks(self, x: Tensor, sample: Sample) -> Blocks:
+        by_channel = any(p.by_channel for p in self.neuron.learnables)
+        return cut(
+            x.shape[1],
+            sample.features if by_channel else None,
+            steps=x.shape[0],
+            rows_per_step=self.source.rows_per_step,
+            itemsize=self.dtype.itemsize,
+        )
+
+    def _run(self, name: str, blocks: Blocks, x: Tensor, arguments: Sequence[object]) -> None:
+        function = getattr(self.module, name)
+        constants = np.array(self.source.constants, self.dtype)
+        initial = np.array(self.initial, self.dtype)
+        cut_of_work = (blocks.period, blocks.chunks, blocks.groups, blocks.block)
+        shared = (*cut_of_work, constants, initial)
+        run_units(
+            lambda first, last: function(first, last, *shared, *arguments),
+            blocks.units,
+            x.numel(),
+        )
+
+    def _parameters(
+        self, learnables: Sequence[Tensor], blocks: Blocks, sample: Sample
+    ) -> "list[Array]":
+        """Each as `[1 or T, 1 or period]`: values by channel are spread over one period."""
+        rows = []
+        for declared, tensor in zip(self.neuron.learnables, learnables, strict=True):
+            row = tensor.detach().reshape(tensor.shape[0] if declared.by_step else 1, -1)
+            if declared.by_channel:
+                row = row.repeat_interleave(sample.inner, dim=1)
+                times = -(-blocks.period // max(1, row.shape[1]))
+                row = row.repeat(1, times)[:, : blocks.period]
+            rows.append(_array(row.contiguous()))
+        return rows
+
+    def _sums(self, x: Tensor, blocks: Blocks) -> list[Tensor]:
+        """Room for partial sums: of a group for parameters by channel, else of a unit."""
+        return [
+            torch.zeros(
+                blocks.groups if p.by_channel else blocks.units,
+                x.shape[0] if p.by_step else 1,
+                blocks.period if p.by_channel else 1,
+                dtype=torch.float64,
+            )
+            for p in self.neuron.learnables
+        ]
+
+    def _total(
+        self, declared: Learnable, sums: Tensor, learnable: Tensor, sample: Sample
+    ) -> Tensor:
+        total = sums.sum(0)
+        if total.numel() < learnable.numel():  # no sample, no period
+            return torch.zeros_like(learnable)
+        if declared.by_channel:
+            # A period holds whole samples; a sample `inner` elements of each channel.
+            channels = learnable.shape[-1]
+            total = total.view(len(total), -1, channels, sample.inner).sum((1, 3))
+        return total.reshape(learnable.shape).to(learnable.dtype)
+
+    def _optional(self, tensor: Tensor | None) -> "Array":
+        """What is not there is an array without elements."""
+        return np.empty(0, self.dtype) if tensor is None else _array(tensor)
+
+
+def _array(tensor: Tensor) -> "Array":
+    return tensor.detach().numpy()

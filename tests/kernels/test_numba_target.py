@@ -1,0 +1,242 @@
+"""The CPU target as a program: cache, processes, threads, precision, compilation."""
+
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+import torch
+
+from clifctl.kernels import cache, scan
+from clifctl.kernels.blocks import cut
+from clifctl.neurons import NEURONS
+
+RUN = """
+import sys, torch
+from clifctl.kernels import scan
+from clifctl.neurons import NEURONS
+torch.manual_seed(0)
+x = torch.randn(6, 7, 300, requires_grad=True)
+out, _ = scan(x, None, NEURONS["clif"].parameters(tau=1.9))
+out.sum().backward()
+print(float(out.detach().sum()), float(x.grad.double().sum()))
+"""
+
+
+def environment(tmp_path: Path, **more: str) -> dict[str, str]:
+    return {**os.environ, "XDG_CACHE_HOME": str(tmp_path), **more}
+
+
+def test_processes_that_start_at_once_share_the_cache(tmp_path: Path) -> None:
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", RUN],
+            env=environment(tmp_path),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(3)
+    ]
+    results = [process.communicate(timeout=120) for process in processes]
+    assert all(process.returncode == 0 for process in processes), results
+    assert len({out for out, _ in results}) == 1
+    assert all(err == "" for _, err in results)
+    sources = list((tmp_path / "clifctl" / "kernels").glob("*.py"))
+    assert len(sources) == 1
+    assert "def backward(" in sources[0].read_text()
+
+
+def test_a_home_that_cannot_be_written_is_replaced_with_a_warning(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    done = subprocess.run(
+        [sys.executable, "-c", RUN],
+        env=environment(tmp_path, XDG_CACHE_HOME=str(tmp_path / "file")),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "kernels cannot be cached" in done.stderr
+    assert "XDG_CACHE_HOME" in done.stderr
+
+
+def test_another_time_constant_is_another_argument_not_another_kernel() -> None:
+    from clifctl.kernels.numba_target import source
+
+    neuron = NEURONS["clif"]
+    one, other = (source(neuron, neuron.hyperparameters(tau=tau), "float32") for tau in (1.7, 3.1))
+    assert one.text == other.text
+    assert one.constants != other.constants
+    assert source(neuron, neuron.hyperparameters(tau=1.7), "float64").text != one.text
+
+
+def test_a_generated_file_is_loaded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    first = cache.load_module("probe", "VALUE = [1]\n")
+    assert cache.load_module("probe", "VALUE = [1]\n") is first
+    assert cache.load_module("probe", "VALUE = [2]\n").VALUE == [2]
+
+
+def gradients(name: str, threads: int) -> list[torch.Tensor]:
+    """Everything that a run over many blocks gives, on so many threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        torch.manual_seed(0)
+        neuron = NEURONS[name]
+        x = torch.randn(5, 40, 6, 11, 7, requires_grad=True)
+        learnables = {
+            p.name: p.start(neuron.hyperparameters(), channels=6, timesteps=5).requires_grad_()
+            for p in neuron.learnables
+        }
+        out, final = scan(x, None, neuron.parameters(learnables), target="numba")
+        (out.sum() + final[0].square().sum()).backward()
+        grads = [x.grad, *(t.grad for t in learnables.values())]
+        return [out.detach(), *(g for g in grads if g is not None)]
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("name", ["clif", "plif", "glif", "glif_channel"])
+def test_results_are_bit_identical_at_any_number_of_threads(name: str) -> None:
+    runs = [gradients(name, threads) for threads in (1, 2, 3, 1)]
+    assert len(runs[0]) >= 2
+    for other in runs[1:]:
+        for a, b in zip(runs[0], other, strict=True):
+            assert torch.equal(a, b)
+
+
+def test_it_works_in_several_python_threads_at_once() -> None:
+    expected = gradients("plif", 2)
+    results: list[list[torch.Tensor]] = []
+    workers = [
+        threading.Thread(target=lambda: results.append(gradients("plif", 2))) for _ in range(4)
+    ]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(timeout=60)
+    assert len(results) == 4
+    # torch's generator is shared by threads: inputs may differ, shapes and finiteness may not.
+    for run in results:
+        for a, b in zip(run, expected, strict=True):
+            assert a.shape == b.shape
+            assert a.isfinite().all()
+
+
+def test_it_works_after_a_fork() -> None:
+    code = (
+        "import os, torch;"
+        "from clifctl.kernels import scan; from clifctl.neurons import NEURONS;"
+        "torch.set_num_threads(2);"
+        "x = torch.ones(6, 64, 4096);"
+        "p = NEURONS['lif'].parameters();"
+        "a = scan(x, None, p)[0][:, 3, 4000].tolist();"
+        "pid = os.fork();"
+        # torch's own parallel sums hang after a fork: look at a few elements.
+        "b = scan(x, None, p)[0][:, 3, 4000].tolist();"
+        "assert a == b;"
+        "os._exit(0) if pid == 0 else None;"
+        "print('child', os.waitpid(pid, 0)[1])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout == "child 0\n", done.stderr
+
+
+def test_it_works_in_inference_mode_and_without_gradients() -> None:
+    x = torch.randn(4, 3, 5)
+    expected, _ = scan(x, None, NEURONS["clif"].parameters(), target="reference")
+    with torch.inference_mode():
+        out, _ = scan(x, None, NEURONS["clif"].parameters(), target="numba")
+        assert torch.equal(out, expected)
+    with torch.no_grad():
+        out, _ = scan(x, None, NEURONS["clif"].parameters(), target="numba")
+        assert not out.requires_grad
+
+
+@pytest.mark.filterwarnings("ignore")  # of torch's compiler about itself
+def test_torch_compile_stops_before_it_and_goes_on_behind() -> None:
+    def f(x: torch.Tensor) -> torch.Tensor:
+        out, _ = scan(2 * x, None, NEURONS["lif"].parameters(), target="numba")
+        return out * 3
+
+    x = torch.randn(4, 3, 5)
+    compiled = torch.compile(f, backend="eager")
+    a, b = x.clone().requires_grad_(), x.clone().requires_grad_()
+    compiled(a).sum().backward()
+    f(b).sum().backward()
+    assert a.grad is not None
+    assert b.grad is not None
+    assert torch.equal(a.grad, b.grad)
+    assert a.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_broken_numbers_come_out_as_the_reference_gives_them(
+    value: float, dtype: torch.dtype
+) -> None:
+    for name in ("lif", "clif", "klif"):
+        x = torch.full((4, 1, 3), 0.6, dtype=dtype)
+        x[1, 0, 1] = value
+        learnables = {p.name: torch.tensor(1.0) for p in NEURONS[name].learnables}
+        results = [
+            scan(x, None, NEURONS[name].parameters(learnables), target=target)
+            for target in ("reference", "numba")
+        ]
+        (expected, states), (given, given_states) = results
+        assert torch.equal(given.isnan(), expected.isnan()), name
+        assert torch.equal(given.nan_to_num(), expected.nan_to_num()), name
+        for a, b in zip(states, given_states, strict=True):
+            assert torch.equal(a.isfinite(), b.isfinite()), name
+        if value != value:
+            assert given[1:, 0, 1].isnan().all()
+
+
+@pytest.mark.parametrize("steps", [1, 2, 17, 64])
+def test_any_number_of_time_steps(steps: int) -> None:
+    x = torch.randn(steps, 3, 70, dtype=torch.float64, requires_grad=True)
+    results = []
+    for target in ("reference", "numba"):
+        x.grad = None
+        out, _ = scan(x, None, NEURONS["clif"].parameters(), target=target)
+        out.sum().backward()
+        assert x.grad is not None
+        results.append((out.detach(), x.grad.clone()))
+    assert torch.equal(results[0][0], results[1][0])
+    assert torch.allclose(results[0][1], results[1][1], atol=1e-12, rtol=1e-12)
+
+
+def test_polynomials_are_good_to_a_few_units_in_the_last_place() -> None:
+    from clifctl.kernels.numba_target import kernel
+
+    module = kernel(NEURONS["clif"], NEURONS["clif"].hyperparameters(), torch.float32).module
+    x = torch.cat([torch.linspace(-87, 88, 5001), torch.linspace(-1e-3, 1e-3, 101)])
+    for name in ("exp", "sigmoid", "tanh"):
+        function = getattr(module, name)
+        given = torch.tensor([float(function(v)) for v in x.numpy()], dtype=torch.float64)
+        exact = getattr(torch, name)(x.double())
+        error = (given - exact).abs() / exact.abs().clamp(min=1e-37)
+        assert error[exact != 0].max() < 8 * torch.finfo(torch.float32).eps, name
+
+
+@pytest.mark.parametrize("size", [1, 63, 1024, 5000, 12345])
+@pytest.mark.parametrize("sample", [None, 1, 7, 617, 4096])
+@pytest.mark.parametrize("steps", [1, 6, 64])
+def test_blocks_cover_every_element_once(size: int, sample: int | None, steps: int) -> None:
+    size = size if sample is None else size * sample
+    blocks = cut(size, sample, steps=steps, rows_per_step=4, itemsize=8)
+    periods = -(-size // blocks.period)
+    seen = torch.zeros(size, dtype=torch.int64)
+    for unit in range(blocks.units):
+        group, offset = unit // blocks.chunks, (unit % blocks.chunks) * blocks.block
+        first, last = group * periods // blocks.groups, (group + 1) * periods // blocks.groups
+        for number in range(first, last):
+            start = number * blocks.period + offset
+            n = min(blocks.block, blocks.period - offset, size - start)
+            if n > 0:
+                seen[start : start + n] += 1
+    assert (seen == 1).all()
+    assert sample is None or blocks.period % sample == 0 or blocks.period == size
