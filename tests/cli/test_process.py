@@ -177,7 +177,8 @@ def test_a_signal_ends_the_run_and_keeps_the_last_epoch(
         text=True,
     )
     deadline = time.monotonic() + 60
-    while not (tmp_path / "run" / "last.pt").is_file():
+    # best.pt is the last file of an epoch to be written.
+    while not (tmp_path / "run" / "best.pt").is_file():
         assert time.monotonic() < deadline, "no epoch finished"
         assert process.poll() is None, process.communicate()
         time.sleep(0.05)
