@@ -28,7 +28,7 @@ from clifctl.errors import RunFailed, UsageError, unknown_name
 from clifctl.experiments.provenance import device_name
 from clifctl.kernels import resolve_target
 from clifctl.models import NeuronChoice
-from clifctl.recipe.schema import TABLES
+from clifctl.neurons import NEURONS
 from clifctl.results import BenchResult, BenchRow, BenchRun
 from clifctl.training.device import OWN_THREADS, resolve_device, resolve_threads
 
@@ -139,7 +139,7 @@ def bench_neurons(
 
 
 def _names(neurons: Sequence[str] | None) -> list[str]:
-    known: Mapping[str, Any] = TABLES["neuron"]
+    known: Mapping[str, Any] = NEURONS
     names = list(known) if neurons is None else list(dict.fromkeys(neurons))
     for name in names:
         if name not in known:
@@ -171,7 +171,7 @@ def _sizes(shape: str, dtype: torch.dtype) -> tuple[int, ...]:
 
 def _shape_of(name: str, sizes: tuple[int, ...]) -> tuple[int, ...]:
     """`sizes`, with time folded into the batch for a neuron that has none (ReLU)."""
-    most = TABLES["neuron"][name].max_timesteps
+    most = NEURONS[name].max_timesteps
     return (1, sizes[0] * sizes[1], *sizes[2:]) if most == 1 else sizes
 
 
@@ -183,7 +183,7 @@ def _ours(
     name: str, shape: tuple[int, ...], setting: _Setting, dtype: torch.dtype
 ) -> tuple[_Contestant, _Contestant, nn.Module]:
     """The fused kernel and the plain loop, with equal learnables; and the layer of the first."""
-    neuron = TABLES["neuron"][name]
+    neuron = NEURONS[name]
     pair = []
     for target in (setting.target, "reference"):
         torch.manual_seed(0)
