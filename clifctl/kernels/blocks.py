@@ -11,7 +11,8 @@ from dataclasses import dataclass
 # Scratch rows of a block should stay in a core's second-level cache.
 SCRATCH_BYTES = 512 * 1024
 LARGEST, SMALLEST = 1024, 64
-GROUPS = 16
+# Units that keep every core busy; more groups than they need are more partial sums to add up.
+ENOUGH_UNITS = 64
 
 
 @dataclass(frozen=True)
@@ -39,9 +40,10 @@ def cut(size: int, sample: int | None, *, steps: int, rows_per_step: int, itemsi
     if sample is not None and sample < size:
         period = min(size, sample * max(1, block // sample))
     periods = -(-size // max(1, period))
+    chunks = max(1, -(-period // block))
     return Blocks(
         period=max(1, period),
-        chunks=max(1, -(-period // block)),
-        groups=max(1, min(GROUPS, periods)),
+        chunks=chunks,
+        groups=max(1, min(-(-ENOUGH_UNITS // chunks), periods)),
         block=block,
     )

@@ -15,14 +15,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from clifctl.errors import NeuronError
-from clifctl.kernels.adjoint import adjoint, gradient_name
+from clifctl.kernels.adjoint import gradient_name
 from clifctl.kernels.numba_functions import HEADER
+from clifctl.kernels.plan import INLINE, Lines, Plan, refuse_reserved
 from clifctl.kernels.program import Operand, Program
-from clifctl.neurons.contract import Learnable
 
+# Pairs of rows in one loop that the compiler is willing to tell apart: LLVM's limit is 128.
+PAIRS = 120
 # Operations whose results the way back remembers instead of computing them again.
-DEAR = ("sigmoid", "exp", "tanh", "div")
+REMEMBERED = ("sigmoid", "exp", "tanh", "div")
 # Names that the generated text uses besides those of the neuron.
 _RESERVED = re.compile(
     r"[tnjr]|t\d+|const_\d+|(g|carry|back|next)_.*|.*_(row|h|t|all|now|sum|sums|start|final|history)"
@@ -30,7 +31,7 @@ _RESERVED = re.compile(
     r"|window|cut|initial|first|last|width|total|descending|first_(unit|period)|last_unit|np|math|njit"
     r"|exp|sigmoid|tanh|min|range|abs|forward|backward|windowed|[A-Z0-9_]+"
 )
-_INLINE = {0.0: "ZERO", 1.0: "ONE", -1.0: "MINUS_ONE"}
+_INLINE = dict(zip(INLINE, ("ZERO", "ONE", "MINUS_ONE"), strict=True))
 _EXPRESSIONS = {
     "add": "{0} + {1}",
     "sub": "{0} - {1}",
@@ -68,74 +69,42 @@ class Source:
     rows_per_step: int
 
 
-def print_source(
-    title: str,
-    program: Program,
-    states: tuple[str, ...],
-    learnables: tuple[Learnable, ...],
-    dtype: str,
-) -> Source:
-    """The module for the `program` of one time step, in `float32` or `float64`."""
-    for name in (*states, *(p.name for p in learnables)):
-        if _RESERVED.fullmatch(name):
-            raise NeuronError(
-                f"neuron '{title}': '{name}' is a name that generated kernels use themselves",
-                hint="call the state or parameter something else",
-            )
-    printer = _Printer(program, states, learnables)
-    text = HEADER[dtype].format(title=title) + "\n\n".join(
-        [printer.forward(), printer.backward(), printer.windowed()]
-    )
-    return Source(text, tuple(printer.constants), len(states) + len(printer.saved))
+def print_source(title: str, plan: Plan, dtype: str) -> Source:
+    """The module for the `plan` of one time step, in `float32` or `float64`."""
+    refuse_reserved(title, plan.states, plan.learnables, _RESERVED)
+    printer = _Printer(plan)
+    printer.line(HEADER[dtype].format(title=title))
+    printer.forward()
+    printer.backward()
+    printer.windowed()
+    return Source(printer.text(), plan.constants, len(plan.states) + len(plan.saved))
 
 
-class _Printer:
-    def __init__(
-        self, program: Program, states: tuple[str, ...], learnables: tuple[Learnable, ...]
-    ) -> None:
-        self.states = states
-        self.learnables = learnables
-        self.constants: list[float] = []
-        reverse = adjoint(program)
-        dear = [i.result for i in program.instructions if i.op in DEAR]
-        wanted = reverse.only(reverse.outputs, dear).inputs
-        self.saved = [name for name in dear if name in wanted]
-        nexts = [f"next_{state}" for state in states]
-        carried = [gradient_name(state) for state in states]
-        # Numbers are lifted out once, so that all functions share one list of constants.
-        self.step = self._lifted(program)
-        reverse = self._lifted(reverse)
-        remembered = Program(
-            self.step.inputs,
-            self.step.instructions,
-            {**self.step.outputs, **{name: name for name in self.saved}},
-        )
-        self.recompute = remembered.only([*nexts, *self.saved])
-        self.full = reverse.only(reverse.outputs, self.saved)
-        self.carry = reverse.only(carried, self.saved)
-        self._lines: list[str] = []
-        self._depth = 0
+class _Printer(Lines):
+    def __init__(self, plan: Plan) -> None:
+        super().__init__()
+        self.plan = plan
+        self.states, self.learnables, self.saved = plan.states, plan.learnables, plan.saved
 
     # --- the three functions --------------------------------------------------------------------
 
-    def forward(self) -> str:
+    def forward(self) -> None:
         finals = [f"{s}_final" for s in self.states]
         with self._function("forward", ["x_all", "out_all", *self._given(), *finals]):
             self._rows("{}_row", self.states)
             with self._blocks():
                 self._start_rows()
-                with self._loop("for t in range(steps):"):
+                with self.block("for t in range(steps):"):
                     self._slices("x", "out")
-                    with self._loop("for j in range(n):"):
-                        self._load(self.step)
-                        self._statements(self.step)
-                        self._store_states(self.step)
-                        self._line(f"out_t[j] = {self._shown(self.step.outputs['out'])}")
+                    with self.block("for j in range(n):"):
+                        self._load(self.plan.step)
+                        self._statements(self.plan.step)
+                        self._store_states(self.plan.step)
+                        self.line(f"out_t[j] = {self._shown(self.plan.step.outputs['out'])}")
                 for s in self.states:
-                    self._line(f"{s}_final[start : start + n] = {s}_row[:n]")
-        return self._text()
+                    self.line(f"{s}_final[start : start + n] = {s}_row[:n]")
 
-    def backward(self) -> str:
+    def backward(self) -> None:
         with self._function("backward", [*self._to_and_fro(), "cut"]):
             self._scratch()
             with self._blocks(sums=True):
@@ -144,31 +113,29 @@ class _Printer:
                 with self._descending():
                     self._full_step()
                     if self.states:
-                        with self._loop("if cut[t]:"):
+                        with self.block("if cut[t]:"):
                             for s in self.states:
-                                self._line(f"carry_{s}_row[:n] = ZERO")
+                                self.line(f"carry_{s}_row[:n] = ZERO")
                 self._finish_carry()
-        return self._text()
 
-    def windowed(self) -> str:
+    def windowed(self) -> None:
         with self._function("windowed", [*self._to_and_fro(), "window"]):
             self._scratch()
             with self._blocks(sums=True):
                 self._run_forward_again()
                 with self._descending("first"):
-                    self._line("last = min(first + window - 1, steps - 1)")
+                    self.line("last = min(first + window - 1, steps - 1)")
                     self._start_carry("last == steps - 1")
                     with self._descending("t", "last - first", "steps - 1 - last"):
                         self._slices("x", "g_out")
                         self._history()
-                        with self._loop("for j in range(n):"):
-                            self._load(self.carry)
-                            self._statements(self.carry)
-                            self._store_carry(self.carry)
-                    self._line("t = first")
+                        with self.block("for j in range(n):"):
+                            self._load(self.plan.carry)
+                            self._statements(self.plan.carry)
+                            self._store_carry(self.plan.carry)
+                    self.line("t = first")
                     self._full_step()
                 self._finish_carry()
-        return self._text()
 
     # --- pieces of them -------------------------------------------------------------------------
 
@@ -196,35 +163,35 @@ class _Printer:
             "constants",
             "initial",
         ]
-        self._lines, self._depth = ["@njit(**OPTIONS)"], 0
-        with self._loop(f"def {name}({', '.join([*work, *arguments])}):"):
-            self._line("steps, size = x_all.shape")
-            self._line("periods = (size + period - 1) // period")
-            for index in range(len(self.constants)):
-                self._line(f"const_{index} = constants[{index}]")
+        self.line("@njit(**OPTIONS)")
+        with self.block(f"def {name}({', '.join([*work, *arguments])}):"):
+            self.line("steps, size = x_all.shape")
+            self.line("periods = (size + period - 1) // period")
+            for index in range(len(self.plan.constants)):
+                self.line(f"const_{index} = constants[{index}]")
             for p in self.learnables:
                 if p.shape == "scalar":
-                    self._line(f"{p.name}_now = {p.name}_all[0, 0]")
+                    self.line(f"{p.name}_now = {p.name}_all[0, 0]")
             yield
 
     @contextmanager
     def _blocks(self, *, sums: bool = False) -> Iterator[None]:
         """Around the work on one block: the loops over units and over a group's periods."""
-        with self._loop("for unit in range(first_unit, last_unit):"):
-            self._line("group = unit // chunks")
-            self._line("offset = (unit % chunks) * block")
+        with self.block("for unit in range(first_unit, last_unit):"):
+            self.line("group = unit // chunks")
+            self.line("offset = (unit % chunks) * block")
             if sums:
                 for p in self.learnables:
-                    self._line(f"{p.name}_sum[:, :] = ZERO")
-            self._line("first_period = group * periods // groups")
-            with self._loop("for number in range(first_period, (group + 1) * periods // groups):"):
-                self._line("start = number * period + offset")
-                self._line("n = min(block, period - offset, size - start)")
-                with self._loop("if n <= 0:"):
-                    self._line("continue")
+                    self.line(f"{p.name}_sum[:, :] = ZERO")
+            self.line("first_period = group * periods // groups")
+            with self.block("for number in range(first_period, (group + 1) * periods // groups):"):
+                self.line("start = number * period + offset")
+                self.line("n = min(block, period - offset, size - start)")
+                with self.block("if n <= 0:"):
+                    self.line("continue")
                 for p in self.learnables:
                     if p.shape == "channel":
-                        self._line(f"{p.name}_row = {p.name}_all[0, offset : offset + n]")
+                        self.line(f"{p.name}_row = {p.name}_all[0, offset : offset + n]")
                 yield
             if sums:
                 self._write_sums()
@@ -233,22 +200,22 @@ class _Printer:
         """One partial sum a unit: torch adds them up in their order, whoever computed them."""
         for p in self.learnables:
             if p.by_channel:
-                self._line("width = min(block, period - offset)")
-                with self._loop(f"for r in range({p.name}_sum.shape[0]):"):
-                    self._line(
+                self.line("width = min(block, period - offset)")
+                with self.block(f"for r in range({p.name}_sum.shape[0]):"):
+                    self.line(
                         f"g_{p.name}_all[group, r, offset : offset + width] = "
                         f"{p.name}_sum[r, :width]"
                     )
                 continue
-            with self._loop(f"for r in range({p.name}_sum.shape[0]):"):
-                self._line("total = 0.0")
-                with self._loop("for j in range(block):"):
-                    self._line(f"total += {p.name}_sum[r, j]")
-                self._line(f"g_{p.name}_all[unit, r, 0] = total")
+            with self.block(f"for r in range({p.name}_sum.shape[0]):"):
+                self.line("total = 0.0")
+                with self.block("for j in range(block):"):
+                    self.line(f"total += {p.name}_sum[r, j]")
+                self.line(f"g_{p.name}_all[unit, r, 0] = total")
 
     def _rows(self, pattern: str, names: tuple[str, ...] | list[str], shape: str = "block") -> None:
         for name in names:
-            self._line(f"{pattern.format(name)} = np.empty({shape}, DTYPE)")
+            self.line(f"{pattern.format(name)} = np.empty({shape}, DTYPE)")
 
     @contextmanager
     def _descending(
@@ -257,12 +224,12 @@ class _Printer:
         """Time steps from `steps - 1 - skipped` downwards. They are read from an array: where the
         compiler sees a loop run backwards it hoists the aliasing check of the inner loop out of it
         in a form that always fails, and the inner loop then runs on scalars, five times slower."""
-        with self._loop(f"for back_{name} in range({count}):"):
-            self._line(f"{name} = descending[{skipped} + back_{name}]")
+        with self.block(f"for back_{name} in range({count}):"):
+            self.line(f"{name} = descending[{skipped} + back_{name}]")
             yield
 
     def _scratch(self) -> None:
-        self._line("descending = np.arange(steps - 1, -1, -1)")
+        self.line("descending = np.arange(steps - 1, -1, -1)")
         self._rows("{}_history", [*self.states, *self.saved], "(steps, block)")
         self._rows("{}_row", self.states)
         self._rows("carry_{}_row", self.states)
@@ -272,127 +239,128 @@ class _Printer:
 
     def _start_rows(self) -> None:
         for index, s in enumerate(self.states):
-            with self._loop(f"if {s}_start.size > 0:"):
-                self._line(f"{s}_row[:n] = {s}_start[start : start + n]")
-            with self._loop("else:"):
-                self._line(f"{s}_row[:n] = initial[{index}]")
+            with self.block(f"if {s}_start.size > 0:"):
+                self.line(f"{s}_row[:n] = {s}_start[start : start + n]")
+            with self.block("else:"):
+                self.line(f"{s}_row[:n] = initial[{index}]")
 
     def _run_forward_again(self) -> None:
         """The block's states before every step, and what is remembered of it."""
         self._start_rows()
-        with self._loop("for t in range(steps):"):
+        with self.block("for t in range(steps):"):
             self._slices("x")
             self._history()
-            with self._loop("for j in range(n):"):
+            with self.block("for j in range(n):"):
                 for s in self.states:
-                    self._line(f"{s}_h[j] = {s}_row[j]")
-                self._load(self.recompute)
-                self._statements(self.recompute)
+                    self.line(f"{s}_h[j] = {s}_row[j]")
+                self._load(self.plan.recompute)
+                self._statements(self.plan.recompute)
                 for name in self.saved:
-                    self._line(f"{name}_h[j] = {name}")
-                self._store_states(self.recompute)
+                    self.line(f"{name}_h[j] = {name}")
+                self._store_states(self.plan.recompute)
 
     def _start_carry(self, condition: str = "True") -> None:
         for s in self.states:
-            with self._loop(f"if {condition} and g_{s}_final.size > 0:"):
-                self._line(f"carry_{s}_row[:n] = g_{s}_final[start : start + n]")
-            with self._loop("else:"):
-                self._line(f"carry_{s}_row[:n] = ZERO")
+            with self.block(f"if {condition} and g_{s}_final.size > 0:"):
+                self.line(f"carry_{s}_row[:n] = g_{s}_final[start : start + n]")
+            with self.block("else:"):
+                self.line(f"carry_{s}_row[:n] = ZERO")
 
     def _finish_carry(self) -> None:
         for s in self.states:
-            with self._loop(f"if g_{s}_start.size > 0:"):
-                self._line(f"g_{s}_start[start : start + n] = carry_{s}_row[:n]")
+            with self.block(f"if g_{s}_start.size > 0:"):
+                self.line(f"g_{s}_start[start : start + n] = carry_{s}_row[:n]")
 
     def _full_step(self) -> None:
-        """Every gradient of step t from the carried gradients of the states after it."""
+        """Every gradient of step t from the carried gradients of the states after it. Sums that
+        would make one loop write too many rows get loops of their own before it, which compute
+        again what they need."""
         self._slices("x", "g_out", "g_x")
         self._history()
         for p in self.learnables:
-            self._line(f"{p.name}_sums = {p.name}_sum[{'t' if p.by_step else '0'}]")
-        with self._loop("for j in range(n):"):
-            self._load(self.full)
-            self._statements(self.full)
-            self._line(f"g_x_t[j] = {self._shown(self.full.outputs['g_x'])}")
-            for p in self.learnables:
-                gradient = self._shown(self.full.outputs[gradient_name(p.name)])
-                self._line(f"{p.name}_sums[j] += {gradient}")
-            self._store_carry(self.full)
+            self.line(f"{p.name}_sums = {p.name}_sum[{'t' if p.by_step else '0'}]")
+        *before, rest = self._summed_together()
+        for names in before:
+            gradients = [gradient_name(name) for name in names]
+            with self.block("for j in range(n):"):
+                self._sum(self.plan.full.only(gradients), names)
+        others = [
+            name
+            for name in self.plan.full.outputs
+            if name not in {gradient_name(name) for names in before for name in names}
+        ]
+        program = self.plan.full.only(others)
+        with self.block("for j in range(n):"):
+            self._sum(program, rest)
+            self.line(f"g_x_t[j] = {self._shown(program.outputs['g_x'])}")
+            self._store_carry(program)
+
+    def _sum(self, program: Program, names: list[str]) -> None:
+        self._load(program)
+        self._statements(program)
+        for name in names:
+            self.line(f"{name}_sums[j] += {self._shown(program.outputs[gradient_name(name)])}")
+
+    def _summed_together(self) -> list[list[str]]:
+        """The learnables in lists, one a loop: the last loop writes all other rows as well. The
+        compiler compares every row that is written with every other row, and gives up a loop with
+        more than PAIRS of them to scalars."""
+        full = self.plan.full
+        others = ["g_x", *(gradient_name(state) for state in self.states)]
+        loops: list[list[str]] = [[]]
+        for p in reversed(self.learnables):
+            loop = [p.name, *loops[0]]
+            outputs = [*map(gradient_name, loop), *(others if len(loops) == 1 else [])]
+            written, read = len(outputs), len(full.only(outputs).inputs)
+            if len(loop) > 1 and written * read + written * (written - 1) // 2 > PAIRS:
+                loops.insert(0, [p.name])
+            else:
+                loops[0] = loop
+        return loops
 
     def _slices(self, *arrays: str) -> None:
         for name in arrays:
-            self._line(f"{name}_t = {name}_all[t, start : start + n]")
+            self.line(f"{name}_t = {name}_all[t, start : start + n]")
         for p in self.learnables:
             if p.shape == "step":
-                self._line(f"{p.name}_now = {p.name}_all[t, 0]")
+                self.line(f"{p.name}_now = {p.name}_all[t, 0]")
             elif p.shape == "step_channel":
-                self._line(f"{p.name}_row = {p.name}_all[t, offset : offset + n]")
+                self.line(f"{p.name}_row = {p.name}_all[t, offset : offset + n]")
 
     def _history(self) -> None:
         for name in [*self.states, *self.saved]:
-            self._line(f"{name}_h = {name}_history[t]")
+            self.line(f"{name}_h = {name}_history[t]")
 
     def _load(self, program: Program) -> None:
         """Every input of `program` under its own name, for element j."""
         learnables = {p.name: p for p in self.learnables}
         for name in program.inputs:
             if name in ("x", "g_out"):
-                self._line(f"{name} = {name}_t[j]")
+                self.line(f"{name} = {name}_t[j]")
             elif name in learnables:
                 source = "row[j]" if learnables[name].by_channel else "now"
-                self._line(f"{name} = {name}_{source}")
+                self.line(f"{name} = {name}_{source}")
             elif name in self.states:
-                row = "row" if program in (self.step, self.recompute) else "h"
-                self._line(f"{name} = {name}_{row}[j]")
+                row = "row" if program in (self.plan.step, self.plan.recompute) else "h"
+                self.line(f"{name} = {name}_{row}[j]")
             elif name in self.saved:
-                self._line(f"{name} = {name}_h[j]")
+                self.line(f"{name} = {name}_h[j]")
             else:  # g_next_<state>: the gradient carried back to here
-                self._line(f"{name} = carry_{name.removeprefix('g_next_')}_row[j]")
+                self.line(f"{name} = carry_{name.removeprefix('g_next_')}_row[j]")
 
     def _statements(self, program: Program) -> None:
         for i in program.instructions:
             expression = _EXPRESSIONS[i.op].format(*map(self._shown, i.args))
-            self._line(f"{i.result} = {expression}")
+            self.line(f"{i.result} = {expression}")
 
     def _store_states(self, program: Program) -> None:
         for s in self.states:
-            self._line(f"{s}_row[j] = {self._shown(program.outputs[f'next_{s}'])}")
+            self.line(f"{s}_row[j] = {self._shown(program.outputs[f'next_{s}'])}")
 
     def _store_carry(self, program: Program) -> None:
         for s in self.states:
             value = self._shown(program.outputs[gradient_name(s)])
-            self._line(f"carry_{s}_row[j] = {value}")
-
-    # --- text -----------------------------------------------------------------------------------
-
-    def _lifted(self, program: Program) -> Program:
-        """`program` with its numbers as named constants, but for 0, 1 and -1: another time constant
-        is then another argument, not another kernel."""
-
-        def lift(operand: Operand) -> Operand:
-            if isinstance(operand, str) or operand in _INLINE:
-                return operand
-            if operand not in self.constants:
-                self.constants.append(operand)
-            return f"const_{self.constants.index(operand)}"
-
-        return program.with_operands(lift)
+            self.line(f"carry_{s}_row[j] = {value}")
 
     def _shown(self, operand: Operand) -> str:
         return operand if isinstance(operand, str) else _INLINE[operand]
-
-    @contextmanager
-    def _loop(self, head: str) -> Iterator[None]:
-        self._line(head)
-        before = len(self._lines)
-        self._depth += 1
-        yield
-        if len(self._lines) == before:
-            self._line("pass")
-        self._depth -= 1
-
-    def _line(self, text: str) -> None:
-        self._lines.append("    " * self._depth + text)
-
-    def _text(self) -> str:
-        return "\n".join(self._lines) + "\n"

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from clifctl.kernels.blocks import Blocks, cut
 from clifctl.kernels.cache import load_module
-from clifctl.kernels.numba_source import Source, print_source
+from clifctl.kernels.numba_source import REMEMBERED, Source, print_source
+from clifctl.kernels.plan import make_plan
 from clifctl.kernels.threads import run_units
 from clifctl.kernels.trace import trace
 from clifctl.kernels.window import Window
@@ -28,7 +29,9 @@ def source(neuron: Neuron, hyperparameters: Hyperparameters, dtype: str) -> Sour
     """The source of a neuron's kernels in `float32` or `float64`."""
     states = tuple(state.name for state in neuron.states)
     program = trace(neuron, hyperparameters)
-    return print_source(neuron.name, program, states, neuron.learnables, dtype)
+    return print_source(
+        neuron.name, make_plan(program, states, neuron.learnables, REMEMBERED), dtype
+    )
 
 
 @lru_cache(maxsize=256)

@@ -1,0 +1,110 @@
+"""What every printer prints: the programs of one step that the kernels' passes are made of."""
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from clifctl.errors import NeuronError
+from clifctl.kernels.adjoint import adjoint, gradient_name
+from clifctl.kernels.program import Operand, Program
+from clifctl.neurons.contract import Learnable
+
+# Numbers that are written as they are; every other one is an argument of the kernel, so that
+# another time constant is not another kernel.
+INLINE = (0.0, 1.0, -1.0)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The passes over one step, with numbers lifted out into shared `constants` (`const_<i>`).
+
+    step        out and next states from x, states and learnables
+    recompute   next states and what is saved: the forward pass on the way back
+    full        every gradient of a step, from what is saved and the gradients carried to it
+    carry       the gradients of the states alone
+    """
+
+    states: tuple[str, ...]
+    learnables: tuple[Learnable, ...]
+    saved: tuple[str, ...]
+    constants: tuple[float, ...]
+    step: Program
+    recompute: Program
+    full: Program
+    carry: Program
+
+
+def make_plan(
+    program: Program,
+    states: tuple[str, ...],
+    learnables: tuple[Learnable, ...],
+    remembered: Sequence[str] = (),
+) -> Plan:
+    """The plan for the `program` of one step. Results of the operations `remembered` are saved by
+    the forward pass on the way back, where the adjoint needs them."""
+    reverse = adjoint(program)
+    dear = [i.result for i in program.instructions if i.op in remembered]
+    wanted = reverse.only(reverse.outputs, dear).inputs
+    saved = tuple(name for name in dear if name in wanted)
+    constants: list[float] = []
+
+    def lift(operand: Operand) -> Operand:
+        if isinstance(operand, str) or operand in INLINE:
+            return operand
+        if operand not in constants:
+            constants.append(operand)
+        return f"const_{constants.index(operand)}"
+
+    step, reverse = program.with_operands(lift), reverse.with_operands(lift)
+    outputs = {**step.outputs, **{name: name for name in saved}}
+    again = Program(step.inputs, step.instructions, outputs)
+    return Plan(
+        states=states,
+        learnables=learnables,
+        saved=saved,
+        constants=tuple(constants),
+        step=step,
+        recompute=again.only([*(f"next_{state}" for state in states), *saved]),
+        full=reverse.only(reverse.outputs, saved),
+        carry=reverse.only([gradient_name(state) for state in states], saved),
+    )
+
+
+def refuse_reserved(
+    title: str, states: Sequence[str], learnables: Sequence[Learnable], reserved: re.Pattern[str]
+) -> None:
+    """Raise NeuronError where a state or parameter has a name that generated text needs."""
+    for name in (*states, *(p.name for p in learnables)):
+        if reserved.fullmatch(name):
+            raise NeuronError(
+                f"neuron '{title}': '{name}' is a name that generated kernels use themselves",
+                hint="call the state or parameter something else",
+            )
+
+
+class Lines:
+    """Python source, line by line."""
+
+    def __init__(self) -> None:
+        self._lines: list[str] = []
+        self._depth = 0
+
+    def line(self, text: str = "") -> None:
+        """Add one line at the current depth."""
+        self._lines.append("    " * self._depth + text if text else "")
+
+    @contextmanager
+    def block(self, head: str) -> Iterator[None]:
+        """A line that opens a block, around the lines within."""
+        self.line(head)
+        before = len(self._lines)
+        self._depth += 1
+        yield
+        if len(self._lines) == before:
+            self.line("pass")
+        self._depth -= 1
+
+    def text(self) -> str:
+        """All lines so far."""
+        return "\n".join(self._lines) + "\n"
