@@ -6,13 +6,11 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
-
-pytest.importorskip("spikingjelly", reason="the nodes speak SpikingJelly's protocol")
 from spikingjelly.activation_based import base, functional, layer
 from spikingjelly.activation_based import neuron as theirs
 from spikingjelly.activation_based.model import parametric_lif_net, spiking_vgg
 from spikingjelly.activation_based.surrogate import Rect
+from torch import Tensor, nn
 
 import clifctl.spikingjelly
 from clifctl.errors import NeuronError, TargetError, UsageError

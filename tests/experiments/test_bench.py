@@ -53,7 +53,6 @@ def test_numbers(clifctl: Run) -> None:
 
 
 def test_the_peer_computes_the_same_neuron(clifctl: Run) -> None:
-    pytest.importorskip("spikingjelly", reason="SpikingJelly, the peer, is not installed")
     names = "lif,plif,klif,glif,glif_channel,clif"
     image = [*TINY[:3], "3x2x4x5x3", "--repeats", "1", "--neurons", names, "--json"]
     assert [row["peer_missing"] for row in clifctl(*image).json["rows"]] == [None] * 6

@@ -6,11 +6,9 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
-
-pytest.importorskip("spikingjelly", reason="SpikingJelly, the oracle, is not installed")
 from spikingjelly.activation_based import neuron as oracle
 from spikingjelly.activation_based import surrogate
+from torch import Tensor, nn
 
 from clifctl.kernels import scan
 from clifctl.neurons import NEURONS, SURROGATES
