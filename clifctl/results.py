@@ -272,6 +272,36 @@ class SampleResult:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RegisterRow:
+    """What one GPU kernel takes in machine code, per thread. A spill appears as stack."""
+
+    neuron: str
+    kernel: str
+    timesteps: int
+    dtype: str
+    gpu: str
+    elements_per_thread: int
+    registers: int
+    stack_bytes: int
+    local_bytes: int
+    shared_bytes_per_program: int
+    compile_s: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegisterResult:
+    """The GPU kernels of one neuron, compiled without a GPU."""
+
+    schema: ClassVar[str] = "clifctl.neurons.registers/1"
+
+    neuron: str
+    versions: dict[str, str | None]
+    spills: int
+    compile_s_largest: float
+    kernels: tuple[RegisterRow, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class BenchRun:
     """Times of one way to run a neuron: median, fastest and slowest round. `saved_bytes_ratio` is
     what autograd keeps for backward, in sizes of the input."""

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from clifctl.cli.options import DeviceOption, Output, ThreadsOption, command
+from clifctl.cli.options import DeviceOption, Output, TargetOption, ThreadsOption, command
 
 
 def register(app: typer.Typer) -> None:
@@ -29,6 +29,7 @@ def register(app: typer.Typer) -> None:
             typer.Option(help="FILE.py:NAME of the checkpoint's own neuron: allows to run it."),
         ] = None,
         device: DeviceOption = "auto",
+        target: TargetOption = "auto",
         threads: ThreadsOption = None,
         output: Output,
     ) -> None:
@@ -43,6 +44,7 @@ def register(app: typer.Typer) -> None:
         result = evaluate_checkpoint(
             checkpoint,
             device=device,
+            target=target,
             threads=threads,
             use_batch_statistics=batch_statistics,
             neuron=neuron,

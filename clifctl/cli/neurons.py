@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from clifctl.cli.options import Output, command
-from clifctl.errors import RunFailed
+from clifctl.errors import RunFailed, UsageError
 
 app = typer.Typer(
     help="List neurons, show what is generated from them, and check your own.",
@@ -34,19 +34,36 @@ def show(
     *,
     kernel: Annotated[
         str | None,
-        typer.Option(help="Print what is generated from the step: adjoint or numba."),
+        typer.Option(help="Print what is generated from the step: adjoint, numba or triton."),
     ] = None,
+    timesteps: Annotated[
+        int | None, typer.Option(help="With --kernel triton: for how many time steps (6).")
+    ] = None,
+    registers: Annotated[
+        bool,
+        typer.Option(
+            "--registers",
+            help="With --kernel triton: compile for sm_80 and sm_90 and count registers and "
+            "spills. It takes a minute or two, no GPU is needed.",
+        ),
+    ] = False,
     output: Output,
 ) -> None:
     """Show a neuron's hyperparameters, or the code that is generated from its step."""
-    from clifctl.experiments.neurons import describe, find, kernel_text
-    from clifctl.report.tables import kernel_report, neuron_report
+    from clifctl.experiments.neurons import count_registers, describe, find, kernel_text
+    from clifctl.report.tables import kernel_report, neuron_report, registers_report
 
     found = find(neuron)
+    if (registers or timesteps is not None) and kernel != "triton":
+        given = "--registers" if registers else "--timesteps"
+        raise UsageError(f"{given} is about the GPU kernel", hint="add --kernel triton")
     if kernel is None:
         output.emit(neuron_report(describe(found)))
+    elif registers:
+        say = output.notice if output.verbose else lambda line: None
+        output.emit(registers_report(count_registers(found, timesteps, say)))
     else:
-        output.emit(kernel_report(found.name, kernel, kernel_text(found, kernel)))
+        output.emit(kernel_report(found.name, kernel, kernel_text(found, kernel, timesteps)))
 
 
 @command(app, "check", example="clifctl neurons check my_neurons.py:Foo")

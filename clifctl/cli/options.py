@@ -71,6 +71,12 @@ DebugOption = Annotated[
 DeviceOption = Annotated[
     str, typer.Option("--device", help="auto, cpu, cuda or cuda:i.", metavar="DEVICE")
 ]
+TargetOption = Annotated[
+    str,
+    typer.Option(
+        "--target", help="Kernels: auto, numba (CPU), triton (GPU) or reference.", metavar="TARGET"
+    ),
+]
 ThreadsOption = Annotated[
     int | None, typer.Option("--threads", help="CPU threads (default: by the size of the net).")
 ]

@@ -10,6 +10,7 @@ from clifctl.cli.options import (
     Output,
     OverridesArgument,
     RecipeArgument,
+    TargetOption,
     ThreadsOption,
     command,
 )
@@ -25,6 +26,7 @@ def register(app: typer.Typer) -> None:
         overrides: OverridesArgument = None,
         *,
         device: DeviceOption = "auto",
+        target: TargetOption = "auto",
         threads: ThreadsOption = None,
         seed: Annotated[int | None, typer.Option(help="Short for train.seed=N.")] = None,
         out: Annotated[
@@ -61,7 +63,13 @@ def register(app: typer.Typer) -> None:
         loaded = load_recipe(recipe, chosen)
         for notice in loaded.notices:
             output.notice(notice)
-        options = RunOptions(device=device, out=out, overwrite=output.overwrite, threads=threads)
+        options = RunOptions(
+            device=device,
+            out=out,
+            overwrite=output.overwrite,
+            threads=threads,
+            target=target,
+        )
         if dry_run:
             plan = plan_training(loaded, options)
             output.emit(plan_report(plan, dump_document(plan.resolved_recipe)))

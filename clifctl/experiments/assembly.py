@@ -43,13 +43,16 @@ def require_trainable(recipe: Recipe, data: LoadedData) -> None:
         )
 
 
-def step_activations_bytes(recipe: Recipe, data: LoadedData, target: Target) -> int:
-    """Bytes that one training step on `target` keeps for backward, parameters not counted."""
+def run_on(recipe: Recipe, target: Target) -> Recipe:
+    """`recipe` with its neurons on `target`, whatever the device says."""
+    return replace(recipe, neuron=replace(recipe.neuron, target=target.name))
+
+
+def step_activations_bytes(recipe: Recipe, data: LoadedData) -> int:
+    """Bytes that one training step keeps for backward, parameters not counted."""
     repeat = repeat_of(recipe)
-    # On the meta device `auto` would be the CPU's choice.
-    fixed = replace(recipe, neuron=replace(recipe.neuron, target=target.name))
     with torch.device("meta"):
-        net = build_net(fixed)
+        net = build_net(recipe)
         shape = (recipe.timesteps // repeat, min(recipe.train.batch_size, len(data.train)))
         inputs = torch.empty(*shape, *recipe.data.dataset.input_shape)
     return saved_for_backward(net, inputs, repeat=repeat)

@@ -14,6 +14,7 @@ from clifctl.experiments.assembly import (
     load_data,
     loss_of,
     repeat_of,
+    run_on,
     step_activations_bytes,
 )
 from clifctl.kernels import resolve_target
@@ -29,6 +30,7 @@ def evaluate_checkpoint(
     path: Path,
     *,
     device: str = "auto",
+    target: str = "auto",
     threads: int | None = None,
     use_batch_statistics: bool = False,
     neuron: str | None = None,
@@ -44,10 +46,10 @@ def evaluate_checkpoint(
     checkpoint = load_checkpoint(path)
     trusted = [] if neuron is None else [neuron]
     where_from = f"recipe of checkpoint '{path}'"
-    recipe = validate(checkpoint.recipe, where_from, trusted_files=trusted)
+    chosen = resolve_target(target, where)
+    recipe = run_on(validate(checkpoint.recipe, where_from, trusted_files=trusted), chosen)
     data = load_data(recipe).to(where)
-    target = resolve_target(recipe.neuron.target, where)
-    kept = step_activations_bytes(recipe, data, target)
+    kept = step_activations_bytes(recipe, data)
     torch.set_num_threads(resolve_threads(threads, kept).count)
     with torch.device("meta"):
         net = build_net(recipe)
@@ -91,6 +93,6 @@ def evaluate_checkpoint(
         firing_rates=evaluation.firing_rates,
         seconds=time.perf_counter() - started,
         device=str(where),
-        target=target.name,
-        target_reason=target.reason,
+        target=chosen.name,
+        target_reason=chosen.reason,
     )

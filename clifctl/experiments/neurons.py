@@ -1,18 +1,31 @@
 """`neurons ls`, `neurons show` and `neurons check`."""
 
-from typing import Literal
+from collections.abc import Callable
+
+import torch
 
 from clifctl.errors import NeuronError, UsageError, unknown_name
-from clifctl.kernels import numba_target
+from clifctl.experiments.provenance import package_versions
+from clifctl.kernels import numba_target, registers, triton_target
 from clifctl.kernels.adjoint import adjoint
 from clifctl.kernels.parity import STEPS, check, covering_cases
+from clifctl.kernels.targets import targets_of
 from clifctl.kernels.trace import trace
 from clifctl.neurons import NEURONS, Neuron
 from clifctl.neurons.loading import installed_neurons, load_neuron
-from clifctl.results import CheckResult, CheckRow, HyperparameterRow, NeuronList, NeuronRow
+from clifctl.results import (
+    CheckResult,
+    CheckRow,
+    HyperparameterRow,
+    NeuronList,
+    NeuronRow,
+    RegisterResult,
+    RegisterRow,
+)
 
-KernelText = Literal["adjoint", "numba"]
-KERNELS = ("adjoint", "numba")
+KERNELS = ("adjoint", "numba", "triton")
+# For how many time steps a GPU kernel is shown, and the most that make sense to ask for.
+STEPS_SHOWN, MOST_STEPS = 6, 4096
 
 
 def list_neurons() -> NeuronList:
@@ -45,31 +58,91 @@ def describe(neuron: Neuron) -> NeuronRow:
     )
 
 
-def kernel_text(neuron: Neuron, kernel: str) -> str:
-    """What is generated from the step: the program with its adjoint, or the numba source (float32).
+def kernel_text(neuron: Neuron, kernel: str, timesteps: int | None = None) -> str:
+    """What is generated from the step: the program with its adjoint, or the source for a target
+    (numba in float32; triton for a sequence of `timesteps`).
 
-    Raises NeuronError for a step that cannot be traced, UsageError for an unknown kernel.
+    Raises NeuronError for a step that cannot be traced, UsageError for what does not exist.
     """
     if kernel not in KERNELS:
-        raise UsageError(unknown_name("kernel", kernel, KERNELS), hint="--kernel numba or adjoint")
+        raise UsageError(
+            unknown_name("kernel", kernel, KERNELS), hint=f"--kernel takes {', '.join(KERNELS)}"
+        )
     defaults = neuron.hyperparameters()
     if kernel == "numba":
         return numba_target.source(neuron, defaults, "float32").text
+    if kernel == "triton":
+        return triton_target.source(neuron, defaults, _steps(neuron, timesteps))
     program = trace(neuron, defaults)
     backward = adjoint(program)
     return f"# step\n{program}\n\n# adjoint\n{backward.only(backward.outputs)}\n"
 
 
+def _steps(neuron: Neuron, timesteps: int | None) -> int:
+    most = neuron.max_timesteps or MOST_STEPS
+    if timesteps is None:
+        return min(STEPS_SHOWN, most)
+    if not 1 <= timesteps <= most:
+        raise UsageError(
+            f"--timesteps {timesteps}: must be between 1 and {most}",
+            hint=f"without it, {min(STEPS_SHOWN, most)}",
+        )
+    return timesteps
+
+
+def count_registers(
+    neuron: Neuron, timesteps: int | None = None, say: Callable[[str], None] = lambda line: None
+) -> RegisterResult:
+    """Compile a neuron's GPU kernels, for `timesteps` or a range of them, and count registers.
+
+    Raises TargetError where Triton or its tools are missing.
+    """
+    chosen = registers.TIMESTEPS if timesteps is None else (_steps(neuron, timesteps),)
+    rows = []
+    for used in registers.resources(neuron, neuron.hyperparameters(), timesteps=chosen):
+        row = RegisterRow(
+            neuron=neuron.name,
+            kernel=used.kernel,
+            timesteps=used.timesteps,
+            dtype=used.dtype,
+            gpu=f"sm_{used.capability}",
+            elements_per_thread=used.elements_per_thread,
+            registers=used.registers,
+            stack_bytes=used.stack_bytes,
+            local_bytes=used.local_bytes,
+            shared_bytes_per_program=used.shared_bytes,
+            compile_s=used.compile_s,
+        )
+        say(
+            f"{neuron.name}: {row.kernel}, {row.timesteps} time steps, {row.dtype}, {row.gpu}: "
+            f"{row.registers} registers"
+        )
+        rows.append(row)
+    return RegisterResult(
+        neuron=neuron.name,
+        versions=package_versions("clifctl", "torch", "triton"),
+        spills=sum(row.stack_bytes > 0 or row.local_bytes > 0 for row in rows),
+        compile_s_largest=max(row.compile_s for row in rows),
+        kernels=tuple(rows),
+    )
+
+
 def check_neuron(reference: str) -> CheckResult:
-    """Run the parity suite on one neuron: reference against every fused target.
+    """Run the parity suite on one neuron: reference against every fused target of this machine.
 
     A case that raises NeuronError is a failed row; the message is its quantity.
     """
     neuron = find(reference)
     rows = []
-    for _, case in covering_cases([neuron]):
+    cases = [
+        (case, device)
+        for device in ("cpu", *(["cuda"] if torch.cuda.is_available() else []))
+        for target in targets_of(device)
+        for _, case in covering_cases([neuron], target)
+    ]
+    for case, device in cases:
         try:
-            outcome = check(neuron, case)
+            outcome = check(neuron, case, device)
         except NeuronError as refused:
             rows.append(
                 CheckRow(

@@ -13,11 +13,13 @@ from clifctl.experiments.assembly import (
     load_data,
     parameter_count,
     require_trainable,
+    run_on,
     step_activations_bytes,
 )
 from clifctl.files import require_folder_possible
 from clifctl.kernels import Target, resolve_target
 from clifctl.recipe.load import LoadedRecipe
+from clifctl.recipe.schema import Recipe
 from clifctl.results import TrainPlan
 from clifctl.training import run_folder
 from clifctl.training.device import Threads, resolve_device, resolve_threads
@@ -35,13 +37,15 @@ class RunOptions:
     out: Path | None = None
     overwrite: bool = False
     threads: int | None = None
+    target: str = "auto"
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A run that can start: its plan for people, its data on the CPU, its device and target."""
+    """A run that can start: its plan for people, its recipe on its target, its data on the CPU."""
 
     plan: TrainPlan
+    recipe: Recipe
     data: LoadedData
     device: torch.device
     target: Target
@@ -55,9 +59,9 @@ def plan_training(loaded: LoadedRecipe, options: RunOptions) -> TrainPlan:
 
 def prepare(loaded: LoadedRecipe, options: RunOptions) -> Prepared:
     """As `plan_training`, with what was loaded on the way. Raises ClifctlError, writes nothing."""
-    recipe = loaded.recipe
     device = resolve_device(options.device)
-    target = resolve_target(recipe.neuron.target, device)
+    target = resolve_target(options.target, device)
+    recipe = run_on(loaded.recipe, target)
     if options.out is not None:
         run_folder.check_run_folder(options.out, overwrite=options.overwrite)
         folder = options.out
@@ -68,7 +72,7 @@ def prepare(loaded: LoadedRecipe, options: RunOptions) -> Prepared:
         net = build_net(recipe)
     data = load_data(recipe)
     require_trainable(recipe, data)
-    activations = step_activations_bytes(recipe, data, target)
+    activations = step_activations_bytes(recipe, data)
     threads = resolve_threads(options.threads, activations)
     # Weights, their gradients and SGD's momentum are of one size each.
     weights = 3 * bytes_of(*net.parameters()) + bytes_of(*net.buffers())
@@ -91,7 +95,7 @@ def prepare(loaded: LoadedRecipe, options: RunOptions) -> Prepared:
         memory_bytes=held + weights + activations,
         resolved_recipe=recipe.document,
     )
-    return Prepared(plan, data, device, target, threads)
+    return Prepared(plan, recipe, data, device, target, threads)
 
 
 def _require_memory(device: torch.device, needed: int) -> None:

@@ -3,7 +3,9 @@
 import platform
 import subprocess
 import sys
+from contextlib import suppress
 from datetime import UTC, datetime
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +49,16 @@ def device_name(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return platform.processor() or platform.machine()
+
+
+def package_versions(*packages: str) -> dict[str, str | None]:
+    """The version of each package (None: not installed), and of Python."""
+    found: dict[str, str | None] = {"python": platform.python_version()}
+    for package in packages:
+        found[package] = None
+        with suppress(metadata.PackageNotFoundError):
+            found[package] = metadata.version(package)
+    return found
 
 
 def _git_commit() -> str | None:

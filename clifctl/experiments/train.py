@@ -48,8 +48,8 @@ def train(loaded: LoadedRecipe, options: RunOptions, observer: Observer) -> Trai
     do; raises Interrupted on Ctrl-C, with the last finished epoch kept in `last.pt`.
     """
     started = time.perf_counter()
-    recipe = loaded.recipe
     prepared = prepare(loaded, options)
+    recipe = prepared.recipe
     torch.set_num_threads(prepared.threads.count)
     data = prepared.data.to(prepared.device)
     generator = seed_everything(recipe.train.seed)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from clifctl.kernels.blocks import Blocks, cut
 from clifctl.kernels.cache import load_module
+from clifctl.kernels.flat import Gradients, Sample
 from clifctl.kernels.numba_source import REMEMBERED, Source, print_source
 from clifctl.kernels.plan import make_plan
 from clifctl.kernels.threads import run_units
@@ -44,25 +45,8 @@ def kernel(neuron: Neuron, hyperparameters: Hyperparameters, dtype: torch.dtype)
 
 
 @dataclass(frozen=True)
-class Gradients:
-    """Gradients of the input `[T, M]`, the initial states `[M]` and the learnable parameters."""
-
-    x: Tensor
-    states: tuple[Tensor | None, ...]
-    learnables: tuple[Tensor, ...]
-
-
-@dataclass(frozen=True)
-class Sample:
-    """Elements of one sample, and of one of its channels (the first feature dimension)."""
-
-    features: int
-    inner: int
-
-
-@dataclass(frozen=True)
 class Kernel:
-    """Forward and backward over flat tensors: `x` `[T, M]`, states `[M]`, M = N * features."""
+    """Forward and backward of one neuron, see `clifctl.kernels.flat.Kernel`."""
 
     neuron: Neuron
     module: ModuleType
@@ -74,8 +58,7 @@ class Kernel:
         self, x: Tensor, states: Sequence[Tensor | None], learnables: Sequence[Tensor],
         sample: Sample, out: Tensor, finals: Sequence[Tensor],
     ) -> None:  # fmt: skip
-        """Write the output `[T, M]` into `out` and the final states `[M]` into `finals`. A state
-        that is None starts from its initial value."""
+        """See `clifctl.kernels.flat.Kernel.forward`."""
         blocks = self._blocks(x, sample)
         arguments = [
             _array(x),
@@ -90,7 +73,7 @@ class Kernel:
         self, x: Tensor, states: Sequence[Tensor | None], learnables: Sequence[Tensor],
         sample: Sample, g_out: Tensor, g_finals: Sequence[Tensor | None], window: Window | None,
     ) -> Gradients:  # fmt: skip
-        """Every gradient, from those of the output `[T, M]` and the final states (None: zero)."""
+        """See `clifctl.kernels.flat.Kernel.backward`."""
         blocks = self._blocks(x, sample)
         g_x = torch.empty_like(x)
         g_states = tuple(None if state is None else torch.empty_like(state) for state in states)
@@ -168,8 +151,6 @@ class Kernel:
         self, declared: Learnable, sums: Tensor, learnable: Tensor, sample: Sample
     ) -> Tensor:
         total = sums.sum(0)
-        if total.numel() < learnable.numel():  # no sample, no period
-            return torch.zeros_like(learnable)
         if declared.by_channel:
             # A period holds whole samples; a sample `inner` elements of each channel.
             channels = learnable.shape[-1]

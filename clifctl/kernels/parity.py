@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from clifctl.kernels.scan import initial_state, scan
-from clifctl.kernels.targets import TARGETS
+from clifctl.kernels.targets import DTYPES
 from clifctl.neurons import SURROGATES, Hyperparameters, Neuron, spike
 
 MARGIN = 1e-5
@@ -80,16 +80,16 @@ class Outcome:
         return self.error <= self.allowed and self.excluded_percent < 5.0
 
 
-def axes(neuron: Neuron, targets: Sequence[str] | None = None) -> dict[str, list[str]]:
-    """Everything that can be chosen for `neuron`, each with its values."""
+def axes(neuron: Neuron, target: str = "numba") -> dict[str, list[str]]:
+    """Everything that can be chosen for `neuron` on `target`, each with its values."""
     steps = _steps(neuron)
     windows = ["full"]
     if steps > 1:
         windows += [f"sliding:{k}" for k in (1, 2, steps)] + ["chunked:2", "prefix:2"]
     has_surrogate = "surrogate" in neuron.hyperparameters.model_fields
     return {
-        "target": list(targets or (name for name in TARGETS if name != "reference")),
-        "dtype": list(TOLERANCES),
+        "target": [target],
+        "dtype": [name for name in TOLERANCES if getattr(torch, name) in DTYPES[target]],
         "surrogate": list(SURROGATES) if has_surrogate else ["none"],
         "window": windows,
         "shape": list(SHAPES),
@@ -98,19 +98,19 @@ def axes(neuron: Neuron, targets: Sequence[str] | None = None) -> dict[str, list
     }
 
 
-def all_cases(neuron: Neuron) -> Iterator[Case]:
+def all_cases(neuron: Neuron, target: str = "numba") -> Iterator[Case]:
     """The full product of the axes."""
-    for values in itertools.product(*axes(neuron).values()):
+    for values in itertools.product(*axes(neuron, target).values()):
         yield Case(*values)  # type: ignore[arg-type]
 
 
-def covering_cases(neurons: Sequence[Neuron]) -> list[tuple[Neuron, Case]]:
+def covering_cases(neurons: Sequence[Neuron], target: str = "numba") -> list[tuple[Neuron, Case]]:
     """A small set of cases in which every pair of values of two axes occurs together, the neuron
     being an axis too, and every choice of hyperparameters of every neuron at least once."""
     cases: list[tuple[Neuron, Case]] = []
     alike: dict[tuple[Any, ...], list[Neuron]] = {}
     for neuron in neurons:
-        shared = {name: tuple(v) for name, v in axes(neuron).items() if name != "choices"}
+        shared = {name: tuple(v) for name, v in axes(neuron, target).items() if name != "choices"}
         alike.setdefault(tuple(shared.items()), []).append(neuron)
     for shared_axes, members in alike.items():
         by_name = {neuron.name: neuron for neuron in members}
@@ -121,7 +121,7 @@ def covering_cases(neurons: Sequence[Neuron]) -> list[tuple[Neuron, Case]]:
             neuron = by_name[chosen.pop("neuron")]
             cases.append((neuron, Case(choices="defaults", **chosen)))
         for neuron in members:
-            for number, choice in enumerate(axes(neuron)["choices"][1:]):
+            for number, choice in enumerate(axes(neuron, target)["choices"][1:]):
                 chosen = dict(zip(values, rows[(7 * number) % len(rows)], strict=True))
                 del chosen["neuron"]
                 cases.append((neuron, Case(choices=choice, **chosen)))
@@ -153,9 +153,9 @@ def _gain(row: dict[int, str], axis: int, value: str, missing: set[Any]) -> int:
     )
 
 
-def check(neuron: Neuron, case: Case, seed: int = 0) -> Outcome:
-    """Run `case` on the reference and on its target, and compare."""
-    setting = _Setting(neuron, case, seed)
+def check(neuron: Neuron, case: Case, device: str = "cpu", *, steps: int = STEPS) -> Outcome:
+    """Run `case` on the reference and on its target, on tensors of `device`, and compare."""
+    setting = _Setting(neuron, case, device, steps)
     kept = ~setting.near_threshold()
     expected = setting.run("reference", kept)
     given = setting.run(case.target, kept)
@@ -204,23 +204,26 @@ class _Distances(torch.overrides.TorchFunctionMode):
 class _Setting:
     """The tensors of one case, the same for every target."""
 
-    def __init__(self, neuron: Neuron, case: Case, seed: int) -> None:
+    def __init__(self, neuron: Neuron, case: Case, device: str, steps: int) -> None:
         self.neuron = neuron
         self.case = case
         self.dtype: torch.dtype = getattr(torch, case.dtype)
         self.held = self.dtype if case.dtype in ("float32", "float64") else torch.float32
-        self.generator = torch.Generator().manual_seed(seed)
+        self.device = device
+        self.generator = torch.Generator().manual_seed(0)
         choices = dict(_parse_choice(neuron.hyperparameters, case.choices))
         if case.surrogate != "none":
             choices["surrogate"] = case.surrogate
         self.hyperparameters = neuron.hyperparameters(**choices)
-        steps = _steps(neuron)
+        steps = min(steps, _steps(neuron)) if neuron.max_timesteps else steps
         shape = (steps, *SHAPES[case.shape])
         self.x = (0.6 + self._normal(shape)).to(self.dtype)
         self.g = self._normal(shape).to(self.dtype)
         self.learnables = {
             learnable.name: (
-                learnable.start(self.hyperparameters, channels=shape[2], timesteps=steps).double()
+                learnable.start(self.hyperparameters, channels=shape[2], timesteps=steps)
+                .to(device)
+                .double()
                 + 0.3 * self._normal(learnable.size(channels=shape[2], timesteps=steps))
             ).to(self.held)
             for learnable in neuron.learnables
@@ -230,7 +233,8 @@ class _Setting:
         self.g_state = [self._normal(s.shape).to(s.dtype) for s in start]
 
     def _normal(self, shape: Sequence[int]) -> Tensor:
-        return torch.randn(tuple(shape), generator=self.generator, dtype=torch.float64)
+        numbers = torch.randn(tuple(shape), generator=self.generator, dtype=torch.float64)
+        return numbers.to(self.device)
 
     def _parameters(self, learnables: dict[str, Tensor]) -> Any:
         return self.neuron.parameters(learnables, **dict(self.hyperparameters))
@@ -242,7 +246,7 @@ class _Setting:
         with torch.no_grad(), recorder:
             scan(self.x, state, self._parameters(self.learnables), target="reference")
         if recorder.nearest is None or self.held == torch.float64:
-            return torch.zeros(self.x.shape[1:], dtype=torch.bool)
+            return torch.zeros(self.x.shape[1:], dtype=torch.bool, device=self.device)
         return recorder.nearest <= MARGIN
 
     def run(self, target: str, kept: Tensor) -> dict[str, Tensor]:

@@ -4,9 +4,9 @@ import torch
 from torch import Tensor
 
 from clifctl.errors import NeuronError
-from clifctl.kernels import autograd, reference
+from clifctl.kernels import fused, reference
 from clifctl.kernels.targets import resolve_target
-from clifctl.kernels.window import Window, resolve_window
+from clifctl.kernels.window import resolve_window
 from clifctl.neurons import Parameters
 
 _LOW_PRECISION = (torch.bfloat16, torch.float16)
@@ -54,22 +54,14 @@ def scan(
             chosen_window,
         )
         return output.to(x.dtype), final
-    return _fused(x, state, parameters, tuple(learnables.values()), chosen_window)
-
-
-# Generated kernels are opaque to torch.compile: it stops here and goes on behind them.
-@torch.compiler.disable  # type: ignore[untyped-decorator]
-def _fused(
-    x: Tensor,
-    state: tuple[Tensor, ...] | None,
-    parameters: Parameters,
-    learnables: tuple[Tensor, ...],
-    window: Window | None,
-) -> tuple[Tensor, tuple[Tensor, ...]]:
-    call = autograd.Call(
-        parameters.neuron, parameters.hyperparameters, window, given_state=state is not None
+    call = fused.named(
+        parameters.neuron,
+        parameters.hyperparameters,
+        chosen.name,
+        chosen_window,
+        state is not None,
     )
-    output, *final = autograd.FusedScan.apply(call, x, *(state or ()), *learnables)
+    output, *final = fused.fused_scan(x, [*(state or ()), *learnables.values()], call)
     return output, tuple(final)
 
 
@@ -96,6 +88,7 @@ def _check(x: Tensor, state: tuple[Tensor, ...] | None, parameters: Parameters) 
         if len(state) != len(neuron.states):
             raise NeuronError(f"{where}: {len(neuron.states)} states needed, got {len(state)}")
         for declared, tensor in zip(neuron.states, state, strict=True):
+            _same_device(where, f"state '{declared.name}'", tensor, x)
             if tensor.shape != x.shape[1:]:
                 raise NeuronError(
                     f"{where}: state '{declared.name}' must be {list(x.shape[1:])}, "
@@ -103,6 +96,7 @@ def _check(x: Tensor, state: tuple[Tensor, ...] | None, parameters: Parameters) 
                 )
     for learnable in neuron.learnables:
         tensor = parameters.learnables[learnable.name]
+        _same_device(where, f"learnable parameter '{learnable.name}'", tensor, x)
         if learnable.by_channel and x.dim() < 3:
             raise NeuronError(f"{where}: input must be [T, N, C, *features], got {list(x.shape)}")
         channels = x.shape[2] if learnable.by_channel else 0
@@ -112,3 +106,11 @@ def _check(x: Tensor, state: tuple[Tensor, ...] | None, parameters: Parameters) 
                 f"{where}: learnable parameter '{learnable.name}' must be {expected}, "
                 f"got {list(tensor.shape)}"
             )
+
+
+def _same_device(where: str, what: str, tensor: Tensor, x: Tensor) -> None:
+    if tensor.device != x.device:
+        raise NeuronError(
+            f"{where}: {what} is on '{tensor.device}', the input on '{x.device}'",
+            hint="move the net, its state and its input to one device",
+        )

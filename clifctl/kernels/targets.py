@@ -1,6 +1,8 @@
 """The one place where a kernel target is chosen, with the reason."""
 
+import os
 from dataclasses import dataclass
+from importlib.util import find_spec
 
 import torch
 
@@ -10,10 +12,13 @@ from clifctl.errors import TargetError, unknown_name
 TARGETS: dict[str, str] = {
     "reference": "the neuron's step, run eagerly and differentiated by torch autograd",
     "numba": "fused kernels generated from the step, compiled for the CPU",
+    "triton": "fused kernels generated from the step, compiled for the GPU",
 }
-# A tensor on the meta device has a shape and no values: it stands for one on the CPU.
-FUSED_DEVICES = ("cpu", "meta")
-NUMBA_DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
+# A tensor on the meta device has a shape and no values: it stands for one on any device.
+DEVICES = {"numba": ("cpu", "meta"), "triton": ("cuda", "meta")}
+_LOW = (torch.float32, torch.bfloat16, torch.float16)
+DTYPES = {"numba": (*_LOW, torch.float64), "triton": _LOW}
+_FOR = {"numba": "the CPU", "triton": "a GPU"}
 
 
 @dataclass(frozen=True)
@@ -35,16 +40,68 @@ def resolve_target(
     """
     device = torch.device(device)
     if requested == "auto":
-        if device.type in FUSED_DEVICES:
-            return Target("numba", "auto: the fused kernel for tensors on the CPU")
-        return Target("reference", f"auto: there is no fused kernel for '{device.type}' tensors")
+        return _automatic(device, dtype)
     if requested not in TARGETS:
         raise TargetError(unknown_name("kernel target", requested, ["auto", *TARGETS]))
-    if requested == "numba" and device.type not in FUSED_DEVICES:
-        raise TargetError(
-            f"kernel target 'numba' was asked for, and the tensor is on '{device}'",
-            hint="numba runs tensors on the CPU; target auto takes what the device has",
-        )
-    if requested == "numba" and dtype not in NUMBA_DTYPES:
-        raise TargetError(f"kernel target 'numba' has no kernels for {dtype}")
+    if requested != "reference":
+        _refuse(requested, device, dtype)
     return Target(requested, "asked for")
+
+
+def targets_of(device: torch.device | str) -> list[str]:
+    """The fused targets that can run tensors of `device` here."""
+    kind = torch.device(device).type
+    return [
+        name
+        for name, devices in DEVICES.items()
+        if (kind in devices or (name == "triton" and _interpreted() and kind == "cpu"))
+        and not (name == "triton" and triton_missing())
+    ]
+
+
+def triton_missing() -> str | None:
+    """Why Triton's kernels cannot run on this machine's GPUs, or None."""
+    if find_spec("triton") is None:
+        return "Triton is not installed (torch brings it on Linux, for NVIDIA GPUs)"
+    if torch.version.hip is not None:
+        return "the kernels are for NVIDIA GPUs, this torch is built for AMD's"
+    return None
+
+
+def _interpreted() -> bool:
+    """Whether Triton runs its kernels on the CPU, to check them."""
+    return os.environ.get("TRITON_INTERPRET") == "1"
+
+
+def _automatic(device: torch.device, dtype: torch.dtype) -> Target:
+    name = next((name for name, devices in DEVICES.items() if device.type in devices), None)
+    if name is None:
+        return Target("reference", f"auto: there is no fused kernel for '{device.type}' tensors")
+    if name == "triton" and (missing := triton_missing()):
+        return Target("reference", f"auto: {missing}")
+    if dtype not in DTYPES[name]:
+        return Target("reference", f"auto: target '{name}' has no kernels for {dtype}")
+    return Target(name, f"auto: the fused kernel for tensors on {_FOR[name]}")
+
+
+def _refuse(name: str, device: torch.device, dtype: torch.dtype) -> None:
+    """Raise TargetError where `name` cannot run such a tensor."""
+    if name == "triton" and (missing := triton_missing()):
+        raise TargetError(
+            f"kernel target 'triton' was asked for: {missing}",
+            hint="target auto takes what is there; reference runs everywhere",
+        )
+    interpreted = name == "triton" and device.type == "cpu" and _interpreted()
+    if device.type not in DEVICES[name] and not interpreted:
+        ways = f"{name} runs tensors on {_FOR[name]}; target auto takes what the device has"
+        if name == "triton":
+            ways += "; TRITON_INTERPRET=1 checks the kernels on the CPU, slowly"
+        raise TargetError(
+            f"kernel target '{name}' was asked for, and the tensor is on '{device}'", hint=ways
+        )
+    if dtype not in DTYPES[name]:
+        allowed = ", ".join(str(known).removeprefix("torch.") for known in DTYPES[name])
+        raise TargetError(
+            f"kernel target '{name}' has no kernels for {str(dtype).removeprefix('torch.')}",
+            hint=f"{name} takes {allowed}; target reference takes every floating-point dtype",
+        )

@@ -16,6 +16,7 @@ from clifctl.results import (
     NeuronRow,
     RecipeChecks,
     RecipeList,
+    RegisterResult,
     SampleResult,
     TrainPlan,
     TrainResult,
@@ -212,6 +213,29 @@ def kernel_report(name: str, kernel: str, text: str) -> Report:
     document = {"schema": "clifctl.kernel/1", "neuron": name, "kernel": kernel, "text": text}
     columns = (Column("neuron", "neuron"), Column("kernel", "kernel"), Column("text", "text"))
     return Report(document, (Table(name, columns, (document,)),), text=text, text_only=True)
+
+
+def registers_report(result: RegisterResult) -> Report:
+    """The table of `neurons show --kernel triton --registers`."""
+    return _list_report(
+        f"{result.neuron}: GPU kernels, {result.spills} with a spill, at most "
+        f"{result.compile_s_largest:.1f} s to compile",
+        result,
+        (
+            Column("neuron", "neuron"),
+            Column("kernel", "kernel"),
+            Column("timesteps", "time steps"),
+            Column("dtype", "dtype"),
+            Column("gpu", "GPU"),
+            Column("elements_per_thread", "elements per thread"),
+            Column("registers", "registers"),
+            Column("stack_bytes", "stack [B]"),
+            Column("local_bytes", "local [B]"),
+            Column("shared_bytes_per_program", "shared [B]"),
+            Column("compile_s", "compiled in [s]", 2),
+        ),
+        result.kernels,
+    )
 
 
 def check_report(result: CheckResult) -> Report:

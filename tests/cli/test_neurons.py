@@ -56,10 +56,26 @@ def test_show_prints_what_is_generated(clifctl: Run) -> None:
     source = clifctl("neurons", "show", "clif", "--kernel", "numba").out
     compile(source, "generated", "exec")
     assert "def windowed(" in source
+    kernels = clifctl("neurons", "show", "clif", "--kernel", "triton", "--timesteps", "3").out
+    compile(kernels, "generated", "exec")
+    assert "x_2 = tl.load" in kernels
+    assert "x_3" not in kernels
     program = clifctl("neurons", "show", "clif", "--kernel", "adjoint").out
     assert "output  next_m" in program
     assert "output  g_m" in program
     assert "membrane time constant" in clifctl("neurons", "show", "clif").out
+
+
+def test_registers_are_counted_without_a_gpu(clifctl: Run, own: Path) -> None:
+    arguments = ["--kernel", "triton", "--registers", "--timesteps", "2", "--json"]
+    result = clifctl("neurons", "show", "own.py:FOO", *arguments).json
+    assert result["schema"] == "clifctl.neurons.registers/1"
+    rows = result["kernels"]
+    kernels = {(row["kernel"], row["dtype"], row["gpu"]) for row in rows}
+    assert len(kernels) == len(rows) == 3 * 3 * 2
+    assert result["spills"] == 0
+    assert all(8 <= row["registers"] <= 255 for row in rows)
+    assert result["compile_s_largest"] == max(row["compile_s"] for row in rows) > 0.0
 
 
 def test_a_neuron_of_ones_own_goes_through_check(clifctl: Run, own: Path) -> None:
@@ -103,6 +119,9 @@ def test_a_neuron_of_ones_own_trains_and_is_run_by_eval_only_when_trusted(
         (["show", "own.py:LIST"], "is a list, not a Neuron"),
         (["show", "broken.py:FOO"], "cannot be loaded: ZeroDivisionError"),
         (["show", "clif", "--kernel", "cuda"], "unknown kernel 'cuda'"),
+        (["show", "clif", "--registers"], "--registers is about the GPU kernel"),
+        (["show", "clif", "--timesteps", "3", "--kernel", "numba"], "--timesteps is about the GPU"),
+        (["show", "clif", "--timesteps", "0", "--kernel", "triton"], "must be between 1 and 4096"),
         (["check", "own.py:BAR"], "has no 'BAR'"),
     ],
 )

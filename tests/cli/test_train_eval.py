@@ -187,15 +187,15 @@ def test_dry_run_checks_everything_and_writes_nothing(clifctl: Run, tmp_path: Pa
 
 
 def test_a_fused_layer_is_planned_with_its_input_alone() -> None:
-    from clifctl.experiments.assembly import load_data, step_activations_bytes
+    from clifctl.experiments.assembly import load_data, run_on, step_activations_bytes
     from clifctl.kernels import resolve_target
     from clifctl.recipe.load import load_recipe
 
     recipe = load_recipe("digits_rows_mlp", ["model.hidden=[64]", "train.batch_size=100"]).recipe
     data = load_data(recipe)
     fused, eager = (
-        step_activations_bytes(recipe, data, resolve_target("auto", device))
-        for device in ("cpu", "cuda")
+        step_activations_bytes(run_on(recipe, resolve_target(target, "cpu")), data)
+        for target in ("auto", "reference")
     )
     layer = 8 * 100 * 64 * 4
     # linear: its input; norm: its input; neuron: its input; read-out: its spikes; a few sums.
@@ -311,3 +311,17 @@ def test_one_run_does_not_change_the_threads_of_the_next(clifctl: Run, tiny: lis
     clifctl("train", "digits_snn5", *tiny, "--out", "run")
     assert resolve_threads(None, 2**40).count == OWN_THREADS
     assert resolve_threads(None, 2**20).count == 1
+
+
+def test_the_kernel_target_is_an_option(clifctl: Run, tiny: list[str]) -> None:
+    done = clifctl("train", "digits_snn5", *tiny, "--target", "reference", "--out", "r", "--json")
+    assert done.json["target"] == "reference"
+    assert done.json["target_reason"] == "asked for"
+    evaluated = clifctl("eval", "r/last.pt", "--json").json
+    assert evaluated["target"] == "numba"
+    assert evaluated["accuracy_percent"] == done.json["accuracy_percent_last"]
+    for command in (["train", "digits_snn5", *tiny], ["eval", "r/last.pt"]):
+        refused = clifctl(*command, "--target", "triton")
+        assert refused.code == 2
+        assert "kernel target 'triton' was asked for, and the tensor is on 'cpu'" in refused.err
+        assert clifctl(*command, "--target", "tritn").code == 2

@@ -157,7 +157,7 @@ def test_it_works_in_inference_mode_and_without_gradients() -> None:
 
 
 @pytest.mark.filterwarnings("ignore")  # of torch's compiler about itself
-def test_torch_compile_stops_before_it_and_goes_on_behind() -> None:
+def test_torch_compile_goes_on_where_parameters_are_made_inside() -> None:
     def f(x: torch.Tensor) -> torch.Tensor:
         out, _ = scan(2 * x, None, NEURONS["lif"].parameters(), target="numba")
         return out * 3

@@ -1,0 +1,43 @@
+"""What every target's kernels take and give: rows of elements, one a time step."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor
+
+from clifctl.kernels.window import Window
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Elements of one sample, and of one of its channels (the first feature dimension)."""
+
+    features: int
+    inner: int
+
+
+@dataclass(frozen=True)
+class Gradients:
+    """Gradients of the input `[T, M]`, the initial states `[M]` and the learnable parameters."""
+
+    x: Tensor
+    states: tuple[Tensor | None, ...]
+    learnables: tuple[Tensor, ...]
+
+
+class Kernel(Protocol):
+    """Forward and backward over flat tensors: `x` `[T, M]`, states `[M]`, M = N * features."""
+
+    def forward(
+        self, x: Tensor, states: Sequence[Tensor | None], learnables: Sequence[Tensor],
+        sample: Sample, out: Tensor, finals: Sequence[Tensor],
+    ) -> None:  # fmt: skip
+        """Write the output `[T, M]` into `out` and the final states `[M]` into `finals`. A state
+        that is None starts from its initial value."""
+
+    def backward(
+        self, x: Tensor, states: Sequence[Tensor | None], learnables: Sequence[Tensor],
+        sample: Sample, g_out: Tensor, g_finals: Sequence[Tensor | None], window: Window | None,
+    ) -> Gradients:  # fmt: skip
+        """Every gradient, from those of the output `[T, M]` and the final states (None: zero)."""

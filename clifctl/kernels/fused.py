@@ -1,0 +1,213 @@
+"""The fused scan as an operator of torch: one forward, one backward, for every neuron and target.
+
+It keeps the input alone for the way back. As a registered operator with an implementation on fake
+tensors it goes through torch.compile in one piece, and its shapes are known on devices that are not
+there. What a call is besides its tensors travels as a name (`named`), which says all of it: a
+compiled graph that is read from a cache means the same neuron.
+"""
+
+import hashlib
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from clifctl.kernels import numba_target, triton_target
+from clifctl.kernels.flat import Kernel, Sample
+from clifctl.kernels.trace import trace
+from clifctl.kernels.window import Reading, Window
+from clifctl.neurons import Hyperparameters, Neuron
+
+# target -> the kernels of a neuron for a dtype and a number of steps
+_KERNELS: dict[str, Callable[[Neuron, Hyperparameters, torch.dtype, int], Kernel]] = {
+    "numba": lambda neuron, values, dtype, steps: numba_target.kernel(neuron, values, dtype),
+    "triton": lambda neuron, values, dtype, steps: triton_target.kernel(neuron, values, steps),
+}
+
+
+@dataclass(frozen=True)
+class Call:
+    """What a scan is besides its tensors. `given_state`: initial states are among the tensors."""
+
+    neuron: Neuron
+    hyperparameters: Hyperparameters
+    target: str
+    window: Window | None
+    given_state: bool
+
+    @property
+    def states(self) -> int:
+        """How many initial states are among the tensors."""
+        return len(self.neuron.states) if self.given_state else 0
+
+
+_NEURONS: dict[str, tuple[Neuron, Hyperparameters]] = {}
+
+
+def named(
+    neuron: Neuron,
+    hyperparameters: Hyperparameters,
+    target: str,
+    window: Window | None,
+    given_state: bool,
+) -> str:
+    """The name of a call, made of its content: the same in every process."""
+    k, reading = (0, "none") if window is None else (window.k, window.reading)
+    return f"{_identity(neuron, hyperparameters)} {target} {k} {reading} {int(given_state)}"
+
+
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def _identity(neuron: Neuron, hyperparameters: Hyperparameters) -> str:
+    return _registered(neuron, hyperparameters)
+
+
+@lru_cache(maxsize=4096)
+def _registered(neuron: Neuron, hyperparameters: Hyperparameters) -> str:
+    content = (
+        trace(neuron, hyperparameters),
+        [state.start(hyperparameters) for state in neuron.states],
+        [(p.name, p.shape) for p in neuron.learnables],
+    )
+    text = "\n".join(str(part) for part in content)
+    identity = f"{neuron.name}-{hashlib.sha256(text.encode()).hexdigest()[:20]}"
+    _NEURONS[identity] = neuron, hyperparameters
+    return identity
+
+
+@lru_cache(maxsize=4096)
+def _call(name: str) -> Call:
+    identity, target, k, reading, given = name.split(" ")
+    window = Window(int(k), cast(Reading, reading)) if int(k) else None
+    return Call(*_NEURONS[identity], target, window, given == "1")
+
+
+def held(dtype: torch.dtype) -> torch.dtype:
+    """The dtype of states and of the arithmetic for an input of `dtype`."""
+    return torch.float32 if dtype in (torch.bfloat16, torch.float16) else dtype
+
+
+def scan_forward(x: Tensor, tensors: Sequence[Tensor], call: str) -> list[Tensor]:
+    """`[output, *final states]` of the call for `x` `[T, N, *features]`; `tensors` are the initial
+    states, where they are given, and the transformed learnable parameters.
+
+    float16 and bfloat16 are computed in float32, states are held in float32 then. The gradient of
+    a gradient is not defined.
+    """
+    if not x.numel():
+        return _results(x, call, x.dtype)
+    what = _call(call)
+    run = _kernel(what, x)
+    flat, states, learnables = _flat(what, x, tensors)
+    # Made in their final shape: an output that is a view could not be changed in place.
+    out, *finals = _results(x, call, flat.dtype)
+    run.forward(
+        flat,
+        states,
+        learnables,
+        _sample(x),
+        out.view(flat.shape),
+        [final.view(flat.shape[1]) for final in finals],
+    )
+    return [out.to(x.dtype), *finals]
+
+
+fused_scan = torch.library.custom_op("clifctl::scan", scan_forward, mutates_args=())
+
+
+@fused_scan.register_fake
+def _(x: Tensor, tensors: Sequence[Tensor], call: str) -> list[Tensor]:
+    return _results(x, call, x.dtype)
+
+
+def _results(x: Tensor, call: str, dtype: torch.dtype) -> list[Tensor]:
+    """Room for the output in `dtype` and for the final states."""
+    states = (x.new_empty(x.shape[1:], dtype=held(x.dtype)) for _ in _call(call).neuron.states)
+    return [x.new_empty(x.shape, dtype=dtype), *states]
+
+
+def scan_backward(
+    x: Tensor, tensors: Sequence[Tensor], gradients: Sequence[Tensor | None], call: str
+) -> list[Tensor]:
+    """Gradients of x and of `tensors`, from those of `[output, *final states]` (None: zero)."""
+    if not x.numel():
+        return [torch.zeros_like(tensor) for tensor in (x, *tensors)]
+    what = _call(call)
+    run = _kernel(what, x)
+    flat, states, learnables = _flat(what, x, tensors)
+    g_out, *g_finals = gradients
+    result = run.backward(
+        flat,
+        states,
+        learnables,
+        _sample(x),
+        torch.zeros_like(flat) if g_out is None else _rows(g_out, flat, flat.dtype),
+        [None if g is None else _rows(g, flat[0], held(x.dtype)) for g in g_finals],
+        what.window,
+    )
+    g_x = result.x.view(x.shape).to(x.dtype)
+    g_states = [g.view(x.shape[1:]) for g in result.states if g is not None]
+    return [g_x, *g_states, *result.learnables]
+
+
+fused_scan_backward = torch.library.custom_op(
+    "clifctl::scan_backward", scan_backward, mutates_args=()
+)
+
+
+@fused_scan_backward.register_fake
+def _(
+    x: Tensor, tensors: Sequence[Tensor], gradients: Sequence[Tensor | None], call: str
+) -> list[Tensor]:
+    like = held(x.dtype)
+    return [
+        x.new_empty(x.shape),
+        *(tensor.new_empty(tensor.shape, dtype=like) for tensor in tensors),
+    ]
+
+
+def _remember(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:
+    x, tensors, call = inputs
+    ctx.set_materialize_grads(False)
+    ctx.save_for_backward(x, *tensors)
+    ctx.call = call
+
+
+def _backward(ctx: Any, gradients: list[Tensor | None]) -> tuple[Tensor, list[Tensor], None]:
+    x, *tensors = ctx.saved_tensors
+    g_x, *others = fused_scan_backward(x, tensors, gradients, ctx.call)
+    return g_x, others, None
+
+
+fused_scan.register_autograd(_backward, setup_context=_remember)
+
+
+def _kernel(call: Call, x: Tensor) -> Kernel:
+    return _KERNELS[call.target](call.neuron, call.hyperparameters, held(x.dtype), x.shape[0])
+
+
+def _flat(
+    call: Call, x: Tensor, tensors: Sequence[Tensor]
+) -> tuple[Tensor, list[Tensor | None], list[Tensor]]:
+    """`x` as `[T, M]` in the dtype that the kernel reads, initial states as `[M]` or None, and
+    learnables, as the kernel holds them."""
+    dtype = held(x.dtype)
+    read = x.dtype if call.target == "triton" else dtype
+    size = x[0].numel()
+    flat = x.detach().to(read).reshape(x.shape[0], size).contiguous()
+    states: list[Tensor | None] = [
+        s.detach().to(dtype).reshape(size).contiguous() for s in tensors[: call.states]
+    ]
+    learnables = [p.detach().to(dtype).contiguous() for p in tensors[call.states :]]
+    return flat, states or [None] * len(call.neuron.states), learnables
+
+
+def _rows(gradient: Tensor, like: Tensor, dtype: torch.dtype) -> Tensor:
+    return gradient.to(dtype).reshape(like.shape).contiguous()
+
+
+def _sample(x: Tensor) -> Sample:
+    return Sample(math.prod(x.shape[2:]), math.prod(x.shape[3:]))

@@ -1,0 +1,178 @@
+"""The GPU target: generated Triton kernels on torch tensors.
+
+Nothing here waits for the device or looks at a value: what is launched and allocated follows from
+shapes alone, so that a net can be captured in a CUDA graph.
+"""
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import lru_cache
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from clifctl.kernels.cache import load_module
+from clifctl.kernels.flat import Gradients, Sample
+from clifctl.kernels.plan import Plan, make_plan
+from clifctl.kernels.trace import trace
+from clifctl.kernels.triton_launch import WARPS, Segments, Tile, segments, tile
+from clifctl.kernels.triton_source import print_source
+from clifctl.kernels.window import Window
+from clifctl.neurons import Hyperparameters, Neuron
+from clifctl.neurons.contract import Learnable
+
+# In and out; arithmetic and states are float32.
+DTYPES = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}
+# How `backward` is told to cut: none, chunked, prefix (a window of one step is chunks of one).
+_READINGS = {"chunked": 1, "sliding": 1, "prefix": 2}
+# Rounding as torch rounds: no product is fused with a sum. As many registers as a thread can have:
+# without a bound the assembler spills a few values for the sake of one more program at a time.
+OPTIONS = {"num_warps": WARPS, "enable_fp_fusion": False, "maxnreg": 255}
+
+
+@lru_cache(maxsize=256)
+def plan(neuron: Neuron, hyperparameters: Hyperparameters) -> Plan:
+    """The passes of a neuron's kernels."""
+    states = tuple(state.name for state in neuron.states)
+    return make_plan(trace(neuron, hyperparameters), states, neuron.learnables)
+
+
+@lru_cache(maxsize=256)
+def source(neuron: Neuron, hyperparameters: Hyperparameters, steps: int) -> str:
+    """The source of a neuron's kernels for sequences of `steps`."""
+    cut = segments(steps, len(neuron.states))
+    return print_source(neuron.name, plan(neuron, hyperparameters), cut.head, cut.length)
+
+
+@lru_cache(maxsize=256)
+def kernel(neuron: Neuron, hyperparameters: Hyperparameters, steps: int) -> "Kernel":
+    """The kernels of a neuron for sequences of `steps`, compiled at their first call."""
+    module = load_module(f"triton_{neuron.name}", source(neuron, hyperparameters, steps))
+    initial = tuple(state.start(hyperparameters) for state in neuron.states)
+    constants = plan(neuron, hyperparameters).constants
+    cut = segments(steps, len(neuron.states))
+    return Kernel(neuron, module, constants, initial, steps, cut)
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """Forward and backward of one neuron, see `clifctl.kernels.flat.Kernel`."""
+
+    neuron: Neuron
+    module: ModuleType
+    constants: tuple[float, ...]
+    initial: tuple[float, ...]
+    steps: int
+    cut: Segments
+
+    def forward(
+        self, x: Tensor, states: Sequence[Tensor | None], learnables: Sequence[Tensor],
+        sample: Sample, out: Tensor, finals: Sequence[Tensor],
+    ) -> None:  # fmt: skip
+        """See `clifctl.kernels.flat.Kernel.forward`."""
+        place = self.place("forward", x, sample)
+        self._launch("forward", place, [x, out, *states, *learnables, *finals], [self.cut.count])
+
+    def backward(
+        self, x: Tensor, states: Sequence[Tensor | None], learnables: Sequence[Tensor],
+        sample: Sample, g_out: Tensor, g_finals: Sequence[Tensor | None], window: Window | None,
+    ) -> Gradients:  # fmt: skip
+        """See `clifctl.kernels.flat.Kernel.backward`."""
+        sliding = window is not None and window.sliding
+        name = "windowed" if sliding else "backward"
+        place = self.place(name, x, sample)
+        g_x = torch.empty_like(x)
+        g_states = tuple(None if state is None else torch.empty_like(state) for state in states)
+        sums = [self._sums(p, place, x) for p in self.neuron.learnables]
+        # Room for states that do not fit into registers.
+        kept = x.new_empty(
+            (self.steps if sliding else self.cut.count) * len(states) * x.shape[1],
+            dtype=torch.float32,
+        )
+        tensors = [x, g_out, g_x, *states, *learnables, *g_finals, *g_states, *sums, kept]
+        k = 1 if window is None else window.k
+        if sliding:
+            self._launch(name, place, tensors, [self.steps, k])
+        else:
+            reading = 0 if window is None else _READINGS[window.reading]
+            numbers = [self.cut.count, self.steps, k]
+            self._launch(name, place, tensors, numbers, READING=reading)
+        totals = (
+            total.sum(0, dtype=torch.float64).reshape(learnable.shape).to(learnable.dtype)
+            for total, learnable in zip(sums, learnables, strict=True)
+        )
+        return Gradients(g_x, g_states, tuple(totals))
+
+    @property
+    def by_channel(self) -> bool:
+        """Whether a parameter differs by channel."""
+        return any(p.by_channel for p in self.neuron.learnables)
+
+    def tile(self, name: str, sample: Sample) -> Tile:
+        """The tile of one program of a kernel."""
+        return tile(self.held(name), sample.inner if self.by_channel else None)
+
+    def place(self, name: str, x: Tensor, sample: Sample) -> "Place":
+        """Where the programs of a kernel work on `x` `[T, M]`."""
+        chosen = self.tile(name, sample)
+        size = x.shape[1]
+        if not self.by_channel:
+            return Place(chosen, (size,), rows=-(-size // chosen.block), columns=1)
+        channels = sample.features // sample.inner
+        per_channel = size // channels
+        return Place(
+            chosen,
+            (channels, sample.inner, per_channel),
+            rows=-(-per_channel // chosen.block),
+            columns=-(-channels // chosen.channels),
+        )
+
+    def held(self, name: str) -> int:
+        """Values that a thread of a kernel holds for one element."""
+        states, learnables = len(self.neuron.states), len(self.neuron.learnables)
+        if name == "forward":
+            return 4 + states
+        longest = self.cut.length or self.cut.head
+        history = longest * states if name == "backward" else states
+        return history + 2 * learnables + 2 * states + 8
+
+    def _sums(self, learnable: Learnable, place: "Place", x: Tensor) -> Tensor:
+        """Room for the partial sums of a parameter: `[row, T or 1, C]`, or one a program."""
+        programs = place.rows if learnable.by_channel else place.rows * place.columns
+        return x.new_empty(
+            programs,
+            self.steps if learnable.by_step else 1,
+            place.sizes[0] if learnable.by_channel else 1,
+            dtype=torch.float32,
+        )
+
+    def _launch(
+        self, name: str, place: "Place", tensors: Sequence[Tensor | None],
+        numbers: Sequence[int], **switches: int,
+    ) -> None:  # fmt: skip
+        fixed: dict[str, Any] = {"BLOCK": place.tile.block, **switches, **OPTIONS}
+        if len(place.sizes) > 1:
+            fixed["CHANNELS"] = place.tile.channels
+        device = next(t.device for t in tensors if t is not None)
+        with torch.cuda.device(device) if device.type == "cuda" else nullcontext():
+            getattr(self.module, name)[(place.programs,)](
+                *tensors, *self.constants, *self.initial, *place.sizes, *numbers, **fixed
+            )
+
+
+@dataclass(frozen=True)
+class Place:
+    """How many programs, in rows of elements and columns of channels, and over which sizes."""
+
+    tile: Tile
+    sizes: tuple[int, ...]
+    rows: int
+    columns: int
+
+    @property
+    def programs(self) -> int:
+        """The size of the grid."""
+        return self.rows * self.columns

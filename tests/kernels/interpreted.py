@@ -1,0 +1,118 @@
+"""Run by test_triton.py as a child process: Triton's interpreter is chosen before Triton loads.
+
+Prints one JSON object: the outcome of every parity case, and what else was observed.
+"""
+
+import json
+import os
+import sys
+from typing import Any
+
+os.environ["TRITON_INTERPRET"] = "1"
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from clifctl.kernels import fused, scan
+from clifctl.kernels.parity import Case, check, covering_cases
+from clifctl.kernels.window import Window
+from clifctl.neurons import NEURONS, LeakyHyperparameters, Learnable, Neuron, State, spike
+
+torch.set_num_threads(1)
+
+
+def _step(x: Any, state: Any, p: Any) -> Any:
+    v, w, b = state
+    u = (1 - 1 / p.tau) * v + p.gain * x - b * p.slope
+    s = spike(u - p.v_threshold, p.surrogate, p.surrogate_width)
+    w = torch.where(u > 0, 0.9 * w + u / p.tau, torch.minimum(w, 0.5 * u).abs())
+    return s, (u - s * p.v_threshold, w, 0.5 * p.drive + 0.1 * torch.tanh(w).clamp(max=0.4))
+
+
+# Learnable parameters of every shape in one neuron; a state that follows from a parameter alone.
+OWN = Neuron(
+    name="own",
+    title="",
+    paper="",
+    step=_step,
+    states=(State("v", ""), State("w", "", 0.25), State("b", "")),
+    hyperparameters=LeakyHyperparameters,
+    learnables=(
+        Learnable("gain", "", "channel", lambda p, T: 1.0),
+        Learnable("slope", "", "scalar", lambda p, T: 0.3),
+        Learnable("drive", "", "step_channel", lambda p, T: 0.1),
+    ),
+)
+
+
+def outcomes() -> list[dict[str, Any]]:
+    neurons = [*NEURONS.values(), OWN]
+    cases = [(neuron, case, 5) for neuron, case in covering_cases(neurons, "triton")]
+    # Sequences of several segments, with and without a rest.
+    windows = ("full", "chunked:3", "prefix:12", "sliding:2")
+    long = [neuron for neuron in neurons if neuron.max_timesteps is None]
+    for number, neuron in enumerate(long):
+        for steps, window in ((16, "full"), (13, windows[number % 4]), (1, "full")):
+            case = Case("triton", "float32", "rectangle", window, "3x5x3x2", "defaults", "given")
+            cases.append((neuron, case, steps))
+    return [
+        {"neuron": n.name, "case": o.case, "quantity": o.quantity, "error": o.error,
+         "allowed": o.allowed, "passed": o.passed, "timesteps": steps}
+        for n, o, steps in ((n, check(n, c, steps=steps), steps) for n, c, steps in cases)
+    ]  # fmt: skip
+
+
+class _Operations(TorchDispatchMode):
+    """Notes every operation of torch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.seen.append(str(func))
+        return func(*args, **(kwargs or {}))
+
+
+def operations() -> list[str]:
+    """What forward and backward call besides the kernels' launch."""
+    neuron = NEURONS["glif_channel"]
+    values = neuron.hyperparameters()
+    learnables = [p.start(values, channels=3, timesteps=4) for p in neuron.learnables]
+    x = torch.randn(4, 2, 3, 5)
+    with _Operations() as operations:
+        for window in (None, Window(2, "sliding"), Window(2, "chunked")):
+            call = fused.named(neuron, values, "triton", window, given_state=False)
+            out, *finals = fused.scan_forward(x, learnables, call)
+            fused.scan_backward(x, learnables, [out, *finals], call)
+    return sorted(set(operations.seen))
+
+
+def edges() -> dict[str, Any]:
+    """Sizes of 1 and 0, inputs that are not contiguous, NaN, and what is not kept."""
+    found: dict[str, Any] = {}
+    for name in ("clif", "glif_channel"):
+        neuron = NEURONS[name]
+        for shape in ((3, 1, 1), (1, 1, 1), (2, 0, 4), (5, 2, 3, 4)):
+            learnables = {
+                p.name: p.start(neuron.hyperparameters(), channels=shape[2], timesteps=shape[0])
+                for p in neuron.learnables
+            }
+            x = torch.randn(shape).transpose(0, -1).contiguous().transpose(0, -1).requires_grad_()
+            results = []
+            for target in ("triton", "reference"):
+                x.grad = None
+                out, final = scan(x, None, neuron.parameters(learnables), target=target)
+                (out.sum() + sum(s.sum() for s in final)).backward()
+                results.append((out.detach(), x.grad, *(s.detach() for s in final)))
+            found[f"{name} {list(shape)}"] = all(
+                torch.allclose(a, b, atol=1e-5) for a, b in zip(*results, strict=True)
+            )
+    x = torch.tensor([[[0.5, float("nan"), float("inf")]]])
+    out, _ = scan(x, None, NEURONS["clif"].parameters(), target="triton")
+    found["nan"] = bool(out[0, 0, 1].isnan()) and out[0, 0, 2].item() == 1.0
+    return found
+
+
+if __name__ == "__main__":
+    json.dump({"outcomes": outcomes(), "operations": operations(), "edges": edges()}, sys.stdout)
