@@ -9,13 +9,13 @@ from torch import Tensor
 from clifctl.data import LoadedData
 from clifctl.errors import RecipeError
 from clifctl.kernels import Target
-from clifctl.models import SequentialNet
+from clifctl.models import SpikingNet
 from clifctl.recipe.schema import Recipe
 from clifctl.training.loss import tet_loss
 from clifctl.training.memory import saved_for_backward
 
 
-def build_net(recipe: Recipe) -> SequentialNet:
+def build_net(recipe: Recipe) -> SpikingNet:
     """The recipe's net with fresh weights from torch's global generator, on the default device."""
     dataset = recipe.data.dataset
     return recipe.model.model.build(

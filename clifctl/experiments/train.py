@@ -15,7 +15,7 @@ from clifctl.experiments.assembly import build_net, loss_of, parameter_count, re
 from clifctl.experiments.planning import RUNS, Prepared, RunOptions, prepare
 from clifctl.experiments.provenance import manifest
 from clifctl.files import write_text
-from clifctl.models import SequentialNet
+from clifctl.models import SpikingNet
 from clifctl.recipe.load import LoadedRecipe
 from clifctl.recipe.yamlfile import dump_document
 from clifctl.results import EpochRecord, Evaluation, TrainPlan, TrainResult
@@ -99,7 +99,7 @@ def train(loaded: LoadedRecipe, options: RunOptions, observer: Observer) -> Trai
 
 
 def _training(
-    loaded: LoadedRecipe, net: SequentialNet, data: LoadedData, *, shuffled_by: torch.Generator
+    loaded: LoadedRecipe, net: SpikingNet, data: LoadedData, *, shuffled_by: torch.Generator
 ) -> Iterator[StepDone | EpochRecord]:
     """The training loop as the recipe describes it."""
     recipe = loaded.recipe
@@ -126,7 +126,7 @@ def _training(
 
 
 def _test(
-    loaded: LoadedRecipe, net: SequentialNet, data: LoadedData, *, with_rates: bool = False
+    loaded: LoadedRecipe, net: SpikingNet, data: LoadedData, *, with_rates: bool = False
 ) -> Evaluation:
     recipe = loaded.recipe
     return evaluate(
@@ -142,7 +142,7 @@ def _keep(
     events: Iterator[StepDone | EpochRecord],
     folder: Path,
     loaded: LoadedRecipe,
-    net: SequentialNet,
+    net: SpikingNet,
     observer: Observer,
 ) -> _History:
     """Consume the training: write metrics and checkpoints, tell the observer."""
@@ -186,7 +186,7 @@ def _open_folder(loaded: LoadedRecipe, options: RunOptions, prepared: Prepared) 
     return folder
 
 
-def _save(path: Path, net: SequentialNet, loaded: LoadedRecipe, record: EpochRecord) -> None:
+def _save(path: Path, net: SpikingNet, loaded: LoadedRecipe, record: EpochRecord) -> None:
     save_checkpoint(
         path,
         Checkpoint(

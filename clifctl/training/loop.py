@@ -10,7 +10,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from clifctl.errors import RunFailed
-from clifctl.models import SequentialNet
+from clifctl.models import SpikingNet
 from clifctl.results import EpochRecord, Evaluation
 from clifctl.training.evaluation import Batches, Loss
 
@@ -24,7 +24,7 @@ class StepDone:
 
 
 def train_epochs(
-    net: SequentialNet,
+    net: SpikingNet,
     optimizer: Optimizer,
     schedule: LRScheduler,
     *,
