@@ -19,7 +19,7 @@ ARROWS: dict[str, set[str]] = {
     "models": {*LEAVES, "neurons", "kernels"},
     "data": LEAVES,
     "training": {*LEAVES, "models"},
-    "recipe": {*LEAVES, "neurons", "models", "data"},
+    "recipe": {*LEAVES, "neurons", "models", "data", "training"},
     "experiments": {*LEAVES, "neurons", "kernels", "models", "data", "training", "recipe"},
     "report": LEAVES,
     "spikingjelly": {*LEAVES, "neurons", "kernels"},

@@ -11,7 +11,13 @@ import torch
 
 from clifctl.data import LoadedData, batches, shuffled_batches
 from clifctl.errors import Interrupted, OutputError, RunFailed
-from clifctl.experiments.assembly import build_net, loss_of, parameter_count, repeat_of
+from clifctl.experiments.assembly import (
+    build_net,
+    loss_of,
+    optimizer_of,
+    parameter_count,
+    repeat_of,
+)
 from clifctl.experiments.planning import RUNS, Prepared, RunOptions, prepare
 from clifctl.experiments.provenance import manifest
 from clifctl.files import write_text
@@ -24,7 +30,7 @@ from clifctl.training.checkpoint import Checkpoint, save_checkpoint
 from clifctl.training.device import seed_everything
 from clifctl.training.evaluation import evaluate
 from clifctl.training.loop import StepDone, train_epochs
-from clifctl.training.optimizer import sgd_cosine
+from clifctl.training.precision import Precision
 
 
 class Observer(Protocol):
@@ -104,13 +110,7 @@ def _training(
     """The training loop as the recipe describes it."""
     recipe = loaded.recipe
     section = recipe.train
-    optimizer, schedule = sgd_cosine(
-        net,
-        lr=section.lr,
-        momentum=section.momentum,
-        weight_decay=section.weight_decay,
-        epochs=section.epochs,
-    )
+    optimizer, schedule = optimizer_of(recipe, net)
     return train_epochs(
         net,
         optimizer,
@@ -122,6 +122,7 @@ def _training(
         loss=loss_of(recipe),
         repeat=repeat_of(recipe),
         epochs=section.epochs,
+        precision=Precision(section.precision, next(net.parameters()).device),
     )
 
 
