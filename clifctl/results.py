@@ -107,8 +107,8 @@ class EvalResult:
     model: str
     neuron: str
     timesteps: int
-    epoch: int
-    seed: int
+    epoch: int | None
+    seed: int | None
     batch_statistics: bool
     batch_size: int
     samples: int

@@ -5,7 +5,15 @@ from typing import Annotated
 
 import typer
 
-from clifctl.cli.options import DeviceOption, Output, TargetOption, ThreadsOption, command
+from clifctl.cli.options import (
+    DeviceOption,
+    Output,
+    OverridesArgument,
+    TargetOption,
+    ThreadsOption,
+    command,
+)
+from clifctl.errors import UsageError
 
 
 def register(app: typer.Typer) -> None:
@@ -14,9 +22,19 @@ def register(app: typer.Typer) -> None:
     @command(app, "eval", example="clifctl eval runs/digits_snn5-1/last.pt --batch-statistics")
     def evaluate(
         checkpoint: Annotated[
-            Path, typer.Argument(metavar="CHECKPOINT", help="A last.pt or best.pt of a run.")
+            Path,
+            typer.Argument(
+                metavar="CHECKPOINT", help="A last.pt or best.pt of a run, or other code's weights."
+            ),
         ],
+        overrides: OverridesArgument = None,
         *,
+        recipe: Annotated[
+            str | None,
+            typer.Option(help="For weights of other code: the recipe of their net and data."),
+        ] = None,
+        data: Annotated[str | None, typer.Option(help="Instead of a recipe: the data set.")] = None,
+        model: Annotated[str | None, typer.Option(help="Instead of a recipe: the net.")] = None,
         batch_statistics: Annotated[
             bool,
             typer.Option(
@@ -36,11 +54,31 @@ def register(app: typer.Typer) -> None:
         """Evaluate a checkpoint on the test data of the recipe that it carries.
 
         Gives accuracy, losses, the accuracy after each time step and the firing rate of each layer.
+        A checkpoint of clifctl carries its recipe. State dicts of the authors' code do not: name a
+        recipe (KEY=VALUE changes it), or a net and a data set.
         """
+        if (data is None) != (model is None) or (recipe and data):
+            raise UsageError(
+                "weights of other code need --recipe, or both --model and --data",
+                hint="for example: --model resnet18 --data cifar100 neuron.name=clif",
+            )
+        if overrides and not (recipe or data):
+            raise UsageError(
+                f"'{overrides[0]}': a checkpoint of clifctl is evaluated as it was trained",
+                hint="KEY=VALUE goes with --recipe, or with --model and --data",
+            )
         from clifctl.experiments.evaluate import evaluate_checkpoint
+        from clifctl.recipe.load import bare_recipe, load_recipe
         from clifctl.report.tables import eval_report
 
         output.keep_apart(checkpoint)
+        foreign = None
+        if recipe:
+            foreign = load_recipe(recipe, overrides or ())
+        elif data and model:
+            foreign = bare_recipe(data, model, overrides or ())
+        for notice in foreign.notices if foreign else ():
+            output.notice(notice)
         result = evaluate_checkpoint(
             checkpoint,
             device=device,
@@ -48,5 +86,6 @@ def register(app: typer.Typer) -> None:
             threads=threads,
             use_batch_statistics=batch_statistics,
             neuron=neuron,
+            foreign_recipe=foreign,
         )
         output.emit(eval_report(result))
