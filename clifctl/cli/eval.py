@@ -1,7 +1,7 @@
 """`clifctl eval`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,6 +14,9 @@ from clifctl.cli.options import (
     command,
 )
 from clifctl.errors import UsageError
+
+if TYPE_CHECKING:
+    from clifctl.recipe.load import LoadedRecipe
 
 
 def register(app: typer.Typer) -> None:
@@ -57,26 +60,11 @@ def register(app: typer.Typer) -> None:
         A checkpoint of clifctl carries its recipe. State dicts of the authors' code do not: name a
         recipe (KEY=VALUE changes it), or a net and a data set.
         """
-        if (data is None) != (model is None) or (recipe and data):
-            raise UsageError(
-                "weights of other code need --recipe, or both --model and --data",
-                hint="for example: --model resnet18 --data cifar100 neuron.name=clif",
-            )
-        if overrides and not (recipe or data):
-            raise UsageError(
-                f"'{overrides[0]}': a checkpoint of clifctl is evaluated as it was trained",
-                hint="KEY=VALUE goes with --recipe, or with --model and --data",
-            )
         from clifctl.experiments.evaluate import evaluate_checkpoint
-        from clifctl.recipe.load import bare_recipe, load_recipe
         from clifctl.report.tables import eval_report
 
         output.keep_apart(checkpoint)
-        foreign = None
-        if recipe:
-            foreign = load_recipe(recipe, overrides or ())
-        elif data and model:
-            foreign = bare_recipe(data, model, overrides or ())
+        foreign = _foreign_recipe(recipe, data, model, overrides or [])
         for notice in foreign.notices if foreign else ():
             output.notice(notice)
         result = evaluate_checkpoint(
@@ -89,3 +77,26 @@ def register(app: typer.Typer) -> None:
             foreign_recipe=foreign,
         )
         output.emit(eval_report(result))
+
+
+def _foreign_recipe(
+    recipe: str | None, data: str | None, model: str | None, overrides: list[str]
+) -> "LoadedRecipe | None":
+    """The recipe that weights of other code are given; None for a checkpoint of clifctl."""
+    if (data is None) != (model is None) or (recipe and data):
+        raise UsageError(
+            "weights of other code need --recipe, or both --model and --data",
+            hint="for example: --model resnet18 --data cifar100 neuron.name=clif",
+        )
+    if overrides and not (recipe or data):
+        raise UsageError(
+            f"'{overrides[0]}': a checkpoint of clifctl is evaluated as it was trained",
+            hint="KEY=VALUE goes with --recipe, or with --model and --data",
+        )
+    from clifctl.recipe.load import bare_recipe, load_recipe
+
+    if recipe:
+        return load_recipe(recipe, overrides)
+    if data and model:
+        return bare_recipe(data, model, overrides)
+    return None

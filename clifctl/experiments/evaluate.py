@@ -19,6 +19,7 @@ from clifctl.experiments.assembly import (
     run_on,
     step_activations_bytes,
 )
+from clifctl.experiments.published import published_for
 from clifctl.kernels import resolve_target
 from clifctl.models import SpikingNet, batch_statistics
 from clifctl.recipe.load import LoadedRecipe
@@ -95,11 +96,8 @@ def evaluate_checkpoint(
     net.to_empty(device=where)
     opened.fill(net)
     batch_size = recipe.eval.batch_size
-    if use_batch_statistics and 1 in (batch_size, len(data.test) % batch_size):
-        raise UsageError(
-            f"--batch-statistics: eval.batch_size = {batch_size} makes a batch of one sample",
-            hint="batch norm needs two: train with another eval.batch_size",
-        )
+    if use_batch_statistics:
+        _require_two_a_batch(batch_size, len(data.test))
     with batch_statistics(net) if use_batch_statistics else nullcontext():
         evaluation = evaluate(
             net,
@@ -134,4 +132,13 @@ def evaluate_checkpoint(
         device=str(where),
         target=chosen.name,
         target_reason=chosen.reason,
+        published=published_for(recipe),
     )
+
+
+def _require_two_a_batch(batch_size: int, samples: int) -> None:
+    if 1 in (batch_size, samples % batch_size):
+        raise UsageError(
+            f"--batch-statistics: eval.batch_size = {batch_size} makes a batch of one sample",
+            hint="batch norm needs two: train with another eval.batch_size",
+        )

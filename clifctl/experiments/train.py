@@ -20,6 +20,7 @@ from clifctl.experiments.assembly import (
 )
 from clifctl.experiments.planning import RUNS, Prepared, RunOptions, prepare
 from clifctl.experiments.provenance import manifest
+from clifctl.experiments.published import published_for
 from clifctl.files import write_text
 from clifctl.models import SpikingNet
 from clifctl.recipe.load import LoadedRecipe
@@ -101,6 +102,7 @@ def train(loaded: LoadedRecipe, options: RunOptions, observer: Observer) -> Trai
         target=prepared.target.name,
         target_reason=prepared.target.reason,
         run_folder=str(folder),
+        published=published_for(recipe),
     )
 
 

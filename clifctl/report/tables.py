@@ -56,7 +56,8 @@ def train_report(result: TrainResult) -> Report:
             "The best epoch is chosen on the test set, as the paper does: report the last one.",
         ),
     )
-    return Report(document_of(result), (summary, *_rates(result.firing_rates)))
+    published = _published(result, result.accuracy_percent_best)
+    return Report(document_of(result), (summary, *published, *_rates(result.firing_rates)))
 
 
 def plan_report(plan: TrainPlan, resolved: str) -> Report:
@@ -119,7 +120,36 @@ def eval_report(result: EvalResult) -> Report:
             for step, accuracy in enumerate(result.accuracy_percent_per_step, 1)
         ),
     )
-    return Report(document_of(result), (summary, per_step, *_rates(result.firing_rates)))
+    published = _published(result, result.accuracy_percent)
+    tables = (summary, *published, per_step, *_rates(result.firing_rates))
+    return Report(document_of(result), tables)
+
+
+def _published(result: TrainResult | EvalResult, measured: float) -> tuple[Table, ...]:
+    """The paper's numbers beside the measured one; what to know of them below."""
+    known = result.published.accuracies
+    if not known:
+        note = result.published.note
+        return (Table("beside the paper", (), (), notes=(note,)),) if note else ()
+    notes = [f"{number.source}, {number.column}: {number.note}" for number in known if number.note]
+    notes.insert(0, "The paper's accuracy is that of its best epoch on the test set, of one run.")
+    columns = (
+        Column("source", "published in"),
+        Column("row", "row"),
+        Column("column", "column"),
+        Column("accuracy_percent", "the paper's [%]", 2),
+        Column("measured_percent", "measured here [%]", 2),
+        Column("difference_percent", "difference [%]", 2),
+    )
+    rows = tuple(
+        {
+            **dataclasses.asdict(number),
+            "measured_percent": measured,
+            "difference_percent": measured - number.accuracy_percent,
+        }
+        for number in known
+    )
+    return (Table("beside the paper", columns, rows, notes=tuple(notes)),)
 
 
 def recipes_report(result: RecipeList) -> Report:
