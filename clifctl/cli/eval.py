@@ -61,7 +61,7 @@ def register(app: typer.Typer) -> None:
         recipe (KEY=VALUE changes it), or a net and a data set.
         """
         from clifctl.experiments.evaluate import evaluate_checkpoint
-        from clifctl.report.tables import eval_report
+        from clifctl.report.runs import eval_report
 
         output.keep_apart(checkpoint)
         foreign = _foreign_recipe(recipe, data, model, overrides or [])
