@@ -17,11 +17,10 @@ from clifctl.training.memory import saved_for_backward
 
 def build_net(recipe: Recipe) -> SequentialNet:
     """The recipe's net with fresh weights from torch's global generator, on the default device."""
-    dataset = recipe.data.dataset
     return recipe.model.model.build(
         recipe.model.options,
-        input_shape=dataset.input_shape,
-        classes=dataset.classes,
+        input_shape=recipe.data.input_shape,
+        classes=recipe.data.classes,
         timesteps=recipe.timesteps,
         neuron=recipe.neuron,
     )
@@ -54,7 +53,7 @@ def step_activations_bytes(recipe: Recipe, data: LoadedData) -> int:
     with torch.device("meta"):
         net = build_net(recipe)
         shape = (recipe.timesteps // repeat, min(recipe.train.batch_size, len(data.train)))
-        inputs = torch.empty(*shape, *recipe.data.dataset.input_shape)
+        inputs = torch.empty(*shape, *recipe.data.input_shape)
     return saved_for_backward(net, inputs, repeat=repeat)
 
 
@@ -64,7 +63,7 @@ def repeat_of(recipe: Recipe) -> int:
 
 
 def loss_of(recipe: Recipe) -> Callable[[Tensor, Tensor], Tensor]:
-    """The recipe's loss of logits `[T, N, classes]` and labels `[N]`."""
+    """The recipe's loss of logits `[T, N, classes]` and labels `[N]` or `[N, classes]`."""
     train = recipe.train
 
     def loss(logits: Tensor, targets: Tensor) -> Tensor:

@@ -8,8 +8,8 @@ from torch.nn import functional as F
 def tet_loss(logits: Tensor, targets: Tensor, *, tet_lambda: float, tet_mean: float) -> Tensor:
     """(1 - tet_lambda) * CE + tet_lambda * MSE(logits, tet_mean), means over all entries.
 
-    `logits` `[T, N, classes]`, `targets` `[N]`. After Deng et al. (TET, ICLR 2022), in the form of
-    the CLIF authors' training code.
+    `logits` `[T, N, classes]`, `targets` `[N]`, or `[N, classes]` as weights of the classes. After
+    Deng et al. (TET, ICLR 2022), in the form of the CLIF authors' training code.
     """
     cross_entropy = step_cross_entropy(logits, targets)
     if tet_lambda == 0.0:
@@ -19,5 +19,12 @@ def tet_loss(logits: Tensor, targets: Tensor, *, tet_lambda: float, tet_mean: fl
 
 
 def step_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
-    """Mean over time steps of each step's cross entropy; `logits` `[T, N, classes]`."""
-    return F.cross_entropy(logits.flatten(0, 1), targets.repeat(logits.shape[0]))
+    """Mean over time steps of each step's cross entropy; `logits` `[T, N, classes]`, `targets`
+    `[N]`, or `[N, classes]` as weights of the classes."""
+    repeats = (logits.shape[0], *[1] * (targets.dim() - 1))
+    return F.cross_entropy(logits.flatten(0, 1), targets.repeat(repeats))
+
+
+def hard_labels(targets: Tensor) -> Tensor:
+    """Labels `[N]`: of weights `[N, classes]` the class with the largest."""
+    return targets if targets.dim() == 1 else targets.argmax(1)
