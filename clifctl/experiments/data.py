@@ -48,9 +48,7 @@ def check_data(name: str, root: Path | None) -> DataCheckResult:
     files = dataset.files
     if files is None:
         if root is not None:
-            raise UsageError(
-                f"--root: data set '{name}' is embedded, it has no files", hint="drop it"
-            )
+            raise UsageError(f"--root: data set '{name}' is embedded", hint="drop it")
         return DataCheckResult(
             data=name,
             root=None,
@@ -59,7 +57,7 @@ def check_data(name: str, root: Path | None) -> DataCheckResult:
             licence=None,
             download_bytes=None,
             obtain=None,
-            files=(),
+            files=(FileRow(file="embedded", state="good", what=dataset.source, problem=None),),
         )
     place = (Path(DEFAULT_ROOT) if root is None else root).expanduser()
     rows = tuple(map(_file_row, files.inspect(place)))

@@ -193,8 +193,6 @@ def data_check_report(result: DataCheckResult) -> Report:
         ("licence", result.licence),
         ("how to get it", result.obtain),
     )
-    if result.root is None:
-        facts = (("embedded", "it comes with scikit-learn, no files are needed"),)
     table = Table(
         f"{result.data}: {'complete' if result.complete else 'incomplete'}",
         columns,
