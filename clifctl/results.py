@@ -245,12 +245,12 @@ class CheckResult:
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetRow:
-    """One row of the DATASETS table."""
+    """One row of the DATASETS table; None: the data set's options say."""
 
     data: str
     title: str
-    classes: int
-    input_shape: tuple[int, ...]
+    classes: int | None
+    input_shape: tuple[int, ...] | None
     timesteps: str
     source: str
 
@@ -262,6 +262,32 @@ class DatasetList:
     schema: ClassVar[str] = "clifctl.data/1"
 
     data: tuple[DatasetRow, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileRow:
+    """One file or folder that a data set needs. `state` is good, missing or bad (`problem`)."""
+
+    file: str
+    state: str
+    what: str
+    problem: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataCheckResult:
+    """What a data set needs below `root` (None: it is embedded), and what of it is there."""
+
+    schema: ClassVar[str] = "clifctl.data.check/1"
+
+    data: str
+    root: str | None
+    complete: bool
+    url: str | None
+    licence: str | None
+    download_bytes: int | None
+    obtain: str | None
+    files: tuple[FileRow, ...]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,3 +17,4 @@ Count = Annotated[int, Field(gt=0, le=2**31 - 1)]
 Width = Annotated[int, Field(gt=0, le=2**16)]
 # A YAML list is a Python list: the container is converted, its entries are not.
 Widths = Annotated[tuple[Annotated[Width, Field(strict=True)], ...], Field(strict=False)]
+Numbers = Annotated[tuple[Annotated[float, Field(strict=True)], ...], Field(strict=False)]

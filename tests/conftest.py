@@ -1,7 +1,9 @@
+import importlib.util
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -48,3 +50,34 @@ def tiny() -> list[str]:
 @pytest.fixture
 def root() -> Path:
     return ROOT
+
+
+@pytest.fixture(scope="session")
+def on_disk() -> ModuleType:
+    """`tests/data/fixtures.py`: writers of tiny data sets in their real on-disk formats."""
+    # With --import-mode=importlib the tests are no package that could be imported by name.
+    path = ROOT / "tests" / "data" / "fixtures.py"
+    spec = importlib.util.spec_from_file_location("clifctl_data_fixtures", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def data_root(tmp_path_factory: pytest.TempPathFactory, on_disk: ModuleType) -> Path:
+    """One root with every data set on it, tiny. Read it, do not change it.
+
+    CIFAR-10: 200 training images (40 a batch) and 20 test images; CIFAR-100: 200 and 100;
+    Tiny-ImageNet: 200 classes, 1 training image each, 20 test images; an image folder of 3 classes
+    (`data.image_size=16 data.classes=3`), 4 and 2 images each; `data.npz` of 4 classes
+    (`data.shape=[3,8,8] data.classes=4`), 24 and 8 samples.
+    """
+    root = tmp_path_factory.mktemp("data")
+    on_disk.write_cifar10(root)
+    on_disk.write_cifar100(root)
+    on_disk.write_tiny_imagenet(root / "tiny-imagenet-200")
+    on_disk.write_image_folder(root)
+    on_disk.write_npz(root / "data.npz")
+    return root

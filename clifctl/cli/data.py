@@ -1,4 +1,4 @@
-"""`clifctl data ls|show`."""
+"""`clifctl data ls|check|show`."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -6,9 +6,14 @@ from typing import Annotated, Literal
 import typer
 
 from clifctl.cli.options import Output, OverridesArgument, command
+from clifctl.errors import RunFailed
+
+NameArgument = Annotated[
+    str, typer.Argument(metavar="NAME", help="A data set of `clifctl data ls`.")
+]
 
 app = typer.Typer(
-    help="List data sets and look at their samples.",
+    help="List data sets, check their files and look at their samples.",
     no_args_is_help=True,
     epilog="Example: clifctl data show digits_events --plot events.png",
 )
@@ -23,9 +28,37 @@ def ls(*, output: Output) -> None:
     output.emit(datasets_report(list_datasets()))
 
 
+@command(app, "check", example="clifctl data check cifar10 --root ~/data")
+def check(
+    name: NameArgument,
+    *,
+    root: Annotated[
+        Path | None,
+        typer.Option("--root", metavar="DIR", help="Folder of the files (default: data)."),
+    ] = None,
+    output: Output,
+) -> None:
+    """Check a data set's files: what is expected where, what is missing, where it comes from.
+
+    Exit code 1 if the data set is incomplete.
+    """
+    from clifctl.experiments.data import check_data
+    from clifctl.report.tables import data_check_report
+
+    result = check_data(name, root)
+    output.emit(data_check_report(result))
+    if not result.complete:
+        wrong = [row for row in result.files if row.state != "good"]
+        raise RunFailed(
+            f"data set '{name}' is incomplete: {wrong[0].file} is {wrong[0].state}"
+            + (f", and {len(wrong) - 1} more" if len(wrong) > 1 else ""),
+            hint=result.obtain,
+        )
+
+
 @command(app, "show", example="clifctl data show digits_events timesteps=8 --plot events.png")
 def show(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A data set of `clifctl data ls`.")],
+    name: NameArgument,
     overrides: OverridesArgument = None,
     *,
     split: Annotated[Literal["train", "test"], typer.Option(help="Split of the sample.")] = "test",

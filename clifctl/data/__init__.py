@@ -1,7 +1,27 @@
 """Data: the DATASETS table (one file a data set), batches and augmentation on the device."""
 
-from clifctl.data import digits, digits_events, digits_rows
-from clifctl.data.contract import Augmentation, DataOptions, Dataset, LoadedData, Split
+from clifctl.data import (
+    cifar10,
+    cifar100,
+    digits,
+    digits_events,
+    digits_rows,
+    image_folder,
+    npz,
+    tiny_imagenet,
+)
+from clifctl.data.contract import (
+    Augmentation,
+    DataOptions,
+    Dataset,
+    DataShape,
+    Files,
+    FileState,
+    LoadedData,
+    Preparation,
+    Split,
+)
+from clifctl.data.images import DEFAULT_ROOT
 from clifctl.data.loading import batches, shuffled_batches
 
 # name -> data set, in the order of display
@@ -9,14 +29,24 @@ DATASETS: dict[str, Dataset] = {
     "digits": digits.DATASET,
     "digits_events": digits_events.DATASET,
     "digits_rows": digits_rows.DATASET,
+    "cifar10": cifar10.DATASET,
+    "cifar100": cifar100.DATASET,
+    "tiny_imagenet": tiny_imagenet.DATASET,
+    "image_folder": image_folder.DATASET,
+    "npz": npz.DATASET,
 }
 
 __all__ = [
     "DATASETS",
+    "DEFAULT_ROOT",
     "Augmentation",
     "DataOptions",
+    "DataShape",
     "Dataset",
+    "FileState",
+    "Files",
     "LoadedData",
+    "Preparation",
     "Split",
     "batches",
     "shuffled_batches",

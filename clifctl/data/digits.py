@@ -71,9 +71,13 @@ def load(options: DigitsOptions, timesteps: int) -> LoadedData:
     padding = options.random_crop_padding
     if padding == 0:
         return LoadedData(train, test)
-    return LoadedData(
-        train, test, lambda inputs, generator: random_crop(inputs, padding, black, generator)
-    )
+
+    def augment(
+        inputs: Tensor, targets: Tensor, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        return random_crop(inputs, padding, black, generator), targets
+
+    return LoadedData(train, test, augment)
 
 
 DATASET = Dataset(

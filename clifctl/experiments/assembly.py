@@ -20,11 +20,10 @@ from clifctl.training.optimizer import optimizer_and_schedule
 
 def build_net(recipe: Recipe) -> SpikingNet:
     """The recipe's net with fresh weights from torch's global generator, on the default device."""
-    dataset = recipe.data.dataset
     return recipe.model.model.build(
         recipe.model.options,
-        input_shape=dataset.input_shape,
-        classes=dataset.classes,
+        input_shape=recipe.data.input_shape,
+        classes=recipe.data.classes,
         timesteps=recipe.timesteps,
         neuron=recipe.neuron,
     )
@@ -57,7 +56,7 @@ def step_activations_bytes(recipe: Recipe, data: LoadedData) -> int:
     with torch.device("meta"):
         net = build_net(recipe)
         shape = (recipe.timesteps // repeat, min(recipe.train.batch_size, len(data.train)))
-        inputs = torch.empty(*shape, *recipe.data.dataset.input_shape)
+        inputs = torch.empty(*shape, *recipe.data.input_shape)
     return saved_for_backward(net, inputs, repeat=repeat)
 
 
@@ -67,7 +66,7 @@ def repeat_of(recipe: Recipe) -> int:
 
 
 def loss_of(recipe: Recipe) -> Callable[[Tensor, Tensor], Tensor]:
-    """The recipe's loss of logits `[T, N, classes]` and labels `[N]`."""
+    """The recipe's loss of logits `[T, N, classes]` and labels `[N]` or `[N, classes]`."""
     train = recipe.train
 
     def loss(logits: Tensor, targets: Tensor) -> Tensor:

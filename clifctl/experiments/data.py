@@ -1,14 +1,22 @@
-"""`data ls` and `data show`."""
+"""`data ls`, `data check` and `data show`."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Literal
 
 from torch import Tensor
 
-from clifctl.data import DATASETS, Dataset
+from clifctl.data import DATASETS, DEFAULT_ROOT, Dataset, FileState
 from clifctl.errors import UsageError, unknown_name
 from clifctl.recipe.load import data_section
-from clifctl.results import DatasetList, DatasetRow, FrameRow, SampleResult
+from clifctl.results import (
+    DataCheckResult,
+    DatasetList,
+    DatasetRow,
+    FileRow,
+    FrameRow,
+    SampleResult,
+)
 
 SplitName = Literal["train", "test"]
 DEFAULT_TIMESTEPS = 8
@@ -31,6 +39,50 @@ def list_datasets() -> DatasetList:
     )
 
 
+def check_data(name: str, root: Path | None) -> DataCheckResult:
+    """The files of data set `name` below `root` (None: the default of recipes).
+
+    Raises UsageError for a name that does not exist, or a root that an embedded data set has not.
+    """
+    dataset = _named(name)
+    files = dataset.files
+    if files is None:
+        if root is not None:
+            raise UsageError(f"--root: data set '{name}' is embedded", hint="drop it")
+        return DataCheckResult(
+            data=name,
+            root=None,
+            complete=True,
+            url=None,
+            licence=None,
+            download_bytes=None,
+            obtain=None,
+            files=(FileRow(file="embedded", state="good", what=dataset.source, problem=None),),
+        )
+    place = (Path(DEFAULT_ROOT) if root is None else root).expanduser()
+    rows = tuple(map(_file_row, files.inspect(place)))
+    return DataCheckResult(
+        data=name,
+        root=str(place),
+        complete=all(row.state == "good" for row in rows),
+        url=files.url,
+        licence=files.licence,
+        download_bytes=files.size_bytes,
+        obtain=files.obtain.replace("{root}", str(place)),
+        files=rows,
+    )
+
+
+def _file_row(state: FileState) -> FileRow:
+    good = "bad" if state.problem else "good"
+    return FileRow(
+        file=str(state.path),
+        state=good if state.present else "missing",
+        what=state.what,
+        problem=state.problem,
+    )
+
+
 def show_sample(
     name: str, overrides: Sequence[str], *, split: SplitName, sample: int, picture: str | None
 ) -> tuple[SampleResult, Tensor]:
@@ -39,9 +91,7 @@ def show_sample(
     `overrides` are `key=value` of the data section, and `timesteps=T`. Raises UsageError for a name
     or sample that does not exist, RecipeError for a bad option.
     """
-    if name not in DATASETS:
-        raise UsageError(unknown_name("data set", name, DATASETS), hint="clifctl data ls")
-    dataset = DATASETS[name]
+    dataset = _named(name)
     options, timesteps = data_section(name, overrides, dataset.timesteps or DEFAULT_TIMESTEPS)
     data = dataset.load(options, timesteps)
     chosen = data.train if split == "train" else data.test
@@ -50,14 +100,14 @@ def show_sample(
             f"--sample {sample}: the {split} split of '{name}' has {len(chosen)} samples",
             hint=f"samples count from 0 to {len(chosen) - 1}",
         )
-    frames = chosen.inputs[:, sample]
+    frames = chosen.prepared(chosen.inputs[:, sample : sample + 1])[:, 0]
     rows = tuple(
         FrameRow(
             step=step,
             minimum=float(frame.min()),
             maximum=float(frame.max()),
             mean=float(frame.mean()),
-            sum_per_channel=tuple(frame.reshape(_channels(dataset), -1).sum(1).tolist()),
+            sum_per_channel=tuple(frame.reshape(_channels(frame), -1).sum(1).tolist()),
         )
         for step, frame in enumerate(frames, 1)
     )
@@ -75,8 +125,14 @@ def show_sample(
     return result, frames
 
 
-def _channels(dataset: Dataset) -> int:
-    return dataset.input_shape[0] if len(dataset.input_shape) == 3 else 1
+def _named(name: str) -> Dataset:
+    if name not in DATASETS:
+        raise UsageError(unknown_name("data set", name, DATASETS), hint="clifctl data ls")
+    return DATASETS[name]
+
+
+def _channels(frame: Tensor) -> int:
+    return frame.shape[0] if frame.dim() == 3 else 1
 
 
 def _timesteps(dataset: Dataset) -> str:

@@ -76,7 +76,7 @@ def prepare(loaded: LoadedRecipe, options: RunOptions) -> Prepared:
     threads = resolve_threads(options.threads, activations)
     # Weights, their gradients and SGD's momentum are of one size each.
     weights = 3 * bytes_of(*net.parameters()) + bytes_of(*net.buffers())
-    held = bytes_of(data.train.inputs, data.train.targets, data.test.inputs, data.test.targets)
+    held = sum(bytes_of(split.inputs, split.targets) for split in data.splits)
     _require_memory(device, held + weights + activations)
     plan = TrainPlan(
         recipe=loaded.name,

@@ -54,10 +54,20 @@ class EvalSection(Strict):
 
 @dataclass(frozen=True)
 class DataChoice:
-    """A data set and its options."""
+    """A data set and its options, which decide its shape; no file is read for that."""
 
     dataset: Dataset
     options: DataOptions
+
+    @property
+    def classes(self) -> int:
+        """Number of classes."""
+        return self.dataset.shape(self.options).classes
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one time step of one sample."""
+        return self.dataset.shape(self.options).input_shape
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from clifctl.results import (
     BenchResult,
     BenchRow,
     CheckResult,
+    DataCheckResult,
     DatasetList,
     NeuronList,
     NeuronRow,
@@ -72,6 +73,30 @@ def datasets_report(result: DatasetList) -> Report:
         Column("source", "source"),
     )
     return _list_report("data sets", result, columns, result.data)
+
+
+def data_check_report(result: DataCheckResult) -> Report:
+    """The files of a data set, one by one, and where they come from."""
+    columns = (
+        Column("file", "file"),
+        Column("state", "state"),
+        Column("what", "what"),
+        Column("problem", "problem"),
+    )
+    size = result.download_bytes
+    facts = (
+        ("from", result.url),
+        ("download", None if size is None else f"{size / MIB:,.0f} MiB"),
+        ("licence", result.licence),
+        ("how to get it", result.obtain),
+    )
+    table = Table(
+        f"{result.data}: {'complete' if result.complete else 'incomplete'}",
+        columns,
+        tuple(dataclasses.asdict(row) for row in result.files),
+        notes=tuple(f"{name}: {fact}" for name, fact in facts if fact),
+    )
+    return Report(document_of(result), (table,))
 
 
 def neurons_report(result: NeuronList) -> Report:

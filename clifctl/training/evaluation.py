@@ -8,7 +8,7 @@ from torch import Tensor
 
 from clifctl.models import FiringRates, SpikingNet
 from clifctl.results import Evaluation, LayerRate
-from clifctl.training.loss import step_cross_entropy
+from clifctl.training.loss import hard_labels, step_cross_entropy
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 Batches = Iterable[tuple[Tensor, Tensor]]
@@ -18,7 +18,8 @@ Batches = Iterable[tuple[Tensor, Tensor]]
 def evaluate(
     net: SpikingNet, batches: Batches, loss: Loss, *, repeat: int, with_rates: bool = False
 ) -> Evaluation:
-    """Evaluate `net` in evaluation mode over `batches` (inputs `[T, N, *]`, labels `[N]`).
+    """Evaluate `net` in evaluation mode over `batches` (inputs `[T, N, *]`, labels `[N]`
+    or `[N, classes]`).
 
     `repeat` is that of the net's forward. The class is the argmax of the logits summed over the
     time steps so far. The net's mode is restored afterwards.
@@ -31,7 +32,7 @@ def evaluate(
         with rates.recording() if with_rates else nullcontext():
             for inputs, targets in batches:
                 logits, _ = net(inputs, repeat=repeat)
-                decided = logits.cumsum(0).argmax(2) == targets
+                decided = logits.cumsum(0).argmax(2) == hard_labels(targets)
                 correct = decided.sum(1) if correct is None else correct + decided.sum(1)
                 loss_sum += loss(logits, targets).item() * len(targets)
                 cross_entropy_sum += step_cross_entropy(logits, targets).item() * len(targets)

@@ -13,6 +13,7 @@ from clifctl.errors import RunFailed
 from clifctl.models import SpikingNet
 from clifctl.results import EpochRecord, Evaluation
 from clifctl.training.evaluation import Batches, Loss
+from clifctl.training.loss import hard_labels
 from clifctl.training.precision import Precision
 
 
@@ -39,8 +40,9 @@ def train_epochs(
     """Train `net`; yields a StepDone after each step and an EpochRecord after each epoch.
 
     An epoch is one pass over `training_batches()`, one step of the schedule, then `test()`: the
-    order of the authors' protocol. Raises RunFailed when a loss is not finite, before that epoch
-    is yielded: what is saved is the last finite one.
+    order of the authors' protocol. Where samples are mixed (labels `[N, classes]`), training
+    accuracy counts the class with the largest weight. Raises RunFailed when a loss is not finite,
+    before that epoch is yielded: what is saved is the last finite one.
     """
     for epoch in range(1, epochs + 1):
         start = time.perf_counter()
@@ -58,7 +60,8 @@ def train_epochs(
             precision.step(batch_loss, optimizer)
             # Sums stay on the device: reading them here would stall it at every step.
             loss_sum = loss_sum + batch_loss.detach().double() * len(targets)
-            correct = correct + (logits.detach().sum(0).argmax(1) == targets).sum()
+            labels = hard_labels(targets)
+            correct = correct + (logits.detach().sum(0).argmax(1) == labels).sum()
             samples += len(targets)
             yield StepDone(epoch, step)
         schedule.step()

@@ -40,3 +40,8 @@ def step_cross_entropy(logits: Tensor, targets: Tensor, label_smoothing: float =
     `[N]` or `[N, classes]`."""
     repeated = targets.repeat(logits.shape[0], *(1,) * (targets.dim() - 1))
     return F.cross_entropy(logits.flatten(0, 1), repeated, label_smoothing=label_smoothing)
+
+
+def hard_labels(targets: Tensor) -> Tensor:
+    """Labels `[N]`: of weights `[N, classes]` the class with the largest."""
+    return targets if targets.dim() == 1 else targets.argmax(1)

@@ -76,7 +76,13 @@ def test_data_ls(clifctl: Run) -> None:
         ("digits", [1, 8, 8], "any"),
         ("digits_events", [2, 10, 10], "1 to 48"),
         ("digits_rows", [8], "8"),
+        ("cifar10", [3, 32, 32], "any"),
+        ("cifar100", [3, 32, 32], "any"),
+        ("tiny_imagenet", [3, 64, 64], "any"),
+        ("image_folder", None, "any"),
+        ("npz", None, "any"),
     ]
+    assert [row["classes"] for row in rows[3:]] == [10, 100, 200, None, None]
 
 
 def test_data_show_counts_events(clifctl: Run) -> None:

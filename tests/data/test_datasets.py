@@ -1,33 +1,85 @@
+import hashlib
+from pathlib import Path
+from typing import Any
+
 import pytest
 import torch
 
-from clifctl.data import DATASETS, batches, shuffled_batches
+from clifctl.data import DATASETS, Split, batches, shuffled_batches
 from clifctl.data.augmentation import random_crop
 from clifctl.data.digits import digit_images
 from clifctl.data.digits_events import DigitsEventsOptions, simulate
 
+# Options that a data set of files needs besides its root, on `data_root`.
+OPTIONS: dict[str, dict[str, Any]] = {
+    "cifar10": {},
+    "cifar100": {},
+    "tiny_imagenet": {},
+    "image_folder": {"image_size": 16, "classes": 3},
+    "npz": {"shape": [3, 8, 8], "classes": 4},
+}
+# name -> samples of training and test, classes, shape
+EXPECTED = {
+    "digits": (1297, 500, 10, (1, 8, 8)),
+    "digits_events": (1297, 500, 10, (2, 10, 10)),
+    "digits_rows": (1297, 500, 10, (8,)),
+    "cifar10": (200, 20, 10, (3, 32, 32)),
+    "cifar100": (200, 100, 100, (3, 32, 32)),
+    "tiny_imagenet": (200, 20, 200, (3, 64, 64)),
+    "image_folder": (12, 6, 3, (3, 16, 16)),
+    "npz": (24, 8, 4, (3, 8, 8)),
+}
+
 
 @pytest.mark.parametrize("name", DATASETS)
-def test_contract(name: str) -> None:
+def test_contract(name: str, data_root: Path) -> None:
     dataset = DATASETS[name]
     steps = dataset.timesteps or 3
-    data = dataset.load(dataset.options(), steps)
-    assert (len(data.train), len(data.test)) == (1297, 500)
+    files = {} if dataset.files is None else {"root": str(data_root), **OPTIONS[name]}
+    options = dataset.options(**files)
+    shape = dataset.shape(options)
+    data = dataset.load(options, steps)
+    found = (len(data.train), len(data.test), shape.classes, shape.input_shape)
+    assert found == EXPECTED[name]
     for split in (data.train, data.test):
         leading = 1 if dataset.static else steps
-        assert split.inputs.shape == (leading, len(split), *dataset.input_shape)
-        assert split.inputs.dtype == torch.float32
-        assert split.inputs.isfinite().all()
+        assert split.inputs.shape == (leading, len(split), *shape.input_shape)
+        assert split.inputs.dtype == (torch.uint8 if files else torch.float32)
+        inputs, targets = next(batches(split, 16))
+        assert inputs.shape == (leading, len(targets), *shape.input_shape)
+        assert inputs.dtype == torch.float32
+        assert inputs.isfinite().all()
         assert split.targets.dtype == torch.int64
-        assert set(split.targets.tolist()) == set(range(dataset.classes))
-    again = dataset.load(dataset.options(), steps)
+        assert set(split.targets.tolist()) <= set(range(shape.classes))
+    assert set(data.train.targets.tolist()) == set(range(shape.classes))
+    assert data.validation is None
+    again = dataset.load(options, steps)
     assert again.sha256() == data.sha256()
     for field in dataset.options.model_fields.values():
         assert field.description
 
 
-def test_there_are_three_embedded_data_sets() -> None:
-    assert list(DATASETS) == ["digits", "digits_events", "digits_rows"]
+def test_three_data_sets_are_embedded() -> None:
+    embedded = [name for name, dataset in DATASETS.items() if dataset.files is None]
+    assert embedded == ["digits", "digits_events", "digits_rows"]
+    assert list(DATASETS) == list(EXPECTED)
+
+
+def test_a_run_on_digits_draws_what_it_has_always_drawn() -> None:
+    # Pinned before augmentation took labels: order of the samples and crops, over two epochs.
+    images = digit_images()
+    split = Split((images.train * 16).to(torch.uint8).unsqueeze(0), images.train_targets)
+    digest, generator = hashlib.sha256(), torch.Generator().manual_seed(7)
+
+    def augment(
+        x: torch.Tensor, y: torch.Tensor, g: torch.Generator
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        return random_crop(x, 1, 0, g), y
+
+    for _ in range(2):
+        for x, y in shuffled_batches(split, 128, generator, augment):
+            digest.update(x.contiguous().numpy().tobytes() + y.numpy().tobytes())
+    assert digest.hexdigest() == "222cf720bea1446dc7f9b298d5d533e3ba0e8ba63eafadceda7355f4c28cac19"
 
 
 def test_digits_are_the_real_ones_split_once() -> None:
@@ -115,7 +167,10 @@ def test_augmentation_fills_with_black() -> None:
     options = DATASETS["digits"].options(random_crop_padding=2)
     data = DATASETS["digits"].load(options, 4)
     assert data.augment is not None
-    out = data.augment(data.train.inputs[:, :50], torch.Generator().manual_seed(0))
+    labels = data.train.targets[:50]
+    generator = torch.Generator().manual_seed(0)
+    out, targets = data.augment(data.train.inputs[:, :50], labels, generator)
+    assert torch.equal(targets, labels)
     assert out.min() == data.train.inputs.min()
 
 

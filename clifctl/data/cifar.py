@@ -1,0 +1,240 @@
+"""The on-disk format of CIFAR-10 and CIFAR-100 (Krizhevsky, 2009): pickled batches of rows of 3072
+bytes, red before green before blue.
+
+Names, MD5 sums and the address are torchvision's. A batch is read by our own unpickler, which
+admits arrays and plain values alone, so the MD5 is no matter of safety: a batch as large as the
+published one must be the published one, a smaller one is somebody's own data in this format.
+"""
+
+import hashlib
+import sys
+from collections.abc import Callable
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic import Field
+
+from clifctl.data.contract import Dataset, Files, FileState, LoadedData
+from clifctl.data.images import ImageOptions, Place, Samples, assemble, require_labels
+from clifctl.data.pipelines import Normalise, crop_cutout_flip, trivial_erase_mix
+from clifctl.data.unpickling import load_plain
+from clifctl.errors import DataError
+
+SIDE = 32
+PIXELS = 3 * SIDE * SIDE
+PADDING = 4
+LICENCE = "none stated; the authors ask to cite Krizhevsky, Learning Multiple Layers (2009)"
+
+
+class CifarOptions(ImageOptions):
+    """Options of CIFAR-10 and CIFAR-100."""
+
+    download: bool = Field(False, description="download the archive where files are missing")
+
+
+@dataclass(frozen=True)
+class Format:
+    """One of the two: `torchvision` is its class there, `labels` the key of its labels,
+    `batch_samples` the published number of samples of each file, training files first."""
+
+    name: str
+    torchvision: str
+    classes: int
+    labels: str
+    batch_samples: tuple[int, ...]
+    archive_bytes: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """One file of the format: its published MD5 and number of samples."""
+
+    path: Path
+    md5: str
+    samples: int
+    train: bool
+
+
+def _published(form: Format) -> Any:
+    from torchvision import datasets
+
+    return getattr(datasets, form.torchvision)
+
+
+def _batches(form: Format, root: Path) -> list[_Batch]:
+    published = _published(form)
+    folder = root / published.base_folder
+    listed = [*published.train_list, *published.test_list]
+    return [
+        _Batch(folder / name, md5, samples, number < len(published.train_list))
+        for number, ((name, md5), samples) in enumerate(
+            zip(listed, form.batch_samples, strict=True)
+        )
+    ]
+
+
+def load(form: Format, options: CifarOptions) -> LoadedData:
+    """Both splits as uint8 `[1, N, 3, 32, 32]`. Raises DataError naming what is wrong where."""
+    place = Place.of(form.name, options.root)
+    batches = _batches(form, place.root)
+    missing = [batch.path for batch in batches if not batch.path.is_file()]
+    if missing and options.download:
+        _download(form, place)
+    elif missing:
+        raise _missing(form, missing, place)
+    train, test = (
+        _joined([_read(form, batch, place) for batch in batches if batch.train is training])
+        for training in (True, False)
+    )
+    prepare = Normalise(form.mean, form.std)
+    augmentations = {
+        "plain": crop_cutout_flip(prepare, PADDING),
+        "strong": trivial_erase_mix(prepare, form.classes),
+    }
+    return assemble(
+        train,
+        test,
+        options,
+        place,
+        prepare=prepare,
+        augment=augmentations.get(options.augmentation),
+    )
+
+
+def _joined(parts: list[Samples]) -> Samples:
+    return Samples(
+        torch.cat([part.inputs for part in parts]), torch.cat([part.targets for part in parts])
+    )
+
+
+def _read(form: Format, batch: _Batch, place: Place) -> Samples:
+    """The samples of one file, uint8 `[N, 3, 32, 32]`. Raises DataError naming the file."""
+    try:
+        content = batch.path.read_bytes()
+    except OSError as unreadable:
+        reason = unreadable.strerror or str(unreadable)
+        raise place.error(f"'{batch.path}' cannot be read: {reason}") from None
+    try:
+        held = load_plain(content)
+        # Pickles that Python 3 wrote may have keys of bytes.
+        held = {k.decode() if isinstance(k, bytes) else k: v for k, v in held.items()}
+        pixels, labels = held["data"], torch.tensor(held[form.labels], dtype=torch.int64)
+    except KeyError as absent:
+        raise place.error(f"'{batch.path}' has no entry {absent}") from None
+    except Exception as broken:
+        # Broken bytes make an unpickler raise anything; the file is refused as a whole.
+        raise place.error(
+            f"'{batch.path}' is corrupted, or no batch of {form.torchvision} ({broken})",
+            hint="unpack the archive again",
+        ) from broken
+    good = isinstance(pixels, np.ndarray) and pixels.dtype == np.uint8 and pixels.ndim == 2
+    if not good or labels.ndim != 1:
+        raise place.error(f"'{batch.path}' holds no rows of bytes with a label each")
+    if pixels.shape != (len(labels), PIXELS):
+        raise place.error(
+            f"'{batch.path}' holds {pixels.shape[0]} images of {pixels.shape[1]} bytes and "
+            f"{len(labels)} labels; an image of {SIDE}x{SIDE} has {PIXELS} bytes"
+        )
+    md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    if len(labels) == batch.samples and md5 != batch.md5:
+        raise place.error(
+            f"'{batch.path}' is corrupted: its MD5 is {md5}, published is {batch.md5}",
+            hint="unpack the archive again",
+        )
+    require_labels(labels, form.classes, batch.path, place)
+    # A copy: an array out of a pickle may not be writable, and torch asks for that.
+    return Samples(torch.from_numpy(pixels.reshape(-1, 3, SIDE, SIDE).copy()), labels)
+
+
+def _missing(form: Format, missing: list[Path], place: Place) -> DataError:
+    """The error for files that are not there; an archive beside them may say more."""
+    published = _published(form)
+    archive = place.root / published.filename
+    if archive.is_file():
+        md5 = hashlib.md5(archive.read_bytes(), usedforsecurity=False).hexdigest()
+        if md5 != published.tgz_md5:
+            return place.error(
+                f"the archive '{archive}' is corrupted or incomplete: its MD5 is {md5}, "
+                f"published is {published.tgz_md5}",
+                hint="download it again",
+            )
+        return place.error(
+            f"'{missing[0]}' is missing, its archive is there",
+            hint=f"tar -xzf '{archive}' -C '{place.root}'",
+        )
+    others = f" and {len(missing) - 1} more are" if len(missing) > 1 else " is"
+    return place.error(
+        f"'{missing[0]}'{others} missing", hint="data.download=true gets it, where there is network"
+    )
+
+
+def _download(form: Format, place: Place) -> None:
+    """Download and unpack the published archive; torchvision checks its MD5."""
+    from torchvision.datasets.utils import download_and_extract_archive
+
+    published = _published(form)
+    try:
+        with redirect_stdout(sys.stderr):
+            download_and_extract_archive(
+                published.url,
+                place.root,
+                filename=published.filename,
+                md5=published.tgz_md5,
+            )
+    except (OSError, RuntimeError) as failed:
+        raise place.error(
+            f"'{published.url}' could not be downloaded into '{place.root}' ({failed})",
+            hint="get it on a machine with network and unpack it there",
+        ) from failed
+
+
+def inspect(form: Format, root: Path) -> tuple[FileState, ...]:
+    """Each batch below `root`, read and checked as for training."""
+    place = Place(form.name, root)
+    states = []
+    for batch in _batches(form, root):
+        what = f"{'training' if batch.train else 'test'} batch of {batch.samples:,} images"
+        if not batch.path.is_file():
+            states.append(FileState(batch.path, what, present=False))
+            continue
+        problem = None
+        try:
+            held = len(_read(form, batch, place).targets)
+            what = what if held == batch.samples else f"{what}; not the published one, has {held:,}"
+        except DataError as refused:
+            problem = refused.message
+        states.append(FileState(batch.path, what, present=True, problem=problem))
+    return tuple(states)
+
+
+def dataset(form: Format, *, title: str, url: str, folder: str) -> Dataset:
+    """The row of the DATASETS table."""
+    loader: Callable[[CifarOptions, int], LoadedData] = lambda options, timesteps: load(  # noqa: E731
+        form, options
+    )
+    return Dataset(
+        name=form.name,
+        title=title,
+        source="Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009",
+        classes=form.classes,
+        input_shape=(3, SIDE, SIDE),
+        static=True,
+        timesteps=None,
+        max_timesteps=None,
+        options=CifarOptions,
+        load=loader,
+        files=Files(
+            url=url,
+            licence=LICENCE,
+            size_bytes=form.archive_bytes,
+            obtain=f"unpack the archive in '{{root}}', which makes '{folder}', or give "
+            "data.download=true to train where there is network",
+            inspect=lambda root: inspect(form, root),
+        ),
+    )

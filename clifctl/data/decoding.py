@@ -1,0 +1,62 @@
+"""Image files to one uint8 tensor."""
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from clifctl.data.images import Place
+
+ENDINGS = frozenset({".jpeg", ".jpg", ".png", ".bmp", ".webp"})
+MOST_THREADS = 8  # PIL decodes outside Python's lock
+
+
+def image_files(folder: Path) -> list[Path]:
+    """The image files below `folder`, at any depth, in the order of their paths."""
+    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in ENDINGS)
+
+
+def decode(paths: Sequence[Path], place: Place, *, channels: int, size: int) -> Tensor:
+    """The images as uint8 `[N, channels, size, size]`; colour is converted, size is not.
+
+    Raises DataError naming the first file that is no image, is cut off, or is of another size.
+    """
+    pixels = np.empty((len(paths), channels, size, size), dtype=np.uint8)
+
+    def read(number: int) -> None:
+        image = _read(paths[number], place, channels, size)
+        pixels[number] = image.reshape(size, size, channels).transpose(2, 0, 1)
+
+    with ThreadPoolExecutor(min(MOST_THREADS, os.cpu_count() or 1)) as threads:
+        try:
+            for _ in threads.map(read, range(len(paths))):
+                pass
+        except BaseException:
+            threads.shutdown(cancel_futures=True)
+            raise
+    return torch.from_numpy(pixels)
+
+
+def _read(path: Path, place: Place, channels: int, size: int) -> np.ndarray:
+    """One image `[size, size]` or `[size, size, 3]`."""
+    from PIL import Image
+
+    given = (size, size)
+    try:
+        with Image.open(path) as image:
+            given = image.size
+            if given == (size, size):
+                return np.asarray(image.convert("RGB" if channels == 3 else "L"))
+    except FileNotFoundError:
+        raise place.error(f"'{path}' is missing") from None
+    except Exception as unreadable:
+        # PIL raises whatever broken bytes make a decoder raise; the file is refused as a whole.
+        raise place.error(f"'{path}' is no image, or a cut-off one ({unreadable})") from unreadable
+    raise place.error(
+        f"'{path}' has {given[0]}x{given[1]} pixels, {size}x{size} are needed",
+        hint="resize the images beforehand: nothing is resized silently",
+    )

@@ -1,0 +1,122 @@
+"""What the image sets share: options, the place of their files, labels that hold, and splits."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from clifctl.data.contract import Augmentation, DataOptions, LoadedData, Preparation, Split
+from clifctl.data.pipelines import AugmentationName
+from clifctl.errors import DataError
+from clifctl.strict import Seed
+
+DEFAULT_ROOT = "data"
+
+
+class FileOptions(DataOptions):
+    """Options of every data set that is read from files."""
+
+    root: str = Field(DEFAULT_ROOT, min_length=1, description="folder that holds the files")
+    validation_share: float = Field(
+        0.0,
+        ge=0.0,
+        lt=1.0,
+        description="share of each class of the training data that is held out, and that the best "
+        "epoch is chosen on; 0: the official split as it is",
+    )
+    split_seed: Seed = Field(0, description="seed of what is held out, apart from train.seed")
+
+
+class ImageOptions(FileOptions):
+    """Options of every data set of images."""
+
+    augmentation: AugmentationName = Field("none", description="augmentation of training batches")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a data set is looked for: what an error about its files names."""
+
+    name: str
+    root: Path
+
+    @classmethod
+    def of(cls, name: str, root: str | Path) -> "Place":
+        """The place of data set `name` below `root`, `~` allowed."""
+        return cls(name, Path(root).expanduser())
+
+    def error(self, message: str, *, hint: str | None = None) -> DataError:
+        """The error `message` about this data set, with the command that helps."""
+        elsewhere = "" if self.root == Path(DEFAULT_ROOT) else f" --root '{self.root}'"
+        check = f"clifctl data check {self.name}{elsewhere}"
+        return DataError(
+            f"data set '{self.name}': {message}", hint=f"{hint}; {check}" if hint else check
+        )
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Inputs `[N, *]` as they are stored and labels `[N]` int64 of one split."""
+
+    inputs: Tensor
+    targets: Tensor
+
+    def __getitem__(self, index: Tensor) -> "Samples":
+        return Samples(self.inputs[index], self.targets[index])
+
+
+def require_labels(targets: Tensor, classes: int, file: Path, place: Place) -> None:
+    """Raise DataError naming `file` where a label is not one of 0..classes - 1."""
+    wrong = ((targets < 0) | (targets >= classes)).nonzero().flatten()
+    if len(wrong):
+        sample = int(wrong[0])
+        raise place.error(
+            f"'{file}': label {int(targets[sample])} of sample {sample} is out of range, "
+            f"{classes} classes have labels 0 to {classes - 1}"
+        )
+
+
+def assemble(
+    train: Samples,
+    test: Samples,
+    options: FileOptions,
+    place: Place,
+    *,
+    prepare: Preparation | None,
+    augment: Augmentation | None,
+) -> LoadedData:
+    """Static data `[1, N, *]` with the split that `options` ask for."""
+    held_out = None
+    if options.validation_share > 0:
+        kept, out = held_out_per_class(train.targets, options.validation_share, options.split_seed)
+        if not len(kept) or not len(out):
+            raise place.error(
+                f"data.validation_share = {options.validation_share}: of {len(train.targets)} "
+                f"training samples {len(out)} would be held out",
+                hint="take another share",
+            )
+        train, held_out = train[kept], train[out]
+
+    def split(samples: Samples) -> Split:
+        return Split(samples.inputs.unsqueeze(0), samples.targets, prepare)
+
+    return LoadedData(
+        split(train),
+        split(test),
+        augment,
+        None if held_out is None else split(held_out),
+    )
+
+
+def held_out_per_class(targets: Tensor, share: float, seed: int) -> tuple[Tensor, Tensor]:
+    """Numbers of the samples that stay and of those held out, both ascending: `share` of each
+    class, rounded, drawn under `seed`."""
+    generator = torch.Generator().manual_seed(seed)
+    out = torch.zeros(len(targets), dtype=torch.bool)
+    for label in targets.unique().tolist():
+        members = (targets == label).nonzero().flatten()
+        order = torch.randperm(len(members), generator=generator)
+        out[members[order[: round(share * len(members))]]] = True
+    return (~out).nonzero().flatten(), out.nonzero().flatten()

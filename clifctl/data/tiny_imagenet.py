@@ -1,0 +1,176 @@
+"""Tiny-ImageNet: 100,000 training and 10,000 validation images of 64x64 in 200 classes, shown at
+every time step; the validation images are the test split, as in the CLIF authors' code.
+
+On disk: `wnids.txt` and `words.txt`, `train/<wnid>/**/*.JPEG`, `val/images/*.JPEG`, and
+`val/val_annotations.txt` with a line `file TAB wnid TAB ...` an image. A label is the place of the
+wnid among the sorted ones. The root holds these itself, or a folder `tiny-imagenet-200` with them.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from pydantic import Field
+
+from clifctl.data.contract import Dataset, DataShape, Files, FileState, LoadedData
+from clifctl.data.decoding import decode, image_files
+from clifctl.data.images import ImageOptions, Place, Samples, assemble
+from clifctl.data.pipelines import Normalise, flip
+from clifctl.errors import DataError
+from clifctl.strict import Count
+
+NAME = "tiny_imagenet"
+FOLDER = "tiny-imagenet-200"
+SIDE = 64
+CLASSES = 200
+MEAN = (0.4802, 0.4481, 0.3975)
+STD = (0.2302, 0.2265, 0.2262)
+
+
+class TinyImageNetOptions(ImageOptions):
+    """Options of Tiny-ImageNet."""
+
+    classes: Count = Field(CLASSES, ge=2, description="number of classes that wnids.txt names")
+
+
+@dataclass(frozen=True)
+class _Listing:
+    """Files and labels of one split."""
+
+    files: list[Path]
+    labels: list[int]
+
+
+def load(options: TinyImageNetOptions, timesteps: int) -> LoadedData:
+    """Both splits as uint8 `[1, N, 3, 64, 64]`. Raises DataError naming what is wrong where."""
+    place = Place.of(NAME, options.root)
+    folder = _folder(place.root)
+    wnids = _wnids(folder, place)
+    if len(wnids) != options.classes:
+        raise place.error(
+            f"'{folder / 'wnids.txt'}' names {len(wnids)} classes, the recipe says "
+            f"{options.classes}",
+            hint=f"data.classes={len(wnids)}",
+        )
+    train, test = (
+        Samples(
+            decode(listing.files, place, channels=3, size=SIDE),
+            torch.tensor(listing.labels, dtype=torch.int64),
+        )
+        for listing in (_train(folder, wnids, place), _test(folder, wnids, place))
+    )
+    prepare = Normalise(MEAN, STD)
+    augmentations = {
+        "plain": flip(prepare, auto_augment=False),
+        "strong": flip(prepare, auto_augment=True),
+    }
+    return assemble(
+        train,
+        test,
+        options,
+        place,
+        prepare=prepare,
+        augment=augmentations.get(options.augmentation),
+    )
+
+
+def _folder(root: Path) -> Path:
+    """The folder with wnids.txt: the root, or the one in it that the archive makes."""
+    return root if (root / "wnids.txt").is_file() else root / FOLDER
+
+
+def _lines(file: Path, place: Place) -> list[str]:
+    try:
+        text = file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise place.error(f"'{file}' is missing") from None
+    except (OSError, UnicodeDecodeError) as unreadable:
+        raise place.error(f"'{file}' cannot be read as text ({unreadable})") from unreadable
+    return [line for line in text.splitlines() if line.strip()]
+
+
+def _wnids(folder: Path, place: Place) -> dict[str, int]:
+    """wnid -> label."""
+    wnids = sorted({line.strip() for line in _lines(folder / "wnids.txt", place)})
+    _lines(folder / "words.txt", place)
+    return {wnid: label for label, wnid in enumerate(wnids)}
+
+
+def _train(folder: Path, wnids: dict[str, int], place: Place) -> _Listing:
+    listing = _Listing([], [])
+    for wnid, label in wnids.items():
+        files = image_files(folder / "train" / wnid)
+        if not files:
+            raise place.error(f"'{folder / 'train' / wnid}' is missing, or holds no image")
+        listing.files.extend(files)
+        listing.labels.extend([label] * len(files))
+    return listing
+
+
+def _test(folder: Path, wnids: dict[str, int], place: Place) -> _Listing:
+    annotations = folder / "val" / "val_annotations.txt"
+    listing = _Listing([], [])
+    for number, line in enumerate(_lines(annotations, place), 1):
+        name, _, rest = line.partition("\t")
+        wnid = rest.split("\t")[0].strip()
+        if wnid not in wnids:
+            raise place.error(f"'{annotations}', line {number}: '{wnid}' is not in wnids.txt")
+        file = folder / "val" / "images" / name
+        if not file.is_file():
+            raise place.error(f"'{file}' is missing: line {number} of '{annotations}' names it")
+        listing.files.append(file)
+        listing.labels.append(wnids[wnid])
+    if not listing.files:
+        raise place.error(f"'{annotations}' names no image")
+    return listing
+
+
+def inspect(root: Path) -> tuple[FileState, ...]:
+    """The lists and both splits below `root`; images are counted, not decoded."""
+    place, folder = Place(NAME, root), _folder(root)
+    lists = [
+        FileState(folder / file, what, (folder / file).is_file())
+        for file, what in (
+            ("wnids.txt", f"{CLASSES} class names"),
+            ("words.txt", "what they mean"),
+            ("val/val_annotations.txt", "labels of the test images"),
+        )
+    ]
+    wnids = {}
+    if all(state.present for state in lists[:2]):
+        wnids = _wnids(folder, place)
+    states = list(lists)
+    for part, what, find, ready in (
+        ("train", "100,000 training images", _train, bool(wnids)),
+        ("val/images", "10,000 test images", _test, bool(wnids) and lists[2].present),
+    ):
+        path, problem = folder / part, None
+        if path.is_dir() and ready:
+            try:
+                what = f"{what}, {len(find(folder, wnids, place).files):,} found"
+            except DataError as refused:
+                problem = refused.message
+        states.append(FileState(path, what, path.is_dir(), problem))
+    return tuple(states)
+
+
+DATASET = Dataset(
+    name=NAME,
+    title="Tiny-ImageNet, 110,000 colour images of 64x64, the image at every time step",
+    source="Le and Yang, Tiny ImageNet Visual Recognition Challenge, Stanford CS231n, 2015",
+    classes=CLASSES,
+    input_shape=(3, SIDE, SIDE),
+    static=True,
+    timesteps=None,
+    max_timesteps=None,
+    options=TinyImageNetOptions,
+    load=load,
+    shape_of=lambda options: DataShape(options.classes, (3, SIDE, SIDE)),
+    files=Files(
+        url="http://cs231n.stanford.edu/tiny-imagenet-200.zip",
+        licence="ImageNet's terms of access: non-commercial research and education",
+        size_bytes=248_100_043,
+        obtain=f"download the archive and unpack it in '{{root}}', which makes '{FOLDER}'",
+        inspect=inspect,
+    ),
+)
