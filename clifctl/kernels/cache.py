@@ -3,6 +3,7 @@
 import hashlib
 import importlib.util
 import os
+import re
 import sys
 import tempfile
 import warnings
@@ -12,6 +13,8 @@ from types import ModuleType
 
 from clifctl.errors import OutputError
 
+NOT_IN_NAMES = r"[^A-Za-z0-9_]"
+
 
 def load_module(name: str, text: str) -> ModuleType:
     """The module of a generated source: the same text is the same file, and compiled once.
@@ -20,7 +23,7 @@ def load_module(name: str, text: str) -> ModuleType:
     all of it or none. numba keeps its machine code beside it.
     """
     digest = hashlib.sha256(text.encode()).hexdigest()[:20]
-    full_name = f"clifctl_{name}_{digest}"
+    full_name = f"clifctl_{re.sub(NOT_IN_NAMES, '_', name)}_{digest}"
     if full_name in sys.modules:
         return sys.modules[full_name]
     path = cache_folder() / f"{full_name}.py"

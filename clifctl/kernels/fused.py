@@ -16,6 +16,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
+from clifctl.errors import NeuronError
 from clifctl.kernels import numba_target, triton_target
 from clifctl.kernels.flat import Kernel, Sample
 from clifctl.kernels.trace import trace
@@ -80,8 +81,13 @@ def _registered(neuron: Neuron, hyperparameters: Hyperparameters) -> str:
 
 @lru_cache(maxsize=4096)
 def _call(name: str) -> Call:
-    identity, target, k, reading, given = name.split(" ")
+    identity, target, k, reading, given = name.rsplit(" ", 4)
     window = Window(int(k), cast(Reading, reading)) if int(k) else None
+    if identity not in _NEURONS:  # a graph that another process has exported
+        raise NeuronError(
+            f"this graph needs the neuron '{identity}', which this process has not built",
+            hint="run a layer of that neuron, with the same hyperparameters, once before the graph",
+        )
     return Call(*_NEURONS[identity], target, window, given == "1")
 
 
@@ -134,7 +140,8 @@ def scan_backward(
 ) -> list[Tensor]:
     """Gradients of x and of `tensors`, from those of `[output, *final states]` (None: zero)."""
     if not x.numel():
-        return [torch.zeros_like(tensor) for tensor in (x, *tensors)]
+        like = held(x.dtype)
+        return [torch.zeros_like(x), *(torch.zeros_like(t, dtype=like) for t in tensors)]
     what = _call(call)
     run = _kernel(what, x)
     flat, states, learnables = _flat(what, x, tensors)

@@ -10,27 +10,19 @@ are of the kernel's own dtype. Only the polynomials of exp, sigmoid and tanh may
 fused operations: everything else rounds as torch rounds.
 """
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from clifctl.kernels.adjoint import gradient_name
 from clifctl.kernels.numba_functions import HEADER
-from clifctl.kernels.plan import INLINE, Lines, Plan, refuse_reserved
+from clifctl.kernels.plan import INLINE, Lines, Plan
 from clifctl.kernels.program import Operand, Program
 
 # Pairs of rows in one loop that the compiler is willing to tell apart: LLVM's limit is 128.
 PAIRS = 120
 # Operations whose results the way back remembers instead of computing them again.
 REMEMBERED = ("sigmoid", "exp", "tanh", "div")
-# Names that the generated text uses besides those of the neuron.
-_RESERVED = re.compile(
-    r"[tnjr]|t\d+|const_\d+|(g|carry|back|next)_.*|.*_(row|h|t|all|now|sum|sums|start|final|history)"
-    r"|unit|group|groups|offset|number|start|steps|size|period|periods|chunks|block|constants"
-    r"|window|cut|initial|first|last|width|total|descending|first_(unit|period)|last_unit|np|math|njit"
-    r"|exp|sigmoid|tanh|min|range|abs|forward|backward|windowed|[A-Z0-9_]+"
-)
 _INLINE = dict(zip(INLINE, ("ZERO", "ONE", "MINUS_ONE"), strict=True))
 _EXPRESSIONS = {
     "add": "{0} + {1}",
@@ -71,7 +63,6 @@ class Source:
 
 def print_source(title: str, plan: Plan, dtype: str) -> Source:
     """The module for the `plan` of one time step, in `float32` or `float64`."""
-    refuse_reserved(title, plan.states, plan.learnables, _RESERVED)
     printer = _Printer(plan)
     printer.line(HEADER[dtype].format(title=title))
     printer.forward()

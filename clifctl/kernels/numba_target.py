@@ -31,7 +31,9 @@ def source(neuron: Neuron, hyperparameters: Hyperparameters, dtype: str) -> Sour
     states = tuple(state.name for state in neuron.states)
     program = trace(neuron, hyperparameters)
     return print_source(
-        neuron.name, make_plan(program, states, neuron.learnables, REMEMBERED), dtype
+        neuron.name,
+        make_plan(neuron.name, program, states, neuron.learnables, REMEMBERED),
+        dtype,
     )
 
 

@@ -163,7 +163,8 @@ def check(neuron: Neuron, case: Case, device: str = "cpu", *, steps: int = STEPS
     worst = ("", -1.0, 0.0)
     for name, reference in expected.items():
         kind = name.split(" ")[0]
-        allowed = {"output": 0.0, "state": tolerance.state, "gradient": tolerance.gradient}.get(
+        exact = 0.0 if neuron.spiking else tolerance.state
+        allowed = {"output": exact, "state": tolerance.state, "gradient": tolerance.gradient}.get(
             kind, tolerance.learnable
         )
         error = _error(reference, given[name])

@@ -13,6 +13,16 @@ from clifctl.neurons.contract import Learnable
 # Numbers that are written as they are; every other one is an argument of the kernel, so that
 # another time constant is not another kernel.
 INLINE = (0.0, 1.0, -1.0)
+# Names that generated text uses besides those of the neuron.
+_RESERVED = re.compile(
+    r"[tnjrce]|t\d+|const_\d+|initial_.*|(g|carry|back|next)_.*|.*_\d+"
+    r"|.*_(row|h|t|all|now|raw|sum|sums|start|final|history)"
+    r"|unit|groups?|offset|number|start|steps|size|periods?|chunks|block|constants|window|cut|kept"
+    r"|initial|first|last|width|total|descending|first_(unit|period)|last_unit|tile|inside|stride"
+    r"|blank|program|row|known|c_tiles|channels|inner|per_channel|segments?|back|ahead|base"
+    r"|np|math|njit|triton|tl|exp|sigmoid|tanh|min|range|abs|step|recompute|full|carry"
+    r"|forward|backward|windowed|[A-Z0-9_]+"
+)
 
 
 @dataclass(frozen=True)
@@ -36,13 +46,18 @@ class Plan:
 
 
 def make_plan(
+    title: str,
     program: Program,
     states: tuple[str, ...],
     learnables: tuple[Learnable, ...],
     remembered: Sequence[str] = (),
 ) -> Plan:
     """The plan for the `program` of one step. Results of the operations `remembered` are saved by
-    the forward pass on the way back, where the adjoint needs them."""
+    the forward pass on the way back, where the adjoint needs them.
+
+    Raises NeuronError where a state or parameter has a name that generated text needs.
+    """
+    _refuse_reserved(title, [*states, *(p.name for p in learnables)])
     reverse = adjoint(program)
     dear = [i.result for i in program.instructions if i.op in remembered]
     wanted = reverse.only(reverse.outputs, dear).inputs
@@ -71,12 +86,10 @@ def make_plan(
     )
 
 
-def refuse_reserved(
-    title: str, states: Sequence[str], learnables: Sequence[Learnable], reserved: re.Pattern[str]
-) -> None:
-    """Raise NeuronError where a state or parameter has a name that generated text needs."""
-    for name in (*states, *(p.name for p in learnables)):
-        if reserved.fullmatch(name):
+def _refuse_reserved(title: str, names: Sequence[str]) -> None:
+    """One rule for all printers: a neuron that runs on one target has names that run on all."""
+    for name in names:
+        if _RESERVED.fullmatch(name):
             raise NeuronError(
                 f"neuron '{title}': '{name}' is a name that generated kernels use themselves",
                 hint="call the state or parameter something else",

@@ -1,6 +1,7 @@
 """The one place where a kernel target is chosen, with the reason."""
 
 import os
+import shutil
 from dataclasses import dataclass
 from importlib.util import find_spec
 
@@ -68,6 +69,14 @@ def triton_missing() -> str | None:
     return None
 
 
+def _unusable() -> str | None:
+    """Why Triton cannot launch its kernels here, or None."""
+    compilers = (os.environ.get("CC"), "cc", "gcc", "clang")
+    if not any(shutil.which(name) for name in compilers if name):
+        return "Triton needs a C compiler at its first launch, and none is installed (gcc or clang)"
+    return triton_missing()
+
+
 def _interpreted() -> bool:
     """Whether Triton runs its kernels on the CPU, to check them."""
     return os.environ.get("TRITON_INTERPRET") == "1"
@@ -77,7 +86,7 @@ def _automatic(device: torch.device, dtype: torch.dtype) -> Target:
     name = next((name for name, devices in DEVICES.items() if device.type in devices), None)
     if name is None:
         return Target("reference", f"auto: there is no fused kernel for '{device.type}' tensors")
-    if name == "triton" and (missing := triton_missing()):
+    if name == "triton" and (missing := _unusable()):
         return Target("reference", f"auto: {missing}")
     if dtype not in DTYPES[name]:
         return Target("reference", f"auto: target '{name}' has no kernels for {dtype}")
@@ -86,7 +95,7 @@ def _automatic(device: torch.device, dtype: torch.dtype) -> Target:
 
 def _refuse(name: str, device: torch.device, dtype: torch.dtype) -> None:
     """Raise TargetError where `name` cannot run such a tensor."""
-    if name == "triton" and (missing := triton_missing()):
+    if name == "triton" and (missing := _unusable()):
         raise TargetError(
             f"kernel target 'triton' was asked for: {missing}",
             hint="target auto takes what is there; reference runs everywhere",

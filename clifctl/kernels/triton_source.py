@@ -13,31 +13,22 @@ Where a parameter differs by channel the tile has two dimensions, channels and t
 channel; else it has one. Sums over elements are written one a program: torch adds them up.
 """
 
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from clifctl.kernels.adjoint import gradient_name
-from clifctl.kernels.plan import INLINE, Lines, Plan, refuse_reserved
+from clifctl.kernels.plan import INLINE, Lines, Plan
 from clifctl.kernels.program import Operand, Program
 from clifctl.kernels.triton_functions import EXPRESSIONS, HEADER
 
 # Loads are written so many steps ahead of their use: a store between them would hold them up.
 AHEAD = 4
-# Names that the generated text uses besides those of the neuron.
-_RESERVED = re.compile(
-    r"[tce]|t\d+|const_\d+|initial_.*|(g|next)_.*|.*_(all|sum|start|final|raw)|.*_\d+"
-    r"|triton|tl|exp|sigmoid|tanh|step|recompute|full|carry|forward|backward|windowed"
-    r"|tile|inside|stride|blank|program|row|known|c_tiles|size|channels|inner|per_channel|steps"
-    r"|segments|segment|first|last|back|ahead|base|window|kept|[A-Z0-9_]+"
-)
 _INLINE = dict(zip(INLINE, ("0.0", "1.0", "-1.0"), strict=True))
 
 
 def print_source(title: str, plan: Plan, head: int, length: int) -> str:
     """The module for the `plan` of one time step, `head` steps and segments of `length` (0: none)
     written out."""
-    refuse_reserved(title, plan.states, plan.learnables, _RESERVED)
     printer = _Printer(plan, head, length)
     printer.line(HEADER.format(title=title))
     printer.pieces()

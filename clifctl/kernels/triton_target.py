@@ -37,7 +37,8 @@ OPTIONS = {"num_warps": WARPS, "enable_fp_fusion": False, "maxnreg": 255}
 def plan(neuron: Neuron, hyperparameters: Hyperparameters) -> Plan:
     """The passes of a neuron's kernels."""
     states = tuple(state.name for state in neuron.states)
-    return make_plan(trace(neuron, hyperparameters), states, neuron.learnables)
+    program = trace(neuron, hyperparameters)
+    return make_plan(neuron.name, program, states, neuron.learnables)
 
 
 @lru_cache(maxsize=256)
@@ -81,7 +82,8 @@ class Kernel:
         sample: Sample, g_out: Tensor, g_finals: Sequence[Tensor | None], window: Window | None,
     ) -> Gradients:  # fmt: skip
         """See `clifctl.kernels.flat.Kernel.backward`."""
-        sliding = window is not None and window.sliding
+        # Without states every window gives the same gradient.
+        sliding = bool(states) and window is not None and window.sliding
         name = "windowed" if sliding else "backward"
         place = self.place(name, x, sample)
         g_x = torch.empty_like(x)

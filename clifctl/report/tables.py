@@ -19,6 +19,8 @@ from clifctl.results import (
     SampleResult,
 )
 
+MIB = 1024 * 1024
+
 
 def recipes_report(result: RecipeList) -> Report:
     """The catalog."""

@@ -30,10 +30,12 @@ def test_parity(neuron: Neuron, case: Case) -> None:
     assert outcome.passed, outcome
 
 
-@pytest.mark.parametrize("steps", [1, 4, 6, 8, 10, 13, 16, 20, 64])
+@pytest.mark.parametrize("steps", [1, 4, 6, 8, 10, 11, 13, 16, 20, 64])
 @pytest.mark.parametrize("name", TIMED)
 def test_parity_at_every_length(name: str, steps: int) -> None:
-    for dtype, window in itertools.product(("float32", "bfloat16"), ("full", "chunked:1")):
+    for dtype, window in itertools.product(
+        ("float32", "bfloat16"), ("full", "chunked:1", "prefix:1")
+    ):
         case = Case("triton", dtype, "rectangle", window, "2x3x19x23", "defaults", "given")
         outcome = check(NEURONS[name], case, "cuda", steps=steps)
         assert outcome.passed, outcome
@@ -87,15 +89,32 @@ def test_forward_and_backward_go_into_a_cuda_graph(name: str, window: int | None
         assert torch.equal(given, expected)
 
 
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode")
 def test_nothing_waits_for_the_device() -> None:
     layer = _layer("glif_channel", 4, 3)
     x = torch.randn(4, 2, 3, 5, device="cuda", requires_grad=True)
     layer(x)[0].sum().backward()  # compiles
-    torch.cuda.set_sync_debug_mode("error")
     try:
+        torch.cuda.set_sync_debug_mode("error")
         layer(x)[0].sum().backward()
     finally:
         torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.parametrize("device", ["cuda:0", "cuda:1"])
+def test_an_input_that_is_not_aligned_on_any_device(device: str) -> None:
+    if int(device[-1]) >= torch.cuda.device_count():
+        pytest.skip(f"no {device}")
+    flat = torch.randn(4 * 37 + 1, device=device)[1:]
+    x = flat.view(4, 37).unsqueeze(1)
+    for target in ("triton", "reference"):
+        given = x.detach().requires_grad_()
+        out, _ = scan(given, None, NEURONS["clif"].parameters(), target=target)
+        out.sum().backward()
+        if target == "triton":
+            expected, gradient = out, given.grad
+    assert torch.equal(out, expected)
+    assert torch.allclose(given.grad, gradient, atol=1e-5)
 
 
 def test_more_elements_than_32_bits_can_count() -> None:

@@ -45,8 +45,20 @@ OWN = Neuron(
 )
 
 
+# No state at all, and a name that is no identifier.
+STATELESS = Neuron(
+    name="no state / at all",
+    title="",
+    paper="",
+    step=lambda x, state, p: (spike(p.gain * x - 1.0), ()),
+    states=(),
+    hyperparameters=LeakyHyperparameters,
+    learnables=(Learnable("gain", "", "step", lambda p, T: 1.0),),
+)
+
+
 def outcomes() -> list[dict[str, Any]]:
-    neurons = [*NEURONS.values(), OWN]
+    neurons = [*NEURONS.values(), OWN, STATELESS]
     cases = [(neuron, case, 5) for neuron, case in covering_cases(neurons, "triton")]
     # Sequences of several segments, with and without a rest.
     windows = ("full", "chunked:3", "prefix:12", "sliding:2")

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -414,3 +415,19 @@ def test_target_explains_itself_and_is_never_replaced() -> None:
     assert resolve_target("reference").reason == "asked for"
     with pytest.raises(TargetError, match="unknown kernel target 'cuda'"):
         scan(torch.zeros(2, 3), None, NEURONS["lif"].parameters(), target="cuda")
+
+
+def test_a_neuron_may_have_any_name() -> None:
+    lif = NEURONS["lif"]
+    x = torch.randn(4, 3, 5, generator=torch.Generator().manual_seed(0))
+    expected, _ = scan(x, None, lif.parameters(), target=FUSED)
+    for name in ("LIF (ours)", "a/b", "../x", "Ümlaut"):
+        given, _ = scan(x, None, replace(lif, name=name).parameters(), target=FUSED)
+        assert torch.equal(given, expected)
+
+
+def test_a_graph_of_another_process_says_what_it_needs() -> None:
+    from clifctl.kernels.fused import fused_scan
+
+    with pytest.raises(NeuronError, match="'nobody-0123', which this process has not built"):
+        fused_scan(torch.randn(2, 3), [], "nobody-0123 numba 0 none 0")

@@ -31,10 +31,15 @@ from clifctl.neurons import NEURONS, LeakyHyperparameters, Neuron, State
 from clifctl.training.loss import tet_loss
 
 NAMES = list(NEURONS)
+with_triton = pytest.mark.skipif(
+    targets.triton_missing() is not None, reason=str(targets.triton_missing())
+)
 
 
 @pytest.fixture(scope="module")
 def interpreted() -> dict[str, Any]:
+    if missing := targets.triton_missing():
+        pytest.skip(missing)
     child = Path(__file__).with_name("interpreted.py")
     done = subprocess.run([sys.executable, child], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -42,7 +47,7 @@ def interpreted() -> dict[str, Any]:
     return observed
 
 
-@pytest.mark.parametrize("name", [*NAMES, "own"])
+@pytest.mark.parametrize("name", [*NAMES, "own", "no state / at all"])
 def test_values_equal_the_reference(interpreted: dict[str, Any], name: str) -> None:
     outcomes = [o for o in interpreted["outcomes"] if o["neuron"] == name]
     assert len(outcomes) >= 3
@@ -79,6 +84,7 @@ def test_nothing_waits_for_the_device_or_depends_on_values(interpreted: dict[str
     assert [name for name in called if any(f".{f}" in name for f in forbidden)] == []
 
 
+@with_triton
 @pytest.mark.parametrize("name", NAMES)
 def test_machine_code_has_no_spill(name: str) -> None:
     neuron = NEURONS[name]
@@ -96,6 +102,7 @@ def test_machine_code_has_no_spill(name: str) -> None:
         assert (used.stack_bytes, used.local_bytes) == (0, 0), used
 
 
+@with_triton
 @pytest.mark.machine_code
 @pytest.mark.parametrize("name", NAMES)
 def test_machine_code_of_everything_has_no_spill(name: str) -> None:
@@ -107,6 +114,7 @@ def test_machine_code_of_everything_has_no_spill(name: str) -> None:
     assert max(used.compile_s for used in found) < 10.0
 
 
+@with_triton
 def test_a_spill_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     from clifctl.kernels import triton_target
 
@@ -215,7 +223,7 @@ def test_torch_compile_takes_a_net_in_one_piece(name: str, monkeypatch: pytest.M
     assert seen == eager == {"forward": 2, "backward": 2}  # two layers
 
 
-@pytest.mark.parametrize("name", ["e", "row", "inside", "v_sum", "g_x", "carry", "x_1", "tl"])
+@pytest.mark.parametrize("name", ["e", "row", "v_sum", "g_x", "carry", "x_1", "tl", "range"])
 def test_names_that_kernels_use_are_refused(name: str) -> None:
     from clifctl.kernels import triton_target
 
@@ -229,7 +237,9 @@ def test_names_that_kernels_use_are_refused(name: str) -> None:
 # --- which target, and why
 
 
-def test_cuda_tensors_take_triton() -> None:
+def test_cuda_tensors_take_triton(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(targets, "find_spec", lambda name: True)
+    monkeypatch.setattr(targets.shutil, "which", lambda name: "/usr/bin/cc")
     chosen = resolve_target("auto", "cuda", torch.bfloat16)
     assert chosen.name == "triton"
     assert chosen.reason == "auto: the fused kernel for tensors on a GPU"
@@ -243,6 +253,7 @@ def test_cuda_tensors_take_triton() -> None:
 
 def test_what_triton_cannot_do_is_refused_with_a_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
     parameters = NEURONS["lif"].parameters()
+    monkeypatch.setattr(targets, "find_spec", lambda name: True)
     with pytest.raises(TargetError, match="the tensor is on 'cpu'") as on_cpu:
         scan(torch.zeros(2, 3), None, parameters, target="triton")
     assert "target auto takes what the device has" in str(on_cpu.value.hint)
@@ -257,6 +268,10 @@ def test_what_triton_cannot_do_is_refused_with_a_way_out(monkeypatch: pytest.Mon
     fallback = resolve_target("auto", "cuda")
     assert fallback.name == "reference"
     assert "Triton is not installed" in fallback.reason
+    monkeypatch.setattr(targets.shutil, "which", lambda name: None)
+    with pytest.raises(TargetError, match="needs a C compiler"):
+        resolve_target("triton", "cuda")
+    assert "C compiler" in resolve_target("auto", "cuda").reason
     neuron = NEURONS["lif"]
     with pytest.raises(TargetError, match="cannot be compiled for a GPU: Triton is not installed"):
         compile_for(neuron, neuron.hyperparameters(), "forward", 2, torch.float32, 80)

@@ -1,0 +1,71 @@
+"""What experiments return: frozen values, units in the names. `schema` names the JSON document."""
+
+from clifctl.results.bench import (
+    BenchResult,
+    BenchRow,
+    BenchRun,
+)
+from clifctl.results.data import (
+    DataCheckResult,
+    DatasetList,
+    DatasetRow,
+    FileRow,
+    FrameRow,
+    SampleResult,
+)
+from clifctl.results.neurons import (
+    CheckResult,
+    CheckRow,
+    HyperparameterRow,
+    NeuronList,
+    NeuronRow,
+    RegisterResult,
+    RegisterRow,
+)
+from clifctl.results.recipes import (
+    RecipeCheck,
+    RecipeChecks,
+    RecipeList,
+    RecipeRow,
+)
+from clifctl.results.runs import (
+    EpochRecord,
+    EvalResult,
+    Evaluation,
+    LayerRate,
+    Published,
+    PublishedNumber,
+    TrainPlan,
+    TrainResult,
+)
+
+__all__ = [
+    "BenchResult",
+    "BenchRow",
+    "BenchRun",
+    "CheckResult",
+    "CheckRow",
+    "DataCheckResult",
+    "DatasetList",
+    "DatasetRow",
+    "EpochRecord",
+    "EvalResult",
+    "Evaluation",
+    "FileRow",
+    "FrameRow",
+    "HyperparameterRow",
+    "LayerRate",
+    "NeuronList",
+    "NeuronRow",
+    "Published",
+    "PublishedNumber",
+    "RecipeCheck",
+    "RecipeChecks",
+    "RecipeList",
+    "RecipeRow",
+    "RegisterResult",
+    "RegisterRow",
+    "SampleResult",
+    "TrainPlan",
+    "TrainResult",
+]
