@@ -41,6 +41,25 @@ class EpochRecord:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PublishedNumber:
+    """A test accuracy that the paper printed: its best epoch on the test set."""
+
+    accuracy_percent: float
+    source: str
+    row: str
+    column: str
+    note: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Published:
+    """What the paper says of a run: accuracies, most apt first, or why it prints none."""
+
+    accuracies: tuple[PublishedNumber, ...] = ()
+    note: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainResult:
     """A finished training run."""
 
@@ -70,6 +89,7 @@ class TrainResult:
     target: str
     target_reason: str
     run_folder: str
+    published: Published
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,8 +127,8 @@ class EvalResult:
     model: str
     neuron: str
     timesteps: int
-    epoch: int
-    seed: int
+    epoch: int | None
+    seed: int | None
     batch_statistics: bool
     batch_size: int
     samples: int
@@ -122,6 +142,7 @@ class EvalResult:
     device: str
     target: str
     target_reason: str
+    published: Published
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,13 +19,14 @@ ARROWS: dict[str, set[str]] = {
     "models": {*LEAVES, "neurons", "kernels"},
     "data": LEAVES,
     "training": {*LEAVES, "models"},
-    "recipe": {*LEAVES, "neurons", "models", "data"},
-    "experiments": {*LEAVES, "neurons", "kernels", "models", "data", "training", "recipe"},
+    "paper": set(),
+    "recipe": {*LEAVES, "neurons", "models", "data", "training"},
+    "experiments": {*LEAVES, "neurons", "kernels", "models", "data", "training", "paper", "recipe"},
     "report": LEAVES,
     "spikingjelly": {*LEAVES, "neurons", "kernels"},
     "cli": {*LEAVES, "recipe", "experiments", "report"},
 }
-LIGHT = {"errors", "files", "results", "cli", "report"}
+LIGHT = {"errors", "files", "results", "cli", "paper", "report"}
 HEAVY_LIBRARIES = {"torch", "torchvision", "numba", "triton", "sklearn", "matplotlib", "pydantic"}
 
 

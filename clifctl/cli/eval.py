@@ -1,11 +1,22 @@
 """`clifctl eval`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from clifctl.cli.options import DeviceOption, Output, TargetOption, ThreadsOption, command
+from clifctl.cli.options import (
+    DeviceOption,
+    Output,
+    OverridesArgument,
+    TargetOption,
+    ThreadsOption,
+    command,
+)
+from clifctl.errors import UsageError
+
+if TYPE_CHECKING:
+    from clifctl.recipe.load import LoadedRecipe
 
 
 def register(app: typer.Typer) -> None:
@@ -14,9 +25,19 @@ def register(app: typer.Typer) -> None:
     @command(app, "eval", example="clifctl eval runs/digits_snn5-1/last.pt --batch-statistics")
     def evaluate(
         checkpoint: Annotated[
-            Path, typer.Argument(metavar="CHECKPOINT", help="A last.pt or best.pt of a run.")
+            Path,
+            typer.Argument(
+                metavar="CHECKPOINT", help="A last.pt or best.pt of a run, or other code's weights."
+            ),
         ],
+        overrides: OverridesArgument = None,
         *,
+        recipe: Annotated[
+            str | None,
+            typer.Option(help="For weights of other code: the recipe of their net and data."),
+        ] = None,
+        data: Annotated[str | None, typer.Option(help="Instead of a recipe: the data set.")] = None,
+        model: Annotated[str | None, typer.Option(help="Instead of a recipe: the net.")] = None,
         batch_statistics: Annotated[
             bool,
             typer.Option(
@@ -36,11 +57,16 @@ def register(app: typer.Typer) -> None:
         """Evaluate a checkpoint on the test data of the recipe that it carries.
 
         Gives accuracy, losses, the accuracy after each time step and the firing rate of each layer.
+        A checkpoint of clifctl carries its recipe. State dicts of the authors' code do not: name a
+        recipe (KEY=VALUE changes it), or a net and a data set.
         """
         from clifctl.experiments.evaluate import evaluate_checkpoint
-        from clifctl.report.tables import eval_report
+        from clifctl.report.runs import eval_report
 
         output.keep_apart(checkpoint)
+        foreign = _foreign_recipe(recipe, data, model, overrides or [])
+        for notice in foreign.notices if foreign else ():
+            output.notice(notice)
         result = evaluate_checkpoint(
             checkpoint,
             device=device,
@@ -48,5 +74,29 @@ def register(app: typer.Typer) -> None:
             threads=threads,
             use_batch_statistics=batch_statistics,
             neuron=neuron,
+            foreign_recipe=foreign,
         )
         output.emit(eval_report(result))
+
+
+def _foreign_recipe(
+    recipe: str | None, data: str | None, model: str | None, overrides: list[str]
+) -> "LoadedRecipe | None":
+    """The recipe that weights of other code are given; None for a checkpoint of clifctl."""
+    if (data is None) != (model is None) or (recipe and data):
+        raise UsageError(
+            "weights of other code need --recipe, or both --model and --data",
+            hint="for example: --model resnet18 --data cifar100 neuron.name=clif",
+        )
+    if overrides and not (recipe or data):
+        raise UsageError(
+            f"'{overrides[0]}': a checkpoint of clifctl is evaluated as it was trained",
+            hint="KEY=VALUE goes with --recipe, or with --model and --data",
+        )
+    from clifctl.recipe.load import bare_recipe, load_recipe
+
+    if recipe:
+        return load_recipe(recipe, overrides)
+    if data and model:
+        return bare_recipe(data, model, overrides)
+    return None

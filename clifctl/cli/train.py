@@ -57,7 +57,7 @@ def register(app: typer.Typer) -> None:
         from clifctl.recipe.load import load_recipe
         from clifctl.recipe.yamlfile import dump_document
         from clifctl.report.progress import TrainProgress
-        from clifctl.report.tables import plan_report, train_report
+        from clifctl.report.runs import plan_report, train_report
 
         output.keep_apart(Path(recipe), *([out / name for name in FILES] if out else []))
         loaded = load_recipe(recipe, chosen)

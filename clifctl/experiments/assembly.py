@@ -5,17 +5,20 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
 from clifctl.data import LoadedData
 from clifctl.errors import RecipeError
 from clifctl.kernels import Target
-from clifctl.models import SequentialNet
+from clifctl.models import SpikingNet
 from clifctl.recipe.schema import Recipe
 from clifctl.training.loss import tet_loss
 from clifctl.training.memory import saved_for_backward
+from clifctl.training.optimizer import optimizer_and_schedule
 
 
-def build_net(recipe: Recipe) -> SequentialNet:
+def build_net(recipe: Recipe) -> SpikingNet:
     """The recipe's net with fresh weights from torch's global generator, on the default device."""
     return recipe.model.model.build(
         recipe.model.options,
@@ -67,9 +70,33 @@ def loss_of(recipe: Recipe) -> Callable[[Tensor, Tensor], Tensor]:
     train = recipe.train
 
     def loss(logits: Tensor, targets: Tensor) -> Tensor:
-        return tet_loss(logits, targets, tet_lambda=train.tet_lambda, tet_mean=train.tet_mean)
+        return tet_loss(
+            logits,
+            targets,
+            tet_lambda=train.tet_lambda,
+            tet_mean=train.tet_mean,
+            tet_target=train.tet_target,
+            label_smoothing=train.label_smoothing,
+        )
 
     return loss
+
+
+def optimizer_of(recipe: Recipe, net: torch.nn.Module) -> tuple[Optimizer, LRScheduler]:
+    """The recipe's optimizer and schedule for `net`."""
+    train = recipe.train
+    return optimizer_and_schedule(
+        net,
+        lr=train.lr,
+        momentum=train.momentum,
+        weight_decay=train.weight_decay,
+        epochs=train.epochs,
+        optimizer=train.optimizer,
+        schedule=train.schedule,
+        warmup_epochs=train.warmup_epochs,
+        step_epochs=train.step_epochs,
+        step_factor=train.step_factor,
+    )
 
 
 def parameter_count(net: torch.nn.Module) -> int:

@@ -2,7 +2,9 @@
 
 import math
 import time
+from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -17,13 +19,51 @@ from clifctl.experiments.assembly import (
     run_on,
     step_activations_bytes,
 )
+from clifctl.experiments.published import published_for
 from clifctl.kernels import resolve_target
-from clifctl.models import batch_statistics
-from clifctl.recipe.schema import validate
+from clifctl.models import SpikingNet, batch_statistics
+from clifctl.recipe.load import LoadedRecipe
+from clifctl.recipe.schema import Recipe, validate
 from clifctl.results import EvalResult
 from clifctl.training.checkpoint import load_checkpoint, load_weights
 from clifctl.training.device import resolve_device, resolve_threads
 from clifctl.training.evaluation import evaluate
+from clifctl.training.foreign import load_foreign, load_foreign_weights
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """A checkpoint, whoever wrote it: its recipe, and what puts its weights into a net."""
+
+    name: str
+    recipe: Recipe
+    epoch: int | None
+    seed: int | None
+    fill: Callable[[SpikingNet], None]
+
+
+def _open(path: Path, neuron: str | None) -> _Opened:
+    checkpoint = load_checkpoint(path)
+    trusted = [] if neuron is None else [neuron]
+    recipe = validate(checkpoint.recipe, f"recipe of checkpoint '{path}'", trusted_files=trusted)
+    return _Opened(
+        checkpoint.recipe_name,
+        recipe,
+        checkpoint.epoch,
+        recipe.train.seed,
+        lambda net: load_weights(net, checkpoint, path),
+    )
+
+
+def _open_foreign(path: Path, given: LoadedRecipe) -> _Opened:
+    foreign = load_foreign(path)
+    return _Opened(
+        given.name,
+        given.recipe,
+        foreign.epoch,
+        None,
+        lambda net: load_foreign_weights(net, foreign, path),
+    )
 
 
 def evaluate_checkpoint(
@@ -34,8 +74,10 @@ def evaluate_checkpoint(
     threads: int | None = None,
     use_batch_statistics: bool = False,
     neuron: str | None = None,
+    foreign_recipe: LoadedRecipe | None = None,
 ) -> EvalResult:
-    """Evaluate the checkpoint `path` with the recipe that it carries.
+    """Evaluate the checkpoint `path` with the recipe that it carries, or a state dict of other
+    code with `foreign_recipe`.
 
     `use_batch_statistics` normalises with the statistics of each test batch instead of the running
     averages. `neuron` is a neuron FILE.py:NAME that the checkpoint may load. Raises
@@ -43,24 +85,19 @@ def evaluate_checkpoint(
     """
     started = time.perf_counter()
     where = resolve_device(device)
-    checkpoint = load_checkpoint(path)
-    trusted = [] if neuron is None else [neuron]
-    where_from = f"recipe of checkpoint '{path}'"
     chosen = resolve_target(target, where)
-    recipe = run_on(validate(checkpoint.recipe, where_from, trusted_files=trusted), chosen)
+    opened = _open(path, neuron) if foreign_recipe is None else _open_foreign(path, foreign_recipe)
+    recipe = run_on(opened.recipe, chosen)
     data = load_data(recipe).to(where)
     kept = step_activations_bytes(recipe, data)
     torch.set_num_threads(resolve_threads(threads, kept).count)
     with torch.device("meta"):
         net = build_net(recipe)
     net.to_empty(device=where)
-    load_weights(net, checkpoint, path)
+    opened.fill(net)
     batch_size = recipe.eval.batch_size
-    if use_batch_statistics and 1 in (batch_size, len(data.test) % batch_size):
-        raise UsageError(
-            f"--batch-statistics: eval.batch_size = {batch_size} makes a batch of one sample",
-            hint="batch norm needs two: train with another eval.batch_size",
-        )
+    if use_batch_statistics:
+        _require_two_a_batch(batch_size, len(data.test))
     with batch_statistics(net) if use_batch_statistics else nullcontext():
         evaluation = evaluate(
             net,
@@ -75,13 +112,13 @@ def evaluate_checkpoint(
         )
     return EvalResult(
         checkpoint=str(path),
-        recipe=checkpoint.recipe_name,
+        recipe=opened.name,
         data=recipe.data.dataset.name,
         model=recipe.model.model.name,
         neuron=recipe.neuron.neuron.name,
         timesteps=recipe.timesteps,
-        epoch=checkpoint.epoch,
-        seed=recipe.train.seed,
+        epoch=opened.epoch,
+        seed=opened.seed,
         batch_statistics=use_batch_statistics,
         batch_size=batch_size,
         samples=evaluation.samples,
@@ -95,4 +132,13 @@ def evaluate_checkpoint(
         device=str(where),
         target=chosen.name,
         target_reason=chosen.reason,
+        published=published_for(recipe),
     )
+
+
+def _require_two_a_batch(batch_size: int, samples: int) -> None:
+    if 1 in (batch_size, samples % batch_size):
+        raise UsageError(
+            f"--batch-statistics: eval.batch_size = {batch_size} makes a batch of one sample",
+            hint="batch norm needs two: train with another eval.batch_size",
+        )

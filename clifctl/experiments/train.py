@@ -11,11 +11,18 @@ import torch
 
 from clifctl.data import LoadedData, batches, shuffled_batches
 from clifctl.errors import Interrupted, OutputError, RunFailed
-from clifctl.experiments.assembly import build_net, loss_of, parameter_count, repeat_of
+from clifctl.experiments.assembly import (
+    build_net,
+    loss_of,
+    optimizer_of,
+    parameter_count,
+    repeat_of,
+)
 from clifctl.experiments.planning import RUNS, Prepared, RunOptions, prepare
 from clifctl.experiments.provenance import manifest
+from clifctl.experiments.published import published_for
 from clifctl.files import write_text
-from clifctl.models import SequentialNet
+from clifctl.models import SpikingNet
 from clifctl.recipe.load import LoadedRecipe
 from clifctl.recipe.yamlfile import dump_document
 from clifctl.results import EpochRecord, Evaluation, TrainPlan, TrainResult
@@ -24,7 +31,7 @@ from clifctl.training.checkpoint import Checkpoint, save_checkpoint
 from clifctl.training.device import seed_everything
 from clifctl.training.evaluation import evaluate
 from clifctl.training.loop import StepDone, train_epochs
-from clifctl.training.optimizer import sgd_cosine
+from clifctl.training.precision import Precision
 
 
 class Observer(Protocol):
@@ -95,22 +102,17 @@ def train(loaded: LoadedRecipe, options: RunOptions, observer: Observer) -> Trai
         target=prepared.target.name,
         target_reason=prepared.target.reason,
         run_folder=str(folder),
+        published=published_for(recipe),
     )
 
 
 def _training(
-    loaded: LoadedRecipe, net: SequentialNet, data: LoadedData, *, shuffled_by: torch.Generator
+    loaded: LoadedRecipe, net: SpikingNet, data: LoadedData, *, shuffled_by: torch.Generator
 ) -> Iterator[StepDone | EpochRecord]:
     """The training loop as the recipe describes it."""
     recipe = loaded.recipe
     section = recipe.train
-    optimizer, schedule = sgd_cosine(
-        net,
-        lr=section.lr,
-        momentum=section.momentum,
-        weight_decay=section.weight_decay,
-        epochs=section.epochs,
-    )
+    optimizer, schedule = optimizer_of(recipe, net)
     return train_epochs(
         net,
         optimizer,
@@ -122,11 +124,12 @@ def _training(
         loss=loss_of(recipe),
         repeat=repeat_of(recipe),
         epochs=section.epochs,
+        precision=Precision(section.precision, next(net.parameters()).device),
     )
 
 
 def _test(
-    loaded: LoadedRecipe, net: SequentialNet, data: LoadedData, *, with_rates: bool = False
+    loaded: LoadedRecipe, net: SpikingNet, data: LoadedData, *, with_rates: bool = False
 ) -> Evaluation:
     recipe = loaded.recipe
     return evaluate(
@@ -142,7 +145,7 @@ def _keep(
     events: Iterator[StepDone | EpochRecord],
     folder: Path,
     loaded: LoadedRecipe,
-    net: SequentialNet,
+    net: SpikingNet,
     observer: Observer,
 ) -> _History:
     """Consume the training: write metrics and checkpoints, tell the observer."""
@@ -186,7 +189,7 @@ def _open_folder(loaded: LoadedRecipe, options: RunOptions, prepared: Prepared) 
     return folder
 
 
-def _save(path: Path, net: SequentialNet, loaded: LoadedRecipe, record: EpochRecord) -> None:
+def _save(path: Path, net: SpikingNet, loaded: LoadedRecipe, record: EpochRecord) -> None:
     save_checkpoint(
         path,
         Checkpoint(

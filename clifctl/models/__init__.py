@@ -9,6 +9,7 @@ from clifctl.models.layers import (
     NeuronChoice,
     SharedDropout,
     SpikingLayer,
+    SpikingNet,
     SynapticLayer,
     batch_statistics,
     fold_time,
@@ -16,8 +17,10 @@ from clifctl.models.layers import (
 from clifctl.models.mlp import MLPOptions, build_mlp
 from clifctl.models.norm import TemporalBatchNorm
 from clifctl.models.options import ModelOptions
+from clifctl.models.resnet18 import ResNet18, ResNet18Options, build_resnet18
 from clifctl.models.sequential import SequentialNet
 from clifctl.models.snn5 import SNN5Options, build_snn5
+from clifctl.models.vgg import VGG11, VGG13, VGGOptions, build_vggsnn, vgg_builder
 
 
 @dataclass(frozen=True)
@@ -27,12 +30,16 @@ class Model:
     name: str
     title: str
     options: type[ModelOptions]
-    build: Callable[..., SequentialNet]
+    build: Callable[..., SpikingNet]
 
 
 # name -> model, in the order of display
 MODELS: dict[str, Model] = {
     "snn5": Model("snn5", "5-layer convolutional SNN (Figure 2)", SNN5Options, build_snn5),
+    "resnet18": Model("resnet18", "ResNet-18 with pre-activation", ResNet18Options, build_resnet18),
+    "vgg11": Model("vgg11", "VGG-11", VGGOptions, vgg_builder("vgg11", VGG11)),
+    "vgg13": Model("vgg13", "VGG-13", VGGOptions, vgg_builder("vgg13", VGG13)),
+    "vggsnn": Model("vggsnn", "VGGSNN (after TET)", VGGOptions, build_vggsnn),
     "mlp": Model("mlp", "multilayer perceptron", MLPOptions, build_mlp),
 }
 
@@ -43,9 +50,11 @@ __all__ = [
     "Model",
     "ModelOptions",
     "NeuronChoice",
+    "ResNet18",
     "SequentialNet",
     "SharedDropout",
     "SpikingLayer",
+    "SpikingNet",
     "SynapticLayer",
     "TemporalBatchNorm",
     "batch_statistics",

@@ -13,6 +13,24 @@ from clifctl.models.norm import TemporalBatchNorm
 from clifctl.neurons import Hyperparameters, Neuron, Parameters
 
 LayerState = tuple[Tensor, ...]
+NetState = tuple[LayerState, ...]
+
+
+class SpikingNet(nn.Module):
+    """A net of spiking layers. `authors_names` maps its modules to their names in the authors'
+    code, where both have such a module: their checkpoints differ in nothing else."""
+
+    authors_names: dict[str, str]
+
+    def forward(
+        self, x: Tensor, state: NetState | None = None, repeat: int = 1
+    ) -> tuple[Tensor, NetState]:
+        """Logits `[T, N, classes]` and the final state of every spiking layer.
+
+        `x` is `[T, N, *]`; with `repeat` = T it is `[1, N, *]`, an input that is equal at every
+        step (a static image). `state` continues a sequence that is fed in pieces; None starts anew.
+        """
+        raise NotImplementedError
 
 
 @dataclass(frozen=True)
@@ -106,6 +124,17 @@ class SynapticLayer(nn.Module):
         """
         normed = self.norm(fold_time(self.connection, x), repeat)
         return self.neuron(normed.expand(x.shape[0] * repeat, *normed.shape[1:]), state)
+
+
+class Pool(nn.Module):
+    """A pooling of every time step's maps `[T, N, C, H, W]`."""
+
+    def __init__(self, pool: nn.Module) -> None:
+        super().__init__()
+        self.pool = pool
+
+    def forward(self, x: Tensor) -> Tensor:
+        return fold_time(self.pool, x)
 
 
 class SharedDropout(nn.Module):

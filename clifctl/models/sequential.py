@@ -1,34 +1,47 @@
 """A net of synaptic layers in a row with a linear read-out."""
 
+from collections.abc import Sequence
+
 from torch import Tensor, nn
 
-from clifctl.models.layers import LayerState, SharedDropout, SynapticLayer, fold_time
+from clifctl.models.layers import (
+    NetState,
+    Pool,
+    SharedDropout,
+    SpikingNet,
+    SynapticLayer,
+    fold_time,
+)
 
-NetState = tuple[LayerState, ...]
 
-
-class SequentialNet(nn.Module):
-    """Synaptic layers, then flatten, dropout and a linear layer: logits at every time step."""
+class SequentialNet(SpikingNet):
+    """Synaptic layers, with pools and dropout between them, then flatten, dropout and a linear
+    layer: logits at every time step."""
 
     def __init__(
-        self, layers: list[SynapticLayer], *, features: int, classes: int, dropout: float
+        self,
+        layers: Sequence[SynapticLayer | Pool | SharedDropout],
+        *,
+        features: int,
+        classes: int,
+        dropout: float,
     ) -> None:
         super().__init__()
         self.features = nn.ModuleList(layers)
         self.dropout = SharedDropout(dropout)
         self.classifier = nn.Linear(features, classes)
+        self.authors_names = {"classifier": "classifier"}
 
     def forward(
         self, x: Tensor, state: NetState | None = None, repeat: int = 1
     ) -> tuple[Tensor, NetState]:
-        """Logits `[T, N, classes]` and the final state of every layer.
-
-        `x` is `[T, N, *]`; with `repeat` = T it is `[1, N, *]`, an input that is equal at every
-        step (a static image). `state` continues a sequence that is fed in pieces; None starts anew.
-        """
-        finals = []
-        for index, layer in enumerate(self.features):
-            x, final = layer(x, None if state is None else state[index], repeat)
-            finals.append(final)
-            repeat = 1
+        """See `SpikingNet.forward`."""
+        finals: list[tuple[Tensor, ...]] = []
+        for layer in self.features:
+            if isinstance(layer, SynapticLayer):
+                x, final = layer(x, None if state is None else state[len(finals)], repeat)
+                finals.append(final)
+                repeat = 1
+            else:
+                x = layer(x)
         return fold_time(self.classifier, self.dropout(x.flatten(2))), tuple(finals)

@@ -63,9 +63,13 @@ def build_snn5(
         norm = TemporalBatchNorm(out, options.batch_norm)
         layers.append(SynapticLayer(convolution, norm, neuron.layer(out, timesteps)))
         channels = out
-    return SequentialNet(
+    net = SequentialNet(
         layers,
         features=channels * height * width,
         classes=classes,
         dropout=options.dropout,
     )
+    for index in range(len(layers)):
+        for ours, theirs in (("connection", "fwd.0"), ("norm", "fwd.1"), ("neuron", "act")):
+            net.authors_names[f"features.{index}.{ours}"] = f"features.{index}.{theirs}"
+    return net

@@ -17,6 +17,9 @@ from clifctl.recipe.schema import (
 )
 from clifctl.recipe.yamlfile import parse_document, parse_scalar
 
+# The paper's T where it says nothing else.
+BARE_TIMESTEPS = 6
+
 
 @dataclass(frozen=True)
 class LoadedRecipe:
@@ -36,6 +39,21 @@ def load_recipe(reference: str, overrides: Sequence[str] = ()) -> LoadedRecipe:
     document = parse_document(text, where)
     notices = apply_overrides(document, overrides)
     return LoadedRecipe(name, validate(document, where), tuple(notices))
+
+
+def bare_recipe(data: str, model: str, overrides: Sequence[str] = ()) -> LoadedRecipe:
+    """A recipe of defaults for a net that is trained already: a LIF net with T = 6 on a data set,
+    unless overrides say otherwise. Raises RecipeError, UsageError."""
+    document: dict[str, Any] = {
+        "timesteps": BARE_TIMESTEPS,
+        "data": {"name": data},
+        "model": {"name": model},
+        "neuron": {"name": "lif"},
+        "train": {"epochs": 1},
+    }
+    notices = apply_overrides(document, overrides)
+    name = f"{data}_{model}"
+    return LoadedRecipe(name, validate(document, f"recipe of {name}"), tuple(notices))
 
 
 def apply_overrides(document: dict[str, Any], overrides: Sequence[str]) -> list[str]:

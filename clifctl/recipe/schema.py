@@ -17,6 +17,9 @@ from clifctl.models import MODELS, READINGS, Model, ModelOptions, NeuronChoice
 from clifctl.neurons import NEURONS
 from clifctl.neurons.loading import installed_neurons, is_file_reference, load_neuron
 from clifctl.strict import Count, Seed, Strict
+from clifctl.training.loss import TetTarget
+from clifctl.training.optimizer import OptimizerName, ScheduleName
+from clifctl.training.precision import PrecisionName
 
 # Far beyond any net in use; a bound keeps a typing error from taking the machine's memory.
 MAX_TIMESTEPS = 4096
@@ -28,13 +31,19 @@ class TrainSection(Strict):
     epochs: Count = Field(description="passes over the training data")
     batch_size: Count = Field(128, ge=2, description="samples a step")
     seed: Seed = Field(2022, description="seed of weights, order and augmentation")
-    optimizer: Literal["sgd"] = Field("sgd", description="optimizer; every parameter decays")
+    optimizer: OptimizerName = Field("sgd", description="sgd or adamw; every parameter decays")
     lr: float = Field(0.1, gt=0.0, description="learning rate at the start")
-    momentum: float = Field(0.9, ge=0.0, lt=1.0, description="momentum of SGD")
+    momentum: float = Field(0.9, ge=0.0, lt=1.0, description="momentum of SGD, beta1 of AdamW")
     weight_decay: float = Field(5e-4, ge=0.0, description="weight decay of every parameter")
-    schedule: Literal["cosine"] = Field("cosine", description="learning rate: cosine to zero")
+    schedule: ScheduleName = Field("cosine", description="learning rate: cosine, step, constant")
+    warmup_epochs: int = Field(0, ge=0, description="epochs of linear warm-up before the schedule")
+    step_epochs: Count = Field(100, description="epochs between the steps of schedule step")
+    step_factor: float = Field(0.1, gt=0.0, le=1.0, description="factor of each such step")
+    precision: PrecisionName = Field("float32", description="arithmetic of training: autocast")
+    label_smoothing: float = Field(0.0, ge=0.0, lt=1.0, description="of the cross entropy")
     tet_lambda: float = Field(0.05, ge=0.0, le=1.0, description="weight of the TET regulariser")
     tet_mean: float = Field(1.0, description="value that the TET regulariser pulls logits to")
+    tet_target: TetTarget = Field("constant", description="tet_mean, or the one-hot label")
 
 
 class EvalSection(Strict):

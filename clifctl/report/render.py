@@ -45,6 +45,12 @@ class Report:
     text_only: bool = False
 
 
+def record_table(title: str, result: Any, *columns: Column, notes: tuple[str, ...] = ()) -> Table:
+    """One result as a table of labels and values."""
+    row = {column.key: getattr(result, column.key) for column in columns}
+    return Table(title, columns, (row,), vertical=True, notes=notes)
+
+
 def document_of(result: Any) -> dict[str, Any]:
     """The JSON document of a result dataclass: its schema first, NaN and infinity as null."""
     return {"schema": type(result).schema, **plain(dataclasses.asdict(result))}

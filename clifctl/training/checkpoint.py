@@ -12,6 +12,7 @@ from clifctl.errors import CheckpointError
 from clifctl.files import write_atomically
 
 FORMAT = "clifctl.checkpoint/1"
+_HINT = "give a last.pt or best.pt that clifctl train wrote"
 
 
 @dataclass(frozen=True)
@@ -39,24 +40,13 @@ def load_checkpoint(path: Path) -> Checkpoint:
 
     Raises CheckpointError for a file that is missing, truncated, foreign or hostile.
     """
-    hint = "give a last.pt or best.pt that clifctl train wrote"
-    if not path.is_file():
-        kind = "does not exist"
-        if path.exists():
-            kind = "is a folder, not a checkpoint" if path.is_dir() else "is not a regular file"
-        inside = path / "last.pt"
+    document = read_document(path)
+    hint = _HINT
+    if document.get("format") != FORMAT:
         raise CheckpointError(
-            f"checkpoint '{path}' {kind}", hint=f"try {inside}" if inside.is_file() else hint
+            f"'{path}' is not a checkpoint of clifctl ({FORMAT})",
+            hint="a state dict of the authors' code loads with --recipe, or --model and --data",
         )
-    try:
-        document = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as unreadable:
-        # torch.load raises whatever the broken bytes make it raise; the file is refused as a whole.
-        raise CheckpointError(
-            f"'{path}' is not a checkpoint, or not one that can be loaded safely", hint=hint
-        ) from unreadable
-    if not isinstance(document, dict) or document.get("format") != FORMAT:
-        raise CheckpointError(f"'{path}' is not a checkpoint of clifctl ({FORMAT})", hint=hint)
     fields = Checkpoint.__dataclass_fields__
     missing = [name for name in fields if name not in document]
     if missing:
@@ -72,6 +62,32 @@ def load_checkpoint(path: Path) -> Checkpoint:
     ):
         raise CheckpointError(f"checkpoint '{path}': model is not a state dict", hint=hint)
     return checkpoint
+
+
+def read_document(path: Path) -> dict[Any, Any]:
+    """The mapping in a file of torch, on the CPU, read so that it cannot run code.
+
+    Raises CheckpointError for a file that is missing, truncated or hostile.
+    """
+    hint = _HINT
+    if not path.is_file():
+        kind = "does not exist"
+        if path.exists():
+            kind = "is a folder, not a checkpoint" if path.is_dir() else "is not a regular file"
+        inside = path / "last.pt"
+        raise CheckpointError(
+            f"checkpoint '{path}' {kind}", hint=f"try {inside}" if inside.is_file() else hint
+        )
+    try:
+        document = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as unreadable:
+        # torch.load raises whatever the broken bytes make it raise; the file is refused as a whole.
+        raise CheckpointError(
+            f"'{path}' is not a checkpoint, or not one that can be loaded safely", hint=hint
+        ) from unreadable
+    if not isinstance(document, dict):
+        raise CheckpointError(f"'{path}' holds no mapping, it is not a checkpoint", hint=hint)
+    return document
 
 
 def load_weights(net: torch.nn.Module, checkpoint: Checkpoint, path: Path) -> None:

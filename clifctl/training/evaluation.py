@@ -6,7 +6,7 @@ from contextlib import nullcontext
 import torch
 from torch import Tensor
 
-from clifctl.models import FiringRates, SequentialNet
+from clifctl.models import FiringRates, SpikingNet
 from clifctl.results import Evaluation, LayerRate
 from clifctl.training.loss import hard_labels, step_cross_entropy
 
@@ -16,7 +16,7 @@ Batches = Iterable[tuple[Tensor, Tensor]]
 
 @torch.inference_mode()
 def evaluate(
-    net: SequentialNet, batches: Batches, loss: Loss, *, repeat: int, with_rates: bool = False
+    net: SpikingNet, batches: Batches, loss: Loss, *, repeat: int, with_rates: bool = False
 ) -> Evaluation:
     """Evaluate `net` in evaluation mode over `batches` (inputs `[T, N, *]`, labels `[N]`
     or `[N, classes]`).

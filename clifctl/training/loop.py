@@ -10,10 +10,11 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from clifctl.errors import RunFailed
-from clifctl.models import SequentialNet
+from clifctl.models import SpikingNet
 from clifctl.results import EpochRecord, Evaluation
 from clifctl.training.evaluation import Batches, Loss
 from clifctl.training.loss import hard_labels
+from clifctl.training.precision import Precision
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class StepDone:
 
 
 def train_epochs(
-    net: SequentialNet,
+    net: SpikingNet,
     optimizer: Optimizer,
     schedule: LRScheduler,
     *,
@@ -34,6 +35,7 @@ def train_epochs(
     loss: Loss,
     repeat: int,
     epochs: int,
+    precision: Precision,
 ) -> Iterator[StepDone | EpochRecord]:
     """Train `net`; yields a StepDone after each step and an EpochRecord after each epoch.
 
@@ -51,10 +53,11 @@ def train_epochs(
         correct: Tensor | int = 0
         for step, (inputs, targets) in enumerate(training_batches(), 1):
             optimizer.zero_grad(set_to_none=True)
-            logits, _ = net(inputs, repeat=repeat)
+            with precision.forward():
+                logits, _ = net(inputs, repeat=repeat)
+            logits = logits.float()
             batch_loss = loss(logits, targets)
-            batch_loss.backward()
-            optimizer.step()
+            precision.step(batch_loss, optimizer)
             # Sums stay on the device: reading them here would stall it at every step.
             loss_sum = loss_sum + batch_loss.detach().double() * len(targets)
             labels = hard_labels(targets)

@@ -1,3 +1,5 @@
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -7,9 +9,9 @@ from clifctl.models import (
     MODELS,
     FiringRates,
     NeuronChoice,
-    SequentialNet,
     SharedDropout,
     SpikingLayer,
+    SpikingNet,
     TemporalBatchNorm,
     batch_statistics,
 )
@@ -29,14 +31,15 @@ def build(
     shape: tuple[int, ...] = (1, 8, 8),
     timesteps: int = 4,
     window: int | None = None,
+    classes: int = 10,
     **options: object,
-) -> SequentialNet:
+) -> SpikingNet:
     torch.manual_seed(0)
     chosen = NEURONS[neuron]
     return MODELS[model].build(
         MODELS[model].options(**options),
         input_shape=shape,
-        classes=10,
+        classes=classes,
         timesteps=timesteps,
         neuron=NeuronChoice(chosen, chosen.hyperparameters(), window),
     )
@@ -62,11 +65,43 @@ def test_the_papers_net_has_the_papers_parameters() -> None:
     assert list(rates.neurons.values()) == [16384, 14400, 6272, 1024, 256]
 
 
+# model, input, classes -> parameters of convolutions, norms and the linear layer; neurons a sample
+COUNTS = {
+    ("resnet18", (3, 32, 32), 10): (11_163_968, 7_808, 5_130, 557_056),
+    ("resnet18", (3, 32, 32), 100): (11_163_968, 7_808, 51_300, 557_056),
+    ("vgg11", (2, 48, 48), 10): (9_219_904, 5_504, 250_890, 340_992),
+    ("vgg11", (2, 128, 128), 11): (9_219_904, 5_504, 275_979, 2_424_832),
+    ("vgg13", (3, 64, 64), 200): (9_404_992, 5_888, 5_017_800, 999_424),
+    ("vggsnn", (2, 48, 48), 10): (9_219_904, 5_504, 46_090, 921_600),
+    ("snn5", (3, 32, 32), 10): (1_640_576, 1_440, 2_570, 38_336),
+}
+
+
+@pytest.mark.parametrize(("case", "expected"), COUNTS.items(), ids=str)
+def test_parameters_and_neurons_are_the_authors(
+    case: tuple[str, tuple[int, ...], int], expected: tuple[int, ...]
+) -> None:
+    model, shape, classes = case
+    with torch.device("meta"):
+        net = build(model, "lif", shape=shape, classes=classes)
+        neurons = []
+        for module in net.modules():
+            if isinstance(module, SpikingLayer):
+                module.register_forward_hook(lambda m, i, o: neurons.append(o[0][0, 0].numel()))
+        net.eval()(torch.empty(1, 1, *shape), repeat=1)
+    count = {nn.Conv2d: 0, TemporalBatchNorm: 0, nn.Linear: 0}
+    for module in net.modules():
+        if type(module) in count:
+            count[type(module)] += sum(p.numel() for p in module.parameters(recurse=False))
+    assert (*count.values(), sum(neurons)) == expected
+    assert sum(p.numel() for p in net.parameters()) == sum(expected[:3])
+
+
 class StepByStep:
     """A net as the authors run it: one time step at a time, PyTorch's own batch norm, images given
     anew at every step. It borrows nothing of ours but the weights and the neuron."""
 
-    def __init__(self, net: SequentialNet) -> None:
+    def __init__(self, net: SpikingNet) -> None:
         self.net = net
         self.norms = []
         for layer in net.features:
@@ -133,19 +168,158 @@ def test_a_sequence_may_be_fed_step_by_step_with_states() -> None:
             assert torch.equal(a, b)
 
 
+# Small nets of every kind, and the smallest image that each takes.
+SMALL: dict[str, tuple[tuple[int, ...], dict[str, object]]] = {
+    "snn5": ((1, 8, 8), dict(DIGITS)),
+    "mlp": ((1, 8, 8), {"hidden": (7, 5)}),
+    "resnet18": ((2, 9, 11), {"width": 3}),
+    "vgg11": ((2, 32, 33), {"width": 2}),
+    "vgg13": ((2, 32, 33), {"width": 2}),
+    "vggsnn": ((2, 17, 16), {"width": 2}),
+}
+
+
+def test_every_model_has_a_small_one_here() -> None:
+    assert set(SMALL) == set(MODELS)
+
+
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("neuron", NEURONS)
 def test_every_net_trains_every_parameter_with_every_neuron(model: str, neuron: str) -> None:
     steps = 1 if neuron == "relu" else 3
-    options = DIGITS if model == "snn5" else {"hidden": (7, 5)}
-    net = build(model, neuron, timesteps=steps, **options)  # type: ignore[arg-type]
-    logits, states = net(torch.randn(1, 6, 1, 8, 8), repeat=steps)
+    shape, options = SMALL[model]
+    net = build(model, neuron, timesteps=steps, shape=shape, **options)
+    logits, states = net(torch.randn(1, 6, *shape), repeat=steps)
     assert logits.shape == (steps, 6, 10)
     assert logits.isfinite().all()
-    assert len(states) == len(net.features)
+    assert len(states) == sum(isinstance(m, SpikingLayer) for m in net.modules())
     logits.square().sum().backward()
     for name, parameter in net.named_parameters():
         assert parameter.grad is not None, f"{name} got no gradient"
+
+
+class Stepwise(nn.Module):
+    """PyTorch's own batch norm, one time step at a time, in the place of ours."""
+
+    def __init__(self, ours: TemporalBatchNorm) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(ours.weight.numel()).double()
+        self.norm.load_state_dict(ours.state_dict())
+
+    def forward(self, x: Tensor, repeat: int = 1) -> Tensor:
+        assert x.shape[0] == repeat == 1
+        return self.norm(x[0]).unsqueeze(0)
+
+
+def stepwise(net: SpikingNet) -> dict[str, nn.BatchNorm2d]:
+    """Replace every norm of `net`; the norms by name."""
+    norms = {}
+    for name, module in list(net.named_modules()):
+        if isinstance(module, TemporalBatchNorm):
+            parent, _, leaf = name.rpartition(".")
+            replaced = Stepwise(module)
+            setattr(net.get_submodule(parent), leaf, replaced)
+            norms[name] = replaced.norm
+    return norms
+
+
+@pytest.mark.parametrize("model", ["resnet18", "vgg11", "vgg13", "vggsnn"])
+@pytest.mark.parametrize("static", [True, False])
+def test_image_nets_layer_by_layer_equal_a_loop_over_steps(model: str, static: bool) -> None:
+    """Logits, every gradient and the running statistics in float64, dropout's mask included."""
+    shape, options = SMALL[model]
+    nets = [build(model, "clif", shape=shape, dropout=0.3, **options).double() for _ in range(2)]
+    ours, loop = nets
+    norms = stepwise(loop)
+    masks: dict[int, Tensor] = {}
+    for module in loop.modules():
+        if isinstance(module, SharedDropout):
+            module.forward = _masked(module, masks)  # type: ignore[method-assign]
+    x = images(1 if static else 4, 5, *shape)
+    weights = images(4, 5, 10, seed=9)
+    torch.manual_seed(1)
+    logits, final = ours(x, repeat=4 if static else 1)
+    torch.manual_seed(1)
+    state, steps = None, []
+    for frame in x.expand(4, *x.shape[1:]):
+        out, state = loop(frame.unsqueeze(0), state)
+        steps.append(out)
+    expected = torch.cat(steps)
+    assert torch.allclose(logits, expected, atol=1e-11, rtol=0)
+    (logits * weights).sum().backward()
+    (expected * weights).sum().backward()
+    theirs = {name.replace(".norm.", "."): p for name, p in loop.named_parameters()}
+    theirs |= dict(loop.named_parameters())
+    compared = 0
+    for name, parameter in ours.named_parameters():
+        module, _, leaf = name.rpartition(".")
+        other = norms[module].get_parameter(leaf) if module in norms else theirs[name]
+        assert parameter.grad is not None
+        assert other.grad is not None
+        scale = max(1.0, float(other.grad.abs().max()))
+        assert torch.allclose(parameter.grad, other.grad, atol=1e-9 * scale, rtol=0), name
+        compared += 1
+    assert compared == len(list(ours.parameters())) > 20
+    for name, norm in norms.items():
+        for key, value in norm.state_dict().items():
+            own = ours.get_submodule(name).state_dict()[key]
+            assert torch.allclose(own, value, atol=1e-12, rtol=0), f"{name}.{key}"
+    assert state is not None
+    for layer, other_layer in zip(final, state, strict=True):
+        for a, b in zip(layer, other_layer, strict=True):
+            assert torch.allclose(a, b, atol=1e-11, rtol=0)
+
+
+def _masked(module: SharedDropout, masks: dict[int, Tensor]) -> Callable[[Tensor], Tensor]:
+    """Dropout as the authors': the mask of the first step serves all others."""
+
+    def forward(x: Tensor) -> Tensor:
+        if id(module) not in masks:
+            masks[id(module)] = torch.empty_like(x).bernoulli_(1 - module.p).div_(1 - module.p)
+        return x * masks[id(module)]
+
+    return forward
+
+
+def test_image_nets_start_as_the_authors() -> None:
+    net = build("vgg11", shape=(2, 48, 48))
+    assert net.classifier.weight.std().item() == pytest.approx(0.01, rel=0.02)
+    assert not net.classifier.bias.any()
+    assert not any(m.bias.any() for m in net.modules() if isinstance(m, nn.Conv2d))
+    net = build("resnet18", shape=(3, 32, 32))
+    assert net.conv1.bias is None
+    assert not net.linear.bias.any()
+    weight, bias = net.blocks[2].conv1.weight, net.blocks[2].conv1.bias
+    assert weight.std().item() == pytest.approx((2 / (128 * 9)) ** 0.5, rel=0.02)
+    assert 0.0 < bias.abs().max().item() <= (64 * 9) ** -0.5
+    assert net.blocks[0].shortcut(bias) is bias  # the identity
+    assert net.blocks[2].shortcut.kernel_size == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("model", "keys", "some"),
+    [
+        ("resnet18", 126, ["layer2.0.shortcut.bias", "layer4.1.bn2.running_var", "bn1.weight"]),
+        ("vgg11", 58, ["layer3.4.weight", "layer5.5.num_batches_tracked", "classifier.1.bias"]),
+        ("vgg13", 72, ["layer1.4.bias", "layer2.5.running_mean", "classifier.1.weight"]),
+        ("vggsnn", 58, ["features.10.fwd.0.weight", "features.0.fwd.1.bias", "classifier.bias"]),
+        ("snn5", 37, ["features.4.fwd.1.running_var", "classifier.weight"]),
+    ],
+)
+def test_every_module_has_its_name_in_the_authors_checkpoints(
+    model: str, keys: int, some: list[str]
+) -> None:
+    shape, options = SMALL[model]
+    net = build(model, "plif", shape=shape, **options)
+    theirs = []
+    for key in net.state_dict():
+        module, _, leaf = key.rpartition(".")
+        theirs.append(f"{net.authors_names[module]}.{leaf}")
+    assert len(set(theirs)) == len(theirs)
+    assert len([key for key in theirs if not key.endswith(".w")]) == keys
+    assert set(some) <= set(theirs)
+    if model == "resnet18":
+        assert {"layer1.0.relu1.w", "layer4.1.relu2.w", "relu1.w"} <= set(theirs)
 
 
 def test_initialisation_is_the_authors() -> None:
@@ -215,5 +389,8 @@ def test_batch_statistics_is_undone() -> None:
 def test_impossible_shapes_are_refused() -> None:
     with pytest.raises(RecipeError, match=r"layer 4 .* leaves no pixel"):
         build("snn5", shape=(1, 8, 8))
-    with pytest.raises(RecipeError, match=r"needs images"):
-        build("snn5", shape=(8,), **DIGITS)  # type: ignore[arg-type]
+    for model in ("snn5", "resnet18", "vgg11", "vggsnn"):
+        with pytest.raises(RecipeError, match=r"needs images"):
+            build(model, shape=(8,))
+    with pytest.raises(RecipeError, match=r"'vgg13': its 5 pools leave no pixel of images"):
+        build("vgg13", shape=(3, 31, 64))

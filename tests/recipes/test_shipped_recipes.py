@@ -7,9 +7,8 @@ import pytest
 import torch
 
 from clifctl.data import shuffled_batches
-from clifctl.experiments.assembly import build_net, load_data, loss_of, repeat_of
+from clifctl.experiments.assembly import build_net, load_data, loss_of, optimizer_of, repeat_of
 from clifctl.recipe.load import load_recipe
-from clifctl.training.optimizer import sgd_cosine
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 RECIPES = sorted((ROOT / "recipes").rglob("*.yaml"))
@@ -36,9 +35,7 @@ def test_two_steps(path: Path) -> None:
     data = load_data(recipe)
     torch.manual_seed(recipe.train.seed)
     net = build_net(recipe)
-    optimizer, _ = sgd_cosine(
-        net, lr=recipe.train.lr, momentum=0.9, weight_decay=0.0, epochs=recipe.train.epochs
-    )
+    optimizer, _ = optimizer_of(recipe, net)
     loss = loss_of(recipe)
     generator = torch.Generator().manual_seed(recipe.train.seed)
     losses = []

@@ -1,5 +1,6 @@
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -15,7 +16,8 @@ from clifctl.training.evaluation import evaluate
 from clifctl.training.loop import StepDone, train_epochs
 from clifctl.training.loss import hard_labels, step_cross_entropy, tet_loss
 from clifctl.training.memory import saved_for_backward
-from clifctl.training.optimizer import sgd_cosine
+from clifctl.training.optimizer import optimizer_and_schedule
+from clifctl.training.precision import Precision, PrecisionName
 
 
 class Constant(nn.Module):
@@ -67,7 +69,9 @@ def test_training_and_evaluation_count_the_class_of_the_largest_weight() -> None
     x = torch.tensor([[[2.0, 1.0], [1.0, 3.0], [1.0, 3.0]]])
     weights = torch.tensor([[0.8, 0.2], [0.4, 0.6], [0.9, 0.1]])
     net = Constant()
-    optimizer, schedule = sgd_cosine(net, lr=0.1, momentum=0.0, weight_decay=0.0, epochs=1)
+    optimizer, schedule = optimizer_and_schedule(
+        net, lr=0.1, momentum=0.0, weight_decay=0.0, epochs=1
+    )
     record = list(
         train_epochs(
             net,  # type: ignore[arg-type]
@@ -78,6 +82,7 @@ def test_training_and_evaluation_count_the_class_of_the_largest_weight() -> None
             loss=step_cross_entropy,
             repeat=1,
             epochs=1,
+            precision=Precision("float32", torch.device("cpu")),
         )
     )[-1]
     assert isinstance(record, EpochRecord)
@@ -89,7 +94,9 @@ def test_training_and_evaluation_count_the_class_of_the_largest_weight() -> None
 
 def test_cosine_schedule_is_the_papers() -> None:
     net = Constant()
-    optimizer, schedule = sgd_cosine(net, lr=0.2, momentum=0.9, weight_decay=1e-3, epochs=10)
+    optimizer, schedule = optimizer_and_schedule(
+        net, lr=0.2, momentum=0.9, weight_decay=1e-3, epochs=10
+    )
     group = optimizer.param_groups[0]
     assert (group["momentum"], group["nesterov"], group["weight_decay"]) == (0.9, False, 1e-3)
     rates = []
@@ -99,6 +106,76 @@ def test_cosine_schedule_is_the_papers() -> None:
         schedule.step()
     expected = [0.1 * (1 + math.cos(math.pi * epoch / 10)) for epoch in range(10)]
     assert rates == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"schedule": "step", "step_epochs": 2, "step_factor": 0.5}, [0.2, 0.2, 0.1, 0.1, 0.05]),
+        ({"schedule": "constant"}, [0.2] * 5),
+        ({"schedule": "constant", "warmup_epochs": 2}, [0.1, 0.15, 0.2, 0.2, 0.2]),
+        (
+            {"schedule": "cosine", "warmup_epochs": 1},
+            [0.2, *(0.1 * (1 + math.cos(math.pi * e / 4)) for e in range(4))],
+        ),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:The epoch parameter")  # of torch's own SequentialLR
+def test_schedules(options: dict[str, Any], expected: list[float]) -> None:
+    optimizer, schedule = optimizer_and_schedule(
+        Constant(), lr=0.2, momentum=0.9, weight_decay=0.0, epochs=5, optimizer="adamw", **options
+    )
+    assert type(optimizer) is torch.optim.AdamW
+    assert optimizer.param_groups[0]["betas"] == (0.9, 0.999)
+    rates = []
+    for _ in range(5):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    assert rates == pytest.approx(expected, abs=1e-12)
+
+
+def test_soft_labels_smoothing_and_the_one_hot_goal() -> None:
+    logits = torch.tensor([[[1.0, 0.0]], [[0.0, 2.0]]], dtype=torch.float64)
+    hard, soft = torch.tensor([1]), torch.tensor([[0.0, 1.0]], dtype=torch.float64)
+    for targets in (hard, soft):
+        loss = tet_loss(logits, targets, tet_lambda=1.0, tet_mean=1.0, tet_target="one_hot")
+        assert loss.item() == pytest.approx((1 + 1 + 0 + 1) / 4, abs=1e-12)
+        assert step_cross_entropy(logits, targets).item() == pytest.approx(
+            step_cross_entropy(logits, hard).item(), abs=1e-12
+        )
+    # Smoothing by 0.2 over two classes is the soft label (0.1, 0.9).
+    mixed = torch.tensor([[0.1, 0.9]], dtype=torch.float64)
+    assert step_cross_entropy(logits, hard, 0.2).item() == pytest.approx(
+        step_cross_entropy(logits, mixed).item(), abs=1e-12
+    )
+
+
+@pytest.mark.parametrize("name", ["float32", "bfloat16", "float16"])
+def test_precision(name: PrecisionName) -> None:
+    torch.manual_seed(0)
+    net = nn.Linear(4, 3)
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    precision = Precision(name, torch.device("cpu"))
+    x = torch.randn(5, 4)
+    with precision.forward():
+        out = net(x)
+    assert out.dtype == getattr(torch, name)
+    before = net.weight.detach().clone()
+    expected = before - 0.1 * torch.autograd.grad(net(x).square().sum(), net.weight)[0]
+    if name == "float16":
+        # The first scale overflows: the step is left out, and the scale halved until it fits.
+        precision.step(out.float().square().sum(), optimizer)
+        assert torch.equal(net.weight, before)
+    for _ in range(4):
+        if torch.equal(net.weight, before):
+            optimizer.zero_grad()
+            with precision.forward():
+                out = net(x)
+            precision.step(out.float().square().sum(), optimizer)
+    tolerance = {"float32": 1e-6, "bfloat16": 0.05, "float16": 0.005}[name]
+    assert torch.allclose(net.weight, expected, atol=tolerance)
+    assert not torch.allclose(net.weight, before, atol=tolerance)
 
 
 def test_evaluation_sums_logits_over_the_steps_so_far() -> None:
@@ -122,7 +199,9 @@ def test_evaluation_sums_logits_over_the_steps_so_far() -> None:
 
 def records(loss: float = 1.0) -> list[StepDone | EpochRecord]:
     net = Constant()
-    optimizer, schedule = sgd_cosine(net, lr=0.1, momentum=0.0, weight_decay=0.0, epochs=2)
+    optimizer, schedule = optimizer_and_schedule(
+        net, lr=0.1, momentum=0.0, weight_decay=0.0, epochs=2
+    )
     x, y = torch.ones(1, 4, 3), torch.zeros(4, dtype=torch.long)
     evaluation = Evaluation(
         samples=4,
@@ -143,6 +222,7 @@ def records(loss: float = 1.0) -> list[StepDone | EpochRecord]:
             loss=lambda logits, targets: logits.mean() * loss,
             repeat=1,
             epochs=2,
+            precision=Precision("float32", torch.device("cpu")),
         )
     )
 

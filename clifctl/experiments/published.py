@@ -1,0 +1,52 @@
+"""What the paper published for a recipe: looked up by what is run, not by the recipe's name."""
+
+from clifctl.models import ModelOptions
+from clifctl.paper import accuracies, figure_note
+from clifctl.recipe.schema import Recipe
+from clifctl.results import Published, PublishedNumber
+
+# The net of Figure 2, which prints no numbers, and its data.
+FIGURE_2 = ("cifar10", "snn5", 2)
+
+
+def published_for(recipe: Recipe) -> Published:
+    """The paper's accuracies for the recipe's data, net, neuron and T, most apt first.
+
+    None where the paper has none, and where the recipe changes the net, the neuron's constants or
+    the window of BPTT, for which the paper's number does not stand.
+    """
+    neuron, model = recipe.neuron, recipe.model
+    data, net, figure = FIGURE_2
+    if (recipe.data.dataset.name, model.model.name) == (data, net):
+        return Published(note=figure_note(figure))
+    same = {"batch_norm", "dropout"}  # how it is trained, not which net it is
+    if (
+        neuron.window is not None
+        or neuron.hyperparameters != neuron.neuron.hyperparameters()
+        or not model.options.model_fields_set <= same | _unchanged(model.options)
+    ):
+        return Published()
+    found = accuracies(
+        data=recipe.data.dataset.name,
+        model=model.model.name,
+        neuron=neuron.neuron.name,
+        timesteps=recipe.timesteps,
+        strong=getattr(recipe.data.options, "augmentation", "none") == "strong",
+    )
+    return Published(
+        accuracies=tuple(
+            PublishedNumber(
+                accuracy_percent=number.accuracy_percent,
+                source=f"Table {number.table}",
+                row=number.row,
+                column=number.column,
+                note=number.note,
+            )
+            for number in found
+        )
+    )
+
+
+def _unchanged(options: ModelOptions) -> set[str]:
+    fields = type(options).model_fields
+    return {name for name, field in fields.items() if getattr(options, name) == field.default}

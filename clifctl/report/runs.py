@@ -1,0 +1,148 @@
+"""Runs -> report: what `train` and `eval` say, the paper's numbers beside the measured ones."""
+
+import dataclasses
+
+from clifctl.report.render import Column, Report, Table, document_of, record_table
+from clifctl.results import EvalResult, LayerRate, TrainPlan, TrainResult
+
+MIB = 1024 * 1024
+
+
+def train_report(result: TrainResult) -> Report:
+    """The result table of `train`."""
+    summary = record_table(
+        f"{result.recipe}: trained",
+        result,
+        Column("recipe", "recipe"),
+        Column("data", "data"),
+        Column("model", "model"),
+        Column("neuron", "neuron"),
+        Column("timesteps", "time steps"),
+        Column("batch_norm", "batch norm"),
+        Column("window", "window of BPTT (- = full)"),
+        Column("seed", "seed"),
+        Column("epochs", "epochs"),
+        Column("parameters", "parameters", 0),
+        Column("accuracy_percent_last", "test accuracy, last epoch [%]", 2),
+        Column("accuracy_percent_best", "test accuracy, best epoch [%]", 2),
+        Column("epoch_best", "best epoch"),
+        Column("train_loss_train_mode", "training loss, train mode", 4),
+        Column("train_loss_eval_mode", "training loss, evaluation mode", 4),
+        Column("test_loss", "test loss", 4),
+        Column("firing_rate", "firing rate [spikes/neuron/step]", 4),
+        Column("train_seconds", "training time [s]", 1),
+        Column("total_seconds", "total time [s]", 1),
+        Column("device", "device"),
+        Column("target", "kernel target"),
+        Column("run_folder", "run folder"),
+        notes=(
+            "The best epoch is chosen on the test set, as the paper does: report the last one.",
+        ),
+    )
+    published = _published(result, result.accuracy_percent_best)
+    return Report(document_of(result), (summary, *published, *_rates(result.firing_rates)))
+
+
+def plan_report(plan: TrainPlan, resolved: str) -> Report:
+    """The result table of `train --dry-run`, and the resolved recipe as YAML text."""
+    row = dataclasses.asdict(plan)
+    shown = {
+        **row,
+        "data_mib": plan.data_bytes / MIB,
+        "weights_mib": plan.weights_bytes / MIB,
+        "activations_mib": plan.activations_bytes / MIB,
+        "memory_mib": plan.memory_bytes / MIB,
+    }
+    columns = (
+        Column("recipe", "recipe"),
+        Column("train_samples", "training samples", 0),
+        Column("test_samples", "test samples", 0),
+        Column("parameters", "parameters", 0),
+        Column("data_mib", "memory: data [MiB]", 1),
+        Column("weights_mib", "memory: weights, gradients, momentum [MiB]", 1),
+        Column("activations_mib", "memory: kept for backward [MiB]", 1),
+        Column("memory_mib", "memory: sum [MiB]", 1),
+        Column("device", "device"),
+        Column("target", "kernel target"),
+        Column("threads", "CPU threads"),
+        Column("run_folder", "run folder (not made)"),
+    )
+    table = Table(f"{plan.recipe}: valid, nothing was run", columns, (shown,), vertical=True)
+    return Report(document_of(plan), (table,), text=resolved)
+
+
+def eval_report(result: EvalResult) -> Report:
+    """The result table of `eval`."""
+    summary = record_table(
+        f"{result.checkpoint}: evaluated",
+        result,
+        Column("checkpoint", "checkpoint"),
+        Column("recipe", "recipe"),
+        Column("data", "data"),
+        Column("model", "model"),
+        Column("neuron", "neuron"),
+        Column("timesteps", "time steps"),
+        Column("epoch", "epoch"),
+        Column("seed", "seed"),
+        Column("batch_statistics", "batch statistics"),
+        Column("batch_size", "batch size"),
+        Column("samples", "test samples", 0),
+        Column("accuracy_percent", "test accuracy [%]", 2),
+        Column("loss", "test loss (TET)", 4),
+        Column("cross_entropy", "test cross entropy", 4),
+        Column("firing_rate", "firing rate [spikes/neuron/step]", 4),
+        Column("seconds", "time [s]", 1),
+        Column("device", "device"),
+        Column("target", "kernel target"),
+    )
+    per_step = Table(
+        "accuracy after each time step",
+        (Column("step", "time step"), Column("accuracy_percent", "test accuracy [%]", 2)),
+        tuple(
+            {"step": step, "accuracy_percent": accuracy}
+            for step, accuracy in enumerate(result.accuracy_percent_per_step, 1)
+        ),
+    )
+    published = _published(result, result.accuracy_percent)
+    tables = (summary, *published, per_step, *_rates(result.firing_rates))
+    return Report(document_of(result), tables)
+
+
+def _published(result: TrainResult | EvalResult, measured: float) -> tuple[Table, ...]:
+    """The paper's numbers beside the measured one; what to know of them below."""
+    known = result.published.accuracies
+    if not known:
+        note = result.published.note
+        return (Table("beside the paper", (), (), notes=(note,)),) if note else ()
+    notes = [f"{number.source}, {number.column}: {number.note}" for number in known if number.note]
+    notes.insert(0, "The paper's accuracy is that of its best epoch on the test set, of one run.")
+    columns = (
+        Column("source", "published in"),
+        Column("row", "row"),
+        Column("column", "column"),
+        Column("accuracy_percent", "the paper's [%]", 2),
+        Column("measured_percent", "measured here [%]", 2),
+        Column("difference_percent", "difference [%]", 2),
+    )
+    rows = tuple(
+        {
+            **dataclasses.asdict(number),
+            "measured_percent": measured,
+            "difference_percent": measured - number.accuracy_percent,
+        }
+        for number in known
+    )
+    return (Table("beside the paper", columns, rows, notes=tuple(notes)),)
+
+
+def _rates(layers: tuple[LayerRate, ...]) -> tuple[Table, ...]:
+    if not layers:
+        return ()
+    columns = (
+        Column("layer", "layer"),
+        Column("neurons", "neurons", 0),
+        Column("firing_rate", "mean", 4),
+        Column("firing_rate_per_step", "at each time step", 3),
+    )
+    rows = tuple(dataclasses.asdict(layer) for layer in layers)
+    return (Table("firing rates [spikes/neuron/step], test data", columns, rows),)
