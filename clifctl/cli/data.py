@@ -23,7 +23,7 @@ app = typer.Typer(
 def ls(*, output: Output) -> None:
     """List the data sets."""
     from clifctl.experiments.data import list_datasets
-    from clifctl.report.tables import datasets_report
+    from clifctl.report.data_tables import datasets_report
 
     output.emit(datasets_report(list_datasets()))
 
@@ -43,7 +43,7 @@ def check(
     Exit code 1 if the data set is incomplete.
     """
     from clifctl.experiments.data import check_data
-    from clifctl.report.tables import data_check_report
+    from clifctl.report.data_tables import data_check_report
 
     result = check_data(name, root)
     output.emit(data_check_report(result))
@@ -75,8 +75,8 @@ def show(
 
     KEY=VALUE sets the data set's own options (seed=1) and timesteps.
     """
+    from clifctl.report.data_tables import sample_report
     from clifctl.report.pictures import check_picture_path, draw_frames
-    from clifctl.report.tables import sample_report
 
     picture = None if plot is None else Path(f"{name}.png" if plot == "auto" else plot)
     if picture is not None:

@@ -51,7 +51,8 @@ def _arrays(file: Path, place: Place) -> dict[str, np.ndarray[Any, Any]]:
     if not file.is_file():
         raise place.error(f"'{file}' is missing")
     try:
-        with np.load(file, allow_pickle=False) as opened:
+        # Opened here: numpy leaves a file open that turns out to be no archive.
+        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as opened:
             return {name: opened[name] for name in opened.files}
     except Exception as broken:
         # Broken bytes make zip and numpy raise anything; the file is refused as a whole.

@@ -9,14 +9,11 @@ from clifctl.results import (
     BenchResult,
     BenchRow,
     CheckResult,
-    DataCheckResult,
-    DatasetList,
     NeuronList,
     NeuronRow,
     RecipeChecks,
     RecipeList,
     RegisterResult,
-    SampleResult,
 )
 
 MIB = 1024 * 1024
@@ -62,43 +59,6 @@ def checks_report(result: RecipeChecks) -> Report:
         Column("parameters", "parameters", 0),
     )
     return _list_report("valid recipes", result, columns, result.recipes)
-
-
-def datasets_report(result: DatasetList) -> Report:
-    """The DATASETS table."""
-    columns = (
-        Column("data", "data"),
-        Column("classes", "classes"),
-        Column("input_shape", "input of a time step"),
-        Column("timesteps", "time steps"),
-        Column("title", "title"),
-        Column("source", "source"),
-    )
-    return _list_report("data sets", result, columns, result.data)
-
-
-def data_check_report(result: DataCheckResult) -> Report:
-    """The files of a data set, one by one, and where they come from."""
-    columns = (
-        Column("file", "file"),
-        Column("state", "state"),
-        Column("what", "what"),
-        Column("problem", "problem"),
-    )
-    size = result.download_bytes
-    facts = (
-        ("from", result.url),
-        ("download", None if size is None else f"{size / MIB:,.0f} MiB"),
-        ("licence", result.licence),
-        ("how to get it", result.obtain),
-    )
-    table = Table(
-        f"{result.data}: {'complete' if result.complete else 'incomplete'}",
-        columns,
-        tuple(dataclasses.asdict(row) for row in result.files),
-        notes=tuple(f"{name}: {fact}" for name, fact in facts if fact),
-    )
-    return Report(document_of(result), (table,))
 
 
 def neurons_report(result: NeuronList) -> Report:
@@ -181,28 +141,6 @@ def check_report(result: CheckResult) -> Report:
         result.cases,
     )
     return report
-
-
-def sample_report(result: SampleResult) -> Report:
-    """One sample, time step by time step."""
-    columns = (
-        Column("step", "time step"),
-        Column("minimum", "minimum", 3),
-        Column("maximum", "maximum", 3),
-        Column("mean", "mean", 3),
-        Column("sum_per_channel", "sum per channel", 1),
-    )
-    frames = Table(
-        f"{result.data}, {result.split} sample {result.sample} of {result.samples_in_split}: "
-        f"label {result.label}, shape {list(result.shape)}",
-        columns,
-        tuple(dataclasses.asdict(frame) for frame in result.frames),
-        notes=(
-            f"sha256 of the data: {result.sha256}",
-            *([f"picture: {result.picture}"] if result.picture else []),
-        ),
-    )
-    return Report(document_of(result), (frames,))
 
 
 def bench_report(result: BenchResult) -> Report:

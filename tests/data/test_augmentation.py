@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from clifctl.data import DATASETS, LoadedData, shuffled_batches
+from clifctl.data import DATASETS, LoadedData, mixing, shuffled_batches
 from clifctl.data.augmentation import cutout, horizontal_flip, random_crop, random_erasing
 from clifctl.data.mixing import beta, cutmix, mixup, mixup_or_cutmix
 from clifctl.data.pipelines import Normalise
@@ -266,3 +266,19 @@ def test_a_last_batch_that_is_smaller_can_be_left_out(data_root: Path) -> None:
     ]
     assert sizes(False) == [64, 64, 64, 8]
     assert sizes(True) == [64, 64, 64]
+
+
+def test_everything_stays_on_the_device_of_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    # A fake tensor has no value that could be read, lambda is one.
+    monkeypatch.setattr(mixing, "beta", lambda alpha, generator: 0.3)
+    generator = seeded()
+    with FakeTensorMode():  # a GPU that is not there: mixing devices raises
+        x = torch.empty(1, 8, 3, 32, 32, dtype=torch.uint8, device="cuda")
+        x = cutout(random_crop(x, 4, 0, generator), generator)
+        assert (x.device.type, x.dtype) == ("cuda", torch.uint8)
+        x = Normalise((0.5,) * 3, (0.2,) * 3)(horizontal_flip(x, generator))
+        x, weights = mixup(random_erasing(x, 0.1, generator), x.new_zeros(8).long(), 10, generator)
+        assert (x.device.type, x.dtype, x.shape) == ("cuda", torch.float32, (1, 8, 3, 32, 32))
+        assert (weights.device.type, weights.shape) == ("cuda", (8, 10))

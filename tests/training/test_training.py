@@ -14,7 +14,7 @@ from clifctl.training.checkpoint import Checkpoint, load_checkpoint, load_weight
 from clifctl.training.device import resolve_device
 from clifctl.training.evaluation import evaluate
 from clifctl.training.loop import StepDone, train_epochs
-from clifctl.training.loss import step_cross_entropy, tet_loss
+from clifctl.training.loss import hard_labels, step_cross_entropy, tet_loss
 from clifctl.training.memory import saved_for_backward
 from clifctl.training.optimizer import optimizer_and_schedule
 from clifctl.training.precision import Precision, PrecisionName
@@ -50,6 +50,46 @@ def test_cross_entropy_pairs_every_step_with_the_same_label() -> None:
     targets = torch.tensor([0, 1, 2, 3, 0])
     mean = sum(nn.functional.cross_entropy(step, targets) for step in logits) / 3
     assert torch.allclose(step_cross_entropy(logits, targets), torch.as_tensor(mean))
+
+
+def test_weights_of_classes_are_targets_too() -> None:
+    logits = torch.randn(3, 4, 5, generator=torch.Generator().manual_seed(0)).double()
+    labels = torch.tensor([0, 4, 2, 2])
+    whole = nn.functional.one_hot(labels, 5).double()
+    hard, soft = (step_cross_entropy(logits, targets) for targets in (labels, whole))
+    assert torch.allclose(hard, soft, atol=1e-12)
+    other = nn.functional.one_hot(labels.roll(1), 5).double()
+    mixed = step_cross_entropy(logits, 0.3 * whole + 0.7 * other)
+    assert torch.allclose(mixed, 0.3 * hard + 0.7 * step_cross_entropy(logits, labels.roll(1)))
+    assert hard_labels(0.3 * whole + 0.7 * other).tolist() == labels.roll(1).tolist()
+    assert hard_labels(labels) is labels
+
+
+def test_training_and_evaluation_count_the_class_of_the_largest_weight() -> None:
+    x = torch.tensor([[[2.0, 1.0], [1.0, 3.0], [1.0, 3.0]]])
+    weights = torch.tensor([[0.8, 0.2], [0.4, 0.6], [0.9, 0.1]])
+    net = Constant()
+    optimizer, schedule = optimizer_and_schedule(
+        net, lr=0.1, momentum=0.0, weight_decay=0.0, epochs=1
+    )
+    record = list(
+        train_epochs(
+            net,  # type: ignore[arg-type]
+            optimizer,
+            schedule,
+            training_batches=lambda: [(x, weights)],
+            test=lambda: evaluate(net, [(x, weights)], step_cross_entropy, repeat=1),  # type: ignore[arg-type]
+            loss=step_cross_entropy,
+            repeat=1,
+            epochs=1,
+            precision=Precision("float32", torch.device("cpu")),
+        )
+    )[-1]
+    assert isinstance(record, EpochRecord)
+    assert record.train_accuracy_percent_train_mode == pytest.approx(200 / 3)
+    assert record.test_accuracy_percent == pytest.approx(200 / 3)
+    by_hand = -(weights * x[0].log_softmax(1)).sum(1).mean().item()
+    assert record.train_loss_train_mode == pytest.approx(by_hand, abs=1e-6)
 
 
 def test_cosine_schedule_is_the_papers() -> None:

@@ -1,0 +1,142 @@
+"""Image sets at the prompt: check, show, train, eval, and the errors."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+Run = Callable[..., Any]
+# The authors' net of the digits recipe on images of 32x32, as small as it gets.
+SMALL = ["train.epochs=1", "train.batch_size=50", "model.channels=[2,2,2,2,4]", "timesteps=2"]
+
+
+@pytest.mark.parametrize(
+    ("name", "files"),
+    [("cifar10", 6), ("cifar100", 2), ("tiny_imagenet", 5), ("image_folder", 2), ("npz", 1)],
+)
+def test_check(clifctl: Run, data_root: Path, tmp_path: Path, name: str, files: int) -> None:
+    done = clifctl("data", "check", name, "--root", data_root, "--json")
+    assert (done.code, done.err) == (0, "")
+    found = done.json
+    assert found["schema"] == "clifctl.data.check/1"
+    assert (found["complete"], found["root"]) == (True, str(data_root))
+    assert [row["state"] for row in found["files"]] == ["good"] * files
+    assert all(row["file"].startswith(str(data_root)) for row in found["files"])
+    nothing = clifctl("data", "check", name, "--json")
+    assert nothing.code == 1
+    assert nothing.json["complete"] is False
+    assert [row["state"] for row in nothing.json["files"]] == ["missing"] * files
+    assert nothing.err.startswith(f"error: data set '{name}' is incomplete: data")
+    assert nothing.err.count("\n") == 2
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_check_says_where_it_comes_from(clifctl: Run) -> None:
+    found = clifctl("data", "check", "cifar10", "--json").json
+    assert found["url"] == "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
+    assert found["download_bytes"] == 170_498_071
+    assert "cite Krizhevsky" in found["licence"]
+    shown = clifctl("data", "check", "tiny_imagenet").out
+    assert "download: 237 MiB" in shown
+    assert "licence: ImageNet's terms" in shown
+    assert "http://cs231n.stanford.edu/tiny-imagenet-200.zip" in shown
+
+
+def test_check_of_embedded_data(clifctl: Run) -> None:
+    done = clifctl("data", "check", "digits", "--json")
+    assert (done.code, done.json["complete"], done.json["root"]) == (0, True, None)
+    assert clifctl("data", "check", "digits", "--root", "x").code == 2
+    assert "did you mean 'cifar10'" in clifctl("data", "check", "cifar1").err
+
+
+def test_check_finds_what_is_bad(clifctl: Run, on_disk: ModuleType, tmp_path: Path) -> None:
+    on_disk.write_cifar10(tmp_path / "data")
+    bad = tmp_path / "data/cifar-10-batches-py/data_batch_2"
+    os.truncate(bad, 1000)
+    (tmp_path / "data/cifar-10-batches-py/test_batch").unlink()
+    done = clifctl("data", "check", "cifar10", "--json")
+    assert done.code == 1
+    states = {Path(row["file"]).name: row["state"] for row in done.json["files"]}
+    assert states["data_batch_2"] == "bad"
+    assert states["test_batch"] == "missing"
+    assert sorted(states.values()) == ["bad", "good", "good", "good", "good", "missing"]
+    assert "corrupted" in done.json["files"][1]["problem"]
+
+    on_disk.write_tiny_imagenet(tmp_path / "tiny", classes=3, test_samples=3)
+    (tmp_path / "tiny/val/images/val_2.JPEG").unlink()
+    done = clifctl("data", "check", "tiny_imagenet", "--root", "tiny", "--format", "jsonl")
+    assert done.code == 1
+    assert "val_2.JPEG' is missing" in done.out
+
+    on_disk.write_image_folder(tmp_path / "own")
+    (tmp_path / "own/test/class9").mkdir()
+    done = clifctl("data", "check", "image_folder", "--root", "own")
+    assert done.code == 1
+    assert "no image in 'class9'" in done.out
+
+
+def test_show(clifctl: Run, data_root: Path) -> None:
+    root = f"root={data_root}"
+    done = clifctl("data", "show", "cifar100", root, "--sample", "7", "--json").json
+    assert (done["label"], done["shape"], done["samples_in_split"]) == (7, [1, 3, 32, 32], 100)
+    assert -2 < done["frames"][0]["minimum"] < done["frames"][0]["maximum"] < 2.1
+    done = clifctl("data", "show", "npz", root, "shape=[3,8,8]", "classes=4", "--json").json
+    assert 0 <= done["frames"][0]["minimum"] < done["frames"][0]["maximum"] <= 1
+
+
+@pytest.mark.parametrize("augmentation", ["plain", "strong"])
+def test_train_then_eval(clifctl: Run, data_root: Path, augmentation: str) -> None:
+    done = clifctl(
+        "train",
+        "digits_snn5",
+        "data.name=cifar10",
+        f"data.root={data_root}",
+        f"data.augmentation={augmentation}",
+        *SMALL,
+        "--json",
+        "--out",
+        "run",
+    )
+    assert done.code == 0, done.err
+    again = clifctl("eval", "run/last.pt", "--json").json
+    assert again["samples"] == 20
+    assert again["accuracy_percent"] == done.json["accuracy_percent_last"]
+    assert again["loss"] == pytest.approx(done.json["test_loss"], abs=1e-6)
+
+
+def test_a_net_takes_its_shape_from_the_options(clifctl: Run, data_root: Path) -> None:
+    recipe = ["digits_snn5", "data.name=image_folder", f"data.root={data_root}"]
+    options = ["data.image_size=16", "data.classes=3", "train.batch_size=4"]
+    plan = clifctl("train", *recipe, *options, "data.channels=1", *SMALL[2:], "--dry-run", "--json")
+    assert plan.code == 0, plan.err
+    # Weights and biases of conv 1-2, three of 2-2 and one of 2-4, norms of 12 channels, head 4-3.
+    colour = clifctl("train", *recipe, *options, *SMALL[2:], "--dry-run", "--json").json
+    assert colour["parameters"] - plan.json["parameters"] == 2 * 2 * 3 * 3
+    assert plan.json["data_bytes"] == 18 * (16 * 16 + 8)
+    assert colour["data_bytes"] == 18 * (3 * 16 * 16 + 8)
+
+
+def test_training_without_data(clifctl: Run, tmp_path: Path) -> None:
+    for extra in ([], ["--dry-run"]):
+        done = clifctl("train", "digits_snn5", "data.name=cifar100", *SMALL, *extra)
+        assert (done.code, done.out) == (2, "")
+        error, hint = [line for line in done.err.splitlines() if not line.startswith("note:")]
+        assert error == (
+            "error: data set 'cifar100': 'data/cifar-100-python/train' and 1 more are missing"
+        )
+        assert hint.endswith("clifctl data check cifar100")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_wrong_options_are_told_together(clifctl: Run) -> None:
+    done = clifctl(
+        "data", "show", "image_folder", "channels=2", "classes=1", "mean=[1,2]", "augmentation=x"
+    )
+    assert done.code == 2
+    for part in ("data.channels = 2", "data.classes = 1", "data.image_size", "data.augmentation"):
+        assert part in done.err
+    done = clifctl("data", "show", "image_folder", "image_size=8", "classes=2", "mean=[1,2]")
+    assert "mean has 2 numbers for 3 channels" in done.err
