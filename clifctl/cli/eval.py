@@ -49,6 +49,10 @@ def register(app: typer.Typer) -> None:
             str | None,
             typer.Option(help="FILE.py:NAME of the checkpoint's own neuron: allows to run it."),
         ] = None,
+        root: Annotated[
+            Path | None,
+            typer.Option(help="Where the data lie here, if not where the recipe says."),
+        ] = None,
         device: DeviceOption = "auto",
         target: TargetOption = "auto",
         threads: ThreadsOption = None,
@@ -75,6 +79,7 @@ def register(app: typer.Typer) -> None:
             use_batch_statistics=batch_statistics,
             neuron=neuron,
             foreign_recipe=foreign,
+            root=root,
         )
         output.emit(eval_report(result))
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -9,7 +10,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from clifctl.data import LoadedData
-from clifctl.errors import RecipeError
+from clifctl.errors import RecipeError, UsageError
 from clifctl.kernels import Target
 from clifctl.models import SpikingNet
 from clifctl.recipe.schema import Recipe
@@ -37,12 +38,36 @@ def load_data(recipe: Recipe) -> LoadedData:
 def require_trainable(recipe: Recipe, data: LoadedData) -> None:
     """Raise RecipeError for a batch size with which batch norm cannot train."""
     batch_size = recipe.train.batch_size
-    if len(data.train) % batch_size == 1:
+    if steps_of(recipe, data) == 0:
+        raise RecipeError(
+            f"train.batch_size = {batch_size}: {len(data.train)} training samples are not one "
+            "batch, and train.drop_last leaves out a smaller one",
+            hint=f"train.batch_size={max(2, len(data.train))} takes them all",
+        )
+    if len(data.train) % batch_size == 1 and not recipe.train.drop_last:
         raise RecipeError(
             f"train.batch_size = {batch_size}: {len(data.train)} training samples leave a last "
             "batch of one, and batch norm needs two",
             hint=f"train.batch_size={batch_size + 1} leaves none",
         )
+
+
+def steps_of(recipe: Recipe, data: LoadedData) -> int:
+    """Optimizer steps of an epoch."""
+    whole, rest = divmod(len(data.train), recipe.train.batch_size)
+    return whole if recipe.train.drop_last else whole + (rest > 0)
+
+
+def at_root(recipe: Recipe, root: Path) -> Recipe:
+    """`recipe` with its data below `root`. Raises UsageError where its data has no files."""
+    options = recipe.data.options
+    if "root" not in type(options).model_fields:
+        raise UsageError(
+            f"--root {root}: data set '{recipe.data.dataset.name}' has no files",
+            hint="leave it out",
+        )
+    moved = options.model_copy(update={"root": str(root)})
+    return replace(recipe, data=replace(recipe.data, options=moved))
 
 
 def run_on(recipe: Recipe, target: Target) -> Recipe:

@@ -12,6 +12,7 @@ import torch
 from clifctl.data import batches
 from clifctl.errors import RunFailed, UsageError
 from clifctl.experiments.assembly import (
+    at_root,
     build_net,
     load_data,
     loss_of,
@@ -75,6 +76,7 @@ def evaluate_checkpoint(
     use_batch_statistics: bool = False,
     neuron: str | None = None,
     foreign_recipe: LoadedRecipe | None = None,
+    root: Path | None = None,
 ) -> EvalResult:
     """Evaluate the checkpoint `path` with the recipe that it carries, or a state dict of other
     code with `foreign_recipe`.
@@ -87,7 +89,7 @@ def evaluate_checkpoint(
     where = resolve_device(device)
     chosen = resolve_target(target, where)
     opened = _open(path, neuron) if foreign_recipe is None else _open_foreign(path, foreign_recipe)
-    recipe = run_on(opened.recipe, chosen)
+    recipe = run_on(opened.recipe if root is None else at_root(opened.recipe, root), chosen)
     data = load_data(recipe).to(where)
     kept = step_activations_bytes(recipe, data)
     torch.set_num_threads(resolve_threads(threads, kept).count)

@@ -9,7 +9,7 @@ from typing import Protocol
 
 import torch
 
-from clifctl.data import LoadedData, batches, shuffled_batches
+from clifctl.data import LoadedData, Split, batches, shuffled_batches
 from clifctl.errors import Interrupted, OutputError, RunFailed
 from clifctl.experiments.assembly import (
     build_net,
@@ -17,6 +17,7 @@ from clifctl.experiments.assembly import (
     optimizer_of,
     parameter_count,
     repeat_of,
+    steps_of,
 )
 from clifctl.experiments.planning import RUNS, Prepared, RunOptions, prepare
 from clifctl.experiments.provenance import manifest
@@ -64,13 +65,13 @@ def train(loaded: LoadedRecipe, options: RunOptions, observer: Observer) -> Trai
     events = _training(loaded, net, data, shuffled_by=generator)
     # Only now: whatever cannot be built must not cost the run that --overwrite replaces.
     folder = _open_folder(loaded, options, prepared)
-    steps = -(-len(data.train) // recipe.train.batch_size)
+    steps = steps_of(recipe, data)
     observer.started(replace(prepared.plan, run_folder=str(folder)), recipe.train.epochs, steps)
     training_started = time.perf_counter()
     with _interruptible(folder):
         history = _keep(events, folder, loaded, net, observer)
         train_seconds = time.perf_counter() - training_started
-        final = _test(loaded, net, data, with_rates=True)
+        final = _test(loaded, net, data.test, with_rates=True)
         on_train = evaluate(
             net,
             batches(data.train, recipe.eval.batch_size),
@@ -91,6 +92,7 @@ def train(loaded: LoadedRecipe, options: RunOptions, observer: Observer) -> Trai
         accuracy_percent_last=final.accuracy_percent,
         accuracy_percent_best=history.best.test_accuracy_percent,
         epoch_best=history.best.epoch,
+        best_chosen_on="test" if data.validation is None else "validation",
         train_loss_train_mode=history.last.train_loss_train_mode,
         train_loss_eval_mode=on_train.loss,
         test_loss=final.loss,
@@ -112,15 +114,17 @@ def _training(
     """The training loop as the recipe describes it."""
     recipe = loaded.recipe
     section = recipe.train
+    held_out = data.validation
     optimizer, schedule = optimizer_of(recipe, net)
     return train_epochs(
         net,
         optimizer,
         schedule,
         training_batches=lambda: shuffled_batches(
-            data.train, section.batch_size, shuffled_by, data.augment
+            data.train, section.batch_size, shuffled_by, data.augment, drop_last=section.drop_last
         ),
-        test=lambda: _test(loaded, net, data),
+        test=lambda: _test(loaded, net, data.test),
+        validation=lambda: _test(loaded, net, held_out) if held_out else None,
         loss=loss_of(recipe),
         repeat=repeat_of(recipe),
         epochs=section.epochs,
@@ -129,12 +133,12 @@ def _training(
 
 
 def _test(
-    loaded: LoadedRecipe, net: SpikingNet, data: LoadedData, *, with_rates: bool = False
+    loaded: LoadedRecipe, net: SpikingNet, split: Split, *, with_rates: bool = False
 ) -> Evaluation:
     recipe = loaded.recipe
     return evaluate(
         net,
-        batches(data.test, recipe.eval.batch_size),
+        batches(split, recipe.eval.batch_size),
         loss_of(recipe),
         repeat=repeat_of(recipe),
         with_rates=with_rates,
@@ -158,7 +162,7 @@ def _keep(
         _save(folder / run_folder.LAST, net, loaded, event)
         # Strictly greater, as in the authors' code: the first of equals is the best.
         best = history.best if history else None
-        if best is None or event.test_accuracy_percent > best.test_accuracy_percent:
+        if best is None or _judged(event) > _judged(best):
             best = event
             _save(folder / run_folder.BEST, net, loaded, event)
         history = _History(event, best)
@@ -166,6 +170,12 @@ def _keep(
     if history is None:
         raise ValueError("a run needs at least one epoch")
     return history
+
+
+def _judged(record: EpochRecord) -> float:
+    """What the best epoch is chosen by: held-out training data where there are any."""
+    held_out = record.validation_accuracy_percent
+    return record.test_accuracy_percent if held_out is None else held_out
 
 
 def _open_folder(loaded: LoadedRecipe, options: RunOptions, prepared: Prepared) -> Path:

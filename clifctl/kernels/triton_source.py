@@ -313,8 +313,9 @@ class _Printer(Lines):
     def _start_carry(self, condition: str = "") -> None:
         for s in self.states:
             with self.block(f"if g_{s}_final is not None:"):
-                mask = f"inside & ({condition})" if condition else "inside"
-                self.line(f"g_{s} = tl.load(g_{s}_final + tile, {mask}, other=0.0)")
+                self.line(f"g_{s} = tl.load(g_{s}_final + tile, inside, other=0.0)")
+                if condition:
+                    self.line(f"g_{s} = tl.where({condition}, g_{s}, 0.0)")
             with self.block("else:"):
                 self.line(f"g_{s} = blank")
 

@@ -30,6 +30,7 @@ class TrainSection(Strict):
 
     epochs: Count = Field(description="passes over the training data")
     batch_size: Count = Field(128, ge=2, description="samples a step")
+    drop_last: bool = Field(False, description="leave out a last batch that is smaller")
     seed: Seed = Field(2022, description="seed of weights, order and augmentation")
     optimizer: OptimizerName = Field("sgd", description="sgd or adamw; every parameter decays")
     lr: float = Field(0.1, gt=0.0, description="learning rate at the start")

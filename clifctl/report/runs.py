@@ -6,6 +6,10 @@ from clifctl.report.render import Column, Report, Table, document_of, record_tab
 from clifctl.results import EvalResult, LayerRate, TrainPlan, TrainResult
 
 MIB = 1024 * 1024
+_CHOSEN = {
+    "test": "The best epoch is chosen on the test set, as the paper does: report the last one.",
+    "validation": "The best epoch is chosen on training data that were held out.",
+}
 
 
 def train_report(result: TrainResult) -> Report:
@@ -26,6 +30,7 @@ def train_report(result: TrainResult) -> Report:
         Column("accuracy_percent_last", "test accuracy, last epoch [%]", 2),
         Column("accuracy_percent_best", "test accuracy, best epoch [%]", 2),
         Column("epoch_best", "best epoch"),
+        Column("best_chosen_on", "best epoch chosen on"),
         Column("train_loss_train_mode", "training loss, train mode", 4),
         Column("train_loss_eval_mode", "training loss, evaluation mode", 4),
         Column("test_loss", "test loss", 4),
@@ -35,9 +40,7 @@ def train_report(result: TrainResult) -> Report:
         Column("device", "device"),
         Column("target", "kernel target"),
         Column("run_folder", "run folder"),
-        notes=(
-            "The best epoch is chosen on the test set, as the paper does: report the last one.",
-        ),
+        notes=(_CHOSEN[result.best_chosen_on],),
     )
     published = _published(result, result.accuracy_percent_best)
     return Report(document_of(result), (summary, *published, *_rates(result.firing_rates)))

@@ -37,6 +37,7 @@ class EpochRecord:
     train_accuracy_percent_train_mode: float
     test_loss: float
     test_accuracy_percent: float
+    validation_accuracy_percent: float | None
     seconds: float
 
 
@@ -78,6 +79,7 @@ class TrainResult:
     accuracy_percent_last: float
     accuracy_percent_best: float
     epoch_best: int
+    best_chosen_on: str
     train_loss_train_mode: float
     train_loss_eval_mode: float
     test_loss: float

@@ -32,6 +32,7 @@ def train_epochs(
     *,
     training_batches: Callable[[], Batches],
     test: Callable[[], Evaluation],
+    validation: Callable[[], Evaluation | None] = lambda: None,
     loss: Loss,
     repeat: int,
     epochs: int,
@@ -69,6 +70,7 @@ def train_epochs(
         _require_finite("training loss", mean_loss, epoch)
         evaluation = test()
         _require_finite("test loss", evaluation.loss, epoch)
+        held_out = validation()
         yield EpochRecord(
             epoch=epoch,
             lr=lr,
@@ -76,6 +78,7 @@ def train_epochs(
             train_accuracy_percent_train_mode=100.0 * int(correct) / samples,
             test_loss=evaluation.loss,
             test_accuracy_percent=evaluation.accuracy_percent,
+            validation_accuracy_percent=held_out.accuracy_percent if held_out else None,
             seconds=time.perf_counter() - start,
         )
 
