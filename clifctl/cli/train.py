@@ -71,8 +71,10 @@ def register(app: typer.Typer) -> None:
             target=target,
         )
         if dry_run:
-            plan = plan_training(loaded, options)
+            plan, unusable_data = plan_training(loaded, options)
             output.emit(plan_report(plan, dump_document(plan.resolved_recipe)))
+            if unusable_data is not None:
+                raise unusable_data
             return
         with TrainProgress(quiet=output.quiet, verbose=output.verbose) as progress:
             result = run(loaded, options, progress)

@@ -75,12 +75,15 @@ def run_on(recipe: Recipe, target: Target) -> Recipe:
     return replace(recipe, neuron=replace(recipe.neuron, target=target.name))
 
 
-def step_activations_bytes(recipe: Recipe, data: LoadedData) -> int:
+def step_activations_bytes(recipe: Recipe, data: LoadedData | None) -> int:
     """Bytes that one training step keeps for backward, parameters not counted."""
     repeat = repeat_of(recipe)
     with torch.device("meta"):
         net = build_net(recipe)
-        shape = (recipe.timesteps // repeat, min(recipe.train.batch_size, len(data.train)))
+        samples = recipe.train.batch_size
+        if data is not None:
+            samples = min(samples, len(data.train))
+        shape = (recipe.timesteps // repeat, samples)
         inputs = torch.empty(*shape, *recipe.data.input_shape)
     return saved_for_backward(net, inputs, repeat=repeat)
 

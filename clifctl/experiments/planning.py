@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from clifctl.data import LoadedData
-from clifctl.errors import RecipeError
+from clifctl.errors import DataError, RecipeError
 from clifctl.experiments.assembly import (
     build_net,
     load_data,
@@ -52,50 +52,80 @@ class Prepared:
     threads: Threads
 
 
-def plan_training(loaded: LoadedRecipe, options: RunOptions) -> TrainPlan:
-    """Check everything that a run needs, data and shapes included, and write nothing."""
-    return prepare(loaded, options).plan
+def plan_training(loaded: LoadedRecipe, options: RunOptions) -> tuple[TrainPlan, DataError | None]:
+    """Check everything that a run needs, data and shapes included, and write nothing. Where the
+    data are missing or wrong: a plan without them, and what is wrong with them."""
+    where = _Where.of(loaded, options)
+    try:
+        data = load_data(where.recipe)
+    except DataError as unusable:
+        return _plan(loaded, options, where, None)[0], unusable
+    return _plan(loaded, options, where, data)[0], None
 
 
 def prepare(loaded: LoadedRecipe, options: RunOptions) -> Prepared:
     """As `plan_training`, with what was loaded on the way. Raises ClifctlError, writes nothing."""
-    device = resolve_device(options.device)
-    target = resolve_target(options.target, device)
-    recipe = run_on(loaded.recipe, target)
-    if options.out is not None:
-        run_folder.check_run_folder(options.out, overwrite=options.overwrite)
-        folder = options.out
-    else:
-        require_folder_possible(RUNS)
-        folder = RUNS / f"{loaded.name}-{run_folder.next_number(RUNS, loaded.name)}"
+    where = _Where.of(loaded, options)
+    data = load_data(where.recipe)
+    plan, threads = _plan(loaded, options, where, data)
+    return Prepared(plan, where.recipe, data, where.device, where.target, threads)
+
+
+@dataclass(frozen=True)
+class _Where:
+    """Where a run takes place: its device, kernel target and folder."""
+
+    recipe: Recipe
+    device: torch.device
+    target: Target
+    folder: Path
+
+    @classmethod
+    def of(cls, loaded: LoadedRecipe, options: RunOptions) -> "_Where":
+        device = resolve_device(options.device)
+        target = resolve_target(options.target, device)
+        if options.out is not None:
+            run_folder.check_run_folder(options.out, overwrite=options.overwrite)
+            folder = options.out
+        else:
+            require_folder_possible(RUNS)
+            folder = RUNS / f"{loaded.name}-{run_folder.next_number(RUNS, loaded.name)}"
+        return cls(run_on(loaded.recipe, target), device, target, folder)
+
+
+def _plan(
+    loaded: LoadedRecipe, options: RunOptions, where: _Where, data: LoadedData | None
+) -> tuple[TrainPlan, Threads]:
+    recipe = where.recipe
     with torch.device("meta"):
         net = build_net(recipe)
-    data = load_data(recipe)
-    require_trainable(recipe, data)
+    if data is not None:
+        require_trainable(recipe, data)
     activations = step_activations_bytes(recipe, data)
     threads = resolve_threads(options.threads, activations)
     # Weights, their gradients and SGD's momentum are of one size each.
     weights = 3 * bytes_of(*net.parameters()) + bytes_of(*net.buffers())
-    held = sum(bytes_of(split.inputs, split.targets) for split in data.splits)
-    _require_memory(device, held + weights + activations)
+    splits = () if data is None else data.splits
+    held = sum(bytes_of(split.inputs, split.targets) for split in splits)
+    _require_memory(where.device, held + weights + activations)
     plan = TrainPlan(
         recipe=loaded.name,
-        device=str(device),
-        target=target.name,
-        target_reason=target.reason,
+        device=str(where.device),
+        target=where.target.name,
+        target_reason=where.target.reason,
         threads=threads.count,
         threads_reason=threads.reason,
-        run_folder=str(folder),
-        train_samples=len(data.train),
-        test_samples=len(data.test),
+        run_folder=str(where.folder),
+        train_samples=None if data is None else len(data.train),
+        test_samples=None if data is None else len(data.test),
         parameters=parameter_count(net),
-        data_bytes=held,
+        data_bytes=None if data is None else held,
         weights_bytes=weights,
         activations_bytes=activations,
         memory_bytes=held + weights + activations,
         resolved_recipe=recipe.document,
     )
-    return Prepared(plan, recipe, data, device, target, threads)
+    return plan, threads
 
 
 def _require_memory(device: torch.device, needed: int) -> None:

@@ -51,7 +51,7 @@ def plan_report(plan: TrainPlan, resolved: str) -> Report:
     row = dataclasses.asdict(plan)
     shown = {
         **row,
-        "data_mib": plan.data_bytes / MIB,
+        "data_mib": None if plan.data_bytes is None else plan.data_bytes / MIB,
         "weights_mib": plan.weights_bytes / MIB,
         "activations_mib": plan.activations_bytes / MIB,
         "memory_mib": plan.memory_bytes / MIB,

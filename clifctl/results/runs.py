@@ -96,7 +96,8 @@ class TrainResult:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainPlan:
-    """What `train --dry-run` found out: all is valid, and this is what would run."""
+    """What `train --dry-run` found out: this is what would run. Without usable data their numbers
+    are None, and not part of `memory_bytes`."""
 
     schema: ClassVar[str] = "clifctl.train.plan/1"
 
@@ -107,10 +108,10 @@ class TrainPlan:
     threads: int
     threads_reason: str
     run_folder: str
-    train_samples: int
-    test_samples: int
+    train_samples: int | None
+    test_samples: int | None
     parameters: int
-    data_bytes: int
+    data_bytes: int | None
     weights_bytes: int
     activations_bytes: int
     memory_bytes: int
