@@ -10,7 +10,18 @@ import pytest
 
 from clifctl.recipe import catalog
 
-NAMES = ["digits_events_snn5", "digits_rows_mlp", "digits_snn5"]
+NAMES = [
+    "cifar100_resnet18",
+    "cifar100_resnet18_strong",
+    "cifar10_resnet18",
+    "cifar10_resnet18_strong",
+    "cifar10_snn5",
+    "digits_events_snn5",
+    "digits_rows_mlp",
+    "digits_snn5",
+    "tiny_imagenet_vgg13",
+    "tiny_imagenet_vgg13_strong",
+]
 
 
 def list_with(site: Path, cwd: Path) -> tuple[str, list[str]]:
@@ -47,6 +58,7 @@ def test_installed(version: str, tmp_path: Path, root: Path) -> None:
     assert names == NAMES
     if version == "standard":
         shipped = {p.name: p.read_text() for p in (site / "clifctl" / "recipes").iterdir()}
+        assert (site / "clifctl" / "paper" / "published" / "table1.yaml").is_file()
         assert shipped == {p.name: p.read_text() for p in (root / "recipes").iterdir()}
         metadata = next(site.glob("clifctl-*.dist-info"))
         assert (metadata / "licenses" / "LICENSE").is_file()
