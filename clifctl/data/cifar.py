@@ -109,7 +109,7 @@ def load(form: Format, options: CifarOptions) -> LoadedData:
 
 def _joined(parts: list[Samples]) -> Samples:
     return Samples(
-        torch.cat([part.inputs for part in parts]), torch.cat([part.targets for part in parts])
+        torch.cat([part.held for part in parts]), torch.cat([part.targets for part in parts])
     )
 
 

@@ -1,10 +1,10 @@
 """What a data set is: shape, options, files, and tensors that are held on the device."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -22,20 +22,55 @@ class DataOptions(Strict):
     """Base of a data set's options."""
 
 
+class Streamed(Protocol):
+    """Samples that are not held in memory."""
+
+    def read(self, orders: Sequence[Tensor]) -> Iterator[Tensor]:
+        """Stored batches `[T, n, *]` on the CPU, one for each list of n sample numbers."""
+
+    def select(self, numbers: Tensor) -> "Streamed":
+        """Some of the samples."""
+
+    def digest(self) -> bytes:
+        """A hash of every sample, in order."""
+
+
 @dataclass(frozen=True)
 class Split:
     """Samples `inputs` `[T, N, *]` (`[1, N, *]` where every time step is equal), labels `[N]`.
 
     Images are stored as uint8; `prepare` makes a batch of them what the net sees. Without it the
-    stored numbers are that already.
+    stored numbers are that already. Inputs are held on the device, or streamed to it.
     """
 
-    inputs: Tensor
+    inputs: Tensor | Streamed
     targets: Tensor
     prepare: Preparation | None = None
 
     def __len__(self) -> int:
         return len(self.targets)
+
+    def read(self, orders: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
+        """Stored inputs `[T, n, *]` and labels `[n]` on the device, for each list of n numbers."""
+        if isinstance(self.inputs, Tensor):
+            for order in orders:
+                yield self.inputs.index_select(1, order), self.targets[order]
+            return
+        for order, inputs in zip(orders, self.inputs.read(orders), strict=True):
+            yield inputs.to(self.targets.device), self.targets[order]
+
+    @property
+    def held(self) -> Tensor:
+        """The inputs as a tensor, of samples that are held in memory."""
+        if not isinstance(self.inputs, Tensor):
+            raise TypeError("these samples are streamed")
+        return self.inputs
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes that the split takes on the device."""
+        inputs = self.inputs.nbytes if isinstance(self.inputs, Tensor) else 0
+        return inputs + self.targets.nbytes
 
     def prepared(self, inputs: Tensor) -> Tensor:
         """A part of `inputs` (time steps and samples may be chosen) as the net sees it."""
@@ -43,7 +78,8 @@ class Split:
 
     def to(self, device: torch.device) -> "Split":
         """The same split on `device`."""
-        return replace(self, inputs=self.inputs.to(device), targets=self.targets.to(device))
+        inputs = self.inputs.to(device) if isinstance(self.inputs, Tensor) else self.inputs
+        return replace(self, inputs=inputs, targets=self.targets.to(device))
 
 
 @dataclass(frozen=True)
@@ -79,7 +115,11 @@ class LoadedData:
         """
         digest = hashlib.sha256()
         for split in self.splits:
+            if not isinstance(split.inputs, Tensor):
+                digest.update(split.inputs.digest())
             for tensor in (split.inputs, split.targets):
+                if not isinstance(tensor, Tensor):
+                    continue
                 digest.update(str(tuple(tensor.shape)).encode())
                 digest.update(tensor.cpu().contiguous().numpy().data)
         return digest.hexdigest()

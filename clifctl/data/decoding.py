@@ -20,7 +20,9 @@ def image_files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.suffix.lower() in ENDINGS)
 
 
-def decode(paths: Sequence[Path], place: Place, *, channels: int, size: int) -> Tensor:
+def decode(
+    paths: Sequence[Path], place: Place, *, channels: int, size: int, threads: int = MOST_THREADS
+) -> Tensor:
     """The images as uint8 `[N, channels, size, size]`; colour is converted, size is not.
 
     Raises DataError naming the first file that is no image, is cut off, or is of another size.
@@ -31,12 +33,12 @@ def decode(paths: Sequence[Path], place: Place, *, channels: int, size: int) -> 
         image = _read(paths[number], place, channels, size)
         pixels[number] = image.reshape(size, size, channels).transpose(2, 0, 1)
 
-    with ThreadPoolExecutor(min(MOST_THREADS, os.cpu_count() or 1)) as threads:
+    with ThreadPoolExecutor(min(threads, os.cpu_count() or 1)) as pool:
         try:
-            for _ in threads.map(read, range(len(paths))):
+            for _ in pool.map(read, range(len(paths))):
                 pass
         except BaseException:
-            threads.shutdown(cancel_futures=True)
+            pool.shutdown(cancel_futures=True)
             raise
     return torch.from_numpy(pixels)
 

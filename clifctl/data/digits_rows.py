@@ -16,7 +16,7 @@ def load(options: DigitsRowsOptions, timesteps: int) -> LoadedData:
 
 def _rows(split: Split) -> Split:
     # [1, N, 1, H, W] -> [H, N, W]
-    return Split(split.inputs[0, :, 0].transpose(0, 1).contiguous(), split.targets)
+    return Split(split.held[0, :, 0].transpose(0, 1).contiguous(), split.targets)
 
 
 DATASET = Dataset(

@@ -8,16 +8,17 @@ import torch
 from pydantic import Field, model_validator
 
 from clifctl.data.contract import Dataset, DataShape, Files, FileState, LoadedData
-from clifctl.data.decoding import decode, image_files
-from clifctl.data.images import ImageOptions, Place, Samples, assemble
+from clifctl.data.decoding import image_files
+from clifctl.data.images import ImageFileOptions, Place, Samples, assemble
 from clifctl.data.pipelines import Normalise, crop_cutout_flip, trivial_erase_mix
+from clifctl.data.streaming import samples_of
 from clifctl.strict import Count, Numbers
 
 NAME = "image_folder"
 PADDING_OF_SIDE = 8  # the crop's padding is an eighth of the side, as CIFAR's is
 
 
-class ImageFolderOptions(ImageOptions):
+class ImageFolderOptions(ImageFileOptions):
     """What the files hold; the augmentations are those of CIFAR."""
 
     image_size: Count = Field(le=4096, description="width and height of every image [pixels]")
@@ -96,7 +97,14 @@ def _samples(
             raise place.error(f"'{folder / name}' holds no image")
         files += found
         labels += [label] * len(found)
-    pixels = decode(files, place, channels=options.channels, size=options.image_size)
+    pixels = samples_of(
+        files,
+        place,
+        channels=options.channels,
+        size=options.image_size,
+        in_memory=options.in_memory,
+        workers=options.workers,
+    )
     return Samples(pixels, torch.tensor(labels, dtype=torch.int64))
 
 

@@ -7,7 +7,14 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from clifctl.data.contract import Augmentation, DataOptions, LoadedData, Preparation, Split
+from clifctl.data.contract import (
+    Augmentation,
+    DataOptions,
+    LoadedData,
+    Preparation,
+    Split,
+    Streamed,
+)
 from clifctl.data.pipelines import AugmentationName
 from clifctl.errors import DataError
 from clifctl.strict import Seed
@@ -35,6 +42,17 @@ class ImageOptions(FileOptions):
     augmentation: AugmentationName = Field("none", description="augmentation of training batches")
 
 
+class ImageFileOptions(ImageOptions):
+    """Options of images that lie in a file each."""
+
+    in_memory: bool = Field(
+        True, description="hold all images on the device; false: decode them at every use"
+    )
+    workers: int = Field(
+        2, ge=0, le=256, description="processes that decode ahead where in_memory is false"
+    )
+
+
 @dataclass(frozen=True)
 class Place:
     """Where a data set is looked for: what an error about its files names."""
@@ -60,11 +78,21 @@ class Place:
 class Samples:
     """Inputs `[N, *]` as they are stored and labels `[N]` int64 of one split."""
 
-    inputs: Tensor
+    inputs: Tensor | Streamed
     targets: Tensor
 
+    @property
+    def held(self) -> Tensor:
+        """The inputs as a tensor, of samples that are held in memory."""
+        if not isinstance(self.inputs, Tensor):
+            raise TypeError("these samples are streamed")
+        return self.inputs
+
     def __getitem__(self, index: Tensor) -> "Samples":
-        return Samples(self.inputs[index], self.targets[index])
+        inputs = (
+            self.inputs[index] if isinstance(self.inputs, Tensor) else self.inputs.select(index)
+        )
+        return Samples(inputs, self.targets[index])
 
 
 def require_labels(targets: Tensor, classes: int, file: Path, place: Place) -> None:
@@ -100,7 +128,9 @@ def assemble(
         train, held_out = train[kept], train[out]
 
     def split(samples: Samples) -> Split:
-        return Split(samples.inputs.unsqueeze(0), samples.targets, prepare)
+        held = samples.inputs
+        inputs = held.unsqueeze(0) if isinstance(held, Tensor) else held
+        return Split(inputs, samples.targets, prepare)
 
     return LoadedData(
         split(train),

@@ -31,9 +31,9 @@ def load(options: NpzOptions, timesteps: int) -> LoadedData:
     file = _file(place.root)
     arrays = _arrays(file, place)
     train, test = (_samples(arrays, part, file, options, place) for part in ("train", "test"))
-    if train.inputs.dtype != test.inputs.dtype:
+    if train.held.dtype != test.held.dtype:
         raise place.error(f"'{file}': x_train and x_test must both be bytes, or both be not")
-    prepare = _scaled if train.inputs.dtype == torch.uint8 else None
+    prepare = _scaled if train.held.dtype == torch.uint8 else None
     return assemble(train, test, options, place, prepare=prepare, augment=None)
 
 

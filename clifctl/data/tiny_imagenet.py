@@ -13,9 +13,10 @@ import torch
 from pydantic import Field
 
 from clifctl.data.contract import Dataset, DataShape, Files, FileState, LoadedData
-from clifctl.data.decoding import decode, image_files
-from clifctl.data.images import ImageOptions, Place, Samples, assemble
+from clifctl.data.decoding import image_files
+from clifctl.data.images import ImageFileOptions, Place, Samples, assemble
 from clifctl.data.pipelines import Normalise, flip
+from clifctl.data.streaming import samples_of
 from clifctl.errors import DataError
 from clifctl.strict import Count
 
@@ -27,7 +28,7 @@ MEAN = (0.4802, 0.4481, 0.3975)
 STD = (0.2302, 0.2265, 0.2262)
 
 
-class TinyImageNetOptions(ImageOptions):
+class TinyImageNetOptions(ImageFileOptions):
     """Options of Tiny-ImageNet."""
 
     classes: Count = Field(CLASSES, ge=2, description="number of classes that wnids.txt names")
@@ -54,7 +55,14 @@ def load(options: TinyImageNetOptions, timesteps: int) -> LoadedData:
         )
     train, test = (
         Samples(
-            decode(listing.files, place, channels=3, size=SIDE),
+            samples_of(
+                listing.files,
+                place,
+                channels=3,
+                size=SIDE,
+                in_memory=options.in_memory,
+                workers=options.workers,
+            ),
             torch.tensor(listing.labels, dtype=torch.int64),
         )
         for listing in (_train(folder, wnids, place), _test(folder, wnids, place))

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
+import torch
 from torch import Tensor
 
 from clifctl.data import DATASETS, DEFAULT_ROOT, Dataset, FileState
@@ -100,7 +101,8 @@ def show_sample(
             f"--sample {sample}: the {split} split of '{name}' has {len(chosen)} samples",
             hint=f"samples count from 0 to {len(chosen) - 1}",
         )
-    frames = chosen.prepared(chosen.inputs[:, sample : sample + 1])[:, 0]
+    stored, _ = next(chosen.read([torch.tensor([sample])]))
+    frames = chosen.prepared(stored)[:, 0]
     rows = tuple(
         FrameRow(
             step=step,

@@ -106,7 +106,7 @@ def _plan(
     # Weights, their gradients and SGD's momentum are of one size each.
     weights = 3 * bytes_of(*net.parameters()) + bytes_of(*net.buffers())
     splits = () if data is None else data.splits
-    held = sum(bytes_of(split.inputs, split.targets) for split in splits)
+    held = sum(split.held_bytes for split in splits)
     _require_memory(where.device, held + weights + activations)
     plan = TrainPlan(
         recipe=loaded.name,

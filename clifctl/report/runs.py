@@ -70,7 +70,8 @@ def plan_report(plan: TrainPlan, resolved: str) -> Report:
         Column("threads", "CPU threads"),
         Column("run_folder", "run folder (not made)"),
     )
-    table = Table(f"{plan.recipe}: valid, nothing was run", columns, (shown,), vertical=True)
+    found = "valid" if plan.train_samples is not None else "valid but for its data"
+    table = Table(f"{plan.recipe}: {found}, nothing was run", columns, (shown,), vertical=True)
     return Report(document_of(plan), (table,), text=resolved)
 
 
