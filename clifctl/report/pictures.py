@@ -22,7 +22,8 @@ def check_picture_path(path: Path) -> None:
 
 
 def draw_frames(path: Path, frames: "np.ndarray[Any, Any]", *, title: str) -> None:
-    """Draw a sample `[T, ...]`: images in grey, two-channel frames as ON (red) and OFF (blue)."""
+    """Draw a sample `[T, ...]`: grey images, three channels as colours (each stretched from its
+    least to its largest value), two-channel frames as ON (red) and OFF (blue)."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -36,11 +37,7 @@ def draw_frames(path: Path, frames: "np.ndarray[Any, Any]", *, title: str) -> No
     figure.suptitle(title)
     axes = figure.subplots(rows, columns, squeeze=False)
     events = frames.shape[1] == 2
-    # One scale for all steps; for events ON counts are positive and OFF counts negative.
-    values = frames[:, 0] - frames[:, 1] if events else frames[:, 0]
-    limit = float(np.abs(values).max()) or 1.0
-    low = -limit if events else float(values.min())
-    high = limit if events else max(float(values.max()), low + 1e-6)
+    values, style, label = _values(frames)
     shown = None
     for index, axis in enumerate(axes.flat):
         axis.set_xticks([])
@@ -48,14 +45,30 @@ def draw_frames(path: Path, frames: "np.ndarray[Any, Any]", *, title: str) -> No
         if index >= steps:
             axis.set_visible(False)
             continue
-        shown = axis.imshow(values[index], cmap="RdBu_r" if events else "gray", vmin=low, vmax=high)
+        shown = axis.imshow(values[index], **style)
         axis.set_title(f"t = {index + 1}", fontsize=9)
         if events:
             on, off = frames[index, 0].sum(), frames[index, 1].sum()
             axis.set_xlabel(f"{on:.0f} ON, {off:.0f} OFF", fontsize=8)
-    if shown is not None:
-        label = "events: ON - OFF" if events else "value"
+    if shown is not None and label:
         figure.colorbar(shown, ax=list(axes.flat), label=label, shrink=0.8)
     buffer = io.BytesIO()
     figure.savefig(buffer, dpi=150, format=path.suffix[1:].lower())
     write_atomically(path, lambda file: file.write(buffer.getbuffer()))
+
+
+def _values(frames: "np.ndarray[Any, Any]") -> tuple["np.ndarray[Any, Any]", dict[str, Any], str]:
+    """What is drawn, how, and what its scale is called ("": colours have none). One scale for all
+    steps; for events ON counts are positive and OFF counts negative."""
+    if frames.shape[1] == 3:
+        low = frames.min((0, 2, 3), keepdims=True)
+        span = np.maximum(frames.max((0, 2, 3), keepdims=True) - low, 1e-6)
+        return ((frames - low) / span).transpose(0, 2, 3, 1), {}, ""
+    if frames.shape[1] == 2:
+        values = frames[:, 0] - frames[:, 1]
+        limit = float(np.abs(values).max()) or 1.0
+        return values, {"cmap": "RdBu_r", "vmin": -limit, "vmax": limit}, "events: ON - OFF"
+    values = frames[:, 0]
+    low = float(values.min())
+    high = max(float(values.max()), low + 1e-6)
+    return values, {"cmap": "gray", "vmin": low, "vmax": high}, "value"

@@ -143,3 +143,13 @@ def test_wrong_options_are_told_together(clifctl: Run) -> None:
         assert part in done.err
     done = clifctl("data", "show", "image_folder", "image_size=8", "classes=2", "mean=[1,2]")
     assert "mean has 2 numbers for 3 channels" in done.err
+
+
+def test_colour_images_are_drawn_in_colour(clifctl: Run, data_root: Path, tmp_path: Path) -> None:
+    from matplotlib.image import imread
+
+    done = clifctl("data", "show", "cifar10", f"root={data_root}", "--plot", "colour.png")
+    assert done.code == 0, done.err
+    pixels = imread(tmp_path / "colour.png")[..., :3]
+    spread = pixels.max(2) - pixels.min(2)
+    assert (spread > 0.3).mean() > 0.05  # grey has none
