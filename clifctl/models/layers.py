@@ -1,5 +1,6 @@
 """The building blocks of a spiking net: `[T, N, *]` in, `[T, N, *]` out, state in and out."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,12 +17,13 @@ LayerState = tuple[Tensor, ...]
 NetState = tuple[LayerState, ...]
 
 
-class SpikingNet(nn.Module):
+class SpikingNet(nn.Module, ABC):
     """A net of spiking layers. `authors_names` maps its modules to their names in the authors'
     code, where both have such a module: their checkpoints differ in nothing else."""
 
     authors_names: dict[str, str]
 
+    @abstractmethod
     def forward(
         self, x: Tensor, state: NetState | None = None, repeat: int = 1
     ) -> tuple[Tensor, NetState]:
@@ -30,7 +32,6 @@ class SpikingNet(nn.Module):
         `x` is `[T, N, *]`; with `repeat` = T it is `[1, N, *]`, an input that is equal at every
         step (a static image). `state` continues a sequence that is fed in pieces; None starts anew.
         """
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)

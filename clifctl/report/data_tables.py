@@ -2,10 +2,8 @@
 
 import dataclasses
 
-from clifctl.report.render import Column, Report, Table, document_of
+from clifctl.report.render import MIB, Column, Report, Table, document_of
 from clifctl.results import DataCheckResult, DatasetList, SampleResult
-
-MIB = 1024 * 1024
 
 
 def datasets_report(result: DatasetList) -> Report:

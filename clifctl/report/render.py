@@ -13,6 +13,8 @@ GAP = 3  # between two columns of a printed table
 MIN_FLEXIBLE = 16
 FORMATS = ("table", "json", "jsonl", "csv", "md")
 
+MIB = 1024 * 1024
+
 
 @dataclass(frozen=True)
 class Column:

@@ -2,10 +2,9 @@
 
 import dataclasses
 
-from clifctl.report.render import Column, Report, Table, document_of, record_table
+from clifctl.report.render import MIB, Column, Report, Table, document_of, record_table
 from clifctl.results import EvalResult, LayerRate, TrainPlan, TrainResult
 
-MIB = 1024 * 1024
 _CHOSEN = {
     "test": "The best epoch is chosen on the test set, as the paper does: report the last one.",
     "validation": "The best epoch is chosen on training data that were held out.",

@@ -16,8 +16,6 @@ from clifctl.results import (
     RegisterResult,
 )
 
-MIB = 1024 * 1024
-
 
 def recipes_report(result: RecipeList) -> Report:
     """The catalog."""
