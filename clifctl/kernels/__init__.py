@@ -1,16 +1,29 @@
 """HOW a neuron runs: one entry point, `scan`, over every neuron, target and window."""
 
-from clifctl.kernels.scan import initial_state, scan
+from clifctl.kernels.bits import mark_spikes, spike_value, spikes_as_bits
+from clifctl.kernels.distributed import gather_over_processes
+from clifctl.kernels.norm_passes import batch_moments
+from clifctl.kernels.normed import Norm
+from clifctl.kernels.scan import initial_state, norm_scan, scan
 from clifctl.kernels.targets import DTYPES as TARGET_DTYPES
 from clifctl.kernels.targets import TARGETS, Target, resolve_target
+from clifctl.kernels.trace import is_binary
 from clifctl.kernels.window import READINGS
 
 __all__ = [
     "READINGS",
     "TARGETS",
     "TARGET_DTYPES",
+    "Norm",
     "Target",
+    "batch_moments",
+    "gather_over_processes",
     "initial_state",
+    "is_binary",
+    "mark_spikes",
+    "norm_scan",
     "resolve_target",
     "scan",
+    "spike_value",
+    "spikes_as_bits",
 ]

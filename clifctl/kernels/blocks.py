@@ -11,8 +11,10 @@ from dataclasses import dataclass
 # Scratch rows of a block should stay in a core's second-level cache.
 SCRATCH_BYTES = 512 * 1024
 LARGEST, SMALLEST = 1024, 64
-# Units that keep every core busy; more groups than they need are more partial sums to add up.
+# Units that keep every core busy; more groups than they need are more partial sums to add up, and
+# a group of few periods writes as many numbers as it reads.
 ENOUGH_UNITS = 64
+PERIODS_A_GROUP = 32
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,6 @@ def cut(size: int, sample: int | None, *, steps: int, rows_per_step: int, itemsi
     return Blocks(
         period=max(1, period),
         chunks=chunks,
-        groups=max(1, min(-(-ENOUGH_UNITS // chunks), periods)),
+        groups=max(1, min(-(-ENOUGH_UNITS // chunks), max(4, periods // PERIODS_A_GROUP), periods)),
         block=block,
     )

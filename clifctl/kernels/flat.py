@@ -11,17 +11,21 @@ from clifctl.kernels.window import Window
 
 @dataclass(frozen=True)
 class Sample:
-    """Elements of one sample, and of one of its channels (the first feature dimension)."""
+    """Where channels lie in a row: element e belongs to channel e // inner % channels."""
 
-    features: int
+    channels: int
     inner: int
+
+    @property
+    def period(self) -> int:
+        """Elements after which channels repeat."""
+        return self.channels * self.inner
 
 
 @dataclass(frozen=True)
 class Gradients:
-    """Gradients of the input `[T, M]`, the initial states `[M]` and the learnable parameters."""
+    """Gradients of the initial states `[M]` and the learnable parameters."""
 
-    x: Tensor
     states: tuple[Tensor | None, ...]
     learnables: tuple[Tensor, ...]
 
@@ -39,5 +43,8 @@ class Kernel(Protocol):
     def backward(
         self, x: Tensor, states: Sequence[Tensor | None], learnables: Sequence[Tensor],
         sample: Sample, g_out: Tensor, g_finals: Sequence[Tensor | None], window: Window | None,
+        g_x: Tensor,
     ) -> Gradients:  # fmt: skip
-        """Every gradient, from those of the output `[T, M]` and the final states (None: zero)."""
+        """Every gradient, from those of the output `[T, M]` and the final states (None: zero); that
+        of x is written into `g_x` `[T, M]`. A learnable parameter through which no gradient flows
+        gets zeros."""

@@ -7,7 +7,6 @@ compiled graph that is read from a cache means the same neuron.
 """
 
 import hashlib
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -18,7 +17,8 @@ from torch import Tensor
 
 from clifctl.errors import NeuronError
 from clifctl.kernels import numba_target, triton_target
-from clifctl.kernels.flat import Kernel, Sample
+from clifctl.kernels.flat import Gradients, Kernel
+from clifctl.kernels.layout import Layout
 from clifctl.kernels.trace import trace
 from clifctl.kernels.window import Reading, Window
 from clifctl.neurons import Hyperparameters, Neuron
@@ -104,19 +104,17 @@ def scan_forward(x: Tensor, tensors: Sequence[Tensor], call: str) -> list[Tensor
     a gradient is not defined.
     """
     if not x.numel():
-        return _results(x, call, x.dtype)
-    what = _call(call)
-    run = _kernel(what, x)
-    flat, states, learnables = _flat(what, x, tensors)
+        return results(x, call, x.dtype)
+    work = Work.of(x, tensors, call)
     # Made in their final shape: an output that is a view could not be changed in place.
-    out, *finals = _results(x, call, flat.dtype)
-    run.forward(
-        flat,
-        states,
-        learnables,
-        _sample(x),
-        out.view(flat.shape),
-        [final.view(flat.shape[1]) for final in finals],
+    out, *finals = results(x, call, work.x.dtype)
+    work.kernel.forward(
+        work.x,
+        work.states,
+        work.learnables,
+        work.layout.sample,
+        work.layout.rows(out, out.dtype),
+        [work.layout.rows(final, final.dtype) for final in finals],
     )
     return [out.to(x.dtype), *finals]
 
@@ -126,13 +124,22 @@ fused_scan = torch.library.custom_op("clifctl::scan", scan_forward, mutates_args
 
 @fused_scan.register_fake
 def _(x: Tensor, tensors: Sequence[Tensor], call: str) -> list[Tensor]:
-    return _results(x, call, x.dtype)
+    return results(x, call, x.dtype)
 
 
-def _results(x: Tensor, call: str, dtype: torch.dtype) -> list[Tensor]:
+def results(x: Tensor, call: str, dtype: torch.dtype) -> list[Tensor]:
     """Room for the output in `dtype` and for the final states."""
-    states = (x.new_empty(x.shape[1:], dtype=held(x.dtype)) for _ in _call(call).neuron.states)
-    return [x.new_empty(x.shape, dtype=dtype), *states]
+    layout = Layout.of(x)
+    states = _call(call).neuron.states
+    return [
+        layout.empty(x, steps=len(x), dtype=dtype),
+        *(layout.empty(x, steps=None, dtype=held(x.dtype)) for _ in states),
+    ]
+
+
+def states_of(call: str) -> int:
+    """How many initial states are among the tensors of a call."""
+    return _call(call).states
 
 
 def scan_backward(
@@ -142,22 +149,11 @@ def scan_backward(
     if not x.numel():
         like = held(x.dtype)
         return [torch.zeros_like(x), *(torch.zeros_like(t, dtype=like) for t in tensors)]
-    what = _call(call)
-    run = _kernel(what, x)
-    flat, states, learnables = _flat(what, x, tensors)
-    g_out, *g_finals = gradients
-    result = run.backward(
-        flat,
-        states,
-        learnables,
-        _sample(x),
-        torch.zeros_like(flat) if g_out is None else _rows(g_out, flat, flat.dtype),
-        [None if g is None else _rows(g, flat[0], held(x.dtype)) for g in g_finals],
-        what.window,
-    )
-    g_x = result.x.view(x.shape).to(x.dtype)
-    g_states = [g.view(x.shape[1:]) for g in result.states if g is not None]
-    return [g_x, *g_states, *result.learnables]
+    work = Work.of(x, tensors, call)
+    g_x = torch.empty_like(work.x)
+    result = work.backward(gradients, g_x)
+    g_states = [work.layout.shaped(g) for g in result.states if g is not None]
+    return [work.layout.shaped(g_x).to(x.dtype), *g_states, *result.learnables]
 
 
 fused_scan_backward = torch.library.custom_op(
@@ -169,10 +165,11 @@ fused_scan_backward = torch.library.custom_op(
 def _(
     x: Tensor, tensors: Sequence[Tensor], gradients: Sequence[Tensor | None], call: str
 ) -> list[Tensor]:
-    like = held(x.dtype)
+    layout, states = Layout.of(x), states_of(call)
     return [
-        x.new_empty(x.shape),
-        *(tensor.new_empty(tensor.shape, dtype=like) for tensor in tensors),
+        layout.empty(x, steps=len(x), dtype=x.dtype),
+        *(layout.empty(x, steps=None, dtype=held(x.dtype)) for _ in range(states)),
+        *(tensor.new_empty(tensor.shape, dtype=held(x.dtype)) for tensor in tensors[states:]),
     ]
 
 
@@ -192,29 +189,43 @@ def _backward(ctx: Any, gradients: list[Tensor | None]) -> tuple[Tensor, list[Te
 fused_scan.register_autograd(_backward, setup_context=_remember)
 
 
-def _kernel(call: Call, x: Tensor) -> Kernel:
-    return _KERNELS[call.target](call.neuron, call.hyperparameters, held(x.dtype), x.shape[0])
+@dataclass(frozen=True)
+class Work:
+    """A call's tensors as its kernel takes them: rows `[T, M]`, in the order of their layout."""
 
+    call: Call
+    kernel: Kernel
+    layout: Layout
+    x: Tensor
+    states: list[Tensor | None]
+    learnables: list[Tensor]
 
-def _flat(
-    call: Call, x: Tensor, tensors: Sequence[Tensor]
-) -> tuple[Tensor, list[Tensor | None], list[Tensor]]:
-    """`x` as `[T, M]` in the dtype that the kernel reads, initial states as `[M]` or None, and
-    learnables, as the kernel holds them."""
-    dtype = held(x.dtype)
-    read = x.dtype if call.target == "triton" else dtype
-    size = x[0].numel()
-    flat = x.detach().to(read).reshape(x.shape[0], size).contiguous()
-    states: list[Tensor | None] = [
-        s.detach().to(dtype).reshape(size).contiguous() for s in tensors[: call.states]
-    ]
-    learnables = [p.detach().to(dtype).contiguous() for p in tensors[call.states :]]
-    return flat, states or [None] * len(call.neuron.states), learnables
+    @classmethod
+    def of(cls, x: Tensor, tensors: Sequence[Tensor], name: str) -> "Work":
+        """The work of the call `name` on `x` and `tensors` (see `scan_forward`)."""
+        call, layout, dtype = _call(name), Layout.of(x), held(x.dtype)
+        make = _KERNELS[call.target]
+        states: list[Tensor | None] = [layout.rows(s, dtype) for s in tensors[: call.states]]
+        return cls(
+            call,
+            make(call.neuron, call.hyperparameters, dtype, len(x)),
+            layout,
+            layout.rows(x, x.dtype if call.target == "triton" else dtype),
+            states or [None] * len(call.neuron.states),
+            [p.detach().to(dtype).contiguous() for p in tensors[call.states :]],
+        )
 
-
-def _rows(gradient: Tensor, like: Tensor, dtype: torch.dtype) -> Tensor:
-    return gradient.to(dtype).reshape(like.shape).contiguous()
-
-
-def _sample(x: Tensor) -> Sample:
-    return Sample(math.prod(x.shape[2:]), math.prod(x.shape[3:]))
+    def backward(self, gradients: Sequence[Tensor | None], g_x: Tensor) -> Gradients:
+        """Gradients of rows, from those of `[output, *final states]`; that of x into `g_x`."""
+        g_out, *g_finals = gradients
+        dtype = self.x.dtype
+        return self.kernel.backward(
+            self.x,
+            self.states,
+            self.learnables,
+            self.layout.sample,
+            torch.zeros_like(self.x) if g_out is None else self.layout.rows(g_out, dtype),
+            [None if g is None else self.layout.rows(g, held(dtype)) for g in g_finals],
+            self.call.window,
+            g_x,
+        )

@@ -54,11 +54,13 @@ _EXPRESSIONS = {
 
 @dataclass(frozen=True)
 class Source:
-    """A module's text, the constants that it is called with, and its scratch rows per time step."""
+    """A module's text, the constants that it is called with, its scratch rows per time step, and
+    the learnables that it sums gradients of."""
 
     text: str
     constants: tuple[float, ...]
     rows_per_step: int
+    summed: tuple[str, ...]
 
 
 def print_source(title: str, plan: Plan, dtype: str) -> Source:
@@ -68,14 +70,16 @@ def print_source(title: str, plan: Plan, dtype: str) -> Source:
     printer.forward()
     printer.backward()
     printer.windowed()
-    return Source(printer.text(), plan.constants, len(plan.states) + len(plan.saved))
+    summed = tuple(p.name for p in plan.summed)
+    return Source(printer.text(), plan.constants, len(plan.states) + len(plan.saved), summed)
 
 
 class _Printer(Lines):
     def __init__(self, plan: Plan) -> None:
         super().__init__()
         self.plan = plan
-        self.states, self.learnables, self.saved = plan.states, plan.learnables, plan.saved
+        self.states, self.saved = plan.states, plan.saved
+        self.learnables, self.summed = plan.learnables, plan.summed
 
     # --- the three functions --------------------------------------------------------------------
 
@@ -139,7 +143,7 @@ class _Printer(Lines):
             *self._given(),
             *(f"g_{s}_final" for s in self.states),
             *(f"g_{s}_start" for s in self.states),
-            *(f"g_{p.name}_all" for p in self.learnables),
+            *(f"g_{p.name}_all" for p in self.summed),
         ]
 
     @contextmanager
@@ -172,7 +176,7 @@ class _Printer(Lines):
             self.line("group = unit // chunks")
             self.line("offset = (unit % chunks) * block")
             if sums:
-                for p in self.learnables:
+                for p in self.summed:
                     self.line(f"{p.name}_sum[:, :] = ZERO")
             self.line("first_period = group * periods // groups")
             with self.block("for number in range(first_period, (group + 1) * periods // groups):"):
@@ -189,7 +193,7 @@ class _Printer(Lines):
 
     def _write_sums(self) -> None:
         """One partial sum a unit: torch adds them up in their order, whoever computed them."""
-        for p in self.learnables:
+        for p in self.summed:
             if p.by_channel:
                 self.line("width = min(block, period - offset)")
                 with self.block(f"for r in range({p.name}_sum.shape[0]):"):
@@ -224,7 +228,7 @@ class _Printer(Lines):
         self._rows("{}_history", [*self.states, *self.saved], "(steps, block)")
         self._rows("{}_row", self.states)
         self._rows("carry_{}_row", self.states)
-        for p in self.learnables:
+        for p in self.summed:
             rows = "steps" if p.by_step else "1"
             self._rows("{}_sum", [p.name], f"({rows}, block)")
 
@@ -268,19 +272,15 @@ class _Printer(Lines):
         again what they need."""
         self._slices("x", "g_out", "g_x")
         self._history()
-        for p in self.learnables:
+        for p in self.summed:
             self.line(f"{p.name}_sums = {p.name}_sum[{'t' if p.by_step else '0'}]")
         *before, rest = self._summed_together()
         for names in before:
             gradients = [gradient_name(name) for name in names]
             with self.block("for j in range(n):"):
                 self._sum(self.plan.full.only(gradients), names)
-        others = [
-            name
-            for name in self.plan.full.outputs
-            if name not in {gradient_name(name) for names in before for name in names}
-        ]
-        program = self.plan.full.only(others)
+        others = ["x", *self.states, *rest]
+        program = self.plan.full.only([gradient_name(name) for name in others])
         with self.block("for j in range(n):"):
             self._sum(program, rest)
             self.line(f"g_x_t[j] = {self._shown(program.outputs['g_x'])}")
@@ -293,13 +293,13 @@ class _Printer(Lines):
             self.line(f"{name}_sums[j] += {self._shown(program.outputs[gradient_name(name)])}")
 
     def _summed_together(self) -> list[list[str]]:
-        """The learnables in lists, one a loop: the last loop writes all other rows as well. The
-        compiler compares every row that is written with every other row, and gives up a loop with
-        more than PAIRS of them to scalars."""
+        """The learnables that are summed, in lists, one a loop: the last loop writes all other rows
+        as well. The compiler compares every row that is written with every other row, and gives up
+        a loop with more than PAIRS of them to scalars."""
         full = self.plan.full
         others = ["g_x", *(gradient_name(state) for state in self.states)]
         loops: list[list[str]] = [[]]
-        for p in reversed(self.learnables):
+        for p in reversed(self.summed):
             loop = [p.name, *loops[0]]
             outputs = [*map(gradient_name, loop), *(others if len(loops) == 1 else [])]
             written, read = len(outputs), len(full.only(outputs).inputs)

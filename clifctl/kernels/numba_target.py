@@ -30,11 +30,8 @@ def source(neuron: Neuron, hyperparameters: Hyperparameters, dtype: str) -> Sour
     """The source of a neuron's kernels in `float32` or `float64`."""
     states = tuple(state.name for state in neuron.states)
     program = trace(neuron, hyperparameters)
-    return print_source(
-        neuron.name,
-        make_plan(neuron.name, program, states, neuron.learnables, REMEMBERED),
-        dtype,
-    )
+    plan = make_plan(neuron.name, program, states, neuron.learnables, REMEMBERED)
+    return print_source(neuron.name, plan, dtype)
 
 
 @lru_cache(maxsize=256)
@@ -74,10 +71,10 @@ class Kernel:
     def backward(
         self, x: Tensor, states: Sequence[Tensor | None], learnables: Sequence[Tensor],
         sample: Sample, g_out: Tensor, g_finals: Sequence[Tensor | None], window: Window | None,
+        g_x: Tensor,
     ) -> Gradients:  # fmt: skip
         """See `clifctl.kernels.flat.Kernel.backward`."""
         blocks = self._blocks(x, sample)
-        g_x = torch.empty_like(x)
         g_states = tuple(None if state is None else torch.empty_like(state) for state in states)
         sums = self._sums(x, blocks)
         arguments = [
@@ -93,19 +90,20 @@ class Kernel:
         else:
             cuts = [window is not None and window.cut_before(t) for t in range(x.shape[0])]
             self._run("backward", blocks, x, [*arguments, np.array(cuts)])
+        found = dict(zip(self.source.summed, sums, strict=True))
         totals = tuple(
-            self._total(declared, total, learnable, sample)
-            for declared, total, learnable in zip(
-                self.neuron.learnables, sums, learnables, strict=True
-            )
+            self._total(declared, found[declared.name], learnable, sample)
+            if declared.name in found
+            else torch.zeros_like(learnable)
+            for declared, learnable in zip(self.neuron.learnables, learnables, strict=True)
         )
-        return Gradients(g_x, g_states, totals)
+        return Gradients(g_states, totals)
 
     def _blocks(self, x: Tensor, sample: Sample) -> Blocks:
         by_channel = any(p.by_channel for p in self.neuron.learnables)
         return cut(
             x.shape[1],
-            sample.features if by_channel else None,
+            sample.period if by_channel else None,
             steps=x.shape[0],
             rows_per_step=self.source.rows_per_step,
             itemsize=self.dtype.itemsize,
@@ -131,37 +129,43 @@ class Kernel:
         for declared, tensor in zip(self.neuron.learnables, learnables, strict=True):
             row = tensor.detach().reshape(tensor.shape[0] if declared.by_step else 1, -1)
             if declared.by_channel:
-                row = row.repeat_interleave(sample.inner, dim=1)
-                times = -(-blocks.period // max(1, row.shape[1]))
-                row = row.repeat(1, times)[:, : blocks.period]
+                row = spread(row, sample, blocks.period)
             rows.append(_array(row.contiguous()))
         return rows
 
     def _sums(self, x: Tensor, blocks: Blocks) -> list[Tensor]:
-        """Room for partial sums: of a group for parameters by channel, else of a unit."""
+        """Room for partial sums: of a group for parameters by channel, else of a unit. What a group
+        adds up at one place are few numbers, in the kernel's dtype; they are added in float64."""
         return [
-            torch.zeros(
+            torch.empty(
                 blocks.groups if p.by_channel else blocks.units,
                 x.shape[0] if p.by_step else 1,
                 blocks.period if p.by_channel else 1,
-                dtype=torch.float64,
+                dtype=x.dtype if p.by_channel else torch.float64,
             )
             for p in self.neuron.learnables
+            if p.name in self.source.summed
         ]
 
     def _total(
         self, declared: Learnable, sums: Tensor, learnable: Tensor, sample: Sample
     ) -> Tensor:
-        total = sums.sum(0)
+        total = sums.sum(0, dtype=torch.float64)
         if declared.by_channel:
-            # A period holds whole samples; a sample `inner` elements of each channel.
-            channels = learnable.shape[-1]
-            total = total.view(len(total), -1, channels, sample.inner).sum((1, 3))
+            total = total.view(len(total), -1, sample.channels, sample.inner).sum((1, 3))
         return total.reshape(learnable.shape).to(learnable.dtype)
 
     def _optional(self, tensor: Tensor | None) -> "Array":
         """What is not there is an array without elements."""
         return np.empty(0, self.dtype) if tensor is None else _array(tensor)
+
+
+def spread(values: Tensor, sample: Sample, period: int) -> Tensor:
+    """Values by channel `[rows, C]` at each element of one period: `[rows, period]`. A period
+    holds the channels a whole number of times."""
+    times = period // max(1, sample.period)
+    shape = (len(values), times, sample.channels, sample.inner)
+    return values[:, None, :, None].expand(shape).reshape(len(values), -1)
 
 
 def _array(tensor: Tensor) -> "Array":

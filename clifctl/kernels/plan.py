@@ -33,10 +33,13 @@ class Plan:
     recompute   next states and what is saved: the forward pass on the way back
     full        every gradient of a step, from what is saved and the gradients carried to it
     carry       the gradients of the states alone
+
+    `summed` are the learnables that a gradient flows to: the kernels add it up.
     """
 
     states: tuple[str, ...]
     learnables: tuple[Learnable, ...]
+    summed: tuple[Learnable, ...]
     saved: tuple[str, ...]
     constants: tuple[float, ...]
     step: Program
@@ -74,14 +77,18 @@ def make_plan(
     step, reverse = program.with_operands(lift), reverse.with_operands(lift)
     outputs = {**step.outputs, **{name: name for name in saved}}
     again = Program(step.inputs, step.instructions, outputs)
+    idle = {
+        gradient_name(p.name) for p in learnables if reverse.outputs[gradient_name(p.name)] == 0.0
+    }
     return Plan(
         states=states,
         learnables=learnables,
+        summed=tuple(p for p in learnables if gradient_name(p.name) not in idle),
         saved=saved,
         constants=tuple(constants),
         step=step,
         recompute=again.only([*(f"next_{state}" for state in states), *saved]),
-        full=reverse.only(reverse.outputs, saved),
+        full=reverse.only([name for name in reverse.outputs if name not in idle], saved),
         carry=reverse.only([gradient_name(state) for state in states], saved),
     )
 

@@ -3,13 +3,14 @@
 import torch
 from torch import Tensor
 
-from clifctl.errors import NeuronError
-from clifctl.kernels import fused, reference
+from clifctl.errors import NeuronError, TargetError
+from clifctl.kernels import fused, normed, reference
+from clifctl.kernels.fused import held
+from clifctl.kernels.normed import Norm
+from clifctl.kernels.prologue import with_norm
 from clifctl.kernels.targets import resolve_target
-from clifctl.kernels.window import resolve_window
+from clifctl.kernels.window import Window, resolve_window
 from clifctl.neurons import Parameters
-
-_LOW_PRECISION = (torch.bfloat16, torch.float16)
 
 
 def scan(
@@ -33,17 +34,11 @@ def scan(
     not exist or cannot run these tensors.
     """
     _check(x, state, parameters)
-    try:
-        chosen_window = resolve_window(window, window_reading, x.shape[0])
-    except NeuronError as refused:
-        raise NeuronError(f"neuron '{parameters.neuron.name}': {refused.message}") from None
+    chosen_window = _window(parameters, window, window_reading, x.shape[0])
     chosen = resolve_target(target, x.device, x.dtype)
-    dtype = torch.float32 if x.dtype in _LOW_PRECISION else x.dtype
-    learnables = {
-        declared.name: declared.transform(parameters.learnables[declared.name].to(dtype))
-        for declared in parameters.neuron.learnables
-    }
+    learnables = _learnables(x, parameters)
     if chosen.name == "reference":
+        dtype = held(x.dtype)
         start = initial_state(x, parameters) if state is None else tuple(s.to(dtype) for s in state)
         output, final = reference.run(
             parameters.neuron,
@@ -65,9 +60,61 @@ def scan(
     return output, tuple(final)
 
 
+def norm_scan(
+    x: Tensor,
+    state: tuple[Tensor, ...] | None,
+    parameters: Parameters,
+    norm: Norm,
+    *,
+    window: int | None = None,
+    window_reading: str = "sliding",
+    target: str = "auto",
+) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """Batch norm and a neuron over time, on a fused target: `scan` of what `norm` makes of `x`.
+
+    `x` is `[T, N, C, *features]`, or `[1, N, C, *features]` for `norm.steps` = T equal steps. The
+    gradient flows through the statistics too where they come from this batch. `x` alone is kept for
+    backward. Raises what `scan` raises, and TargetError for the reference, which has no prologue.
+    """
+    expanded = x.expand(norm.steps, *x.shape[1:])
+    _check(expanded, state, parameters)
+    chosen_window = _window(parameters, window, window_reading, norm.steps)
+    chosen = resolve_target(target, x.device, x.dtype)
+    if chosen.name == "reference":
+        raise TargetError(
+            f"there is no batch norm inside the kernel of target 'reference' ({chosen.reason})",
+            hint="model.fuse_norm=false runs norm and neuron one after the other",
+        )
+    call = fused.named(
+        with_norm(parameters.neuron),
+        parameters.hyperparameters,
+        chosen.name,
+        chosen_window,
+        state is not None,
+    )
+    tensors = [*(state or ()), *_learnables(x, parameters).values()]
+    output, *final = normed.norm_scan(x, tensors, norm.tensors, call, norm.steps, norm.processes)
+    return output, tuple(final)
+
+
+def _window(parameters: Parameters, k: int | None, reading: str, steps: int) -> Window | None:
+    try:
+        return resolve_window(k, reading, steps)
+    except NeuronError as refused:
+        raise NeuronError(f"neuron '{parameters.neuron.name}': {refused.message}") from None
+
+
+def _learnables(x: Tensor, parameters: Parameters) -> dict[str, Tensor]:
+    """The transformed learnable parameters, in the dtype of the arithmetic."""
+    return {
+        declared.name: declared.transform(parameters.learnables[declared.name].to(held(x.dtype)))
+        for declared in parameters.neuron.learnables
+    }
+
+
 def initial_state(x: Tensor, parameters: Parameters) -> tuple[Tensor, ...]:
     """The states before the first step for an input `[T, N, *features]`: `[N, *features]` each."""
-    dtype = torch.float32 if x.dtype in _LOW_PRECISION else x.dtype
+    dtype = held(x.dtype)
     starts = (declared.start(parameters.hyperparameters) for declared in parameters.neuron.states)
     return tuple(torch.full(x.shape[1:], v, dtype=dtype, device=x.device) for v in starts)
 

@@ -66,6 +66,15 @@ def trace(neuron: Neuron, hyperparameters: Hyperparameters) -> Program:
     return Program(tuple(inputs), tuple(translation.builder.instructions), outputs)
 
 
+def is_binary(neuron: Neuron, hyperparameters: Hyperparameters) -> bool:
+    """Whether every output is 0 or 1 (or NaN, of a NaN): the result of `spike` itself."""
+    try:
+        program = trace(neuron, hyperparameters)
+    except NeuronError:  # a step for the reference alone
+        return False
+    return any(i.op == "spike" and i.result == program.outputs["out"] for i in program.instructions)
+
+
 _ALLOWED_HINT = f"a step may use: {ALLOWED}"
 
 

@@ -43,7 +43,7 @@ class _Printer(Lines):
         super().__init__()
         self.plan = plan
         self.head, self.length = head, length
-        self.states, self.learnables = plan.states, plan.learnables
+        self.states, self.learnables, self.summed = plan.states, plan.learnables, plan.summed
         self.by_channel = any(p.by_channel for p in plan.learnables)
 
     # --- the programs of one step as functions ---------------------------------------------------
@@ -218,7 +218,7 @@ class _Printer(Lines):
             *self._given(),
             *(f"g_{s}_final" for s in self.states),
             *(f"g_{s}_start" for s in self.states),
-            *(f"g_{p.name}_all" for p in self.learnables),
+            *(f"g_{p.name}_all" for p in self.summed),
         ]
 
     @contextmanager
@@ -320,7 +320,7 @@ class _Printer(Lines):
                 self.line(f"g_{s} = blank")
 
     def _start_sums(self) -> None:
-        for p in self.learnables:
+        for p in self.summed:
             if not p.by_step:
                 self.line(f"{p.name}_sum = blank")
 
@@ -331,7 +331,7 @@ class _Printer(Lines):
         renamed |= {f"g_next_{s}": f"g_{s}" for s in self.states}
         self._call("full", list(self.plan.full.outputs), **renamed)
         self.line(f"tl.store(g_x_all + {_at(base, i)}, g_x, inside)")
-        for p in self.learnables:
+        for p in self.summed:
             if p.by_step:
                 self._write_sum(p.name, gradient_name(p.name), f"row * steps + {t}", p.by_channel)
             else:
@@ -341,7 +341,7 @@ class _Printer(Lines):
         for s in self.states:
             with self.block(f"if g_{s}_start is not None:"):
                 self.line(f"tl.store(g_{s}_start + tile, g_{s}, inside)")
-        for p in self.learnables:
+        for p in self.summed:
             if not p.by_step:
                 self._write_sum(p.name, f"{p.name}_sum", "row", p.by_channel)
 

@@ -53,9 +53,8 @@ def kernel(neuron: Neuron, hyperparameters: Hyperparameters, steps: int) -> "Ker
     """The kernels of a neuron for sequences of `steps`, compiled at their first call."""
     module = load_module(f"triton_{neuron.name}", source(neuron, hyperparameters, steps))
     initial = tuple(state.start(hyperparameters) for state in neuron.states)
-    constants = plan(neuron, hyperparameters).constants
     cut = segments(steps, len(neuron.states))
-    return Kernel(neuron, module, constants, initial, steps, cut)
+    return Kernel(neuron, module, plan(neuron, hyperparameters), initial, steps, cut)
 
 
 @dataclass(frozen=True)
@@ -64,7 +63,7 @@ class Kernel:
 
     neuron: Neuron
     module: ModuleType
-    constants: tuple[float, ...]
+    plan: Plan
     initial: tuple[float, ...]
     steps: int
     cut: Segments
@@ -80,21 +79,21 @@ class Kernel:
     def backward(
         self, x: Tensor, states: Sequence[Tensor | None], learnables: Sequence[Tensor],
         sample: Sample, g_out: Tensor, g_finals: Sequence[Tensor | None], window: Window | None,
+        g_x: Tensor,
     ) -> Gradients:  # fmt: skip
         """See `clifctl.kernels.flat.Kernel.backward`."""
         # Without states every window gives the same gradient.
         sliding = bool(states) and window is not None and window.sliding
         name = "windowed" if sliding else "backward"
         place = self.place(name, x, sample)
-        g_x = torch.empty_like(x)
         g_states = tuple(None if state is None else torch.empty_like(state) for state in states)
-        sums = [self._sums(p, place, x) for p in self.neuron.learnables]
+        sums = {p.name: self._sums(p, place, x) for p in self.plan.summed}
         # Room for states that do not fit into registers.
         kept = x.new_empty(
             (self.steps if sliding else self.cut.count) * len(states) * x.shape[1],
             dtype=torch.float32,
         )
-        tensors = [x, g_out, g_x, *states, *learnables, *g_finals, *g_states, *sums, kept]
+        tensors = [x, g_out, g_x, *states, *learnables, *g_finals, *g_states, *sums.values(), kept]
         k = 1 if window is None else window.k
         if sliding:
             self._launch(name, place, tensors, [self.steps, k])
@@ -103,10 +102,12 @@ class Kernel:
             numbers = [self.cut.count, self.steps, k]
             self._launch(name, place, tensors, numbers, READING=reading)
         totals = (
-            total.sum(0, dtype=torch.float64).reshape(learnable.shape).to(learnable.dtype)
-            for total, learnable in zip(sums, learnables, strict=True)
+            sums[p.name].sum(0, dtype=torch.float64).reshape(learnable.shape).to(learnable.dtype)
+            if p.name in sums
+            else torch.zeros_like(learnable)
+            for p, learnable in zip(self.neuron.learnables, learnables, strict=True)
         )
-        return Gradients(g_x, g_states, tuple(totals))
+        return Gradients(g_states, tuple(totals))
 
     @property
     def by_channel(self) -> bool:
@@ -123,7 +124,7 @@ class Kernel:
         size = x.shape[1]
         if not self.by_channel:
             return Place(chosen, (size,), rows=-(-size // chosen.block), columns=1)
-        channels = sample.features // sample.inner
+        channels = sample.channels
         per_channel = size // channels
         return Place(
             chosen,
@@ -161,7 +162,7 @@ class Kernel:
         device = next(t.device for t in tensors if t is not None)
         with torch.cuda.device(device) if device.type == "cuda" else nullcontext():
             getattr(self.module, name)[(place.programs,)](
-                *tensors, *self.constants, *self.initial, *place.sizes, *numbers, **fixed
+                *tensors, *self.plan.constants, *self.initial, *place.sizes, *numbers, **fixed
             )
 
 

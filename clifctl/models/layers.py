@@ -9,7 +9,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from clifctl.kernels import scan
+from clifctl.kernels import (
+    is_binary,
+    mark_spikes,
+    norm_scan,
+    resolve_target,
+    scan,
+    spike_value,
+    spikes_as_bits,
+)
 from clifctl.models.norm import TemporalBatchNorm
 from clifctl.neurons import Hyperparameters, Neuron, Parameters
 
@@ -78,6 +86,8 @@ class SpikingLayer(nn.Module):
         self.window = window
         self.window_reading = window_reading
         self.target = target
+        # Whether every output is 0 or 1: the last thing that the step does is to spike.
+        self.binary = is_binary(self.neuron, self.hyperparameters)
         for name, tensor in parameters.learnables.items():
             self.register_parameter(name, nn.Parameter(tensor))
 
@@ -85,23 +95,37 @@ class SpikingLayer(nn.Module):
         values = ", ".join(f"{name}={value}" for name, value in self.hyperparameters)
         return f"{self.neuron.name}({values}), window={self.window}"
 
-    def forward(self, x: Tensor, state: LayerState | None = None) -> tuple[Tensor, LayerState]:
-        """Spikes and final state for input current `x` `[T, N, *features]`."""
+    def forward(
+        self, x: Tensor, state: LayerState | None = None, norm: TemporalBatchNorm | None = None,
+        repeat: int = 1,
+    ) -> tuple[Tensor, LayerState]:  # fmt: skip
+        """Spikes and final state for input current `x` `[T, N, *features]`.
+
+        With `norm` it is the norm's input, and the norm runs inside the kernel, where the target
+        has one. With `repeat` > 1 `x` is `[1, N, *features]` and stands for that many equal steps.
+        """
         learnables: dict[str, Tensor] = {
             learnable.name: self.get_parameter(learnable.name)
             for learnable in self.neuron.learnables
         }
         parameters = Parameters(self.neuron, self.hyperparameters, learnables)
+        steps = x.shape[0] * repeat
         # A shorter sequence than the window (a single step, say) is full BPTT by definition.
-        window = None if self.window is None or self.window >= x.shape[0] else self.window
-        return scan(
-            x,
-            state,
-            parameters,
-            window=window,
-            window_reading=self.window_reading,
-            target=self.target,
-        )
+        window = None if self.window is None or self.window >= steps else self.window
+        how: dict[str, Any] = {
+            "window": window, "window_reading": self.window_reading, "target": self.target
+        }  # fmt: skip
+        if norm is not None and norm.fused and self._is_fused(x):
+            spikes, final = norm_scan(x, state, parameters, norm.before(x, steps), **how)
+        else:
+            current = x if norm is None else norm(x, repeat)
+            spikes, final = scan(current.expand(steps, *x.shape[1:]), state, parameters, **how)
+        if self.binary:
+            mark_spikes(spikes)
+        return spikes, final
+
+    def _is_fused(self, x: Tensor) -> bool:
+        return resolve_target(self.target, x.device, x.dtype).name != "reference"
 
 
 class SynapticLayer(nn.Module):
@@ -123,8 +147,7 @@ class SynapticLayer(nn.Module):
         With `repeat` > 1, `x` is `[1, N, *]` and stands for that many equal steps: connection and
         norm run once, with the numbers of as many equal runs.
         """
-        normed = self.norm(fold_time(self.connection, x), repeat)
-        return self.neuron(normed.expand(x.shape[0] * repeat, *normed.shape[1:]), state)
+        return self.neuron(fold_time(self.connection, x), state, self.norm, repeat)
 
 
 class Pool(nn.Module):
@@ -151,13 +174,21 @@ class SharedDropout(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if not self.training or self.p == 0.0:
             return x
-        mask = torch.empty_like(x[:1]).bernoulli_(1 - self.p).div_(1 - self.p)
-        return x * mask
+        kept = 1 / (1 - self.p)
+        mask = torch.empty_like(x[:1]).bernoulli_(1 - self.p).mul_(kept)
+        mark_spikes(mask, kept)
+        with spikes_as_bits():
+            dropped = x * mask
+        if spike_value(x) == 1.0:
+            mark_spikes(dropped, kept)
+        return dropped
 
 
 def fold_time(module: nn.Module, x: Tensor) -> Tensor:
-    """Apply a module without time to `x` `[T, N, *]` as one batch of T * N samples."""
-    folded: Tensor = module(x.flatten(0, 1))
+    """Apply a module without time to `x` `[T, N, *]` as one batch of T * N samples. What it keeps
+    of spikes for its backward are bits."""
+    with spikes_as_bits():
+        folded: Tensor = module(x.flatten(0, 1))
     return folded.view(x.shape[0], x.shape[1], *folded.shape[1:])
 
 

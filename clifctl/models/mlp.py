@@ -6,7 +6,6 @@ from pydantic import Field
 from torch import nn
 
 from clifctl.models.layers import NeuronChoice, SynapticLayer
-from clifctl.models.norm import TemporalBatchNorm
 from clifctl.models.options import ModelOptions
 from clifctl.models.sequential import SequentialNet
 from clifctl.strict import Widths
@@ -31,7 +30,7 @@ def build_mlp(
     layers = []
     for hidden in options.hidden:
         connection = nn.Sequential(nn.Flatten(), nn.Linear(features, hidden))
-        norm = TemporalBatchNorm(hidden, options.batch_norm)
+        norm = options.norm(hidden)
         layers.append(SynapticLayer(connection, norm, neuron.layer(hidden, timesteps)))
         features = hidden
     return SequentialNet(layers, features=features, classes=classes, dropout=options.dropout)

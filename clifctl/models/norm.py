@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from clifctl.kernels import Norm, batch_moments, gather_over_processes
+
 NormMode = Literal["per_step", "folded"]
 
 
@@ -17,29 +19,45 @@ class TemporalBatchNorm(nn.Module):
     `folded` takes them over time and batch together and updates once. In evaluation both use the
     one set of running averages, unless `batch_statistics` is set: then the batch's own statistics
     are used and the running averages are left alone. Keys, defaults and the unbiased variance of
-    the running averages are those of `torch.nn.BatchNorm2d`.
+    the running averages are those of `torch.nn.BatchNorm2d`, and so are `momentum` None (the
+    average of all updates) and `affine` False.
+
+    `fused` says that a neuron behind it may take the norm into its kernel (`before`); called by
+    itself the module is the plain norm. `processes`: statistics are those of the batches of all
+    processes of the run.
     """
 
+    weight: nn.Parameter | None
+    bias: nn.Parameter | None
     running_mean: Tensor
     running_var: Tensor
     num_batches_tracked: Tensor
 
     def __init__(
-        self, channels: int, mode: NormMode, *, eps: float = 1e-5, momentum: float = 0.1
-    ) -> None:
+        self, channels: int, mode: NormMode, *, eps: float = 1e-5, momentum: float | None = 0.1,
+        affine: bool = True, fused: bool = True,
+    ) -> None:  # fmt: skip
         super().__init__()
+        self.channels = channels
         self.mode = mode
         self.eps = eps
         self.momentum = momentum
+        self.fused = fused
         self.batch_statistics = False
-        self.weight = nn.Parameter(torch.ones(channels))
-        self.bias = nn.Parameter(torch.zeros(channels))
+        self.processes = False
+        self.register_parameter("weight", nn.Parameter(torch.ones(channels)) if affine else None)
+        self.register_parameter("bias", nn.Parameter(torch.zeros(channels)) if affine else None)
         self.register_buffer("running_mean", torch.zeros(channels))
         self.register_buffer("running_var", torch.ones(channels))
         self.register_buffer("num_batches_tracked", torch.tensor(0, dtype=torch.long))
 
     def extra_repr(self) -> str:
-        return f"{self.weight.numel()}, mode={self.mode}"
+        return f"{self.channels}, mode={self.mode}, fused={self.fused}"
+
+    @property
+    def of_batch(self) -> bool:
+        """Whether the batch's own statistics are used."""
+        return self.training or self.batch_statistics
 
     def forward(self, x: Tensor, repeats: int = 1) -> Tensor:
         """Normalise `x` `[T, N, C, *features]`.
@@ -47,7 +65,7 @@ class TemporalBatchNorm(nn.Module):
         `repeats` > 1 says that each step of `x` stands for that many equal time steps (the constant
         input of a static image): the running averages are updated as often, the rest is the same.
         """
-        if not (self.training or self.batch_statistics):
+        if not self.of_batch:
             folded = F.batch_norm(
                 x.flatten(0, 1),
                 self.running_mean,
@@ -58,27 +76,52 @@ class TemporalBatchNorm(nn.Module):
                 eps=self.eps,
             )
             return folded.view(x.shape)
+        steps, batch, channels, *features = x.shape
         if self.mode == "folded":
             normed, means, variances = self._normalise(x.flatten(0, 1), 1)
             normed = normed.view(x.shape)
-            if repeats > 1:
-                # Equal steps change the unbiased variance: the count is `repeats` times as large.
-                count = x.numel() // x.shape[2]
-                variances = variances * ((count - 1) / (count - 1 / repeats))
-            repeats = 1
+            count = x.numel() // channels
         else:
             # Steps become channels, so that one call gives every step its own statistics.
-            steps, batch, channels, *features = x.shape
             by_step = x.transpose(0, 1).reshape(batch, steps * channels, *features)
             normed, means, variances = self._normalise(by_step, steps)
             normed = normed.view(batch, steps, channels, *features).transpose(0, 1)
-        if self.training:
-            self._track(means, variances, repeats)
+            count = x.numel() // (steps * channels)
+        self._track(means, variances * ((count - 1) / count), count, repeats)
         return normed
+
+    def before(self, x: Tensor, steps: int) -> Norm:
+        """This norm as the prologue of a neuron's kernel, for `x` `[T or 1, N, C, *features]` and
+        T = `steps`; the running averages are updated as by `forward`."""
+        weight, bias = self.weight, self.bias
+        if weight is None or bias is None:
+            weight, bias = torch.ones_like(self.running_mean), torch.zeros_like(self.running_mean)
+        if not self.of_batch:
+            inverse = torch.rsqrt(self.running_var + self.eps)
+            return Norm(self.running_mean[None], inverse[None], weight, bias, None, steps)
+        with torch.no_grad():
+            means, variances = batch_moments(x)
+            count = x.numel() // (len(x) * self.channels)
+            if self.mode == "folded" and len(x) > 1:
+                count *= len(x)
+                mean = means.mean(0, keepdim=True)
+                variances = (variances + (means - mean).square()).mean(0, keepdim=True)
+                means = mean
+            total = means.new_full((), count)
+            if self.processes:
+                means, variances, total = _over_processes(means, variances, total)
+                count = total
+            elif count == 1:
+                raise ValueError(
+                    "batch norm needs more than one value a channel for its statistics, got "
+                    f"{list(x.shape)}"
+                )
+            self._track(means, variances, count, steps // len(x))
+            inverse = torch.rsqrt(variances + self.eps)
+        return Norm(means, inverse, weight, bias, total, steps, self.processes)
 
     def _normalise(self, x: Tensor, steps: int) -> tuple[Tensor, Tensor, Tensor]:
         """`x` `[N, steps * C, *]` normalised, with each step's mean and unbiased variance."""
-        channels = self.weight.numel()
         means = torch.zeros_like(self.running_mean).repeat(steps)
         variances = torch.zeros_like(self.running_var).repeat(steps)
         # With momentum 1 the "running" averages that come back are this batch's own.
@@ -86,18 +129,51 @@ class TemporalBatchNorm(nn.Module):
             x,
             means,
             variances,
-            self.weight.repeat(steps),
-            self.bias.repeat(steps),
+            None if self.weight is None else self.weight.repeat(steps),
+            None if self.bias is None else self.bias.repeat(steps),
             training=True,
             momentum=1.0,
             eps=self.eps,
         )
-        return normed, means.view(steps, channels), variances.view(steps, channels)
+        return normed, means.view(steps, self.channels), variances.view(steps, self.channels)
 
     @torch.no_grad()
-    def _track(self, means: Tensor, variances: Tensor, repeats: int) -> None:
-        for mean, variance in zip(means, variances, strict=True):
-            for _ in range(repeats):
-                self.running_mean.mul_(1 - self.momentum).add_(mean, alpha=self.momentum)
-                self.running_var.mul_(1 - self.momentum).add_(variance, alpha=self.momentum)
-                self.num_batches_tracked += 1
+    def _track(self, means: Tensor, variances: Tensor, count: int | Tensor, repeats: int) -> None:
+        """Update the running averages as the updates of single steps in a row would. `means` and
+        biased `variances` are `[steps, C]`, of `count` values each; each stands for `repeats`
+        equal steps: in `folded` these are as many values more, in `per_step` as many updates."""
+        if not self.training:
+            return
+        if self.mode == "folded":
+            count, repeats = count * repeats, 1
+        unbiased = variances * (count / (count - 1))
+        steps = len(means) * repeats
+        if self.momentum is None:
+            before = self.num_batches_tracked.to(means.dtype)
+            kept, shares = before / (before + steps), repeats / (before + steps)
+            for running, new in ((self.running_mean, means), (self.running_var, unbiased)):
+                running.mul_(kept).add_(new.sum(0) * shares)
+        else:
+            stays = 1 - self.momentum
+            # What is left of each step's share once the steps after it have been added.
+            shares = means.new_tensor([stays**t for t in range(steps - repeats, -1, -repeats)])
+            shares *= 1 - stays**repeats
+            for running, new in ((self.running_mean, means), (self.running_var, unbiased)):
+                running.mul_(stays**steps).add_(shares @ new)
+        self.num_batches_tracked += steps
+
+
+def _over_processes(
+    means: Tensor, variances: Tensor, count: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Mean, biased variance and number of values of all processes' batches together."""
+    rows = torch.cat([means.flatten(), variances.flatten(), count.view(1)])
+    all_rows = gather_over_processes(rows)
+    size = means.numel()
+    counts = all_rows[:, -1]
+    shares = (counts / counts.sum())[:, None, None]
+    of_each = all_rows[:, :size].view(-1, *means.shape)
+    variance_of_each = all_rows[:, size : 2 * size].view(-1, *means.shape)
+    mean = (shares * of_each).sum(0)
+    variance = (shares * (variance_of_each + (of_each - mean).square())).sum(0)
+    return mean, variance, counts.sum()

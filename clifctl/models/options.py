@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from clifctl.models.norm import NormMode
+from clifctl.models.norm import NormMode, TemporalBatchNorm
 from clifctl.strict import Strict
 
 
@@ -12,4 +12,11 @@ class ModelOptions(Strict):
     batch_norm: NormMode = Field(
         "per_step", description="batch norm statistics: of each time step, or of all together"
     )
+    fuse_norm: bool = Field(
+        True, description="run batch norm inside the neuron's kernel, where its target has one"
+    )
     dropout: float = Field(0.0, ge=0.0, lt=1.0, description="dropout before the read-out")
+
+    def norm(self, channels: int) -> TemporalBatchNorm:
+        """A batch norm of the net."""
+        return TemporalBatchNorm(channels, self.batch_norm, fused=self.fuse_norm)

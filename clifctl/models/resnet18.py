@@ -20,11 +20,9 @@ from clifctl.models.layers import (
     NetState,
     NeuronChoice,
     SharedDropout,
-    SpikingLayer,
     SpikingNet,
     fold_time,
 )
-from clifctl.models.norm import TemporalBatchNorm
 from clifctl.models.options import ModelOptions
 from clifctl.strict import Width
 
@@ -46,10 +44,10 @@ class Block(nn.Module):
         neuron: NeuronChoice, timesteps: int,
     ) -> None:  # fmt: skip
         super().__init__()
-        self.norm1 = TemporalBatchNorm(channels, options.batch_norm)
+        self.norm1 = options.norm(channels)
         self.neuron1 = neuron.layer(channels, timesteps)
         self.conv1 = _convolution(channels, out, 3, stride)
-        self.norm2 = TemporalBatchNorm(out, options.batch_norm)
+        self.norm2 = options.norm(out)
         self.neuron2 = neuron.layer(out, timesteps)
         self.dropout = SharedDropout(options.dropout)
         self.conv2 = _convolution(out, out, 3, 1)
@@ -61,10 +59,8 @@ class Block(nn.Module):
     ) -> tuple[Tensor, tuple[LayerState, LayerState]]:
         """Sums `[T, N, C, H, W]`, and the final states of both layers of neurons."""
         first, second = (None, None) if state is None else state
-        spikes, first = activate(self.norm1, self.neuron1, x, first, repeat)
-        inner, second = activate(
-            self.norm2, self.neuron2, fold_time(self.conv1, spikes), second, repeat=1
-        )
+        spikes, first = self.neuron1(x, first, self.norm1, repeat)
+        inner, second = self.neuron2(fold_time(self.conv1, spikes), second, self.norm2)
         out = fold_time(self.conv2, self.dropout(inner)) + fold_time(self.shortcut, spikes)
         return out, (first, second)
 
@@ -95,7 +91,7 @@ class ResNet18(SpikingNet):
                     self.authors_names[f"{ours}.{name}"] = f"layer{stage + 1}.{number}.{theirs}"
                 self.blocks.append(Block(channels, out, stride, options, neuron, timesteps))
                 channels = out
-        self.norm = TemporalBatchNorm(channels, options.batch_norm)
+        self.norm = options.norm(channels)
         self.neuron = neuron.layer(channels, timesteps)
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.dropout = SharedDropout(options.dropout)
@@ -113,9 +109,7 @@ class ResNet18(SpikingNet):
             x, pair = block(x, given, repeat)
             finals += pair
             repeat = 1
-        spikes, final = activate(
-            self.norm, self.neuron, x, None if state is None else state[-1], repeat
-        )
+        spikes, final = self.neuron(x, None if state is None else state[-1], self.norm, repeat)
         pooled = fold_time(self.pool, spikes).flatten(2)
         return fold_time(self.linear, self.dropout(pooled)), (*finals, final)
 
@@ -136,19 +130,6 @@ def build_resnet18(
             hint="choose model.name=mlp for vectors, snn5 for tiny images",
         )
     return ResNet18(options, input_shape[0], classes, timesteps, neuron)
-
-
-def activate(
-    norm: TemporalBatchNorm,
-    neuron: SpikingLayer,
-    x: Tensor,
-    state: LayerState | None,
-    repeat: int,
-) -> tuple[Tensor, LayerState]:
-    """Norm and neuron; with `repeat` > 1 `x` `[1, N, *]` stands for that many equal steps."""
-    normed = norm(x, repeat)
-    spikes, final = neuron(normed.expand(x.shape[0] * repeat, *normed.shape[1:]), state)
-    return spikes, final
 
 
 def _convolution(

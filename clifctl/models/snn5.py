@@ -12,7 +12,6 @@ from torch import nn
 
 from clifctl.errors import RecipeError
 from clifctl.models.layers import NeuronChoice, SynapticLayer
-from clifctl.models.norm import TemporalBatchNorm
 from clifctl.models.options import ModelOptions
 from clifctl.models.sequential import SequentialNet
 from clifctl.strict import Widths
@@ -60,7 +59,7 @@ def build_snn5(
             )
         convolution = nn.Conv2d(channels, out, kernel, stride, PADDING)
         nn.init.kaiming_normal_(convolution.weight, mode="fan_out", nonlinearity="relu")
-        norm = TemporalBatchNorm(out, options.batch_norm)
+        norm = options.norm(out)
         layers.append(SynapticLayer(convolution, norm, neuron.layer(out, timesteps)))
         channels = out
     net = SequentialNet(

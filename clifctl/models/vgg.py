@@ -16,7 +16,6 @@ from torch import nn
 
 from clifctl.errors import RecipeError
 from clifctl.models.layers import NeuronChoice, Pool, SharedDropout, SynapticLayer
-from clifctl.models.norm import TemporalBatchNorm
 from clifctl.models.options import ModelOptions
 from clifctl.models.sequential import SequentialNet
 from clifctl.strict import Width
@@ -108,7 +107,7 @@ def _layer(
 ) -> SynapticLayer:
     convolution = nn.Conv2d(channels, out, kernel_size=3, padding=1)
     nn.init.kaiming_normal_(convolution.weight, mode="fan_out", nonlinearity="relu")
-    norm = TemporalBatchNorm(out, options.batch_norm)
+    norm = options.norm(out)
     return SynapticLayer(convolution, norm, neuron.layer(out, timesteps))
 
 

@@ -1,0 +1,114 @@
+"""The passes of batch norm that are not part of a step: statistics before it, a correction of the
+gradient after it. Both over rows `[T, M]` (see `clifctl.kernels.layout`)."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from clifctl.kernels.blocks import cut
+from clifctl.kernels.flat import Sample
+from clifctl.kernels.layout import Layout
+from clifctl.kernels.numba_target import spread
+from clifctl.kernels.threads import run_units
+
+# Positions that one unit works on at least, and channels side by side that keep its loops long.
+LEAST_POSITIONS, WIDE = 64, 256
+MOST_GROUPS = 32
+
+
+def moments(x: Tensor) -> list[Tensor]:
+    """Mean and biased variance `[T, C]` of each step and channel of `x` `[T, N, C, *features]`, in
+    float32 (float64 for float64).
+
+    The variance is that of the distances from the mean, not a difference of squares. On the CPU
+    everything beyond a few dozen elements is added up in float64.
+    """
+    layout = Layout.of(x)
+    dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
+    steps, channels = len(x), layout.sample.channels
+    if not x.numel():
+        return [x.new_full((steps, channels), float("nan"), dtype=dtype) for _ in range(2)]
+    rows = layout.rows(x, dtype)
+    if x.device.type != "cpu":
+        by_channel = rows.view(steps, -1, channels, layout.sample.inner)
+        variance, mean = torch.var_mean(by_channel, (1, 3), correction=0)
+        return [mean, variance]
+    count, mean, spread_out = _partial(rows, layout.sample)
+    return [m.to(dtype) for m in _merged(count, mean, spread_out)]
+
+
+batch_moments = torch.library.custom_op("clifctl::moments", moments, mutates_args=())
+
+
+@batch_moments.register_fake
+def _(x: Tensor) -> list[Tensor]:
+    dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
+    shape = (len(x), Layout.of(x).sample.channels)
+    return [x.new_empty(shape, dtype=dtype) for _ in range(2)]
+
+
+def _partial(rows: Tensor, sample: Sample) -> tuple[Tensor, Tensor, Tensor]:
+    """Number, mean and sum of squared distances of parts: `[T, parts, 1 or C]`."""
+    from clifctl.kernels import numba_passes
+
+    steps, size = rows.shape
+    channels, inner = sample.channels, sample.inner
+    if inner > 1:
+        shape, numbers = (steps * channels, 1), (channels, inner)
+        run = numba_passes.moments_of_runs
+    else:
+        positions = size // channels
+        # Several positions side by side are more channels, put together in the end.
+        side = 1
+        while channels * side * 2 <= WIDE and positions % (side * 2) == 0:
+            side *= 2
+        groups = max(1, min(MOST_GROUPS, positions // side // LEAST_POSITIONS))
+        shape, numbers = (steps * groups, channels * side), (channels * side, groups)
+        run = numba_passes.moments_of_rows
+    count = torch.empty(shape[0], dtype=torch.float64)
+    mean, squares = (torch.empty(shape, dtype=torch.float64) for _ in range(2))
+    arrays: list[Any] = [tensor.numpy() for tensor in (count, mean, squares)]
+    given = rows.numpy()
+    run_units(
+        lambda first, last: run(first, last, given, *numbers, *arrays), shape[0], rows.numel()
+    )
+    if inner > 1:
+        return tuple(t.view(steps, 1, channels) for t in (count, mean, squares))  # type: ignore[return-value]
+    count = count.view(steps, -1, 1, 1).expand(-1, -1, side, channels)
+    parts = (t.reshape(steps, -1, channels) for t in (count, mean, squares))
+    return tuple(parts)  # type: ignore[return-value]
+
+
+def _merged(count: Tensor, mean: Tensor, squares: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and biased variance `[T, C]` from those of parts `[T, parts, C]`, in their order."""
+    total = count.sum(1)
+    average = (count * mean).sum(1) / total
+    apart = mean - average[:, None]
+    return average, (squares + count * apart * apart).sum(1) / total
+
+
+def correct(
+    g: Tensor, x: Tensor, mean: Tensor, level: Tensor, slope: Tensor, sample: Sample
+) -> None:
+    """g -= level + slope * (x - mean), in place: `g` and `x` `[T, M]`, the others `[T, C]`."""
+    if x.device.type != "cpu":
+        shape = (len(x), -1, sample.channels, sample.inner)
+        m, a, b = (t[:, None, :, None] for t in (mean, level, slope))
+        x = x.view(shape)
+        g.view(shape).sub_(a + b * (x - m))
+        return
+    from clifctl.kernels import numba_passes
+
+    blocks = cut(x.shape[1], sample.period, steps=1, rows_per_step=1, itemsize=g.element_size())
+    by_element = [
+        spread(t.to(g.dtype), sample, blocks.period).numpy() for t in (mean, level, slope)
+    ]
+    arrays: list[np.ndarray[Any, Any]] = [g.numpy(), x.numpy(), *by_element]
+    cut_of_work = (blocks.chunks, blocks.groups, blocks.block)
+    run_units(
+        lambda first, last: numba_passes.correct(first, last, *arrays, *cut_of_work),
+        len(x) * blocks.units,
+        x.numel(),
+    )

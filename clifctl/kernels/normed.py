@@ -1,0 +1,148 @@
+"""Batch norm and neuron as one operator of torch.
+
+It keeps the norm's input alone: neither what the norm gives nor anything of the neuron. Its forward
+is that of the neuron with a prologue (`clifctl.kernels.prologue`); its backward adds what flows
+through the batch's statistics, from the sums that the kernel gives:
+
+    z = (x - mean) * scale + bias,    scale = weight / sqrt(variance + eps)
+    dL/dx = scale * (g - sum(g) / n - (x - mean) * sum(g * (x - mean)) / (n * (variance + eps)))
+
+with g = dL/dz and sums over the n elements that share a mean.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from clifctl.kernels.distributed import sum_over_processes
+from clifctl.kernels.fused import Work, held, results, scan_forward, states_of
+from clifctl.kernels.layout import Layout
+from clifctl.kernels.norm_passes import correct
+
+
+@dataclass(frozen=True)
+class Norm:
+    """The norm before a neuron. `mean` and `inverse` (one over the deviation) are `[T, C]`, or
+    `[1, C]` for all steps; `weight` and `bias` `[C]`; `count` how many elements share a mean, over
+    all processes: None where mean and deviation do not depend on the input (running averages).
+    `steps` time steps are run; an input of one step stands for as many equal ones.
+    """
+
+    mean: Tensor
+    inverse: Tensor
+    weight: Tensor
+    bias: Tensor
+    count: Tensor | None
+    steps: int
+    processes: bool = False
+
+    @property
+    def tensors(self) -> list[Tensor]:
+        """What the operator takes."""
+        count = [] if self.count is None else [self.count]
+        return [self.mean, self.inverse, self.weight, self.bias, *count]
+
+
+def norm_scan_forward(
+    x: Tensor, tensors: Sequence[Tensor], norm: Sequence[Tensor], call: str, steps: int,
+    processes: bool,
+) -> list[Tensor]:  # fmt: skip
+    """`[output, *final states]` for `x` `[T or 1, N, C, *features]`; `tensors` as in
+    `clifctl.kernels.fused.scan_forward`, `norm` is mean, inverse, weight, bias and, where they come
+    from this batch, the count; `call` is one of the neuron with a prologue."""
+    return scan_forward(_expanded(x, steps), [*tensors, *_prologue(norm, steps)], call)
+
+
+norm_scan = torch.library.custom_op("clifctl::norm_scan", norm_scan_forward, mutates_args=())
+
+
+@norm_scan.register_fake
+def _(
+    x: Tensor, tensors: Sequence[Tensor], norm: Sequence[Tensor], call: str, steps: int,
+    processes: bool,
+) -> list[Tensor]:  # fmt: skip
+    return results(_expanded(x, steps), call, x.dtype)
+
+
+def norm_scan_backward(
+    x: Tensor, tensors: Sequence[Tensor], norm: Sequence[Tensor],
+    gradients: Sequence[Tensor | None], call: str, steps: int, processes: bool,
+) -> list[Tensor]:  # fmt: skip
+    """Gradients of x, of `tensors`, and of the norm's weight and bias."""
+    mean, inverse, weight, _, *count = norm
+    if not x.numel():
+        others = (torch.zeros_like(t) for t in (x, *tensors, weight, weight))
+        return list(others)
+    work = Work.of(_expanded(x, steps), [*tensors, *_prologue(norm, steps)], call)
+    # Rounded once, after the correction.
+    g_x, rows = torch.empty_like(work.x, dtype=held(x.dtype)), work.x
+    found = work.backward(gradients, g_x)
+    *g_learnables, _, g_scale, g_bias = found.learnables
+    if len(x) < steps:
+        g_x, rows = g_x.sum(0, keepdim=True), rows[:1]
+    g_weight = (g_scale * inverse).sum(0)
+    if count:
+        if len(mean) == 1:
+            g_scale, g_bias = g_scale.sum(0, keepdim=True), g_bias.sum(0, keepdim=True)
+        if processes:
+            g_scale, g_bias = sum_over_processes(g_scale, g_bias)
+        scale = inverse * weight
+        level = scale * g_bias / count[0]
+        slope = scale * inverse * inverse * g_scale / count[0]
+        shape = (len(x), mean.shape[1])
+        per_step = [t.expand(shape) for t in (mean, level, slope)]
+        correct(g_x, rows, *per_step, work.layout.sample)
+    g_states = [work.layout.shaped(g) for g in found.states if g is not None]
+    g_input = work.layout.shaped(g_x).to(x.dtype)
+    return [g_input, *g_states, *g_learnables, g_weight, found.learnables[-1].sum(0)]
+
+
+fused_backward = torch.library.custom_op(
+    "clifctl::norm_scan_backward", norm_scan_backward, mutates_args=()
+)
+
+
+@fused_backward.register_fake
+def _(
+    x: Tensor, tensors: Sequence[Tensor], norm: Sequence[Tensor],
+    gradients: Sequence[Tensor | None], call: str, steps: int, processes: bool,
+) -> list[Tensor]:  # fmt: skip
+    like, layout = held(x.dtype), Layout.of(x)
+    states = states_of(call)
+    return [
+        layout.empty(x, steps=len(x), dtype=x.dtype),
+        *(layout.empty(x, steps=None, dtype=like) for _ in range(states)),
+        *(t.new_empty(t.shape, dtype=like) for t in (*tensors[states:], norm[2], norm[3])),
+    ]
+
+
+def _expanded(x: Tensor, steps: int) -> Tensor:
+    return x.expand(steps, *x.shape[1:])
+
+
+def _prologue(norm: Sequence[Tensor], steps: int) -> list[Tensor]:
+    """Mean, scale and bias of each step: `[T, C]`."""
+    mean, inverse, weight, bias = norm[:4]
+    rows = (mean, inverse * weight, bias[None])
+    return [row.expand(steps, row.shape[1]) for row in rows]
+
+
+def _remember(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:
+    x, tensors, norm, *rest = inputs
+    ctx.set_materialize_grads(False)
+    ctx.save_for_backward(x, *tensors, *norm)
+    ctx.given, ctx.rest = len(tensors), rest
+
+
+def _backward(ctx: Any, gradients: list[Tensor | None]) -> tuple[Any, ...]:
+    x, *others = ctx.saved_tensors
+    tensors, norm = others[: ctx.given], others[ctx.given :]
+    g_x, *rest = fused_backward(x, tensors, norm, gradients, *ctx.rest)
+    of_norm = [None, None, *rest[-2:], *[None] * (len(norm) - 4)]
+    return g_x, rest[:-2], of_norm, None, None, None
+
+
+norm_scan.register_autograd(_backward, setup_context=_remember)

@@ -1,0 +1,162 @@
+"""The passes over memory that stand around a neuron's kernels on the CPU: the statistics of batch
+norm, the correction of its gradient, and spikes as bits.
+
+Plain numba functions, written by hand: no neuron is in them. Every one works on units from `first`
+to `last` (see `clifctl.kernels.threads`), and no result depends on how units are shared out.
+"""
+
+import numpy as np
+from numba import njit
+
+OPTIONS = {"nogil": True, "error_model": "numpy", "cache": True}
+# Sums over a row may be added up in lanes: the order is fixed when the code is compiled.
+SUMS = {**OPTIONS, "fastmath": {"reassoc", "contract"}}
+# Elements that are added up in single precision before they join a sum in double precision.
+CHUNK = 64
+RUN = 1024
+
+
+@njit(**SUMS)
+def moments_of_rows(first, last, x, channels, groups, count, mean, spread):
+    """Channels innermost, `x` `[T, positions * channels]`: for unit t * groups + group the number
+    of positions, their mean `[unit, C]` and the sum of squares of the distances from it."""
+    positions = x.shape[1] // channels
+    total = np.empty(channels, x.dtype)
+    middle = np.empty(channels, x.dtype)
+    offset = np.empty(channels, x.dtype)
+    squares = np.empty(channels, x.dtype)
+    for unit in range(first, last):
+        t, group = unit // groups, unit % groups
+        begin, end = group * positions // groups, (group + 1) * positions // groups
+        done = 0
+        mean[unit, :] = 0.0
+        spread[unit, :] = 0.0
+        for start in range(begin, end, CHUNK):
+            n = min(CHUNK, end - start)
+            total[:] = 0
+            for r in range(start, start + n):
+                row = x[t, r * channels : (r + 1) * channels]
+                for c in range(channels):
+                    total[c] += row[c]
+            share = total.dtype.type(1.0 / n)
+            for c in range(channels):
+                middle[c] = total[c] * share
+            offset[:] = 0
+            squares[:] = 0
+            for r in range(start, start + n):
+                row = x[t, r * channels : (r + 1) * channels]
+                for c in range(channels):
+                    distance = row[c] - middle[c]
+                    offset[c] += distance
+                    squares[c] += distance * distance
+            for c in range(channels):
+                # What rounding has left out of the middle, and the merge of two sets of numbers.
+                rest = np.float64(offset[c]) / n
+                found = np.float64(middle[c]) + rest
+                apart = found - mean[unit, c]
+                both = done + n
+                spread[unit, c] += squares[c] - n * rest * rest
+                spread[unit, c] += apart * apart * (np.float64(done) * n / both)
+                mean[unit, c] += apart * n / both
+            done += n
+        count[unit] = done
+
+
+@njit(**SUMS)
+def moments_of_runs(first, last, x, channels, inner, count, mean, spread):
+    """Channels in runs of `inner` elements, `x` `[T, N * channels * inner]`: the same for unit
+    t * channels + channel, into `[unit, 1]`."""
+    period = channels * inner
+    samples = x.shape[1] // period
+    for unit in range(first, last):
+        t, channel = unit // channels, unit % channels
+        done = 0
+        average, squares_of_all = 0.0, 0.0
+        for sample in range(samples):
+            at = sample * period + channel * inner
+            for start in range(at, at + inner, RUN):
+                n = min(RUN, at + inner - start)
+                run = x[t, start : start + n]
+                total = x.dtype.type(0)
+                for j in range(n):
+                    total += run[j]
+                middle = x.dtype.type(np.float64(total) / n)
+                offset = x.dtype.type(0)
+                squares = x.dtype.type(0)
+                for j in range(n):
+                    distance = run[j] - middle
+                    offset += distance
+                    squares += distance * distance
+                rest = np.float64(offset) / n
+                apart = np.float64(middle) + rest - average
+                both = done + n
+                squares_of_all += squares - n * rest * rest
+                squares_of_all += apart * apart * (np.float64(done) * n / both)
+                average += apart * n / both
+                done = both
+        count[unit] = done
+        mean[unit, 0] = average
+        spread[unit, 0] = squares_of_all
+
+
+@njit(**OPTIONS)
+def correct(first, last, g, x, mean, level, slope, chunks, groups, block):
+    """g -= level + slope * (x - mean), in place; the last three `[T, period]`. A unit is one block
+    of a group of periods of one step."""
+    size, period = x.shape[1], mean.shape[1]
+    periods = (size + period - 1) // period
+    for unit in range(first, last):
+        t, rest = unit // (chunks * groups), unit % (chunks * groups)
+        offset, group = rest // groups * block, rest % groups
+        for number in range(group * periods // groups, (group + 1) * periods // groups):
+            start = number * period + offset
+            n = min(block, period - offset, size - start)
+            if n <= 0:
+                continue
+            g_row, x_row = g[t, start : start + n], x[t, start : start + n]
+            m, a, b = mean[t, offset:], level[t, offset:], slope[t, offset:]
+            for j in range(n):
+                g_row[j] -= a[j] + b[j] * (x_row[j] - m[j])
+
+
+@njit(**OPTIONS)
+def pack(first, last, block, x, bits):
+    """Bit b of byte i is whether element 8 * i + b of the whole numbers `x` differs from 0."""
+    # Written out: a loop over eight is not vectorised, this is.
+    for i in range(first * block, min(last * block, x.size // 8)):
+        k = 8 * i
+        bits[i] = (
+            np.uint8(x[k] != 0)
+            | np.uint8(x[k + 1] != 0) << 1
+            | np.uint8(x[k + 2] != 0) << 2
+            | np.uint8(x[k + 3] != 0) << 3
+            | np.uint8(x[k + 4] != 0) << 4
+            | np.uint8(x[k + 5] != 0) << 5
+            | np.uint8(x[k + 6] != 0) << 6
+            | np.uint8(x[k + 7] != 0) << 7
+        )
+    if x.size % 8 and last * block >= bits.size > first * block:
+        byte = 0
+        for b in range(x.size % 8):
+            byte |= np.int64(x[x.size // 8 * 8 + b] != 0) << b
+        bits[bits.size - 1] = byte
+
+
+@njit(**OPTIONS)
+def unpack(first, last, block, bits, one, x):
+    """The inverse, into whole numbers: `one` where a bit is set, else 0."""
+    bit = x.dtype.type(1)
+    for i in range(first * block, min(last * block, x.size // 8)):
+        k = 8 * i
+        byte = x.dtype.type(bits[i])
+        x[k] = one & -(byte & bit)
+        x[k + 1] = one & -((byte >> 1) & bit)
+        x[k + 2] = one & -((byte >> 2) & bit)
+        x[k + 3] = one & -((byte >> 3) & bit)
+        x[k + 4] = one & -((byte >> 4) & bit)
+        x[k + 5] = one & -((byte >> 5) & bit)
+        x[k + 6] = one & -((byte >> 6) & bit)
+        x[k + 7] = one & -((byte >> 7) & bit)
+    if x.size % 8 and last * block >= bits.size > first * block:
+        for b in range(x.size % 8):
+            x[x.size // 8 * 8 + b] = one & -((x.dtype.type(bits[bits.size - 1]) >> b) & bit)
