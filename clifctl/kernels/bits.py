@@ -73,7 +73,7 @@ def spikes_as_bits() -> Iterator[None]:
     if torch.compiler.is_compiling() or not torch.is_grad_enabled():
         yield
         return
-    outer = torch._C._autograd._top_saved_tensors_default_hooks(False)
+    outer: Any = torch._C._autograd._top_saved_tensors_default_hooks(False)
     keep, give = outer or (_same, _same)
     with saved_tensors_hooks(_packer(keep), _unpacker(give)):
         yield

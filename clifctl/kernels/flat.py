@@ -31,7 +31,10 @@ class Gradients:
 
 
 class Kernel(Protocol):
-    """Forward and backward over flat tensors: `x` `[T, M]`, states `[M]`, M = N * features."""
+    """Forward and backward over flat tensors: `x` `[T, M]`, states `[M]`, M = N * features. Where
+    `one_row` an input that is equal at every step may be given as `[1, M]`."""
+
+    one_row: bool
 
     def forward(
         self, x: Tensor, states: Sequence[Tensor | None], learnables: Sequence[Tensor],

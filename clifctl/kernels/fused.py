@@ -150,7 +150,7 @@ def scan_backward(
         like = held(x.dtype)
         return [torch.zeros_like(x), *(torch.zeros_like(t, dtype=like) for t in tensors)]
     work = Work.of(x, tensors, call)
-    g_x = torch.empty_like(work.x)
+    g_x = work.room(work.x.dtype)
     result = work.backward(gradients, g_x)
     g_states = [work.layout.shaped(g) for g in result.states if g is not None]
     return [work.layout.shaped(g_x).to(x.dtype), *g_states, *result.learnables]
@@ -191,7 +191,8 @@ fused_scan.register_autograd(_backward, setup_context=_remember)
 
 @dataclass(frozen=True)
 class Work:
-    """A call's tensors as its kernel takes them: rows `[T, M]`, in the order of their layout."""
+    """A call's tensors as its kernel takes them: rows `[T, M]`, in the order of their layout, or
+    one row where the input is the same at every step."""
 
     call: Call
     kernel: Kernel
@@ -204,16 +205,22 @@ class Work:
     def of(cls, x: Tensor, tensors: Sequence[Tensor], name: str) -> "Work":
         """The work of the call `name` on `x` and `tensors` (see `scan_forward`)."""
         call, layout, dtype = _call(name), Layout.of(x), held(x.dtype)
-        make = _KERNELS[call.target]
+        kernel = _KERNELS[call.target](call.neuron, call.hyperparameters, dtype, len(x))
+        if kernel.one_row and x.stride(0) == 0:
+            x = x[:1]
         states: list[Tensor | None] = [layout.rows(s, dtype) for s in tensors[: call.states]]
         return cls(
             call,
-            make(call.neuron, call.hyperparameters, dtype, len(x)),
+            kernel,
             layout,
             layout.rows(x, x.dtype if call.target == "triton" else dtype),
             states or [None] * len(call.neuron.states),
             [p.detach().to(dtype).contiguous() for p in tensors[call.states :]],
         )
+
+    def room(self, dtype: torch.dtype) -> Tensor:
+        """Room for rows of every step `[T, M]`."""
+        return self.x.new_empty((self.layout.shape[0], self.x.shape[1]), dtype=dtype)
 
     def backward(self, gradients: Sequence[Tensor | None], g_x: Tensor) -> Gradients:
         """Gradients of rows, from those of `[output, *final states]`; that of x into `g_x`."""
@@ -224,7 +231,7 @@ class Work:
             self.states,
             self.learnables,
             self.layout.sample,
-            torch.zeros_like(self.x) if g_out is None else self.layout.rows(g_out, dtype),
+            self.room(dtype).zero_() if g_out is None else self.layout.rows(g_out, dtype),
             [None if g is None else self.layout.rows(g, held(dtype)) for g in g_finals],
             self.call.window,
             g_x,

@@ -14,7 +14,7 @@ from clifctl.kernels.numba_target import spread
 from clifctl.kernels.threads import run_units
 
 # Positions that one unit works on at least, and channels side by side that keep its loops long.
-LEAST_POSITIONS, WIDE = 64, 256
+LEAST_POSITIONS, WIDE = 32, 1024
 MOST_GROUPS = 32
 
 

@@ -78,7 +78,7 @@ def norm_scan_backward(
         return list(others)
     work = Work.of(_expanded(x, steps), [*tensors, *_prologue(norm, steps)], call)
     # Rounded once, after the correction.
-    g_x, rows = torch.empty_like(work.x, dtype=held(x.dtype)), work.x
+    g_x, rows = work.room(held(x.dtype)), work.x
     found = work.backward(gradients, g_x)
     *g_learnables, _, g_scale, g_bias = found.learnables
     if len(x) < steps:
@@ -93,8 +93,8 @@ def norm_scan_backward(
         level = scale * g_bias / count[0]
         slope = scale * inverse * inverse * g_scale / count[0]
         shape = (len(x), mean.shape[1])
-        per_step = [t.expand(shape) for t in (mean, level, slope)]
-        correct(g_x, rows, *per_step, work.layout.sample)
+        middle, level, slope = (t.expand(shape) for t in (mean, level, slope))
+        correct(g_x, rows, middle, level, slope, work.layout.sample)
     g_states = [work.layout.shaped(g) for g in found.states if g is not None]
     g_input = work.layout.shaped(g_x).to(x.dtype)
     return [g_input, *g_states, *g_learnables, g_weight, found.learnables[-1].sum(0)]

@@ -5,14 +5,16 @@ Plain numba functions, written by hand: no neuron is in them. Every one works on
 to `last` (see `clifctl.kernels.threads`), and no result depends on how units are shared out.
 """
 
+from typing import Any
+
 import numpy as np
 from numba import njit
 
-OPTIONS = {"nogil": True, "error_model": "numpy", "cache": True}
+OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "cache": True}
 # Sums over a row may be added up in lanes: the order is fixed when the code is compiled.
-SUMS = {**OPTIONS, "fastmath": {"reassoc", "contract"}}
+SUMS: dict[str, Any] = {**OPTIONS, "fastmath": {"reassoc", "contract"}}
 # Elements that are added up in single precision before they join a sum in double precision.
-CHUNK = 64
+CHUNK = 32
 RUN = 1024
 
 
@@ -21,7 +23,6 @@ def moments_of_rows(first, last, x, channels, groups, count, mean, spread):
     """Channels innermost, `x` `[T, positions * channels]`: for unit t * groups + group the number
     of positions, their mean `[unit, C]` and the sum of squares of the distances from it."""
     positions = x.shape[1] // channels
-    total = np.empty(channels, x.dtype)
     middle = np.empty(channels, x.dtype)
     offset = np.empty(channels, x.dtype)
     squares = np.empty(channels, x.dtype)
@@ -33,14 +34,12 @@ def moments_of_rows(first, last, x, channels, groups, count, mean, spread):
         spread[unit, :] = 0.0
         for start in range(begin, end, CHUNK):
             n = min(CHUNK, end - start)
-            total[:] = 0
-            for r in range(start, start + n):
-                row = x[t, r * channels : (r + 1) * channels]
+            # Distances are taken from the mean so far; for the first chunk, from its own.
+            if done == 0:
+                _mean_of_rows(x[t], start, n, channels, middle)
+            else:
                 for c in range(channels):
-                    total[c] += row[c]
-            share = total.dtype.type(1.0 / n)
-            for c in range(channels):
-                middle[c] = total[c] * share
+                    middle[c] = mean[unit, c]
             offset[:] = 0
             squares[:] = 0
             for r in range(start, start + n):
@@ -60,6 +59,18 @@ def moments_of_rows(first, last, x, channels, groups, count, mean, spread):
                 mean[unit, c] += apart * n / both
             done += n
         count[unit] = done
+
+
+@njit(**SUMS)
+def _mean_of_rows(x, start, n, channels, mean):
+    mean[:] = 0
+    for r in range(start, start + n):
+        row = x[r * channels : (r + 1) * channels]
+        for c in range(channels):
+            mean[c] += row[c]
+    share = x.dtype.type(1.0 / n)
+    for c in range(channels):
+        mean[c] *= share
 
 
 @njit(**SUMS)

@@ -85,7 +85,7 @@ class _Printer(Lines):
 
     def forward(self) -> None:
         finals = [f"{s}_final" for s in self.states]
-        with self._function("forward", ["x_all", "out_all", *self._given(), *finals]):
+        with self._function("forward", ["x_all", "out_all", *self._given(), *finals], "out_all"):
             self._rows("{}_row", self.states)
             with self._blocks():
                 self._start_rows()
@@ -100,7 +100,7 @@ class _Printer(Lines):
                     self.line(f"{s}_final[start : start + n] = {s}_row[:n]")
 
     def backward(self) -> None:
-        with self._function("backward", [*self._to_and_fro(), "cut"]):
+        with self._function("backward", [*self._to_and_fro(), "cut"], "g_x_all"):
             self._scratch()
             with self._blocks(sums=True):
                 self._run_forward_again()
@@ -114,7 +114,7 @@ class _Printer(Lines):
                 self._finish_carry()
 
     def windowed(self) -> None:
-        with self._function("windowed", [*self._to_and_fro(), "window"]):
+        with self._function("windowed", [*self._to_and_fro(), "window"], "g_x_all"):
             self._scratch()
             with self._blocks(sums=True):
                 self._run_forward_again()
@@ -147,7 +147,8 @@ class _Printer(Lines):
         ]
 
     @contextmanager
-    def _function(self, name: str, arguments: list[str]) -> Iterator[None]:
+    def _function(self, name: str, arguments: list[str], whole: str) -> Iterator[None]:
+        """A function; within, its sizes. `whole` is an array with a row for every step."""
         work = [
             "first_unit",
             "last_unit",
@@ -160,7 +161,9 @@ class _Printer(Lines):
         ]
         self.line("@njit(**OPTIONS)")
         with self.block(f"def {name}({', '.join([*work, *arguments])}):"):
-            self.line("steps, size = x_all.shape")
+            # An input that is equal at every step is one row.
+            self.line("rows, size = x_all.shape")
+            self.line(f"steps = {whole}.shape[0]")
             self.line("periods = (size + period - 1) // period")
             for index in range(len(self.plan.constants)):
                 self.line(f"const_{index} = constants[{index}]")
@@ -311,7 +314,8 @@ class _Printer(Lines):
 
     def _slices(self, *arrays: str) -> None:
         for name in arrays:
-            self.line(f"{name}_t = {name}_all[t, start : start + n]")
+            row = "t % rows" if name == "x" else "t"
+            self.line(f"{name}_t = {name}_all[{row}, start : start + n]")
         for p in self.learnables:
             if p.shape == "step":
                 self.line(f"{p.name}_now = {p.name}_all[t, 0]")

@@ -52,13 +52,14 @@ class Kernel:
     source: Source
     dtype: "np.dtype[np.generic]"
     initial: tuple[float, ...]
+    one_row = True
 
     def forward(
         self, x: Tensor, states: Sequence[Tensor | None], learnables: Sequence[Tensor],
         sample: Sample, out: Tensor, finals: Sequence[Tensor],
     ) -> None:  # fmt: skip
         """See `clifctl.kernels.flat.Kernel.forward`."""
-        blocks = self._blocks(x, sample)
+        blocks = self._blocks(out, sample)
         arguments = [
             _array(x),
             _array(out),
@@ -66,7 +67,7 @@ class Kernel:
             *self._parameters(learnables, blocks, sample),
             *map(_array, finals),
         ]
-        self._run("forward", blocks, x, arguments)
+        self._run("forward", blocks, out, arguments)
 
     def backward(
         self, x: Tensor, states: Sequence[Tensor | None], learnables: Sequence[Tensor],
@@ -74,9 +75,9 @@ class Kernel:
         g_x: Tensor,
     ) -> Gradients:  # fmt: skip
         """See `clifctl.kernels.flat.Kernel.backward`."""
-        blocks = self._blocks(x, sample)
+        blocks = self._blocks(g_x, sample)
         g_states = tuple(None if state is None else torch.empty_like(state) for state in states)
-        sums = self._sums(x, blocks)
+        sums = self._sums(g_x, blocks)
         arguments = [
             *map(_array, (x, g_out, g_x)),
             *map(self._optional, states),
@@ -86,10 +87,10 @@ class Kernel:
             *map(_array, sums),
         ]
         if window is not None and window.sliding:
-            self._run("windowed", blocks, x, [*arguments, window.k])
+            self._run("windowed", blocks, g_x, [*arguments, window.k])
         else:
-            cuts = [window is not None and window.cut_before(t) for t in range(x.shape[0])]
-            self._run("backward", blocks, x, [*arguments, np.array(cuts)])
+            cuts = [window is not None and window.cut_before(t) for t in range(len(g_x))]
+            self._run("backward", blocks, g_x, [*arguments, np.array(cuts)])
         found = dict(zip(self.source.summed, sums, strict=True))
         totals = tuple(
             self._total(declared, found[declared.name], learnable, sample)

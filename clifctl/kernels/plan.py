@@ -17,7 +17,7 @@ INLINE = (0.0, 1.0, -1.0)
 _RESERVED = re.compile(
     r"[tnjrce]|t\d+|const_\d+|initial_.*|(g|carry|back|next)_.*|.*_\d+"
     r"|.*_(row|h|t|all|now|raw|sum|sums|start|final|history)"
-    r"|unit|groups?|offset|number|start|steps|size|periods?|chunks|block|constants|window|cut|kept"
+    r"|unit|groups?|offset|number|start|steps|rows|size|periods?|chunks|block|constants|window|cut|kept"
     r"|initial|first|last|width|total|descending|first_(unit|period)|last_unit|tile|inside|stride"
     r"|blank|program|row|known|c_tiles|channels|inner|per_channel|segments?|back|ahead|base"
     r"|np|math|njit|triton|tl|exp|sigmoid|tanh|min|range|abs|step|recompute|full|carry"

@@ -11,6 +11,7 @@ everything else numbers. `OPERATIONS` is the closed set: a target prints these a
     gradient     detach (the value; no gradient passes), spike (1 where >= 0, else 0, NaN stays NaN)
 """
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
@@ -125,8 +126,8 @@ class Builder:
             return args[0] if args[1] == 1.0 else args[1]
         if op == "mul" and -1.0 in args:
             return self.emit("neg", args[0] if args[1] == -1.0 else args[1])
-        if op == "div" and args[1] == 1.0:
-            return args[0]
+        if op == "div" and isinstance(args[1], float) and _is_power_of_two(args[1]):
+            return self.emit("mul", args[0], 1.0 / args[1])  # rounds the same, and is cheaper
         if op in ("add", "sub") and args[1] == 0.0:
             return args[0]
         if op == "add" and args[0] == 0.0:
@@ -150,3 +151,8 @@ class Builder:
     def scaled(self, gradient: Operand, factor: Operand) -> Operand:
         """gradient * factor, where a gradient that is the constant 0 stays 0: nothing flows."""
         return 0.0 if gradient == 0.0 else self.emit("mul", gradient, factor)
+
+
+def _is_power_of_two(number: float) -> bool:
+    """Whether to divide by `number` is exactly to multiply by its inverse."""
+    return math.isfinite(number) and abs(math.frexp(number)[0]) == 0.5 and abs(number) <= 2.0**100

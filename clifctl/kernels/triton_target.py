@@ -67,6 +67,7 @@ class Kernel:
     initial: tuple[float, ...]
     steps: int
     cut: Segments
+    one_row = False
 
     def forward(
         self, x: Tensor, states: Sequence[Tensor | None], learnables: Sequence[Tensor],

@@ -93,15 +93,13 @@ class TemporalBatchNorm(nn.Module):
     def before(self, x: Tensor, steps: int) -> Norm:
         """This norm as the prologue of a neuron's kernel, for `x` `[T or 1, N, C, *features]` and
         T = `steps`; the running averages are updated as by `forward`."""
-        weight, bias = self.weight, self.bias
-        if weight is None or bias is None:
-            weight, bias = torch.ones_like(self.running_mean), torch.zeros_like(self.running_mean)
+        weight, bias = self._affine()
         if not self.of_batch:
             inverse = torch.rsqrt(self.running_var + self.eps)
             return Norm(self.running_mean[None], inverse[None], weight, bias, None, steps)
         with torch.no_grad():
             means, variances = batch_moments(x)
-            count = x.numel() // (len(x) * self.channels)
+            count: int | Tensor = x.numel() // (len(x) * self.channels)
             if self.mode == "folded" and len(x) > 1:
                 count *= len(x)
                 mean = means.mean(0, keepdim=True)
@@ -119,6 +117,12 @@ class TemporalBatchNorm(nn.Module):
             self._track(means, variances, count, steps // len(x))
             inverse = torch.rsqrt(variances + self.eps)
         return Norm(means, inverse, weight, bias, total, steps, self.processes)
+
+    def _affine(self) -> tuple[Tensor, Tensor]:
+        """Weight and bias, or what has the effect of neither."""
+        if self.weight is None or self.bias is None:
+            return torch.ones_like(self.running_mean), torch.zeros_like(self.running_mean)
+        return self.weight, self.bias
 
     def _normalise(self, x: Tensor, steps: int) -> tuple[Tensor, Tensor, Tensor]:
         """`x` `[N, steps * C, *]` normalised, with each step's mean and unbiased variance."""

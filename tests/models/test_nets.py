@@ -203,7 +203,8 @@ class Stepwise(nn.Module):
 
     def __init__(self, ours: TemporalBatchNorm) -> None:
         super().__init__()
-        self.norm = nn.BatchNorm2d(ours.weight.numel()).double()
+        self.fused = False
+        self.norm = nn.BatchNorm2d(ours.channels).double()
         self.norm.load_state_dict(ours.state_dict())
 
     def forward(self, x: Tensor, repeat: int = 1) -> Tensor:
