@@ -150,7 +150,7 @@ def scan_backward(
         like = held(x.dtype)
         return [torch.zeros_like(x), *(torch.zeros_like(t, dtype=like) for t in tensors)]
     work = Work.of(x, tensors, call)
-    g_x = work.room(work.x.dtype)
+    g_x = work.room(work.g_dtype)
     result = work.backward(gradients, g_x)
     g_states = [work.layout.shaped(g) for g in result.states if g is not None]
     return [work.layout.shaped(g_x).to(x.dtype), *g_states, *result.learnables]
@@ -200,12 +200,16 @@ class Work:
     x: Tensor
     states: list[Tensor | None]
     learnables: list[Tensor]
+    # In which the kernel writes the gradient of x.
+    g_dtype: torch.dtype
 
     @classmethod
     def of(cls, x: Tensor, tensors: Sequence[Tensor], name: str) -> "Work":
         """The work of the call `name` on `x` and `tensors` (see `scan_forward`)."""
         call, layout, dtype = _call(name), Layout.of(x), held(x.dtype)
-        kernel = _KERNELS[call.target](call.neuron, call.hyperparameters, dtype, len(x))
+        triton = call.target == "triton"
+        read = x.dtype if triton or x.dtype in numba_target.DTYPES else dtype
+        kernel = _KERNELS[call.target](call.neuron, call.hyperparameters, read, len(x))
         if kernel.one_row and x.stride(0) == 0:
             x = x[:1]
         states: list[Tensor | None] = [layout.rows(s, dtype) for s in tensors[: call.states]]
@@ -213,9 +217,10 @@ class Work:
             call,
             kernel,
             layout,
-            layout.rows(x, x.dtype if call.target == "triton" else dtype),
+            layout.rows(x, read),
             states or [None] * len(call.neuron.states),
             [p.detach().to(dtype).contiguous() for p in tensors[call.states :]],
+            read if triton else dtype,
         )
 
     def room(self, dtype: torch.dtype) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor
 from clifctl.kernels.blocks import cut
 from clifctl.kernels.flat import Sample
 from clifctl.kernels.layout import Layout
-from clifctl.kernels.numba_target import spread
+from clifctl.kernels.numba_target import DTYPES, array, spread
 from clifctl.kernels.threads import run_units
 
 # Positions that one unit works on at least, and channels side by side that keep its loops long.
@@ -30,11 +30,12 @@ def moments(x: Tensor) -> list[Tensor]:
     steps, channels = len(x), layout.sample.channels
     if not x.numel():
         return [x.new_full((steps, channels), float("nan"), dtype=dtype) for _ in range(2)]
-    rows = layout.rows(x, dtype)
     if x.device.type != "cpu":
+        rows = layout.rows(x, dtype)
         by_channel = rows.view(steps, -1, channels, layout.sample.inner)
         variance, mean = torch.var_mean(by_channel, (1, 3), correction=0)
         return [mean, variance]
+    rows = layout.rows(x, x.dtype if x.dtype in DTYPES else dtype)
     count, mean, spread_out = _partial(rows, layout.sample)
     return [m.to(dtype) for m in _merged(count, mean, spread_out)]
 
@@ -70,9 +71,10 @@ def _partial(rows: Tensor, sample: Sample) -> tuple[Tensor, Tensor, Tensor]:
     count = torch.empty(shape[0], dtype=torch.float64)
     mean, squares = (torch.empty(shape, dtype=torch.float64) for _ in range(2))
     arrays: list[Any] = [tensor.numpy() for tensor in (count, mean, squares)]
-    given = rows.numpy()
+    like = np.empty(0, "float64" if rows.dtype == torch.float64 else "float32")
+    given = (array(rows), like)
     run_units(
-        lambda first, last: run(first, last, given, *numbers, *arrays), shape[0], rows.numel()
+        lambda first, last: run(first, last, *given, *numbers, *arrays), shape[0], rows.numel()
     )
     if inner > 1:
         return tuple(t.view(steps, 1, channels) for t in (count, mean, squares))  # type: ignore[return-value]
@@ -89,26 +91,28 @@ def _merged(count: Tensor, mean: Tensor, squares: Tensor) -> tuple[Tensor, Tenso
     return average, (squares + count * apart * apart).sum(1) / total
 
 
-def correct(
+def corrected(
     g: Tensor, x: Tensor, mean: Tensor, level: Tensor, slope: Tensor, sample: Sample
-) -> None:
-    """g -= level + slope * (x - mean), in place: `g` and `x` `[T, M]`, the others `[T, C]`."""
+) -> Tensor:
+    """g - level - slope * (x - mean) in the dtype of `x`: `g` and `x` `[T, M]`, the others
+    `[T, C]`. `g` may be written to."""
     if x.device.type != "cpu":
         shape = (len(x), -1, sample.channels, sample.inner)
         m, a, b = (t[:, None, :, None] for t in (mean, level, slope))
-        x = x.view(shape)
-        g.view(shape).sub_(a + b * (x - m))
-        return
+        g.view(shape).sub_(a + b * (x.view(shape) - m))
+        return g.to(x.dtype)
     from clifctl.kernels import numba_passes
 
     blocks = cut(x.shape[1], sample.period, steps=1, rows_per_step=1, itemsize=g.element_size())
     by_element = [
         spread(t.to(g.dtype), sample, blocks.period).numpy() for t in (mean, level, slope)
     ]
-    arrays: list[np.ndarray[Any, Any]] = [g.numpy(), x.numpy(), *by_element]
+    out = g if g.dtype == x.dtype else torch.empty_like(x)
+    arrays: list[np.ndarray[Any, Any]] = [array(g), array(x), array(out), *by_element]
     cut_of_work = (blocks.chunks, blocks.groups, blocks.block)
     run_units(
         lambda first, last: numba_passes.correct(first, last, *arrays, *cut_of_work),
         len(x) * blocks.units,
         x.numel(),
     )
+    return out

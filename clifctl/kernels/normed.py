@@ -20,7 +20,7 @@ from torch import Tensor
 from clifctl.kernels.distributed import sum_over_processes
 from clifctl.kernels.fused import Work, held, results, scan_forward, states_of
 from clifctl.kernels.layout import Layout
-from clifctl.kernels.norm_passes import correct
+from clifctl.kernels.norm_passes import corrected
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def norm_scan_backward(
         slope = scale * inverse * inverse * g_scale / count[0]
         shape = (len(x), mean.shape[1])
         middle, level, slope = (t.expand(shape) for t in (mean, level, slope))
-        correct(g_x, rows, middle, level, slope, work.layout.sample)
+        g_x = corrected(g_x, rows, middle, level, slope, work.layout.sample)
     g_states = [work.layout.shaped(g) for g in found.states if g is not None]
     g_input = work.layout.shaped(g_x).to(x.dtype)
     return [g_input, *g_states, *g_learnables, g_weight, found.learnables[-1].sum(0)]

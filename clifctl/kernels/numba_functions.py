@@ -64,6 +64,25 @@ def sigmoid(x):
 
 """
 
+# bfloat16 is the upper half of a float32: read and written as whole numbers, rounded to even.
+_BFLOAT16 = """
+HALF_BITS, ROUNDING, NOT_A_NUMBER = np.uint32(16), np.uint32(0x7FFF), np.uint16(0x7FC0)
+
+
+@njit(**OPTIONS)
+def as_float(half):
+    return np.uint32(np.uint32(half) << HALF_BITS).view(np.float32)
+
+
+@njit(**OPTIONS)
+def as_bfloat16(x):
+    whole = np.float32(x).view(np.uint32)
+    up = whole + ROUNDING + ((whole >> HALF_BITS) & np.uint32(1))
+    return np.uint16(up >> HALF_BITS) if x == x else NOT_A_NUMBER
+
+
+"""
+
 _FLOAT64 = """
 @njit(**OPTIONS)
 def exp(x):
@@ -85,5 +104,6 @@ def tanh(x):
 # dtype -> the head of a module, to be formatted with the neuron's title
 HEADER = {
     "float32": _COMMON.replace("{{dtype}}", "float32") + _FLOAT32,
+    "bfloat16": _COMMON.replace("{{dtype}}", "float32") + _FLOAT32 + _BFLOAT16,
     "float64": _COMMON.replace("{{dtype}}", "float64") + _FLOAT64,
 }

@@ -8,7 +8,8 @@ to `last` (see `clifctl.kernels.threads`), and no result depends on how units ar
 from typing import Any
 
 import numpy as np
-from numba import njit
+from numba import njit, types
+from numba.extending import overload
 
 OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "cache": True}
 # Sums over a row may be added up in lanes: the order is fixed when the code is compiled.
@@ -18,14 +19,44 @@ CHUNK = 32
 RUN = 1024
 
 
+def as_float(x):
+    """A float as it is; a whole number as the bfloat16 of these bits."""
+
+
+def stored(x, into):
+    """The float `x` as an element of `into`: rounded to even where that holds bfloat16."""
+
+
+@overload(as_float)
+def _as_float(x):
+    if isinstance(x, types.Integer):
+        return lambda x: np.uint32(np.uint32(x) << np.uint32(16)).view(np.float32)
+    return lambda x: x
+
+
+@overload(stored)
+def _stored(x, into):
+    if not isinstance(into.dtype, types.Integer):
+        return lambda x, into: x
+
+    def rounded(x, into):
+        whole = np.float32(x).view(np.uint32)
+        up = whole + np.uint32(0x7FFF) + ((whole >> np.uint32(16)) & np.uint32(1))
+        return np.uint16(up >> np.uint32(16)) if x == x else np.uint16(0x7FC0)
+
+    return rounded
+
+
 @njit(**SUMS)
-def moments_of_rows(first, last, x, channels, groups, count, mean, spread):
-    """Channels innermost, `x` `[T, positions * channels]`: for unit t * groups + group the number
+def moments_of_rows(first, last, x, like, channels, groups, count, mean, spread):
+    """`x` is of floats, or bfloat16 as whole numbers; `like` has the dtype of the arithmetic.
+
+    Channels innermost, `x` `[T, positions * channels]`: for unit t * groups + group the number
     of positions, their mean `[unit, C]` and the sum of squares of the distances from it."""
     positions = x.shape[1] // channels
-    middle = np.empty(channels, x.dtype)
-    offset = np.empty(channels, x.dtype)
-    squares = np.empty(channels, x.dtype)
+    middle = np.empty(channels, like.dtype)
+    offset = np.empty(channels, like.dtype)
+    squares = np.empty(channels, like.dtype)
     for unit in range(first, last):
         t, group = unit // groups, unit % groups
         begin, end = group * positions // groups, (group + 1) * positions // groups
@@ -45,7 +76,7 @@ def moments_of_rows(first, last, x, channels, groups, count, mean, spread):
             for r in range(start, start + n):
                 row = x[t, r * channels : (r + 1) * channels]
                 for c in range(channels):
-                    distance = row[c] - middle[c]
+                    distance = as_float(row[c]) - middle[c]
                     offset[c] += distance
                     squares[c] += distance * distance
             for c in range(channels):
@@ -67,14 +98,14 @@ def _mean_of_rows(x, start, n, channels, mean):
     for r in range(start, start + n):
         row = x[r * channels : (r + 1) * channels]
         for c in range(channels):
-            mean[c] += row[c]
-    share = x.dtype.type(1.0 / n)
+            mean[c] += as_float(row[c])
+    share = mean.dtype.type(1.0 / n)
     for c in range(channels):
         mean[c] *= share
 
 
 @njit(**SUMS)
-def moments_of_runs(first, last, x, channels, inner, count, mean, spread):
+def moments_of_runs(first, last, x, like, channels, inner, count, mean, spread):
     """Channels in runs of `inner` elements, `x` `[T, N * channels * inner]`: the same for unit
     t * channels + channel, into `[unit, 1]`."""
     period = channels * inner
@@ -88,14 +119,14 @@ def moments_of_runs(first, last, x, channels, inner, count, mean, spread):
             for start in range(at, at + inner, RUN):
                 n = min(RUN, at + inner - start)
                 run = x[t, start : start + n]
-                total = x.dtype.type(0)
+                total = like.dtype.type(0)
                 for j in range(n):
-                    total += run[j]
-                middle = x.dtype.type(np.float64(total) / n)
-                offset = x.dtype.type(0)
-                squares = x.dtype.type(0)
+                    total += as_float(run[j])
+                middle = like.dtype.type(np.float64(total) / n)
+                offset = like.dtype.type(0)
+                squares = like.dtype.type(0)
                 for j in range(n):
-                    distance = run[j] - middle
+                    distance = as_float(run[j]) - middle
                     offset += distance
                     squares += distance * distance
                 rest = np.float64(offset) / n
@@ -111,8 +142,8 @@ def moments_of_runs(first, last, x, channels, inner, count, mean, spread):
 
 
 @njit(**OPTIONS)
-def correct(first, last, g, x, mean, level, slope, chunks, groups, block):
-    """g -= level + slope * (x - mean), in place; the last three `[T, period]`. A unit is one block
+def correct(first, last, g, x, out, mean, level, slope, chunks, groups, block):
+    """out = g - level - slope * (x - mean); the last three `[T, period]`. A unit is one block
     of a group of periods of one step."""
     size, period = x.shape[1], mean.shape[1]
     periods = (size + period - 1) // period
@@ -125,9 +156,11 @@ def correct(first, last, g, x, mean, level, slope, chunks, groups, block):
             if n <= 0:
                 continue
             g_row, x_row = g[t, start : start + n], x[t, start : start + n]
+            out_row = out[t, start : start + n]
             m, a, b = mean[t, offset:], level[t, offset:], slope[t, offset:]
             for j in range(n):
-                g_row[j] -= a[j] + b[j] * (x_row[j] - m[j])
+                value = g_row[j] - (a[j] + b[j] * (as_float(x_row[j]) - m[j]))
+                out_row[j] = stored(value, out)
 
 
 @njit(**OPTIONS)
@@ -147,10 +180,9 @@ def pack(first, last, block, x, bits):
             | np.uint8(x[k + 7] != 0) << 7
         )
     if x.size % 8 and last * block >= bits.size > first * block:
-        byte = 0
+        bits[bits.size - 1] = 0
         for b in range(x.size % 8):
-            byte |= np.int64(x[x.size // 8 * 8 + b] != 0) << b
-        bits[bits.size - 1] = byte
+            bits[bits.size - 1] |= np.uint8(x[x.size // 8 * 8 + b] != 0) << b
 
 
 @njit(**OPTIONS)

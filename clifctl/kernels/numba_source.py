@@ -64,8 +64,9 @@ class Source:
 
 
 def print_source(title: str, plan: Plan, dtype: str) -> Source:
-    """The module for the `plan` of one time step, in `float32` or `float64`."""
-    printer = _Printer(plan)
+    """The module for the `plan` of one time step, in `float32` or `float64`; or in float32 with
+    `bfloat16` coming in and going out."""
+    printer = _Printer(plan, low=dtype == "bfloat16")
     printer.line(HEADER[dtype].format(title=title))
     printer.forward()
     printer.backward()
@@ -75,9 +76,10 @@ def print_source(title: str, plan: Plan, dtype: str) -> Source:
 
 
 class _Printer(Lines):
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, *, low: bool) -> None:
         super().__init__()
         self.plan = plan
+        self.low = low
         self.states, self.saved = plan.states, plan.saved
         self.learnables, self.summed = plan.learnables, plan.summed
 
@@ -95,7 +97,8 @@ class _Printer(Lines):
                         self._load(self.plan.step)
                         self._statements(self.plan.step)
                         self._store_states(self.plan.step)
-                        self.line(f"out_t[j] = {self._shown(self.plan.step.outputs['out'])}")
+                        out = self._shown(self.plan.step.outputs["out"])
+                        self.line(f"out_t[j] = {f'as_bfloat16({out})' if self.low else out}")
                 for s in self.states:
                     self.line(f"{s}_final[start : start + n] = {s}_row[:n]")
 
@@ -331,7 +334,8 @@ class _Printer(Lines):
         learnables = {p.name: p for p in self.learnables}
         for name in program.inputs:
             if name in ("x", "g_out"):
-                self.line(f"{name} = {name}_t[j]")
+                value = f"{name}_t[j]"
+                self.line(f"{name} = {f'as_float({value})' if self.low else value}")
             elif name in learnables:
                 source = "row[j]" if learnables[name].by_channel else "now"
                 self.line(f"{name} = {name}_{source}")

@@ -22,12 +22,13 @@ from clifctl.neurons import Hyperparameters, Neuron
 from clifctl.neurons.contract import Learnable
 
 Array = np.ndarray[Any, "np.dtype[Any]"]
-DTYPES = {torch.float32: "float32", torch.float64: "float64"}
+# What comes in and goes out. float16 is converted: no CPU that runs this is fast at it.
+DTYPES = {torch.float32: "float32", torch.float64: "float64", torch.bfloat16: "bfloat16"}
 
 
 @lru_cache(maxsize=256)
 def source(neuron: Neuron, hyperparameters: Hyperparameters, dtype: str) -> Source:
-    """The source of a neuron's kernels in `float32` or `float64`."""
+    """The source of a neuron's kernels for `float32`, `float64` or `bfloat16`."""
     states = tuple(state.name for state in neuron.states)
     program = trace(neuron, hyperparameters)
     plan = make_plan(neuron.name, program, states, neuron.learnables, REMEMBERED)
@@ -40,7 +41,8 @@ def kernel(neuron: Neuron, hyperparameters: Hyperparameters, dtype: torch.dtype)
     printed = source(neuron, hyperparameters, DTYPES[dtype])
     module = load_module(neuron.name, printed.text)
     initial = tuple(state.start(hyperparameters) for state in neuron.states)
-    return Kernel(neuron, module, printed, np.dtype(DTYPES[dtype]), initial)
+    held = np.dtype("float64" if dtype == torch.float64 else "float32")
+    return Kernel(neuron, module, printed, held, initial)
 
 
 @dataclass(frozen=True)
@@ -61,11 +63,11 @@ class Kernel:
         """See `clifctl.kernels.flat.Kernel.forward`."""
         blocks = self._blocks(out, sample)
         arguments = [
-            _array(x),
-            _array(out),
+            array(x),
+            array(out),
             *map(self._optional, states),
             *self._parameters(learnables, blocks, sample),
-            *map(_array, finals),
+            *map(array, finals),
         ]
         self._run("forward", blocks, out, arguments)
 
@@ -79,12 +81,12 @@ class Kernel:
         g_states = tuple(None if state is None else torch.empty_like(state) for state in states)
         sums = self._sums(g_x, blocks)
         arguments = [
-            *map(_array, (x, g_out, g_x)),
+            *map(array, (x, g_out, g_x)),
             *map(self._optional, states),
             *self._parameters(learnables, blocks, sample),
             *map(self._optional, g_finals),
             *map(self._optional, g_states),
-            *map(_array, sums),
+            *map(array, sums),
         ]
         if window is not None and window.sliding:
             self._run("windowed", blocks, g_x, [*arguments, window.k])
@@ -131,18 +133,18 @@ class Kernel:
             row = tensor.detach().reshape(tensor.shape[0] if declared.by_step else 1, -1)
             if declared.by_channel:
                 row = spread(row, sample, blocks.period)
-            rows.append(_array(row.contiguous()))
+            rows.append(array(row.contiguous()))
         return rows
 
-    def _sums(self, x: Tensor, blocks: Blocks) -> list[Tensor]:
+    def _sums(self, g_x: Tensor, blocks: Blocks) -> list[Tensor]:
         """Room for partial sums: of a group for parameters by channel, else of a unit. What a group
         adds up at one place are few numbers, in the kernel's dtype; they are added in float64."""
         return [
             torch.empty(
                 blocks.groups if p.by_channel else blocks.units,
-                x.shape[0] if p.by_step else 1,
+                len(g_x) if p.by_step else 1,
                 blocks.period if p.by_channel else 1,
-                dtype=x.dtype if p.by_channel else torch.float64,
+                dtype=g_x.dtype if p.by_channel else torch.float64,
             )
             for p in self.neuron.learnables
             if p.name in self.source.summed
@@ -158,7 +160,7 @@ class Kernel:
 
     def _optional(self, tensor: Tensor | None) -> "Array":
         """What is not there is an array without elements."""
-        return np.empty(0, self.dtype) if tensor is None else _array(tensor)
+        return np.empty(0, self.dtype) if tensor is None else array(tensor)
 
 
 def spread(values: Tensor, sample: Sample, period: int) -> Tensor:
@@ -169,5 +171,8 @@ def spread(values: Tensor, sample: Sample, period: int) -> Tensor:
     return values[:, None, :, None].expand(shape).reshape(len(values), -1)
 
 
-def _array(tensor: Tensor) -> "Array":
+def array(tensor: Tensor) -> "Array":
+    """The memory of a tensor on the CPU; that of bfloat16 as whole numbers."""
+    if tensor.dtype == torch.bfloat16:
+        return tensor.detach().view(torch.int16).numpy().view(np.uint16)
     return tensor.detach().numpy()

@@ -20,7 +20,8 @@ _RESERVED = re.compile(
     r"|unit|groups?|offset|number|start|steps|rows|size|periods?|chunks|block|constants|window|cut|kept"
     r"|initial|first|last|width|total|descending|first_(unit|period)|last_unit|tile|inside|stride"
     r"|blank|program|row|known|c_tiles|channels|inner|per_channel|segments?|back|ahead|base"
-    r"|np|math|njit|triton|tl|exp|sigmoid|tanh|min|range|abs|step|recompute|full|carry"
+    r"|np|math|njit|triton|tl|exp|sigmoid|tanh|as_float|as_bfloat16|min|range|abs"
+    r"|step|recompute|full|carry"
     r"|forward|backward|windowed|[A-Z0-9_]+"
 )
 
