@@ -15,6 +15,8 @@ from clifctl.kernels.threads import run_units
 
 # Positions that one unit works on at least, and channels side by side that keep its loops long.
 LEAST_POSITIONS, WIDE = 32, 1024
+# Elements of one channel side by side that are worth a loop of their own.
+LONG = 64
 MOST_GROUPS = 32
 
 
@@ -56,17 +58,19 @@ def _partial(rows: Tensor, sample: Sample) -> tuple[Tensor, Tensor, Tensor]:
 
     steps, size = rows.shape
     channels, inner = sample.channels, sample.inner
-    if inner > 1:
+    if inner > LONG:
         shape, numbers = (steps * channels, 1), (channels, inner)
         run = numba_passes.moments_of_runs
     else:
-        positions = size // channels
+        # Short runs: each of their elements is a channel at first.
+        wide = channels * inner
+        positions = size // wide
         # Several positions side by side are more channels, put together in the end.
         side = 1
-        while channels * side * 2 <= WIDE and positions % (side * 2) == 0:
+        while wide * side * 2 <= WIDE and positions % (side * 2) == 0:
             side *= 2
         groups = max(1, min(MOST_GROUPS, positions // side // LEAST_POSITIONS))
-        shape, numbers = (steps * groups, channels * side), (channels * side, groups)
+        shape, numbers = (steps * groups, wide * side), (wide * side, groups)
         run = numba_passes.moments_of_rows
     count = torch.empty(shape[0], dtype=torch.float64)
     mean, squares = (torch.empty(shape, dtype=torch.float64) for _ in range(2))
@@ -76,10 +80,13 @@ def _partial(rows: Tensor, sample: Sample) -> tuple[Tensor, Tensor, Tensor]:
     run_units(
         lambda first, last: run(first, last, *given, *numbers, *arrays), shape[0], rows.numel()
     )
-    if inner > 1:
+    if inner > LONG:
         return tuple(t.view(steps, 1, channels) for t in (count, mean, squares))  # type: ignore[return-value]
-    count = count.view(steps, -1, 1, 1).expand(-1, -1, side, channels)
-    parts = (t.reshape(steps, -1, channels) for t in (count, mean, squares))
+    count = count.view(steps, groups, 1, 1, 1).expand(-1, -1, side, channels, inner)
+    parts = []
+    for each in (count, mean, squares):
+        by_place = each.reshape(steps, groups * side, channels, inner)
+        parts.append(by_place.movedim(-1, 2).reshape(steps, -1, channels))
     return tuple(parts)  # type: ignore[return-value]
 
 

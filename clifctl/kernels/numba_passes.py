@@ -142,6 +142,38 @@ def moments_of_runs(first, last, x, like, channels, inner, count, mean, spread):
 
 
 @njit(**OPTIONS)
+def spread_out(values, inner, out):
+    """`values` `[rows, C]` at every element of a period: `out` `[rows, period]`."""
+    rows, channels = values.shape
+    for r in range(rows):
+        for start in range(0, out.shape[1], channels * inner):
+            for c in range(channels):
+                for i in range(inner):
+                    out[r, start + c * inner + i] = values[r, c]
+
+
+@njit(**OPTIONS)
+def by_channel(parts, inner, total):
+    """The sums over groups and over the elements of each channel of `parts`
+    `[groups, rows, period]`, in float64, in a fixed order: `total` `[rows, C]`."""
+    groups, rows, period = parts.shape
+    channels = total.shape[1]
+    added = np.empty(period, np.float64)
+    for r in range(rows):
+        added[:] = 0.0
+        for group in range(groups):
+            part = parts[group, r]
+            for j in range(period):
+                added[j] += part[j]
+        for c in range(channels):
+            sum_of_channel = 0.0
+            for start in range(c * inner, period, channels * inner):
+                for i in range(inner):
+                    sum_of_channel += added[start + i]
+            total[r, c] = sum_of_channel
+
+
+@njit(**OPTIONS)
 def correct(first, last, g, x, out, mean, level, slope, chunks, groups, block):
     """out = g - level - slope * (x - mean); the last three `[T, period]`. A unit is one block
     of a group of periods of one step."""

@@ -131,9 +131,8 @@ class Kernel:
         rows = []
         for declared, tensor in zip(self.neuron.learnables, learnables, strict=True):
             row = tensor.detach().reshape(tensor.shape[0] if declared.by_step else 1, -1)
-            if declared.by_channel:
-                row = spread(row, sample, blocks.period)
-            rows.append(array(row.contiguous()))
+            row = row.contiguous()
+            rows.append(array(spread(row, sample, blocks.period) if declared.by_channel else row))
         return rows
 
     def _sums(self, g_x: Tensor, blocks: Blocks) -> list[Tensor]:
@@ -153,10 +152,13 @@ class Kernel:
     def _total(
         self, declared: Learnable, sums: Tensor, learnable: Tensor, sample: Sample
     ) -> Tensor:
-        total = sums.sum(0, dtype=torch.float64)
-        if declared.by_channel:
-            total = total.view(len(total), -1, sample.channels, sample.inner).sum((1, 3))
-        return total.reshape(learnable.shape).to(learnable.dtype)
+        if not declared.by_channel:
+            return sums.sum(0).reshape(learnable.shape).to(learnable.dtype)
+        from clifctl.kernels.numba_passes import by_channel
+
+        total = learnable.new_empty((sums.shape[1], sample.channels))
+        by_channel(array(sums), sample.inner, array(total))
+        return total.view(learnable.shape)
 
     def _optional(self, tensor: Tensor | None) -> "Array":
         """What is not there is an array without elements."""
@@ -166,9 +168,11 @@ class Kernel:
 def spread(values: Tensor, sample: Sample, period: int) -> Tensor:
     """Values by channel `[rows, C]` at each element of one period: `[rows, period]`. A period
     holds the channels a whole number of times."""
-    times = period // max(1, sample.period)
-    shape = (len(values), times, sample.channels, sample.inner)
-    return values[:, None, :, None].expand(shape).reshape(len(values), -1)
+    from clifctl.kernels.numba_passes import spread_out
+
+    out = values.new_empty((len(values), period))
+    spread_out(array(values), sample.inner, array(out))
+    return out
 
 
 def array(tensor: Tensor) -> "Array":
