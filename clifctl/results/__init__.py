@@ -35,8 +35,12 @@ from clifctl.results.runs import (
     LayerRate,
     Published,
     PublishedNumber,
+    StepRecord,
+    TimeShares,
     TrainPlan,
     TrainResult,
+    epoch_record_of,
+    train_result_of,
 )
 
 __all__ = [
@@ -66,6 +70,10 @@ __all__ = [
     "RegisterResult",
     "RegisterRow",
     "SampleResult",
+    "StepRecord",
+    "TimeShares",
     "TrainPlan",
     "TrainResult",
+    "epoch_record_of",
+    "train_result_of",
 ]
