@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from clifctl.data import LoadedData, Split, batches, draw_order, shuffled_batches
-from clifctl.errors import DataError
+from clifctl.errors import CheckpointError, DataError
 from clifctl.experiments.assembly import (
     build_net,
     loss_of,
@@ -185,6 +185,7 @@ def _go_on(running: Running, checkpoint: Checkpoint, prepared: Prepared) -> Hist
             hint="put the data back as they were, or start a new run",
         )
     load_weights(running.step.net, checkpoint, Path(where))
+    history = History.of(state.get("history", {}), where)
     restore(
         running,
         state,
@@ -193,7 +194,14 @@ def _go_on(running: Running, checkpoint: Checkpoint, prepared: Prepared) -> Hist
         epochs=recipe.train.epochs,
         where=where,
     )
-    return History.of(state.get("history", {}), where)
+    position = running.position
+    if (position.epoch, position.step) != (checkpoint.epoch + 1, checkpoint.step):
+        raise CheckpointError(
+            f"'{where}' says epoch {checkpoint.epoch}, step {checkpoint.step}, its training state "
+            f"epoch {position.epoch - 1}, step {position.step}",
+            hint="the file was changed after training: resume from another one",
+        )
+    return history
 
 
 def _result(run: _Run, folder: Path, request: StopRequest, started: float) -> TrainResult:

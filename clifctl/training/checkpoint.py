@@ -99,6 +99,8 @@ def load_checkpoint(path: Path) -> Checkpoint:
         if type(getattr(checkpoint, name)) not in expected:
             wanted = expected[0].__name__
             raise CheckpointError(f"checkpoint '{path}': {name} is not a {wanted}", hint=_HINT)
+    if checkpoint.epoch < 0 or checkpoint.step < 0:
+        raise CheckpointError(f"checkpoint '{path}': epoch or step is negative", hint=_HINT)
     if not isinstance(checkpoint.model, dict) or not all(
         isinstance(key, str) and isinstance(value, Tensor)
         for key, value in checkpoint.model.items()

@@ -2,6 +2,7 @@
 
 import math
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -102,7 +103,7 @@ def train_epochs(
             samples_per_second=int(sums.samples) / (sum(seconds.values()) or math.inf),
             time=shares(seconds),
         )
-        schedule.step()
+        _step(schedule)
         position.next_epoch()
         step.clock.reset()
         yield record
@@ -122,6 +123,16 @@ def _step_record(step: TrainingStep, position: Position, lr: float) -> StepRecor
         samples_per_second=int(position.sums.samples) / (sum(seconds.values()) or math.inf),
         time=shares(seconds),
     )
+
+
+def _step(schedule: LRScheduler) -> None:
+    """One step of the schedule, an epoch's."""
+    with warnings.catch_warnings():
+        # Not so: the optimizer's steps were taken before the run was interrupted.
+        warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step")
+        # What torch's own SequentialLR calls.
+        warnings.filterwarnings("ignore", "The epoch parameter")
+        schedule.step()
 
 
 def _require_finite(what: str, loss: float, epoch: int) -> None:

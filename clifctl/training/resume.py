@@ -127,6 +127,8 @@ def _restore(
     phases = given["phase_seconds"]
     _require(sorted(phases) == sorted(PHASES), "phase_seconds has other phases")
     _require(all(type(value) is float for value in phases.values()), "phase_seconds: no numbers")
+    cuda = generators["cuda"]
+    _require(cuda is None or isinstance(cuda, Tensor), "generators.cuda is no state")
     order = given["order"]
     _require((order is None) == (done == 0), "the order of the data is missing, or one too many")
     if order is not None:
@@ -152,8 +154,8 @@ def _restore(
     # The generators last: nothing may draw from them any more.
     running.generator.set_state(generators["data"])
     torch.set_rng_state(generators["torch"])
-    if device.type == "cuda" and generators["cuda"] is not None:
-        torch.cuda.set_rng_state(generators["cuda"], device)
+    if device.type == "cuda" and cuda is not None:
+        torch.cuda.set_rng_state(cuda, device)
 
 
 def _require(holds: bool, otherwise: str) -> None:
