@@ -13,6 +13,7 @@ from clifctl.results.data import (
     FrameRow,
     SampleResult,
 )
+from clifctl.results.engine import EngineCost
 from clifctl.results.neurons import (
     CheckResult,
     CheckRow,
@@ -52,6 +53,7 @@ __all__ = [
     "DataCheckResult",
     "DatasetList",
     "DatasetRow",
+    "EngineCost",
     "EpochRecord",
     "EvalResult",
     "Evaluation",

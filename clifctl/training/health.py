@@ -43,6 +43,7 @@ class Health:
     ) -> None:
         """`replay` is the forward pass of a batch; only what went wrong is replayed."""
         self._net = net
+        self._parameters = list(net.parameters())
         self._replay = replay
         self.lazy = lazy
         self._scaled = scaled
@@ -58,10 +59,12 @@ class Health:
 
         Raises RunFailed where they are not finite, on a GPU some steps later.
         """
-        gradients = [p.grad for p in self._net.parameters() if p.grad is not None]
+        gradients = [p.grad for p in self._parameters if p.grad is not None]
         # The largest magnitude, unlike a sum of squares, overflows only if a gradient does.
-        largest = torch._foreach_norm(gradients, float("inf"))
-        finite = torch.stack([loss.detach().abs().to(largest[0].dtype), *largest]).max().isfinite()
+        worst = torch.stack(torch._foreach_norm(gradients, float("inf"))).max()
+        finite = (worst + loss.detach().abs()).isfinite()
+        if not self.lazy and not self._scaled and bool(finite):
+            return
         self._unchecked.append(_Unchecked(epoch, step, inputs, targets, loss.detach()))
         if self._scaled:
             self.skipped += ~finite
