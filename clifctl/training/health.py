@@ -1,5 +1,6 @@
 """Numbers that stop being finite: noticed without stalling a GPU, traced to the layer."""
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -61,10 +62,10 @@ class Health:
         """
         gradients = [p.grad for p in self._parameters if p.grad is not None]
         # The largest magnitude, unlike a sum of squares, overflows only if a gradient does.
-        worst = torch.stack(torch._foreach_norm(gradients, float("inf"))).max()
-        finite = (worst + loss.detach().abs()).isfinite()
-        if not self.lazy and not self._scaled and bool(finite):
+        total = torch.stack(torch._foreach_norm(gradients, float("inf"))).sum() + loss.detach()
+        if not self.lazy and not self._scaled and math.isfinite(total.item()):
             return
+        finite = total.isfinite()
         self._unchecked.append(_Unchecked(epoch, step, inputs, targets, loss.detach()))
         if self._scaled:
             self.skipped += ~finite
