@@ -62,8 +62,8 @@ class Terminated(KeyboardInterrupt):
 class Interrupted(ClifctlError):
     """The run was ended from outside; `message` says what was kept. Exit 130 (143 for SIGTERM)."""
 
-    def __init__(self, stop: KeyboardInterrupt, message: str) -> None:
-        super().__init__(message)
+    def __init__(self, stop: KeyboardInterrupt, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
         self.exit_code = getattr(stop, "exit_code", 130)
 
 

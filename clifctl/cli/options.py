@@ -215,11 +215,10 @@ def complete_recipe(incomplete: str) -> list[str]:
     return [name for name in catalog.names() if name.startswith(incomplete)]
 
 
-RecipeArgument = Annotated[
-    str,
-    typer.Argument(
-        metavar="RECIPE",
-        help="A recipe: a file, a name from `clifctl recipes ls`, or - for stdin.",
-        autocompletion=complete_recipe,
-    ),
-]
+_RECIPE: Any = typer.Argument(
+    metavar="RECIPE",
+    help="A recipe: a file, a name from `clifctl recipes ls`, or - for stdin.",
+    autocompletion=complete_recipe,
+)
+RecipeArgument = Annotated[str, _RECIPE]
+OptionalRecipeArgument = Annotated[str | None, _RECIPE]

@@ -7,14 +7,33 @@ import typer
 
 from clifctl.cli.options import (
     DeviceOption,
+    OptionalRecipeArgument,
     Output,
     OverridesArgument,
-    RecipeArgument,
     TargetOption,
     ThreadsOption,
     command,
 )
 from clifctl.errors import UsageError
+
+SeedOption = Annotated[int | None, typer.Option(help="Short for train.seed=N.")]
+OutOption = Annotated[
+    Path | None, typer.Option(help="The run folder itself (default: runs/RECIPE-N).")
+]
+ResumeOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="RUN_FOLDER|auto",
+        help="Go on with the run in this folder; auto: with the one in --out, or start it.",
+    ),
+]
+KeepOption = Annotated[
+    int, typer.Option(help="Keep the last N epochs' checkpoints, beside last and best.")
+]
+DryRunOption = Annotated[
+    bool,
+    typer.Option("--dry-run", help="Check everything, print the resolved recipe, write nothing."),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -22,53 +41,51 @@ def register(app: typer.Typer) -> None:
 
     @command(app, "train", example="clifctl train digits_snn5 neuron.name=lif train.epochs=5")
     def train(
-        recipe: RecipeArgument,
+        recipe: OptionalRecipeArgument = None,
         overrides: OverridesArgument = None,
         *,
         device: DeviceOption = "auto",
         target: TargetOption = "auto",
         threads: ThreadsOption = None,
-        seed: Annotated[int | None, typer.Option(help="Short for train.seed=N.")] = None,
-        out: Annotated[
-            Path | None,
-            typer.Option(help="The run folder itself (default: runs/RECIPE-N)."),
-        ] = None,
-        dry_run: Annotated[
-            bool,
-            typer.Option(
-                "--dry-run", help="Check everything, print the resolved recipe, write nothing."
-            ),
-        ] = False,
+        seed: SeedOption = None,
+        out: OutOption = None,
+        resume: ResumeOption = None,
+        keep: KeepOption = 0,
+        dry_run: DryRunOption = False,
         output: Output,
     ) -> None:
         """Train a net from a recipe into a run folder.
 
-        The folder holds the resolved recipe, a manifest, metrics.jsonl and the checkpoints last.pt
-        and best.pt. Keys of the recipe are changed by KEY=VALUE after it.
+        The folder holds the resolved recipe, a manifest, metrics.jsonl, a log, the result and the
+        checkpoints last.pt and best.pt. Keys of the recipe are changed by KEY=VALUE after it. A run
+        that was stopped or killed goes on with --resume, bit for bit as if it had not been.
         """
         chosen = list(overrides or [])
-        if seed is not None:
-            if any(item.startswith("train.seed=") for item in chosen):
-                raise UsageError("--seed and train.seed were both given", hint="give one")
-            chosen.append(f"train.seed={seed}")
+        folder = _folder_to_resume(resume, recipe, out, chosen)
+        _add_seed(seed, chosen)
 
         from clifctl.experiments.planning import FILES, RunOptions, plan_training
+        from clifctl.experiments.resuming import recipe_of_run
         from clifctl.experiments.train import train as run
         from clifctl.recipe.load import load_recipe
         from clifctl.recipe.yamlfile import dump_document
         from clifctl.report.progress import TrainProgress
         from clifctl.report.runs import plan_report, train_report
 
-        output.keep_apart(Path(recipe), *([out / name for name in FILES] if out else []))
-        loaded = load_recipe(recipe, chosen)
+        place = folder or out
+        read = [Path(recipe)] if recipe and not folder else []
+        output.keep_apart(*read, *([place / name for name in FILES] if place else []))
+        loaded = recipe_of_run(folder, chosen) if folder else load_recipe(recipe or "", chosen)
         for notice in loaded.notices:
             output.notice(notice)
         options = RunOptions(
             device=device,
-            out=out,
+            out=place,
             overwrite=output.overwrite,
             threads=threads,
             target=target,
+            resume="always" if folder else "auto" if resume else "never",
+            keep=keep,
         )
         if dry_run:
             plan, unusable_data = plan_training(loaded, options)
@@ -79,3 +96,40 @@ def register(app: typer.Typer) -> None:
         with TrainProgress(quiet=output.quiet, verbose=output.verbose) as progress:
             result = run(loaded, options, progress)
         output.emit(train_report(result))
+
+
+def _folder_to_resume(
+    resume: str | None, recipe: str | None, out: Path | None, overrides: list[str]
+) -> Path | None:
+    """The folder that `--resume FOLDER` names; None for a run by its recipe. What typer took for
+    the recipe is then the first override."""
+    if resume in (None, "auto"):
+        if recipe is None:
+            raise UsageError(
+                "no RECIPE was given",
+                hint="name a recipe, or the folder of a run to go on with: --resume RUN_FOLDER",
+            )
+        return None
+    assert resume is not None
+    if out is not None and out != Path(resume):
+        raise UsageError(
+            f"--resume {resume} goes on in that folder, --out names another",
+            hint="leave --out out",
+        )
+    if recipe is not None:
+        if "=" not in recipe:
+            raise UsageError(
+                f"--resume {resume} takes the recipe of that run, '{recipe}' was given too",
+                hint=f"leave it out, or write {recipe} --out {resume} --resume auto",
+            )
+        overrides.insert(0, recipe)
+    return Path(resume)
+
+
+def _add_seed(seed: int | None, overrides: list[str]) -> None:
+    """`--seed N` as the override that it is short for."""
+    if seed is None:
+        return
+    if any(item.startswith("train.seed=") for item in overrides):
+        raise UsageError("--seed and train.seed were both given", hint="give one")
+    overrides.append(f"train.seed={seed}")

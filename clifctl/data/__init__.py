@@ -22,7 +22,7 @@ from clifctl.data.contract import (
     Split,
 )
 from clifctl.data.images import DEFAULT_ROOT
-from clifctl.data.loading import batches, shuffled_batches
+from clifctl.data.loading import batches, draw_order, shuffled_batches
 
 # name -> data set, in the order of display
 DATASETS: dict[str, Dataset] = {
@@ -49,5 +49,6 @@ __all__ = [
     "Preparation",
     "Split",
     "batches",
+    "draw_order",
     "shuffled_batches",
 ]

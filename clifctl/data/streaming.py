@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
@@ -30,7 +31,13 @@ class ImageFiles:
 
         Raises DataError naming a file that is no image, is cut off, or is of another size.
         """
-        loader = DataLoader(_Batches(self, orders), batch_size=None, num_workers=self.workers)
+        # A generator of its own: a loader would draw its workers' seed from the run's.
+        loader = DataLoader(
+            _Batches(self, orders),
+            batch_size=None,
+            num_workers=self.workers,
+            generator=torch.Generator(),
+        )
         for pixels in loader:
             if isinstance(pixels, DataError):
                 raise pixels

@@ -3,11 +3,12 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 
 from clifctl.data import LoadedData
-from clifctl.errors import DataError, RecipeError
+from clifctl.errors import DataError, RecipeError, UsageError
 from clifctl.experiments.assembly import (
     build_net,
     load_data,
@@ -24,20 +25,30 @@ from clifctl.results import TrainPlan
 from clifctl.training import run_folder
 from clifctl.training.device import Threads, resolve_device, resolve_threads
 from clifctl.training.memory import bytes_of
+from clifctl.training.precision import Arithmetic, resolve_precision
 
 RUNS = Path("runs")
 FILES = run_folder.FILES
+Resume = Literal["never", "auto", "always"]
 
 
 @dataclass(frozen=True)
 class RunOptions:
-    """How to run, as opposed to what. `out` is the run folder, None for `runs/<recipe>-<n>`."""
+    """How to run, as opposed to what. `out` is the run folder, None for `runs/<recipe>-<n>`.
+
+    `resume`: with "never" the folder must be new (or be replaced with `overwrite`); with "auto" a
+    run of the same recipe in it goes on, or is returned if it is finished, and one that is not
+    there begins; with "always" it must be there. `keep` is how many epochs' checkpoints are kept
+    beside the last and the best.
+    """
 
     device: str = "auto"
     out: Path | None = None
     overwrite: bool = False
     threads: int | None = None
     target: str = "auto"
+    resume: Resume = "never"
+    keep: int = 0
 
 
 @dataclass(frozen=True)
@@ -50,6 +61,7 @@ class Prepared:
     device: torch.device
     target: Target
     threads: Threads
+    precision: Arithmetic
 
 
 def plan_training(loaded: LoadedRecipe, options: RunOptions) -> tuple[TrainPlan, DataError | None]:
@@ -68,7 +80,7 @@ def prepare(loaded: LoadedRecipe, options: RunOptions) -> Prepared:
     where = _Where.of(loaded, options)
     data = load_data(where.recipe)
     plan, threads = _plan(loaded, options, where, data)
-    return Prepared(plan, where.recipe, data, where.device, where.target, threads)
+    return Prepared(plan, where.recipe, data, where.device, where.target, threads, where.precision)
 
 
 @dataclass(frozen=True)
@@ -79,18 +91,37 @@ class _Where:
     device: torch.device
     target: Target
     folder: Path
+    precision: Arithmetic
 
     @classmethod
     def of(cls, loaded: LoadedRecipe, options: RunOptions) -> "_Where":
         device = resolve_device(options.device)
         target = resolve_target(options.target, device)
+        require_options(options)
         if options.out is not None:
-            run_folder.check_run_folder(options.out, overwrite=options.overwrite)
+            may_exist = options.overwrite or options.resume != "never"
+            run_folder.check_run_folder(options.out, overwrite=may_exist)
             folder = options.out
         else:
             require_folder_possible(RUNS)
             folder = RUNS / f"{loaded.name}-{run_folder.next_number(RUNS, loaded.name)}"
-        return cls(run_on(loaded.recipe, target), device, target, folder)
+        precision = resolve_precision(loaded.recipe.train.precision, device)
+        return cls(run_on(loaded.recipe, target), device, target, folder, precision)
+
+
+def require_options(options: RunOptions) -> None:
+    """Raise UsageError for options that contradict each other."""
+    if options.resume != "never" and options.out is None:
+        raise UsageError(
+            "--resume auto needs the run's folder", hint="name it: --out DIR --resume auto"
+        )
+    if options.resume != "never" and options.overwrite:
+        raise UsageError(
+            "--resume and --overwrite contradict each other",
+            hint="give one: a run goes on, or is replaced",
+        )
+    if options.keep < 0:
+        raise UsageError(f"--keep {options.keep}: must be 0 or more", hint="0 keeps none")
 
 
 def _plan(
@@ -115,7 +146,10 @@ def _plan(
         target_reason=where.target.reason,
         threads=threads.count,
         threads_reason=threads.reason,
+        precision=where.precision.name,
+        precision_reason=where.precision.reason,
         run_folder=str(where.folder),
+        continues_after=None,
         train_samples=None if data is None else len(data.train),
         test_samples=None if data is None else len(data.test),
         parameters=parameter_count(net),

@@ -15,14 +15,34 @@ import torch
 import clifctl
 from clifctl.kernels import Target
 from clifctl.training.device import Threads
+from clifctl.training.precision import Arithmetic
 
 
 def manifest(
-    *, device: torch.device, target: Target, threads: Threads, seed: int, data_sha256: str
+    *,
+    recipe: str,
+    seed: int,
+    deterministic: bool,
+    data_sha256: str,
+    conditions: dict[str, Any],
 ) -> dict[str, Any]:
-    """Versions, commit, machine, device, kernel target with its reason, seed and data."""
+    """The recipe's name, seed and data, and the `conditions`: see `surroundings`."""
     return {
         "schema": "clifctl.manifest/1",
+        "recipe": recipe,
+        "seed": seed,
+        "deterministic": deterministic,
+        "data_sha256": data_sha256,
+        **conditions,
+    }
+
+
+def surroundings(
+    *, device: torch.device, target: Target, threads: Threads, precision: Arithmetic
+) -> dict[str, Any]:
+    """Time, command line, versions, commit, machine, device, threads, kernel target and arithmetic
+    with their reasons: what a run was started, or continued, with."""
+    return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": sys.argv,
         "versions": {
@@ -39,8 +59,8 @@ def manifest(
         "threads_reason": threads.reason,
         "target": target.name,
         "target_reason": target.reason,
-        "seed": seed,
-        "data_sha256": data_sha256,
+        "precision": precision.name,
+        "precision_reason": precision.reason,
     }
 
 

@@ -2,15 +2,14 @@
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Protocol
 
 import torch
 
-from clifctl.data import LoadedData, Split, batches, shuffled_batches
-from clifctl.errors import Interrupted, OutputError, RunFailed
+from clifctl.data import LoadedData, Split, batches, draw_order, shuffled_batches
+from clifctl.errors import CheckpointError, DataError
 from clifctl.experiments.assembly import (
     build_net,
     loss_of,
@@ -19,67 +18,202 @@ from clifctl.experiments.assembly import (
     repeat_of,
     steps_of,
 )
-from clifctl.experiments.planning import RUNS, Prepared, RunOptions, prepare
-from clifctl.experiments.provenance import manifest
+from clifctl.experiments.keeping import History, Keeper, Observer, describe
+from clifctl.experiments.planning import RUNS, Prepared, RunOptions, prepare, require_options
+from clifctl.experiments.provenance import manifest, surroundings
 from clifctl.experiments.published import published_for
-from clifctl.files import write_text
+from clifctl.experiments.resuming import standing
+from clifctl.files import is_folder, write_text
 from clifctl.models import SpikingNet
 from clifctl.recipe.load import LoadedRecipe
+from clifctl.recipe.schema import Recipe
 from clifctl.recipe.yamlfile import dump_document
-from clifctl.results import EpochRecord, Evaluation, TrainPlan, TrainResult
+from clifctl.results import Evaluation, TrainResult
 from clifctl.training import run_folder
-from clifctl.training.checkpoint import Checkpoint, save_checkpoint
-from clifctl.training.device import seed_everything
+from clifctl.training.checkpoint import Checkpoint, load_weights
+from clifctl.training.device import determinism, evaluating, seed_everything
 from clifctl.training.evaluation import evaluate
-from clifctl.training.loop import StepDone, train_epochs
+from clifctl.training.lock import locked
+from clifctl.training.loop import Event, Position, train_epochs
 from clifctl.training.precision import Precision
-
-
-class Observer(Protocol):
-    """Who watches a run; the experiment itself prints nothing."""
-
-    def started(self, plan: TrainPlan, epochs: int, steps: int) -> None: ...
-    def stepped(self, epoch: int, step: int) -> None: ...
-    def finished_epoch(self, record: EpochRecord) -> None: ...
-
-
-@dataclass(frozen=True)
-class _History:
-    last: EpochRecord
-    best: EpochRecord
+from clifctl.training.resume import Running, restore
+from clifctl.training.step import TrainingStep
+from clifctl.training.stopping import StopNow, StopRequest, stop_requests
 
 
 def train(loaded: LoadedRecipe, options: RunOptions, observer: Observer) -> TrainResult:
-    """Train `loaded` into its run folder.
+    """Train `loaded` into its run folder: start, go on, or return what is finished, as
+    `options.resume` says.
 
     Raises before anything is written where the recipe, the data, the device or the folder will not
-    do; raises Interrupted on Ctrl-C, with the last finished epoch kept in `last.pt`.
+    do. SIGINT and SIGTERM save at the next step and raise Interrupted; RunFailed is raised where
+    the computation or the disk fails. Both say what was kept.
     """
     started = time.perf_counter()
+    require_options(options)
+    finished = standing(loaded, options).result
+    if finished is not None:
+        observer.notice(f"'{options.out}' is already finished")
+        return finished
     prepared = prepare(loaded, options)
-    recipe = prepared.recipe
-    torch.set_num_threads(prepared.threads.count)
-    data = prepared.data.to(prepared.device)
-    generator = seed_everything(recipe.train.seed)
-    net = build_net(recipe).to(prepared.device)
-    events = _training(loaded, net, data, shuffled_by=generator)
-    # Only now: whatever cannot be built must not cost the run that --overwrite replaces.
-    folder = _open_folder(loaded, options, prepared)
-    steps = steps_of(recipe, data)
-    observer.started(replace(prepared.plan, run_folder=str(folder)), recipe.train.epochs, steps)
-    training_started = time.perf_counter()
-    with _interruptible(folder):
-        history = _keep(events, folder, loaded, net, observer)
-        train_seconds = time.perf_counter() - training_started
-        final = _test(loaded, net, data.test, with_rates=True)
-        on_train = evaluate(
-            net,
-            batches(data.train, recipe.eval.batch_size),
-            loss_of(recipe),
-            repeat=repeat_of(recipe),
+    with ExitStack() as until_done:
+        until_done.enter_context(determinism(loaded.recipe.train.deterministic))
+        if options.out is not None and is_folder(options.out):
+            until_done.enter_context(locked(options.out))
+        # Once more: until it was locked, another process may have gone on with it.
+        earlier = standing(loaded, options)
+        if earlier.result is not None:
+            return earlier.result
+        run = _Run.assemble(loaded, prepared, earlier.checkpoint)
+        # Only now: whatever cannot be built must not cost the run that --overwrite replaces.
+        folder = _open_folder(loaded, options, run, until_done, goes_on=earlier.checkpoint)
+        keeper = Keeper(
+            folder, loaded, run.running, run.history, prepared.data.sha256(), options.keep
         )
+        if earlier.checkpoint is not None:
+            keeper.kept = describe(folder, earlier.checkpoint)
+        plan = replace(prepared.plan, run_folder=str(folder), continues_after=run.continues_after)
+        observer.started(plan, loaded.recipe.train.epochs, steps_of(run.recipe, run.data))
+        with keeper.told(), stop_requests(observer.notice) as request:
+            keeper.log("started" if earlier.checkpoint is None else f"goes on: {keeper.kept}")
+            keeper.consume(run.events(request), observer, request)
+            try:
+                result = _result(run, folder, request, started)
+            except StopNow:
+                assert request.stop is not None
+                raise keeper.interrupted(request.stop) from None
+            run_folder.write_json(
+                folder / run_folder.RESULT, {"schema": result.schema, **asdict(result)}
+            )
+            keeper.log("finished")
+    return result
+
+
+@dataclass(frozen=True)
+class _Run:
+    """A run that is ready to train: everything is built, and brought to where it goes on."""
+
+    loaded: LoadedRecipe
+    prepared: Prepared
+    recipe: Recipe
+    data: LoadedData
+    net: SpikingNet
+    running: Running
+    history: History
+    continues_after: str | None
+    seconds_before: float  # that it has trained for in other processes
+
+    @classmethod
+    def assemble(
+        cls, loaded: LoadedRecipe, prepared: Prepared, checkpoint: Checkpoint | None
+    ) -> "_Run":
+        """Build the run. Raises CheckpointError, DataError where `checkpoint` is not of it."""
+        recipe, section = prepared.recipe, prepared.recipe.train
+        torch.set_num_threads(prepared.threads.count)
+        data = prepared.data.to(prepared.device)
+        generator = seed_everything(section.seed)
+        net = build_net(recipe).to(prepared.device)
+        optimizer, schedule = optimizer_of(recipe, net)
+        step = TrainingStep(
+            net,
+            optimizer,
+            loss=loss_of(recipe),
+            repeat=repeat_of(recipe),
+            precision=Precision(prepared.precision.name, prepared.device),
+            clip_norm=section.clip_norm,
+            accumulate=section.accumulate,
+        )
+        running = Running(step, schedule, Position(), generator)
+        history, after = History(), None
+        if checkpoint is not None:
+            history = _go_on(running, checkpoint, prepared)
+            after = f"epoch {checkpoint.epoch}"
+            after += f" and {checkpoint.step} steps" if checkpoint.step else ""
+        seconds = history.seconds + running.position.seconds
+        return cls(loaded, prepared, recipe, data, net, running, history, after, seconds)
+
+    def events(self, request: StopRequest) -> Iterator[Event]:
+        """The training, from where it stands."""
+        held_out = self.data.validation
+        return train_epochs(
+            self.running.step,
+            self.running.schedule,
+            self.running.position,
+            training_batches=self._batches,
+            test=lambda: self.evaluate(self.data.test, request),
+            validation=lambda: self.evaluate(held_out, request) if held_out else None,
+            epochs=self.recipe.train.epochs,
+            log_every=self.recipe.train.log_every,
+        )
+
+    def evaluate(
+        self, split: Split, request: StopRequest, *, with_rates: bool = False
+    ) -> Evaluation:
+        """The net on a split. Raises StopNow where a stop is asked for."""
+        with evaluating():
+            return evaluate(
+                self.net,
+                request.watched(batches(split, self.recipe.eval.batch_size)),
+                loss_of(self.recipe),
+                repeat=repeat_of(self.recipe),
+                with_rates=with_rates,
+            )
+
+    def _batches(self, position: Position) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """What is left of the epoch at `position`, whose order is drawn here."""
+        split, section = self.data.train, self.recipe.train
+        if position.order is None:
+            position.order = draw_order(split, self.running.generator)
+        return shuffled_batches(
+            split,
+            section.batch_size,
+            self.running.generator,
+            self.data.augment,
+            drop_last=section.drop_last,
+            order=position.order,
+            start=position.step,
+        )
+
+
+def _go_on(running: Running, checkpoint: Checkpoint, prepared: Prepared) -> History:
+    """Bring `running` to where `checkpoint` was saved; its history."""
+    state, recipe = checkpoint.training or {}, prepared.recipe
+    where = prepared.plan.run_folder + "/" + run_folder.LAST
+    if state.get("data_sha256") != prepared.data.sha256():
+        raise DataError(
+            f"the data are not those that '{where}' was trained on: their hash is another",
+            hint="put the data back as they were, or start a new run",
+        )
+    load_weights(running.step.net, checkpoint, Path(where))
+    history = History.of(state.get("history", {}), where)
+    restore(
+        running,
+        state,
+        samples=len(prepared.data.train),
+        steps=steps_of(recipe, prepared.data),
+        epochs=recipe.train.epochs,
+        where=where,
+    )
+    position = running.position
+    if (position.epoch, position.step) != (checkpoint.epoch + 1, checkpoint.step):
+        raise CheckpointError(
+            f"'{where}' says epoch {checkpoint.epoch}, step {checkpoint.step}, its training state "
+            f"epoch {position.epoch - 1}, step {position.step}",
+            hint="the file was changed after training: resume from another one",
+        )
+    return history
+
+
+def _result(run: _Run, folder: Path, request: StopRequest, started: float) -> TrainResult:
+    """Evaluate the finished net, and put together what the run gives."""
+    recipe, prepared, history = run.recipe, run.prepared, run.history
+    last, best = history.last, history.best
+    if last is None or best is None:
+        raise ValueError("a run needs at least one epoch")
+    final = run.evaluate(run.data.test, request, with_rates=True)
+    on_train = run.evaluate(run.data.train, request)
     return TrainResult(
-        recipe=loaded.name,
+        recipe=run.loaded.name,
         data=recipe.data.dataset.name,
         model=recipe.model.model.name,
         neuron=recipe.neuron.neuron.name,
@@ -88,18 +222,22 @@ def train(loaded: LoadedRecipe, options: RunOptions, observer: Observer) -> Trai
         window=recipe.neuron.window,
         seed=recipe.train.seed,
         epochs=recipe.train.epochs,
-        parameters=parameter_count(net),
+        parameters=parameter_count(run.net),
         accuracy_percent_last=final.accuracy_percent,
-        accuracy_percent_best=history.best.test_accuracy_percent,
-        epoch_best=history.best.epoch,
-        best_chosen_on="test" if data.validation is None else "validation",
-        train_loss_train_mode=history.last.train_loss_train_mode,
+        accuracy_percent_best=best.test_accuracy_percent,
+        epoch_best=best.epoch,
+        best_chosen_on="test" if run.data.validation is None else "validation",
+        train_loss_train_mode=last.train_loss_train_mode,
         train_loss_eval_mode=on_train.loss,
         test_loss=final.loss,
         firing_rate=final.firing_rate,
         firing_rates=final.firing_rates,
-        train_seconds=train_seconds,
-        total_seconds=time.perf_counter() - started,
+        precision=prepared.precision.name,
+        skipped_steps=last.skipped_steps,
+        train_seconds=history.seconds,
+        total_seconds=run.seconds_before + time.perf_counter() - started,
+        samples_per_second=last.samples_per_second,
+        time=last.time,
         device=str(prepared.device),
         target=prepared.target.name,
         target_reason=prepared.target.reason,
@@ -108,121 +246,51 @@ def train(loaded: LoadedRecipe, options: RunOptions, observer: Observer) -> Trai
     )
 
 
-def _training(
-    loaded: LoadedRecipe, net: SpikingNet, data: LoadedData, *, shuffled_by: torch.Generator
-) -> Iterator[StepDone | EpochRecord]:
-    """The training loop as the recipe describes it."""
-    recipe = loaded.recipe
-    section = recipe.train
-    held_out = data.validation
-    optimizer, schedule = optimizer_of(recipe, net)
-    return train_epochs(
-        net,
-        optimizer,
-        schedule,
-        training_batches=lambda: shuffled_batches(
-            data.train, section.batch_size, shuffled_by, data.augment, drop_last=section.drop_last
-        ),
-        test=lambda: _test(loaded, net, data.test),
-        validation=lambda: _test(loaded, net, held_out) if held_out else None,
-        loss=loss_of(recipe),
-        repeat=repeat_of(recipe),
-        epochs=section.epochs,
-        precision=Precision(section.precision, next(net.parameters()).device),
-    )
-
-
-def _test(
-    loaded: LoadedRecipe, net: SpikingNet, split: Split, *, with_rates: bool = False
-) -> Evaluation:
-    recipe = loaded.recipe
-    return evaluate(
-        net,
-        batches(split, recipe.eval.batch_size),
-        loss_of(recipe),
-        repeat=repeat_of(recipe),
-        with_rates=with_rates,
-    )
-
-
-def _keep(
-    events: Iterator[StepDone | EpochRecord],
-    folder: Path,
+def _open_folder(
     loaded: LoadedRecipe,
-    net: SpikingNet,
-    observer: Observer,
-) -> _History:
-    """Consume the training: write metrics and checkpoints, tell the observer."""
-    history: _History | None = None
-    for event in events:
-        if isinstance(event, StepDone):
-            observer.stepped(event.epoch, event.step)
-            continue
-        run_folder.append_metrics(folder / run_folder.METRICS, event)
-        _save(folder / run_folder.LAST, net, loaded, event)
-        # Strictly greater, as in the authors' code: the first of equals is the best.
-        best = history.best if history else None
-        if best is None or _judged(event) > _judged(best):
-            best = event
-            _save(folder / run_folder.BEST, net, loaded, event)
-        history = _History(event, best)
-        observer.finished_epoch(event)
-    if history is None:
-        raise ValueError("a run needs at least one epoch")
-    return history
-
-
-def _judged(record: EpochRecord) -> float:
-    """What the best epoch is chosen by: held-out training data where there are any."""
-    held_out = record.validation_accuracy_percent
-    return record.test_accuracy_percent if held_out is None else held_out
-
-
-def _open_folder(loaded: LoadedRecipe, options: RunOptions, prepared: Prepared) -> Path:
+    options: RunOptions,
+    run: _Run,
+    until_done: ExitStack,
+    *,
+    goes_on: Checkpoint | None,
+) -> Path:
+    """The run folder, locked, with its recipe and manifest; what a run that goes on has written
+    after `goes_on` is taken back."""
+    prepared, document = run.prepared, loaded.recipe.document
+    conditions = surroundings(
+        device=prepared.device,
+        target=prepared.target,
+        threads=prepared.threads,
+        precision=prepared.precision,
+    )
+    if goes_on is not None and options.out is not None:
+        folder = options.out
+        run_folder.trim_metrics(folder / run_folder.METRICS, goes_on.epoch, goes_on.step)
+        (folder / run_folder.RESULT).unlink(missing_ok=True)  # of fewer epochs
+        write_text(folder / run_folder.RECIPE, dump_document(document))
+        at = {"epoch": goes_on.epoch, "step": goes_on.step}
+        run_folder.add_to_manifest(folder / run_folder.MANIFEST, {**at, **conditions})
+        return folder
     if options.out is None:
         folder = run_folder.claim_numbered_folder(RUNS, loaded.name)
+        until_done.enter_context(locked(folder))
     else:
         folder = options.out
-        run_folder.create_run_folder(folder, overwrite=options.overwrite)
-    document = loaded.recipe.document
-    write_text(folder / run_folder.RECIPE, dump_document(document))
+        there = is_folder(folder)
+        may_exist = options.overwrite or options.resume != "never"
+        run_folder.create_run_folder(folder, overwrite=may_exist)
+        if not there:
+            until_done.enter_context(locked(folder))
     run_folder.write_json(
         folder / run_folder.MANIFEST,
         manifest(
-            device=prepared.device,
-            target=prepared.target,
-            threads=prepared.threads,
+            recipe=loaded.name,
             seed=loaded.recipe.train.seed,
+            deterministic=loaded.recipe.train.deterministic,
             data_sha256=prepared.data.sha256(),
+            conditions=conditions,
         ),
     )
+    # Last: a folder with a recipe is a run that can be gone on with.
+    write_text(folder / run_folder.RECIPE, dump_document(document))
     return folder
-
-
-def _save(path: Path, net: SpikingNet, loaded: LoadedRecipe, record: EpochRecord) -> None:
-    save_checkpoint(
-        path,
-        Checkpoint(
-            recipe_name=loaded.name,
-            recipe=loaded.recipe.document,
-            epoch=record.epoch,
-            accuracy_percent=record.test_accuracy_percent,
-            model=net.state_dict(),
-        ),
-    )
-
-
-@contextmanager
-def _interruptible(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except KeyboardInterrupt as stop:
-        raise Interrupted(stop, f"training stopped in '{folder}': {_kept(folder)}") from None
-    except OutputError as refused:
-        # The input was good; the disk was not.
-        raise RunFailed(f"{refused.message}: {_kept(folder)}", hint=refused.hint) from None
-
-
-def _kept(folder: Path) -> str:
-    last = folder / run_folder.LAST
-    return f"'{last}' holds the last finished epoch" if last.is_file() else "no epoch finished"

@@ -6,9 +6,16 @@ are that row's own options, so the schema is put together for the names that a r
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Annotated, Any, Literal, cast
 
-from pydantic import BaseModel, Field, ValidationError, create_model
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    Field,
+    ValidationError,
+    create_model,
+)
 from pydantic_core import ErrorDetails
 
 from clifctl.data import DATASETS, DataOptions, Dataset
@@ -19,7 +26,8 @@ from clifctl.neurons.loading import installed_neurons, is_file_reference, load_n
 from clifctl.strict import Count, Seed, Strict
 from clifctl.training.loss import TetTarget
 from clifctl.training.optimizer import OptimizerName, ScheduleName
-from clifctl.training.precision import PrecisionName
+from clifctl.training.precision import PrecisionName, precision_name
+from clifctl.training.saving import checked_interval
 
 # Far beyond any net in use; a bound keeps a typing error from taking the machine's memory.
 MAX_TIMESTEPS = 4096
@@ -40,7 +48,16 @@ class TrainSection(Strict):
     warmup_epochs: int = Field(0, ge=0, description="epochs of linear warm-up before the schedule")
     step_epochs: Count = Field(100, description="epochs between the steps of schedule step")
     step_factor: float = Field(0.1, gt=0.0, le=1.0, description="factor of each such step")
-    precision: PrecisionName = Field("float32", description="arithmetic of training: autocast")
+    precision: Annotated[PrecisionName, BeforeValidator(precision_name)] = Field(
+        "float32", description="arithmetic of training: float32, bfloat16, float16 or auto"
+    )
+    accumulate: Count = Field(1, description="parts that a batch is computed in, to save memory")
+    clip_norm: float | None = Field(None, gt=0.0, description="largest 2-norm of the gradients")
+    deterministic: bool = Field(True, description="the same bits every time, at some cost on a GPU")
+    save_every: Annotated[str | None, AfterValidator(checked_interval)] = Field(
+        "60s", description="how often last.pt is saved within an epoch: 60s, 200steps or null"
+    )
+    log_every: Count = Field(50, description="steps between two lines of metrics.jsonl")
     label_smoothing: float = Field(0.0, ge=0.0, lt=1.0, description="of the cross entropy")
     tet_lambda: float = Field(0.05, ge=0.0, le=1.0, description="weight of the TET regulariser")
     tet_mean: float = Field(1.0, description="value that the TET regulariser pulls logits to")

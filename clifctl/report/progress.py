@@ -2,7 +2,7 @@
 
 import sys
 
-from clifctl.results import EpochRecord, TrainPlan
+from clifctl.results import EpochRecord, StepRecord, TrainPlan
 
 
 class TrainProgress:
@@ -47,6 +47,8 @@ class TrainProgress:
         self._epochs, self._steps = epochs, steps
         self._progress.update(self._task, total=epochs * steps)
         self._say(f"training {plan.recipe} into {plan.run_folder} on {plan.device}")
+        if plan.continues_after:
+            self._say(f"going on after {plan.continues_after}")
         if self._verbose:
             self._say(f"kernel target {plan.target} ({plan.target_reason})")
             self._say(f"{plan.threads} CPU threads ({plan.threads_reason})")
@@ -60,6 +62,17 @@ class TrainProgress:
             completed=(epoch - 1) * self._steps + step,
             description=f"epoch {epoch}/{self._epochs}",
         )
+
+    def logged(self, record: StepRecord) -> None:
+        if self._verbose:
+            self._say(
+                f"epoch {record.epoch}/{self._epochs}  step {record.step}/{self._steps}  "
+                f"train loss {record.train_loss_train_mode:.4f}  "
+                f"{record.samples_per_second:.0f} samples/s"
+            )
+
+    def notice(self, line: str) -> None:
+        self._say(f"note: {line}")
 
     def finished_epoch(self, record: EpochRecord) -> None:
         self._say(

@@ -13,6 +13,7 @@ from clifctl.results.data import (
     FrameRow,
     SampleResult,
 )
+from clifctl.results.engine import EngineCost
 from clifctl.results.neurons import (
     CheckResult,
     CheckRow,
@@ -35,8 +36,12 @@ from clifctl.results.runs import (
     LayerRate,
     Published,
     PublishedNumber,
+    StepRecord,
+    TimeShares,
     TrainPlan,
     TrainResult,
+    epoch_record_of,
+    train_result_of,
 )
 
 __all__ = [
@@ -48,6 +53,7 @@ __all__ = [
     "DataCheckResult",
     "DatasetList",
     "DatasetRow",
+    "EngineCost",
     "EpochRecord",
     "EvalResult",
     "Evaluation",
@@ -66,6 +72,10 @@ __all__ = [
     "RegisterResult",
     "RegisterRow",
     "SampleResult",
+    "StepRecord",
+    "TimeShares",
     "TrainPlan",
     "TrainResult",
+    "epoch_record_of",
+    "train_result_of",
 ]

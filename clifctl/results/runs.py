@@ -28,8 +28,38 @@ class Evaluation:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TimeShares:
+    """Where the time of the training steps went [%]: `rest` is the loop itself, logging, progress
+    and saving; evaluation is not part of it."""
+
+    data_percent: float
+    forward_percent: float
+    backward_percent: float
+    optimizer_percent: float
+    rest_percent: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepRecord:
+    """A line of `metrics.jsonl` within an epoch: loss and accuracy are means over its steps so far,
+    `skipped_steps` counts those of the run that float16 left out. `samples_per_second` is that of
+    the training steps, evaluation not counted."""
+
+    epoch: int
+    step: int
+    lr: float
+    train_loss_train_mode: float
+    train_accuracy_percent_train_mode: float
+    skipped_steps: int
+    seconds: float
+    samples_per_second: float
+    time: TimeShares
+
+
+@dataclass(frozen=True, kw_only=True)
 class EpochRecord:
-    """One line of `metrics.jsonl`. The training loss is that of the steps, in train mode."""
+    """A line of `metrics.jsonl` after an epoch. The training loss is that of the steps, in train
+    mode; `seconds` are those of training and evaluation; the rest is as in a StepRecord."""
 
     epoch: int
     lr: float
@@ -38,7 +68,10 @@ class EpochRecord:
     test_loss: float
     test_accuracy_percent: float
     validation_accuracy_percent: float | None
+    skipped_steps: int
     seconds: float
+    samples_per_second: float
+    time: TimeShares
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,8 +118,12 @@ class TrainResult:
     test_loss: float
     firing_rate: float | None
     firing_rates: tuple[LayerRate, ...]
+    precision: str
+    skipped_steps: int
     train_seconds: float
     total_seconds: float
+    samples_per_second: float
+    time: TimeShares
     device: str
     target: str
     target_reason: str
@@ -94,10 +131,37 @@ class TrainResult:
     published: Published
 
 
+def epoch_record_of(document: dict[str, Any]) -> EpochRecord:
+    """The record that `dataclasses.asdict` made `document` of. Raises TypeError, KeyError where it
+    is another."""
+    return EpochRecord(**{**document, "time": TimeShares(**document["time"])})
+
+
+def train_result_of(document: dict[str, Any]) -> TrainResult:
+    """The result that `dataclasses.asdict` made `document` of. Raises TypeError, KeyError where it
+    is another."""
+    fields = {key: value for key, value in document.items() if key != "schema"}
+    published = fields["published"]
+    numbers = (PublishedNumber(**number) for number in published["accuracies"])
+    layers = (
+        LayerRate(**{**layer, "firing_rate_per_step": tuple(layer["firing_rate_per_step"])})
+        for layer in fields["firing_rates"]
+    )
+    return TrainResult(
+        **{
+            **fields,
+            "firing_rates": tuple(layers),
+            "time": TimeShares(**fields["time"]),
+            "published": Published(accuracies=tuple(numbers), note=published["note"]),
+        }
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrainPlan:
     """What `train --dry-run` found out: this is what would run. Without usable data their numbers
-    are None, and not part of `memory_bytes`."""
+    are None, and not part of `memory_bytes`. `continues_after` says how far a run that goes on has
+    come; None: it begins."""
 
     schema: ClassVar[str] = "clifctl.train.plan/1"
 
@@ -107,7 +171,10 @@ class TrainPlan:
     target_reason: str
     threads: int
     threads_reason: str
+    precision: str
+    precision_reason: str
     run_folder: str
+    continues_after: str | None
     train_samples: int | None
     test_samples: int | None
     parameters: int

@@ -1,6 +1,12 @@
-"""Checkpoints: one file with the weights and the resolved recipe. Nothing in it is executed."""
+"""Checkpoints: one file with the weights, the resolved recipe, and what a run needs to go on.
 
+Nothing in it is executed. A file is a zip archive of torch whose comment is the SHA-256 of all that
+stands before it: a file that was cut off or has changed in a single bit is refused.
+"""
+
+import hashlib
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,83 +17,139 @@ from torch import Tensor
 from clifctl.errors import CheckpointError
 from clifctl.files import write_atomically
 
-FORMAT = "clifctl.checkpoint/1"
+FORMAT = "clifctl.checkpoint/2"
+# Without a checksum, and without what a run needs to go on.
+_OLD_FORMAT = "clifctl.checkpoint/1"
 _HINT = "give a last.pt or best.pt that clifctl train wrote"
+_SEAL = b"clifctl sha256 "
+_SEAL_BYTES = len(_SEAL) + 64
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a checkpoint holds. `recipe` is the resolved document, `model` the state dict."""
+    """What a checkpoint holds. `recipe` is the resolved document, `model` the state dict.
+
+    `epoch` epochs are finished, and `step` steps of the next. `accuracy_percent` is the test
+    accuracy after those epochs, None before the first. `training` is the state from which
+    `clifctl.training.resume` goes on; None in a file of an earlier version.
+    """
 
     recipe_name: str
     recipe: dict[str, Any]
     epoch: int
-    accuracy_percent: float
+    accuracy_percent: float | None
     model: dict[str, Tensor]
+    step: int = 0
+    training: dict[str, Any] | None = None
 
 
-def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Write `checkpoint` atomically. Raises OutputError where the file cannot be written."""
-    document = {"format": FORMAT, **vars(checkpoint)}
+_TYPES: dict[str, tuple[type, ...]] = {
+    "recipe_name": (str,),
+    "recipe": (dict,),
+    "epoch": (int,),
+    "accuracy_percent": (float, type(None)),
+    "step": (int,),
+    "training": (dict, type(None)),
+}
+
+
+def save_checkpoint(checkpoint: Checkpoint, *paths: Path) -> None:
+    """Write `checkpoint` atomically to each path. Raises OutputError where that fails."""
     # torch reports a full disk as an internal error of its own: it writes to memory instead.
     buffer = io.BytesIO()
-    torch.save(document, buffer)
-    write_atomically(path, lambda file: file.write(buffer.getbuffer()))
+    torch.save({"format": FORMAT, **vars(checkpoint)}, buffer)
+    content = sealed(buffer.getbuffer())
+    for path in paths:
+        write_atomically(path, lambda file: file.writelines(content))
+
+
+def sealed(archive: memoryview | bytes) -> Sequence[memoryview | bytes]:
+    """A zip archive without a comment as its parts with the checksum as comment."""
+    body = memoryview(archive)[:-2]
+    length = _SEAL_BYTES.to_bytes(2, "little")
+    digest = hashlib.sha256(body)
+    digest.update(length)
+    return body, length, _SEAL, digest.hexdigest().encode()
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
     """Read a checkpoint onto the CPU, with `weights_only=True`: a file cannot run code.
 
-    Raises CheckpointError for a file that is missing, truncated, foreign or hostile.
+    Raises CheckpointError for a file that is missing, truncated, foreign, changed or hostile.
     """
-    document = read_document(path)
-    hint = _HINT
-    if document.get("format") != FORMAT:
+    document, is_sealed = _read(path)
+    if document.get("format") not in (FORMAT, _OLD_FORMAT):
         raise CheckpointError(
             f"'{path}' is not a checkpoint of clifctl ({FORMAT})",
             hint="a state dict of the authors' code loads with --recipe, or --model and --data",
         )
+    if document["format"] == FORMAT and not is_sealed:
+        raise CheckpointError(
+            f"checkpoint '{path}' was changed after clifctl wrote it: its checksum is missing",
+            hint=_HINT,
+        )
+    if document["format"] == _OLD_FORMAT:
+        document = {**document, "step": 0, "training": None}
     fields = Checkpoint.__dataclass_fields__
     missing = [name for name in fields if name not in document]
     if missing:
-        raise CheckpointError(f"checkpoint '{path}' lacks {', '.join(missing)}", hint=hint)
+        raise CheckpointError(f"checkpoint '{path}' lacks {', '.join(missing)}", hint=_HINT)
     checkpoint = Checkpoint(**{name: document[name] for name in fields})
-    types = {"recipe_name": str, "recipe": dict, "epoch": int, "accuracy_percent": float}
-    for name, expected in types.items():
-        if type(getattr(checkpoint, name)) is not expected:
-            raise CheckpointError(f"checkpoint '{path}': {name} is not a {expected.__name__}")
+    for name, expected in _TYPES.items():
+        if type(getattr(checkpoint, name)) not in expected:
+            wanted = expected[0].__name__
+            raise CheckpointError(f"checkpoint '{path}': {name} is not a {wanted}", hint=_HINT)
+    if checkpoint.epoch < 0 or checkpoint.step < 0:
+        raise CheckpointError(f"checkpoint '{path}': epoch or step is negative", hint=_HINT)
     if not isinstance(checkpoint.model, dict) or not all(
         isinstance(key, str) and isinstance(value, Tensor)
         for key, value in checkpoint.model.items()
     ):
-        raise CheckpointError(f"checkpoint '{path}': model is not a state dict", hint=hint)
+        raise CheckpointError(f"checkpoint '{path}': model is not a state dict", hint=_HINT)
     return checkpoint
 
 
 def read_document(path: Path) -> dict[Any, Any]:
     """The mapping in a file of torch, on the CPU, read so that it cannot run code.
 
-    Raises CheckpointError for a file that is missing, truncated or hostile.
+    Raises CheckpointError for a file that is missing, truncated, changed or hostile.
     """
-    hint = _HINT
+    return _read(path)[0]
+
+
+def _read(path: Path) -> tuple[dict[Any, Any], bool]:
+    """The mapping in a file of torch, and whether it carries a checksum (which is right)."""
     if not path.is_file():
         kind = "does not exist"
         if path.exists():
             kind = "is a folder, not a checkpoint" if path.is_dir() else "is not a regular file"
         inside = path / "last.pt"
         raise CheckpointError(
-            f"checkpoint '{path}' {kind}", hint=f"try {inside}" if inside.is_file() else hint
+            f"checkpoint '{path}' {kind}", hint=f"try {inside}" if inside.is_file() else _HINT
         )
     try:
-        document = torch.load(path, map_location="cpu", weights_only=True)
+        content = memoryview(path.read_bytes())
+    except OSError as refused:
+        raise CheckpointError(f"cannot read '{path}': {refused.strerror}", hint=_HINT) from None
+    seal = bytes(content[-_SEAL_BYTES:])
+    is_sealed = seal.startswith(_SEAL)
+    if is_sealed:
+        digest = hashlib.sha256(content[:-_SEAL_BYTES]).hexdigest()
+        if seal != _SEAL + digest.encode():
+            raise CheckpointError(
+                f"checkpoint '{path}' is damaged: its checksum does not fit its content",
+                hint="take another one of that run, best.pt or one that --keep kept",
+            )
+    try:
+        document = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except Exception as unreadable:
         # torch.load raises whatever the broken bytes make it raise; the file is refused as a whole.
         raise CheckpointError(
-            f"'{path}' is not a checkpoint, or not one that can be loaded safely", hint=hint
+            f"'{path}' is not a checkpoint, or not one that can be loaded safely", hint=_HINT
         ) from unreadable
     if not isinstance(document, dict):
-        raise CheckpointError(f"'{path}' holds no mapping, it is not a checkpoint", hint=hint)
-    return document
+        raise CheckpointError(f"'{path}' holds no mapping, it is not a checkpoint", hint=_HINT)
+    return document, is_sealed
 
 
 def load_weights(net: torch.nn.Module, checkpoint: Checkpoint, path: Path) -> None:

@@ -1,14 +1,56 @@
 """Mixed precision: which arithmetic a training step uses, and how its gradients are scaled."""
 
 from contextlib import AbstractContextManager, nullcontext
-from typing import Literal, get_args
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-PrecisionName = Literal["float32", "bfloat16", "float16"]
-PRECISIONS: tuple[str, ...] = get_args(PrecisionName)
+ArithmeticName = Literal["float32", "bfloat16", "float16"]
+PrecisionName = Literal["float32", "bfloat16", "float16", "auto"]
+PRECISIONS: tuple[str, ...] = get_args(ArithmeticName)
+# What other tools call them.
+ALIASES = {"off": "float32", "bf16": "bfloat16", "fp16": "float16"}
+
+
+def precision_name(given: object) -> object:
+    """`given` by the name that it has here; what is no such name is left for the schema."""
+    return ALIASES.get(given, given) if isinstance(given, str) else given
+
+
+@dataclass(frozen=True)
+class Arithmetic:
+    """The arithmetic of a run, and why."""
+
+    name: ArithmeticName
+    reason: str
+
+
+def resolve_precision(requested: PrecisionName, device: torch.device) -> Arithmetic:
+    """`auto` is bfloat16 where the device multiplies matrices of it in hardware, else float32."""
+    if requested != "auto":
+        return Arithmetic(requested, "asked for")
+    if device.type == "cuda":
+        major, minor = torch.cuda.get_device_capability(device)
+        if major >= 8:
+            return Arithmetic("bfloat16", f"auto: compute capability {major}.{minor}")
+        return Arithmetic("float32", f"auto: compute capability {major}.{minor} is below 8.0")
+    if "amx_bf16" in _cpu_flags():
+        return Arithmetic("bfloat16", "auto: the CPU has AMX for bfloat16")
+    return Arithmetic("float32", "auto: the CPU has no AMX for bfloat16")
+
+
+def _cpu_flags() -> set[str]:
+    """What the CPU can do, in Linux's words; nothing where the system does not say."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return set()
+    line = next((line for line in text.splitlines() if line.startswith("flags")), "")
+    return set(line.split())
 
 
 class Precision:
@@ -18,10 +60,15 @@ class Precision:
     Losses are computed in float32, states of neurons always are; evaluation is plain float32.
     """
 
-    def __init__(self, name: PrecisionName, device: torch.device) -> None:
+    def __init__(self, name: ArithmeticName, device: torch.device) -> None:
         self.name = name
         self._device = device
         self._scaler = torch.amp.GradScaler(device.type, enabled=name == "float16")
+
+    @property
+    def scales(self) -> bool:
+        """Whether the loss is scaled: then a step whose gradients overflow is left out."""
+        return self._scaler.is_enabled()
 
     def forward(self) -> AbstractContextManager[object]:
         """Around the net's forward pass."""
@@ -29,10 +76,25 @@ class Precision:
             return nullcontext()
         return torch.autocast(self._device.type, dtype=getattr(torch, self.name))
 
-    def step(self, loss: Tensor, optimizer: Optimizer) -> None:
-        """Backward and the optimizer's step. A step whose scaled gradients overflow is left out,
-        and the scale halved: that is how float16 finds its scale."""
-        scaled: Tensor = self._scaler.scale(loss)
-        scaled.backward()
+    def backward(self, loss: Tensor) -> None:
+        """Gradients of the scaled loss, added to those that are there."""
+        self._scaler.scale(loss).backward()
+
+    def unscale(self, optimizer: Optimizer) -> None:
+        """Gradients as if nothing had been scaled; once a step, before anything looks at them."""
+        self._scaler.unscale_(optimizer)
+
+    def step(self, optimizer: Optimizer) -> None:
+        """The optimizer's step. One whose scaled gradients overflow is left out, and the scale
+        halved: that is how float16 finds its scale."""
         self._scaler.step(optimizer)
         self._scaler.update()
+
+    def state_dict(self) -> dict[str, Any]:
+        """The state of the scaling; empty where nothing is scaled."""
+        return self._scaler.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on with the scaling of `state`."""
+        if self.scales:
+            self._scaler.load_state_dict(state)

@@ -1,7 +1,10 @@
-"""The run folder: resolved recipe, manifest, metrics and checkpoints."""
+"""The run folder: resolved recipe, manifest, metrics, checkpoints, log and result."""
 
+import json
 import os
+import re
 from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +17,29 @@ from clifctl.files import (
     to_json,
     write_text,
 )
-from clifctl.results import EpochRecord
+from clifctl.results import EpochRecord, StepRecord
+from clifctl.training.lock import LOCK
 
 RECIPE, MANIFEST, METRICS = "recipe.yaml", "manifest.json", "metrics.jsonl"
 LAST, BEST = "last.pt", "best.pt"
-FILES = (RECIPE, MANIFEST, METRICS, LAST, BEST)
+LOG, RESULT = "run.log", "result.json"
+FILES = (RECIPE, MANIFEST, METRICS, LAST, BEST, LOG, RESULT)
+_EPOCH_FILE = re.compile(r"epoch-(\d{4,})\.pt")
+# Left behind by a process that was killed while it wrote: see `clifctl.files.write_atomically`.
+_TEMPORARY = re.compile(
+    "|".join(rf"\.{re.escape(name)}\.\w+" for name in FILES) + r"|\.epoch-\d+\.pt\.\w+"
+)
+
+
+def epoch_file(epoch: int) -> str:
+    """The name of the checkpoint that is kept of an epoch."""
+    return f"epoch-{epoch:04d}.pt"
+
+
+def is_run_file(name: str) -> bool:
+    """Whether a run writes a file of that name into its folder."""
+    known = name in FILES or name == LOCK
+    return known or bool(_EPOCH_FILE.fullmatch(name) or _TEMPORARY.fullmatch(name))
 
 
 def check_run_folder(path: Path, *, overwrite: bool) -> None:
@@ -27,10 +48,10 @@ def check_run_folder(path: Path, *, overwrite: bool) -> None:
         raise OutputError(f"'{path}' is a file, a run needs a folder", hint="choose another --out")
     require_folder_possible(path)
     names = {entry.name for entry in path.iterdir()} if is_folder(path) else set()
-    if not names:
+    if names <= {LOCK}:
         return
     # A run that was killed at its start holds some of a run's files and no other.
-    is_run = {MANIFEST, RECIPE} <= names or names <= set(FILES)
+    is_run = {MANIFEST, RECIPE} <= names or all(map(is_run_file, names))
     if not is_run:
         raise OutputError(
             f"folder '{path}' is not empty and not a run of clifctl: it is left alone",
@@ -44,13 +65,15 @@ def check_run_folder(path: Path, *, overwrite: bool) -> None:
 
 
 def create_run_folder(path: Path, *, overwrite: bool) -> None:
-    """Make an empty run folder at `path`. With `overwrite`, an earlier run's files are removed."""
+    """Make an empty run folder at `path`. With `overwrite`, an earlier run's files are removed, but
+    for its lock."""
     check_run_folder(path, overwrite=overwrite)
     try:
         # A folder that was not there a moment ago and is there now is another run's.
         path.mkdir(parents=True, exist_ok=is_folder(path))
-        for name in FILES:
-            (path / name).unlink(missing_ok=True)
+        for entry in list(path.iterdir()):
+            if is_run_file(entry.name) and entry.name != LOCK:
+                entry.unlink(missing_ok=True)
     except OSError as refused:
         raise cannot_write(path, refused) from None
 
@@ -89,12 +112,82 @@ def write_json(path: Path, document: dict[str, Any]) -> None:
     write_text(path, to_json(document, indent=2) + "\n")
 
 
-def append_metrics(path: Path, record: EpochRecord) -> None:
-    """Append one line to `metrics.jsonl`. Raises OutputError where it cannot be written."""
+def add_to_manifest(path: Path, continuation: dict[str, Any]) -> None:
+    """Note in the manifest that, and with what, a run went on. Raises OutputError."""
     try:
-        with path.open("a", encoding="utf-8") as file:
-            file.write(to_json({"record": "epoch", **asdict(record)}) + "\n")
-            file.flush()
+        document = json.loads(path.read_text(encoding="utf-8"))
+        earlier = list(document.get("continued", []))
+    except (OSError, ValueError, AttributeError, TypeError):
+        document, earlier = {}, []  # lost: what is known now is better than nothing
+    write_json(path, {**document, "continued": [*earlier, continuation]})
+
+
+def remove_old_epochs(folder: Path, keep: int) -> None:
+    """Remove all but the last `keep` checkpoints of epochs. Raises OutputError."""
+    found = [(m, path) for path in folder.iterdir() if (m := _EPOCH_FILE.fullmatch(path.name))]
+    oldest_first = sorted(found, key=lambda item: int(item[0][1]))
+    try:
+        for _, path in oldest_first[: max(0, len(oldest_first) - keep)]:
+            path.unlink(missing_ok=True)
+    except OSError as refused:
+        raise cannot_write(folder, refused) from None
+
+
+def append_metrics(path: Path, record: EpochRecord | StepRecord) -> None:
+    """Append one line to `metrics.jsonl`: on the disk after an epoch, on its way there after steps.
+    Raises OutputError where it cannot be written."""
+    kind = "epoch" if isinstance(record, EpochRecord) else "step"
+    _append(path, to_json({"record": kind, **asdict(record)}), sync=kind == "epoch")
+
+
+def sync(path: Path) -> None:
+    """Have what was appended on the disk. Raises OutputError where that fails."""
+    if not path.exists():
+        return
+    try:
+        with path.open("a") as file:
             os.fsync(file.fileno())
     except OSError as refused:
         raise cannot_write(path, refused) from None
+
+
+def append_log(path: Path, line: str) -> None:
+    """Append one line to the log, with the time. Raises OutputError where it cannot be written."""
+    now = datetime.now().astimezone().isoformat(timespec="seconds")
+    _append(path, f"{now} {line}", sync=False)
+
+
+def _append(path: Path, line: str, *, sync: bool) -> None:
+    try:
+        with path.open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
+            file.flush()
+            if sync:
+                os.fsync(file.fileno())
+    except OSError as refused:
+        raise cannot_write(path, refused) from None
+
+
+def trim_metrics(path: Path, epochs: int, steps: int) -> None:
+    """Cut `metrics.jsonl` back to `epochs` finished epochs and `steps` steps of the next: what was
+    written after the checkpoint that a run goes on from, and a line that was not finished, are
+    dropped. Raises OutputError where that cannot be written."""
+    if not path.exists():
+        return
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except OSError as refused:
+        raise cannot_write(path, refused) from None
+    kept = [line for line in text.splitlines() if _is_before(line, epochs, steps)]
+    whole = "".join(line + "\n" for line in kept)
+    if whole != text:
+        write_text(path, whole)
+
+
+def _is_before(line: str, epochs: int, steps: int) -> bool:
+    try:
+        record = json.loads(line)
+        epoch, step = int(record["epoch"]), record.get("step")
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return False
+    return epoch <= epochs or (epoch == epochs + 1 and step is not None and step <= steps)

@@ -3,10 +3,8 @@
 import json
 import os
 import resource
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -163,34 +161,3 @@ def test_completion_offers_recipes_without_torch(tmp_path: Path) -> None:
     imports = (tmp_path / "imports.txt").read_text()
     assert "clifctl.cli.app" in imports
     assert "torch" not in imports
-
-
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_ends_the_run_and_keeps_the_last_epoch(
-    number: int, code: int, tmp_path: Path
-) -> None:
-    arguments = ["train", "digits_snn5", "timesteps=1", "train.epochs=500", "--out", "run"]
-    process = subprocess.Popen(
-        [*COMMAND, *arguments],
-        cwd=tmp_path,
-        env=ENVIRONMENT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    deadline = time.monotonic() + 60
-    # best.pt is the last file of an epoch to be written.
-    while not (tmp_path / "run" / "best.pt").is_file():
-        assert time.monotonic() < deadline, "no epoch finished"
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.05)
-    process.send_signal(number)
-    out, err = process.communicate(timeout=30)
-    assert process.returncode == code
-    assert out == ""
-    assert "error: training stopped in 'run': 'run/last.pt' holds the last finished epoch" in err
-    assert "Traceback" not in err
-    kept = sorted(path.name for path in (tmp_path / "run").iterdir())
-    assert kept == ["best.pt", "last.pt", "manifest.json", "metrics.jsonl", "recipe.yaml"]
-    evaluated = shell("clifctl eval run/last.pt --json", tmp_path)
-    assert json.loads(evaluated.stdout)["accuracy_percent"] > 0

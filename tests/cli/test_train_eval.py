@@ -9,9 +9,10 @@ import pytest
 import torch
 import yaml
 
-from clifctl.training.checkpoint import load_checkpoint
+from clifctl.training.checkpoint import load_checkpoint, save_checkpoint
 
 Run = Callable[..., Any]
+TIMES = ("samples_per_second", "time")
 
 
 def weights(run: Path) -> dict[str, torch.Tensor]:
@@ -37,7 +38,10 @@ def test_train_makes_a_run_folder_and_eval_gives_the_same_figures(
         "manifest.json",
         "metrics.jsonl",
         "recipe.yaml",
+        "result.json",
+        "run.log",
     ]
+    assert json.loads((run / "result.json").read_text()) == result
     records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert [record["epoch"] for record in records] == [1, 2]
     assert records[-1]["test_accuracy_percent"] == result["accuracy_percent_last"]
@@ -93,7 +97,7 @@ def test_clif_and_lif_are_identical_at_one_time_step(
     for neuron in ("lif", "clif"):
         arguments = [*tiny, "timesteps=1", f"neuron.name={neuron}", "--out", neuron, "--json"]
         result = clifctl("train", "digits_snn5", *arguments).json
-        for name in ("neuron", "run_folder", "train_seconds", "total_seconds"):
+        for name in ("neuron", "run_folder", "train_seconds", "total_seconds", *TIMES):
             del result[name]
         results.append(result)
     assert results[0] == results[1]
@@ -289,7 +293,7 @@ def test_a_disk_that_fills_up_fails_with_1_and_keeps_what_was_there(
     done = clifctl("train", "digits_snn5", *tiny, "--out", "run")
     assert done.code == 1
     assert "No space left on device" in done.err
-    assert "'run/last.pt' holds the last finished epoch" in done.err
+    assert "'run/last.pt' holds the run after epoch 1" in done.err
     monkeypatch.undo()
 
 
@@ -297,9 +301,9 @@ def test_weights_that_are_not_finite_are_called_so(
     clifctl: Run, tiny: list[str], tmp_path: Path
 ) -> None:
     clifctl("train", "digits_snn5", *tiny, "--out", "run")
-    document = torch.load(tmp_path / "run" / "last.pt", weights_only=True)
-    document["model"]["classifier.bias"][0] = float("nan")
-    torch.save(document, tmp_path / "nan.pt")
+    checkpoint = load_checkpoint(tmp_path / "run" / "last.pt")
+    checkpoint.model["classifier.bias"][0] = float("nan")
+    save_checkpoint(checkpoint, tmp_path / "nan.pt")
     done = clifctl("eval", "nan.pt")
     assert done.code == 1
     assert "the loss of 'nan.pt' is nan" in done.err

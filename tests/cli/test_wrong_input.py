@@ -1,5 +1,6 @@
 """Wrong input: exit 2, `error:` and `hint:`, no traceback, nothing written or lost."""
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,16 @@ from typing import Any
 import pytest
 import torch
 
+from clifctl.training.checkpoint import sealed
+
 Run = Callable[..., Any]
+
+
+def write_sealed(path: Path, document: dict[str, Any]) -> None:
+    """What a person who knows of the checksum may make of a checkpoint."""
+    buffer = io.BytesIO()
+    torch.save(document, buffer)
+    path.write_bytes(b"".join(sealed(buffer.getvalue())))
 
 
 def refused(done: Any, *parts: str) -> None:
@@ -156,14 +166,15 @@ def test_eval(clifctl: Run, tiny: list[str], tmp_path: Path) -> None:
     (tmp_path / "half.pt").write_bytes((tmp_path / "run" / "last.pt").read_bytes()[:900])
     torch.save({"net": {}}, tmp_path / "foreign.pt")
     document = torch.load(tmp_path / "run" / "last.pt", weights_only=True)
+    torch.save(document, tmp_path / "unsealed.pt")
     del document["model"]["classifier.weight"]
-    torch.save(document, tmp_path / "changed.pt")
+    write_sealed(tmp_path / "changed.pt", document)
     document["recipe"]["neuron"]["name"] = "cliff"
-    torch.save(document, tmp_path / "unknown.pt")
+    write_sealed(tmp_path / "unknown.pt", document)
     for name, value in (("recipe", [1]), ("epoch", torch.ones(2)), ("recipe_name", 3)):
-        torch.save({**document, name: value}, tmp_path / "hostile.pt")
+        write_sealed(tmp_path / "hostile.pt", {**document, name: value})
         refused(clifctl("eval", "hostile.pt"), f"{name} is not a")
-    torch.save({**document, "model": {"a": 1}}, tmp_path / "hostile.pt")
+    write_sealed(tmp_path / "hostile.pt", {**document, "model": {"a": 1}})
     refused(clifctl("eval", "hostile.pt"), "not a state dict")
     refused(clifctl("eval", "/dev/null"), "is not a regular file")
     refused(clifctl("eval", "run/last.pt", "-o", "run/last.pt", "--overwrite"), "itself")
@@ -171,6 +182,7 @@ def test_eval(clifctl: Run, tiny: list[str], tmp_path: Path) -> None:
     refused(clifctl("eval", "run"), "is a folder", "try run/last.pt")
     refused(clifctl("eval", "text.pt"), "not a checkpoint")
     refused(clifctl("eval", "half.pt"), "not a checkpoint")
+    refused(clifctl("eval", "unsealed.pt"), "its checksum is missing")
     refused(clifctl("eval", "foreign.pt"), "not a checkpoint of clifctl")
     refused(clifctl("eval", "changed.pt"), "do not fit its own recipe")
     refused(clifctl("eval", "unknown.pt"), "unknown neuron 'cliff'")

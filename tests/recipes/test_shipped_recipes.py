@@ -12,7 +12,7 @@ from clifctl.experiments.assembly import build_net, load_data, loss_of, optimize
 from clifctl.experiments.published import published_for
 from clifctl.recipe.load import load_recipe
 from clifctl.training.evaluation import evaluate
-from clifctl.training.precision import Precision
+from clifctl.training.precision import Precision, resolve_precision
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 RECIPES = sorted((ROOT / "recipes").rglob("*.yaml"))
@@ -78,7 +78,8 @@ def test_two_steps_and_an_evaluation(path: Path, data_root: Path) -> None:
     torch.manual_seed(recipe.train.seed)
     net = build_net(recipe)
     optimizer, _ = optimizer_of(recipe, net)
-    precision = Precision(recipe.train.precision, torch.device("cpu"))
+    cpu = torch.device("cpu")
+    precision = Precision(resolve_precision(recipe.train.precision, cpu).name, cpu)
     loss = loss_of(recipe)
     generator = torch.Generator().manual_seed(recipe.train.seed)
     losses = []
@@ -88,7 +89,8 @@ def test_two_steps_and_an_evaluation(path: Path, data_root: Path) -> None:
         with precision.forward():
             logits = net(inputs, repeat=repeat_of(recipe))[0]
         value = loss(logits.float(), targets)
-        precision.step(value, optimizer)
+        precision.backward(value)
+        precision.step(optimizer)
         losses.append(value.item())
     assert len(losses) == 2
     # A net that knows nothing guesses one of its classes.

@@ -1,3 +1,4 @@
+import io
 import math
 from pathlib import Path
 from typing import Any
@@ -10,14 +11,21 @@ from clifctl.errors import CheckpointError, OutputError, RunFailed, UsageError
 from clifctl.files import write_atomically
 from clifctl.results import EpochRecord, Evaluation
 from clifctl.training import run_folder
-from clifctl.training.checkpoint import Checkpoint, load_checkpoint, load_weights, save_checkpoint
+from clifctl.training.checkpoint import (
+    Checkpoint,
+    load_checkpoint,
+    load_weights,
+    save_checkpoint,
+    sealed,
+)
 from clifctl.training.device import resolve_device
 from clifctl.training.evaluation import evaluate
-from clifctl.training.loop import StepDone, train_epochs
+from clifctl.training.loop import Event, Position, train_epochs
 from clifctl.training.loss import hard_labels, step_cross_entropy, tet_loss
 from clifctl.training.memory import saved_for_backward
 from clifctl.training.optimizer import optimizer_and_schedule
-from clifctl.training.precision import Precision, PrecisionName
+from clifctl.training.precision import ArithmeticName, Precision
+from clifctl.training.step import TrainingStep
 
 
 class Constant(nn.Module):
@@ -72,17 +80,21 @@ def test_training_and_evaluation_count_the_class_of_the_largest_weight() -> None
     optimizer, schedule = optimizer_and_schedule(
         net, lr=0.1, momentum=0.0, weight_decay=0.0, epochs=1
     )
+    step = TrainingStep(
+        net,  # type: ignore[arg-type]
+        optimizer,
+        loss=step_cross_entropy,
+        repeat=1,
+        precision=Precision("float32", torch.device("cpu")),
+    )
     record = list(
         train_epochs(
-            net,  # type: ignore[arg-type]
-            optimizer,
+            step,
             schedule,
-            training_batches=lambda: [(x, weights)],
+            Position(),
+            training_batches=lambda position: [(x, weights)],
             test=lambda: evaluate(net, [(x, weights)], step_cross_entropy, repeat=1),  # type: ignore[arg-type]
-            loss=step_cross_entropy,
-            repeat=1,
             epochs=1,
-            precision=Precision("float32", torch.device("cpu")),
         )
     )[-1]
     assert isinstance(record, EpochRecord)
@@ -152,11 +164,17 @@ def test_soft_labels_smoothing_and_the_one_hot_goal() -> None:
 
 
 @pytest.mark.parametrize("name", ["float32", "bfloat16", "float16"])
-def test_precision(name: PrecisionName) -> None:
+def test_precision(name: ArithmeticName) -> None:
     torch.manual_seed(0)
     net = nn.Linear(4, 3)
     optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
     precision = Precision(name, torch.device("cpu"))
+
+    def take_a_step(loss: torch.Tensor) -> None:
+        precision.backward(loss)
+        precision.unscale(optimizer)
+        precision.step(optimizer)
+
     x = torch.randn(5, 4)
     with precision.forward():
         out = net(x)
@@ -165,14 +183,14 @@ def test_precision(name: PrecisionName) -> None:
     expected = before - 0.1 * torch.autograd.grad(net(x).square().sum(), net.weight)[0]
     if name == "float16":
         # The first scale overflows: the step is left out, and the scale halved until it fits.
-        precision.step(out.float().square().sum(), optimizer)
+        take_a_step(out.float().square().sum())
         assert torch.equal(net.weight, before)
     for _ in range(4):
         if torch.equal(net.weight, before):
             optimizer.zero_grad()
             with precision.forward():
                 out = net(x)
-            precision.step(out.float().square().sum(), optimizer)
+            take_a_step(out.float().square().sum())
     tolerance = {"float32": 1e-6, "bfloat16": 0.05, "float16": 0.005}[name]
     assert torch.allclose(net.weight, expected, atol=tolerance)
     assert not torch.allclose(net.weight, before, atol=tolerance)
@@ -197,7 +215,7 @@ def test_evaluation_sums_logits_over_the_steps_so_far() -> None:
     assert net.training
 
 
-def records(loss: float = 1.0) -> list[StepDone | EpochRecord]:
+def records(loss: float = 1.0) -> list[Event]:
     net = Constant()
     optimizer, schedule = optimizer_and_schedule(
         net, lr=0.1, momentum=0.0, weight_decay=0.0, epochs=2
@@ -212,17 +230,21 @@ def records(loss: float = 1.0) -> list[StepDone | EpochRecord]:
         firing_rate=None,
         firing_rates=(),
     )
+    step = TrainingStep(
+        net,  # type: ignore[arg-type]
+        optimizer,
+        loss=lambda logits, targets: logits.mean() * loss,
+        repeat=1,
+        precision=Precision("float32", torch.device("cpu")),
+    )
     return list(
         train_epochs(
-            net,  # type: ignore[arg-type]
-            optimizer,
+            step,
             schedule,
-            training_batches=lambda: [(x, y), (x[:, :2], y[:2])],
+            Position(),
+            training_batches=lambda position: [(x, y), (x[:, :2], y[:2])],
             test=lambda: evaluation,
-            loss=lambda logits, targets: logits.mean() * loss,
-            repeat=1,
             epochs=2,
-            precision=Precision("float32", torch.device("cpu")),
         )
     )
 
@@ -238,7 +260,7 @@ def test_the_loop_yields_steps_and_epochs() -> None:
 
 
 def test_a_loss_that_is_not_finite_ends_the_run() -> None:
-    with pytest.raises(RunFailed, match="training loss became nan in epoch 1") as caught:
+    with pytest.raises(RunFailed, match="training loss became nan in step 1 of epoch 1") as caught:
         records(loss=float("nan"))
     assert caught.value.exit_code == 1
 
@@ -265,7 +287,7 @@ def checkpoint() -> Checkpoint:
 
 def test_a_checkpoint_comes_back(tmp_path: Path) -> None:
     path = tmp_path / "last.pt"
-    save_checkpoint(path, checkpoint())
+    save_checkpoint(checkpoint(), path)
     loaded = load_checkpoint(path)
     assert (loaded.recipe_name, loaded.recipe, loaded.epoch) == ("name", {"timesteps": 2}, 3)
     assert loaded.accuracy_percent == 97.6
@@ -284,7 +306,7 @@ def test_files_that_are_no_checkpoint_are_refused(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     good = tmp_path / "good.pt"
-    save_checkpoint(good, checkpoint())
+    save_checkpoint(checkpoint(), good)
     whole = good.read_bytes()
     bad = {
         "empty.pt": b"",
@@ -294,6 +316,10 @@ def test_files_that_are_no_checkpoint_are_refused(
     for name, content in bad.items():
         (tmp_path / name).write_bytes(content)
     torch.save({"format": "clifctl.checkpoint/1", "model": Hostile()}, tmp_path / "hostile.pt")
+    buffer = io.BytesIO()
+    torch.save({"format": "clifctl.checkpoint/2", "model": Hostile()}, buffer)
+    bad["sealed.pt"] = b"".join(sealed(buffer.getvalue()))
+    (tmp_path / "sealed.pt").write_bytes(bad["sealed.pt"])
     torch.save({"net": {}}, tmp_path / "foreign.pt")
     torch.save([1, 2], tmp_path / "list.pt")
     torch.save({"format": "clifctl.checkpoint/1"}, tmp_path / "lacking.pt")

@@ -1,0 +1,198 @@
+"""What a run leaves behind while it trains: metrics, checkpoints and a log."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from clifctl.errors import CheckpointError, Interrupted, OutputError, RunFailed
+from clifctl.recipe.load import LoadedRecipe
+from clifctl.results import EpochRecord, StepRecord, TrainPlan, epoch_record_of
+from clifctl.training import run_folder
+from clifctl.training.checkpoint import Checkpoint, save_checkpoint
+from clifctl.training.loop import Event, StepDone
+from clifctl.training.resume import Running, capture
+from clifctl.training.saving import Interval, Timer
+from clifctl.training.stopping import StopNow, StopRequest
+
+
+class Observer(Protocol):
+    """Who watches a run; the experiment itself prints nothing."""
+
+    def started(self, plan: TrainPlan, epochs: int, steps: int) -> None: ...
+    def stepped(self, epoch: int, step: int) -> None: ...
+    def logged(self, record: StepRecord) -> None: ...
+    def finished_epoch(self, record: EpochRecord) -> None: ...
+    def notice(self, line: str) -> None: ...
+
+
+@dataclass
+class History:
+    """The last epoch, the best one, and the seconds that training has taken so far."""
+
+    last: EpochRecord | None = None
+    best: EpochRecord | None = None
+    seconds: float = 0.0
+
+    def add(self, record: EpochRecord) -> bool:
+        """Take in an epoch; whether it is the best so far."""
+        self.last = record
+        # Strictly greater, as in the authors' code: the first of equals is the best.
+        if self.best is not None and _judged(record) <= _judged(self.best):
+            return False
+        self.best = record
+        return True
+
+    def document(self) -> dict[str, Any]:
+        """As a checkpoint carries it."""
+        return asdict(self)
+
+    @classmethod
+    def of(cls, document: dict[str, Any], where: str) -> "History":
+        """The history in a checkpoint. Raises CheckpointError where it is none."""
+        try:
+            last, best = (
+                epoch_record_of(document[name]) if document[name] is not None else None
+                for name in ("last", "best")
+            )
+            if (last is None) != (best is None):
+                raise ValueError
+            return cls(last, best, float(document["seconds"]))
+        except (KeyError, TypeError, ValueError):
+            raise CheckpointError(
+                f"the history in '{where}' cannot be used",
+                hint="the file was changed after training: resume from another one",
+            ) from None
+
+
+def _judged(record: EpochRecord) -> float:
+    """What the best epoch is chosen by: held-out training data where there are any."""
+    held_out = record.validation_accuracy_percent
+    return record.test_accuracy_percent if held_out is None else held_out
+
+
+@dataclass
+class Keeper:
+    """Consumes the events of a training: writes what they say, and tells the observer.
+
+    `data_sha256` goes into every checkpoint: a run goes on with its own data only.
+    """
+
+    folder: Path
+    loaded: LoadedRecipe
+    running: Running
+    history: History
+    data_sha256: str
+    keep: int
+    kept: str = "nothing was saved yet"
+    _timer: Timer = field(init=False)
+    _clean: bool = field(init=False, default=False)  # whether the last save holds every step
+
+    def __post_init__(self) -> None:
+        self._timer = Timer(Interval.parse(self.loaded.recipe.train.save_every))
+
+    def consume(self, events: Iterator[Event], observer: Observer, request: StopRequest) -> None:
+        """Train to the end, or until a stop is asked for: then save, and raise Interrupted."""
+        try:
+            for event in events:
+                if isinstance(event, StepDone):
+                    self._clean = False
+                    observer.stepped(event.epoch, event.step)
+                    if request.stop is not None or self._timer.is_due():
+                        self.save(run_folder.LAST)
+                elif isinstance(event, StepRecord):
+                    run_folder.append_metrics(self.folder / run_folder.METRICS, event)
+                    observer.logged(event)
+                else:
+                    self._keep_epoch(event)
+                    observer.finished_epoch(event)
+                if request.stop is not None and self._clean:
+                    raise StopNow
+        except StopNow:
+            # Between two batches of an evaluation: the state is that after the last step.
+            if not self._clean:
+                self.save(run_folder.LAST)
+            assert request.stop is not None
+            raise self.interrupted(request.stop) from None
+
+    def interrupted(self, stop: KeyboardInterrupt) -> Interrupted:
+        """The error to end with, saying what was kept."""
+        return Interrupted(
+            stop,
+            f"training stopped in '{self.folder}': {self.kept}",
+            hint=f"go on with: clifctl train --resume {self.folder}",
+        )
+
+    def save(self, *names: str) -> None:
+        """Write a checkpoint of this moment under each name. Raises RunFailed, OutputError."""
+        state = capture(self.running)
+        # What was appended before must not be less on the disk than the checkpoint.
+        run_folder.sync(self.folder / run_folder.METRICS)
+        position, last = self.running.position, self.history.last
+        checkpoint = Checkpoint(
+            recipe_name=self.loaded.name,
+            recipe=self.loaded.recipe.document,
+            epoch=position.epoch - 1,
+            step=position.step,
+            accuracy_percent=last.test_accuracy_percent if last else None,
+            model=self.running.step.net.state_dict(),
+            training={
+                **state,
+                "data_sha256": self.data_sha256,
+                "history": replace(self.history).document(),
+            },
+        )
+        save_checkpoint(checkpoint, *(self.folder / name for name in names))
+        self.kept = describe(self.folder, checkpoint)
+        self._clean = True
+        self._timer.saved()
+
+    def _keep_epoch(self, record: EpochRecord) -> None:
+        run_folder.append_metrics(self.folder / run_folder.METRICS, record)
+        self.history.seconds += record.seconds
+        # The last one last: what it says of the others is then true.
+        names = [run_folder.BEST] if self.history.add(record) else []
+        names += [run_folder.epoch_file(record.epoch)] if self.keep else []
+        self.save(*names, run_folder.LAST)
+        if self.keep:
+            run_folder.remove_old_epochs(self.folder, self.keep)
+        self.log(
+            f"epoch {record.epoch}: train loss {record.train_loss_train_mode:.4f}, test loss "
+            f"{record.test_loss:.4f}, test accuracy {record.test_accuracy_percent:.2f} %, "
+            f"{record.seconds:.1f} s, {record.samples_per_second:.0f} samples/s"
+        )
+
+    def log(self, line: str) -> None:
+        """Write a line to the run's log. Raises OutputError."""
+        run_folder.append_log(self.folder / run_folder.LOG, line)
+
+    @contextmanager
+    def told(self) -> Iterator[None]:
+        """Within it, whatever ends the run is logged, and says what was kept."""
+        try:
+            yield
+        except KeyboardInterrupt as stop:
+            self._log_if_possible("interrupted at once")
+            raise self.interrupted(stop) from None
+        except OutputError as refused:
+            # The input was good; the disk was not.
+            raise RunFailed(f"{refused.message}: {self.kept}", hint=refused.hint) from None
+        except RunFailed as failed:
+            self._log_if_possible(f"failed: {failed.message}")
+            raise RunFailed(f"{failed.message}; {self.kept}", hint=failed.hint) from failed
+        except Interrupted as interrupted:
+            self._log_if_possible(interrupted.message)
+            raise
+
+    def _log_if_possible(self, line: str) -> None:
+        with suppress(OutputError):  # the run ends with what is worse
+            self.log(line)
+
+
+def describe(folder: Path, checkpoint: Checkpoint) -> str:
+    """What the last checkpoint of a run holds, in words."""
+    after = f"epoch {checkpoint.epoch}"
+    if checkpoint.step:
+        after = f"step {checkpoint.step} of epoch {checkpoint.epoch + 1}"
+    return f"'{folder / run_folder.LAST}' holds the run after {after}"

@@ -1,0 +1,137 @@
+"""What a run folder holds of a recipe: nothing yet, a run to go on with, or a finished one."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from clifctl.errors import CheckpointError, RecipeError, UsageError
+from clifctl.experiments.planning import RunOptions
+from clifctl.recipe.load import LoadedRecipe, load_recipe
+from clifctl.recipe.yamlfile import parse_document
+from clifctl.results import TrainResult, train_result_of
+from clifctl.training import run_folder
+from clifctl.training.checkpoint import Checkpoint, load_checkpoint
+from clifctl.training.optimizer import OPEN_ENDED
+
+# Keys that do not change what is computed: a run may go on with others.
+FREE = ("title", "train.save_every", "train.log_every")
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How far the run in a folder has come; neither: it has still to begin."""
+
+    checkpoint: Checkpoint | None = None
+    result: TrainResult | None = None
+
+
+def recipe_of_run(folder: Path, overrides: Sequence[str] = ()) -> LoadedRecipe:
+    """The recipe of the run in `folder`, under the name that it was started with.
+
+    Raises UsageError where there is no run, RecipeError where its recipe does not hold.
+    """
+    file = folder / run_folder.RECIPE
+    if not file.is_file():
+        what = f"has no {run_folder.RECIPE}" if folder.is_dir() else "does not exist"
+        raise UsageError(
+            f"--resume: there is no run in '{folder}': it {what}",
+            hint="give the folder of a run, or start one: clifctl train RECIPE --out DIR",
+        )
+    loaded = load_recipe(str(file), overrides)
+    return replace(loaded, name=_name_of_run(folder))
+
+
+def _name_of_run(folder: Path) -> str:
+    try:
+        name = json.loads((folder / run_folder.MANIFEST).read_text(encoding="utf-8"))["recipe"]
+    except (OSError, ValueError, KeyError, TypeError):
+        name = None
+    return name if isinstance(name, str) else folder.absolute().name
+
+
+def standing(loaded: LoadedRecipe, options: RunOptions) -> Standing:
+    """How far the run of `loaded` in the folder of `options` has come. Reads and writes nothing
+    else.
+
+    Raises RecipeError where the folder holds a run of another recipe, CheckpointError where its
+    files are not usable.
+    """
+    if options.resume == "never" or options.out is None:
+        return Standing()
+    folder = options.out
+    file = folder / run_folder.RECIPE
+    if not file.is_file():
+        if options.resume == "always":
+            recipe_of_run(folder)  # raises, saying what is not there
+        return Standing()
+    text = file.read_text(encoding="utf-8", errors="replace")
+    earlier = parse_document(text, str(file))
+    longer = _require_same(loaded, earlier, f"run folder '{folder}'")
+    result = folder / run_folder.RESULT
+    if result.is_file() and not longer:
+        return Standing(result=replace(_read_result(result), run_folder=str(folder)))
+    last = folder / run_folder.LAST
+    if not last.is_file():
+        return Standing()
+    checkpoint = load_checkpoint(last)
+    _require_same(loaded, checkpoint.recipe, f"checkpoint '{last}'")
+    if checkpoint.training is None:
+        raise CheckpointError(
+            f"'{last}' is of an earlier version, which kept the weights alone: it cannot go on",
+            hint="start anew in another --out, or with --overwrite",
+        )
+    return Standing(checkpoint)
+
+
+def _require_same(loaded: LoadedRecipe, earlier: dict[str, Any], where: str) -> bool:
+    """Whether the recipe asks for more epochs than `earlier`, which is otherwise the same.
+
+    Raises RecipeError where it is not, or where a longer run would have been another one from the
+    start.
+    """
+    own, other = _flat(loaded.recipe.document), _flat(earlier)
+    keys = [k for k in {**other, **own} if k not in FREE and own.get(k) != other.get(k)]
+    longer = keys == ["train.epochs"] and _is_larger(own["train.epochs"], other.get("train.epochs"))
+    schedule = loaded.recipe.train.schedule
+    if not keys or (longer and schedule in OPEN_ENDED):
+        return longer
+    if longer:
+        raise RecipeError(
+            f"train.epochs = {own['train.epochs']}: {where} was trained with the schedule "
+            f"'{schedule}' over {other['train.epochs']} epochs, a longer run is another one from "
+            "its first step",
+            hint=f"start it in another --out; runs with {' or '.join(OPEN_ENDED)} can be longer",
+        )
+    shown = ", ".join(f"{k} = {other.get(k)} there, {own.get(k)} here" for k in keys[:3])
+    more = f" and {len(keys) - 3} more" if len(keys) > 3 else ""
+    raise RecipeError(
+        f"{where} is of another recipe: {shown}{more}",
+        hint="choose another --out, replace it with --overwrite, or leave these keys out",
+    )
+
+
+def _is_larger(own: Any, other: Any) -> bool:
+    return isinstance(own, int) and isinstance(other, int) and own > other
+
+
+def _flat(document: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Dotted key -> value."""
+    found: dict[str, Any] = {}
+    for key, value in document.items():
+        if isinstance(value, dict):
+            found |= _flat(value, f"{prefix}{key}.")
+        else:
+            found[f"{prefix}{key}"] = value
+    return found
+
+
+def _read_result(path: Path) -> TrainResult:
+    try:
+        return train_result_of(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        raise CheckpointError(
+            f"'{path}' is not the result of a run, or not a whole one",
+            hint="remove it: the run's last checkpoint is then evaluated again",
+        ) from None

@@ -1,0 +1,125 @@
+"""One training step: forward, backward, the checks in between, the optimizer."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.utils import clip_grad_norm_
+from torch.optim import Optimizer
+
+from clifctl.models import SpikingNet
+from clifctl.training.evaluation import Loss
+from clifctl.training.health import Health
+from clifctl.training.loss import hard_labels
+from clifctl.training.precision import Precision
+from clifctl.training.timing import PhaseClock
+
+
+@dataclass
+class Sums:
+    """What an epoch adds up. The tensors stay on the device: reading them would stall it."""
+
+    loss: Tensor | float = 0.0
+    correct: Tensor | int = 0
+    samples: Tensor | int = 0
+
+    def mean_loss(self) -> float:
+        """The mean training loss, NaN before the first sample. Waits for a GPU."""
+        samples = int(self.samples)
+        return float(self.loss) / samples if samples else float("nan")
+
+    def accuracy_percent(self) -> float:
+        """The training accuracy, NaN before the first sample. Waits for a GPU."""
+        samples = int(self.samples)
+        return 100.0 * int(self.correct) / samples if samples else float("nan")
+
+
+class TrainingStep:
+    """The optimizer's step for one batch.
+
+    `accumulate` computes a batch in so many parts of (nearly) equal size, one after the other, and
+    adds up their gradients: the step of the whole batch with less memory, but for batch norm, whose
+    statistics are those of the parts. A part has two samples at least. `clip_norm` scales the
+    gradients so that their 2-norm is at most that.
+    """
+
+    def __init__(
+        self,
+        net: SpikingNet,
+        optimizer: Optimizer,
+        *,
+        loss: Loss,
+        repeat: int,
+        precision: Precision,
+        clip_norm: float | None = None,
+        accumulate: int = 1,
+    ) -> None:
+        self.net = net
+        self.optimizer = optimizer
+        self.precision = precision
+        device = next(net.parameters()).device
+        self.clock = PhaseClock(device)
+        self._loss = loss
+        self._repeat = repeat
+        self._clip_norm = clip_norm
+        self._accumulate = accumulate
+        # A fused optimizer obeys a flag on the device; any other needs the verdict before its step.
+        self.health = Health(
+            net,
+            lazy=bool(optimizer.defaults.get("fused")),
+            scaled=precision.scales,
+            replay=self.forward,
+        )
+
+    def __call__(self, epoch: int, step: int, inputs: Tensor, targets: Tensor, sums: Sums) -> None:
+        """Train on inputs `[T, N, *]` with labels `[N]` or `[N, classes]`, and add to `sums`.
+
+        Raises RunFailed where loss or gradients are not finite, before the weights change.
+        """
+        self.optimizer.zero_grad(set_to_none=True)
+        loss, correct = self._gradients(inputs, targets)
+        self.precision.unscale(self.optimizer)
+        self.health.judge(epoch, step, inputs, targets, loss)
+        if self._clip_norm is not None:
+            clip_grad_norm_(self.net.parameters(), self._clip_norm)
+        if self.health.lazy and not self.precision.scales:
+            # What GradScaler does with a fused optimizer: with this flag set it changes nothing.
+            self.optimizer.grad_scale = None  # type: ignore[attr-defined]
+            self.optimizer.found_inf = self.health.frozen  # type: ignore[attr-defined]
+        self.precision.step(self.optimizer)
+        self.clock.mark("optimizer")
+        samples: Tensor | int = len(targets)
+        loss_sum = loss.double() * samples
+        if self.precision.scales:  # a step that is left out may have no loss
+            counts = loss.isfinite()
+            loss_sum, correct = torch.where(counts, loss_sum, 0.0), torch.where(counts, correct, 0)
+            samples = samples * counts
+        sums.loss = sums.loss + loss_sum
+        sums.correct = sums.correct + correct
+        sums.samples = sums.samples + samples
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Logits `[T, N, classes]` in the run's arithmetic."""
+        with self.precision.forward():
+            logits, _ = self.net(inputs, repeat=self._repeat)
+        return logits.float()
+
+    def _gradients(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Gradients of the batch's mean loss; that loss, and how many samples were right."""
+        parts = min(self._accumulate, max(1, len(targets) // 2))
+        losses, rights = [], []
+        for part, labels in zip(
+            inputs.tensor_split(parts, 1), targets.tensor_split(parts), strict=True
+        ):
+            logits = self.forward(part)
+            loss = self._loss(logits, labels)
+            if parts > 1:
+                loss = loss * (len(labels) / len(targets))
+            self.clock.mark("forward")
+            self.precision.backward(loss)
+            self.clock.mark("backward")
+            losses.append(loss.detach())
+            rights.append((logits.detach().sum(0).argmax(1) == hard_labels(labels)).sum())
+        if parts == 1:
+            return losses[0], rights[0]
+        return torch.stack(losses).sum(), torch.stack(rights).sum()

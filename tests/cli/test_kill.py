@@ -1,0 +1,167 @@
+"""Runs that are killed, through the real command, and files that are refused by it."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from clifctl.training.checkpoint import load_checkpoint
+
+# No compiled kernels; a line of metrics at every step shows where the run is.
+TRAIN = [
+    *("train", "digits_snn5", "model.name=mlp", "model.hidden=[8]", "model.dropout=0.2"),
+    *("timesteps=2", "train.epochs=8", "train.batch_size=64", "train.precision=bfloat16"),
+    *("train.log_every=1", "train.save_every=5steps", "--target", "reference", "-q"),
+]
+
+
+@dataclass
+class Forks:
+    """Starts `clifctl` in processes of its own; see forking.py."""
+
+    server: Any
+    folder: Path
+    count: int = 0
+
+    def ask(self, request: dict[str, Any]) -> int:
+        self.server.stdin.write(json.dumps(request) + "\n")
+        self.server.stdin.flush()
+        return int(self.server.stdout.readline())
+
+    def start(self, *argv: str) -> "Process":
+        self.count += 1
+        streams = self.folder / f"streams{self.count}"
+        request = {"argv": argv, "cwd": str(self.folder), "streams": str(streams)}
+        return Process(self, self.ask(request), streams)
+
+
+@dataclass
+class Process:
+    forks: Forks
+    pid: int
+    streams: Path
+
+    def wait(self) -> tuple[int, str, str]:
+        """Exit code (negative: the signal), stdout and stderr."""
+        code = self.forks.ask({"wait": self.pid})
+        out, err = (Path(f"{self.streams}.{ending}").read_text() for ending in ("out", "err"))
+        return code, out, err
+
+
+@pytest.fixture(scope="module")
+def forks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forks]:
+    script = Path(__file__).with_name("forking.py")
+    with subprocess.Popen(
+        [sys.executable, str(script)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    ) as server:
+        yield Forks(server, tmp_path_factory.mktemp("forks"))
+        assert server.stdin is not None
+        server.stdin.close()
+
+
+def lines_of(folder: Path) -> list[str]:
+    file = folder / "metrics.jsonl"
+    return file.read_text().splitlines() if file.is_file() else []
+
+
+def steps_of(folder: Path) -> list[tuple[int, int]]:
+    """Every step and epoch (step 0) in the metrics, as they stand in the file."""
+    return [(r["epoch"], r.get("step", 0)) for r in map(json.loads, lines_of(folder))]
+
+
+def test_killed_at_random_steps_and_resumed_bit_for_bit(forks: Forks) -> None:
+    whole = forks.start(*TRAIN, "--out", "whole")
+    assert whole.wait()[0] == 0
+    random_ = random.Random(7)
+    folder = forks.folder / "run"
+    begin = [*TRAIN, "--out", "run", "--resume", "auto"]
+    for number in (signal.SIGKILL, signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
+        process = forks.start(*begin)
+        target = len(lines_of(folder)) + random_.randrange(8, 25)
+        deadline = time.monotonic() + 60
+        while len(lines_of(folder)) < target:
+            assert time.monotonic() < deadline, process.wait()
+            time.sleep(0.002)
+        os.kill(process.pid, number)
+        code, out, err = process.wait()
+        assert out == ""
+        assert "Traceback" not in err
+        if number == signal.SIGKILL:
+            assert code == -signal.SIGKILL
+            continue
+        assert code == {signal.SIGINT: 130, signal.SIGTERM: 143}[number]
+        assert "error: training stopped in 'run': 'run/last.pt' holds the run after" in err
+        assert "hint: go on with: clifctl train --resume run" in err
+    code, out, err = forks.start("train", "--resume", "run", "--target", "reference").wait()
+    assert code == 0, err
+    assert "going on after epoch" in err
+    for name in ("last.pt", "best.pt"):
+        one = load_checkpoint(folder / name).model
+        for key, tensor in load_checkpoint(forks.folder / "whole" / name).model.items():
+            assert torch.equal(one[key], tensor), (name, key)
+    assert steps_of(folder) == steps_of(forks.folder / "whole")
+    again = forks.start(*begin, "--json")
+    code, out, err = again.wait()
+    assert code == 0
+    assert json.loads(out)["epochs"] == 8
+
+
+def test_wrong_files_are_refused_with_exit_2(forks: Forks) -> None:
+    good = forks.folder / "whole" / "last.pt"
+    if not good.is_file():
+        assert forks.start(*TRAIN, "--out", "whole").wait()[0] == 0
+    recipe = (forks.folder / "whole" / "recipe.yaml").read_text()
+    content = good.read_bytes()
+    before = {path.name: path.read_bytes() for path in good.parent.iterdir()}
+    flipped = bytearray(content)
+    flipped[len(content) // 2] ^= 16
+    checkpoints = {
+        "cut.pt": content[:-1000],
+        "short.pt": content[:50],
+        "flipped.pt": bytes(flipped),
+        "unsealed.pt": content[:-3],
+        "empty.pt": b"",
+        "pickle.pt": b"cos\nsystem\n(S'touch executed'\ntR.",
+    }
+    recipes = {
+        "renamed.yaml": recipe.replace("epochs:", "epoch:"),
+        "typed.yaml": recipe.replace("lr: 0.1", "lr: fast"),
+        "range.yaml": recipe.replace("momentum: 0.9", "momentum: 1.9"),
+        "cut.yaml": recipe[: recipe.index("train:")],
+        "tag.yaml": recipe.replace("seed: 0", "seed: !!python/object/apply:os.system [ls]", 1),
+        "bytes.yaml": recipe[:40] + "\0\0" + recipe[40:],
+    }
+    processes = []
+    for name, damaged in checkpoints.items():
+        (forks.folder / name).write_bytes(damaged)
+        processes.append(forks.start("eval", name))
+    for name, text in recipes.items():
+        assert text != recipe
+        (forks.folder / name).write_text(text)
+        processes.append(forks.start("train", name, "--out", "whole", "--overwrite"))
+    assert len(processes) == 12
+    for process in processes:
+        code, out, err = process.wait()
+        assert (code, out) == (2, ""), err
+        assert err.startswith("error: ")
+        assert err.count("error: ") == 1
+        assert err.splitlines()[-1].startswith("hint: ")
+        assert "Traceback" not in err
+    assert {path.name: path.read_bytes() for path in good.parent.iterdir()} == before
+    assert not (forks.folder / "executed").exists()
+    code, out, _ = forks.start("eval", "whole/last.pt", "--target", "reference", "--json").wait()
+    assert (code, json.loads(out)["schema"]) == (0, "clifctl.eval/1")

@@ -1,0 +1,403 @@
+"""A run that was interrupted and goes on is, bit for bit, the run that never was."""
+
+import json
+import signal
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from clifctl.errors import (
+    ClifctlError,
+    DataError,
+    Interrupted,
+    OutputError,
+    RecipeError,
+    RunFailed,
+    UsageError,
+)
+from clifctl.experiments.planning import RunOptions
+from clifctl.experiments.resuming import recipe_of_run
+from clifctl.experiments.train import train
+from clifctl.recipe.load import LoadedRecipe, load_recipe
+from clifctl.results import EpochRecord, StepRecord, TrainPlan, TrainResult
+from clifctl.training.checkpoint import load_checkpoint, save_checkpoint
+from clifctl.training.lock import LOCK, locked
+
+# Augmented digits, dropout, bfloat16, per-step batch norm, momentum: all that could be forgotten.
+EVERYTHING = [
+    "timesteps=2",
+    "model.channels=[2,2,2,2,4]",
+    "model.dropout=0.2",
+    "data.random_crop_padding=1",
+    "train.precision=bfloat16",
+    "train.epochs=3",
+    "train.batch_size=256",
+    "train.log_every=2",
+    "train.save_every=4steps",
+]
+STEPS = 6  # of an epoch: 1,297 samples in batches of 256
+
+
+class Crash(Exception):
+    """Stands for a process that is gone: nothing is saved."""
+
+
+class Watcher:
+    """Does something once a step of the run is taken; records what it was told."""
+
+    def __init__(self, at: int | None = None, do: Callable[[], None] = lambda: None) -> None:
+        self.at, self.do, self.steps, self.notices = at, do, 0, list[str]()
+        self.continues_after: str | None = None
+        self.logged_steps: list[tuple[int, int]] = []
+
+    def started(self, plan: TrainPlan, epochs: int, steps: int) -> None:
+        self.continues_after = plan.continues_after
+        assert steps == STEPS
+
+    def stepped(self, epoch: int, step: int) -> None:
+        self.steps += 1
+        if self.steps == self.at:
+            self.do()
+
+    def logged(self, record: StepRecord) -> None:
+        self.logged_steps.append((record.epoch, record.step))
+
+    def finished_epoch(self, record: EpochRecord) -> None: ...
+
+    def notice(self, line: str) -> None:
+        self.notices.append(line)
+
+
+def interrupt() -> None:
+    signal.raise_signal(signal.SIGINT)
+
+
+def terminate() -> None:
+    signal.raise_signal(signal.SIGTERM)
+
+
+def crash() -> None:
+    raise Crash
+
+
+def recipe(*overrides: str) -> LoadedRecipe:
+    return load_recipe("digits_snn5", [*EVERYTHING, *overrides])
+
+
+def run(out: Path, *overrides: str, watcher: Watcher | None = None, **options: Any) -> TrainResult:
+    options = {"resume": "auto", **options}
+    return train(recipe(*overrides), RunOptions(out=out, **options), watcher or Watcher())
+
+
+def weights(folder: Path, name: str = "last.pt") -> dict[str, torch.Tensor]:
+    return load_checkpoint(folder / name).model
+
+
+def metrics(folder: Path) -> list[dict[str, Any]]:
+    """What `metrics.jsonl` says, but for times."""
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    for line in lines:
+        for name in ("seconds", "samples_per_second", "time"):
+            del line[name]
+    return lines
+
+
+def without_times(result: TrainResult) -> TrainResult:
+    zero = {"train_seconds": 0.0, "total_seconds": 0.0, "samples_per_second": 0.0}
+    return replace(result, run_folder="", time=None, **zero)  # type: ignore[arg-type]
+
+
+def assert_same_run(folder: Path, other: Path) -> None:
+    for name in ("last.pt", "best.pt"):
+        one, two = weights(folder, name), weights(other, name)
+        assert one.keys() == two.keys()
+        for key, tensor in one.items():
+            assert torch.equal(tensor, two[key]), (name, key)
+    assert metrics(folder) == metrics(other)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, TrainResult]:
+    """The run that is never interrupted."""
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    watcher = Watcher()
+    result = run(folder, watcher=watcher)
+    assert watcher.steps == 3 * STEPS
+    assert watcher.logged_steps == [(epoch, step) for epoch in (1, 2, 3) for step in (2, 4, 6)]
+    return folder, result
+
+
+@pytest.mark.parametrize(
+    "moments",
+    [
+        [(1, interrupt)],  # in the first epoch, before anything was saved
+        [(8, terminate), (1, interrupt), (4, interrupt)],  # several times
+        [(STEPS, interrupt)],  # at the last step of an epoch
+        [(11, crash)],  # one step after a periodic save
+        [(3, crash)],  # before the first save: it starts anew
+        [(9, crash), (2, terminate), (5, crash)],
+        [(3 * STEPS, interrupt)],  # the very last step
+    ],
+    ids=["first", "thrice", "end-of-epoch", "crash", "crash-at-start", "mixed", "last"],
+)
+def test_a_run_that_goes_on_is_the_run_that_was_not_interrupted(
+    moments: list[tuple[int, Callable[[], None]]],
+    whole: tuple[Path, TrainResult],
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "run"
+    for at, how in moments:
+        with pytest.raises((Interrupted, Crash)) as caught:
+            run(folder, watcher=Watcher(at, how))
+        if isinstance(caught.value, Interrupted):
+            assert caught.value.exit_code == (143 if how is terminate else 130)
+            assert f"'{folder}/last.pt' holds the run after" in caught.value.message
+            assert caught.value.hint == f"go on with: clifctl train --resume {folder}"
+        assert not (folder / "result.json").exists()
+        assert not (folder / LOCK).exists()
+    torch.manual_seed(99)  # another process has other random numbers
+    result = run(folder)
+    assert_same_run(folder, whole[0])
+    assert without_times(result) == without_times(whole[1])
+
+
+def test_what_is_kept_says_where_the_run_stands(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    with pytest.raises(Interrupted, match=r"holds the run after step 2 of epoch 2$"):
+        run(folder, watcher=Watcher(STEPS + 2, interrupt))
+    checkpoint = load_checkpoint(folder / "last.pt")
+    assert (checkpoint.epoch, checkpoint.step) == (1, 2)
+    watcher = Watcher(1, interrupt)
+    with pytest.raises(Interrupted, match=r"after step 3 of epoch 2$"):
+        run(folder, watcher=watcher)
+    assert watcher.continues_after == "epoch 1 and 2 steps"
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert [(c["epoch"], c["step"]) for c in manifest["continued"]] == [(1, 2)]
+    assert manifest["precision"] == "bfloat16"
+    log = (folder / "run.log").read_text()
+    for part in ("started\n", "epoch 1: train loss", "goes on: ", "step 3 of epoch 2\n"):
+        assert part in log
+
+
+def test_a_second_signal_ends_at_once(tmp_path: Path) -> None:
+    def twice() -> None:
+        interrupt()
+        interrupt()
+
+    folder = tmp_path / "run"
+    with pytest.raises(Interrupted, match="nothing was saved yet"):
+        run(folder, watcher=Watcher(2, twice))
+    assert not (folder / "last.pt").exists()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_stop_during_evaluation_is_obeyed(
+    whole: tuple[Path, TrainResult], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from clifctl.experiments import train as module
+
+    original, calls = module.evaluate, []
+
+    def evaluate(net: Any, batches: Any, *args: Any, **options: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 2:
+            interrupt()
+        return original(net, batches, *args, **options)
+
+    monkeypatch.setattr(module, "evaluate", evaluate)
+    with pytest.raises(Interrupted, match=r"after step 6 of epoch 2$"):
+        run(tmp_path / "run")
+    monkeypatch.undo()
+    run(tmp_path / "run")
+    assert_same_run(tmp_path / "run", whole[0])
+
+
+def test_a_finished_run_is_returned_and_not_touched(
+    whole: tuple[Path, TrainResult], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, result = whole
+    before = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
+    watcher = Watcher()
+    # Not even its data are read.
+    monkeypatch.setattr("clifctl.experiments.train.prepare", None)
+    assert run(folder, "train.save_every=10s", watcher=watcher) == result
+    assert watcher.notices == [f"'{folder}' is already finished"]
+    assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} == before
+
+
+def test_a_run_killed_after_its_last_epoch_is_evaluated(
+    whole: tuple[Path, TrainResult], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "run"
+    monkeypatch.setattr("clifctl.experiments.train._result", lambda *args: crash())
+    with pytest.raises(Crash):
+        run(folder)
+    monkeypatch.undo()
+    watcher = Watcher()
+    assert without_times(run(folder, watcher=watcher)) == without_times(whole[1])
+    assert watcher.steps == 0
+
+
+def test_another_recipe_is_refused(whole: tuple[Path, TrainResult]) -> None:
+    folder = whole[0]
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    with pytest.raises(RecipeError, match=r"train\.lr = 0\.1 there, 0\.2 here"):
+        run(folder, "train.lr=0.2")
+    with pytest.raises(RecipeError, match="with the schedule 'cosine' over 3 epochs"):
+        run(folder, "train.epochs=4")
+    with pytest.raises(RecipeError, match=r"train\.epochs = 3 there, 2 here"):
+        run(folder, "train.epochs=2")
+    with pytest.raises(OutputError, match="exists already"):
+        run(folder, resume="never")
+    with pytest.raises(UsageError, match="contradict"):
+        run(folder, overwrite=True)
+    with pytest.raises(UsageError, match="there is no run in"):
+        run(folder / "none", resume="always")
+    with pytest.raises(UsageError, match="needs the run's folder"):
+        train(recipe(), RunOptions(resume="auto"), Watcher())
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_a_run_whose_schedule_is_open_can_be_longer(tmp_path: Path) -> None:
+    constant = ("train.schedule=constant", "train.precision=float32")
+    run(tmp_path / "three", *constant)
+    run(tmp_path / "two", *constant, "train.epochs=2")
+    longer = run(tmp_path / "two", *constant)
+    assert longer.epochs == 3
+    assert_same_run(tmp_path / "two", tmp_path / "three")
+    assert recipe_of_run(tmp_path / "two").recipe.train.epochs == 3
+
+
+def test_the_recipe_comes_from_the_folder(whole: tuple[Path, TrainResult]) -> None:
+    loaded = recipe_of_run(whole[0])
+    assert loaded.name == "digits_snn5"
+    assert loaded.recipe == recipe().recipe
+
+
+def test_other_data_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "run"
+    with pytest.raises(Interrupted):
+        run(folder, watcher=Watcher(2, interrupt))
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    monkeypatch.setattr("clifctl.data.contract.LoadedData.sha256", lambda self: "other")
+    with pytest.raises(DataError, match="not those that"):
+        run(folder)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_a_torn_line_and_later_lines_of_metrics_are_dropped(
+    whole: tuple[Path, TrainResult], tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    with pytest.raises(Interrupted):
+        run(folder, watcher=Watcher(3, interrupt))
+    file = folder / "metrics.jsonl"
+    later = file.read_text().replace('"step": 2', '"step": 4')
+    file.write_text(file.read_text() + later + '{"record": "epo')
+    run(folder)
+    assert_same_run(folder, whole[0])
+
+
+def test_one_run_at_a_time(whole: tuple[Path, TrainResult], tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+
+    def second() -> None:
+        with pytest.raises(OutputError, match=r"is in use by process \d+ on "):
+            run(folder)
+        with pytest.raises(OutputError, match="is in use by"):
+            run(folder, resume="never", overwrite=True)
+
+    run(folder, watcher=Watcher(2, second))
+    assert_same_run(folder, whole[0])
+
+
+def test_a_lock_without_its_process_counts_for_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # What a process leaves that was killed: the system has released its lock.
+    (tmp_path / LOCK).write_text('{"pid": 1, "host": "elsewhere"}')
+    with locked(tmp_path):
+        assert json.loads((tmp_path / LOCK).read_text())["pid"] > 1
+    assert not (tmp_path / LOCK).exists()
+
+    # A file system without locks: the process that the file names decides.
+    import fcntl
+    import socket
+
+    def refuse(*args: object) -> None:
+        raise OSError(38, "Function not implemented")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    gone, there = 2**22 + 1, 1
+    host = socket.gethostname()
+    (tmp_path / LOCK).write_text(json.dumps({"pid": gone, "host": host}))
+    with (
+        locked(tmp_path),
+        pytest.raises(OutputError, match="is in use by process"),
+        locked(tmp_path),
+    ):
+        pass
+    for pid, name in ((there, host), (gone, "elsewhere")):
+        (tmp_path / LOCK).write_text(json.dumps({"pid": pid, "host": name}))
+        with (
+            pytest.raises(OutputError, match=f"in use by process {pid} on {name}"),
+            locked(tmp_path),
+        ):
+            pass
+
+
+def test_keep_keeps_the_last_epochs(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    run(folder, keep=2)
+    kept = sorted(path.name for path in folder.glob("epoch-*.pt"))
+    assert kept == ["epoch-0002.pt", "epoch-0003.pt"]
+    last, third = weights(folder), weights(folder, "epoch-0003.pt")
+    assert all(torch.equal(tensor, third[name]) for name, tensor in last.items())
+    run(folder, resume="never", overwrite=True)
+    assert not list(folder.glob("epoch-*.pt"))
+
+
+@pytest.mark.parametrize(
+    "overrides", [("train.save_every=null",), ("train.save_every=3600s",)], ids=["never", "hourly"]
+)
+def test_epochs_are_saved_in_any_case(overrides: tuple[str, ...], tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    with pytest.raises(Crash):
+        run(folder, *overrides, watcher=Watcher(STEPS + 5, crash))
+    checkpoint = load_checkpoint(folder / "last.pt")
+    assert (checkpoint.epoch, checkpoint.step) == (1, 0)
+
+
+def test_a_step_that_is_not_finite_keeps_the_last_good_checkpoint(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    with pytest.raises(Interrupted):
+        run(folder, "train.precision=float32", watcher=Watcher(3, interrupt))
+    # Weights that overflow in the next step.
+    checkpoint = load_checkpoint(folder / "last.pt")
+    checkpoint.model["features.2.connection.weight"].fill_(1e38)
+    save_checkpoint(checkpoint, folder / "last.pt")
+    before = (folder / "last.pt").read_bytes()
+    with pytest.raises(RunFailed) as caught:
+        run(folder, "train.precision=float32")
+    message = caught.value.message
+    assert "in step 4 of epoch 1" in message
+    assert "'features.2.connection'" in message or "'features.2.norm'" in message
+    assert "last.pt' holds the run after step 3 of epoch 1" in message
+    assert (folder / "last.pt").read_bytes() == before
+    assert caught.value.exit_code == 1
+    assert "failed: " in (folder / "run.log").read_text()
+
+
+def test_a_changed_checkpoint_is_refused_whatever_was_changed(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    with pytest.raises(Interrupted):
+        run(folder, watcher=Watcher(3, interrupt))
+    good = load_checkpoint(folder / "last.pt")
+    assert good.training is not None
+    save_checkpoint(replace(good, recipe={**good.recipe, "timesteps": 4}), folder / "last.pt")
+    with pytest.raises(ClifctlError, match=r"checkpoint .* is of another recipe: timesteps = 4"):
+        run(folder)
