@@ -4,6 +4,10 @@ from clifctl.results.bench import (
     BenchResult,
     BenchRow,
     BenchRun,
+    TrainBenchCheck,
+    TrainBenchCost,
+    TrainBenchResult,
+    TrainBenchRow,
 )
 from clifctl.results.data import (
     DataCheckResult,
@@ -66,6 +70,10 @@ __all__ = [
     "RegisterResult",
     "RegisterRow",
     "SampleResult",
+    "TrainBenchCheck",
+    "TrainBenchCost",
+    "TrainBenchResult",
+    "TrainBenchRow",
     "TrainPlan",
     "TrainResult",
 ]
