@@ -176,25 +176,26 @@ def _peer(
 ) -> tuple[nn.Module, Callable[[], Tensor]] | str:
     source = task.net(fuse_norm=False)
     nodes: list[nn.Module] = []
-
-    def node(layer: SpikingLayer, channels: int) -> nn.Module | str:
-        return peer_node(
-            task.neuron, layer, timesteps=task.timesteps, channels=channels, multi_step=multi_step
-        )
+    reasons: list[str] = []
 
     def activation(layer: SpikingLayer, channels: int) -> nn.Module:
-        made = node(layer, channels)
-        assert isinstance(made, nn.Module)  # as the first one was
-        nodes.append(made)
-        return made
+        node = peer_node(
+            task.neuron, layer, timesteps=task.timesteps, channels=channels, multi_step=multi_step
+        )
+        if isinstance(node, str):
+            reasons.append(node)
+            return nn.Identity()
+        nodes.append(node)
+        return node
 
-    first = next(layer for layer in source.modules() if isinstance(layer, SpikingLayer))
-    tried = node(first, 1)
-    if isinstance(tried, str):
-        return tried
+    net = plain_net(source, activation)
+    if reasons:
+        return reasons[0]
     functional = import_module("spikingjelly.activation_based.functional")
-    wrap = import_module("spikingjelly.activation_based.layer").SeqToANNContainer
-    net = plain_net(source, activation, wrap) if multi_step else plain_net(source, activation)
+    if multi_step:
+        nodes.clear()
+        wrap = import_module("spikingjelly.activation_based.layer").SeqToANNContainer
+        net = plain_net(source, activation, wrap)
     _require_equal_size(task.net(fuse_norm=False), net, nodes)
     net = where.put_net(net)
     image = task.images(task.batch_size)

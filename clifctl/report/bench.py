@@ -150,7 +150,8 @@ def _train_notes(result: TrainBenchResult) -> tuple[str, ...]:
         "step: forward, cross entropy of the mean over time, backward; no optimizer step; "
         f"N = {result.batch_size} images {shape}, the same at every time step",
         f"ours: {result.batch_norm} batch norm inside the neuron's kernel ({result.target}), "
-        "spikes kept as bits; plain: norm and neuron one after the other",
+        "spikes kept as bits; plain: norm and neuron one after the other; in both the first "
+        "convolution of the T equal images runs once, in the other nets T times",
         "ReLU: torch's BatchNorm2d and ReLU in place on T x N images; its images/s count all of "
         "them",
         *(
@@ -168,7 +169,7 @@ def _train_notes(result: TrainBenchResult) -> tuple[str, ...]:
         f"no peak: {result.peak_missing}"
         if result.peak_missing
         else "peak: largest memory of a process that trains this net alone, over that of one that "
-        "trains nothing; parameters and gradients are in it",
+        "trains nothing; parameters, gradients and loaded kernels are in it",
         "before any time: ours against plain in float64, relative error of loss and gradients at "
         f"most {max(check.float64_loss_error, check.float64_gradient_error):.1e}, and layer by "
         f"layer in {result.precision}",

@@ -156,7 +156,7 @@ def test_every_contestant_has_the_same_parameters_and_the_peers_the_same_loss(mo
 
 
 def test_learnables_of_neurons_are_not_compared_and_a_missing_mode_is_named() -> None:
-    task = a_task("snn5", neuron="glif")
+    task = a_task("snn5", neuron="glif_channel")
     assert isinstance(learner("sj_multi_step", task, "contiguous"), Learner)
     assert learner("sj_step_by_step", task, "contiguous") == (
         "SpikingJelly's node has no single-step mode"
