@@ -8,12 +8,9 @@ import math
 import os
 import re
 import statistics
-import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -23,15 +20,16 @@ from clifctl.errors import UsageError, unknown_name
 from clifctl.experiments.bench_contestants import Contestant, Setting, ours, shape_of, tensors
 from clifctl.experiments.bench_contestants import peer as peer_of
 from clifctl.experiments.bench_gate import DIFFERING_SHARE, gate
-from clifctl.experiments.provenance import device_name, package_versions
+from clifctl.experiments.measuring import cpu_threads, interleaved, machine_name, require_repeats
+from clifctl.experiments.provenance import package_versions
 from clifctl.kernels import resolve_target
 from clifctl.neurons import NEURONS
 from clifctl.results import BenchResult, BenchRow, BenchRun
 from clifctl.training.device import OWN_THREADS, resolve_device, resolve_threads
+from clifctl.training.memory import held_for_backward
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 DEFAULT_SHAPE = "6x16x64x32x32"
-MOST_REPEATS = 1000
 MOST_STEPS = 4096
 # Forward and backward must read x and write the output, read x and its gradient and write the
 # gradient of x: five transfers of x's size. A copy makes two, a read and a write.
@@ -59,10 +57,7 @@ def bench_neurons(
     names = _names(neurons)
     if dtype not in DTYPES:
         raise UsageError(unknown_name("dtype", dtype, DTYPES), hint=f"one of {', '.join(DTYPES)}")
-    if not 1 <= repeats <= MOST_REPEATS:
-        raise UsageError(
-            f"--repeats {repeats}: must be between 1 and {MOST_REPEATS}", hint="7 is the default"
-        )
+    require_repeats(repeats)
     where = resolve_device(device)
     sizes = _sizes(shape, DTYPES[dtype], where)
     target = resolve_target("auto", where, DTYPES[dtype])
@@ -73,11 +68,9 @@ def bench_neurons(
             hint="use --device cpu",
         )
     count = OWN_THREADS if threads is None else resolve_threads(threads, 0).count
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
     setting = Setting(where, DTYPES[dtype], target.name, repeats)
     started = datetime.now(UTC).isoformat(timespec="seconds")
-    try:
+    with cpu_threads(count):
         for name in names:
             say(f"{name}: comparing {target.name} with the reference")
             gate(name, sizes, setting)
@@ -85,15 +78,13 @@ def bench_neurons(
         for number, name in enumerate(names, 1):
             say(f"{name}: measuring ({number} of {len(names)})")
             rows.append(_measure(name, sizes, setting))
-    finally:
-        torch.set_num_threads(before)
     return BenchResult(
         started=started,
         shape=sizes,
         dtype=dtype,
         repeats=repeats,
         device=str(where),
-        machine=_machine(where),
+        machine=machine_name(where),
         threads=count,
         target=target.name,
         versions=package_versions("clifctl", "torch", "numba", "triton", "spikingjelly"),
@@ -152,7 +143,9 @@ def _measure(name: str, sizes: tuple[int, ...], setting: Setting) -> BenchRow:
     for who, contestant in contestants.items():
         jobs[who, "forward"] = partial(contestant.infer, x)
         jobs[who, "both"] = partial(contestant.gradients, x, g)
-    times = _interleaved(jobs, setting)
+    # To wait for a GPU takes as long as a small kernel.
+    calls = CALLS_PER_WAIT if setting.device.type == "cuda" else 1
+    times = interleaved(jobs, repeats=setting.repeats, device=setting.device, calls=calls)
     runs = {
         who: _run(times[who, "forward"], times[who, "both"], _saved_bytes(contestant, x) / x.nbytes)
         for who, contestant in contestants.items()
@@ -178,25 +171,6 @@ def _measure(name: str, sizes: tuple[int, ...], setting: Setting) -> BenchRow:
     )
 
 
-def _interleaved(
-    jobs: Mapping[tuple[str, str], Callable[[], object]], setting: Setting
-) -> dict[tuple[str, str], list[float]]:
-    """Milliseconds of each job in each round, after one round that does not count."""
-    times: dict[tuple[str, str], list[float]] = {key: [] for key in jobs}
-    # To wait for a GPU takes as long as a small kernel.
-    calls = CALLS_PER_WAIT if setting.device.type == "cuda" else 1
-    for turn in range(setting.repeats + 1):
-        for key, job in jobs.items():
-            started = time.perf_counter()
-            for _ in range(calls):
-                job()
-            if setting.device.type == "cuda":
-                torch.cuda.synchronize(setting.device)
-            if turn:
-                times[key].append(1000.0 * (time.perf_counter() - started) / calls)
-    return times
-
-
 def _run(forward: list[float], both: list[float], saved: float) -> BenchRun:
     return BenchRun(
         forward_ms=statistics.median(forward),
@@ -210,27 +184,4 @@ def _run(forward: list[float], both: list[float], saved: float) -> BenchRun:
 
 
 def _saved_bytes(contestant: Contestant, x: Tensor) -> int:
-    """Bytes that autograd keeps between forward and backward: each storage once, learnable
-    parameters themselves not counted."""
-    own = {leaf.untyped_storage()._cdata for leaf in contestant.leaves}
-    kept: dict[int, torch.UntypedStorage] = {}  # held, so that no address is given out twice
-
-    def pack(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage._cdata not in own:
-            kept[storage._cdata] = storage
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        contestant.run(x.detach().requires_grad_())
-    return sum(storage.nbytes() for storage in kept.values())
-
-
-def _machine(device: torch.device) -> str:
-    """The GPU's name, or the CPU's as the kernel gives it."""
-    if device.type == "cpu":
-        with suppress(OSError):
-            for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-                if line.startswith("model name"):
-                    return line.partition(":")[2].strip()
-    return device_name(device)
+    return held_for_backward(lambda: contestant.run(x.detach().requires_grad_()), contestant.leaves)

@@ -68,32 +68,13 @@ def ours(
 
 def peer(name: str, shape: tuple[int, ...], layer: nn.Module, x: Tensor) -> Contestant | str:
     """SpikingJelly's node for the neuron, with the learnables of `layer`; or why there is none."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            nodes = import_module("spikingjelly.activation_based.neuron")
-            surrogate = import_module("spikingjelly.activation_based.surrogate").Rect(1.0)
-            reset = import_module("spikingjelly.activation_based.functional").reset_net
-    except ImportError as missing:
-        return f"SpikingJelly cannot be imported ({missing})"
-    shared = {"surrogate_function": surrogate, "step_mode": "m"}
-    same = {**shared, "v_reset": None, "decay_input": False}
-    makers: dict[str, Callable[[], nn.Module]] = {
-        "lif": lambda: nodes.LIFNode(tau=2.0, **same),
-        "plif": lambda: nodes.ParametricLIFNode(init_tau=2.0, **same),
-        "klif": lambda: nodes.KLIFNode(tau=2.0, **same),
-        "glif": lambda: nodes.GatedLIFNode(T=shape[0], **shared),
-        "glif_channel": lambda: nodes.GatedLIFNode(T=shape[0], inplane=shape[2], **shared),
-        "clif": lambda: nodes.ComplementaryLIFNode(tau=2.0, **shared),
-    }
     if name in ("glif", "glif_channel") and len(shape) != 5:
         return "SpikingJelly's node takes images alone"
-    if name not in makers:
-        return "no node of SpikingJelly is set against it"
-    node = makers[name]().to(x)
-    with torch.no_grad():
-        for parameter, tensor in node.named_parameters():
-            tensor.copy_(layer.get_parameter(parameter))
+    node = peer_node(name, layer, timesteps=shape[0], channels=shape[2])
+    if isinstance(node, str):
+        return node
+    node.to(x)
+    reset = import_module("spikingjelly.activation_based.functional").reset_net
 
     def run(x: Tensor) -> Tensor:
         reset(node)
@@ -101,6 +82,39 @@ def peer(name: str, shape: tuple[int, ...], layer: nn.Module, x: Tensor) -> Cont
         return output
 
     return Contestant(run, tuple(node.parameters()))
+
+
+def peer_node(
+    name: str, layer: nn.Module, *, timesteps: int, channels: int, multi_step: bool = True
+) -> nn.Module | str:
+    """SpikingJelly's node for the neuron of that name, with the learnables of `layer`; or why there
+    is none."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            nodes = import_module("spikingjelly.activation_based.neuron")
+            surrogate = import_module("spikingjelly.activation_based.surrogate").Rect(1.0)
+    except ImportError as missing:
+        return f"SpikingJelly cannot be imported ({missing})"
+    if name in ("glif", "glif_channel") and not multi_step:
+        return "SpikingJelly's node has no single-step mode"
+    shared = {"surrogate_function": surrogate, "step_mode": "m" if multi_step else "s"}
+    same = {**shared, "v_reset": None, "decay_input": False}
+    makers: dict[str, Callable[[], nn.Module]] = {
+        "lif": lambda: nodes.LIFNode(tau=2.0, **same),
+        "plif": lambda: nodes.ParametricLIFNode(init_tau=2.0, **same),
+        "klif": lambda: nodes.KLIFNode(tau=2.0, **same),
+        "glif": lambda: nodes.GatedLIFNode(T=timesteps, **shared),
+        "glif_channel": lambda: nodes.GatedLIFNode(T=timesteps, inplane=channels, **shared),
+        "clif": lambda: nodes.ComplementaryLIFNode(tau=2.0, **shared),
+    }
+    if name not in makers:
+        return "no node of SpikingJelly is set against it"
+    node = makers[name]()
+    with torch.no_grad():
+        for parameter, tensor in node.named_parameters():
+            tensor.copy_(layer.get_parameter(parameter))
+    return node
 
 
 def tensors(shape: tuple[int, ...], setting: Setting, dtype: torch.dtype) -> tuple[Tensor, Tensor]:

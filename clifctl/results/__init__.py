@@ -4,6 +4,10 @@ from clifctl.results.bench import (
     BenchResult,
     BenchRow,
     BenchRun,
+    TrainBenchCheck,
+    TrainBenchCost,
+    TrainBenchResult,
+    TrainBenchRow,
 )
 from clifctl.results.data import (
     DataCheckResult,
@@ -74,6 +78,10 @@ __all__ = [
     "SampleResult",
     "StepRecord",
     "TimeShares",
+    "TrainBenchCheck",
+    "TrainBenchCost",
+    "TrainBenchResult",
+    "TrainBenchRow",
     "TrainPlan",
     "TrainResult",
     "epoch_record_of",

@@ -58,3 +58,88 @@ class BenchResult:
     target: str
     versions: dict[str, str | None]
     rows: tuple[BenchRow, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainBenchRow:
+    """One contestant at one T. `missing` says why it was not measured: then it has no numbers.
+
+    `..._ratio` are medians of ratios of the same round, with their quartiles: to the ReLU net's
+    step, and to that of clifctl's net. `memory_format` is the faster one of those tried.
+    `images_per_s` counts what the net was given: T * N images of the ReLU net, N of the others.
+    `held_bytes` is what autograd holds for backward, parameters not counted; `peak_bytes` the
+    process's largest memory over that of one that trains nothing (None: not measured).
+    """
+
+    timesteps: int
+    contestant: str
+    missing: str | None = None
+    memory_format: str | None = None
+    step_ms: float | None = None
+    step_lower_quartile_ms: float | None = None
+    step_upper_quartile_ms: float | None = None
+    relu_ratio: float | None = None
+    relu_lower_quartile_ratio: float | None = None
+    relu_upper_quartile_ratio: float | None = None
+    ours_ratio: float | None = None
+    ours_lower_quartile_ratio: float | None = None
+    ours_upper_quartile_ratio: float | None = None
+    images_per_s: float | None = None
+    held_bytes: int | None = None
+    held_relu_ratio: float | None = None
+    peak_bytes: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainBenchCheck:
+    """What the gate found at one T: clifctl's net against its plain path. Errors are relative."""
+
+    timesteps: int
+    batch_size: int
+    float64_loss_error: float
+    float64_gradient_error: float
+    float64_allowed: float
+    layer_differing_share: float
+    layer_differing_share_allowed: float
+    layer_gradient_error: float
+    layer_gradient_error_allowed: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainBenchCost:
+    """The line `fixed_ms + T * per_timestep_ms` through a contestant's step times (least squares of
+    relative errors), and how far the farthest of them lies off it."""
+
+    contestant: str
+    fixed_ms: float
+    per_timestep_ms: float
+    farthest_percent: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainBenchResult:
+    """One net's training step timed on one machine, after it has passed the gate."""
+
+    schema: ClassVar[str] = "clifctl.bench.train/1"
+
+    started: str
+    model: str
+    neuron: str
+    input_shape: tuple[int, ...]
+    classes: int
+    parameters: int
+    timesteps: tuple[int, ...]
+    batch_size: int
+    precision: str
+    batch_norm: str
+    repeats: int
+    device: str
+    machine: str
+    threads: int
+    threads_reason: str
+    target: str
+    peak_missing: str | None
+    versions: dict[str, str | None]
+    checks: tuple[TrainBenchCheck, ...]
+    rows: tuple[TrainBenchRow, ...]
+    costs: tuple[TrainBenchCost, ...]

@@ -1,5 +1,6 @@
 """How much memory a training step needs, found out without doing it."""
 
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -11,24 +12,27 @@ def bytes_of(*tensors: Tensor) -> int:
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
-def saved_for_backward(net: nn.Module, inputs: Tensor, *, repeat: int) -> int:
-    """Bytes that autograd keeps between forward and backward of one batch, parameters not counted.
-
-    `net` and `inputs` `[T, N, *]` lie on the meta device: shapes are computed, nothing else. Each
-    storage counts once, however often it is kept.
-    """
-    kept: list[Any] = []
-    sizes: dict[int, int] = {}
-    own = {parameter.untyped_storage()._cdata for parameter in net.parameters()}
+def held_for_backward(run: Callable[[], object], parameters: Iterable[Tensor]) -> int:
+    """Bytes that autograd holds for the backward of what `run` returns: each storage once, however
+    often it is kept; `parameters` themselves are not counted."""
+    own = {parameter.untyped_storage()._cdata for parameter in parameters}
+    kept: dict[int, Any] = {}  # held, so that no address is given out twice
 
     def pack(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
         if storage._cdata not in own:
-            sizes[storage._cdata] = storage.nbytes()
-            kept.append(storage)  # a storage that is gone could lend its address to another
+            kept[storage._cdata] = storage
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        logits, _ = net(inputs, repeat=repeat)
-    del logits
-    return sum(sizes.values())
+        result = run()
+    del result
+    return sum(storage.nbytes() for storage in kept.values())
+
+
+def saved_for_backward(net: nn.Module, inputs: Tensor, *, repeat: int) -> int:
+    """Bytes that autograd keeps between forward and backward of one batch, parameters not counted.
+
+    `net` and `inputs` `[T, N, *]` lie on the meta device: shapes are computed, nothing else.
+    """
+    return held_for_backward(lambda: net(inputs, repeat=repeat), net.parameters())

@@ -1,0 +1,67 @@
+"""How the benchmarks measure: turns, threads, and the name of the machine."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+
+from clifctl.errors import UsageError
+from clifctl.experiments.provenance import device_name
+
+MOST_REPEATS = 1000
+Key = TypeVar("Key")
+
+
+def require_repeats(repeats: int) -> None:
+    """Raise UsageError for a number of rounds that cannot be run."""
+    if not 1 <= repeats <= MOST_REPEATS:
+        raise UsageError(
+            f"--repeats {repeats}: must be between 1 and {MOST_REPEATS}", hint="7 is the default"
+        )
+
+
+def interleaved(
+    jobs: Mapping[Key, Callable[[], object]],
+    *,
+    repeats: int,
+    device: torch.device,
+    calls: int = 1,
+) -> dict[Key, list[float]]:
+    """Milliseconds of each job in each round, after one round that does not count. The jobs take
+    turns (A B C A B C ...), so that a machine that slows down slows all of them. A time is that of
+    `calls` calls in a row, divided by their number."""
+    times: dict[Key, list[float]] = {key: [] for key in jobs}
+    for turn in range(repeats + 1):
+        for key, job in jobs.items():
+            started = time.perf_counter()
+            for _ in range(calls):
+                job()
+            if device.type == "cuda":
+                torch.cuda.synchronize(device)
+            if turn:
+                times[key].append(1000.0 * (time.perf_counter() - started) / calls)
+    return times
+
+
+@contextmanager
+def cpu_threads(count: int) -> Iterator[None]:
+    """Within it torch uses `count` CPU threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def machine_name(device: torch.device) -> str:
+    """The GPU's name, or the CPU's as the kernel gives it."""
+    if device.type == "cpu":
+        with suppress(OSError):
+            for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+                if line.startswith("model name"):
+                    return line.partition(":")[2].strip()
+    return device_name(device)
