@@ -106,13 +106,8 @@ class TemporalBatchNorm(nn.Module):
             inverse = torch.rsqrt(self.running_var + self.eps)
             return Norm(self.running_mean[None], inverse[None], weight, bias, None, steps)
         with torch.no_grad():
-            means, variances = batch_moments(x)
-            count: int | Tensor = x.numel() // (len(x) * self.channels)
-            if self.mode == "folded" and len(x) > 1:
-                count *= len(x)
-                mean = means.mean(0, keepdim=True)
-                variances = (variances + (means - mean).square()).mean(0, keepdim=True)
-                means = mean
+            means, variances = batch_moments(x, together=self.mode == "folded")
+            count: int | Tensor = x.numel() // (len(means) * self.channels)
             processes = self.processes and several_processes()
             if count == 1 and not processes:
                 raise ValueError(

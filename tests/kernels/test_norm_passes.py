@@ -58,6 +58,13 @@ def test_far_from_zero_they_are_better_than_torchs(
     assert error(ours[1], variance) <= max(error(theirs[1], variance), 6e-8)
     assert error(ours[1], variance) < 5e-7
     assert error(ours[0], mean) <= 6e-8  # half a unit in the last place
+    # Steps together: as accurate, whatever lies between their means.
+    x[0] -= 1e4
+    mean, variance = exact(x.flatten(0, 1)[None])
+    ours = batch_moments(x, together=True)
+    assert ours[0].shape == ours[1].shape == (1, shape[2])
+    assert error(ours[1], variance) < 5e-7
+    assert float((ours[0] - mean).abs().max()) <= 6e-8 * max(1.0, float(mean.abs().max()))
 
 
 @pytest.mark.parametrize(("shape", "channels_last"), LAYOUTS)
@@ -167,4 +174,5 @@ def test_the_correction_of_the_gradient(shape: tuple[int, ...], channels_last: b
 
 def test_the_statistics_hold_what_torch_asks_of_an_operator() -> None:
     for x in (torch.randn(2, 3, 4), numbers((2, 3, 4, 5, 3), True, 0.0, 1.0)):
-        torch.library.opcheck(batch_moments, (x,))
+        for together in (False, True):
+            torch.library.opcheck(batch_moments, (x, together))
