@@ -1,7 +1,7 @@
 """HOW a neuron runs: one entry point, `scan`, over every neuron, target and window."""
 
 from clifctl.kernels.bits import mark_spikes, spike_value, spikes_as_bits
-from clifctl.kernels.distributed import gather_over_processes
+from clifctl.kernels.distributed import gather_over_processes, several_processes
 from clifctl.kernels.norm_passes import batch_moments
 from clifctl.kernels.normed import Norm
 from clifctl.kernels.scan import initial_state, norm_scan, scan
@@ -24,6 +24,7 @@ __all__ = [
     "norm_scan",
     "resolve_target",
     "scan",
+    "several_processes",
     "spike_value",
     "spikes_as_bits",
 ]

@@ -30,7 +30,16 @@ class _Mark:
 
     version: int
     value: float
+    dtype: torch.dtype
     bits: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class _Whole:
+    """A tensor that is kept as it is, and the version of it that was saved."""
+
+    tensor: Tensor
+    version: int
 
 
 @dataclass(frozen=True)
@@ -50,7 +59,7 @@ def mark_spikes(x: Tensor, value: float = 1.0) -> None:
     """Say that `x`, which fills its memory, holds nothing but 0 and `value`."""
     if torch.compiler.is_compiling() or not torch.is_grad_enabled():
         return
-    setattr(x.untyped_storage(), _MARK, _Mark(x._version, value))
+    setattr(x.untyped_storage(), _MARK, _Mark(x._version, value, x.dtype))
 
 
 def spike_value(x: Tensor) -> float | None:
@@ -63,24 +72,44 @@ def _mark_of(x: Tensor) -> _Mark | None:
     if torch.compiler.is_compiling():
         return None
     mark = getattr(x.untyped_storage(), _MARK, None)
-    return mark if mark is not None and mark.version == x._version else None
+    if mark is None or mark.version != x._version:
+        return None
+    # The same memory can be read as something else: numbers of another kind, or negated.
+    return mark if mark.dtype == x.dtype and not x.is_neg() else None
 
 
 @contextmanager
 def spikes_as_bits() -> Iterator[None]:
     """Within it, what is saved for backward is kept as bits where it is known to be spikes. Hooks
     for saved tensors that are set around it get the bits, and everything else, as they would."""
-    if torch.compiler.is_compiling() or not torch.is_grad_enabled():
+    if torch.compiler.is_compiling() or not torch.is_grad_enabled() or _hooks_are_refused():
         yield
         return
     outer: Any = torch._C._autograd._top_saved_tensors_default_hooks(False)
-    keep, give = outer or (_same, _same)
+    keep, give = outer or (_whole, _unchanged)
     with saved_tensors_hooks(_packer(keep), _unpacker(give)):
         yield
 
 
-def _same(kept: Any) -> Any:
-    return kept
+def _hooks_are_refused() -> bool:
+    """As within torch.func.grad."""
+    return torch._C._autograd._saved_tensors_hooks_get_disabled_error_message() is not None
+
+
+def _whole(x: Tensor) -> _Whole:
+    # Detached: an operation that saved its own result would hold itself in memory.
+    return _Whole(x.detach(), x._version)
+
+
+def _unchanged(kept: _Whole) -> Tensor:
+    """What torch checks of a tensor that it keeps itself, and of none that a hook has kept."""
+    if kept.tensor._version != kept.version:
+        raise RuntimeError(
+            "one of the variables needed for gradient computation has been modified by an inplace "
+            f"operation: {kept.tensor.dtype} {list(kept.tensor.shape)} is at version "
+            f"{kept.tensor._version}; expected version {kept.version} instead"
+        )
+    return kept.tensor
 
 
 def _packer(keep: Callable[[Tensor], Any]) -> Callable[[Tensor], Any]:

@@ -7,7 +7,7 @@ from torch import Tensor
 def sum_over_processes(*tensors: Tensor) -> list[Tensor]:
     """Each tensor's sum over all processes, in one transfer; the tensors themselves where there is
     one process."""
-    if not _several():
+    if not several_processes():
         return list(tensors)
     flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
     torch.distributed.all_reduce(flat)
@@ -17,12 +17,13 @@ def sum_over_processes(*tensors: Tensor) -> list[Tensor]:
 
 def gather_over_processes(row: Tensor) -> Tensor:
     """`row` `[n]` of every process, in the order of their ranks: `[processes, n]`."""
-    if not _several():
+    if not several_processes():
         return row[None]
     rows = [torch.empty_like(row) for _ in range(torch.distributed.get_world_size())]
     torch.distributed.all_gather(rows, row)
     return torch.stack(rows)
 
 
-def _several() -> bool:
+def several_processes() -> bool:
+    """Whether this run has more than one process to speak with."""
     return torch.distributed.is_available() and torch.distributed.is_initialized()

@@ -20,9 +20,9 @@ LONG = 64
 MOST_GROUPS = 32
 
 
-def moments(x: Tensor) -> list[Tensor]:
+def moments(x: Tensor, together: bool = False) -> list[Tensor]:
     """Mean and biased variance `[T, C]` of each step and channel of `x` `[T, N, C, *features]`, in
-    float32 (float64 for float64).
+    float32 (float64 for float64); `[1, C]` over all steps `together`.
 
     The variance is that of the distances from the mean, not a difference of squares. On the CPU
     everything beyond a few dozen elements is added up in float64.
@@ -31,24 +31,29 @@ def moments(x: Tensor) -> list[Tensor]:
     dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
     steps, channels = len(x), layout.sample.channels
     if not x.numel():
-        return [x.new_full((steps, channels), float("nan"), dtype=dtype) for _ in range(2)]
+        shape = (1 if together else steps, channels)
+        return [x.new_full(shape, float("nan"), dtype=dtype) for _ in range(2)]
     if x.device.type != "cpu":
         rows = layout.rows(x, dtype)
-        by_channel = rows.view(steps, -1, channels, layout.sample.inner)
+        by_channel = rows.view(1 if together else steps, -1, channels, layout.sample.inner)
         variance, mean = torch.var_mean(by_channel, (1, 3), correction=0)
         return [mean, variance]
     rows = layout.rows(x, x.dtype if x.dtype in DTYPES else dtype)
-    count, mean, spread_out = _partial(rows, layout.sample)
-    return [m.to(dtype) for m in _merged(count, mean, spread_out)]
+    parts = _partial(rows, layout.sample)
+    if together:
+        count, mean, squares = (part.reshape(1, -1, part.shape[2]) for part in parts)
+    else:
+        count, mean, squares = parts
+    return [m.to(dtype) for m in _merged(count, mean, squares)]
 
 
 batch_moments = torch.library.custom_op("clifctl::moments", moments, mutates_args=())
 
 
 @batch_moments.register_fake
-def _(x: Tensor) -> list[Tensor]:
+def _(x: Tensor, together: bool = False) -> list[Tensor]:
     dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
-    shape = (len(x), Layout.of(x).sample.channels)
+    shape = (1 if together else len(x), Layout.of(x).sample.channels)
     return [x.new_empty(shape, dtype=dtype) for _ in range(2)]
 
 

@@ -8,15 +8,28 @@ to `last` (see `clifctl.kernels.threads`), and no result depends on how units ar
 from typing import Any
 
 import numpy as np
-from numba import njit, types
+from numba import njit as numba_njit
+from numba import types
 from numba.extending import overload
 
-OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "cache": True}
+OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
 # Sums over a row may be added up in lanes: the order is fixed when the code is compiled.
 SUMS: dict[str, Any] = {**OPTIONS, "fastmath": {"reassoc", "contract"}}
 # Elements that are added up in single precision before they join a sum in double precision.
 CHUNK = 32
 RUN = 1024
+
+
+def njit(**options: Any) -> Any:
+    """numba's, with machine code kept on disk where there is a folder for it."""
+
+    def compiled(function: Any) -> Any:
+        try:
+            return numba_njit(cache=True, **options)(function)
+        except RuntimeError:  # neither this package's folder nor the user's can be written
+            return numba_njit(**options)(function)
+
+    return compiled
 
 
 def as_float(x):

@@ -188,7 +188,7 @@ def _error(reference: Tensor, given: Tensor) -> float:
     return error if error == error else float("inf")
 
 
-class _Distances(torch.overrides.TorchFunctionMode):
+class Distances(torch.overrides.TorchFunctionMode):
     """Notes how far every element is from firing, at every call of `spike`."""
 
     def __init__(self) -> None:
@@ -242,7 +242,7 @@ class _Setting:
 
     def near_threshold(self) -> Tensor:
         """Elements `[N, *features]` that come too near to the threshold to be compared."""
-        recorder = _Distances()
+        recorder = Distances()
         state = tuple(self.state) if self.case.state == "given" else None
         with torch.no_grad(), recorder:
             scan(self.x, state, self._parameters(self.learnables), target="reference")

@@ -62,17 +62,23 @@ _Body = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 
 def _in_team(openmp: Any, run: Run, units: int, threads: int) -> None:
     failures: list[BaseException] = []
+    done: list[int] = []
 
     def body(_: object) -> None:
-        number, of = openmp.omp_get_thread_num(), openmp.omp_get_num_threads()
         try:
-            run(units * number // of, units * (number + 1) // of)
+            number, of = openmp.omp_get_thread_num(), openmp.omp_get_num_threads()
+            first, last = units * number // of, units * (number + 1) // of
+            run(first, last)
+            done.append(last - first)
         except BaseException as failure:  # nothing may pass through the library's frames
             failures.append(failure)
 
     openmp.GOMP_parallel(_Body(body), None, ctypes.c_uint(threads), ctypes.c_uint(0))
     if failures:
         raise failures[0]
+    # An interrupt between the library's call and `try` ends a body without a trace.
+    if sum(done) != units:
+        raise KeyboardInterrupt
 
 
 def _in_pool(run: Run, units: int, threads: int) -> None:

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from clifctl.kernels import Norm, batch_moments, gather_over_processes
+from clifctl.errors import TargetError
+from clifctl.kernels import Norm, batch_moments, gather_over_processes, several_processes
 
 NormMode = Literal["per_step", "folded"]
 
@@ -24,7 +25,7 @@ class TemporalBatchNorm(nn.Module):
 
     `fused` says that a neuron behind it may take the norm into its kernel (`before`); called by
     itself the module is the plain norm. `processes`: statistics are those of the batches of all
-    processes of the run.
+    processes of the run, inside the kernel alone.
     """
 
     weight: nn.Parameter | None
@@ -76,6 +77,11 @@ class TemporalBatchNorm(nn.Module):
                 eps=self.eps,
             )
             return folded.view(x.shape)
+        if self.processes and several_processes():
+            raise TargetError(
+                "batch norm over all processes' batches runs inside the neuron's kernel alone",
+                hint="model.fuse_norm=true, and a target that has kernels",
+            )
         steps, batch, channels, *features = x.shape
         if self.mode == "folded":
             normed, means, variances = self._normalise(x.flatten(0, 1), 1)
@@ -93,30 +99,28 @@ class TemporalBatchNorm(nn.Module):
     def before(self, x: Tensor, steps: int) -> Norm:
         """This norm as the prologue of a neuron's kernel, for `x` `[T or 1, N, C, *features]` and
         T = `steps`; the running averages are updated as by `forward`."""
+        if x.dim() < 3 or x.shape[2] != self.channels:
+            raise ValueError(f"input must be [T, N, {self.channels}, *], got {list(x.shape)}")
         weight, bias = self._affine()
         if not self.of_batch:
             inverse = torch.rsqrt(self.running_var + self.eps)
             return Norm(self.running_mean[None], inverse[None], weight, bias, None, steps)
         with torch.no_grad():
-            means, variances = batch_moments(x)
-            count: int | Tensor = x.numel() // (len(x) * self.channels)
-            if self.mode == "folded" and len(x) > 1:
-                count *= len(x)
-                mean = means.mean(0, keepdim=True)
-                variances = (variances + (means - mean).square()).mean(0, keepdim=True)
-                means = mean
-            total = means.new_full((), count)
-            if self.processes:
-                means, variances, total = _over_processes(means, variances, total)
-                count = total
-            elif count == 1:
+            means, variances = batch_moments(x, together=self.mode == "folded")
+            count: int | Tensor = x.numel() // (len(means) * self.channels)
+            processes = self.processes and several_processes()
+            if count == 1 and not processes:
                 raise ValueError(
                     "batch norm needs more than one value a channel for its statistics, got "
                     f"{list(x.shape)}"
                 )
+            total = means.new_full((), count)
+            if processes:
+                means, variances, total = _over_processes(means, variances, total)
+                count = total
             self._track(means, variances, count, steps // len(x))
             inverse = torch.rsqrt(variances + self.eps)
-        return Norm(means, inverse, weight, bias, total, steps, self.processes)
+        return Norm(means, inverse, weight, bias, total, steps, processes)
 
     def _affine(self) -> tuple[Tensor, Tensor]:
         """Weight and bias, or what has the effect of neither."""
@@ -163,7 +167,8 @@ class TemporalBatchNorm(nn.Module):
             shares = means.new_tensor([stays**t for t in range(steps - repeats, -1, -repeats)])
             shares *= 1 - stays**repeats
             for running, new in ((self.running_mean, means), (self.running_var, unbiased)):
-                running.mul_(stays**steps).add_(shares @ new)
+                # No matrix product: autocast would round it to 16 bits.
+                running.mul_(stays**steps).add_((shares[:, None] * new).sum(0))
         self.num_batches_tracked += steps
 
 

@@ -3,6 +3,7 @@
 Prints one JSON object: the outcome of every parity case, and what else was observed.
 """
 
+import itertools
 import json
 import os
 import sys
@@ -15,7 +16,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from clifctl.kernels import fused, scan
 from clifctl.kernels.parity import Case, check, covering_cases
+from clifctl.kernels.prologue import with_norm
 from clifctl.kernels.window import Window
+from clifctl.models import NeuronChoice, TemporalBatchNorm
 from clifctl.neurons import NEURONS, LeakyHyperparameters, Learnable, Neuron, State, spike
 
 torch.set_num_threads(1)
@@ -67,11 +70,57 @@ def outcomes() -> list[dict[str, Any]]:
         for steps, window in ((16, "full"), (13, windows[number % 4]), (1, "full")):
             case = Case("triton", "float32", "rectangle", window, "3x5x3x2", "defaults", "given")
             cases.append((neuron, case, steps))
+    cases += normed()
     return [
         {"neuron": n.name, "case": o.case, "quantity": o.quantity, "error": o.error,
          "allowed": o.allowed, "passed": o.passed, "timesteps": steps}
         for n, o, steps in ((n, check(n, c, steps=steps), steps) for n, c, steps in cases)
     ]  # fmt: skip
+
+
+def normed() -> list[tuple[Neuron, Case, int]]:
+    """A few neurons with batch norm inside the kernel; odd sizes."""
+    cases = []
+    for name, dtype, window, shape, steps in (
+        ("clif", "float32", "full", "3x5x3x2", 5),
+        ("clif", "bfloat16", "sliding:2", "37x7", 4),
+        ("glif_channel", "float32", "chunked:2", "37x7", 13),
+        ("plif", "float16", "full", "3x5x3x2", 16),
+        ("relu", "float32", "full", "3x5x3x2", 1),
+    ):
+        neuron = with_norm(NEURONS[name])
+        surrogate = "none" if name == "relu" else "rectangle"
+        case = Case("triton", dtype, surrogate, window, shape, "defaults", "given")
+        cases.append((neuron, case, steps))
+    return cases
+
+
+def norm_and_neuron() -> dict[str, float]:
+    """Largest error of one operator against norm and neuron one after the other, relative to the
+    largest value, by case: both layouts, both norms, one step that stands for four."""
+    found = {}
+    for mode, channels_last, repeat in itertools.product(
+        ("per_step", "folded"), (False, True), (1, 4)
+    ):
+        results = []
+        x = 0.7 + torch.randn(4 // repeat, 3, 5, 3, 2, generator=torch.Generator().manual_seed(3))
+        g = torch.randn(4, 3, 5, 3, 2, generator=torch.Generator().manual_seed(4))
+        if channels_last:
+            x = x.movedim(2, -1).contiguous().movedim(-1, 2)
+        for target in ("triton", "reference"):
+            torch.manual_seed(0)
+            choice = NeuronChoice(NEURONS["plif"], NEURONS["plif"].hyperparameters(), target=target)
+            layer, norm = choice.layer(5, 4), TemporalBatchNorm(5, mode)  # type: ignore[arg-type]
+            leaf = x.clone().requires_grad_()
+            out, final = layer(leaf, None, norm, repeat)
+            ((out * g).sum() + final[0].square().sum()).backward()
+            gradients = [p.grad for p in (leaf, *norm.parameters(), *layer.parameters())]
+            results.append([out, *final, *gradients, *norm.buffers()])
+        found[f"{mode} {channels_last} {repeat}"] = max(
+            float((a - b).abs().max() / b.abs().max().clamp(min=1))
+            for a, b in zip(*results, strict=True)
+        )
+    return found
 
 
 class _Operations(TorchDispatchMode):
@@ -127,4 +176,5 @@ def edges() -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    json.dump({"outcomes": outcomes(), "operations": operations(), "edges": edges()}, sys.stdout)
+    found = {"outcomes": outcomes(), "operations": operations(), "edges": edges()}
+    json.dump({**found, "norm and neuron": norm_and_neuron()}, sys.stdout)

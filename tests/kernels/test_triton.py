@@ -13,6 +13,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from clifctl.errors import NeuronError, TargetError
 from clifctl.kernels import numba_target, resolve_target, scan, targets
+from clifctl.kernels.prologue import with_norm
 from clifctl.kernels.registers import CAPABILITIES, TIMESTEPS, compile_for, kernels_of, resources
 from clifctl.kernels.triton_launch import (
     BUDGET,
@@ -68,6 +69,19 @@ def test_every_window_dtype_and_quantity_was_compared(interpreted: dict[str, Any
     assert kinds >= {"gradient", "learnable", "state"}
 
 
+@pytest.mark.parametrize("name", ["clif", "glif_channel", "plif", "relu"])
+def test_kernels_with_batch_norm_inside(interpreted: dict[str, Any], name: str) -> None:
+    outcomes = [o for o in interpreted["outcomes"] if o["neuron"] == f"{name} after batch norm"]
+    assert len(outcomes) >= (2 if name == "clif" else 1)
+    assert [o for o in outcomes if not o["passed"]] == []
+
+
+def test_batch_norm_and_neuron_in_one(interpreted: dict[str, Any]) -> None:
+    errors = interpreted["norm and neuron"]
+    assert len(errors) == 8
+    assert max(errors.values()) < 2e-5, errors
+
+
 @pytest.mark.parametrize("part", ["[1, 1, 1]", "[3, 1, 1]", "[2, 0, 4]", "[5, 2, 3, 4]", "nan"])
 def test_edges(interpreted: dict[str, Any], part: str) -> None:
     found = {name: held for name, held in interpreted["edges"].items() if part in name}
@@ -112,6 +126,25 @@ def test_machine_code_of_everything_has_no_spill(name: str) -> None:
     assert len(found) >= steps * 2 * 3 * len(CAPABILITIES)
     assert [used for used in found if used.stack_bytes or used.local_bytes] == []
     assert max(used.compile_s for used in found) < 10.0
+
+
+@with_triton
+@pytest.mark.machine_code
+@pytest.mark.parametrize("capability", CAPABILITIES)
+@pytest.mark.parametrize("steps", [1, 6, 20])
+@pytest.mark.parametrize("name", ["clif", "glif_channel"])
+def test_machine_code_with_batch_norm_inside_has_no_spill(
+    name: str, steps: int, capability: int
+) -> None:
+    neuron = with_norm(NEURONS[name])
+    found = [
+        compile_for(neuron, neuron.hyperparameters(), kernel, steps, dtype, capability)
+        for kernel in kernels_of(neuron, steps)
+        for dtype in (torch.float32, torch.bfloat16)
+    ]
+    assert len(found) == (4 if steps == 1 else 6)
+    assert [used for used in found if used.stack_bytes or used.local_bytes] == []
+    assert all(8 <= used.registers <= 255 for used in found)
 
 
 @with_triton
@@ -191,8 +224,10 @@ def _counted(kernel: type, way: str, runs: Counter[str]) -> Any:
 
 
 @pytest.mark.filterwarnings("ignore")  # of torch's compiler about itself
-@pytest.mark.parametrize("name", ["clif", "glif_channel"])
-def test_torch_compile_takes_a_net_in_one_piece(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("name", "norm"), [("clif", "per_step"), ("glif_channel", "folded")])
+def test_torch_compile_takes_a_net_in_one_piece(
+    name: str, norm: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The numbers of the eager net, and each scan done once on the way there and once back."""
     torch._dynamo.reset()
     runs: Counter[str] = Counter()
@@ -202,7 +237,7 @@ def test_torch_compile_takes_a_net_in_one_piece(name: str, monkeypatch: pytest.M
     for compiled in (False, True):
         torch.manual_seed(0)
         choice = NeuronChoice(NEURONS[name], NEURONS[name].hyperparameters(), window=2)
-        options = MLPOptions(hidden=(5, 6))
+        options = MLPOptions(hidden=(5, 6), batch_norm=norm, dropout=0.0)
         build = MODELS["mlp"].build
         net = build(options, input_shape=(4,), classes=3, timesteps=4, neuron=choice)
         x = torch.randn(4, 7, 4)
@@ -213,7 +248,7 @@ def test_torch_compile_takes_a_net_in_one_piece(name: str, monkeypatch: pytest.M
         out = run(x)
         out = out[0] if isinstance(out, tuple) else out
         out.square().sum().backward()
-        gradients = [p.grad for p in net.parameters()]
+        gradients = [p.grad for p in net.parameters()] + list(net.buffers())
         results.append((out.detach(), gradients, dict(runs)))
     (expected, wanted, eager), (given, found, seen) = results
     assert torch.equal(given, expected)

@@ -1,8 +1,16 @@
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
 
-from clifctl.models import TemporalBatchNorm
+from clifctl.models import MODELS, NeuronChoice, TemporalBatchNorm
+from clifctl.neurons import NEURONS
 
 
 def sample(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -100,3 +108,99 @@ def test_vectors_are_normalised_too() -> None:
     x = sample(3, 9, 4)
     assert torch.allclose(ours(x), torch.stack([theirs(step) for step in x]), atol=1e-13, rtol=0)
     assert_same_state(ours, theirs)
+
+
+CHILD = Path(__file__).with_name("norm_processes.py")
+
+
+def _child() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("clifctl_norm_processes", CHILD)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def two_processes(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """What each of two processes found, on 3 and on 2 of 5 samples."""
+    folder = tmp_path_factory.mktemp("processes")
+    # A file as the meeting point: no port to be free.
+    files = [folder / f"{rank}.pt" for rank in range(2)]
+    children = [
+        subprocess.Popen(
+            [sys.executable, CHILD, str(rank), f"file://{folder / 'store'}", str(file)],
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank, file in enumerate(files)
+    ]
+    for child in children:
+        _, errors = child.communicate(timeout=120)
+        assert child.returncode == 0, errors
+    return [torch.load(file) for file in files]
+
+
+@pytest.mark.parametrize("mode", ["per_step", "folded"])
+def test_two_processes_give_the_numbers_of_one(
+    two_processes: list[dict[str, Any]], mode: str
+) -> None:
+    expected = _child().train(slice(None), False, mode)
+    first, second = (found[mode] for found in two_processes)
+    for name, tensor in expected.items():
+        if name.startswith("sum "):
+            given = first[name] + second[name]
+        elif name.startswith("same "):
+            assert torch.equal(first[name], second[name])
+            given = first[name]
+        else:
+            given = torch.cat([first[name], second[name]], 1)
+        assert torch.allclose(given, tensor, atol=1e-10, rtol=1e-10), name
+    assert expected["same num_batches_tracked"].item() == (8 if mode == "per_step" else 2)
+
+
+def test_the_plain_path_refuses_several_processes(two_processes: list[dict[str, Any]]) -> None:
+    for found in two_processes:
+        (message,) = found["refused"]
+        assert "over all processes' batches runs inside the neuron's kernel" in message
+
+
+def test_one_process_is_no_run_of_several() -> None:
+    x = sample(4, 6, 3, 2, 2)
+    alone, other = (pair("per_step", 3)[0] for _ in range(2))
+    other.processes = True
+    assert torch.equal(alone(x), other(x))
+    assert not other.before(x, 4).processes
+    with pytest.raises(ValueError, match="more than one value a channel"):
+        other.before(x[:, :1, :, 0, 0], 4)
+
+
+SMALL: dict[str, dict[str, Any]] = {
+    "mlp": {"input_shape": (7,), "hidden": (5, 6)},
+    "snn5": {"input_shape": (1, 16, 16), "channels": (2, 3, 2, 3, 4)},
+}
+
+
+@pytest.mark.parametrize("name", list(MODELS))
+def test_checkpoints_are_those_of_the_plain_path(name: str) -> None:
+    """Same keys and shapes, the norms' those of torch: and each loads into the other."""
+    options = dict(SMALL.get(name, {"input_shape": (3, 32, 32)}))
+    shape = options.pop("input_shape")
+    choice = NeuronChoice(NEURONS["plif"], NEURONS["plif"].hyperparameters())
+    nets = []
+    for fuse in (True, False):
+        settings = MODELS[name].options(**options, fuse_norm=fuse)
+        with torch.device("meta"):
+            nets.append(
+                MODELS[name].build(
+                    settings, input_shape=shape, classes=3, timesteps=4, neuron=choice
+                )
+            )
+    fused, plain = ({k: tuple(t.shape) for k, t in net.state_dict().items()} for net in nets)
+    assert fused == plain
+    norms = [k for k, module in nets[0].named_modules() if isinstance(module, TemporalBatchNorm)]
+    assert len(norms) >= 2
+    keys = set(nn.BatchNorm2d(3).state_dict())
+    for norm in norms:
+        assert {k.removeprefix(f"{norm}.") for k in fused if k.startswith(f"{norm}.")} == keys

@@ -1,0 +1,56 @@
+"""Run by test_norm.py as one process of two: rank, address of the store, and the file of results.
+
+Norm and neuron over a part of the batch, statistics over both parts.
+"""
+
+import sys
+
+import torch
+from torch import Tensor
+
+from clifctl.errors import TargetError
+from clifctl.models import NeuronChoice, TemporalBatchNorm
+from clifctl.neurons import NEURONS
+
+SHAPE = (4, 5, 3, 4, 2)
+PARTS = (slice(0, 3), slice(3, 5))
+
+
+def train(part: slice, processes: bool, mode: str) -> dict[str, Tensor]:
+    """Two steps of training on samples `part`: output, gradients and running averages."""
+    torch.manual_seed(0)
+    choice = NeuronChoice(NEURONS["plif"], NEURONS["plif"].hyperparameters())
+    layer = choice.layer(3, 4).double()
+    norm = TemporalBatchNorm(3, mode).double()  # type: ignore[arg-type]
+    norm.processes = processes
+    found = {}
+    for number in range(2):
+        x = 0.7 + (1 + number) * torch.randn(SHAPE, dtype=torch.float64)
+        g = torch.randn(SHAPE, dtype=torch.float64)
+        # A static image the second time: one step stands for four.
+        leaf = (x if number == 0 else x[:1])[:, part].clone().requires_grad_()
+        out, _ = layer(leaf, None, norm, 4 if number else 1)
+        (out * g[:, part]).sum().backward()
+        found |= {f"output {number}": out.detach(), f"gradient {number}": leaf.grad}
+    named = [*norm.named_parameters(), *layer.named_parameters()]
+    found |= {f"sum {name}": parameter.grad for name, parameter in named}
+    return found | {f"same {name}": buffer for name, buffer in norm.named_buffers()}
+
+
+def main(rank: int, store: str, results: str) -> None:
+    """One process."""
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group("gloo", init_method=store, rank=rank, world_size=2)
+    found = {mode: train(PARTS[rank], True, mode) for mode in ("per_step", "folded")}
+    norm = TemporalBatchNorm(3, "per_step")
+    norm.processes = True
+    try:
+        norm(torch.randn(2, 3, 3))
+    except TargetError as refused:
+        found["refused"] = {refused.message: torch.tensor(rank)}
+    torch.save(found, results)
+    torch.distributed.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), *sys.argv[2:])
