@@ -77,13 +77,16 @@ def evaluate_checkpoint(
     neuron: str | None = None,
     foreign_recipe: LoadedRecipe | None = None,
     root: Path | None = None,
+    per_class: bool = False,
+    picture: str | None = None,
 ) -> EvalResult:
     """Evaluate the checkpoint `path` with the recipe that it carries, or a state dict of other
     code with `foreign_recipe`.
 
     `use_batch_statistics` normalises with the statistics of each test batch instead of the running
-    averages. `neuron` is a neuron FILE.py:NAME that the checkpoint may load. Raises
-    CheckpointError, RecipeError or UsageError where that cannot be done.
+    averages. `neuron` is a neuron FILE.py:NAME that the checkpoint may load. `per_class` keeps the
+    count of every class; `picture` names the file that will be drawn. Raises CheckpointError,
+    RecipeError or UsageError where that cannot be done.
     """
     started = time.perf_counter()
     where = resolve_device(device)
@@ -112,6 +115,7 @@ def evaluate_checkpoint(
         raise RunFailed(
             f"the loss of '{path}' is {evaluation.loss}", hint="its weights are not usable"
         )
+    top5 = evaluation.accuracy_top5_percent_per_step
     return EvalResult(
         checkpoint=str(path),
         recipe=opened.name,
@@ -125,9 +129,13 @@ def evaluate_checkpoint(
         batch_size=batch_size,
         samples=evaluation.samples,
         accuracy_percent=evaluation.accuracy_percent,
+        accuracy_top5_percent=None if top5 is None else top5[-1],
         loss=evaluation.loss,
         cross_entropy=evaluation.cross_entropy,
         accuracy_percent_per_step=evaluation.accuracy_percent_per_step,
+        accuracy_top5_percent_per_step=top5,
+        cross_entropy_per_step=evaluation.cross_entropy_per_step,
+        per_class=evaluation.per_class if per_class else None,
         firing_rate=evaluation.firing_rate,
         firing_rates=evaluation.firing_rates,
         seconds=time.perf_counter() - started,
@@ -135,6 +143,7 @@ def evaluate_checkpoint(
         target=chosen.name,
         target_reason=chosen.reason,
         published=published_for(recipe),
+        picture=picture,
     )
 
 

@@ -29,6 +29,7 @@ from clifctl.results.recipes import (
     RecipeRow,
 )
 from clifctl.results.runs import (
+    ClassCount,
     EpochRecord,
     EvalResult,
     Evaluation,
@@ -45,6 +46,7 @@ __all__ = [
     "BenchRun",
     "CheckResult",
     "CheckRow",
+    "ClassCount",
     "DataCheckResult",
     "DatasetList",
     "DatasetRow",
