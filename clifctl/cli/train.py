@@ -1,7 +1,7 @@
 """`clifctl train`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,6 +15,10 @@ from clifctl.cli.options import (
     command,
 )
 from clifctl.errors import UsageError
+
+if TYPE_CHECKING:
+    from clifctl.report.observers import Observers
+    from clifctl.report.progress import TrainProgress
 
 
 def register(app: typer.Typer) -> None:
@@ -44,7 +48,8 @@ def register(app: typer.Typer) -> None:
         """Train a net from a recipe into a run folder.
 
         The folder holds the resolved recipe, a manifest, metrics.jsonl and the checkpoints last.pt
-        and best.pt. Keys of the recipe are changed by KEY=VALUE after it.
+        and best.pt. Keys of the recipe are changed by KEY=VALUE after it. --format jsonl writes a
+        line after each epoch, and the result as the last one.
         """
         chosen = list(overrides or [])
         if seed is not None:
@@ -77,5 +82,20 @@ def register(app: typer.Typer) -> None:
                 raise unusable_data
             return
         with TrainProgress(quiet=output.quiet, verbose=output.verbose) as progress:
-            result = run(loaded, options, progress)
+            result = run(loaded, options, _watched(progress, output))
         output.emit(train_report(result))
+
+
+def _watched(progress: "TrainProgress", output: Output) -> "Observers":
+    """Everything that watches the run: the person's display, and the stream of epochs."""
+    from clifctl.experiments.planning import METRICS
+    from clifctl.report.observers import EpochStream, Observers, Watches
+
+    def write(line: str) -> None:
+        with progress.paused():
+            output.stream(line)
+
+    watching: list[Watches] = [progress]
+    if output.how == "jsonl":
+        watching.append(EpochStream(METRICS, write))
+    return Observers(*watching)

@@ -27,6 +27,7 @@ from clifctl.training.memory import bytes_of
 
 RUNS = Path("runs")
 FILES = run_folder.FILES
+METRICS = run_folder.METRICS
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from clifctl.files import write_text
 from clifctl.models import SpikingNet
 from clifctl.recipe.load import LoadedRecipe
 from clifctl.recipe.yamlfile import dump_document
-from clifctl.results import EpochRecord, Evaluation, TrainPlan, TrainResult
+from clifctl.results import EpochRecord, Evaluation, Running, TrainPlan, TrainResult
 from clifctl.training import run_folder
 from clifctl.training.checkpoint import Checkpoint, save_checkpoint
 from clifctl.training.device import seed_everything
@@ -39,7 +39,7 @@ class Observer(Protocol):
     """Who watches a run; the experiment itself prints nothing."""
 
     def started(self, plan: TrainPlan, epochs: int, steps: int) -> None: ...
-    def stepped(self, epoch: int, step: int) -> None: ...
+    def stepped(self, epoch: int, step: int, running: Running) -> None: ...
     def finished_epoch(self, record: EpochRecord) -> None: ...
 
 
@@ -156,7 +156,7 @@ def _keep(
     history: _History | None = None
     for event in events:
         if isinstance(event, StepDone):
-            observer.stepped(event.epoch, event.step)
+            observer.stepped(event.epoch, event.step, event.sums)
             continue
         run_folder.append_metrics(folder / run_folder.METRICS, event)
         _save(folder / run_folder.LAST, net, loaded, event)

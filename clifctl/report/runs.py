@@ -41,6 +41,10 @@ def train_report(result: TrainResult) -> Report:
         Column("run_folder", "run folder"),
         notes=(_CHOSEN[result.best_chosen_on],),
     )
+    # In jsonl the result is the last of several lines: each says what it is.
+    summary = dataclasses.replace(
+        summary, rows=tuple({"record": "result", **row} for row in summary.rows)
+    )
     published = published_tables(result, result.accuracy_percent_best)
     return Report(document_of(result), (summary, *published, *rate_tables(result.firing_rates)))
 

@@ -36,6 +36,7 @@ from clifctl.results.runs import (
     LayerRate,
     Published,
     PublishedNumber,
+    Running,
     TrainPlan,
     TrainResult,
 )
@@ -67,6 +68,7 @@ __all__ = [
     "RecipeRow",
     "RegisterResult",
     "RegisterRow",
+    "Running",
     "SampleResult",
     "TrainPlan",
     "TrainResult",

@@ -1,7 +1,7 @@
 """What `train` and `eval` return."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +62,21 @@ class EpochRecord:
     test_accuracy_percent: float
     validation_accuracy_percent: float | None
     seconds: float
+
+
+class Running(Protocol):
+    """What an epoch has added up so far. Each of these waits for the device: a few times a second
+    is cheap, at every step it is not."""
+
+    @property
+    def samples(self) -> Any:
+        """How many samples, as a whole number or a tensor with one."""
+
+    def mean_loss(self) -> float:
+        """The mean training loss."""
+
+    def accuracy_percent(self) -> float:
+        """The training accuracy."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,12 +17,31 @@ from clifctl.training.loss import hard_labels
 from clifctl.training.precision import Precision
 
 
+@dataclass
+class Sums:
+    """What an epoch adds up. The tensors stay on the device: reading them would stall it."""
+
+    loss: Tensor | float = 0.0
+    correct: Tensor | int = 0
+    samples: int = 0
+
+    def mean_loss(self) -> float:
+        """The mean training loss. Waits for a GPU."""
+        return float(self.loss) / self.samples
+
+    def accuracy_percent(self) -> float:
+        """The training accuracy. Waits for a GPU."""
+        return 100.0 * int(self.correct) / self.samples
+
+
 @dataclass(frozen=True)
 class StepDone:
-    """One optimizer step was taken: `step` of the epoch, counted from 1."""
+    """One optimizer step was taken: `step` of the epoch, counted from 1, whose sums so far are
+    `sums`."""
 
     epoch: int
     step: int
+    sums: Sums
 
 
 def train_epochs(
@@ -49,9 +68,7 @@ def train_epochs(
         start = time.perf_counter()
         lr = optimizer.param_groups[0]["lr"]
         net.train()
-        samples = 0
-        loss_sum: Tensor | float = 0.0
-        correct: Tensor | int = 0
+        sums = Sums()
         for step, (inputs, targets) in enumerate(training_batches(), 1):
             optimizer.zero_grad(set_to_none=True)
             with precision.forward():
@@ -59,14 +76,13 @@ def train_epochs(
             logits = logits.float()
             batch_loss = loss(logits, targets)
             precision.step(batch_loss, optimizer)
-            # Sums stay on the device: reading them here would stall it at every step.
-            loss_sum = loss_sum + batch_loss.detach().double() * len(targets)
+            sums.loss = sums.loss + batch_loss.detach().double() * len(targets)
             labels = hard_labels(targets)
-            correct = correct + (logits.detach().sum(0).argmax(1) == labels).sum()
-            samples += len(targets)
-            yield StepDone(epoch, step)
+            sums.correct = sums.correct + (logits.detach().sum(0).argmax(1) == labels).sum()
+            sums.samples += len(targets)
+            yield StepDone(epoch, step, sums)
         schedule.step()
-        mean_loss = float(loss_sum) / samples
+        mean_loss = sums.mean_loss()
         _require_finite("training loss", mean_loss, epoch)
         evaluation = test()
         _require_finite("test loss", evaluation.loss, epoch)
@@ -75,7 +91,7 @@ def train_epochs(
             epoch=epoch,
             lr=lr,
             train_loss_train_mode=mean_loss,
-            train_accuracy_percent_train_mode=100.0 * int(correct) / samples,
+            train_accuracy_percent_train_mode=sums.accuracy_percent(),
             test_loss=evaluation.loss,
             test_accuracy_percent=evaluation.accuracy_percent,
             validation_accuracy_percent=held_out.accuracy_percent if held_out else None,
