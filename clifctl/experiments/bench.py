@@ -5,25 +5,23 @@ First the gate: a kernel whose numbers are wrong gets no times. Then the contest
 """
 
 import math
-import os
 import re
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from clifctl.devices import CPU, device_name, is_gpu, memory_bytes, wait_for
 from clifctl.errors import UsageError, unknown_name
 from clifctl.experiments.bench_contestants import Contestant, Setting, ours, shape_of, tensors
 from clifctl.experiments.bench_contestants import peer as peer_of
 from clifctl.experiments.bench_gate import DIFFERING_SHARE, gate
-from clifctl.experiments.provenance import device_name, package_versions
+from clifctl.experiments.provenance import package_versions
 from clifctl.kernels import resolve_target
 from clifctl.neurons import NEURONS
 from clifctl.results import BenchResult, BenchRow, BenchRun
@@ -46,7 +44,7 @@ def bench_neurons(
     *,
     shape: str = DEFAULT_SHAPE,
     repeats: int = 7,
-    device: str = "cpu",
+    device: str = CPU,
     threads: int | None = None,
     dtype: str = "float32",
     say: Callable[[str], None] = lambda line: None,
@@ -93,7 +91,7 @@ def bench_neurons(
         dtype=dtype,
         repeats=repeats,
         device=str(where),
-        machine=_machine(where),
+        machine=device_name(where),
         threads=count,
         target=target.name,
         versions=package_versions("clifctl", "torch", "numba", "triton", "spikingjelly"),
@@ -122,10 +120,7 @@ def _sizes(shape: str, dtype: torch.dtype, device: torch.device) -> tuple[int, .
     if sizes[0] > MOST_STEPS:
         raise UsageError(f"--shape '{shape}': at most {MOST_STEPS} time steps", hint=hint)
     needed = math.prod(sizes) * dtype.itemsize * BYTES_PER_INPUT_BYTE
-    if device.type == "cuda":
-        available = torch.cuda.get_device_properties(device).total_memory
-    else:
-        available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    available = memory_bytes(device)
     if needed > available:
         raise UsageError(
             f"--shape '{shape}': the plain loop may need {needed / 2**30:,.1f} GiB of memory, "
@@ -184,14 +179,13 @@ def _interleaved(
     """Milliseconds of each job in each round, after one round that does not count."""
     times: dict[tuple[str, str], list[float]] = {key: [] for key in jobs}
     # To wait for a GPU takes as long as a small kernel.
-    calls = CALLS_PER_WAIT if setting.device.type == "cuda" else 1
+    calls = CALLS_PER_WAIT if is_gpu(setting.device) else 1
     for turn in range(setting.repeats + 1):
         for key, job in jobs.items():
             started = time.perf_counter()
             for _ in range(calls):
                 job()
-            if setting.device.type == "cuda":
-                torch.cuda.synchronize(setting.device)
+            wait_for(setting.device)
             if turn:
                 times[key].append(1000.0 * (time.perf_counter() - started) / calls)
     return times
@@ -224,13 +218,3 @@ def _saved_bytes(contestant: Contestant, x: Tensor) -> int:
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         contestant.run(x.detach().requires_grad_())
     return sum(storage.nbytes() for storage in kept.values())
-
-
-def _machine(device: torch.device) -> str:
-    """The GPU's name, or the CPU's as the kernel gives it."""
-    if device.type == "cpu":
-        with suppress(OSError):
-            for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-                if line.startswith("model name"):
-                    return line.partition(":")[2].strip()
-    return device_name(device)

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from clifctl.devices import CPU
 from clifctl.errors import CheckpointError
 from clifctl.files import write_atomically
 
@@ -79,7 +80,7 @@ def read_document(path: Path) -> dict[Any, Any]:
             f"checkpoint '{path}' {kind}", hint=f"try {inside}" if inside.is_file() else hint
         )
     try:
-        document = torch.load(path, map_location="cpu", weights_only=True)
+        document = torch.load(path, map_location=CPU, weights_only=True)
     except Exception as unreadable:
         # torch.load raises whatever the broken bytes make it raise; the file is refused as a whole.
         raise CheckpointError(
