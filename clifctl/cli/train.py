@@ -1,5 +1,7 @@
 """`clifctl train`."""
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,10 +17,20 @@ from clifctl.cli.options import (
     command,
 )
 from clifctl.errors import UsageError
+from clifctl.report.tensorboard import require_tensorboard
 
 if TYPE_CHECKING:
     from clifctl.report.observers import Observers
     from clifctl.report.progress import TrainProgress
+
+
+TensorboardOption = Annotated[
+    bool,
+    typer.Option(
+        "--tensorboard",
+        help="Write metrics.jsonl for TensorBoard too, into the run folder (needs the extra).",
+    ),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -43,6 +55,7 @@ def register(app: typer.Typer) -> None:
                 "--dry-run", help="Check everything, print the resolved recipe, write nothing."
             ),
         ] = False,
+        tensorboard: TensorboardOption = False,
         output: Output,
     ) -> None:
         """Train a net from a recipe into a run folder.
@@ -51,6 +64,8 @@ def register(app: typer.Typer) -> None:
         and best.pt. Keys of the recipe are changed by KEY=VALUE after it. --format jsonl writes a
         line after each epoch, and the result as the last one.
         """
+        if tensorboard:
+            require_tensorboard()
         chosen = list(overrides or [])
         if seed is not None:
             if any(item.startswith("train.seed=") for item in chosen):
@@ -81,15 +96,20 @@ def register(app: typer.Typer) -> None:
             if unusable_data is not None:
                 raise unusable_data
             return
-        with TrainProgress(quiet=output.quiet, verbose=output.verbose) as progress:
-            result = run(loaded, options, _watched(progress, output))
+        with (
+            TrainProgress(quiet=output.quiet, verbose=output.verbose) as progress,
+            _watched(progress, output, tensorboard) as observers,
+        ):
+            result = run(loaded, options, observers)
         output.emit(train_report(result))
 
 
-def _watched(progress: "TrainProgress", output: Output) -> "Observers":
-    """Everything that watches the run: the person's display, and the stream of epochs."""
+@contextmanager
+def _watched(progress: "TrainProgress", output: Output, tensorboard: bool) -> "Iterator[Observers]":
+    """Everything that watches the run: the person's display, the stream of epochs, TensorBoard."""
     from clifctl.experiments.planning import METRICS
     from clifctl.report.observers import EpochStream, Observers, Watches
+    from clifctl.report.tensorboard import TensorBoard
 
     def write(line: str) -> None:
         with progress.paused():
@@ -98,4 +118,7 @@ def _watched(progress: "TrainProgress", output: Output) -> "Observers":
     watching: list[Watches] = [progress]
     if output.how == "jsonl":
         watching.append(EpochStream(METRICS, write))
-    return Observers(*watching)
+    with ExitStack() as open_until_the_end:
+        if tensorboard:
+            watching.append(open_until_the_end.enter_context(TensorBoard(METRICS)))
+        yield Observers(*watching)
