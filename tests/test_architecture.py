@@ -7,9 +7,10 @@ import clifctl
 
 PACKAGE = Path(clifctl.__file__).parent
 
-LEAVES = {"errors", "files", "results", "strict"}
+LEAVES = {"devices", "errors", "files", "results", "strict"}
 # package or module -> what it may import of clifctl besides itself
 ARROWS: dict[str, set[str]] = {
+    "devices": set(),
     "errors": set(),
     "files": {"errors"},
     "results": set(),
@@ -26,7 +27,7 @@ ARROWS: dict[str, set[str]] = {
     "spikingjelly": {*LEAVES, "neurons", "kernels"},
     "cli": {*LEAVES, "recipe", "experiments", "report"},
 }
-LIGHT = {"errors", "files", "results", "cli", "paper", "report"}
+LIGHT = {"devices", "errors", "files", "results", "cli", "paper", "report"}
 HEAVY_LIBRARIES = {"torch", "torchvision", "numba", "triton", "sklearn", "matplotlib", "pydantic"}
 
 

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 import typer
 
 from clifctl.cli.options import DeviceOption, Output, ThreadsOption, command
+from clifctl.devices import CPU
 from clifctl.errors import UsageError
 
 EXAMPLE = "clifctl bench neurons --neurons lif,clif --shape 6x16x64x32x32 -o bench.json"
@@ -28,7 +29,7 @@ def neurons(
         str, typer.Option(metavar="TxNxC[x...]", help="Input: time steps, samples, channels, ...")
     ] = "6x16x64x32x32",
     repeats: Annotated[int, typer.Option(help="Rounds; the median is reported.")] = 7,
-    device: DeviceOption = "cpu",
+    device: DeviceOption = CPU,
     threads: Annotated[
         int | None, typer.Option(help="CPU threads (default: torch's own number).")
     ] = None,
@@ -80,7 +81,7 @@ def train(
     peak: Annotated[
         bool, typer.Option("--peak/--no-peak", help="Peak memory, each net in its own process.")
     ] = True,
-    device: DeviceOption = "cpu",
+    device: DeviceOption = CPU,
     threads: ThreadsOption = None,
     output: Output,
 ) -> None:

@@ -19,40 +19,58 @@ if TYPE_CHECKING:
     from clifctl.recipe.load import LoadedRecipe
 
 
+CheckpointArgument = Annotated[
+    Path,
+    typer.Argument(
+        metavar="CHECKPOINT", help="A last.pt or best.pt of a run, or other code's weights."
+    ),
+]
+RecipeOption = Annotated[
+    str | None, typer.Option(help="For weights of other code: the recipe of their net and data.")
+]
+DataOption = Annotated[str | None, typer.Option(help="Instead of a recipe: the data set.")]
+ModelOption = Annotated[str | None, typer.Option(help="Instead of a recipe: the net.")]
+BatchStatisticsOption = Annotated[
+    bool,
+    typer.Option(
+        "--batch-statistics",
+        help="Normalise with each test batch's statistics, not the running averages.",
+    ),
+]
+NeuronOption = Annotated[
+    str | None,
+    typer.Option(help="FILE.py:NAME of the checkpoint's own neuron: allows to run it."),
+]
+RootOption = Annotated[
+    Path | None, typer.Option(help="Where the data lie here, if not where the recipe says.")
+]
+PerClassOption = Annotated[bool, typer.Option("--per-class", help="Add a table with every class.")]
+PlotOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="[FILE]",
+        help="Draw accuracy after each step and firing rates into a .png, .svg or .pdf; alone: "
+        "CHECKPOINT.png here.",
+    ),
+]
+
+
 def register(app: typer.Typer) -> None:
     """Add the command to `app`."""
 
-    @command(app, "eval", example="clifctl eval runs/digits_snn5-1/last.pt --batch-statistics")
+    @command(app, "eval", example="clifctl eval runs/digits_snn5-1/last.pt --per-class --plot")
     def evaluate(
-        checkpoint: Annotated[
-            Path,
-            typer.Argument(
-                metavar="CHECKPOINT", help="A last.pt or best.pt of a run, or other code's weights."
-            ),
-        ],
+        checkpoint: CheckpointArgument,
         overrides: OverridesArgument = None,
         *,
-        recipe: Annotated[
-            str | None,
-            typer.Option(help="For weights of other code: the recipe of their net and data."),
-        ] = None,
-        data: Annotated[str | None, typer.Option(help="Instead of a recipe: the data set.")] = None,
-        model: Annotated[str | None, typer.Option(help="Instead of a recipe: the net.")] = None,
-        batch_statistics: Annotated[
-            bool,
-            typer.Option(
-                "--batch-statistics",
-                help="Normalise with each test batch's statistics, not the running averages.",
-            ),
-        ] = False,
-        neuron: Annotated[
-            str | None,
-            typer.Option(help="FILE.py:NAME of the checkpoint's own neuron: allows to run it."),
-        ] = None,
-        root: Annotated[
-            Path | None,
-            typer.Option(help="Where the data lie here, if not where the recipe says."),
-        ] = None,
+        recipe: RecipeOption = None,
+        data: DataOption = None,
+        model: ModelOption = None,
+        batch_statistics: BatchStatisticsOption = False,
+        neuron: NeuronOption = None,
+        root: RootOption = None,
+        per_class: PerClassOption = False,
+        plot: PlotOption = None,
         device: DeviceOption = "auto",
         target: TargetOption = "auto",
         threads: ThreadsOption = None,
@@ -60,14 +78,24 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Evaluate a checkpoint on the test data of the recipe that it carries.
 
-        Gives accuracy, losses, the accuracy after each time step and the firing rate of each layer.
+        Gives accuracy (top 1, top 5), losses, accuracy and cross entropy after each time step (of
+        the logits summed up to it) and the firing rate of each layer.
         A checkpoint of clifctl carries its recipe. State dicts of the authors' code do not: name a
         recipe (KEY=VALUE changes it), or a net and a data set.
         """
-        from clifctl.experiments.evaluate import evaluate_checkpoint
-        from clifctl.report.runs import eval_report
+        from clifctl.report.evaluation import draw_evaluation, eval_report
+        from clifctl.report.pictures import check_picture_path
 
-        output.keep_apart(checkpoint)
+        picture = (
+            None if plot is None else Path(f"{checkpoint.stem}.png" if plot == "auto" else plot)
+        )
+        if picture is not None:
+            check_picture_path(picture)
+            output.may_write(picture, apart_from=(checkpoint,))
+        output.keep_apart(checkpoint, *([picture] if picture else []))
+
+        from clifctl.experiments.evaluate import evaluate_checkpoint
+
         foreign = _foreign_recipe(recipe, data, model, overrides or [])
         for notice in foreign.notices if foreign else ():
             output.notice(notice)
@@ -80,7 +108,11 @@ def register(app: typer.Typer) -> None:
             neuron=neuron,
             foreign_recipe=foreign,
             root=root,
+            per_class=per_class,
+            picture=None if picture is None else str(picture),
         )
+        if picture is not None:
+            draw_evaluation(picture, result)
         output.emit(eval_report(result))
 
 

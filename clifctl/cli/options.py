@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -97,6 +97,7 @@ class Output:
     overwrite: bool
     quiet: bool
     verbose: bool
+    _streamed: list[str] = field(default_factory=list)
 
     def may_write(self, path: Path, *, apart_from: tuple[Path, ...] = ()) -> None:
         """Raise OutputError if `path` must not be written: it is there and --overwrite is not
@@ -122,11 +123,20 @@ class Output:
             render(report, self.how, sys.stdout)
             return
         buffer = io.StringIO()
+        buffer.write("".join(self._streamed))
         render(report, self.how, buffer)
         if self.path is None:
             write_stdout(buffer.getvalue())
         else:
             write_text(self.path, buffer.getvalue())
+
+    def stream(self, line: str) -> None:
+        """Write a line of the result before the rest of it is known: to stdout at once; into a
+        file, which is whole or not there, with the rest."""
+        if self.path is None:
+            write_stdout(line)
+        else:
+            self._streamed.append(line)
 
     def notice(self, line: str) -> None:
         """Say something on stderr, unless --quiet."""

@@ -1,7 +1,9 @@
 """`clifctl train`."""
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,6 +17,20 @@ from clifctl.cli.options import (
     command,
 )
 from clifctl.errors import UsageError
+from clifctl.report.tensorboard import require_tensorboard
+
+if TYPE_CHECKING:
+    from clifctl.report.observers import Observers
+    from clifctl.report.progress import TrainProgress
+
+
+TensorboardOption = Annotated[
+    bool,
+    typer.Option(
+        "--tensorboard",
+        help="Write metrics.jsonl for TensorBoard too, into the run folder (needs the extra).",
+    ),
+]
 
 SeedOption = Annotated[int | None, typer.Option(help="Short for train.seed=N.")]
 OutOption = Annotated[
@@ -52,6 +68,7 @@ def register(app: typer.Typer) -> None:
         resume: ResumeOption = None,
         keep: KeepOption = 0,
         dry_run: DryRunOption = False,
+        tensorboard: TensorboardOption = False,
         output: Output,
     ) -> None:
         """Train a net from a recipe into a run folder.
@@ -59,7 +76,10 @@ def register(app: typer.Typer) -> None:
         The folder holds the resolved recipe, a manifest, metrics.jsonl, a log, the result and the
         checkpoints last.pt and best.pt. Keys of the recipe are changed by KEY=VALUE after it. A run
         that was stopped or killed goes on with --resume, bit for bit as if it had not been.
+        --format jsonl writes a line after each epoch, and the result as the last one.
         """
+        if tensorboard:
+            require_tensorboard()
         chosen = list(overrides or [])
         folder = _folder_to_resume(resume, recipe, out, chosen)
         _add_seed(seed, chosen)
@@ -93,8 +113,11 @@ def register(app: typer.Typer) -> None:
             if unusable_data is not None:
                 raise unusable_data
             return
-        with TrainProgress(quiet=output.quiet, verbose=output.verbose) as progress:
-            result = run(loaded, options, progress)
+        with (
+            TrainProgress(quiet=output.quiet, verbose=output.verbose) as progress,
+            _watched(progress, output, tensorboard) as observers,
+        ):
+            result = run(loaded, options, observers)
         output.emit(train_report(result))
 
 
@@ -133,3 +156,23 @@ def _add_seed(seed: int | None, overrides: list[str]) -> None:
     if any(item.startswith("train.seed=") for item in overrides):
         raise UsageError("--seed and train.seed were both given", hint="give one")
     overrides.append(f"train.seed={seed}")
+
+
+@contextmanager
+def _watched(progress: "TrainProgress", output: Output, tensorboard: bool) -> "Iterator[Observers]":
+    """Everything that watches the run: the person's display, the stream of epochs, TensorBoard."""
+    from clifctl.experiments.planning import METRICS
+    from clifctl.report.observers import EpochStream, Observers, Watches
+    from clifctl.report.tensorboard import TensorBoard
+
+    def write(line: str) -> None:
+        with progress.paused():
+            output.stream(line)
+
+    watching: list[Watches] = [progress]
+    if output.how == "jsonl":
+        watching.append(EpochStream(METRICS, write))
+    with ExitStack() as open_until_the_end:
+        if tensorboard:
+            watching.append(open_until_the_end.enter_context(TensorBoard(METRICS)))
+        yield Observers(*watching)

@@ -10,6 +10,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from clifctl.data import LoadedData
+from clifctl.devices import is_gpu
 from clifctl.errors import RecipeError, UsageError
 from clifctl.kernels import Target
 from clifctl.models import SpikingNet
@@ -132,7 +133,7 @@ def optimizer_of(recipe: Recipe, net: torch.nn.Module) -> tuple[Optimizer, LRSch
         step_epochs=train.step_epochs,
         step_factor=train.step_factor,
         # On a GPU: the fastest, and it can be told there to leave out a step that is not finite.
-        fused=True if next(net.parameters()).device.type == "cuda" else None,
+        fused=True if is_gpu(next(net.parameters()).device) else None,
     )
 
 

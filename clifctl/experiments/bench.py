@@ -5,7 +5,6 @@ First the gate: a kernel whose numbers are wrong gets no times. Then the contest
 """
 
 import math
-import os
 import re
 import statistics
 from collections.abc import Callable, Mapping, Sequence
@@ -16,11 +15,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from clifctl.devices import CPU, device_name, is_gpu, memory_bytes
 from clifctl.errors import UsageError, unknown_name
 from clifctl.experiments.bench_contestants import Contestant, Setting, ours, shape_of, tensors
 from clifctl.experiments.bench_contestants import peer as peer_of
 from clifctl.experiments.bench_gate import DIFFERING_SHARE, gate
-from clifctl.experiments.measuring import cpu_threads, interleaved, machine_name, require_repeats
+from clifctl.experiments.measuring import cpu_threads, interleaved, require_repeats
 from clifctl.experiments.provenance import package_versions
 from clifctl.kernels import resolve_target
 from clifctl.neurons import NEURONS
@@ -44,7 +44,7 @@ def bench_neurons(
     *,
     shape: str = DEFAULT_SHAPE,
     repeats: int = 7,
-    device: str = "cpu",
+    device: str = CPU,
     threads: int | None = None,
     dtype: str = "float32",
     say: Callable[[str], None] = lambda line: None,
@@ -84,7 +84,7 @@ def bench_neurons(
         dtype=dtype,
         repeats=repeats,
         device=str(where),
-        machine=machine_name(where),
+        machine=device_name(where),
         threads=count,
         target=target.name,
         versions=package_versions("clifctl", "torch", "numba", "triton", "spikingjelly"),
@@ -113,10 +113,7 @@ def _sizes(shape: str, dtype: torch.dtype, device: torch.device) -> tuple[int, .
     if sizes[0] > MOST_STEPS:
         raise UsageError(f"--shape '{shape}': at most {MOST_STEPS} time steps", hint=hint)
     needed = math.prod(sizes) * dtype.itemsize * BYTES_PER_INPUT_BYTE
-    if device.type == "cuda":
-        available = torch.cuda.get_device_properties(device).total_memory
-    else:
-        available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    available = memory_bytes(device)
     if needed > available:
         raise UsageError(
             f"--shape '{shape}': the plain loop may need {needed / 2**30:,.1f} GiB of memory, "
@@ -144,7 +141,7 @@ def _measure(name: str, sizes: tuple[int, ...], setting: Setting) -> BenchRow:
         jobs[who, "forward"] = partial(contestant.infer, x)
         jobs[who, "both"] = partial(contestant.gradients, x, g)
     # To wait for a GPU takes as long as a small kernel.
-    calls = CALLS_PER_WAIT if setting.device.type == "cuda" else 1
+    calls = CALLS_PER_WAIT if is_gpu(setting.device) else 1
     times = interleaved(jobs, repeats=setting.repeats, device=setting.device, calls=calls)
     runs = {
         who: _run(times[who, "forward"], times[who, "both"], _saved_bytes(contestant, x) / x.nbytes)

@@ -12,12 +12,13 @@ from typing import Any, cast, get_args
 
 import torch
 
+from clifctl.devices import CPU, device_name
 from clifctl.errors import UsageError, unknown_name
 from clifctl.experiments.assembly import parameter_count
 from clifctl.experiments.bench_train_contestants import CONTESTANTS, Learner, Task, learner
 from clifctl.experiments.bench_train_gate import gate, peer_differs
 from clifctl.experiments.bench_train_memory import peak_bytes, peak_missing
-from clifctl.experiments.measuring import cpu_threads, interleaved, machine_name, require_repeats
+from clifctl.experiments.measuring import cpu_threads, interleaved, require_repeats
 from clifctl.experiments.provenance import package_versions
 from clifctl.kernels import resolve_target
 from clifctl.models import MODELS
@@ -46,7 +47,7 @@ def bench_train(
     precision: str = "float32",
     batch_norm: str = "per_step",
     repeats: int = 7,
-    device: str = "cpu",
+    device: str = CPU,
     threads: int | None = None,
     peak: bool = True,
     say: Callable[[str], None] = lambda line: None,
@@ -90,7 +91,7 @@ def bench_train(
         batch_norm=batch_norm,
         repeats=repeats,
         device=str(task.device),
-        machine=machine_name(task.device),
+        machine=device_name(task.device),
         threads=chosen.count,
         threads_reason=chosen.reason,
         target=resolve_target("auto", task.device, torch.float32).name,

@@ -14,7 +14,7 @@ from clifctl.experiments.bench_nets import plain_net
 from clifctl.models import MODELS, ModelOptions, NeuronChoice, SpikingLayer, SpikingNet
 from clifctl.models.norm import NormMode
 from clifctl.neurons import NEURONS
-from clifctl.training.precision import Precision, PrecisionName
+from clifctl.training.precision import ArithmeticName, Precision
 
 # contestant -> the memory formats of weights and images that it is timed in
 CONTESTANTS: dict[str, tuple[str, ...]] = {
@@ -39,7 +39,7 @@ class Task:
     timesteps: int
     batch_size: int
     batch_norm: NormMode
-    precision: PrecisionName
+    precision: ArithmeticName
     device: torch.device
 
     def net(self, *, fuse_norm: bool, batch_norm: NormMode | None = None) -> SpikingNet:

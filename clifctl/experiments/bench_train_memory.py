@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from clifctl.devices import is_gpu
 from clifctl.errors import RunFailed
 from clifctl.experiments.bench_train_contestants import Learner, Task, learner
 
@@ -18,7 +19,7 @@ STATUS = Path("/proc/self/status")
 
 def peak_missing(device: torch.device) -> str | None:
     """Why a process's peak cannot be told; None where it can."""
-    if device.type == "cuda" or STATUS.is_file():
+    if is_gpu(device) or STATUS.is_file():
         return None
     return "this system does not tell a process's peak memory (no /proc)"
 
@@ -49,7 +50,7 @@ def _peak(task: Task, who: str | None, memory_format: str, threads: int) -> int:
         assert isinstance(made, Learner)  # it has just been timed
         for _ in range(STEPS):
             made.step()
-    if task.device.type == "cuda":
+    if is_gpu(task.device):
         return torch.cuda.max_memory_allocated(task.device)
     # Not ru_maxrss: on Linux a child inherits its parent's through exec.
     for line in STATUS.read_text(encoding="ascii").splitlines():

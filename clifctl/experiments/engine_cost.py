@@ -10,12 +10,13 @@ from pathlib import Path
 import torch
 
 from clifctl.data import shuffled_batches
+from clifctl.devices import wait_for
 from clifctl.experiments.assembly import build_net, loss_of, optimizer_of, repeat_of
 from clifctl.experiments.keeping import Observer
 from clifctl.experiments.planning import Prepared, RunOptions, prepare
 from clifctl.experiments.train import train
 from clifctl.recipe.load import LoadedRecipe
-from clifctl.results import EngineCost, EpochRecord, StepRecord, TrainPlan
+from clifctl.results import EngineCost, EpochRecord, Running, StepRecord, TrainPlan
 from clifctl.training import run_folder
 from clifctl.training.checkpoint import load_checkpoint, save_checkpoint
 from clifctl.training.device import determinism
@@ -72,8 +73,8 @@ class _Turns:
     def started(self, plan: TrainPlan, epochs: int, steps: int) -> None:
         self._observer.started(plan, epochs, steps)
 
-    def stepped(self, epoch: int, step: int) -> None:
-        self._observer.stepped(epoch, step)
+    def stepped(self, epoch: int, step: int, running: Running) -> None:
+        self._observer.stepped(epoch, step, running)
         now = self._now()
         self._step()
         after = self._now()
@@ -94,8 +95,7 @@ class _Turns:
         self._observer.notice(line)
 
     def _now(self) -> float:
-        if self._device.type == "cuda":
-            torch.cuda.synchronize(self._device)
+        wait_for(self._device)
         return time.perf_counter()
 
 

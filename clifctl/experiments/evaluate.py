@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from clifctl.data import batches
+from clifctl.data import LoadedData, batches
 from clifctl.errors import RunFailed, UsageError
 from clifctl.experiments.assembly import (
     at_root,
@@ -25,7 +25,7 @@ from clifctl.kernels import resolve_target
 from clifctl.models import SpikingNet, batch_statistics
 from clifctl.recipe.load import LoadedRecipe
 from clifctl.recipe.schema import Recipe, validate
-from clifctl.results import EvalResult
+from clifctl.results import EvalResult, Evaluation
 from clifctl.training.checkpoint import load_checkpoint, load_weights
 from clifctl.training.device import resolve_device, resolve_threads
 from clifctl.training.evaluation import evaluate
@@ -77,13 +77,16 @@ def evaluate_checkpoint(
     neuron: str | None = None,
     foreign_recipe: LoadedRecipe | None = None,
     root: Path | None = None,
+    per_class: bool = False,
+    picture: str | None = None,
 ) -> EvalResult:
     """Evaluate the checkpoint `path` with the recipe that it carries, or a state dict of other
     code with `foreign_recipe`.
 
     `use_batch_statistics` normalises with the statistics of each test batch instead of the running
-    averages. `neuron` is a neuron FILE.py:NAME that the checkpoint may load. Raises
-    CheckpointError, RecipeError or UsageError where that cannot be done.
+    averages. `neuron` is a neuron FILE.py:NAME that the checkpoint may load. `per_class` keeps the
+    count of every class; `picture` names the file that will be drawn. Raises CheckpointError,
+    RecipeError or UsageError where that cannot be done.
     """
     started = time.perf_counter()
     where = resolve_device(device)
@@ -93,25 +96,12 @@ def evaluate_checkpoint(
     data = load_data(recipe).to(where)
     kept = step_activations_bytes(recipe, data)
     torch.set_num_threads(resolve_threads(threads, kept).count)
-    with torch.device("meta"):
-        net = build_net(recipe)
-    net.to_empty(device=where)
-    opened.fill(net)
-    batch_size = recipe.eval.batch_size
-    if use_batch_statistics:
-        _require_two_a_batch(batch_size, len(data.test))
-    with batch_statistics(net) if use_batch_statistics else nullcontext():
-        evaluation = evaluate(
-            net,
-            batches(data.test, batch_size),
-            loss_of(recipe),
-            repeat=repeat_of(recipe),
-            with_rates=True,
-        )
+    evaluation = _evaluated(opened, recipe, data, where, use_batch_statistics)
     if not math.isfinite(evaluation.loss):
         raise RunFailed(
             f"the loss of '{path}' is {evaluation.loss}", hint="its weights are not usable"
         )
+    top5 = evaluation.accuracy_top5_percent_per_step
     return EvalResult(
         checkpoint=str(path),
         recipe=opened.name,
@@ -122,12 +112,16 @@ def evaluate_checkpoint(
         epoch=opened.epoch,
         seed=opened.seed,
         batch_statistics=use_batch_statistics,
-        batch_size=batch_size,
+        batch_size=recipe.eval.batch_size,
         samples=evaluation.samples,
         accuracy_percent=evaluation.accuracy_percent,
+        accuracy_top5_percent=None if top5 is None else top5[-1],
         loss=evaluation.loss,
         cross_entropy=evaluation.cross_entropy,
         accuracy_percent_per_step=evaluation.accuracy_percent_per_step,
+        accuracy_top5_percent_per_step=top5,
+        cross_entropy_per_step=evaluation.cross_entropy_per_step,
+        per_class=evaluation.per_class if per_class else None,
         firing_rate=evaluation.firing_rate,
         firing_rates=evaluation.firing_rates,
         seconds=time.perf_counter() - started,
@@ -135,7 +129,32 @@ def evaluate_checkpoint(
         target=chosen.name,
         target_reason=chosen.reason,
         published=published_for(recipe),
+        picture=picture,
     )
+
+
+def _evaluated(
+    opened: _Opened,
+    recipe: Recipe,
+    data: LoadedData,
+    where: torch.device,
+    use_batch_statistics: bool,
+) -> Evaluation:
+    with torch.device("meta"):
+        net = build_net(recipe)
+    net.to_empty(device=where)
+    opened.fill(net)
+    batch_size = recipe.eval.batch_size
+    if use_batch_statistics:
+        _require_two_a_batch(batch_size, len(data.test))
+    with batch_statistics(net) if use_batch_statistics else nullcontext():
+        return evaluate(
+            net,
+            batches(data.test, batch_size),
+            loss_of(recipe),
+            repeat=repeat_of(recipe),
+            with_rates=True,
+        )
 
 
 def _require_two_a_batch(batch_size: int, samples: int) -> None:

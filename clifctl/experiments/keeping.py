@@ -8,11 +8,11 @@ from typing import Any, Protocol
 
 from clifctl.errors import CheckpointError, Interrupted, OutputError, RunFailed
 from clifctl.recipe.load import LoadedRecipe
-from clifctl.results import EpochRecord, StepRecord, TrainPlan, epoch_record_of
+from clifctl.results import EpochRecord, Running, StepRecord, TrainPlan, epoch_record_of
 from clifctl.training import run_folder
 from clifctl.training.checkpoint import Checkpoint, save_checkpoint
 from clifctl.training.loop import Event, StepDone
-from clifctl.training.resume import Running, capture
+from clifctl.training.resume import InProgress, capture
 from clifctl.training.saving import Interval, Timer
 from clifctl.training.stopping import StopNow, StopRequest
 
@@ -21,7 +21,7 @@ class Observer(Protocol):
     """Who watches a run; the experiment itself prints nothing."""
 
     def started(self, plan: TrainPlan, epochs: int, steps: int) -> None: ...
-    def stepped(self, epoch: int, step: int) -> None: ...
+    def stepped(self, epoch: int, step: int, running: Running) -> None: ...
     def logged(self, record: StepRecord) -> None: ...
     def finished_epoch(self, record: EpochRecord) -> None: ...
     def notice(self, line: str) -> None: ...
@@ -81,7 +81,7 @@ class Keeper:
 
     folder: Path
     loaded: LoadedRecipe
-    running: Running
+    running: InProgress
     history: History
     data_sha256: str
     keep: int
@@ -98,7 +98,7 @@ class Keeper:
             for event in events:
                 if isinstance(event, StepDone):
                     self._clean = False
-                    observer.stepped(event.epoch, event.step)
+                    observer.stepped(event.epoch, event.step, event.sums)
                     if request.stop is not None or self._timer.is_due():
                         self.save(run_folder.LAST)
                 elif isinstance(event, StepRecord):

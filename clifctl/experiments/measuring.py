@@ -2,14 +2,13 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
 
+from clifctl.devices import wait_for
 from clifctl.errors import UsageError
-from clifctl.experiments.provenance import device_name
 
 MOST_REPEATS = 1000
 Key = TypeVar("Key")
@@ -39,8 +38,7 @@ def interleaved(
             started = time.perf_counter()
             for _ in range(calls):
                 job()
-            if device.type == "cuda":
-                torch.cuda.synchronize(device)
+            wait_for(device)
             if turn:
                 times[key].append(1000.0 * (time.perf_counter() - started) / calls)
     return times
@@ -55,13 +53,3 @@ def cpu_threads(count: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def machine_name(device: torch.device) -> str:
-    """The GPU's name, or the CPU's as the kernel gives it."""
-    if device.type == "cpu":
-        with suppress(OSError):
-            for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-                if line.startswith("model name"):
-                    return line.partition(":")[2].strip()
-    return device_name(device)

@@ -2,8 +2,7 @@
 
 from collections.abc import Callable
 
-import torch
-
+from clifctl.devices import CPU, gpus
 from clifctl.errors import NeuronError, UsageError, unknown_name
 from clifctl.experiments.provenance import package_versions
 from clifctl.kernels import numba_target, registers, triton_target
@@ -136,7 +135,7 @@ def check_neuron(reference: str) -> CheckResult:
     rows = []
     cases = [
         (case, device)
-        for device in ("cpu", *(["cuda"] if torch.cuda.is_available() else []))
+        for device in (CPU, *map(str, gpus()[:1]))
         for target in targets_of(device)
         for _, case in covering_cases([neuron], target)
     ]

@@ -1,6 +1,5 @@
 """What a training run needs, checked and counted before anything is written."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -8,6 +7,7 @@ from typing import Literal
 import torch
 
 from clifctl.data import LoadedData
+from clifctl.devices import memory_bytes
 from clifctl.errors import DataError, RecipeError, UsageError
 from clifctl.experiments.assembly import (
     build_net,
@@ -30,6 +30,7 @@ from clifctl.training.precision import Arithmetic, resolve_precision
 RUNS = Path("runs")
 FILES = run_folder.FILES
 Resume = Literal["never", "auto", "always"]
+METRICS = run_folder.METRICS
 
 
 @dataclass(frozen=True)
@@ -164,10 +165,7 @@ def _plan(
 
 def _require_memory(device: torch.device, needed: int) -> None:
     """Raise RecipeError where the device cannot hold the run at all."""
-    if device.type == "cuda":
-        available = torch.cuda.get_device_properties(device).total_memory
-    else:
-        available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    available = memory_bytes(device)
     if needed > available:
         raise RecipeError(
             f"the run needs about {needed / 2**30:,.1f} GiB of memory, '{device}' has "

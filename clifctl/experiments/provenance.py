@@ -13,6 +13,7 @@ import numpy
 import torch
 
 import clifctl
+from clifctl.devices import device_name
 from clifctl.kernels import Target
 from clifctl.training.device import Threads
 from clifctl.training.precision import Arithmetic
@@ -62,13 +63,6 @@ def surroundings(
         "precision": precision.name,
         "precision_reason": precision.reason,
     }
-
-
-def device_name(device: torch.device) -> str:
-    """The device's own name, as its maker gives it where that can be known."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return platform.processor() or platform.machine()
 
 
 def package_versions(*packages: str) -> dict[str, str | None]:

@@ -36,7 +36,7 @@ from clifctl.training.evaluation import evaluate
 from clifctl.training.lock import locked
 from clifctl.training.loop import Event, Position, train_epochs
 from clifctl.training.precision import Precision
-from clifctl.training.resume import Running, restore
+from clifctl.training.resume import InProgress, restore
 from clifctl.training.step import TrainingStep
 from clifctl.training.stopping import StopNow, StopRequest, stop_requests
 
@@ -98,7 +98,7 @@ class _Run:
     recipe: Recipe
     data: LoadedData
     net: SpikingNet
-    running: Running
+    running: InProgress
     history: History
     continues_after: str | None
     seconds_before: float  # that it has trained for in other processes
@@ -123,7 +123,7 @@ class _Run:
             clip_norm=section.clip_norm,
             accumulate=section.accumulate,
         )
-        running = Running(step, schedule, Position(), generator)
+        running = InProgress(step, schedule, Position(), generator)
         history, after = History(), None
         if checkpoint is not None:
             history = _go_on(running, checkpoint, prepared)
@@ -175,7 +175,7 @@ class _Run:
         )
 
 
-def _go_on(running: Running, checkpoint: Checkpoint, prepared: Prepared) -> History:
+def _go_on(running: InProgress, checkpoint: Checkpoint, prepared: Prepared) -> History:
     """Bring `running` to where `checkpoint` was saved; its history."""
     state, recipe = checkpoint.training or {}, prepared.recipe
     where = prepared.plan.run_folder + "/" + run_folder.LAST

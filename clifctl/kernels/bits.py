@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
+from clifctl.devices import CPU
 from clifctl.kernels.threads import run_units
 
 _MARK = "clifctl_spikes"
@@ -143,7 +144,7 @@ def pack_bits(x: Tensor) -> Tensor:
     """One bit an element of `x` `[n]`, set where it is not 0: uint8 `[ceil(n / 8)]`."""
     bits = x.new_empty(-(-len(x) // 8), dtype=torch.uint8)
     whole = x.view(_WHOLE[x.element_size()])
-    if x.device.type != "cpu":
+    if x.device.type != CPU:
         padded = torch.nn.functional.pad((whole != 0).to(torch.uint8), (0, -len(x) % 8))
         return (padded.view(-1, 8) << _places(x)).sum(1, dtype=torch.uint8)
     from clifctl.kernels import numba_passes
@@ -166,7 +167,7 @@ def _(x: Tensor) -> Tensor:
 def unpack_bits(bits: Tensor, elements: int, dtype: torch.dtype, value: float) -> Tensor:
     """The inverse: `[elements]` of `dtype`, `value` where a bit is set, else 0."""
     x = bits.new_empty(elements, dtype=dtype)
-    if bits.device.type != "cpu":
+    if bits.device.type != CPU:
         each = (bits[:, None] >> _places(bits)) & 1
         return each.view(-1)[:elements].to(dtype) * value
     from clifctl.kernels import numba_passes

@@ -40,12 +40,17 @@ def load_module(name: str, text: str) -> ModuleType:
 def cache_folder() -> Path:
     """Where generated kernels are kept: $XDG_CACHE_HOME/clifctl, ~/.cache/clifctl, or, where that
     cannot be written, a temporary folder, with a warning."""
-    return _usable(os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache"))
+    return _usable(preferred_folder())
+
+
+def preferred_folder() -> Path:
+    """Where generated kernels should be kept, whether that can be written or not."""
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(home) / "clifctl" / "kernels"
 
 
 @lru_cache(maxsize=8)
-def _usable(home: str) -> Path:
-    folder = Path(home) / "clifctl" / "kernels"
+def _usable(folder: Path) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from clifctl.devices import CPU
 from clifctl.kernels.blocks import cut
 from clifctl.kernels.flat import Sample
 from clifctl.kernels.layout import Layout
@@ -33,7 +34,7 @@ def moments(x: Tensor, together: bool = False) -> list[Tensor]:
     if not x.numel():
         shape = (1 if together else steps, channels)
         return [x.new_full(shape, float("nan"), dtype=dtype) for _ in range(2)]
-    if x.device.type != "cpu":
+    if x.device.type != CPU:
         rows = layout.rows(x, dtype)
         by_channel = rows.view(1 if together else steps, -1, channels, layout.sample.inner)
         variance, mean = torch.var_mean(by_channel, (1, 3), correction=0)
@@ -108,7 +109,7 @@ def corrected(
 ) -> Tensor:
     """g - level - slope * (x - mean) in the dtype of `x`: `g` and `x` `[T, M]`, the others
     `[T, C]`. `g` may be written to."""
-    if x.device.type != "cpu":
+    if x.device.type != CPU:
         shape = (len(x), -1, sample.channels, sample.inner)
         m, a, b = (t[:, None, :, None] for t in (mean, level, slope))
         g.view(shape).sub_(a + b * (x.view(shape) - m))

@@ -14,6 +14,7 @@ from typing import Any, Literal, get_args, get_origin
 import torch
 from torch import Tensor
 
+from clifctl.devices import CPU
 from clifctl.kernels.scan import initial_state, scan
 from clifctl.kernels.targets import DTYPES
 from clifctl.neurons import SURROGATES, Hyperparameters, Neuron, spike
@@ -153,7 +154,7 @@ def _gain(row: dict[int, str], axis: int, value: str, missing: set[Any]) -> int:
     )
 
 
-def check(neuron: Neuron, case: Case, device: str = "cpu", *, steps: int = STEPS) -> Outcome:
+def check(neuron: Neuron, case: Case, device: str = CPU, *, steps: int = STEPS) -> Outcome:
     """Run `case` on the reference and on its target, on tensors of `device`, and compare."""
     setting = _Setting(neuron, case, device, steps)
     kept = ~setting.near_threshold()

@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 
+from clifctl.devices import GPU
 from clifctl.errors import TargetError
 from clifctl.kernels import triton_target
 from clifctl.kernels.flat import Sample
@@ -110,7 +111,7 @@ def compile_for(
     with _always_compiling():
         compiled = triton.compile(
             ASTSource(function, signature, constants, aligned),
-            target=GPUTarget("cuda", capability, 32),
+            target=GPUTarget(GPU, capability, 32),
             options=dict(triton_target.OPTIONS),
         )
     seconds = time.perf_counter() - started

@@ -7,6 +7,7 @@ from importlib.util import find_spec
 
 import torch
 
+from clifctl.devices import CPU, GPU
 from clifctl.errors import TargetError, unknown_name
 
 # name -> what it is
@@ -16,7 +17,7 @@ TARGETS: dict[str, str] = {
     "triton": "fused kernels generated from the step, compiled for the GPU",
 }
 # A tensor on the meta device has a shape and no values: it stands for one on any device.
-DEVICES = {"numba": ("cpu", "meta"), "triton": ("cuda", "meta")}
+DEVICES = {"numba": (CPU, "meta"), "triton": (GPU, "meta")}
 _LOW = (torch.float32, torch.bfloat16, torch.float16)
 DTYPES = {"numba": (*_LOW, torch.float64), "triton": _LOW}
 _FOR = {"numba": "the CPU", "triton": "a GPU"}
@@ -32,7 +33,7 @@ class Target:
 
 def resolve_target(
     requested: str = "auto",
-    device: torch.device | str = "cpu",
+    device: torch.device | str = CPU,
     dtype: torch.dtype = torch.float32,
 ) -> Target:
     """The target that runs tensors of `device` and `dtype`.
@@ -55,7 +56,7 @@ def targets_of(device: torch.device | str) -> list[str]:
     return [
         name
         for name, devices in DEVICES.items()
-        if (kind in devices or (name == "triton" and _interpreted() and kind == "cpu"))
+        if (kind in devices or (name == "triton" and _interpreted() and kind == CPU))
         and not (name == "triton" and triton_missing())
     ]
 
@@ -100,7 +101,7 @@ def _refuse(name: str, device: torch.device, dtype: torch.dtype) -> None:
             f"kernel target 'triton' was asked for: {missing}",
             hint="target auto takes what is there; reference runs everywhere",
         )
-    interpreted = name == "triton" and device.type == "cpu" and _interpreted()
+    interpreted = name == "triton" and device.type == CPU and _interpreted()
     if device.type not in DEVICES[name] and not interpreted:
         ways = f"{name} runs tensors on {_FOR[name]}; target auto takes what the device has"
         if name == "triton":

@@ -5,7 +5,6 @@ shapes alone, so that a net can be captured in a CUDA graph.
 """
 
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
 from types import ModuleType
@@ -14,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from clifctl.devices import current
 from clifctl.kernels.cache import load_module
 from clifctl.kernels.flat import Gradients, Sample
 from clifctl.kernels.plan import Plan, make_plan
@@ -161,7 +161,7 @@ class Kernel:
         if len(place.sizes) > 1:
             fixed["CHANNELS"] = place.tile.channels
         device = next(t.device for t in tensors if t is not None)
-        with torch.cuda.device(device) if device.type == "cuda" else nullcontext():
+        with current(device):
             getattr(self.module, name)[(place.programs,)](
                 *tensors, *self.plan.constants, *self.initial, *place.sizes, *numbers, **fixed
             )

@@ -52,6 +52,11 @@ def draw_frames(path: Path, frames: "np.ndarray[Any, Any]", *, title: str) -> No
             axis.set_xlabel(f"{on:.0f} ON, {off:.0f} OFF", fontsize=8)
     if shown is not None and label:
         figure.colorbar(shown, ax=list(axes.flat), label=label, shrink=0.8)
+    save_picture(figure, path)
+
+
+def save_picture(figure: Any, path: Path) -> None:
+    """Write a matplotlib figure to `path`, whose ending chooses the format. Raises OutputError."""
     buffer = io.BytesIO()
     figure.savefig(buffer, dpi=150, format=path.suffix[1:].lower())
     write_atomically(path, lambda file: file.write(buffer.getbuffer()))

@@ -41,8 +41,12 @@ def train_report(result: TrainResult) -> Report:
         Column("run_folder", "run folder"),
         notes=(_CHOSEN[result.best_chosen_on],),
     )
-    published = _published(result, result.accuracy_percent_best)
-    return Report(document_of(result), (summary, *published, *_rates(result.firing_rates)))
+    # In jsonl the result is the last of several lines: each says what it is.
+    summary = dataclasses.replace(
+        summary, rows=tuple({"record": "result", **row} for row in summary.rows)
+    )
+    published = published_tables(result, result.accuracy_percent_best)
+    return Report(document_of(result), (summary, *published, *rate_tables(result.firing_rates)))
 
 
 def plan_report(plan: TrainPlan, resolved: str) -> Report:
@@ -74,44 +78,7 @@ def plan_report(plan: TrainPlan, resolved: str) -> Report:
     return Report(document_of(plan), (table,), text=resolved)
 
 
-def eval_report(result: EvalResult) -> Report:
-    """The result table of `eval`."""
-    summary = record_table(
-        f"{result.checkpoint}: evaluated",
-        result,
-        Column("checkpoint", "checkpoint"),
-        Column("recipe", "recipe"),
-        Column("data", "data"),
-        Column("model", "model"),
-        Column("neuron", "neuron"),
-        Column("timesteps", "time steps"),
-        Column("epoch", "epoch"),
-        Column("seed", "seed"),
-        Column("batch_statistics", "batch statistics"),
-        Column("batch_size", "batch size"),
-        Column("samples", "test samples", 0),
-        Column("accuracy_percent", "test accuracy [%]", 2),
-        Column("loss", "test loss (TET)", 4),
-        Column("cross_entropy", "test cross entropy", 4),
-        Column("firing_rate", "firing rate [spikes/neuron/step]", 4),
-        Column("seconds", "time [s]", 1),
-        Column("device", "device"),
-        Column("target", "kernel target"),
-    )
-    per_step = Table(
-        "accuracy after each time step",
-        (Column("step", "time step"), Column("accuracy_percent", "test accuracy [%]", 2)),
-        tuple(
-            {"step": step, "accuracy_percent": accuracy}
-            for step, accuracy in enumerate(result.accuracy_percent_per_step, 1)
-        ),
-    )
-    published = _published(result, result.accuracy_percent)
-    tables = (summary, *published, per_step, *_rates(result.firing_rates))
-    return Report(document_of(result), tables)
-
-
-def _published(result: TrainResult | EvalResult, measured: float) -> tuple[Table, ...]:
+def published_tables(result: TrainResult | EvalResult, measured: float) -> tuple[Table, ...]:
     """The paper's numbers beside the measured one; what to know of them below."""
     known = result.published.accuracies
     if not known:
@@ -138,7 +105,8 @@ def _published(result: TrainResult | EvalResult, measured: float) -> tuple[Table
     return (Table("beside the paper", columns, rows, notes=tuple(notes)),)
 
 
-def _rates(layers: tuple[LayerRate, ...]) -> tuple[Table, ...]:
+def rate_tables(layers: tuple[LayerRate, ...]) -> tuple[Table, ...]:
+    """The firing rate of each spiking layer; no table for a net without any."""
     if not layers:
         return ()
     columns = (

@@ -1,7 +1,7 @@
 """What `train` and `eval` return."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,14 +15,37 @@ class LayerRate:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ClassCount:
+    """One class: how many of its samples were decided right, and for which other class most of the
+    wrong ones were taken (None: none was wrong). Recall is the accuracy on the class, precision the
+    share of right ones among all that were decided to be this class."""
+
+    label: int
+    samples: int
+    correct: int
+    recall_percent: float | None
+    precision_percent: float | None
+    mistaken_for: int | None
+    mistaken_count: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """A net on one split of the data. Accuracies come from the logits summed over time steps."""
+    """A net on one split of the data.
+
+    After each step the class is decided by the sum of the logits so far, which their mean would
+    decide alike; `cross_entropy_per_step` is that of the mean. `cross_entropy` and `loss` are those
+    of training: of every step's own logits. Top-5 is None where there are five classes or fewer.
+    """
 
     samples: int
     loss: float
     cross_entropy: float
     accuracy_percent: float
     accuracy_percent_per_step: tuple[float, ...]
+    accuracy_top5_percent_per_step: tuple[float, ...] | None
+    cross_entropy_per_step: tuple[float, ...]
+    per_class: tuple[ClassCount, ...]
     firing_rate: float | None
     firing_rates: tuple[LayerRate, ...]
 
@@ -72,6 +95,21 @@ class EpochRecord:
     seconds: float
     samples_per_second: float
     time: TimeShares
+
+
+class Running(Protocol):
+    """What an epoch has added up so far. Each of these waits for the device: a few times a second
+    is cheap, at every step it is not."""
+
+    @property
+    def samples(self) -> Any:
+        """How many samples, as a whole number or a tensor with one."""
+
+    def mean_loss(self) -> float:
+        """The mean training loss."""
+
+    def accuracy_percent(self) -> float:
+        """The training accuracy."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,7 +225,8 @@ class TrainPlan:
 
 @dataclass(frozen=True, kw_only=True)
 class EvalResult:
-    """A checkpoint evaluated on the test data."""
+    """A checkpoint evaluated on the test data: see Evaluation. `per_class` is None unless asked
+    for, `picture` the file that was drawn."""
 
     schema: ClassVar[str] = "clifctl.eval/1"
 
@@ -203,9 +242,13 @@ class EvalResult:
     batch_size: int
     samples: int
     accuracy_percent: float
+    accuracy_top5_percent: float | None
     loss: float
     cross_entropy: float
     accuracy_percent_per_step: tuple[float, ...]
+    accuracy_top5_percent_per_step: tuple[float, ...] | None
+    cross_entropy_per_step: tuple[float, ...]
+    per_class: tuple[ClassCount, ...] | None
     firing_rate: float | None
     firing_rates: tuple[LayerRate, ...]
     seconds: float
@@ -213,3 +256,4 @@ class EvalResult:
     target: str
     target_reason: str
     published: Published
+    picture: str | None

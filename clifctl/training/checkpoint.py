@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from clifctl.devices import CPU
 from clifctl.errors import CheckpointError
 from clifctl.files import write_atomically
 
@@ -141,7 +142,7 @@ def _read(path: Path) -> tuple[dict[Any, Any], bool]:
                 hint="take another one of that run, best.pt or one that --keep kept",
             )
     try:
-        document = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        document = torch.load(io.BytesIO(content), map_location=CPU, weights_only=True)
     except Exception as unreadable:
         # torch.load raises whatever the broken bytes make it raise; the file is refused as a whole.
         raise CheckpointError(

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from clifctl.devices import CPU, GPU, gpu_available, gpu_missing, gpus, is_gpu
 from clifctl.errors import UsageError
 
 
@@ -17,23 +18,24 @@ def resolve_device(requested: str) -> torch.device:
     Raises UsageError for a device that is not there.
     """
     if requested == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return torch.device(GPU if gpu_available() else CPU)
     try:
         device = torch.device(requested)
     except RuntimeError:
         device = torch.device("meta")
-    if device.type not in ("cpu", "cuda"):
+    if device.type not in (CPU, GPU):
         raise UsageError(
             f"unknown device '{requested}'", hint="--device takes auto, cpu, cuda or cuda:0"
         )
-    if device.type == "cuda" and not torch.cuda.is_available():
+    if is_gpu(device) and (missing := gpu_missing()):
         raise UsageError(
-            f"device '{requested}' was asked for, and this machine has no usable CUDA GPU",
+            f"device '{requested}' was asked for, and this machine has no usable CUDA GPU: "
+            f"{missing}",
             hint="use --device cpu, or --device auto to take a GPU where there is one",
         )
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+    if is_gpu(device) and (device.index or 0) >= len(gpus()):
         raise UsageError(
-            f"device '{requested}' was asked for, this machine has {torch.cuda.device_count()}",
+            f"device '{requested}' was asked for, this machine has {len(gpus())}",
             hint="devices count from cuda:0",
         )
     return device

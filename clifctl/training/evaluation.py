@@ -1,17 +1,20 @@
-"""Evaluation of a net: loss, accuracy after each time step, firing rates."""
+"""Evaluation of a net: loss, accuracy after each time step, per class, firing rates."""
 
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from clifctl.models import FiringRates, SpikingNet
-from clifctl.results import Evaluation, LayerRate
+from clifctl.results import ClassCount, Evaluation, LayerRate
 from clifctl.training.loss import hard_labels, step_cross_entropy
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 Batches = Iterable[tuple[Tensor, Tensor]]
+
+TOP = 5
 
 
 @torch.inference_mode()
@@ -27,39 +30,110 @@ def evaluate(
     was_training = net.training
     net.eval()
     rates = FiringRates(net)
-    samples, loss_sum, cross_entropy_sum, correct = 0, 0.0, 0.0, None
+    tally = _Tally()
     try:
         with rates.recording() if with_rates else nullcontext():
             for inputs, targets in batches:
                 logits, _ = net(inputs, repeat=repeat)
-                decided = logits.cumsum(0).argmax(2) == hard_labels(targets)
-                correct = decided.sum(1) if correct is None else correct + decided.sum(1)
-                loss_sum += loss(logits, targets).item() * len(targets)
-                cross_entropy_sum += step_cross_entropy(logits, targets).item() * len(targets)
-                samples += len(targets)
+                tally.add(logits, targets, loss(logits, targets))
     finally:
         net.train(was_training)
-    if correct is None:
+    if tally.samples == 0:
         raise ValueError("evaluation needs at least one batch")
-    per_step = tuple(100.0 * count / samples for count in correct.tolist())
-    layers = tuple(
-        LayerRate(
-            layer=name,
-            neurons=rates.neurons[name],
-            firing_rate=sum(steps) / len(steps),
-            firing_rate_per_step=tuple(steps),
+    return tally.evaluation(rates)
+
+
+class _Tally:
+    """Sums over batches. They stay on the device until the end: to read one there would wait for
+    every batch."""
+
+    def __init__(self) -> None:
+        self.samples = 0
+        self._sums: dict[str, Tensor] = {}
+
+    def add(self, logits: Tensor, targets: Tensor, loss: Tensor) -> None:
+        """Count a batch: `logits` `[T, N, classes]`, `targets` `[N]` or `[N, classes]`."""
+        _, samples, classes = logits.shape
+        labels = hard_labels(targets)
+        summed = logits.cumsum(0)
+        decided = summed.argmax(2)
+        among = summed.topk(min(TOP, classes), dim=2).indices
+        self._sum("correct", (decided == labels).sum(1))
+        self._sum("correct_top", (among == labels[:, None]).any(2).sum(1))
+        self._sum("loss", loss.double() * samples)
+        self._sum("cross_entropy", step_cross_entropy(logits, targets).double() * samples)
+        self._sum("cross_entropy_so_far", _so_far(summed, targets))
+        pairs = torch.zeros(classes * classes, dtype=torch.long, device=logits.device)
+        pairs.index_add_(0, labels * classes + decided[-1], torch.ones_like(labels))
+        self._sum("pairs", pairs.view(classes, classes))
+        self.samples += samples
+
+    def _sum(self, name: str, value: Tensor) -> None:
+        self._sums[name] = self._sums[name] + value if name in self._sums else value
+
+    def evaluation(self, rates: FiringRates) -> Evaluation:
+        """The means over all samples, and what `rates` has recorded."""
+        pairs = self._sums["pairs"]
+        per_step = self._percent("correct")
+        # Of five classes or fewer the right one is always among five.
+        top = self._percent("correct_top") if len(pairs) > TOP else None
+        so_far = (self._sums["cross_entropy_so_far"] / self.samples).tolist()
+        layers = tuple(
+            LayerRate(
+                layer=name,
+                neurons=rates.neurons[name],
+                firing_rate=sum(steps) / len(steps),
+                firing_rate_per_step=tuple(steps),
+            )
+            for name, steps in rates.per_step().items()
         )
-        for name, steps in rates.per_step().items()
-    )
-    return Evaluation(
-        samples=samples,
-        loss=loss_sum / samples,
-        cross_entropy=cross_entropy_sum / samples,
-        accuracy_percent=per_step[-1],
-        accuracy_percent_per_step=per_step,
-        firing_rate=_mean_rate(layers),
-        firing_rates=layers,
-    )
+        return Evaluation(
+            samples=self.samples,
+            loss=self._sums["loss"].item() / self.samples,
+            cross_entropy=self._sums["cross_entropy"].item() / self.samples,
+            accuracy_percent=per_step[-1],
+            accuracy_percent_per_step=per_step,
+            accuracy_top5_percent_per_step=top,
+            cross_entropy_per_step=tuple(so_far),
+            per_class=_per_class(pairs.tolist()),
+            firing_rate=_mean_rate(layers),
+            firing_rates=layers,
+        )
+
+    def _percent(self, name: str) -> tuple[float, ...]:
+        return tuple(100.0 * count / self.samples for count in self._sums[name].tolist())
+
+
+def _so_far(summed: Tensor, targets: Tensor) -> Tensor:
+    """Cross entropy of the mean logits after each step, summed over the batch: `[T]`, from the
+    summed logits `[T, N, classes]`."""
+    steps, samples, classes = summed.shape
+    mean = summed / torch.arange(1, steps + 1, device=summed.device)[:, None, None]
+    repeated = targets.repeat(steps, *(1,) * (targets.dim() - 1))
+    each = F.cross_entropy(mean.view(steps * samples, classes), repeated, reduction="none")
+    return each.view(steps, samples).double().sum(1)
+
+
+def _per_class(pairs: list[list[int]]) -> tuple[ClassCount, ...]:
+    """From how often each class (row) was decided to be each class (column)."""
+    decided = [sum(column) for column in zip(*pairs, strict=True)]
+    rows = []
+    for label, row in enumerate(pairs):
+        wrong = [(count, -other) for other, count in enumerate(row) if other != label and count]
+        most, other = max(wrong, default=(0, 0))
+        samples = sum(row)
+        rows.append(
+            ClassCount(
+                label=label,
+                samples=samples,
+                correct=row[label],
+                recall_percent=100.0 * row[label] / samples if samples else None,
+                precision_percent=100.0 * row[label] / decided[label] if decided[label] else None,
+                mistaken_for=-other if most else None,
+                mistaken_count=most,
+            )
+        )
+    return tuple(rows)
 
 
 def _mean_rate(layers: tuple[LayerRate, ...]) -> float | None:

@@ -18,10 +18,12 @@ from clifctl.training.timing import shares
 
 @dataclass(frozen=True)
 class StepDone:
-    """One optimizer step was taken: `step` of the epoch, counted from 1."""
+    """One optimizer step was taken: `step` of the epoch, counted from 1, whose sums so far are
+    `sums`."""
 
     epoch: int
     step: int
+    sums: Sums
 
 
 @dataclass
@@ -79,7 +81,7 @@ def train_epochs(
             if position.step % log_every == 0:
                 step.health.check()
                 yield _step_record(step, position, lr)
-            yield StepDone(position.epoch, position.step)
+            yield StepDone(position.epoch, position.step, position.sums)
             step.clock.mark("rest")
         step.health.check()
         sums = position.sums

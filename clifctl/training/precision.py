@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from clifctl.devices import is_gpu
+
 ArithmeticName = Literal["float32", "bfloat16", "float16"]
 PrecisionName = Literal["float32", "bfloat16", "float16", "auto"]
 PRECISIONS: tuple[str, ...] = get_args(ArithmeticName)
@@ -33,7 +35,7 @@ def resolve_precision(requested: PrecisionName, device: torch.device) -> Arithme
     """`auto` is bfloat16 where the device multiplies matrices of it in hardware, else float32."""
     if requested != "auto":
         return Arithmetic(requested, "asked for")
-    if device.type == "cuda":
+    if is_gpu(device):
         major, minor = torch.cuda.get_device_capability(device)
         if major >= 8:
             return Arithmetic("bfloat16", f"auto: compute capability {major}.{minor}")

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from clifctl.devices import GPU, is_gpu
 from clifctl.errors import CheckpointError, RunFailed
 from clifctl.training.loop import Position
 from clifctl.training.optimizer import STATES
@@ -23,7 +24,7 @@ from clifctl.training.timing import PHASES
 
 
 @dataclass(frozen=True)
-class Running:
+class InProgress:
     """The moving parts of a run: together with the weights, its whole state."""
 
     step: TrainingStep
@@ -37,7 +38,7 @@ class Running:
         return next(self.step.net.parameters()).device
 
 
-def capture(running: Running) -> dict[str, Any]:
+def capture(running: InProgress) -> dict[str, Any]:
     """The state of a run after a step (or between two epochs), in types that a checkpoint may hold.
     Waits for a GPU. Raises RunFailed where something is not finite: that is never kept."""
     step, position = running.step, running.position
@@ -48,7 +49,7 @@ def capture(running: Running) -> dict[str, Any]:
             f"weights are not finite after step {position.step} of epoch {position.epoch}",
             hint="lower train.lr, or set train.clip_norm",
         )
-    cuda = torch.cuda.get_rng_state(running.device) if running.device.type == "cuda" else None
+    cuda = torch.cuda.get_rng_state(running.device) if is_gpu(running.device) else None
     sums = position.sums
     return {
         "optimizer": step.optimizer.state_dict(),
@@ -58,7 +59,7 @@ def capture(running: Running) -> dict[str, Any]:
         "generators": {
             "data": running.generator.get_state(),
             "torch": torch.get_rng_state(),
-            "cuda": cuda,
+            GPU: cuda,
         },
         "position": {
             "epoch": position.epoch,
@@ -76,7 +77,7 @@ def capture(running: Running) -> dict[str, Any]:
 
 
 def restore(
-    running: Running,
+    running: InProgress,
     state: Mapping[str, Any],
     *,
     samples: int,
@@ -108,7 +109,7 @@ class _Misfit(Exception):
 
 
 def _restore(
-    running: Running, state: Mapping[str, Any], *, samples: int, steps: int, epochs: int
+    running: InProgress, state: Mapping[str, Any], *, samples: int, steps: int, epochs: int
 ) -> None:
     step, generators, given = running.step, state["generators"], state["position"]
     _require(state["precision"] == step.precision.name, "it is of another arithmetic")
@@ -127,7 +128,7 @@ def _restore(
     phases = given["phase_seconds"]
     _require(sorted(phases) == sorted(PHASES), "phase_seconds has other phases")
     _require(all(type(value) is float for value in phases.values()), "phase_seconds: no numbers")
-    cuda = generators["cuda"]
+    cuda = generators[GPU]
     _require(cuda is None or isinstance(cuda, Tensor), "generators.cuda is no state")
     order = given["order"]
     _require((order is None) == (done == 0), "the order of the data is missing, or one too many")
@@ -154,7 +155,7 @@ def _restore(
     # The generators last: nothing may draw from them any more.
     running.generator.set_state(generators["data"])
     torch.set_rng_state(generators["torch"])
-    if device.type == "cuda" and cuda is not None:
+    if is_gpu(device) and cuda is not None:
         torch.cuda.set_rng_state(cuda, device)
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import torch
 
+from clifctl.devices import is_gpu
 from clifctl.results import TimeShares
 
 PHASES = ("data", "forward", "backward", "optimizer", "rest")
@@ -26,7 +27,7 @@ class PhaseClock:
 
     def start(self) -> None:
         """Count from now: what lies before belongs to no phase."""
-        if self.device.type == "cuda":
+        if is_gpu(self.device):
             self.read()
             self._events = [("", self._event())]
         else:
@@ -34,7 +35,7 @@ class PhaseClock:
 
     def mark(self, phase: str) -> None:
         """The time since the last mark went into `phase`, one of PHASES."""
-        if self.device.type == "cuda":
+        if is_gpu(self.device):
             self._events.append((phase, self._event()))
             return
         now = time.perf_counter()

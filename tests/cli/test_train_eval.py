@@ -223,8 +223,10 @@ def test_every_format_carries_the_accuracy(clifctl: Run, tiny: list[str], how: s
     done = clifctl("train", "digits_snn5", *tiny, "--format", how)
     assert done.code == 0
     if how == "jsonl":
-        (line,) = done.out.splitlines()
-        assert json.loads(line)["accuracy_percent_last"] == expected["accuracy_percent_last"]
+        *epochs, result = map(json.loads, done.out.splitlines())
+        assert [(line["record"], line["epoch"]) for line in epochs] == [("epoch", 1), ("epoch", 2)]
+        assert result["record"] == "result"
+        assert result["accuracy_percent_last"] == expected["accuracy_percent_last"]
     elif how == "csv":
         (row,) = csv.DictReader(io.StringIO(done.out))
         assert float(row["test_loss"]) == expected["test_loss"]

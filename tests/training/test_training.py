@@ -227,6 +227,9 @@ def records(loss: float = 1.0) -> list[Event]:
         cross_entropy=0.4,
         accuracy_percent=75.0,
         accuracy_percent_per_step=(75.0,),
+        accuracy_top5_percent_per_step=None,
+        cross_entropy_per_step=(1.0,),
+        per_class=(),
         firing_rate=None,
         firing_rates=(),
     )

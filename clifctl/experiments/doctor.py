@@ -1,0 +1,160 @@
+"""`doctor`: what this machine has, and whether its kernels do what the reference does."""
+
+import os
+import platform
+import time
+import warnings
+from pathlib import Path
+
+import torch
+
+from clifctl.data import DATASETS, DEFAULT_ROOT, Dataset
+from clifctl.devices import CPU, GPU, device_name, gpu_available, gpu_missing, gpus, memory_bytes
+from clifctl.errors import TargetError
+from clifctl.experiments.provenance import package_versions
+from clifctl.kernels import resolve_target
+from clifctl.kernels.cache import cache_folder, preferred_folder
+from clifctl.kernels.parity import Case, check
+from clifctl.kernels.targets import TARGETS, targets_of
+from clifctl.neurons import NEURONS
+from clifctl.results import (
+    CacheState,
+    DataState,
+    DeviceRow,
+    DoctorResult,
+    KernelTargetRow,
+    SelfTestRow,
+)
+from clifctl.training.device import OWN_THREADS
+
+PACKAGES = (
+    "clifctl", "torch", "torchvision", "triton", "numba", "numpy", "scikit-learn", "matplotlib",
+    "spikingjelly", "tensorboard",
+)  # fmt: skip
+# The neuron of the paper, in the one setting that every recipe of the catalog starts from.
+SELF_TEST = "clif"
+
+
+def examine(root: Path | None = None) -> DoctorResult:
+    """Look at everything; data sets below `root` (None: the default of recipes).
+
+    Whatever is broken is a finding: nothing is raised. A kernel that is not in the cache is
+    compiled first, which takes some seconds.
+    """
+    started = time.perf_counter()
+    place = Path(DEFAULT_ROOT) if root is None else root.expanduser()
+    devices = [torch.device(CPU), *gpus()]
+    cache = _cache()
+    tests = tuple(_self_test(name, device) for device in devices for name in _fused(device))
+    return DoctorResult(
+        healthy=all(row.passed for row in tests),
+        platform=platform.platform(),
+        cpu_cores=os.cpu_count() or 1,
+        cpu_threads=OWN_THREADS,
+        versions=package_versions(*PACKAGES),
+        devices=tuple(_devices(devices)),
+        targets=tuple(_target(name, device) for device in _kinds(devices) for name in TARGETS),
+        cache=cache,
+        data_root=str(place),
+        data=tuple(_data(dataset, place) for dataset in DATASETS.values()),
+        self_test=tests,
+        seconds=time.perf_counter() - started,
+    )
+
+
+def _devices(devices: list[torch.device]) -> list[DeviceRow]:
+    rows = [
+        DeviceRow(
+            device=str(device),
+            name=device_name(device),
+            memory_bytes=memory_bytes(device),
+            problem=None,
+        )
+        for device in devices
+    ]
+    missing = gpu_missing()
+    if missing:
+        rows.append(DeviceRow(device=GPU, name=None, memory_bytes=None, problem=missing))
+    return rows
+
+
+def _kinds(devices: list[torch.device]) -> list[torch.device]:
+    """One device of each kind, the GPU too where there is none: then it is said why."""
+    return [devices[0], *(devices[1:2] or [torch.device(GPU)])]
+
+
+def _target(name: str, device: torch.device) -> KernelTargetRow:
+    automatic = resolve_target("auto", device)
+    reason, usable = TARGETS[name], True
+    try:
+        resolve_target(name, device)
+    except TargetError as refused:
+        # Either something is missing, or it is for another kind of device: the hint says which.
+        missing = refused.message.partition(": ")[2]
+        reason, usable = missing or (refused.hint or "").partition(";")[0], False
+    if usable and device.type == GPU and not gpu_available():
+        reason, usable = "no GPU", False
+    chosen = usable and automatic.name == name
+    return KernelTargetRow(
+        target=name,
+        device=str(device),
+        usable=usable,
+        chosen=chosen,
+        reason=automatic.reason if chosen else reason,
+    )
+
+
+def _fused(device: torch.device) -> list[str]:
+    """The fused targets that `auto` would take or a person could ask for on `device`."""
+    return [name for name in targets_of(device) if _target(name, device).usable]
+
+
+def _cache() -> CacheState:
+    folder = preferred_folder()
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        writable = cache_folder() == folder
+    files = [path for path in folder.rglob("*") if path.is_file()] if folder.is_dir() else []
+    return CacheState(
+        folder=str(folder),
+        writable=writable,
+        problem=None if writable else str(told[0].message) if told else "a temporary one is used",
+        files=len(files),
+        size_bytes=sum(path.stat().st_size for path in files),
+    )
+
+
+def _data(dataset: Dataset, root: Path) -> DataState:
+    if dataset.files is None:
+        return DataState(data=dataset.name, state="embedded", problem=None)
+    states = dataset.files.inspect(root)
+    wrong = [state for state in states if not state.present or state.problem]
+    if not wrong:
+        return DataState(data=dataset.name, state="found", problem=None)
+    first = wrong[0]
+    return DataState(
+        data=dataset.name,
+        state="partial" if any(state.present for state in states) else "missing",
+        problem=f"{first.path}: {first.problem or 'is not there'}",
+    )
+
+
+def _self_test(target: str, device: torch.device) -> SelfTestRow:
+    started = time.perf_counter()
+    case = Case(target, "float32", "rectangle", "full", "2x3x19x23", "defaults", "given")
+    outcome = problem = None
+    try:
+        outcome = check(NEURONS[SELF_TEST], case, str(device))
+    except Exception as broken:  # a broken compiler or driver may raise anything: that is a finding
+        problem = f"{type(broken).__name__}: {' '.join(str(broken).split())}"
+    return SelfTestRow(
+        neuron=SELF_TEST,
+        target=target,
+        device=str(device),
+        passed=outcome is not None and outcome.passed,
+        quantity=outcome.quantity if outcome else None,
+        error=outcome.error if outcome else None,
+        allowed=outcome.allowed if outcome else None,
+        seconds=time.perf_counter() - started,
+        problem=problem,
+    )

@@ -1,0 +1,56 @@
+"""What `doctor` found -> one table of findings, which reads the same in every format."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from clifctl.report.render import MIB, Column, Report, Table, document_of
+from clifctl.results import DoctorResult, SelfTestRow
+
+
+def doctor_report(result: DoctorResult) -> Report:
+    """The findings, a line each: what, which, its state, and the details."""
+    columns = (
+        Column("what", "what"),
+        Column("which", "which"),
+        Column("state", "state"),
+        Column("detail", "detail"),
+    )
+    rows = tuple(
+        dict(zip(("what", "which", "state", "detail"), row, strict=True)) for row in _rows(result)
+    )
+    verdict = "the kernels do what they should" if result.healthy else "A SELF-TEST FAILED"
+    title = f"clifctl on this machine: {verdict}"
+    notes = (f"{result.platform}; looked at in {result.seconds:.1f} s",)
+    return Report(document_of(result), (Table(title, columns, rows, notes=notes),))
+
+
+def _rows(result: DoctorResult) -> Iterator[tuple[Any, ...]]:
+    for name, version in result.versions.items():
+        yield "version", name, version or "none", None if version else "not installed"
+    for device in result.devices:
+        if device.problem:
+            yield "device", device.device, "none", device.problem
+            continue
+        cores = f"{result.cpu_cores} cores, " if device.device == result.devices[0].device else ""
+        memory = (device.memory_bytes or 0) / MIB / 1024
+        yield "device", device.device, "usable", f"{device.name}, {cores}{memory:,.1f} GiB"
+    for target in result.targets:
+        state = "chosen" if target.chosen else "usable" if target.usable else "no"
+        yield "kernels", f"{target.target}/{target.device}", state, target.reason
+    cache = result.cache
+    held = f"{cache.folder}: {cache.files} files, {cache.size_bytes / MIB:.1f} MiB"
+    yield "cache", "kernels", "writable" if cache.writable else "no", cache.problem or held
+    for data in result.data:
+        yield "data", data.data, data.state, data.problem
+    for row in result.self_test:
+        which = f"{row.target}/{row.device}"
+        yield "test", which, "passed" if row.passed else "FAILED", _outcome(row)
+
+
+def _outcome(row: SelfTestRow) -> str:
+    if row.error is None or row.allowed is None:
+        return f"{row.neuron}: {row.problem}"
+    return (
+        f"{row.neuron}, {row.quantity}: error {row.error:.1e}, allowed {row.allowed:.1e}; "
+        f"{row.seconds:.1f} s"
+    )

@@ -1,0 +1,147 @@
+"""An evaluation -> report: after each time step, per class, per layer, and as a picture."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from clifctl.report.pictures import save_picture
+from clifctl.report.render import Column, Report, Table, document_of, record_table
+from clifctl.report.runs import published_tables, rate_tables
+from clifctl.results import ClassCount, EvalResult
+
+
+def eval_report(result: EvalResult) -> Report:
+    """The result table of `eval`."""
+    summary = record_table(
+        f"{result.checkpoint}: evaluated",
+        result,
+        Column("checkpoint", "checkpoint"),
+        Column("recipe", "recipe"),
+        Column("data", "data"),
+        Column("model", "model"),
+        Column("neuron", "neuron"),
+        Column("timesteps", "time steps"),
+        Column("epoch", "epoch"),
+        Column("seed", "seed"),
+        Column("batch_statistics", "batch statistics"),
+        Column("batch_size", "batch size"),
+        Column("samples", "test samples", 0),
+        Column("accuracy_percent", "test accuracy [%]", 2),
+        Column("accuracy_top5_percent", "test accuracy, top 5 [%]", 2),
+        Column("loss", "test loss (TET)", 4),
+        Column("cross_entropy", "test cross entropy", 4),
+        Column("firing_rate", "firing rate [spikes/neuron/step]", 4),
+        Column("seconds", "time [s]", 1),
+        Column("device", "device"),
+        Column("target", "kernel target"),
+        *((Column("picture", "picture"),) if result.picture else ()),
+    )
+    published = published_tables(result, result.accuracy_percent)
+    tables = (summary, *published, _per_step(result), *rate_tables(result.firing_rates))
+    per_class = () if result.per_class is None else (_per_class(result.per_class),)
+    return Report(document_of(result), (*tables, *per_class))
+
+
+def _per_step(result: EvalResult) -> Table:
+    top5 = result.accuracy_top5_percent_per_step or (None,) * result.timesteps
+    rows = zip(result.accuracy_percent_per_step, top5, result.cross_entropy_per_step, strict=True)
+    return Table(
+        "after each time step",
+        (
+            Column("step", "time step"),
+            Column("accuracy_percent", "accuracy [%]", 2),
+            Column("accuracy_top5_percent", "top 5 [%]", 2),
+            Column("cross_entropy", "cross entropy", 4),
+        ),
+        tuple(
+            {
+                "step": step,
+                "accuracy_percent": first,
+                "accuracy_top5_percent": among,
+                "cross_entropy": loss,
+            }
+            for step, (first, among, loss) in enumerate(rows, 1)
+        ),
+        notes=(
+            "Decided by the sum of the logits up to that step; the cross entropy is that of their "
+            "mean.",
+        ),
+    )
+
+
+def _per_class(counts: tuple[ClassCount, ...]) -> Table:
+    return Table(
+        "per class, after the last time step",
+        (
+            Column("label", "class"),
+            Column("samples", "samples", 0),
+            Column("recall_percent", "recall [%]", 2),
+            Column("precision_percent", "precision [%]", 2),
+            Column("mistaken", "taken for"),
+        ),
+        tuple({**dataclasses.asdict(count), "mistaken": _mistaken(count)} for count in counts),
+        notes=("Taken for: the class that most of its wrong samples were taken for (how many).",),
+    )
+
+
+def _mistaken(count: ClassCount) -> str | None:
+    return None if count.mistaken_for is None else f"{count.mistaken_for} ({count.mistaken_count})"
+
+
+ACCURACY, TOP5, PAPER, MEAN, STEP = "#0072b2", "#56b4e9", "#d55e00", "#009e73", "#5a5a5a"
+
+
+def draw_evaluation(path: Path, result: EvalResult) -> None:
+    """Draw the accuracy after each time step, with the paper's beside it, and the firing rate of
+    each layer, its mean as a bar and each time step as a dot."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    layers = len(result.firing_rates)
+    panels = 2 if layers else 1
+    height = max(3.6, 1.6 + 0.28 * layers)
+    figure = Figure(figsize=(5.2 * panels, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    figure.suptitle(
+        f"{result.recipe}: {result.model}, {result.neuron}, T = {result.timesteps}", fontsize=11
+    )
+    axes = figure.subplots(1, panels, squeeze=False)[0]
+    _draw_accuracy(axes[0], result)
+    if layers:
+        _draw_rates(axes[1], result)
+    for axis in axes:
+        # Below the axes, where it hides no data: the same distance in inches at any height.
+        below = (0.5, -0.6 / height)
+        axis.legend(loc="upper center", bbox_to_anchor=below, ncols=3, fontsize=9, frameon=False)
+    save_picture(figure, path)
+
+
+def _draw_accuracy(axis: Any, result: EvalResult) -> None:
+    steps = range(1, result.timesteps + 1)
+    axis.plot(steps, result.accuracy_percent_per_step, "o-", color=ACCURACY, label="top 1")
+    if result.accuracy_top5_percent_per_step is not None:
+        axis.plot(steps, result.accuracy_top5_percent_per_step, "s--", color=TOP5, label="top 5")
+    for number in result.published.accuracies[:1]:
+        label = f"the paper, {number.source}: {number.accuracy_percent:.2f} %"
+        axis.axhline(number.accuracy_percent, color=PAPER, linestyle=":", label=label)
+    axis.set_xlim(0.7, result.timesteps + 0.3)
+    axis.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
+    axis.set_xlabel("time step")
+    axis.set_ylabel("test accuracy [%]")
+    last = result.accuracy_percent
+    axis.set_title(f"accuracy after each time step (last: {last:.2f} %)", fontsize=10)
+    axis.grid(alpha=0.3)
+
+
+def _draw_rates(axis: Any, result: EvalResult) -> None:
+    layers = result.firing_rates
+    places = range(len(layers))
+    axis.barh(places, [layer.firing_rate for layer in layers], color=MEAN, alpha=0.55, label="mean")
+    dots = [(rate, at) for at in places for rate in layers[at].firing_rate_per_step]
+    axis.plot(*zip(*dots, strict=True), "o", color=STEP, markersize=3, label="each time step")
+    axis.set_yticks(places, [layer.layer.removesuffix(".neuron") for layer in layers], fontsize=8)
+    axis.invert_yaxis()
+    axis.set_xlim(left=0)
+    axis.set_xlabel("firing rate [spikes/neuron/step]")
+    axis.set_title(f"firing rate of each layer (net: {result.firing_rate:.3f})", fontsize=10)
+    axis.grid(axis="x", alpha=0.3)

@@ -1,0 +1,99 @@
+"""A run in TensorBoard: the numbers of metrics.jsonl as scalars, and nothing else."""
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from clifctl.errors import UsageError
+from clifctl.report.observers import Tail
+from clifctl.results import EpochRecord, Running, StepRecord, TrainPlan
+
+FOLDER = "tensorboard"
+LOOK_EVERY_S = 5.0
+
+
+def require_tensorboard() -> None:
+    """Raise UsageError where the extra is not installed."""
+    if find_spec("tensorboard") is None:
+        raise UsageError(
+            "--tensorboard needs the package tensorboard, which is not installed",
+            hint="pip install 'clifctl[tensorboard]'",
+        )
+
+
+class TensorBoard:
+    """Writes event files into the folder `tensorboard` of the run folder.
+
+    They are written anew from the whole of metrics.jsonl when a run starts or is resumed, so that
+    they say what the file says. Scalars are called `epoch/test_loss`; those of an epoch stand at
+    its number, those of a step at the number of steps since the start.
+    """
+
+    def __init__(self, metrics: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._metrics = metrics
+        self._clock = clock
+        self._tail = Tail(Path(metrics))
+        self._writer: Any = None
+        self._steps = 0
+        self._next_look = 0.0
+
+    def __enter__(self) -> "TensorBoard":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._writer is not None:
+            self._look()
+            self._writer.close()
+
+    def started(self, plan: TrainPlan, epochs: int, steps: int) -> None:
+        """Begin with what metrics.jsonl holds already."""
+        from torch.utils.tensorboard import SummaryWriter
+
+        folder = Path(plan.run_folder) / FOLDER
+        for old in folder.glob("events.out.tfevents.*"):
+            with suppress(FileNotFoundError):
+                old.unlink()
+        self._steps = steps
+        self._tail = Tail(Path(plan.run_folder) / self._metrics)
+        self._writer = SummaryWriter(str(folder))
+        self._look()
+
+    def stepped(self, epoch: int, step: int, running: Running) -> None:
+        """Now and then look for new records of steps."""
+        now = self._clock()
+        if now >= self._next_look:
+            self._next_look = now + LOOK_EVERY_S
+            self._look()
+
+    def logged(self, record: StepRecord) -> None:
+        """Nothing: the line is found in the file."""
+
+    def notice(self, line: str) -> None:
+        """Nothing: the line is for the person."""
+
+    def finished_epoch(self, record: EpochRecord) -> None:
+        """The epoch's record is in the file."""
+        self._look()
+
+    def _look(self) -> None:
+        for record in self._tail.new():
+            kind, epoch = record.pop("record"), record.pop("epoch")
+            step = record.pop("step", None)
+            at = epoch if step is None else (epoch - 1) * self._steps + step
+            for name, value in _scalars(record, f"{kind}/"):
+                self._writer.add_scalar(name, value, at)
+        self._writer.flush()
+
+
+def _scalars(record: dict[str, Any], prefix: str) -> list[tuple[str, float]]:
+    """Every number of a record, those of its parts too, each with its name."""
+    found: list[tuple[str, float]] = []
+    for name, value in record.items():
+        if isinstance(value, dict):
+            found += _scalars(value, f"{prefix}{name}/")
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            found.append((f"{prefix}{name}", float(value)))
+    return found

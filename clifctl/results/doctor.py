@@ -1,0 +1,83 @@
+"""What `doctor` returns."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeviceRow:
+    """A device that torch can use, or (`problem`) why there is none of that kind."""
+
+    device: str
+    name: str | None
+    memory_bytes: int | None
+    problem: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class KernelTargetRow:
+    """Whether a kernel target runs float32 tensors of a device, and why or why not. `chosen`: it is
+    what target auto takes there."""
+
+    target: str
+    device: str
+    usable: bool
+    chosen: bool
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class CacheState:
+    """Where generated kernels are kept, and why they cannot be (None: they can)."""
+
+    folder: str
+    writable: bool
+    problem: str | None
+    files: int
+    size_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataState:
+    """A data set: `embedded`, `found`, `missing`, or `partial` (some files are there), and for
+    the last two what is wrong first."""
+
+    data: str
+    state: str
+    problem: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SelfTestRow:
+    """A kernel against the reference: the worst quantity, its relative error, what is allowed. A
+    kernel that could not run has a `problem` and no error."""
+
+    neuron: str
+    target: str
+    device: str
+    passed: bool
+    quantity: str | None
+    error: float | None
+    allowed: float | None
+    seconds: float
+    problem: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DoctorResult:
+    """What clifctl finds on this machine. A version is None where the package is not installed."""
+
+    schema: ClassVar[str] = "clifctl.doctor/1"
+
+    healthy: bool
+    platform: str
+    cpu_cores: int
+    cpu_threads: int
+    versions: dict[str, str | None]
+    devices: tuple[DeviceRow, ...]
+    targets: tuple[KernelTargetRow, ...]
+    cache: CacheState
+    data_root: str
+    data: tuple[DataState, ...]
+    self_test: tuple[SelfTestRow, ...]
+    seconds: float

@@ -1,0 +1,107 @@
+"""`clifctl doctor`: what it finds, and what it does when something is broken."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from clifctl.data import DATASETS
+from clifctl.kernels import targets
+
+Run = Callable[..., Any]
+
+
+def test_a_sound_machine(clifctl: Run) -> None:
+    done = clifctl("doctor", "--json")
+    assert done.code == 0, done.err
+    result = done.json
+    assert result["schema"] == "clifctl.doctor/1"
+    assert result["healthy"] is True
+    assert result["versions"]["torch"] == torch.__version__.partition("+")[0]
+    assert result["devices"][0]["device"] == "cpu"
+    assert result["devices"][0]["memory_bytes"] > 2**28
+    chosen = {(row["target"], row["device"]): row for row in result["targets"]}
+    assert chosen["numba", "cpu"]["chosen"]
+    assert chosen["triton", "cpu"]["usable"] is False
+    assert chosen["triton", "cpu"]["reason"] == "triton runs tensors on a GPU"
+    assert result["cache"]["writable"] is True
+    assert [row["data"] for row in result["data"]] == list(DATASETS)
+    (test, *_) = result["self_test"]
+    assert (test["target"], test["device"], test["passed"]) == ("numba", "cpu", True)
+    assert 0 <= test["error"] <= test["allowed"]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
+def test_without_a_gpu_it_says_why(clifctl: Run) -> None:
+    result = clifctl("doctor", "--json").json
+    assert result["devices"][-1]["device"] == "cuda"
+    assert result["devices"][-1]["problem"]
+    gpu = [row for row in result["targets"] if row["device"] == "cuda"]
+    assert len(gpu) == len(targets.TARGETS)
+    assert not any(row["usable"] or row["chosen"] for row in gpu)
+
+
+def test_every_format_has_a_line_a_finding(clifctl: Run) -> None:
+    lines = [json.loads(line) for line in clifctl("doctor", "--format", "jsonl").out.splitlines()]
+    assert {line["what"] for line in lines} == {
+        "version", "device", "kernels", "cache", "data", "test",
+    }  # fmt: skip
+    shown = clifctl("doctor").out
+    for line in lines:
+        assert line["which"] in shown
+
+
+def test_data_are_looked_for_below_the_root(clifctl: Run, data_root: Path, tmp_path: Path) -> None:
+    found = clifctl("doctor", "--root", str(data_root), "--json").json["data"]
+    states = {row["data"]: row["state"] for row in found}
+    assert states["digits"] == "embedded"
+    assert states["image_folder"] == states["npz"] == "found"
+    missing = clifctl("doctor", "--root", str(tmp_path / "none"), "--json").json["data"]
+    states = {row["data"]: row for row in missing}
+    assert states["npz"]["state"] == "missing"
+    assert "data.npz" in states["npz"]["problem"]
+
+
+@pytest.mark.parametrize("how", ["raises", "differs"])
+def test_a_broken_kernel_fails_with_1_and_is_reported(
+    clifctl: Run, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    from clifctl.experiments import doctor
+    from clifctl.kernels.parity import Outcome
+
+    def broken(*arguments: object) -> Outcome:
+        if how == "raises":
+            raise OSError("no compiler\nanywhere")
+        return Outcome("case", "state v", 0.5, 1e-5, 0.0)
+
+    monkeypatch.setattr(doctor, "check", broken)
+    done = clifctl("doctor", "--json")
+    assert done.code == 1
+    assert done.json["healthy"] is False
+    assert "the self-test of target 'numba' on 'cpu' failed" in done.err
+    assert ("OSError: no compiler anywhere" if how == "raises" else "state v is off") in done.err
+    assert "Traceback" not in done.err
+    assert "A SELF-TEST FAILED" in clifctl("doctor").out
+
+
+def test_a_cache_that_cannot_be_written_is_a_finding(
+    clifctl: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from clifctl.experiments import doctor
+    from clifctl.kernels.parity import Outcome
+
+    fine = Outcome("case", "output", 0.0, 0.0, 0.0)
+    monkeypatch.setattr(doctor, "check", lambda *arguments: fine)
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    done = clifctl("doctor", "--json")
+    assert done.code == 0
+    cache = done.json["cache"]
+    assert cache["folder"] == str(tmp_path / "file" / "clifctl" / "kernels")
+    assert cache["writable"] is False
+    assert "Not a directory" in cache["problem"]
+    # A second look in the same process has no warning to quote, and finds the same.
+    assert clifctl("doctor", "--json").json["cache"]["writable"] is False
