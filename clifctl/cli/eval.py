@@ -68,7 +68,7 @@ def register(app: typer.Typer) -> None:
         from clifctl.report.runs import eval_report
 
         output.keep_apart(checkpoint)
-        foreign = _foreign_recipe(recipe, data, model, overrides or [])
+        foreign = foreign_recipe(recipe, data, model, overrides or [])
         for notice in foreign.notices if foreign else ():
             output.notice(notice)
         result = evaluate_checkpoint(
@@ -84,7 +84,7 @@ def register(app: typer.Typer) -> None:
         output.emit(eval_report(result))
 
 
-def _foreign_recipe(
+def foreign_recipe(
     recipe: str | None, data: str | None, model: str | None, overrides: list[str]
 ) -> "LoadedRecipe | None":
     """The recipe that weights of other code are given; None for a checkpoint of clifctl."""

@@ -42,11 +42,13 @@ def evaluate(
     if correct is None:
         raise ValueError("evaluation needs at least one batch")
     per_step = tuple(100.0 * count / samples for count in correct.tolist())
+    spread = rates.sample_std()
     layers = tuple(
         LayerRate(
             layer=name,
             neurons=rates.neurons[name],
             firing_rate=sum(steps) / len(steps),
+            firing_rate_sample_std=spread[name],
             firing_rate_per_step=tuple(steps),
         )
         for name, steps in rates.per_step().items()
