@@ -100,4 +100,5 @@ def constants_from(document: Any, where: str) -> Constants:
         problem = invalid.errors()[0]
         key = ".".join(map(str, problem["loc"]))
         given = f"{key} = {problem['input']!r}: " if key else ""
-        raise EnergyError(f"{where}: {given}{problem['msg']}", hint="energies are in pJ") from None
+        message = problem["msg"].removeprefix("Value error, ").replace("Input should", "must")
+        raise EnergyError(f"{where}: {given}{message}", hint="energies are in pJ") from None

@@ -47,7 +47,8 @@ def trace_net(
     operation that has no rule.
     """
     steps = timesteps // repeat
-    image = torch.empty(steps, 1, *input_shape, device=next(net.parameters()).device)
+    device = next((parameter.device for parameter in net.parameters()), torch.device("meta"))
+    image = torch.empty(steps, 1, *input_shape, device=device)
     tracer = _Tracer(timesteps, net)
     tracer.note(image, steps, name="image", kind="image", inputs=(), **_shapes(image, image))
     was_training = net.training

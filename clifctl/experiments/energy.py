@@ -128,6 +128,8 @@ def _sorted_out(sources: Sequence[str], options: EnergyOptions) -> Sequence[str]
             hint="KEY=VALUE goes with recipes, and with --recipe, or --model and --data",
         )
     steps = options.timesteps
+    if steps is not None and any(item.startswith("timesteps=") for item in options.overrides):
+        raise UsageError("--timesteps and timesteps= were both given", hint="give one")
     if steps is not None and not 1 <= steps <= MAX_TIMESTEPS:
         raise UsageError(
             f"--timesteps {steps}: must be between 1 and {MAX_TIMESTEPS}",
@@ -209,13 +211,14 @@ def _published_rates(source: _Source, neuron: str, options: EnergyOptions) -> di
     data, model = recipe.data.dataset.name, recipe.model.model.name
     found = paper.firing_rates(data, neuron)
     if found is None or found.model != model or not keeps_the_net(recipe):
+        changed = found is not None and found.model == model
         raise EnergyError(
             f"--rates paper: the paper has no firing rates for '{neuron}' in '{model}' on '{data}'"
-            + ("" if keeps_the_net(recipe) else " of another width"),
+            + (" in another width" if changed else ""),
             hint="it has those of lif and clif, resnet18 on cifar10 and cifar100, vgg13 on "
             "tiny_imagenet; give others in a file",
         )
-    if found.timesteps != recipe.timesteps:
+    if found.timesteps != recipe.timesteps and neuron == recipe.neuron.neuron.name:
         options.say(f"the published firing rates are those of T = {found.timesteps}")
     return dict(zip(source.graph.spiking_layers, found.firing_rates, strict=True))
 
@@ -369,5 +372,9 @@ def _assumptions(
     if any(row.rates == "unknown" for row in rows):
         lines.append("- : not known without firing rates; --rates gives them")
     lines += ASSUMPTIONS
-    lines.append(f"constants {constants.name}: {constants.source}")
+    lines.append(
+        f"constants {constants.name}: {constants.source}; a sigmoid, exp or tanh counts as "
+        f"{constants.function_multiplications:g} multiplications and "
+        f"{constants.function_additions:g} additions"
+    )
     return tuple(lines)

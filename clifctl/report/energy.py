@@ -1,6 +1,7 @@
 """Energy -> report: each row in both accountings, the paper's own cells beside them."""
 
 import dataclasses
+import math
 from typing import Any
 
 from clifctl.report.render import Column, Report, Table, document_of, record_table
@@ -30,27 +31,58 @@ _MEMORY = (
     Column("addressing_uj", "addressing [uJ]", 4),
     Column("total_mj", "total [mJ]", 4),
 )
+_OPERATION = (
+    Column("layer", "layer"),
+    Column("kind", "kind"),
+    Column("fed_by", "fed by"),
+)
+_SHAPES = (
+    Column("input_shape", "input"),
+    Column("output_shape", "output"),
+    Column("fan_out", "fan-out", 2),
+    Column("firing_rate", "rate", 4),
+)
 _SCALE = 1e6  # the paper prints operations in millions
+_SIGNIFICANT = 5  # digits of the largest energy of a table
 
 
 def energy_report(result: EnergyResult, *, per_layer: bool) -> Report:
-    """One table a method, rates, and a table a row of what each operation costs, if asked for."""
-    rows = tuple(line for row in result.rows for line in _lines(row))
+    """One table a method, rates, and tables a row of what each operation costs, if asked for."""
+    lines = tuple(line for row in result.rows for line in _lines(row))
     tables = []
     if "sop" in result.methods:
-        tables.append(Table("synaptic operations (Table 6)", (*_NET, *_COUNTED), rows))
+        columns = (*_NET, *_fitting(_COUNTED, lines))
+        tables.append(Table("synaptic operations (Table 6)", columns, lines))
     if "memory" in result.methods:
-        tables.append(Table("memory accesses (Table 7)", (*_NET, *_MEMORY), rows))
+        columns = (*_NET, *_fitting(_MEMORY, lines))
+        tables.append(Table("memory accesses (Table 7)", columns, lines))
+    # Assumptions stand below the numbers that they are about.
+    tables[-1] = dataclasses.replace(tables[-1], notes=result.assumptions)
     tables += [_rates(row) for row in result.rows if row.firing_rates]
     if per_layer:
-        tables += [_layers(row, result.methods) for row in result.rows]
+        tables += [table for row in result.rows for table in _layers(row, result.methods)]
     else:  # they were needed for a picture alone
-        rows_only = tuple(dataclasses.replace(row, layers=None) for row in result.rows)
-        result = dataclasses.replace(result, rows=rows_only)
-    # Assumptions stand below the numbers that they are about.
-    counted = len(result.methods) - 1
-    tables[counted] = dataclasses.replace(tables[counted], notes=result.assumptions)
+        without = tuple(dataclasses.replace(row, layers=None) for row in result.rows)
+        result = dataclasses.replace(result, rows=without)
     return Report(document_of(result), tuple(tables))
+
+
+def _fitting(columns: tuple[Column, ...], lines: tuple[dict[str, Any], ...]) -> tuple[Column, ...]:
+    """`columns` with as many digits as the largest energy in millijoules needs, and in microjoules
+    as many as that one needs."""
+    fitted = []
+    for unit in ("_mj", "_uj"):
+        keys = [column.key for column in columns if column.key.endswith(unit)]
+        largest = max((line[key] or 0.0 for line in lines for key in keys), default=0.0)
+        needed = _SIGNIFICANT - 1 - math.floor(math.log10(largest)) if largest else 0
+        fitted.append(dict.fromkeys(keys, needed))
+    digits = fitted[0] | fitted[1]
+    return tuple(
+        dataclasses.replace(column, digits=max(column.digits or 0, digits[column.key]))
+        if column.key in digits
+        else column
+        for column in columns
+    )
 
 
 def _lines(row: EnergyRow) -> list[dict[str, Any]]:
@@ -98,32 +130,36 @@ def _rates(row: EnergyRow) -> Table:
     return Table(title, columns, tuple(map(dataclasses.asdict, row.firing_rates)))
 
 
-def _layers(row: EnergyRow, methods: tuple[str, ...]) -> Table:
-    columns: tuple[Column, ...] = (
-        Column("layer", "layer"),
-        Column("kind", "kind"),
-        Column("fed_by", "fed by"),
-        Column("input_shape", "input"),
-        Column("output_shape", "output"),
-        Column("fan_out", "fan-out", 2),
-        Column("firing_rate", "rate", 4),
-    )
-    wanted = (_SOP if "sop" in methods else ()) + (_MEMORY if "memory" in methods else ())
-    total = [column for column in wanted if column.key in ("sop_energy_uj", "total_mj")]
-    columns += tuple(_of("paper", column) for column in total)
-    columns += tuple(_of("corrected", column) for column in wanted)
+def _layers(row: EnergyRow, methods: tuple[str, ...]) -> list[Table]:
+    """Every operation of a net: where it stands and its synaptic operations; its accesses."""
     lines = []
     for layer in row.layers or ():
         line = dataclasses.asdict(layer)
         for accounting in ("paper", "corrected"):
             line |= {f"{accounting}_{key}": value for key, value in line.pop(accounting).items()}
         lines.append(line)
+    every = tuple(lines)
+    total = _MEMORY[-1:]
     title = f"{row.source}, {row.neuron}: every operation"
-    return Table(title, columns, tuple(lines))
+    tables = []
+    if "sop" in methods:
+        columns = (*_of("paper", _SOP), *_of("corrected", _SOP))
+        columns = (*_OPERATION, *_SHAPES, *_fitting(columns, every))
+        tables.append(Table(f"{title}, synaptic operations", columns, every))
+    if "memory" in methods:
+        columns = (*_of("paper", total), *_of("corrected", _MEMORY))
+        columns = (*_OPERATION, *_fitting(columns, every))
+        keys = ("paper_total_mj", "corrected_total_mj")
+        charged = tuple(line for line in every if any(line[key] != 0.0 for key in keys))
+        tables.append(Table(f"{title} with memory accesses", columns, charged))
+    return tables
 
 
-def _of(accounting: str, column: Column) -> Column:
-    return Column(f"{accounting}_{column.key}", f"{accounting}: {column.label}", column.digits)
+def _of(accounting: str, columns: tuple[Column, ...]) -> tuple[Column, ...]:
+    return tuple(
+        Column(f"{accounting}_{column.key}", f"{accounting}: {column.label}", column.digits)
+        for column in columns
+    )
 
 
 def neuron_cost_report(result: NeuronCostResult) -> Report:

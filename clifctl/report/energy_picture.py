@@ -26,8 +26,12 @@ def draw_energy(path: Path, result: EnergyResult) -> None:
     from matplotlib.figure import Figure
 
     memory = "memory" in result.methods
-    panels = [(row, _charged(row, memory)) for row in result.rows]
-    panels = [(row, layers) for row, layers in panels if layers]
+    shown = _costing(result, memory)
+    panels = [
+        (row, [row.layers[number] for number in shown[row.source]])
+        for row in result.rows
+        if row.layers is not None and _total(row, memory) is not None
+    ]
     firing = [row for row in result.rows if row.firing_rates]
     bars = max(len(layers) for _, layers in panels)
     width = min(max(7.0, _INCHES_A_BAR * bars + 2.5), _WIDEST_INCHES)
@@ -48,16 +52,18 @@ def draw_energy(path: Path, result: EnergyResult) -> None:
     write_atomically(path, lambda file: file.write(buffer.getbuffer()))
 
 
-def _charged(row: EnergyRow, memory: bool) -> list[LayerCost]:
-    """The operations that cost something; none where firing rates are not known."""
-    costs = [(layer, _total(layer, memory)) for layer in row.layers or ()]
-    if any(cost is None for _, cost in costs):
-        return []
-    return [layer for layer, cost in costs if cost]
+def _costing(result: EnergyResult, memory: bool) -> dict[str, list[int]]:
+    """Source -> the numbers of the operations that cost something in one of its rows."""
+    found: dict[str, set[int]] = {}
+    for row in result.rows:
+        costs = [_total(layer, memory) for layer in row.layers or ()]
+        numbers = {number for number, cost in enumerate(costs) if cost}
+        found.setdefault(row.source, set()).update(numbers)
+    return {source: sorted(numbers) for source, numbers in found.items()}
 
 
-def _total(layer: LayerCost, memory: bool) -> float | None:
-    return layer.corrected.total_mj if memory else layer.corrected.sop_energy_uj
+def _total(charged: EnergyRow | LayerCost, memory: bool) -> float | None:
+    return charged.corrected.total_mj if memory else charged.corrected.sop_energy_uj
 
 
 def _bars(axis: Any, row: EnergyRow, layers: list[LayerCost], *, memory: bool) -> None:
@@ -91,6 +97,7 @@ def _rates(axis: Any, rows: list[EnergyRow]) -> None:
         else:
             axis.plot(places, rates, marker="o", label=label)
     axis.set_ylim(bottom=0.0)
+    axis.xaxis.get_major_locator().set_params(integer=True)
     axis.set_xlabel("layer of neurons, in forward order")
     axis.set_ylabel("spikes/neuron/step")
     axis.set_title("firing rates" + (", s.d. over samples" if _measured(rows) else ""))
