@@ -5,15 +5,48 @@ from typing import Annotated, Literal
 
 import typer
 
-from clifctl.cli.eval import foreign_recipe
-from clifctl.cli.options import (
-    DeviceOption,
-    Output,
-    TargetOption,
-    ThreadsOption,
-    command,
+from clifctl.cli.eval import (
+    DataOption,
+    ModelOption,
+    NeuronOption,
+    RecipeOption,
+    RootOption,
+    foreign_recipe,
 )
+from clifctl.cli.options import DeviceOption, Output, TargetOption, ThreadsOption, command
 from clifctl.errors import UsageError
+
+SourcesArgument = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="SOURCE... [KEY=VALUE]...",
+        help="Checkpoints and recipes; overrides of the recipes.",
+    ),
+]
+RatesOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE|paper",
+        help="Firing rates: a JSON file, or 'paper' for the published ones (default: measured, for "
+        "a checkpoint).",
+    ),
+]
+MethodOption = Annotated[
+    Literal["sop", "memory", "both"],
+    typer.Option(help="Synaptic operations (Table 6), memory accesses (Table 7), or both."),
+]
+ConstantsOption = Annotated[
+    str | None,
+    typer.Option(metavar="NAME|FILE", help="Energies in pJ: 45nm (default), 7nm, or a JSON file."),
+]
+PlotOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="[FILE]",
+        help="Draw energy by component and firing rates, by layer, into a .png, .svg or .pdf; "
+        "alone: energy.png.",
+    ),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -21,61 +54,23 @@ def register(app: typer.Typer) -> None:
 
     @command(app, "energy", example="clifctl energy cifar10_resnet18 --rates paper --per-layer")
     def energy(
-        sources: Annotated[
-            list[str],
-            typer.Argument(
-                metavar="SOURCE... [KEY=VALUE]...",
-                help="Checkpoints and recipes; overrides of the recipes.",
-            ),
-        ],
+        sources: SourcesArgument,
         *,
-        rates: Annotated[
-            str | None,
-            typer.Option(
-                help="Firing rates: a JSON file, or 'paper' for the published ones (default: "
-                "measured, for a checkpoint).",
-                metavar="FILE|paper",
-            ),
-        ] = None,
-        method: Annotated[
-            Literal["sop", "memory", "both"],
-            typer.Option(help="Synaptic operations (Table 6), memory accesses (Table 7), or both."),
-        ] = "both",
+        rates: RatesOption = None,
+        method: MethodOption = "both",
         per_layer: Annotated[
             bool, typer.Option("--per-layer", help="What each operation of the net costs.")
         ] = False,
-        constants: Annotated[
-            str | None,
-            typer.Option(
-                help="Energies in pJ: 45nm (default), 7nm, or a JSON file.",
-                metavar="NAME|FILE",
-            ),
-        ] = None,
+        constants: ConstantsOption = None,
         timesteps: Annotated[
             int | None, typer.Option(help="Another T than that of the source.")
         ] = None,
-        plot: Annotated[
-            str | None,
-            typer.Option(
-                metavar="[FILE]",
-                help="Draw energy by component and firing rates, by layer, into a .png, .svg or "
-                ".pdf; alone: energy.png.",
-            ),
-        ] = None,
-        recipe: Annotated[
-            str | None,
-            typer.Option(help="For weights of other code: the recipe of their net and data."),
-        ] = None,
-        data: Annotated[str | None, typer.Option(help="Instead of a recipe: the data set.")] = None,
-        model: Annotated[str | None, typer.Option(help="Instead of a recipe: the net.")] = None,
-        neuron: Annotated[
-            str | None,
-            typer.Option(help="FILE.py:NAME of the checkpoint's own neuron: allows to run it."),
-        ] = None,
-        root: Annotated[
-            Path | None,
-            typer.Option(help="Where the data lie here, if not where the recipe says."),
-        ] = None,
+        plot: PlotOption = None,
+        recipe: RecipeOption = None,
+        data: DataOption = None,
+        model: ModelOption = None,
+        neuron: NeuronOption = None,
+        root: RootOption = None,
         device: DeviceOption = "auto",
         target: TargetOption = "auto",
         threads: ThreadsOption = None,

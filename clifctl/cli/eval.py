@@ -18,6 +18,20 @@ from clifctl.errors import UsageError
 if TYPE_CHECKING:
     from clifctl.recipe.load import LoadedRecipe
 
+# How any command names the net and data of a checkpoint.
+RecipeOption = Annotated[
+    str | None, typer.Option(help="For weights of other code: the recipe of their net and data.")
+]
+DataOption = Annotated[str | None, typer.Option(help="Instead of a recipe: the data set.")]
+ModelOption = Annotated[str | None, typer.Option(help="Instead of a recipe: the net.")]
+NeuronOption = Annotated[
+    str | None,
+    typer.Option(help="FILE.py:NAME of the checkpoint's own neuron: allows to run it."),
+]
+RootOption = Annotated[
+    Path | None, typer.Option(help="Where the data lie here, if not where the recipe says.")
+]
+
 
 def register(app: typer.Typer) -> None:
     """Add the command to `app`."""
@@ -32,12 +46,9 @@ def register(app: typer.Typer) -> None:
         ],
         overrides: OverridesArgument = None,
         *,
-        recipe: Annotated[
-            str | None,
-            typer.Option(help="For weights of other code: the recipe of their net and data."),
-        ] = None,
-        data: Annotated[str | None, typer.Option(help="Instead of a recipe: the data set.")] = None,
-        model: Annotated[str | None, typer.Option(help="Instead of a recipe: the net.")] = None,
+        recipe: RecipeOption = None,
+        data: DataOption = None,
+        model: ModelOption = None,
         batch_statistics: Annotated[
             bool,
             typer.Option(
@@ -45,14 +56,8 @@ def register(app: typer.Typer) -> None:
                 help="Normalise with each test batch's statistics, not the running averages.",
             ),
         ] = False,
-        neuron: Annotated[
-            str | None,
-            typer.Option(help="FILE.py:NAME of the checkpoint's own neuron: allows to run it."),
-        ] = None,
-        root: Annotated[
-            Path | None,
-            typer.Option(help="Where the data lie here, if not where the recipe says."),
-        ] = None,
+        neuron: NeuronOption = None,
+        root: RootOption = None,
         device: DeviceOption = "auto",
         target: TargetOption = "auto",
         threads: ThreadsOption = None,

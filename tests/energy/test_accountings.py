@@ -1,5 +1,6 @@
 """Both accountings: the published cells, the worked example of docs/energy.md, the defects."""
 
+import itertools
 import math
 import re
 from collections.abc import Mapping
@@ -96,7 +97,7 @@ def test_published_cells(data: str) -> None:
         assert isinstance(paper.macs, int)
         sop, accesses = energy(data).get(neuron), memory(data).get(neuron)
         if sop is None or accesses is None:
-            assert (neuron, data[-3:] in ("dvs", "ure")) == ("relu", True)
+            assert (neuron, data) in (("relu", "dvs_gesture"), ("relu", "cifar10_dvs"))
             continue
         allowed = 0.1 if data == "dvs_gesture" else 0.01
         assert paper.acs == pytest.approx(sop.ac_millions * 1e6, rel=allowed)
@@ -242,7 +243,7 @@ def test_defect_2_the_energy_of_an_access_has_no_jumps() -> None:
     sizes = [512 * k for k in range(4096)]
     energies = [DEFAULT.access_pj(size) for size in sizes]
     assert energies == sorted(energies)
-    assert max(b - a for a, b in zip(energies, energies[1:], strict=False)) <= 0.625
+    assert max(b - a for a, b in itertools.pairwise(energies)) <= 0.625
 
 
 def test_defect_3_an_access_costs_by_the_size_of_its_memory() -> None:
@@ -304,7 +305,9 @@ def test_defect_8_spikes_are_those_of_all_steps() -> None:
     )
     ratio = mended(four, "classifier").total_mj / mended(two, "classifier").total_mj
     assert ratio == pytest.approx(2.0)
-    # Summed over T the published rates of CIFAR-10 cost more than its ANN, 112 mJ.
+    # Summed over T the published rates of CIFAR-10 cost more than its ANN, 112 mJ, the image too
+    # being there 5 times more: its values meet 64 x 9 weights, each access costs 100 pJ.
+    image = 5 * 3 * 32 * 32 * 64 * 9 * 100e-9
     exact = counts("cifar10")
     assert exact is not None
     row = MODELS[exact.model]
@@ -318,7 +321,9 @@ def test_defect_8_spikes_are_those_of_all_steps() -> None:
         assert published is not None
         summed = [6 * rate for rate in published.firing_rates]
         rates = dict(zip(graph.spiking_layers, summed, strict=True))
-        assert round(priced(graph, neuron, rates).paper.total_mj or 0) == total
+        factors = as_published.NEURONS[neuron]
+        more = image * (1 + factors.reads + factors.writes)
+        assert round((priced(graph, neuron, rates).paper.total_mj or 0) + more) == total
 
 
 def test_defect_9_the_first_layer_multiplies() -> None:
@@ -358,7 +363,9 @@ def test_defect_11_clif_is_charged_by_its_step() -> None:
         ("addressing_mac", 2),
     ):  # fmt: skip
         assert clif[key] == factor * lif[key]
-    plain, own = (priced(graph, neuron, evenly(graph, 0.25)).corrected for neuron in ("lif", "clif"))
+    plain, own = (
+        priced(graph, neuron, evenly(graph, 0.25)).corrected for neuron in ("lif", "clif")
+    )
     assert own.addressing_uj == plain.addressing_uj
     assert own.parameters_mj == plain.parameters_mj
     m = 2 * 64 * DEFAULT.access_pj(128)

@@ -226,18 +226,14 @@ def test_the_maximum_of_spikes_is_a_spike() -> None:
     ],
     ids=["fft", "gelu", "constant", "softmax"],
 )
-def test_an_unknown_operation_is_named_with_its_place(
-    function: Any, name: str, place: str
-) -> None:
+def test_an_unknown_operation_is_named_with_its_place(function: Any, name: str, place: str) -> None:
     with pytest.raises(EnergyError, match=f"operation '{name}' in {place} has no rule"):
         trace_custom((4, 2, 2), function, neuron=spiking(), act=nn.GELU)
 
 
 def test_a_layer_that_never_runs_is_noticed() -> None:
     with pytest.raises(EnergyError, match="does not run its layer of neurons 'idle'"):
-        trace_custom(
-            (4, 2, 2), lambda net, x: net.neuron(x)[0], neuron=spiking(), idle=spiking()
-        )
+        trace_custom((4, 2, 2), lambda net, x: net.neuron(x)[0], neuron=spiking(), idle=spiking())
 
 
 def test_parameters_of_neurons_are_counted_apart() -> None:
