@@ -19,7 +19,7 @@ from clifctl.errors import UsageError
 SourcesArgument = Annotated[
     list[str],
     typer.Argument(
-        metavar="SOURCE... [KEY=VALUE]...",
+        metavar="SOURCE|KEY=VALUE",
         help="Checkpoints and recipes; overrides of the recipes.",
     ),
 ]

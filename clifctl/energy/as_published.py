@@ -177,14 +177,15 @@ def costs(
     }
     totals = _summed(memory)
     each = {name: access_pj(total, constants) for name, total in totals.items()}
+    none = dict.fromkeys(_COUNTS, 0.0)
     layers = tuple(
         Cost(
             acs=acs,
             macs=macs,
-            sop_energy_uj=(constants.ac_pj * acs + constants.mac_pj * macs) * PICO_TO_MICRO,
-            **_memory_energies(memory.get(number, dict.fromkeys(_COUNTS, 0.0)), each, constants),
+            sop_energy_uj=PICO_TO_MICRO * (constants.ac_pj * ac + constants.mac_pj * mac),
+            **_memory_energies(memory.get(number, none), each, constants),
         )
-        for number, (acs, macs) in enumerate(synaptic)
+        for number, ((acs, macs), (ac, mac)) in enumerate(zip(synaptic, printed, strict=True))
     )
     net = Cost(
         acs=sum(acs for acs, _ in synaptic),

@@ -69,7 +69,6 @@ def _open_foreign(path: Path, given: LoadedRecipe) -> Opened:
 
 def open_checkpoint(
     path: Path,
-    *,
     neuron: str | None = None,
     foreign_recipe: LoadedRecipe | None = None,
     timesteps: int | None = None,
@@ -105,9 +104,7 @@ def evaluate_checkpoint(
     started = time.perf_counter()
     where = resolve_device(device)
     chosen = resolve_target(target, where)
-    opened = open_checkpoint(
-        path, neuron=neuron, foreign_recipe=foreign_recipe, timesteps=timesteps
-    )
+    opened = open_checkpoint(path, neuron, foreign_recipe, timesteps)
     recipe = run_on(opened.recipe if root is None else at_root(opened.recipe, root), chosen)
     data = load_data(recipe).to(where)
     kept = step_activations_bytes(recipe, data)
