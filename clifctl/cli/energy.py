@@ -13,7 +13,14 @@ from clifctl.cli.eval import (
     RootOption,
     foreign_recipe,
 )
-from clifctl.cli.options import DeviceOption, Output, TargetOption, ThreadsOption, command
+from clifctl.cli.options import (
+    DeviceOption,
+    Output,
+    TargetOption,
+    ThreadsOption,
+    command,
+    complete_recipe,
+)
 from clifctl.errors import UsageError
 
 SourcesArgument = Annotated[
@@ -21,6 +28,7 @@ SourcesArgument = Annotated[
     typer.Argument(
         metavar="SOURCE|KEY=VALUE",
         help="Checkpoints and recipes; overrides of the recipes.",
+        autocompletion=complete_recipe,
     ),
 ]
 RatesOption = Annotated[

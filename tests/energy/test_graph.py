@@ -1,5 +1,6 @@
 """Operations, their counts and what feeds them, of our nets and of nets that nobody has built."""
 
+import time
 from typing import Any
 
 import pytest
@@ -9,13 +10,15 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from clifctl.energy.accounting import net_costs
 from clifctl.energy.connections import adaptive_pairs, window_pairs
+from clifctl.energy.constants import DEFAULT
 from clifctl.energy.graph import Operation, OperationGraph
 from clifctl.energy.signals import Signals
 from clifctl.energy.tracing import trace_net
 from clifctl.errors import EnergyError
-from clifctl.models import MODELS, NeuronChoice, SpikingNet, TemporalBatchNorm
-from clifctl.neurons import NEURONS
+from clifctl.models import MODELS, NeuronChoice, SpikingLayer, SpikingNet, TemporalBatchNorm
+from clifctl.neurons import NEURONS, Parameters
 from clifctl.paper import counts
 
 TASKS = ("cifar10", "cifar100", "tiny_imagenet", "dvs_gesture", "cifar10_dvs")
@@ -200,6 +203,18 @@ def test_operations_of_a_transformer_are_there() -> None:
     assert binary == [False, False, False, True, False, True, False, False, False]
     assert signals.input_rate(4) == 0.25
     assert signals.rate(5) == 0.0625
+    costs = net_costs(
+        graph, NEURONS["lif"], NEURONS["lif"].hyperparameters(), rates={"neuron": 0.25},
+        constants=DEFAULT,
+    )  # fmt: skip
+    # 3 steps: attention between spikes adds; its sum over 9 x 9 values; gates let spikes pass.
+    added = [layer.corrected.acs for layer in costs.layers[3:]]
+    assert added == [3 * 162 * 0.25, 3 * 18 * 0.25, 3 * 81, 3 * 18 * 0.0625, 3 * 18 * 0.0625]
+    assert {layer.corrected.macs for layer in costs.layers[3:]} == {0}
+    dense = net_costs(
+        graph, NEURONS["relu"], NEURONS["relu"].hyperparameters(), rates=None, constants=DEFAULT
+    )
+    assert [layer.corrected.macs for layer in dense.layers[3:]] == [162, 18, 0, 18, 0]
 
 
 def test_the_maximum_of_spikes_is_a_spike() -> None:
@@ -243,3 +258,37 @@ def test_parameters_of_neurons_are_counted_apart() -> None:
     assert learning.neuron_parameters == 2
     assert learning.parameters == plain.parameters + 2
     assert learning.spiking_layers == ("features.0.neuron", "features.1.neuron")
+
+
+class Fused(SpikingLayer):
+    """A layer that computes the batch norm before it too, as one kernel would."""
+
+    def forward(self, x: Tensor, norm: TemporalBatchNorm) -> Any:  # type: ignore[override]
+        return super().forward(norm(x))
+
+
+def test_a_norm_may_be_computed_with_its_neuron() -> None:
+    row = NEURONS["lif"]
+    fused = Fused(Parameters(row, row.hyperparameters(), {}))
+    graph = trace_custom(
+        (2, 4, 4),
+        lambda net, x: net.neuron(net.conv(x.flatten(0, 1)).unflatten(0, (3, 1)), net.norm)[0],
+        conv=lambda: nn.Conv2d(2, 4, 3), neuron=lambda: fused,
+        norm=lambda: TemporalBatchNorm(4, "per_step"),
+    )  # fmt: skip
+    assert [(op.name, op.kind) for op in graph.operations[1:]] == [
+        ("conv", "convolution"), ("norm", "norm"), ("neuron", "neuron"),
+    ]  # fmt: skip
+    assert graph.operations[2].output_shape == (4, 2, 2)
+    assert graph.folded_norms(True) == {2}
+
+
+def test_counting_a_resnet18_takes_no_time() -> None:
+    started = time.perf_counter()
+    graph = traced("resnet18", (3, 32, 32), 6)
+    costs = net_costs(
+        graph, NEURONS["clif"], NEURONS["clif"].hyperparameters(),
+        rates=dict.fromkeys(graph.spiking_layers, 0.1), constants=DEFAULT,
+    )  # fmt: skip
+    assert costs.paper.macs is not None
+    assert time.perf_counter() - started < 2.0
