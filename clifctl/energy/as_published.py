@@ -38,9 +38,6 @@ _COUNTS = (
 )  # fmt: skip
 
 
-# --- Table 6 --------------------------------------------------------------------------------------
-
-
 def synaptic_operations(
     signals: Signals, number: int, neuron: PublishedNeuron, *, bias_share: float = 1
 ) -> tuple[float, float]:
@@ -81,17 +78,13 @@ def _printed(count: float) -> float:
     return round(count / PRINTED) * PRINTED if count >= 1e6 else count
 
 
-# --- Table 7 --------------------------------------------------------------------------------------
-
-
 def accesses(
     signals: Signals, number: int, neuron: PublishedNeuron, timesteps: int
 ) -> dict[str, float]:
-    """The counts of one layer of Table 7's list."""
+    """The counts of one layer of Table 7's list, which gives every layer a bias."""
     graph = signals.graph
     operation = graph.operations[number]
     convolution = operation.kind == "convolution"
-    # Of the list's layers the last one has few outputs, and so as many biases as outputs.
     n_in, n_out = operation.n_in, operation.n_out
     channels, kernel = _channels(operation)
     from_one = channels * kernel  # parameters that an input value meets
@@ -148,9 +141,6 @@ def access_pj(count: float, constants: Constants) -> float:
     if count <= third:
         return (large - middle) * (count - second) / (third - second)
     return large
-
-
-# --- both -----------------------------------------------------------------------------------------
 
 
 def costs(

@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from clifctl.energy.as_published import NEURONS as NEURONS_OF_THE_PAPER
 from clifctl.energy.as_published import without_rule
 from clifctl.energy.constants import DEFAULT, PRESETS, Constants, constants_from
 from clifctl.energy.corrected import ASSUMPTIONS
+from clifctl.energy.defects import DEFECTS
 from clifctl.energy.graph import OperationGraph
 from clifctl.energy.rates import rates_of_layers
 from clifctl.energy.tracing import trace_net
@@ -86,6 +87,7 @@ def energy(sources: Sequence[str], options: EnergyOptions) -> EnergyResult:
         constants=constants.as_document(),
         rows=tuple(rows),
         assumptions=_assumptions(rows, [source.graph for source in opened], constants),
+        defects=tuple(map(asdict, DEFECTS)),
     )
 
 
@@ -112,9 +114,6 @@ def _json(reference: str) -> Any:
         ) from None
     except ValueError:
         raise EnergyError(f"'{reference}' is not JSON", hint="give a JSON file") from None
-
-
-# --- sources --------------------------------------------------------------------------------------
 
 
 def _sorted_out(sources: Sequence[str], options: EnergyOptions) -> Sequence[str]:
@@ -169,9 +168,6 @@ def _graph(recipe: Recipe) -> OperationGraph:
     return trace_net(net, recipe.data.input_shape, recipe.timesteps, repeat=repeat_of(recipe))
 
 
-# --- firing rates ---------------------------------------------------------------------------------
-
-
 def _rates(source: _Source, options: EnergyOptions) -> _Rates:
     """The firing rates of a source's own net."""
     if not source.recipe.neuron.neuron.spiking:
@@ -221,9 +217,6 @@ def _published_rates(source: _Source, neuron: str, options: EnergyOptions) -> di
     if found.timesteps != recipe.timesteps and neuron == recipe.neuron.neuron.name:
         options.say(f"the published firing rates are those of T = {found.timesteps}")
     return dict(zip(source.graph.spiking_layers, found.firing_rates, strict=True))
-
-
-# --- rows -----------------------------------------------------------------------------------------
 
 
 def _rows(source: _Source, options: EnergyOptions, constants: Constants) -> list[EnergyRow]:

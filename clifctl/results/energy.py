@@ -99,7 +99,8 @@ class EnergyRow:
 
 @dataclass(frozen=True, kw_only=True)
 class EnergyResult:
-    """Every row, and what was taken for granted."""
+    """Every row, what was taken for granted, and the defects of the published accounting, each
+    with what the corrected one does."""
 
     schema: ClassVar[str] = "clifctl.energy/1"
 
@@ -107,6 +108,7 @@ class EnergyResult:
     constants: dict[str, Any]
     rows: tuple[EnergyRow, ...]
     assumptions: tuple[str, ...]
+    defects: tuple[dict[str, Any], ...]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -48,6 +48,7 @@ def test_the_papers_tables_from_a_recipe(clifctl: Run, recipe: str) -> None:
     done = clifctl("energy", recipe, "neuron.name=clif", "--rates", "paper", "--json")
     assert (done.code, done.err) == (0, "")
     assert done.json["schema"] == "clifctl.energy/1"
+    assert len(done.json["defects"]) == 11
     assert [row["neuron"] for row in done.json["rows"]] == ["relu", "lif", "clif"]
     macs = {"relu": exact.ann_operations, "lif": exact.lif_macs, "clif": exact.clif_macs}
     for neuron, row in by_neuron(done.json).items():

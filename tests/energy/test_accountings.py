@@ -69,9 +69,6 @@ def small_net(
     return trace_net(net, (1, 4, 4), timesteps, repeat=timesteps if static else 1)
 
 
-# --- as published ---------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("data", TASKS)
 def test_published_cells(data: str) -> None:
     exact = counts(data)
@@ -145,9 +142,6 @@ def test_a_net_is_the_sum_of_its_operations(neuron: str) -> None:
             assert sum(parts) == pytest.approx(value, rel=5e-3 if rounded else 1e-12)
 
 
-# --- corrected ------------------------------------------------------------------------------------
-
-
 def test_the_worked_example_of_the_docs() -> None:
     """Every number was derived by hand in docs/energy.md, in pJ."""
     graph = small_net()
@@ -214,9 +208,6 @@ def test_constants_of_a_file_and_presets() -> None:
     for wrong in ([], {"ac": 1}, {"ac_pj": -1}, {"ac_pj": "1"}, {"sram_8_kib_pj": 30.0}):
         with pytest.raises(EnergyError, match="file"):
             constants_from(wrong, "file")
-
-
-# --- the eleven defects ---------------------------------------------------------------------------
 
 
 def published_counts(graph: OperationGraph, name: str, neuron: str = "lif") -> dict[str, float]:
