@@ -129,8 +129,8 @@ class _Tracer(TorchFunctionMode):
                     name=next(name for name, own in self._net.named_modules() if own is norm),
                     kind="norm",
                     inputs=(operand.source,),
-                    weights=norm.weight.numel(),
-                    biases=norm.bias.numel(),
+                    weights=0 if norm.weight is None else norm.weight.numel(),
+                    biases=0 if norm.bias is None else norm.bias.numel(),
                     **shapes,
                 )
         self.note(

@@ -17,8 +17,8 @@ from clifctl.energy.graph import Operation, OperationGraph
 from clifctl.energy.signals import Signals
 from clifctl.energy.tracing import trace_net
 from clifctl.errors import EnergyError
-from clifctl.models import MODELS, NeuronChoice, SpikingLayer, SpikingNet, TemporalBatchNorm
-from clifctl.neurons import NEURONS, Parameters
+from clifctl.models import MODELS, NeuronChoice, SpikingNet, TemporalBatchNorm
+from clifctl.neurons import NEURONS
 from clifctl.paper import counts
 
 TASKS = ("cifar10", "cifar100", "tiny_imagenet", "dvs_gesture", "cifar10_dvs")
@@ -260,26 +260,20 @@ def test_parameters_of_neurons_are_counted_apart() -> None:
     assert learning.spiking_layers == ("features.0.neuron", "features.1.neuron")
 
 
-class Fused(SpikingLayer):
-    """A layer that computes the batch norm before it too, as one kernel would."""
-
-    def forward(self, x: Tensor, norm: TemporalBatchNorm) -> Any:  # type: ignore[override]
-        return super().forward(norm(x))
-
-
 def test_a_norm_may_be_computed_with_its_neuron() -> None:
-    row = NEURONS["lif"]
-    fused = Fused(Parameters(row, row.hyperparameters(), {}))
     graph = trace_custom(
         (2, 4, 4),
-        lambda net, x: net.neuron(net.conv(x.flatten(0, 1)).unflatten(0, (3, 1)), net.norm)[0],
-        conv=lambda: nn.Conv2d(2, 4, 3), neuron=lambda: fused,
-        norm=lambda: TemporalBatchNorm(4, "per_step"),
+        lambda net, x: net.neuron(
+            net.conv(x.flatten(0, 1)).unflatten(0, (3, 1)), norm=net.norm
+        )[0],
+        conv=lambda: nn.Conv2d(2, 4, 3), neuron=spiking(),
+        norm=lambda: TemporalBatchNorm(4, "per_step", affine=False),
     )  # fmt: skip
     assert [(op.name, op.kind) for op in graph.operations[1:]] == [
         ("conv", "convolution"), ("norm", "norm"), ("neuron", "neuron"),
     ]  # fmt: skip
-    assert graph.operations[2].output_shape == (4, 2, 2)
+    norm = graph.operations[2]
+    assert (norm.output_shape, norm.weights, norm.biases) == ((4, 2, 2), 0, 0)
     assert graph.folded_norms(True) == {2}
 
 
