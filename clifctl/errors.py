@@ -39,6 +39,11 @@ class NeuronError(ClifctlError):
     """A neuron whose `step`, states or parameters break the contract, or that got bad tensors."""
 
 
+class EnergyError(ClifctlError):
+    """What cannot be charged: an operation without a rule, firing rates or constants that are not
+    usable."""
+
+
 class TargetError(ClifctlError):
     """A kernel target that was asked for and cannot serve."""
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 import clifctl
-from clifctl.cli import bench, data, doctor, eval, neurons, recipes, train
+from clifctl.cli import bench, data, doctor, energy, eval, neurons, recipes, train
 from clifctl.cli.options import abandon_stdout, write_stdout
 from clifctl.errors import ClifctlError, Terminated
 
@@ -26,6 +26,7 @@ app = typer.Typer(
 )
 train.register(app)
 eval.register(app)
+energy.register(app)
 doctor.register(app)
 app.add_typer(recipes.app, name="recipes")
 app.add_typer(data.app, name="data")

@@ -18,13 +18,13 @@ from clifctl.errors import UsageError
 if TYPE_CHECKING:
     from clifctl.recipe.load import LoadedRecipe
 
-
 CheckpointArgument = Annotated[
     Path,
     typer.Argument(
         metavar="CHECKPOINT", help="A last.pt or best.pt of a run, or other code's weights."
     ),
 ]
+# How any command names the net and data of a checkpoint.
 RecipeOption = Annotated[
     str | None, typer.Option(help="For weights of other code: the recipe of their net and data.")
 ]
@@ -96,7 +96,7 @@ def register(app: typer.Typer) -> None:
 
         from clifctl.experiments.evaluate import evaluate_checkpoint
 
-        foreign = _foreign_recipe(recipe, data, model, overrides or [])
+        foreign = foreign_recipe(recipe, data, model, overrides or [])
         for notice in foreign.notices if foreign else ():
             output.notice(notice)
         result = evaluate_checkpoint(
@@ -116,7 +116,7 @@ def register(app: typer.Typer) -> None:
         output.emit(eval_report(result))
 
 
-def _foreign_recipe(
+def foreign_recipe(
     recipe: str | None, data: str | None, model: str | None, overrides: list[str]
 ) -> "LoadedRecipe | None":
     """The recipe that weights of other code are given; None for a checkpoint of clifctl."""

@@ -47,17 +47,32 @@ def show(
             "spills. It takes a minute or two, no GPU is needed.",
         ),
     ] = False,
+    cost: Annotated[
+        bool,
+        typer.Option("--cost", help="Multiplications and additions of a step, for `energy`."),
+    ] = False,
     output: Output,
 ) -> None:
     """Show a neuron's hyperparameters, or the code that is generated from its step."""
-    from clifctl.experiments.neurons import count_registers, describe, find, kernel_text
+    from clifctl.experiments.neurons import (
+        count_registers,
+        describe,
+        find,
+        kernel_text,
+        neuron_cost,
+    )
+    from clifctl.report.energy import neuron_cost_report
     from clifctl.report.tables import kernel_report, neuron_report, registers_report
 
     found = find(neuron)
     if (registers or timesteps is not None) and kernel != "triton":
         given = "--registers" if registers else "--timesteps"
         raise UsageError(f"{given} is about the GPU kernel", hint="add --kernel triton")
-    if kernel is None:
+    if cost and kernel is not None:
+        raise UsageError("--cost and --kernel are two answers", hint="give one")
+    if cost:
+        output.emit(neuron_cost_report(neuron_cost(found)))
+    elif kernel is None:
         output.emit(neuron_report(describe(found)))
     elif registers:
         say = output.notice if output.verbose else lambda line: None

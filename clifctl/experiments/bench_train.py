@@ -28,7 +28,7 @@ from clifctl.recipe.load import load_recipe
 from clifctl.results import TrainBenchCost, TrainBenchResult, TrainBenchRow
 from clifctl.training.device import resolve_device, resolve_threads
 from clifctl.training.memory import held_for_backward, saved_for_backward
-from clifctl.training.precision import PrecisionName
+from clifctl.training.precision import ArithmeticName
 
 CIFAR_SHAPE, CIFAR_CLASSES, TIMESTEPS = (3, 32, 32), 10, 6
 DIGITS_MODEL, DIGITS_RECIPE = "snn5", "digits_snn5"
@@ -140,7 +140,7 @@ def _task(
         timesteps=timesteps,
         batch_size=batch_size,
         batch_norm=cast(NormMode, batch_norm),
-        precision=cast(PrecisionName, precision),
+        precision=cast(ArithmeticName, precision),
         device=device,
     )
 

@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -33,7 +33,7 @@ from clifctl.training.foreign import load_foreign, load_foreign_weights
 
 
 @dataclass(frozen=True)
-class _Opened:
+class Opened:
     """A checkpoint, whoever wrote it: its recipe, and what puts its weights into a net."""
 
     name: str
@@ -43,11 +43,11 @@ class _Opened:
     fill: Callable[[SpikingNet], None]
 
 
-def _open(path: Path, neuron: str | None) -> _Opened:
+def _open(path: Path, neuron: str | None) -> Opened:
     checkpoint = load_checkpoint(path)
     trusted = [] if neuron is None else [neuron]
     recipe = validate(checkpoint.recipe, f"recipe of checkpoint '{path}'", trusted_files=trusted)
-    return _Opened(
+    return Opened(
         checkpoint.recipe_name,
         recipe,
         checkpoint.epoch,
@@ -56,15 +56,30 @@ def _open(path: Path, neuron: str | None) -> _Opened:
     )
 
 
-def _open_foreign(path: Path, given: LoadedRecipe) -> _Opened:
+def _open_foreign(path: Path, given: LoadedRecipe) -> Opened:
     foreign = load_foreign(path)
-    return _Opened(
+    return Opened(
         given.name,
         given.recipe,
         foreign.epoch,
         None,
         lambda net: load_foreign_weights(net, foreign, path),
     )
+
+
+def open_checkpoint(
+    path: Path,
+    neuron: str | None = None,
+    foreign_recipe: LoadedRecipe | None = None,
+    timesteps: int | None = None,
+) -> Opened:
+    """The checkpoint `path`, as `evaluate_checkpoint` takes it. Raises CheckpointError,
+    RecipeError."""
+    opened = _open(path, neuron) if foreign_recipe is None else _open_foreign(path, foreign_recipe)
+    if timesteps is None:
+        return opened
+    document = {**opened.recipe.document, "timesteps": timesteps}
+    return replace(opened, recipe=validate(document, f"checkpoint '{path}'"))
 
 
 def evaluate_checkpoint(
@@ -79,19 +94,21 @@ def evaluate_checkpoint(
     root: Path | None = None,
     per_class: bool = False,
     picture: str | None = None,
+    timesteps: int | None = None,
 ) -> EvalResult:
     """Evaluate the checkpoint `path` with the recipe that it carries, or a state dict of other
     code with `foreign_recipe`.
 
     `use_batch_statistics` normalises with the statistics of each test batch instead of the running
-    averages. `neuron` is a neuron FILE.py:NAME that the checkpoint may load. `per_class` keeps the
+    averages. `neuron` is a neuron FILE.py:NAME that the checkpoint may load, `timesteps` another T
+    than the recipe's. `per_class` keeps the
     count of every class; `picture` names the file that will be drawn. Raises CheckpointError,
     RecipeError or UsageError where that cannot be done.
     """
     started = time.perf_counter()
     where = resolve_device(device)
     chosen = resolve_target(target, where)
-    opened = _open(path, neuron) if foreign_recipe is None else _open_foreign(path, foreign_recipe)
+    opened = open_checkpoint(path, neuron, foreign_recipe, timesteps)
     recipe = run_on(opened.recipe if root is None else at_root(opened.recipe, root), chosen)
     data = load_data(recipe).to(where)
     kept = step_activations_bytes(recipe, data)
@@ -134,7 +151,7 @@ def evaluate_checkpoint(
 
 
 def _evaluated(
-    opened: _Opened,
+    opened: Opened,
     recipe: Recipe,
     data: LoadedData,
     where: torch.device,

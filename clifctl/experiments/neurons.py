@@ -1,8 +1,12 @@
 """`neurons ls`, `neurons show` and `neurons check`."""
 
+from collections import Counter
 from collections.abc import Callable
 
 from clifctl.devices import CPU, gpus
+from clifctl.energy.constants import DEFAULT
+from clifctl.energy.neuron_cost import ASSUMPTIONS as NEURON_ASSUMPTIONS
+from clifctl.energy.neuron_cost import charged_as, step_cost, step_instructions
 from clifctl.errors import NeuronError, UsageError, unknown_name
 from clifctl.experiments.provenance import package_versions
 from clifctl.kernels import numba_target, registers, triton_target
@@ -16,8 +20,10 @@ from clifctl.results import (
     CheckResult,
     CheckRow,
     HyperparameterRow,
+    NeuronCostResult,
     NeuronList,
     NeuronRow,
+    OperationRow,
     RegisterResult,
     RegisterRow,
 )
@@ -123,6 +129,40 @@ def count_registers(
         spills=sum(row.stack_bytes > 0 or row.local_bytes > 0 for row in rows),
         compile_s_largest=max(row.compile_s for row in rows),
         kernels=tuple(rows),
+    )
+
+
+def neuron_cost(neuron: Neuron) -> NeuronCostResult:
+    """What the neuron's step computes for each element and time step, with default hyperparameters.
+
+    Raises NeuronError for a step that cannot be traced.
+    """
+    values = neuron.hyperparameters()
+    cost = step_cost(neuron, values)
+    of_function = (DEFAULT.function_multiplications, DEFAULT.function_additions)
+    multiplications = cost.all_multiplications(of_function[0])
+    additions = cost.all_additions(of_function[1])
+    acs = max(additions - multiplications, 0.0)
+    counted = Counter(
+        (instruction.op, charged_as(instruction, varying))
+        for instruction, varying in step_instructions(neuron, values)
+    )
+    return NeuronCostResult(
+        neuron=neuron.name,
+        hyperparameters=dict(values),
+        multiplications=cost.multiplications,
+        additions=cost.additions,
+        functions=cost.functions,
+        macs=multiplications,
+        acs=acs,
+        states=cost.states,
+        sop_energy_pj=DEFAULT.mac_pj * multiplications + DEFAULT.ac_pj * acs,
+        operations_energy_pj=DEFAULT.mul_pj * multiplications + DEFAULT.add_pj * additions,
+        operations=tuple(
+            OperationRow(operation=op, count=count, charged_as=kind)
+            for (op, kind), count in counted.items()
+        ),
+        assumptions=NEURON_ASSUMPTIONS,
     )
 
 

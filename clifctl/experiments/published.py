@@ -21,11 +21,10 @@ def published_for(recipe: Recipe) -> Published:
     data, net, figure = FIGURE_2
     if (recipe.data.dataset.name, model.model.name) == (data, net):
         return Published(note=figure_note(figure))
-    same = {"batch_norm", "dropout"}  # how it is trained, not which net it is
     if (
         neuron.window is not None
         or neuron.hyperparameters != neuron.neuron.hyperparameters()
-        or not model.options.model_fields_set <= same | _unchanged(model.options)
+        or not keeps_the_net(recipe)
     ):
         return Published()
     found = accuracies(
@@ -48,6 +47,13 @@ def published_for(recipe: Recipe) -> Published:
             for number in found
         )
     )
+
+
+def keeps_the_net(recipe: Recipe) -> bool:
+    """Whether the recipe's net is the paper's, in width and kernels."""
+    options = recipe.model.options
+    same = {"batch_norm", "dropout"}  # how it is trained, not which net it is
+    return options.model_fields_set <= same | _unchanged(options)
 
 
 def _unchanged(options: ModelOptions) -> set[str]:

@@ -12,6 +12,7 @@ from clifctl.models.layers import (
     SpikingNet,
     SynapticLayer,
     batch_statistics,
+    firing_modules,
     fold_time,
 )
 from clifctl.models.mlp import MLPOptions, build_mlp
@@ -58,5 +59,6 @@ __all__ = [
     "SynapticLayer",
     "TemporalBatchNorm",
     "batch_statistics",
+    "firing_modules",
     "fold_time",
 ]

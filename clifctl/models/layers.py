@@ -205,16 +205,22 @@ def batch_statistics(model: nn.Module) -> Iterator[None]:
             norm.batch_statistics = False
 
 
+def firing_modules(net: nn.Module) -> dict[str, SpikingLayer]:
+    """Layer of neurons -> the module whose forward gives its output `[T, N, *]` first."""
+    return {
+        name: module for name, module in net.named_modules() if isinstance(module, SpikingLayer)
+    }
+
+
 class FiringRates:
     """Spikes per neuron and time step, counted over the batches that pass while it is recording."""
 
     def __init__(self, model: nn.Module) -> None:
         self._layers = {
-            name: module
-            for name, module in model.named_modules()
-            if isinstance(module, SpikingLayer) and module.neuron.spiking
+            name: module for name, module in firing_modules(model).items() if module.neuron.spiking
         }
         self._spikes: dict[str, Tensor] = {}
+        self._squares: dict[str, float] = {}
         self._samples: dict[str, int] = {}
         self.neurons: dict[str, int] = {}
 
@@ -238,12 +244,25 @@ class FiringRates:
             for name, spikes in self._spikes.items()
         }
 
+    def sample_std(self) -> dict[str, float | None]:
+        """Layer name -> standard deviation of the samples' firing rates; None for one sample."""
+        found: dict[str, float | None] = {}
+        for name, spikes in self._spikes.items():
+            samples, positions = self._samples[name], len(spikes) * self.neurons[name]
+            mean = float(spikes.sum()) / samples
+            variance = (self._squares[name] - samples * mean**2) / (samples - 1 or 1)
+            found[name] = max(variance, 0.0) ** 0.5 / positions if samples > 1 else None
+        return found
+
     def _counter(self, name: str) -> Any:
         def count(module: nn.Module, inputs: Any, output: tuple[Tensor, LayerState]) -> None:
             spikes = output[0].detach()
             # Counts, not means: whole numbers add exactly, whatever the batch size.
-            total = spikes.flatten(1).sum(1, dtype=torch.float64).cpu()
+            of_samples = spikes.flatten(2).sum(2, dtype=torch.float64).cpu()
+            total = of_samples.sum(1)
             self._spikes[name] = self._spikes.get(name, torch.zeros_like(total)) + total
+            squares = float(of_samples.sum(0).square().sum())
+            self._squares[name] = self._squares.get(name, 0.0) + squares
             self._samples[name] = self._samples.get(name, 0) + spikes.shape[1]
             self.neurons[name] = spikes[0, 0].numel()
 

@@ -87,10 +87,10 @@ def _shown(value: Any, column: Column) -> str:
         return between.join(_shown(item, column) for item in value)
     if isinstance(value, float) and column.digits is None and value and abs(value) < 1e-3:
         return f"{value:.1e}"
+    if isinstance(value, int | float) and column.digits == 0:
+        return f"{value:,.0f}"
     if isinstance(value, float) and column.digits is not None:
         return f"{value:.{column.digits}f}"
-    if isinstance(value, int) and column.digits == 0:
-        return f"{value:,}"
     return str(value)
 
 

@@ -6,11 +6,13 @@ from typing import Any, ClassVar, Protocol
 
 @dataclass(frozen=True, kw_only=True)
 class LayerRate:
-    """Spikes per neuron and time step of one layer, on average and at each step."""
+    """Spikes per neuron and time step of one layer, on average and at each step, and the standard
+    deviation over samples (None for one sample)."""
 
     layer: str
     neurons: int
     firing_rate: float
+    firing_rate_sample_std: float | None
     firing_rate_per_step: tuple[float, ...]
 
 

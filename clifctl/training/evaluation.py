@@ -78,11 +78,13 @@ class _Tally:
         # Of five classes or fewer the right one is always among five.
         top = self._percent("correct_top") if len(pairs) > TOP else None
         so_far = (self._sums["cross_entropy_so_far"] / self.samples).tolist()
+        spread = rates.sample_std()
         layers = tuple(
             LayerRate(
                 layer=name,
                 neurons=rates.neurons[name],
                 firing_rate=sum(steps) / len(steps),
+                firing_rate_sample_std=spread[name],
                 firing_rate_per_step=tuple(steps),
             )
             for name, steps in rates.per_step().items()

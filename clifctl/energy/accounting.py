@@ -1,0 +1,95 @@
+"""The costs of a net with one kind of neuron, in both accountings, whole and by operation."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import isnan
+
+from clifctl.energy import as_published, corrected
+from clifctl.energy.constants import Constants
+from clifctl.energy.graph import OperationGraph
+from clifctl.energy.neuron_cost import step_cost
+from clifctl.energy.signals import Signals
+from clifctl.neurons import Hyperparameters, Neuron
+from clifctl.results.energy import MEMORY_KEYS, SOP_KEYS, Cost, LayerCost
+
+METHODS = {"sop": ("functions", *SOP_KEYS), "memory": MEMORY_KEYS}
+
+
+@dataclass(frozen=True)
+class NetCosts:
+    """A net's costs; `parameters` are those of the net with these neurons."""
+
+    parameters: int
+    timesteps: int
+    paper: Cost
+    corrected: Cost
+    layers: tuple[LayerCost, ...]
+
+
+def net_costs(
+    graph: OperationGraph,
+    neuron: Neuron,
+    hyperparameters: Hyperparameters,
+    *,
+    rates: Mapping[str, float] | None,
+    constants: Constants,
+    methods: Sequence[str] = tuple(METHODS),
+    bias_share: float = 1.0,
+    own_neuron: bool = True,
+) -> NetCosts:
+    """The costs of `graph` with `neuron`: relu makes it the ANN, which has one time step.
+
+    `rates` maps layers of neurons to firing rates (None: unknown; what needs them is None then).
+    `bias_share`: batches / samples of the evaluation, for Table 6. `own_neuron`: whether the graph
+    is that of a net with this neuron, or with another one, whose learnable parameters do not count.
+    """
+    signals = Signals(graph, neuron.spiking, rates or {})
+    step = step_cost(neuron, hyperparameters)
+    paper, paper_layers = as_published.costs(signals, neuron.name, constants, bias_share=bias_share)
+    charges = corrected.charges(signals, step, constants)
+    mended, mended_layers = corrected.together(charges, constants)
+    layers = tuple(
+        LayerCost(
+            layer=operation.name,
+            kind=operation.kind,
+            fed_by=signals.fed_by(number),
+            input_shape=operation.input_shape,
+            output_shape=operation.output_shape,
+            parameters=operation.weights + operation.biases,
+            fan_out=operation.fan_out if operation.pairs else None,
+            firing_rate=_rate(signals, number),
+            paper=_shown(paper_layers[number], methods),
+            corrected=_shown(mended_layers[number], methods),
+        )
+        for number, operation in enumerate(graph.operations)
+        if operation.kind != "image"
+    )
+    return NetCosts(
+        parameters=graph.parameters - (0 if own_neuron else graph.neuron_parameters),
+        timesteps=graph.timesteps if neuron.spiking else 1,
+        paper=_shown(paper, methods),
+        corrected=_shown(mended, methods),
+        layers=layers,
+    )
+
+
+def _rate(signals: Signals, number: int) -> float | None:
+    """The firing rate of what feeds an operation, of a layer of neurons its own."""
+    neurons = signals.graph.operations[number].kind == "neuron"
+    if not (signals.is_binary(number) if neurons else signals.fed_by(number) == "spikes"):
+        return None
+    rate = signals.rate(number) if neurons else signals.input_rate(number)
+    return None if isnan(rate) else rate
+
+
+def _shown(cost: Cost, methods: Sequence[str]) -> Cost:
+    """`cost` with None for what was not asked for and what is not known, and whole numbers of MACs
+    as such."""
+    wanted = {key for method in methods for key in METHODS[method]}
+    values: dict[str, float | None] = {}
+    for key, value in vars(cost).items():
+        known = key in wanted and value is not None and not isnan(value)
+        values[key] = value if known else None
+        if known and key in ("macs", "functions") and float(value).is_integer():
+            values[key] = int(value)
+    return Cost(**values)

@@ -1,0 +1,181 @@
+"""The operations of a net as a graph of data flow: what is computed from what, and how often.
+
+Shapes and counts are those of one sample and one time step. An operation that is computed once for
+all time steps (the stem of a static image) has `steps` = 1.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from math import prod
+from typing import Literal
+
+Kind = Literal["image", "convolution", "linear", "product", "norm", "pool", "neuron", "sum", "gate"]
+# Where weights, or another operand, are multiplied with an input and summed.
+CONNECTIONS = ("convolution", "linear", "product")
+# What a neuron integrates passes through these without being held in a memory of its own.
+PASSING = ("norm", "sum", "neuron")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Operation:
+    """One operation. `inputs` are the numbers of the operations whose results it takes.
+
+    `macs` is the dense count, padding included; `pairs` are the connections between an input and an
+    output value that exist, borders of the image taken into account. `biases` are learnable ones.
+    """
+
+    name: str
+    kind: Kind
+    inputs: tuple[int, ...]
+    input_shape: tuple[int, ...]
+    output_shape: tuple[int, ...]
+    steps: int
+    macs: int = 0
+    pairs: int = 0
+    weights: int = 0
+    biases: int = 0
+    kernel: tuple[int, ...] = ()
+    stride: tuple[int, ...] = ()
+    maximum: bool = False
+    padded: bool = False
+
+    @property
+    def n_in(self) -> int:
+        """Input values of one time step (of the first operand)."""
+        return prod(self.input_shape)
+
+    @property
+    def n_out(self) -> int:
+        """Output values of one time step."""
+        return prod(self.output_shape)
+
+    @property
+    def fan_out(self) -> float:
+        """Output values that an input value reaches, on average over the input."""
+        return self.pairs / self.n_in
+
+    @property
+    def bias_operations(self) -> int:
+        """Additions of a bias in one time step."""
+        return self.n_out if self.biases else 0
+
+
+@dataclass(frozen=True)
+class OperationGraph:
+    """The operations in the order in which they are computed; `operations[0]` is the image.
+
+    `parameters` counts every learnable number of the net, `neuron_parameters` those of its neurons.
+    """
+
+    operations: tuple[Operation, ...]
+    timesteps: int
+    parameters: int
+    neuron_parameters: int
+
+    @property
+    def spiking_layers(self) -> tuple[str, ...]:
+        """Names of the layers of neurons in forward order."""
+        return tuple(op.name for op in self.operations if op.kind == "neuron")
+
+    @cached_property
+    def consumers(self) -> tuple[tuple[int, ...], ...]:
+        """Operation -> the operations that take its result."""
+        found: list[list[int]] = [[] for _ in self.operations]
+        for number, operation in enumerate(self.operations):
+            for source in operation.inputs:
+                found[source].append(number)
+        return tuple(map(tuple, found))
+
+    def sources(self, number: int) -> Iterator[Operation]:
+        """What the operation `number` takes the results of."""
+        return (self.operations[source] for source in self.operations[number].inputs)
+
+    @cached_property
+    def fired_into(self) -> tuple[str | None, ...]:
+        """Operation -> the first layer of neurons that its result reaches, None for the last."""
+        found: list[str | None] = [None] * len(self.operations)
+        for number in reversed(range(len(self.operations))):
+            for consumer in self.consumers[number]:
+                operation = self.operations[consumer]
+                found[number] = operation.name if operation.kind == "neuron" else found[consumer]
+                if found[number]:
+                    break
+        return tuple(found)
+
+    @cached_property
+    def fired_from(self) -> tuple[str | None, ...]:
+        """Operation -> the last layer of neurons before it, None where the image alone is."""
+        found: list[str | None] = []
+        for operation in self.operations:
+            before = [self.operations[source] for source in operation.inputs]
+            names = [
+                source.name if source.kind == "neuron" else found[number]
+                for number, source in zip(operation.inputs, before, strict=True)
+            ]
+            found.append(next((name for name in names if name), None))
+        return tuple(found)
+
+    def folded_norms(self, spiking: bool) -> frozenset[int]:
+        """The batch norms that disappear in a neighbour, with exactly the same results.
+
+        Before: everything that is normalised is the result of connections that nothing else reads,
+        or of spikes that are added to it (an ANN's values would have to be multiplied). After: only
+        connections without padding read the result.
+        """
+        return frozenset(
+            number
+            for number, operation in enumerate(self.operations)
+            if operation.kind == "norm"
+            and (self._after_connections(number, spiking) or self._before_connections(number))
+        )
+
+    def _after_connections(self, number: int, spiking: bool) -> bool:
+        (source,) = self.operations[number].inputs
+        return self.operations[source].kind != "neuron" and self._scales(source, spiking)
+
+    def _scales(self, number: int, spiking: bool) -> bool:
+        """Whether the result of `number` is scaled by scaling weights that stand before it."""
+        operation = self.operations[number]
+        if operation.kind == "neuron":
+            return spiking  # the scale becomes the weight with which a spike is added
+        if len(self.consumers[number]) != 1:
+            return False
+        if operation.kind in ("convolution", "linear"):
+            return True
+        if operation.kind == "sum":
+            return all(self._scales(source, spiking) for source in operation.inputs)
+        average = operation.kind == "pool" and not operation.maximum and not operation.padded
+        return average and self._after_connections(number, spiking)
+
+    def _before_connections(self, number: int) -> bool:
+        readers = [self.operations[consumer] for consumer in self.consumers[number]]
+        return bool(readers) and all(
+            reader.kind in ("convolution", "linear") and not reader.padded for reader in readers
+        )
+
+    @cached_property
+    def without_shortcuts(self) -> tuple[int, ...]:
+        """The connections on the longest way through the net: at each sum, of all operands the one
+        with the most connections before it is followed."""
+        depth: list[int] = []
+        for operation in self.operations:
+            before = max((depth[source] for source in operation.inputs), default=0)
+            depth.append(before + (operation.kind in CONNECTIONS))
+        kept, waiting = set(), [len(self.operations) - 1]
+        while waiting:
+            number = waiting.pop()
+            if number in kept:
+                continue
+            kept.add(number)
+            operation = self.operations[number]
+            deepest = max(operation.inputs, key=lambda source: depth[source], default=None)
+            follow = (deepest,) if operation.kind == "sum" else operation.inputs
+            waiting += [source for source in follow if source is not None]
+        return tuple(n for n in sorted(kept) if self.operations[n].kind in CONNECTIONS)
+
+    def is_held(self, number: int) -> bool:
+        """Whether a result is written to memory as it is, instead of into a neuron's potential."""
+        readers = self.consumers[number]
+        passing = all(self.operations[reader].kind in PASSING for reader in readers)
+        return len(readers) != 1 or not passing

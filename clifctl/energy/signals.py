@@ -1,0 +1,57 @@
+"""What each operation gets: the image, spikes or other values, and how many spikes of them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from clifctl.energy.graph import OperationGraph
+
+FedBy = Literal["image", "spikes", "values"]
+UNKNOWN = float("nan")
+
+
+@dataclass(frozen=True)
+class Signals:
+    """The results of a graph's operations, for a net that spikes or an ANN.
+
+    `rates` maps each layer of neurons to its firing rate; a layer that it lacks has an unknown one.
+    """
+
+    graph: OperationGraph
+    spiking: bool
+    rates: Mapping[str, float]
+
+    def is_binary(self, number: int) -> bool:
+        """Whether the result of an operation is spikes: that of neurons, and what only takes the
+        maximum or the product of spikes."""
+        operation = self.graph.operations[number]
+        if operation.kind == "neuron":
+            return self.spiking
+        if operation.maximum or operation.kind == "gate":
+            return all(map(self.is_binary, operation.inputs))
+        return False
+
+    def rate(self, number: int) -> float:
+        """Spikes per value and time step of a binary result. Spikes that a maximum or a product
+        takes together are held to be independent."""
+        operation = self.graph.operations[number]
+        if operation.kind == "neuron":
+            return self.rates.get(operation.name, UNKNOWN)
+        if operation.kind == "gate":
+            first, second = map(self.rate, operation.inputs)
+            return first * second
+        window = operation.pairs / operation.n_out
+        return 1.0 - (1.0 - self.rate(operation.inputs[0])) ** window
+
+    def fed_by(self, number: int) -> FedBy:
+        """What an operation takes: `spikes` where one of its operands is binary."""
+        inputs = self.graph.operations[number].inputs
+        if any(map(self.is_binary, inputs)):
+            return "spikes"
+        only_image = all(self.graph.operations[source].kind == "image" for source in inputs)
+        return "image" if only_image else "values"
+
+    def input_rate(self, number: int) -> float:
+        """The firing rate of an operation's input; of two binary operands, the lower one."""
+        inputs = self.graph.operations[number].inputs
+        return min(self.rate(source) for source in inputs if self.is_binary(source))

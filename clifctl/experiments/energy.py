@@ -1,0 +1,374 @@
+"""`energy`: what an inference costs, for nets of recipes and checkpoints, beside the paper's."""
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from clifctl import paper
+from clifctl.devices import CPU
+from clifctl.energy.accounting import METHODS, NetCosts, net_costs
+from clifctl.energy.as_published import NEURONS as NEURONS_OF_THE_PAPER
+from clifctl.energy.as_published import without_rule
+from clifctl.energy.constants import DEFAULT, PRESETS, Constants, constants_from
+from clifctl.energy.corrected import ASSUMPTIONS
+from clifctl.energy.defects import DEFECTS
+from clifctl.energy.graph import OperationGraph
+from clifctl.energy.rates import rates_of_layers
+from clifctl.energy.tracing import trace_net
+from clifctl.errors import DataError, EnergyError, UsageError, unknown_name
+from clifctl.experiments.assembly import build_net, repeat_of
+from clifctl.experiments.evaluate import Opened, evaluate_checkpoint, open_checkpoint
+from clifctl.experiments.published import keeps_the_net
+from clifctl.neurons import NEURONS, Hyperparameters, Neuron
+from clifctl.recipe.catalog import SUFFIXES
+from clifctl.recipe.load import LoadedRecipe, load_recipe
+from clifctl.recipe.schema import MAX_TIMESTEPS, Recipe
+from clifctl.results import EvalResult
+from clifctl.results.energy import EnergyResult, EnergyRow, PublishedCost, RateRow
+
+PAPER_RATES = "paper"
+
+
+@dataclass(frozen=True)
+class EnergyOptions:
+    """What is asked for. `rates`: `paper`, a file, None (measured, for a checkpoint); the last five
+    say where and on what firing rates are measured, as for `eval`."""
+
+    overrides: Sequence[str] = ()
+    rates: str | None = None
+    methods: Sequence[str] = tuple(METHODS)
+    per_layer: bool = False
+    constants: str | None = None
+    timesteps: int | None = None
+    foreign_recipe: LoadedRecipe | None = None
+    neuron: str | None = None
+    root: Path | None = None
+    device: str = "auto"
+    target: str = "auto"
+    threads: int | None = None
+    say: Callable[[str], None] = field(default=lambda line: None)
+
+
+@dataclass(frozen=True)
+class _Source:
+    """One net: its recipe, and its weights where there are any."""
+
+    name: str
+    recipe: Recipe
+    graph: OperationGraph
+    opened: Opened | None = None
+
+
+@dataclass(frozen=True)
+class _Rates:
+    """Firing rates of the layers of one net, None where they are not known, and their origin."""
+
+    origin: str
+    of_layers: Mapping[str, float] | None = None
+    measured: EvalResult | None = None
+
+
+def energy(sources: Sequence[str], options: EnergyOptions) -> EnergyResult:
+    """The costs of every source, in the order given: the ANN of the same net, LIF for a CLIF net
+    whose published rates are used, and the net itself.
+
+    Raises ClifctlError for a source, firing rates or constants that cannot be used, and for a net
+    with an operation that has no rule. Nothing is written.
+    """
+    constants = constants_of(options.constants)
+    opened = [_open(source, options) for source in _sorted_out(sources, options)]
+    rows = [row for source in opened for row in _rows(source, options, constants)]
+    return EnergyResult(
+        methods=tuple(options.methods),
+        constants=constants.as_document(),
+        rows=tuple(rows),
+        assumptions=_assumptions(rows, [source.graph for source in opened], constants),
+        defects=tuple(map(asdict, DEFECTS)),
+    )
+
+
+def constants_of(reference: str | None) -> Constants:
+    """The constants of a preset's name or a JSON file. Raises EnergyError."""
+    if reference is None:
+        return DEFAULT
+    if reference in PRESETS:
+        return PRESETS[reference]
+    if not Path(reference).exists() and not Path(reference).suffix:
+        raise EnergyError(
+            unknown_name("set of constants", reference, PRESETS),
+            hint="or give a JSON file, with energies in pJ",
+        )
+    return constants_from(_json(reference), f"constants '{reference}'")
+
+
+def _json(reference: str) -> Any:
+    try:
+        return json.loads(Path(reference).read_text(encoding="utf-8"))
+    except OSError as unreadable:
+        raise EnergyError(
+            f"cannot read '{reference}': {unreadable.strerror}", hint="give the path of a JSON file"
+        ) from None
+    except ValueError:
+        raise EnergyError(f"'{reference}' is not JSON", hint="give a JSON file") from None
+
+
+def _sorted_out(sources: Sequence[str], options: EnergyOptions) -> Sequence[str]:
+    """The sources, once it is sure that overrides and T mean something for them."""
+    if list(sources).count("-") > 1:
+        raise UsageError("stdin was given twice as a recipe", hint="give - once")
+    own = [source for source in sources if _is_checkpoint(source)]
+    if own and options.overrides and options.foreign_recipe is None:
+        raise UsageError(
+            f"'{options.overrides[0]}': the checkpoint '{own[0]}' is costed as it was trained",
+            hint="KEY=VALUE goes with recipes, and with --recipe, or --model and --data",
+        )
+    steps = options.timesteps
+    if steps is not None and any(item.startswith("timesteps=") for item in options.overrides):
+        raise UsageError("--timesteps and timesteps= were both given", hint="give one")
+    if steps is not None and not 1 <= steps <= MAX_TIMESTEPS:
+        raise UsageError(
+            f"--timesteps {steps}: must be between 1 and {MAX_TIMESTEPS}",
+            hint="without it, those of the recipe",
+        )
+    return sources
+
+
+def _is_checkpoint(source: str) -> bool:
+    path = Path(source)
+    if source == "-" or path.suffix in SUFFIXES:
+        return False
+    return path.exists() or bool(path.suffix)
+
+
+def _open(source: str, options: EnergyOptions) -> _Source:
+    if not _is_checkpoint(source):
+        overrides = list(options.overrides)
+        if options.timesteps is not None:
+            overrides.append(f"timesteps={options.timesteps}")
+        loaded = load_recipe(source, overrides)
+        for notice in loaded.notices:
+            options.say(notice)
+        return _Source(loaded.name, loaded.recipe, _graph(loaded.recipe))
+    opened = open_checkpoint(
+        Path(source),
+        neuron=options.neuron,
+        foreign_recipe=options.foreign_recipe,
+        timesteps=options.timesteps,
+    )
+    return _Source(source, opened.recipe, _graph(opened.recipe), opened)
+
+
+def _graph(recipe: Recipe) -> OperationGraph:
+    with torch.device("meta"):
+        net = build_net(recipe)
+    return trace_net(net, recipe.data.input_shape, recipe.timesteps, repeat=repeat_of(recipe))
+
+
+def _rates(source: _Source, options: EnergyOptions) -> _Rates:
+    """The firing rates of a source's own net."""
+    if not source.recipe.neuron.neuron.spiking:
+        return _Rates("none")
+    if options.rates == PAPER_RATES:
+        name = source.recipe.neuron.neuron.name
+        return _Rates("paper", _published_rates(source, name, options))
+    if options.rates is not None:
+        document = _json(options.rates)
+        where = f"firing rates '{options.rates}'"
+        return _Rates(options.rates, rates_of_layers(document, source.graph.spiking_layers, where))
+    if source.opened is None:
+        return _Rates("unknown")
+    options.say(f"measuring firing rates of '{source.name}' on its test data")
+    try:
+        measured = evaluate_checkpoint(
+            Path(source.name),
+            device=options.device,
+            target=options.target,
+            threads=options.threads,
+            neuron=options.neuron,
+            foreign_recipe=options.foreign_recipe,
+            root=options.root,
+            timesteps=options.timesteps,
+        )
+    except DataError as missing:
+        hint = "firing rates can also be given: --rates FILE.json"
+        raise DataError(
+            missing.message, hint=f"{missing.hint}; {hint}" if missing.hint else hint
+        ) from None
+    rates = {layer.layer: layer.firing_rate for layer in measured.firing_rates}
+    return _Rates("measured", rates, measured)
+
+
+def _published_rates(source: _Source, neuron: str, options: EnergyOptions) -> dict[str, float]:
+    recipe = source.recipe
+    data, model = recipe.data.dataset.name, recipe.model.model.name
+    found = paper.firing_rates(data, neuron)
+    if found is None or found.model != model or not keeps_the_net(recipe):
+        changed = found is not None and found.model == model
+        raise EnergyError(
+            f"--rates paper: the paper has no firing rates for '{neuron}' in '{model}' on '{data}'"
+            + (" in another width" if changed else ""),
+            hint="it has those of lif and clif, resnet18 on cifar10 and cifar100, vgg13 on "
+            "tiny_imagenet; give others in a file",
+        )
+    if found.timesteps != recipe.timesteps and neuron == recipe.neuron.neuron.name:
+        options.say(f"the published firing rates are those of T = {found.timesteps}")
+    return dict(zip(source.graph.spiking_layers, found.firing_rates, strict=True))
+
+
+def _rows(source: _Source, options: EnergyOptions, constants: Constants) -> list[EnergyRow]:
+    """The rows of one source: the ANN, LIF where its rates are known, the net itself."""
+    recipe = source.recipe
+    graph, own = source.graph, recipe.neuron
+    rates = _rates(source, options)
+    if source.opened is not None and rates.measured is None:
+        _require_weights_fit(source)
+    share = _bias_share(recipe, rates.measured)
+
+    def row(neuron: Neuron, values: Hyperparameters, used: _Rates) -> EnergyRow:
+        costs = net_costs(
+            graph,
+            neuron,
+            values,
+            rates=used.of_layers,
+            constants=constants,
+            methods=options.methods,
+            bias_share=share,
+            own_neuron=neuron is own.neuron,
+        )
+        return _row(source, neuron, costs, used, options, constants)
+
+    rows = []
+    if own.neuron.spiking:
+        ann = NEURONS["relu"]
+        rows.append(row(ann, ann.hyperparameters(), _Rates("none")))
+    if own.neuron.name == "clif" and options.rates == PAPER_RATES:
+        lif = NEURONS["lif"]
+        values = {
+            name: value
+            for name, value in own.hyperparameters
+            if name in lif.hyperparameters.model_fields
+        }
+        published = _published_rates(source, "lif", options)
+        rows.append(row(lif, lif.hyperparameters(**values), _Rates("paper", published)))
+    rows.append(row(own.neuron, own.hyperparameters, rates))
+    return rows
+
+
+def _row(
+    source: _Source,
+    neuron: Neuron,
+    costs: NetCosts,
+    rates: _Rates,
+    options: EnergyOptions,
+    constants: Constants,
+) -> EnergyRow:
+    recipe = source.recipe
+    return EnergyRow(
+        source=source.name,
+        data=recipe.data.dataset.name,
+        model=recipe.model.model.name,
+        neuron=neuron.name,
+        timesteps=costs.timesteps,
+        parameters=costs.parameters,
+        rates=rates.origin,
+        accuracy_percent=rates.measured.accuracy_percent if rates.measured else None,
+        paper=costs.paper,
+        corrected=costs.corrected,
+        published=_published(recipe, neuron.name, costs.timesteps)
+        if constants == DEFAULT
+        else None,
+        firing_rates=_rate_rows(rates, source.graph),
+        layers=costs.layers if options.per_layer else None,
+    )
+
+
+def _rate_rows(rates: _Rates, graph: OperationGraph) -> tuple[RateRow, ...]:
+    if rates.measured is not None:
+        return tuple(
+            RateRow(
+                layer=layer.layer,
+                neurons=layer.neurons,
+                firing_rate=layer.firing_rate,
+                firing_rate_sample_std=layer.firing_rate_sample_std,
+                firing_rate_per_step=layer.firing_rate_per_step,
+            )
+            for layer in rates.measured.firing_rates
+        )
+    sizes = {op.name: op.n_out for op in graph.operations if op.kind == "neuron"}
+    return tuple(
+        RateRow(layer=layer, neurons=sizes[layer], firing_rate=rate)
+        for layer, rate in (rates.of_layers or {}).items()
+    )
+
+
+def _require_weights_fit(source: _Source) -> None:
+    """Raise CheckpointError where a file does not hold the weights of the net that is costed."""
+    with torch.device("meta"):
+        net = build_net(source.recipe)
+    net.to_empty(device=CPU)
+    if source.opened is not None:
+        source.opened.fill(net)
+
+
+def _bias_share(recipe: Recipe, measured: EvalResult | None) -> float:
+    """Batches / samples of the evaluation: the paper's, for a task of the paper."""
+    counts = paper.counts(recipe.data.dataset.name)
+    if measured is not None:
+        samples, batch = measured.samples, measured.batch_size
+    elif counts is not None:
+        samples, batch = counts.test_images, counts.evaluation_batch
+    else:
+        samples = batch = recipe.eval.batch_size
+    return math.ceil(samples / batch) / samples
+
+
+def _published(recipe: Recipe, neuron: str, timesteps: int) -> PublishedCost | None:
+    """The paper's own row, for the net and T of its tables."""
+    data = recipe.data.dataset.name
+    sop, memory = paper.energy(data).get(neuron), paper.memory(data).get(neuron)
+    if sop is None or memory is None or not keeps_the_net(recipe):
+        return None
+    if (sop.model, sop.timesteps) != (recipe.model.model.name, timesteps):
+        return None
+    return PublishedCost(
+        acs_millions=sop.ac_millions,
+        macs_millions=sop.mac_millions,
+        sop_energy_uj=sop.energy_uj,
+        potential_mj=float(memory.potential_mj),
+        parameters_mj=memory.parameters_mj,
+        in_out_mj=memory.in_out_mj,
+        operations_mj=memory.operations_mj,
+        addressing_uj=memory.addressing_uj,
+        total_mj=memory.total_mj,
+    )
+
+
+def _assumptions(
+    rows: Sequence[EnergyRow], graphs: Sequence[OperationGraph], constants: Constants
+) -> tuple[str, ...]:
+    """What is to be read below every table."""
+    lines = [
+        "paper: as Tables 6 and 7 count, defects included. Synaptic operations are those of one "
+        "time step (the ANN's of one inference), ACs approximate: no rule reproduces them exactly",
+    ]
+    spiking = {row.neuron for row in rows} - {"relu"}
+    strange = sorted(spiking - set(NEURONS_OF_THE_PAPER))
+    if strange:
+        lines.append(f"paper: it knows lif and clif; {', '.join(strange)} is charged as lif")
+    unknown = sorted({kind for graph in graphs for kind in without_rule(graph)})
+    if unknown:
+        lines.append(f"paper: operations of kind {', '.join(unknown)} are not counted")
+    if any(row.rates == "unknown" for row in rows):
+        lines.append("- : not known without firing rates; --rates gives them")
+    lines += ASSUMPTIONS
+    lines.append(
+        f"constants {constants.name}: {constants.source}; a sigmoid, exp or tanh counts as "
+        f"{constants.function_multiplications:g} multiplications and "
+        f"{constants.function_additions:g} additions"
+    )
+    return tuple(lines)
