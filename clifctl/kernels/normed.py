@@ -149,7 +149,7 @@ def _backward(ctx: Any, gradients: list[Tensor | None]) -> tuple[Any, ...]:
 _operator.register_autograd(_backward, setup_context=_remember)
 
 
-class _Eager(torch.autograd.Function):
+class _NormScan(torch.autograd.Function):
     """The operator without torch's detour for operators; its forward, backward and memory."""
 
     @staticmethod
@@ -182,7 +182,7 @@ def norm_scan(
 ) -> Sequence[Tensor]:  # fmt: skip
     """See `norm_scan_forward`; it has a gradient."""
     if is_eager(x):
-        found: Sequence[Tensor] = _Eager.apply(
+        found: Sequence[Tensor] = _NormScan.apply(
             call, steps, processes, len(tensors), x, *tensors, *norm
         )
         return found

@@ -223,8 +223,8 @@ def _error(found: Tensor, expected: Tensor) -> float:
 @pytest.mark.parametrize("setting", SETTINGS, ids=str)
 def test_one_operator_gives_the_numbers_of_two(setting: Setting) -> None:
     found, expected = _run(setting, "numba"), _run(setting, "reference")
-    assert "norm_scan" in found.node
-    assert "norm_scan" not in expected.node
+    assert "NormScan" in found.node
+    assert "NormScan" not in expected.node
     assert found.values.keys() == expected.values.keys()
     for name, tensor in expected.values.items():
         given = found.values[name]
