@@ -12,7 +12,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from clifctl.data import LoadedData
 from clifctl.errors import RecipeError, UsageError
 from clifctl.kernels import Target
-from clifctl.models import SpikingNet
+from clifctl.models import SpikingNet, put_neuron
 from clifctl.recipe.schema import Recipe
 from clifctl.training.loss import tet_loss
 from clifctl.training.memory import saved_for_backward
@@ -28,6 +28,12 @@ def build_net(recipe: Recipe) -> SpikingNet:
         timesteps=recipe.timesteps,
         neuron=recipe.neuron,
     )
+
+
+def exchange_neurons(recipe: Recipe, net: SpikingNet, epoch: int) -> None:
+    """Give `net` the neuron of `epoch`, where the recipe exchanges it."""
+    if recipe.exchange is not None:
+        put_neuron(net, recipe.neuron_at(epoch))
 
 
 def load_data(recipe: Recipe) -> LoadedData:

@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -47,6 +47,7 @@ def _open(path: Path, neuron: str | None) -> _Opened:
     checkpoint = load_checkpoint(path)
     trusted = [] if neuron is None else [neuron]
     recipe = validate(checkpoint.recipe, f"recipe of checkpoint '{path}'", trusted_files=trusted)
+    recipe = replace(recipe, neuron=recipe.neuron_at(checkpoint.epoch))
     return _Opened(
         checkpoint.recipe_name,
         recipe,

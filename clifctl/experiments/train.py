@@ -13,6 +13,7 @@ from clifctl.data import LoadedData, Split, batches, shuffled_batches
 from clifctl.errors import Interrupted, OutputError, RunFailed
 from clifctl.experiments.assembly import (
     build_net,
+    exchange_neurons,
     loss_of,
     optimizer_of,
     parameter_count,
@@ -125,6 +126,7 @@ def _training(
         ),
         test=lambda: _test(loaded, net, data.test),
         validation=lambda: _test(loaded, net, held_out) if held_out else None,
+        before_epoch=lambda epoch: exchange_neurons(recipe, net, epoch),
         loss=loss_of(recipe),
         repeat=repeat_of(recipe),
         epochs=section.epochs,

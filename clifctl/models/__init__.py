@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from clifctl.kernels import READINGS
+from clifctl.models.exchange import put_neuron
 from clifctl.models.layers import (
     FiringRates,
     NeuronChoice,
@@ -59,4 +60,5 @@ __all__ = [
     "TemporalBatchNorm",
     "batch_statistics",
     "fold_time",
+    "put_neuron",
 ]

@@ -33,6 +33,7 @@ def train_epochs(
     training_batches: Callable[[], Batches],
     test: Callable[[], Evaluation],
     validation: Callable[[], Evaluation | None] = lambda: None,
+    before_epoch: Callable[[int], None] = lambda epoch: None,
     loss: Loss,
     repeat: int,
     epochs: int,
@@ -41,12 +42,14 @@ def train_epochs(
     """Train `net`; yields a StepDone after each step and an EpochRecord after each epoch.
 
     An epoch is one pass over `training_batches()`, one step of the schedule, then `test()`: the
-    order of the authors' protocol. Where samples are mixed (labels `[N, classes]`), training
-    accuracy counts the class with the largest weight. Raises RunFailed when a loss is not finite,
-    before that epoch is yielded: what is saved is the last finite one.
+    order of the authors' protocol. `before_epoch` may change the net at its start. Where samples
+    are mixed (labels `[N, classes]`), training accuracy counts the class with the largest weight.
+    Raises RunFailed when a loss is not finite, before that epoch is yielded: what is saved is the
+    last finite one.
     """
     for epoch in range(1, epochs + 1):
         start = time.perf_counter()
+        before_epoch(epoch)
         lr = optimizer.param_groups[0]["lr"]
         net.train()
         samples = 0

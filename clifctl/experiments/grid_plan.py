@@ -1,0 +1,119 @@
+"""What a grid would do and how long it would take, from one timed step of each configuration."""
+
+import statistics
+import time
+
+import torch
+
+from clifctl.data import batches, shuffled_batches
+from clifctl.experiments.assembly import (
+    build_net,
+    load_data,
+    loss_of,
+    optimizer_of,
+    repeat_of,
+    run_on,
+    steps_of,
+)
+from clifctl.experiments.grid import Grid, configuration, state_of
+from clifctl.kernels import resolve_target
+from clifctl.recipe.schema import Recipe
+from clifctl.results import PlannedTrial, TrialPlan
+from clifctl.training.device import resolve_device, resolve_threads
+from clifctl.training.precision import Precision
+
+_TIMED_STEPS, _TIMED_SECONDS = 5, 2.0
+
+
+def dry_run(grid: Grid, command: str) -> TrialPlan:
+    """The trials and an estimate of their time, from a step of each configuration, timed here and
+    alone. Writes nothing."""
+    times: dict[str, tuple[float, float, int]] = {}
+    planned = []
+    for trial in grid.trials:
+        state = state_of(grid.folder, trial)
+        key = configuration(trial.loaded.recipe)
+        usable = state != "finished" and grid.unusable_data is None
+        if usable and key not in times:
+            times[key] = _timed(trial.loaded.recipe, grid)
+        step, test, steps = times.get(key, (None, 0.0, 0))
+        epochs = trial.loaded.recipe.train.epochs
+        planned.append(
+            PlannedTrial(
+                trial=trial.name,
+                title=trial.title,
+                seed=trial.seed,
+                state=state,
+                step_ms=None if step is None or not usable else 1000 * step,
+                steps=epochs * steps,
+                kept_for_backward_bytes=grid.kept_bytes[trial.name],
+                estimate_seconds=None
+                if step is None or not usable
+                else epochs * (steps * step + test),
+            )
+        )
+    left = [one.estimate_seconds or 0.0 for one in planned]
+    return TrialPlan(
+        command=command,
+        recipe=grid.trials[0].loaded.name,
+        results_folder=str(grid.folder.path),
+        device=grid.numerics.device,
+        target=grid.numerics.target,
+        workers=grid.workers,
+        workers_reason=grid.workers_reason,
+        threads_per_trial=grid.threads
+        or resolve_threads(None, max(grid.kept_bytes.values())).count,
+        trials=tuple(planned),
+        finished=sum(one.state == "finished" for one in planned),
+        estimate_seconds=max(sum(left) / grid.workers, max(left)),
+    )
+
+
+def _threads(grid: Grid) -> int:
+    return grid.threads or resolve_threads(None, max(grid.kept_bytes.values())).count
+
+
+def _timed(recipe: Recipe, grid: Grid) -> tuple[float, float, int]:
+    """Seconds of a step (median), seconds of a test, and steps of an epoch."""
+    device = resolve_device(grid.options.device)
+    recipe = run_on(recipe, resolve_target(grid.options.target, device))
+    threads = torch.get_num_threads()
+    torch.set_num_threads(_threads(grid))
+    try:
+        data = load_data(recipe).to(device)
+        net = build_net(recipe).to(device)
+        optimizer, _ = optimizer_of(recipe, net)
+        precision = Precision(recipe.train.precision, device)
+        loss, repeat = loss_of(recipe), repeat_of(recipe)
+        order = torch.Generator().manual_seed(0)
+        seconds: list[float] = []
+        net.train()
+        for inputs, targets in shuffled_batches(
+            data.train, recipe.train.batch_size, order, data.augment
+        ):
+            start = time.perf_counter()
+            optimizer.zero_grad(set_to_none=True)
+            with precision.forward():
+                logits, _ = net(inputs, repeat=repeat)
+            precision.step(loss(logits.float(), targets), optimizer)
+            _finish(device)
+            seconds.append(time.perf_counter() - start)
+            # The first step compiles kernels.
+            if len(seconds) > _TIMED_STEPS or sum(seconds[1:]) > _TIMED_SECONDS:
+                break
+        net.eval()
+        start = time.perf_counter()
+        with torch.inference_mode():
+            inputs, _ = next(iter(batches(data.test, recipe.eval.batch_size)))
+            net(inputs, repeat=repeat)
+        _finish(device)
+        share = len(data.test) / inputs.shape[1]
+        test = share * (time.perf_counter() - start)
+    finally:
+        torch.set_num_threads(threads)
+    return statistics.median(seconds[1:] or seconds), test, steps_of(recipe, data)
+
+
+def _finish(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

@@ -1,0 +1,201 @@
+"""One trial, in the process that runs it."""
+
+import contextlib
+import platform
+import shutil
+import statistics
+import threading
+import time
+import traceback
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from clifctl.errors import ClifctlError, Interrupted
+from clifctl.experiments.planning import RunOptions
+from clifctl.experiments.train import train
+from clifctl.experiments.trials import Numerics, ResultsFolder
+from clifctl.files import plain
+from clifctl.kernels import resolve_target
+from clifctl.recipe.load import LoadedRecipe
+from clifctl.recipe.schema import validate
+from clifctl.results import EpochRecord, Measured, TrainPlan, TrainResult, TrialRecord
+from clifctl.training.device import resolve_device
+
+# Ended: the folder has its record. Busy: another process runs it. Stopped: told to end.
+Outcome = Literal["ended", "busy", "stopped"]
+
+# Seeds, threads and the generator of torch belong to a process: one trial at a time has them.
+_one_at_a_time = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a worker is told, all of it plain: a recipe's document is validated anew there."""
+
+    trial: str
+    title: str
+    recipe: str
+    document: dict[str, Any]
+    results: str
+    working_folder: str
+    device: str
+    target: str
+    threads: int | None
+    beside: int
+    attempt: int
+
+
+def numerics_of(device: str, target: str) -> Numerics:
+    """What `--device` and `--target` come to on the machine where this is called."""
+    where = resolve_device(device)
+    return Numerics(where.type, resolve_target(target, where).name)
+
+
+def run_trial(order: Order) -> Outcome:
+    """Run a trial, unless it is finished or another process runs it, and write its record.
+
+    Whatever goes wrong in the run is the record's to tell. Raises Interrupted where this process is
+    told to end, and OutputError for a results folder that cannot be written.
+    """
+    with _one_at_a_time, contextlib.chdir(order.working_folder):
+        folder = ResultsFolder(Path(order.results))
+        with folder.claim(order.trial) as mine:
+            if not mine:
+                return "busy"
+            known = folder.record(order.trial)
+            if known is not None and known.state == "finished":
+                return "ended"
+            try:
+                record = _finished(order, folder.run_folder(order.trial))
+            except Interrupted:
+                raise
+            except ClifctlError as problem:
+                record = failed_record(order, problem.message)
+            except Exception as broken:
+                where = traceback.extract_tb(broken.__traceback__)[-1]
+                place = f"{Path(where.filename).name}, line {where.lineno}"
+                record = failed_record(order, f"{type(broken).__name__}: {broken} ({place})")
+            folder.write(record)
+            return "ended"
+
+
+def run_trial_remotely(order: Order) -> Outcome:
+    """As `run_trial`, for a worker process, which is told to end with its trial alone."""
+    try:
+        return run_trial(order)
+    except Interrupted:
+        return "stopped"
+
+
+def _finished(order: Order, folder: Path) -> TrialRecord:
+    where = f"trial {order.trial}"
+    loaded = LoadedRecipe(order.recipe, validate(order.document, where))
+    watch = _Watch()
+    _reset_peak_memory()
+    result = _train(loaded, order, folder, watch)
+    return TrialRecord(
+        trial=order.trial,
+        title=order.title,
+        seed=loaded.recipe.train.seed,
+        state="finished",
+        attempts=order.attempt,
+        problem=None,
+        measured=_measured(result, watch, order.beside),
+        train=plain(asdict(result)),
+    )
+
+
+def _train(loaded: LoadedRecipe, order: Order, folder: Path, watch: "_Watch") -> TrainResult:
+    """Train the trial. What an interrupted run has left is run anew."""
+    with suppress(FileNotFoundError):
+        shutil.rmtree(folder)
+    options = RunOptions(
+        device=order.device, out=folder, threads=order.threads, target=order.target
+    )
+    return train(loaded, options, watch)
+
+
+def failed_record(order: Order, problem: str, *, lost: bool = False) -> TrialRecord:
+    """The record of a trial that came to nothing."""
+    return TrialRecord(
+        trial=order.trial,
+        title=order.title,
+        seed=order.document["train"]["seed"],
+        state="lost" if lost else "failed",
+        attempts=order.attempt,
+        problem=problem,
+        measured=None,
+        train=None,
+    )
+
+
+class _Watch:
+    """Observes a run: how long its steps take, and what one keeps for backward."""
+
+    def __init__(self) -> None:
+        self.steps_ms: list[float] = []
+        self.kept_bytes = 0
+        self._last: tuple[int, float] | None = None
+
+    def started(self, plan: TrainPlan, epochs: int, steps: int) -> None:
+        self.kept_bytes = plan.activations_bytes
+
+    def stepped(self, epoch: int, step: int) -> None:
+        now = time.perf_counter()
+        # Between the last step of an epoch and the first of the next lies a test.
+        if self._last is not None and self._last[0] == epoch:
+            self.steps_ms.append(1000 * (now - self._last[1]))
+        self._last = (epoch, now)
+
+    def finished_epoch(self, record: EpochRecord) -> None:
+        pass
+
+
+def _measured(result: TrainResult, watch: _Watch, beside: int) -> Measured:
+    quartiles: list[float | None] = [None, None, None]
+    if len(watch.steps_ms) >= 2:
+        quartiles = [*statistics.quantiles(watch.steps_ms, n=4, method="inclusive")]
+    return Measured(
+        accuracy_percent_last=result.accuracy_percent_last,
+        accuracy_percent_best=result.accuracy_percent_best,
+        epoch_best=result.epoch_best,
+        train_loss_train_mode=result.train_loss_train_mode,
+        train_loss_eval_mode=result.train_loss_eval_mode,
+        test_loss=result.test_loss,
+        firing_rate=result.firing_rate,
+        parameters=result.parameters,
+        train_seconds=result.train_seconds,
+        step_ms_median=quartiles[1],
+        step_ms_quartile_low=quartiles[0],
+        step_ms_quartile_high=quartiles[2],
+        steps_timed=len(watch.steps_ms),
+        kept_for_backward_bytes=watch.kept_bytes,
+        peak_memory_bytes=_peak_memory(result.device),
+        beside=beside,
+        device=result.device,
+        target=result.target,
+        torch_version=str(torch.__version__),
+    )
+
+
+def _reset_peak_memory() -> None:
+    """Let the high-water mark of this process start here: it may have run other trials."""
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+    if platform.system() == "Linux":
+        with suppress(OSError):
+            Path("/proc/self/clear_refs").write_text("5")
+
+
+def _peak_memory(device: str) -> int | None:
+    if device.startswith("cuda"):
+        return torch.cuda.max_memory_allocated()
+    with suppress(OSError, ValueError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return 1024 * int(line.split()[1])
+    return None
