@@ -55,7 +55,6 @@ class GridChoice:
 
         folder = self.out or default_out
         picture = picture_path(self.plot, self.command, output, folder)
-        output.keep_apart(folder)
         planned = plan(
             GridOptions(
                 out=folder,
@@ -69,6 +68,7 @@ class GridChoice:
             )
         )
         grid = planned.grid
+        output.keep_apart(folder, *grid.folder.files(grid.trials))
         for notice in planned.notices:
             output.notice(notice)
         if self.dry_run:

@@ -282,7 +282,7 @@ def _sentence(
         setting = f" (T = {row.timesteps}, {row.batch_norm})" if with_setting else ""
         one = getattr(found, quantity)
         if is_significant(one):
-            shown.append(f"{row.neuron}{setting} {describe(one, unit, digits)}")
+            shown.append(describe(f"{row.neuron}{setting}", one, unit, digits))
         elif one.ties == one.n:
             same.append(f"{row.neuron}{setting}")
         else:

@@ -53,6 +53,7 @@ def dry_run(grid: Grid, command: str) -> TrialPlan:
             )
         )
     left = [one.estimate_seconds or 0.0 for one in planned]
+    estimate = None if grid.unusable_data else max(sum(left) / grid.workers, max(left))
     return TrialPlan(
         command=command,
         recipe=grid.trials[0].loaded.name,
@@ -65,7 +66,7 @@ def dry_run(grid: Grid, command: str) -> TrialPlan:
         or resolve_threads(None, max(grid.kept_bytes.values())).count,
         trials=tuple(planned),
         finished=sum(one.state == "finished" for one in planned),
-        estimate_seconds=max(sum(left) / grid.workers, max(left)),
+        estimate_seconds=estimate,
     )
 
 

@@ -116,23 +116,20 @@ def is_significant(difference: Difference) -> bool:
     return p is not None and p < SIGNIFICANT
 
 
-def describe(difference: Difference, unit: str, digits: int) -> str:
-    """A difference in words: size, interval, corrected p value."""
-    text = f"{difference.mean:+.{digits}f}{unit}"
-    if difference.interval_95_low is None or difference.interval_95_high is None:
-        return text
-    low, high = difference.interval_95_low, difference.interval_95_high
-    return (
-        f"{text} (95 % interval {low:+.{digits}f} to {high:+.{digits}f}, "
-        f"p = {format_p(difference.p_value_holm)} corrected)"
-    )
+def describe(name: str, difference: Difference, unit: str, digits: int) -> str:
+    """A difference that holds, in words: size, interval, corrected p value."""
+    low, high, p = difference.interval_95_low, difference.interval_95_high, difference.p_value_holm
+    size = f"{name} {signed(difference.mean, digits)}{unit}"
+    if low is None or high is None or p is None:
+        return size
+    interval = f"{signed(low, digits)} to {signed(high, digits)}"
+    shown = "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+    return f"{size} (95 % interval {interval}, {shown} corrected)"
 
 
-def format_p(p: float | None) -> str:
-    """A p value for a reader."""
-    if p is None:
-        return "-"
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+def signed(value: float, digits: int) -> str:
+    """A number with its sign; what rounds to nothing has a plus."""
+    return f"{round(value, digits) + 0.0:+.{digits}f}"
 
 
 def undecided(name: str, difference: Difference, unit: str, digits: int) -> str:
@@ -141,7 +138,7 @@ def undecided(name: str, difference: Difference, unit: str, digits: int) -> str:
     if low is None or high is None:
         return name
     half = f"{(high - low) / 2:.{digits}f}{unit}"
-    return f"{name} ({difference.mean:+.{digits}f}, 95 % interval ±{half})"
+    return f"{name} ({signed(difference.mean, digits)}, 95 % interval ±{half})"
 
 
 def machine_notes(cells: Sequence[BySeed]) -> tuple[str, ...]:

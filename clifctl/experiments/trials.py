@@ -140,6 +140,10 @@ class ResultsFolder:
         if not (self.path / GRID).exists():
             run_folder.write_json(self.path / GRID, _base(trials[0]))
 
+    def files(self, trials: Sequence[Trial]) -> tuple[Path, ...]:
+        """The files that the trials write here, run folders not counted."""
+        return (self.path / GRID, *(self.path / f"{trial.name}.json" for trial in trials))
+
     def run_folder(self, name: str) -> Path:
         """Where trial `name` runs."""
         return self.path / name

@@ -216,7 +216,7 @@ def conclusions(steps: Sequence[TruncationStep]) -> tuple[str, ...]:
                 one = getattr(step.differences, quantity)
                 place = f"k = {step.window_from} to {step.window_to}"
                 if is_significant(one):
-                    shown.append(f"{place} {describe(one, unit, digits)}")
+                    shown.append(describe(place, one, unit, digits))
                 else:
                     open_.append(undecided(place, one, unit, digits))
             parts = ["; ".join(shown)] if shown else []

@@ -158,12 +158,7 @@ def trial_plan_report(plan: TrialPlan) -> Report:
         "nothing was run",
         columns,
         rows,
-        notes=(
-            f"About {_duration(plan.estimate_seconds)} on {plan.workers} worker(s) "
-            f"({plan.workers_reason}), {plan.threads_per_trial} CPU thread(s) each; from one timed "
-            "step of each configuration, alone on the machine: workers that share it are slower.",
-            f"results folder: {plan.results_folder}",
-        ),
+        notes=(_time_left(plan), f"results folder: {plan.results_folder}"),
     )
     return Report(document_of(plan), (table,))
 
@@ -231,13 +226,17 @@ def _difference_table(
 
 
 def _shown_difference(one: Difference, digits: int) -> dict[str, str | None]:
+    def signed(value: float) -> str:
+        # What rounds to nothing has a plus.
+        return f"{round(value, digits) + 0.0:+.{digits}f}"
+
     interval = None
-    if one.interval_95_low is not None:
-        interval = f"{one.interval_95_low:+.{digits}f} to {one.interval_95_high:+.{digits}f}"
+    if one.interval_95_low is not None and one.interval_95_high is not None:
+        interval = f"{signed(one.interval_95_low)} to {signed(one.interval_95_high)}"
     error = "" if one.standard_error is None else f" ± {one.standard_error:.{digits}f}"
     ties = f", {one.ties} equal" if one.ties else ""
     return {
-        "mean": f"{one.mean:+.{digits}f}{error}",
+        "mean": f"{signed(one.mean)}{error}",
         "interval": interval,
         "p": _p(one.p_value),
         "p_holm": _p(one.p_value_holm),
@@ -301,6 +300,16 @@ def _flat_differences(found: Differences | None) -> dict[str, Any]:
         for key in ("mean", *_TESTED):
             flat[f"{name}_difference_{key}"] = plain(getattr(one, key, None))
     return flat
+
+
+def _time_left(plan: TrialPlan) -> str:
+    if plan.estimate_seconds is None:
+        return "No estimate of the time: the data are missing."
+    return (
+        f"About {_duration(plan.estimate_seconds)} on {plan.workers} worker(s) "
+        f"({plan.workers_reason}), {plan.threads_per_trial} CPU thread(s) each; from one timed "
+        "step of each configuration, alone on the machine: workers that share it are slower."
+    )
 
 
 def _duration(seconds: float) -> str:

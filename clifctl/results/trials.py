@@ -88,7 +88,7 @@ class PlannedTrial:
 @dataclass(frozen=True, kw_only=True)
 class TrialPlan:
     """What `--dry-run` of a grid found out. `estimate_seconds` is the time of all that is left, on
-    `workers` processes."""
+    `workers` processes; None where the data are missing."""
 
     schema: ClassVar[str] = "clifctl.trials.plan/1"
 
@@ -102,4 +102,4 @@ class TrialPlan:
     threads_per_trial: int
     trials: tuple[PlannedTrial, ...]
     finished: int
-    estimate_seconds: float
+    estimate_seconds: float | None
