@@ -145,6 +145,7 @@ def compare_neurons(planned: NeuronGrid, observer: TrialsObserver) -> NeuronComp
         data=recipe.data.dataset.name,
         model=recipe.model.model.name,
         epochs=recipe.train.epochs,
+        exchange_to=recipe.exchange.neuron.neuron.name if recipe.exchange else None,
         exchange_after_epoch=recipe.exchange.epoch if recipe.exchange else None,
         baseline=planned.baseline,
         seeds_asked=len(planned.seeds),
@@ -244,8 +245,9 @@ def conclusions(rows: Sequence[ComparedNeuron], baseline: str) -> tuple[str, ...
     """What the differences bear, in sentences: accuracy first, then the losses."""
     compared = [(row, row.differences) for row in rows if row.differences is not None]
     if not compared:
+        if all(row.is_baseline for row in rows):
+            return ("One neuron: there is nothing to compare it with.",)
         return ("Nothing was compared: no seed is finished for the baseline and another neuron.",)
-    several = len({(row.paired_timesteps, row.batch_norm) for row, _ in compared}) > 1
     n = min(found.accuracy_percent_last.n for _, found in compared)
     if n == 1:
         return (
@@ -260,7 +262,12 @@ def conclusions(rows: Sequence[ComparedNeuron], baseline: str) -> tuple[str, ...
     ):
         sentences.append(
             f"{title} against {baseline}: "
-            + _sentence(compared, quantity, unit, digits, with_setting=several)
+            + _sentence(
+                compared,
+                quantity,
+                unit,
+                digits,
+            )
         )
     if n < 8:
         sentences.append(
@@ -270,16 +277,14 @@ def conclusions(rows: Sequence[ComparedNeuron], baseline: str) -> tuple[str, ...
 
 
 def _sentence(
-    compared: Sequence[tuple[ComparedNeuron, Differences]],
-    quantity: str,
-    unit: str,
-    digits: int,
-    *,
-    with_setting: bool,
+    compared: Sequence[tuple[ComparedNeuron, Differences]], quantity: str, unit: str, digits: int
 ) -> str:
+    several_steps = len({row.paired_timesteps for row, _ in compared}) > 1
+    several_norms = len({row.batch_norm for row, _ in compared}) > 1
     shown, same, open_ = [], [], []
     for row, found in compared:
-        setting = f" (T = {row.timesteps}, {row.batch_norm})" if with_setting else ""
+        parts = [f"T = {row.timesteps}"] * several_steps + [row.batch_norm] * several_norms
+        setting = f" ({', '.join(parts)})" if parts else ""
         one = getattr(found, quantity)
         if is_significant(one):
             shown.append(describe(f"{row.neuron}{setting}", one, unit, digits))

@@ -2,6 +2,7 @@
 
 import statistics
 import time
+from dataclasses import dataclass
 
 import torch
 
@@ -25,10 +26,24 @@ from clifctl.training.precision import Precision
 _TIMED_STEPS, _TIMED_SECONDS = 5, 2.0
 
 
+@dataclass(frozen=True)
+class _Timed:
+    """A step (median), a test, and the steps of an epoch."""
+
+    step_seconds: float
+    test_seconds: float
+    steps: int
+
+    @property
+    def epoch_seconds(self) -> float:
+        """A whole epoch."""
+        return self.steps * self.step_seconds + self.test_seconds
+
+
 def dry_run(grid: Grid, command: str) -> TrialPlan:
     """The trials and an estimate of their time, from a step of each configuration, timed here and
     alone. Writes nothing."""
-    times: dict[str, tuple[float, float, int]] = {}
+    times: dict[str, _Timed] = {}
     planned = []
     for trial in grid.trials:
         state = state_of(grid.folder, trial)
@@ -36,7 +51,7 @@ def dry_run(grid: Grid, command: str) -> TrialPlan:
         usable = state != "finished" and grid.unusable_data is None
         if usable and key not in times:
             times[key] = _timed(trial.loaded.recipe, grid)
-        step, test, steps = times.get(key, (None, 0.0, 0))
+        timed = times[key] if usable else None
         epochs = trial.loaded.recipe.train.epochs
         planned.append(
             PlannedTrial(
@@ -44,12 +59,10 @@ def dry_run(grid: Grid, command: str) -> TrialPlan:
                 title=trial.title,
                 seed=trial.seed,
                 state=state,
-                step_ms=None if step is None or not usable else 1000 * step,
-                steps=epochs * steps,
+                step_ms=1000 * timed.step_seconds if timed else None,
+                steps=epochs * timed.steps if timed else None,
                 kept_for_backward_bytes=grid.kept_bytes[trial.name],
-                estimate_seconds=None
-                if step is None or not usable
-                else epochs * (steps * step + test),
+                estimate_seconds=epochs * timed.epoch_seconds if timed else None,
             )
         )
     left = [one.estimate_seconds or 0.0 for one in planned]
@@ -74,8 +87,7 @@ def _threads(grid: Grid) -> int:
     return grid.threads or resolve_threads(None, max(grid.kept_bytes.values())).count
 
 
-def _timed(recipe: Recipe, grid: Grid) -> tuple[float, float, int]:
-    """Seconds of a step (median), seconds of a test, and steps of an epoch."""
+def _timed(recipe: Recipe, grid: Grid) -> _Timed:
     device = resolve_device(grid.options.device)
     recipe = run_on(recipe, resolve_target(grid.options.target, device))
     threads = torch.get_num_threads()
@@ -112,7 +124,7 @@ def _timed(recipe: Recipe, grid: Grid) -> tuple[float, float, int]:
         test = share * (time.perf_counter() - start)
     finally:
         torch.set_num_threads(threads)
-    return statistics.median(seconds[1:] or seconds), test, steps_of(recipe, data)
+    return _Timed(statistics.median(seconds[1:] or seconds), test, steps_of(recipe, data))
 
 
 def _finish(device: torch.device) -> None:

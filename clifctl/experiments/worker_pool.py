@@ -138,15 +138,15 @@ def _work(connection: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _terminate)
     threading.Thread(target=_end_with_the_parent, daemon=True).start()
-    try:
+    with suppress(KeyboardInterrupt, EOFError, OSError):
         while (call := connection.recv()) is not None:
             try:
                 answer = (True, call())
             except Exception as failed:
                 answer = (False, failed)
             connection.send(answer)
-    except (KeyboardInterrupt, EOFError, OSError):
-        return
+    # Nothing is left to do: what the libraries take their time for at the end is not needed.
+    os._exit(0)
 
 
 def _end_with_the_parent() -> None:

@@ -20,9 +20,9 @@ from clifctl.results import (
 # quantity, label, digits
 _ESTIMATES = (
     ("accuracy_percent_last", "accuracy, last [%]", 2),
-    ("accuracy_percent_best", "best [%]", 2),
+    ("accuracy_percent_best", "accuracy, best [%]", 2),
     ("train_loss_train_mode", "train loss, train mode", 3),
-    ("train_loss_eval_mode", "eval. mode", 3),
+    ("train_loss_eval_mode", "train loss, eval. mode", 3),
     ("test_loss", "test loss", 3),
     ("firing_rate", "firing rate", 3),
     ("step_ms", "step [ms]", 1),
@@ -66,9 +66,12 @@ def comparison_report(result: NeuronComparison) -> Report:
         }
         for row in result.rows
     )
+    exchange = ""
+    if result.exchange_to is not None:
+        exchange = f", exchanged for {result.exchange_to} after epoch {result.exchange_after_epoch}"
     main = Table(
         f"{result.recipe}: {result.data}, {result.model}, {result.epochs} epochs, "
-        f"{result.seeds_asked} seed(s)",
+        f"{result.seeds_asked} seed(s){exchange}",
         columns,
         rows,
         notes=(f"{_MEAN} {_LAST}",),

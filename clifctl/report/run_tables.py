@@ -15,9 +15,9 @@ _COLUMNS = (
     Column("window", "window"),
     Column("seed", "seed"),
     Column("epochs_done", "epochs done"),
-    Column("epochs", "of"),
+    Column("epochs", "epochs"),
     Column("accuracy_percent_last", "accuracy, last [%]", 2),
-    Column("accuracy_percent_best", "best [%]", 2),
+    Column("accuracy_percent_best", "accuracy, best [%]", 2),
     Column("train_loss_train_mode", "train loss", 4),
     Column("test_loss", "test loss", 4),
 )

@@ -74,6 +74,7 @@ class NeuronComparison:
     data: str
     model: str
     epochs: int
+    exchange_to: str | None
     exchange_after_epoch: int | None
     baseline: str
     seeds_asked: int

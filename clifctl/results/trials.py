@@ -73,14 +73,15 @@ class TrialStatus:
 
 @dataclass(frozen=True, kw_only=True)
 class PlannedTrial:
-    """One trial of a dry run. The estimate is None for a finished one."""
+    """One trial of a dry run. Steps and times are None where no step was timed: the trial is
+    finished, or its data are missing."""
 
     trial: str
     title: str
     seed: int
     state: TrialState
     step_ms: float | None
-    steps: int
+    steps: int | None
     kept_for_backward_bytes: int
     estimate_seconds: float | None
 

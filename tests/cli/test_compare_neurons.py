@@ -36,7 +36,7 @@ TINY = [
     "--target",
     "reference",
 ]
-COMPARE = ["compare-neurons", *TINY, "--out", "results"]
+COMPARE = ["compare-neurons", *TINY, "--workers", "1", "--out", "results"]
 
 
 def cell(row: dict[str, Any], name: str) -> Any:
@@ -83,7 +83,7 @@ def test_what_a_neuron_draws_depends_on_seed_and_layer() -> None:
 
 
 def test_the_table_compares_pair_by_pair(clifctl: Run, tmp_path: Path) -> None:
-    done = clifctl(*COMPARE, "--neurons", "lif,clif", "--seeds", "3", "--workers", "1", "--json")
+    done = clifctl(*COMPARE, "--neurons", "lif,clif", "--seeds", "3", "--json")
     assert done.code == 0, done.err
     result = done.json
     assert result["schema"] == "clifctl.compare-neurons/1"
@@ -152,6 +152,7 @@ def test_settings_baseline_ann_and_a_neuron_of_ones_own(
     (tmp_path / "mine.py").write_text(text, encoding="utf-8")
     arguments = ["digits_snn5", "train.epochs=1", "train.batch_size=256", "timesteps=1"]
     arguments += ["model.channels=[2,2,2,2,2]", "--target", "reference", "--seeds", "2"]
+    arguments += ["--workers", "1"]
     arguments += ["--neurons", "relu,lif,clif,mine.py:NEURON", "--batch-norm", "per_step,folded"]
     done = clifctl("compare-neurons", *arguments, "--out", "r", "--plot", "p.svg", "--json")
     assert done.code == 0, done.err
@@ -208,7 +209,8 @@ def test_the_exchange_of_a_neuron_is_marked(clifctl: Run, tmp_path: Path) -> Non
     done = clifctl(*COMPARE, *arguments, "--json", "--plot", "p.svg")
     assert done.code == 0, done.err
     assert done.json["exchange_after_epoch"] == 1
-    assert "Nothing was compared" in done.json["conclusions"][0]
+    assert done.json["conclusions"] == ["One neuron: there is nothing to compare it with."]
+    assert "exchanged for clif after epoch 1" in clifctl(*COMPARE, *arguments).out
 
 
 @contextmanager
@@ -232,7 +234,8 @@ def killed_worker(results: Path) -> Iterator[list[int]]:
 
 
 def test_a_worker_that_the_system_kills_is_replaced(clifctl: Run, tmp_path: Path) -> None:
-    long = [*COMPARE, "train.epochs=25", "--neurons", "lif", "--seeds", "2", "--workers", "2"]
+    long = [*COMPARE, "train.epochs=25", "--neurons", "lif", "--seeds", "2"]
+    long[long.index("--workers") + 1] = "2"
     with killed_worker(tmp_path / "results") as killed:
         done = clifctl(*long, "--json")
     assert len(killed) == 1
@@ -255,7 +258,7 @@ def test_a_command_that_is_killed_goes_on_and_gives_the_same_table(
     clifctl: Run, tmp_path: Path
 ) -> None:
     arguments = [*COMPARE, "train.epochs=8", "--neurons", "lif,clif", "--seeds", "2"]
-    arguments += ["--workers", "1", "--json"]
+    arguments += ["--json"]
     process = subprocess.Popen(
         [sys.executable, "-m", "clifctl", *arguments],
         cwd=tmp_path,
@@ -285,7 +288,8 @@ def test_a_command_that_is_killed_goes_on_and_gives_the_same_table(
 
 def test_a_dask_cluster_runs_the_trials(clifctl: Run, tmp_path: Path) -> None:
     distributed = pytest.importorskip("distributed")
-    arguments = [*COMPARE, "--neurons", "lif,clif", "--seeds", "1", "--json"]
+    arguments = ["compare-neurons", *TINY, "--out", "results"]
+    arguments += ["--neurons", "lif,clif", "--seeds", "1", "--json"]
     settings = {"processes": False, "dashboard_address": None, "protocol": "tcp://"}
     with distributed.LocalCluster(n_workers=1, threads_per_worker=2, **settings) as cluster:
         refused = clifctl(*arguments, "--scheduler", cluster.scheduler_address)
@@ -298,7 +302,8 @@ def test_a_dask_cluster_runs_the_trials(clifctl: Run, tmp_path: Path) -> None:
     runs = list((tmp_path / "results").glob("*/last.pt"))
     assert len(runs) == 2
     assert all(load_checkpoint(run).epoch == 2 for run in runs)
-    here = clifctl(*COMPARE[:-1], "here", *arguments[len(COMPARE) :])
+    arguments[arguments.index("results")] = "here"
+    here = clifctl(*arguments, "--workers", "1")
     assert without_times(here.json) == without_times(done.json)
 
 
