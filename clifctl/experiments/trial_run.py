@@ -46,6 +46,7 @@ class Order:
     target: str
     threads: int | None
     beside: int
+    kept_for_backward_bytes: int
     attempt: int
 
 
@@ -104,7 +105,7 @@ def _finished(order: Order, folder: Path) -> TrialRecord:
         state="finished",
         attempts=order.attempt,
         problem=None,
-        measured=_measured(result, watch, order.beside),
+        measured=_measured(result, watch, order),
         train=plain(asdict(result)),
     )
 
@@ -134,15 +135,14 @@ def failed_record(order: Order, problem: str, *, lost: bool = False) -> TrialRec
 
 
 class _Watch:
-    """Observes a run: how long its steps take, and what one keeps for backward."""
+    """Observes a run: how long its steps take."""
 
     def __init__(self) -> None:
         self.steps_ms: list[float] = []
-        self.kept_bytes = 0
         self._last: tuple[int, float] | None = None
 
     def started(self, plan: TrainPlan, epochs: int, steps: int) -> None:
-        self.kept_bytes = plan.activations_bytes
+        pass
 
     def stepped(self, epoch: int, step: int) -> None:
         now = time.perf_counter()
@@ -155,7 +155,7 @@ class _Watch:
         pass
 
 
-def _measured(result: TrainResult, watch: _Watch, beside: int) -> Measured:
+def _measured(result: TrainResult, watch: _Watch, order: Order) -> Measured:
     quartiles: list[float | None] = [None, None, None]
     if len(watch.steps_ms) >= 2:
         quartiles = [*statistics.quantiles(watch.steps_ms, n=4, method="inclusive")]
@@ -173,9 +173,9 @@ def _measured(result: TrainResult, watch: _Watch, beside: int) -> Measured:
         step_ms_quartile_low=quartiles[0],
         step_ms_quartile_high=quartiles[2],
         steps_timed=len(watch.steps_ms),
-        kept_for_backward_bytes=watch.kept_bytes,
+        kept_for_backward_bytes=order.kept_for_backward_bytes,
         peak_memory_bytes=_peak_memory(result.device),
-        beside=beside,
+        beside=order.beside,
         device=result.device,
         target=result.target,
         torch_version=str(torch.__version__),
