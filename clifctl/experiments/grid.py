@@ -283,6 +283,7 @@ def _order(grid: Grid, trial: Trial, attempt: int, beside: int) -> Order:
         target=grid.options.target,
         threads=grid.threads,
         beside=beside,
+        kept_for_backward_bytes=grid.kept_bytes[trial.name],
         attempt=attempt,
     )
 

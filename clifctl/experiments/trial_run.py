@@ -6,7 +6,6 @@ import statistics
 import threading
 import time
 import traceback
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ import torch
 
 from clifctl.devices import gpu_available, is_gpu
 from clifctl.errors import CheckpointError, ClifctlError, Interrupted
-from clifctl.experiments.planning import RunOptions, plan_training
+from clifctl.experiments.planning import RunOptions
 from clifctl.experiments.train import train
 from clifctl.experiments.trials import Numerics, ResultsFolder
 from clifctl.kernels import resolve_target
@@ -54,6 +53,7 @@ class Order:
     target: str
     threads: int | None
     beside: int
+    kept_for_backward_bytes: int
     attempt: int
 
 
@@ -115,9 +115,6 @@ def _finished(order: Order, folder: Path) -> TrialRecord:
         resume="auto",
     )
     result = train(loaded, options, watch)
-    if watch.plan is None:
-        # It was trained before, and ended between its result and its record.
-        watch.plan, _ = plan_training(loaded, options)
     return TrialRecord(
         trial=order.trial,
         title=order.title,
@@ -125,7 +122,7 @@ def _finished(order: Order, folder: Path) -> TrialRecord:
         state="finished",
         attempts=order.attempt,
         problem=None,
-        measured=_measured(result, watch.plan, watch.steps_ms, order.beside),
+        measured=_measured(result, watch, order),
     )
 
 
@@ -143,15 +140,14 @@ def failed_record(order: Order, problem: str, *, lost: bool = False) -> TrialRec
 
 
 class _Watch:
-    """Observes a run: what was planned, and how long its steps take."""
+    """Observes a run: how long its steps take."""
 
     def __init__(self) -> None:
         self.steps_ms: list[float] = []
-        self.plan: TrainPlan | None = None
         self._last: tuple[int, float] | None = None
 
     def started(self, plan: TrainPlan, epochs: int, steps: int) -> None:
-        self.plan = plan
+        pass
 
     def stepped(self, epoch: int, step: int, running: Running) -> None:
         now = time.perf_counter()
@@ -170,12 +166,10 @@ class _Watch:
         pass  # that it was told to stop, which is seen at its next step
 
 
-def _measured(
-    result: TrainResult, plan: TrainPlan, steps_ms: Sequence[float], beside: int
-) -> Measured:
+def _measured(result: TrainResult, watch: _Watch, order: Order) -> Measured:
     quartiles: list[float | None] = [None, None, None]
-    if len(steps_ms) >= 2:
-        quartiles = [*statistics.quantiles(steps_ms, n=4, method="inclusive")]
+    if len(watch.steps_ms) >= 2:
+        quartiles = [*statistics.quantiles(watch.steps_ms, n=4, method="inclusive")]
     return Measured(
         accuracy_percent_last=result.accuracy_percent_last,
         accuracy_percent_best=result.accuracy_percent_best,
@@ -189,10 +183,10 @@ def _measured(
         step_ms_median=quartiles[1],
         step_ms_quartile_low=quartiles[0],
         step_ms_quartile_high=quartiles[2],
-        steps_timed=len(steps_ms),
-        kept_for_backward_bytes=plan.activations_bytes,
+        steps_timed=len(watch.steps_ms),
+        kept_for_backward_bytes=order.kept_for_backward_bytes,
         peak_memory_bytes=_peak_memory(result.device),
-        beside=beside,
+        beside=order.beside,
         device=result.device,
         target=result.target,
         torch_version=str(torch.__version__),

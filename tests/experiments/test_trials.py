@@ -243,6 +243,7 @@ def order_of(trial: Trial, attempt: int) -> Order:
         target="auto",
         threads=None,
         beside=1,
+        kept_for_backward_bytes=0,
         attempt=attempt,
     )
 
