@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
 from clifctl.devices import CPU
+from clifctl.kernels.eager import is_eager
 from clifctl.kernels.threads import run_units
 
 _MARK = "clifctl_spikes"
@@ -120,7 +121,8 @@ def _packer(keep: Callable[[Tensor], Any]) -> Callable[[Tensor], Any]:
             return keep(x)
         elements = x.untyped_storage().nbytes() // x.element_size()
         if mark.bits is None:
-            mark.bits = pack_bits(x.detach().as_strided((elements,), (1,), 0))
+            flat = x.detach().as_strided((elements,), (1,), 0)
+            mark.bits = (pack_bits if is_eager(flat) else _pack_bits)(flat)
         return _Kept(
             keep(mark.bits), mark.value, x.dtype, elements,
             x.size(), x.stride(), int(x.storage_offset()),
@@ -133,13 +135,14 @@ def _unpacker(give: Callable[[Any], Tensor]) -> Callable[[Any], Tensor]:
     def unpack(kept: Any) -> Tensor:
         if not isinstance(kept, _Kept):
             return give(kept)
-        flat = unpack_bits(give(kept.bits), kept.elements, kept.dtype, kept.value)
+        bits = give(kept.bits)
+        unpacked = unpack_bits if is_eager(bits) else _unpack_bits
+        flat = unpacked(bits, kept.elements, kept.dtype, kept.value)
         return flat.as_strided(kept.size, kept.stride, kept.offset)
 
     return unpack
 
 
-@torch.library.custom_op("clifctl::pack_bits", mutates_args=())
 def pack_bits(x: Tensor) -> Tensor:
     """One bit an element of `x` `[n]`, set where it is not 0: uint8 `[ceil(n / 8)]`."""
     bits = x.new_empty(-(-len(x) // 8), dtype=torch.uint8)
@@ -158,12 +161,14 @@ def pack_bits(x: Tensor) -> Tensor:
     return bits
 
 
-@pack_bits.register_fake
+_pack_bits = torch.library.custom_op("clifctl::pack_bits", pack_bits, mutates_args=())
+
+
+@_pack_bits.register_fake
 def _(x: Tensor) -> Tensor:
     return x.new_empty(-(-len(x) // 8), dtype=torch.uint8)
 
 
-@torch.library.custom_op("clifctl::unpack_bits", mutates_args=())
 def unpack_bits(bits: Tensor, elements: int, dtype: torch.dtype, value: float) -> Tensor:
     """The inverse: `[elements]` of `dtype`, `value` where a bit is set, else 0."""
     x = bits.new_empty(elements, dtype=dtype)
@@ -183,7 +188,10 @@ def unpack_bits(bits: Tensor, elements: int, dtype: torch.dtype, value: float) -
     return x
 
 
-@unpack_bits.register_fake
+_unpack_bits = torch.library.custom_op("clifctl::unpack_bits", unpack_bits, mutates_args=())
+
+
+@_unpack_bits.register_fake
 def _(bits: Tensor, elements: int, dtype: torch.dtype, value: float) -> Tensor:
     return bits.new_empty(elements, dtype=dtype)
 

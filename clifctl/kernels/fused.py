@@ -19,6 +19,7 @@ from clifctl.errors import NeuronError
 from clifctl.kernels import numba_target, triton_target
 from clifctl.kernels.flat import Gradients, Kernel
 from clifctl.kernels.layout import Layout
+from clifctl.kernels.prologue import with_norm
 from clifctl.kernels.trace import trace
 from clifctl.kernels.window import Reading, Window
 from clifctl.neurons import Hyperparameters, Neuron
@@ -55,15 +56,20 @@ def named(
     target: str,
     window: Window | None,
     given_state: bool,
+    *,
+    after_norm: bool = False,
 ) -> str:
-    """The name of a call, made of its content: the same in every process."""
+    """The name of a call, made of its content: the same in every process. `after_norm`: of the
+    neuron with batch norm as its prologue."""
     k, reading = (0, "none") if window is None else (window.k, window.reading)
-    return f"{_identity(neuron, hyperparameters)} {target} {k} {reading} {int(given_state)}"
+    identity = _identity(neuron, hyperparameters, after_norm)
+    return f"{identity} {target} {k} {reading} {int(given_state)}"
 
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
-def _identity(neuron: Neuron, hyperparameters: Hyperparameters) -> str:
-    return _registered(neuron, hyperparameters)
+def _identity(neuron: Neuron, hyperparameters: Hyperparameters, after_norm: bool) -> str:
+    # Here, where torch's compiler does not look: it follows no construction of a neuron.
+    return _registered(with_norm(neuron) if after_norm else neuron, hyperparameters)
 
 
 @lru_cache(maxsize=4096)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from clifctl.devices import CPU
 from clifctl.kernels.blocks import cut
+from clifctl.kernels.eager import is_eager
 from clifctl.kernels.flat import Sample
 from clifctl.kernels.layout import Layout
 from clifctl.kernels.numba_target import DTYPES, array, spread
@@ -48,10 +49,15 @@ def moments(x: Tensor, together: bool = False) -> list[Tensor]:
     return [m.to(dtype) for m in _merged(count, mean, squares)]
 
 
-batch_moments = torch.library.custom_op("clifctl::moments", moments, mutates_args=())
+_moments = torch.library.custom_op("clifctl::moments", moments, mutates_args=())
 
 
-@batch_moments.register_fake
+def batch_moments(x: Tensor, together: bool = False) -> list[Tensor]:
+    """See `moments`."""
+    return (moments if is_eager(x) else _moments)(x, together)
+
+
+@_moments.register_fake
 def _(x: Tensor, together: bool = False) -> list[Tensor]:
     dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
     shape = (1 if together else len(x), Layout.of(x).sample.channels)

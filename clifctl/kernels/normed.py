@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from clifctl.kernels.distributed import sum_over_processes
+from clifctl.kernels.eager import is_eager
 from clifctl.kernels.fused import Work, held, results, scan_forward, states_of
 from clifctl.kernels.layout import Layout
 from clifctl.kernels.norm_passes import corrected
@@ -56,10 +57,10 @@ def norm_scan_forward(
     return scan_forward(_expanded(x, steps), [*tensors, *_prologue(norm, steps)], call)
 
 
-norm_scan = torch.library.custom_op("clifctl::norm_scan", norm_scan_forward, mutates_args=())
+_operator = torch.library.custom_op("clifctl::norm_scan", norm_scan_forward, mutates_args=())
 
 
-@norm_scan.register_fake
+@_operator.register_fake
 def _(
     x: Tensor, tensors: Sequence[Tensor], norm: Sequence[Tensor], call: str, steps: int,
     processes: bool,
@@ -145,4 +146,44 @@ def _backward(ctx: Any, gradients: list[Tensor | None]) -> tuple[Any, ...]:
     return g_x, rest[:-2], of_norm, None, None, None
 
 
-norm_scan.register_autograd(_backward, setup_context=_remember)
+_operator.register_autograd(_backward, setup_context=_remember)
+
+
+class _NormScan(torch.autograd.Function):
+    """The operator without torch's detour for operators; its forward, backward and memory."""
+
+    @staticmethod
+    def forward(*inputs: Any) -> tuple[Tensor, ...]:
+        (tensors, norm), call, steps, processes, x = _sorted(inputs)
+        return tuple(norm_scan_forward(x, tensors, norm, call, steps, processes))
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+        (tensors, norm), call, steps, processes, x = _sorted(inputs)
+        _remember(ctx, (x, tensors, norm, call, steps, processes), list(output))
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Any, ...]:
+        x, *others = ctx.saved_tensors
+        tensors, norm = others[: ctx.given], others[ctx.given :]
+        g_x, *rest = norm_scan_backward(x, tensors, norm, gradients, *ctx.rest)
+        of_norm = [None, None, *rest[-2:], *[None] * (len(norm) - 4)]
+        return None, None, None, None, g_x, *rest[:-2], *of_norm
+
+
+def _sorted(inputs: tuple[Any, ...]) -> Any:
+    call, steps, processes, given, x, *others = inputs
+    return (others[:given], others[given:]), call, steps, processes, x
+
+
+def norm_scan(
+    x: Tensor, tensors: Sequence[Tensor], norm: Sequence[Tensor], call: str, steps: int,
+    processes: bool,
+) -> Sequence[Tensor]:  # fmt: skip
+    """See `norm_scan_forward`; it has a gradient."""
+    if is_eager(x):
+        found: Sequence[Tensor] = _NormScan.apply(
+            call, steps, processes, len(tensors), x, *tensors, *norm
+        )
+        return found
+    return _operator(x, tensors, norm, call, steps, processes)

@@ -7,7 +7,6 @@ from clifctl.errors import NeuronError, TargetError
 from clifctl.kernels import fused, normed, reference
 from clifctl.kernels.fused import held
 from clifctl.kernels.normed import Norm
-from clifctl.kernels.prologue import with_norm
 from clifctl.kernels.targets import resolve_target
 from clifctl.kernels.window import Window, resolve_window
 from clifctl.neurons import Parameters
@@ -86,11 +85,12 @@ def norm_scan(
             hint="model.fuse_norm=false runs norm and neuron one after the other",
         )
     call = fused.named(
-        with_norm(parameters.neuron),
+        parameters.neuron,
         parameters.hyperparameters,
         chosen.name,
         chosen_window,
         state is not None,
+        after_norm=True,
     )
     tensors = [*(state or ()), *_learnables(x, parameters).values()]
     output, *final = normed.norm_scan(x, tensors, norm.tensors, call, norm.steps, norm.processes)

@@ -107,7 +107,7 @@ class TemporalBatchNorm(nn.Module):
             return Norm(self.running_mean[None], inverse[None], weight, bias, None, steps)
         with torch.no_grad():
             means, variances = batch_moments(x, together=self.mode == "folded")
-            count: int | Tensor = x.numel() // (len(means) * self.channels)
+            count = x.numel() // (len(means) * self.channels)
             processes = self.processes and several_processes()
             if count == 1 and not processes:
                 raise ValueError(
@@ -117,8 +117,7 @@ class TemporalBatchNorm(nn.Module):
             total = means.new_full((), count)
             if processes:
                 means, variances, total = _over_processes(means, variances, total)
-                count = total
-            self._track(means, variances, count, steps // len(x))
+            self._track(means, variances, total if processes else count, steps // len(x))
             inverse = torch.rsqrt(variances + self.eps)
         return Norm(means, inverse, weight, bias, total, steps, processes)
 

@@ -97,8 +97,10 @@ def test_bits_of_many_units_do_not_depend_on_threads() -> None:
 
 def test_operators_hold_what_torch_asks_of_them() -> None:
     x = spikes(21).detach()
-    torch.library.opcheck(pack_bits, (x,))
-    torch.library.opcheck(unpack_bits, (pack_bits(x), 21, torch.bfloat16, 1.0))
+    torch.library.opcheck(torch.ops.clifctl.pack_bits.default, (x,))
+    torch.library.opcheck(
+        torch.ops.clifctl.unpack_bits.default, (pack_bits(x), 21, torch.bfloat16, 1.0)
+    )
 
 
 # --- what consumers get

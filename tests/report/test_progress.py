@@ -12,12 +12,13 @@ import pytest
 from clifctl.report.observers import EpochStream, Tail
 from clifctl.report.pace import WINDOW_S, Pace
 from clifctl.report.progress import LINE_EVERY_S, READ_EVERY_S, TrainProgress
-from clifctl.results import EpochRecord, TrainPlan
+from clifctl.results import EpochRecord, TimeShares, TrainPlan
 
 PLAN = TrainPlan(
     recipe="digits", device="cpu", target="numba", target_reason="why", threads=1,
     threads_reason="why", run_folder="run", train_samples=40, test_samples=10, parameters=7,
     data_bytes=0, weights_bytes=0, activations_bytes=0, memory_bytes=0, resolved_recipe={},
+    precision="float32", precision_reason="why", continues_after=None,
 )  # fmt: skip
 
 
@@ -44,7 +45,8 @@ def record(epoch: int, held_out: float | None = None) -> EpochRecord:
     return EpochRecord(
         epoch=epoch, lr=0.1, train_loss_train_mode=0.5, train_accuracy_percent_train_mode=87.5,
         test_loss=0.25, test_accuracy_percent=75.0, validation_accuracy_percent=held_out,
-        seconds=2.0,
+        skipped_steps=0, seconds=2.0, samples_per_second=20.0,
+        time=TimeShares(**dict.fromkeys(TimeShares.__dataclass_fields__, 0.0)),
     )  # fmt: skip
 
 

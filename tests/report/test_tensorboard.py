@@ -53,6 +53,7 @@ def test_steps_stand_at_their_number_and_a_resumed_run_tells_all(tmp_path: Path)
         threads_reason="why", run_folder=str(tmp_path), train_samples=40, test_samples=10,
         parameters=7, data_bytes=0, weights_bytes=0, activations_bytes=0, memory_bytes=0,
         resolved_recipe={},
+        precision="float32", precision_reason="why", continues_after=None,
     )  # fmt: skip
     metrics = tmp_path / "metrics.jsonl"
     lines = [
