@@ -11,7 +11,19 @@ from typing import Annotated, Any
 import typer
 
 import clifctl
-from clifctl.cli import bench, data, doctor, energy, eval, neurons, recipes, train
+from clifctl.cli import (
+    bench,
+    compare_neurons,
+    data,
+    doctor,
+    energy,
+    eval,
+    neurons,
+    recipes,
+    runs,
+    train,
+    truncate_bptt,
+)
 from clifctl.cli.options import abandon_stdout, write_stdout
 from clifctl.errors import ClifctlError, Terminated
 
@@ -28,8 +40,11 @@ train.register(app)
 eval.register(app)
 energy.register(app)
 doctor.register(app)
+compare_neurons.register(app)
+truncate_bptt.register(app)
 app.add_typer(recipes.app, name="recipes")
 app.add_typer(data.app, name="data")
+app.add_typer(runs.app, name="runs")
 app.add_typer(bench.app, name="bench")
 app.add_typer(neurons.app, name="neurons")
 

@@ -13,11 +13,13 @@ from clifctl.data import LoadedData
 from clifctl.devices import is_gpu
 from clifctl.errors import RecipeError, UsageError
 from clifctl.kernels import Target
-from clifctl.models import SpikingNet
+from clifctl.models import SpikingNet, put_neuron
 from clifctl.recipe.schema import Recipe
 from clifctl.training.loss import tet_loss
 from clifctl.training.memory import saved_for_backward
 from clifctl.training.optimizer import optimizer_and_schedule
+from clifctl.training.precision import Precision
+from clifctl.training.step import TrainingStep
 
 
 def build_net(recipe: Recipe) -> SpikingNet:
@@ -34,6 +36,12 @@ def build_net(recipe: Recipe) -> SpikingNet:
         neuron=recipe.neuron,
     )
     return net.to(memory_format=torch.channels_last)
+
+
+def exchange_neurons(recipe: Recipe, net: SpikingNet, epoch: int) -> None:
+    """Give `net` the neuron of `epoch`, where the recipe exchanges it."""
+    if recipe.exchange is not None:
+        put_neuron(net, recipe.neuron_at(epoch))
 
 
 def load_data(recipe: Recipe) -> LoadedData:
@@ -139,6 +147,21 @@ def optimizer_of(recipe: Recipe, net: torch.nn.Module) -> tuple[Optimizer, LRSch
         step_factor=train.step_factor,
         # On a GPU: the fastest, and it can be told there to leave out a step that is not finite.
         fused=True if is_gpu(next(net.parameters()).device) else None,
+    )
+
+
+def training_step_of(
+    recipe: Recipe, net: SpikingNet, optimizer: Optimizer, precision: Precision
+) -> TrainingStep:
+    """The recipe's step of `optimizer` for `net`."""
+    return TrainingStep(
+        net,
+        optimizer,
+        loss=loss_of(recipe),
+        repeat=repeat_of(recipe),
+        precision=precision,
+        clip_norm=recipe.train.clip_norm,
+        accumulate=recipe.train.accumulate,
     )
 
 

@@ -47,6 +47,7 @@ def _open(path: Path, neuron: str | None) -> Opened:
     checkpoint = load_checkpoint(path)
     trusted = [] if neuron is None else [neuron]
     recipe = validate(checkpoint.recipe, f"recipe of checkpoint '{path}'", trusted_files=trusted)
+    recipe = replace(recipe, neuron=recipe.neuron_at(checkpoint.epoch_of_weights))
     return Opened(
         checkpoint.recipe_name,
         recipe,

@@ -1,12 +1,14 @@
 """What the paper published for a recipe: looked up by what is run, not by the recipe's name."""
 
 from clifctl.models import ModelOptions
-from clifctl.paper import accuracies, figure_note
+from clifctl.paper import PublishedTruncation, accuracies, figure_note, truncation
 from clifctl.recipe.schema import Recipe
 from clifctl.results import Published, PublishedNumber
 
 # Where Table 1 prints two numbers, the second for strong augmentation; for other data sets one.
 STARRED = ("cifar10", "cifar100")
+# Options of a net that say how it is trained, not which net it is.
+HOW_TRAINED = {"batch_norm", "dropout"}
 # The net of Figure 2, which prints no numbers, and its data.
 FIGURE_2 = ("cifar10", "snn5", 2)
 
@@ -14,8 +16,8 @@ FIGURE_2 = ("cifar10", "snn5", 2)
 def published_for(recipe: Recipe) -> Published:
     """The paper's accuracies for the recipe's data, net, neuron and T, most apt first.
 
-    None where the paper has none, and where the recipe changes the net, the neuron's constants or
-    the window of BPTT, for which the paper's number does not stand.
+    None where the paper has none, and where the recipe changes the net, the neuron's constants, the
+    neuron itself or the window of BPTT, for which the paper's number does not stand.
     """
     neuron, model = recipe.neuron, recipe.model
     data, net, figure = FIGURE_2
@@ -23,6 +25,7 @@ def published_for(recipe: Recipe) -> Published:
         return Published(note=figure_note(figure))
     if (
         neuron.window is not None
+        or recipe.exchange is not None
         or neuron.hyperparameters != neuron.neuron.hyperparameters()
         or not keeps_the_net(recipe)
     ):
@@ -49,11 +52,27 @@ def published_for(recipe: Recipe) -> Published:
     )
 
 
+def published_truncation(recipe: Recipe) -> PublishedTruncation | None:
+    """The half of Table 3 for the recipe's data, net, neuron and T, whatever its tau and window;
+    None where the paper has none, or the recipe changes the net or another constant."""
+    neuron, model = recipe.neuron, recipe.model
+    if neuron.window_reading != "sliding" or recipe.exchange is not None:
+        return None
+    usual = neuron.neuron.hyperparameters()
+    changed = {name for name, value in neuron.hyperparameters if value != getattr(usual, name)}
+    if changed - {"tau"} or not keeps_the_net(recipe):
+        return None
+    key = (recipe.data.dataset.name, model.model.name, neuron.neuron.name, recipe.timesteps)
+    for half in truncation():
+        if (half.data, half.model, half.neuron, half.timesteps) == key:
+            return half
+    return None
+
+
 def keeps_the_net(recipe: Recipe) -> bool:
     """Whether the recipe's net is the paper's, in width and kernels."""
     options = recipe.model.options
-    same = {"batch_norm", "dropout"}  # how it is trained, not which net it is
-    return options.model_fields_set <= same | _unchanged(options)
+    return options.model_fields_set <= HOW_TRAINED | _unchanged(options)
 
 
 def _unchanged(options: ModelOptions) -> set[str]:

@@ -112,6 +112,19 @@ def _require_same(loaded: LoadedRecipe, earlier: dict[str, Any], where: str) -> 
     )
 
 
+def decisive(document: dict[str, Any]) -> dict[str, Any]:
+    """A resolved recipe's document without the keys that do not change what is computed."""
+    return _without_free(document, "")
+
+
+def _without_free(document: dict[str, Any], prefix: str) -> dict[str, Any]:
+    return {
+        key: _without_free(value, f"{prefix}{key}.") if isinstance(value, dict) else value
+        for key, value in document.items()
+        if f"{prefix}{key}" not in FREE
+    }
+
+
 def _is_larger(own: Any, other: Any) -> bool:
     return isinstance(own, int) and isinstance(other, int) and own > other
 

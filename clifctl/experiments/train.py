@@ -12,11 +12,13 @@ from clifctl.data import LoadedData, Split, batches, draw_order, shuffled_batche
 from clifctl.errors import CheckpointError, DataError
 from clifctl.experiments.assembly import (
     build_net,
+    exchange_neurons,
     loss_of,
     optimizer_of,
     parameter_count,
     repeat_of,
     steps_of,
+    training_step_of,
 )
 from clifctl.experiments.keeping import History, Keeper, Observer, describe
 from clifctl.experiments.planning import RUNS, Prepared, RunOptions, prepare, require_options
@@ -37,7 +39,6 @@ from clifctl.training.lock import locked
 from clifctl.training.loop import Event, Position, train_epochs
 from clifctl.training.precision import Precision
 from clifctl.training.resume import InProgress, restore
-from clifctl.training.step import TrainingStep
 from clifctl.training.stopping import StopNow, StopRequest, stop_requests
 
 
@@ -114,21 +115,16 @@ class _Run:
         generator = seed_everything(section.seed)
         net = build_net(recipe).to(prepared.device)
         optimizer, schedule = optimizer_of(recipe, net)
-        step = TrainingStep(
-            net,
-            optimizer,
-            loss=loss_of(recipe),
-            repeat=repeat_of(recipe),
-            precision=Precision(prepared.precision.name, prepared.device),
-            clip_norm=section.clip_norm,
-            accumulate=section.accumulate,
-        )
+        precision = Precision(prepared.precision.name, prepared.device)
+        step = training_step_of(recipe, net, optimizer, precision)
         running = InProgress(step, schedule, Position(), generator)
         history, after = History(), None
         if checkpoint is not None:
             history = _go_on(running, checkpoint, prepared)
             after = f"epoch {checkpoint.epoch}"
             after += f" and {checkpoint.step} steps" if checkpoint.step else ""
+            # Of a run whose epochs are all done, nothing but evaluations may be left.
+            exchange_neurons(recipe, net, running.position.epoch)
         seconds = history.seconds + running.position.seconds
         return cls(loaded, prepared, recipe, data, net, running, history, after, seconds)
 
@@ -142,6 +138,7 @@ class _Run:
             training_batches=self._batches,
             test=lambda: self.evaluate(self.data.test, request),
             validation=lambda: self.evaluate(held_out, request) if held_out else None,
+            before_epoch=lambda epoch: exchange_neurons(self.recipe, self.net, epoch),
             epochs=self.recipe.train.epochs,
             log_every=self.recipe.train.log_every,
         )

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from clifctl.kernels import READINGS
+from clifctl.models.exchange import put_neuron
 from clifctl.models.layers import (
     FiringRates,
     NeuronChoice,
@@ -61,4 +62,5 @@ __all__ = [
     "batch_statistics",
     "firing_modules",
     "fold_time",
+    "put_neuron",
 ]

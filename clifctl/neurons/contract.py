@@ -9,6 +9,7 @@ where, clamp, relu, minimum, maximum, abs, comparisons, `detach` and `spike`; ru
 reference of every kernel.
 """
 
+import hashlib
 import keyword
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ import torch
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 from torch import Tensor
 
+from clifctl.devices import CPU
 from clifctl.errors import NeuronError, unknown_name
 from clifctl.neurons.surrogates import SURROGATES
 from clifctl.strict import Strict
@@ -95,7 +97,7 @@ class Learnable:
     `shape` is `scalar` (`[]`), `channel` (`[C]`, the first feature dimension), `step` (`[T]`) or
     `step_channel` (`[T, C]`). The optimizer owns the raw tensor; `step` sees `transform(raw)`,
     which keeps it in range. `initial` gives the raw start value from the hyperparameters and T;
-    with a `spread` it is drawn uniformly around it, from torch's global generator.
+    with a `spread` it is drawn uniformly around it.
     """
 
     name: str
@@ -120,12 +122,25 @@ class Learnable:
         return (*([timesteps] * self.by_step), *([channels] * self.by_channel))
 
     def start(self, hyperparameters: Hyperparameters, *, channels: int, timesteps: int) -> Tensor:
-        """The raw tensor before training."""
+        """The raw tensor before training.
+
+        What is drawn is decided by torch's global generator, which is left as it is: nets that
+        differ in their neuron alone start with the same weights.
+        """
         middle = float(self.initial(hyperparameters, timesteps))
         tensor = torch.full(self.size(channels=channels, timesteps=timesteps), middle)
         if self.spread == 0.0:
             return tensor
-        return tensor + self.spread * torch.empty_like(tensor).uniform_(-1.0, 1.0)
+        noise = torch.empty(tensor.shape, dtype=tensor.dtype, device=CPU)
+        noise.uniform_(-1.0, 1.0, generator=_own_generator(self.name))
+        return tensor + self.spread * noise.to(tensor.device)
+
+
+def _own_generator(name: str) -> torch.Generator:
+    """A generator for the parameter `name`, seeded by the state of the global one."""
+    state = torch.random.get_rng_state().numpy().tobytes()
+    digest = hashlib.sha256(name.encode() + state).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """From what a person types, a recipe's name, path or `-` and `key=value` overrides, to a Recipe."""
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -8,6 +9,7 @@ from clifctl.data import DataOptions
 from clifctl.errors import RecipeError, UsageError
 from clifctl.recipe.catalog import read_text
 from clifctl.recipe.schema import (
+    NEURON_KEYS,
     TABLES,
     Recipe,
     row_of,
@@ -30,15 +32,41 @@ class LoadedRecipe:
     notices: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class RecipeSource:
+    """A recipe as it was written, with overrides but without defaults: variants of it come with the
+    defaults of what they change to."""
+
+    name: str
+    where: str
+    document: dict[str, Any]
+    notices: tuple[str, ...]
+
+    def variant(self, overrides: Sequence[str] = ()) -> LoadedRecipe:
+        """The recipe with more overrides. Raises RecipeError, UsageError."""
+        document = copy.deepcopy(self.document)
+        notices = apply_overrides(document, overrides)
+        recipe = validate(document, self.where)
+        return LoadedRecipe(self.name, recipe, (*self.notices, *notices))
+
+
+def open_recipe(reference: str, overrides: Sequence[str] = ()) -> RecipeSource:
+    """Read the recipe `reference` (a name of the catalog, a path, or `-` for stdin), once.
+
+    Raises RecipeError for one that cannot be read, UsageError for a malformed override.
+    """
+    name, where, text = read_text(reference)
+    document = parse_document(text, where)
+    notices = apply_overrides(document, overrides)
+    return RecipeSource(name, where, document, tuple(notices))
+
+
 def load_recipe(reference: str, overrides: Sequence[str] = ()) -> LoadedRecipe:
     """The recipe `reference` (a name of the catalog, a path, or `-` for stdin) with overrides.
 
     Raises RecipeError for anything that is wrong with it, UsageError for a malformed override.
     """
-    name, where, text = read_text(reference)
-    document = parse_document(text, where)
-    notices = apply_overrides(document, overrides)
-    return LoadedRecipe(name, validate(document, where), tuple(notices))
+    return open_recipe(reference, overrides).variant()
 
 
 def bare_recipe(data: str, model: str, overrides: Sequence[str] = ()) -> LoadedRecipe:
@@ -97,7 +125,7 @@ def _switch(document: dict[str, Any], section: str, name: Any) -> list[str]:
     known = row_of(section, name) is not None
     if not (known and isinstance(given, dict)) or given.get("name") == name:
         return []
-    kept = {"name", "window", "window_reading"} if section == "neuron" else {"name"}
+    kept = {"name", *(NEURON_KEYS if section == "neuron" else ())}
     kept |= set(section_options(section, name).model_fields)
     dropped = [key for key in given if key not in kept]
     for key in dropped:

@@ -5,8 +5,8 @@ are that row's own options, so the schema is put together for the names that a r
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal, cast
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, Literal, cast, get_args
 
 from pydantic import (
     AfterValidator,
@@ -23,6 +23,12 @@ from clifctl.errors import RecipeError, nearest, unknown_name
 from clifctl.models import MODELS, READINGS, Model, ModelOptions, NeuronChoice
 from clifctl.neurons import NEURONS
 from clifctl.neurons.loading import installed_neurons, is_file_reference, load_neuron
+from clifctl.recipe.exchange import (
+    Exchange,
+    ExchangeSection,
+    exchange_of,
+    exchange_problems,
+)
 from clifctl.strict import Count, Seed, Strict
 from clifctl.training.loss import TetTarget
 from clifctl.training.optimizer import OptimizerName, ScheduleName
@@ -107,7 +113,14 @@ class Recipe:
     neuron: NeuronChoice
     train: TrainSection
     eval: EvalSection
+    exchange: Exchange | None
     document: dict[str, Any]
+
+    def neuron_at(self, epoch: int | None) -> NeuronChoice:
+        """The neuron of `epoch` (from 1; None: of the start), after an exchange the new one."""
+        if self.exchange is None or epoch is None or epoch <= self.exchange.epoch:
+            return self.neuron
+        return replace(self.exchange.neuron, target=self.neuron.target)
 
 
 # section -> the table that its `name` is looked up in
@@ -143,35 +156,44 @@ def validate(
     A neuron of a file is loaded, which runs the file. With `trusted_files` it must be one of those:
     a checkpoint alone must not decide what is run.
     """
-    section = document.get("neuron")
-    name = section.get("name") if isinstance(section, dict) else None
-    from_file = isinstance(name, str) and is_file_reference(name)
-    if trusted_files is not None and from_file and name not in trusted_files:
-        raise RecipeError(
-            f"{where}: it uses the neuron '{name}' of a file, which is not run unasked",
-            hint=f"if you trust that file, add --neuron {name}",
-        )
+    for name in _neuron_names(document):
+        if trusted_files is not None and is_file_reference(name) and name not in trusted_files:
+            raise RecipeError(
+                f"{where}: it uses the neuron '{name}' of a file, which is not run unasked",
+                hint=f"if you trust that file, add --neuron {name}",
+            )
     problems: list[str] = []
     valid = _checked(_schema_for(document, problems), document, where, problems)
     resolved = valid.model_dump(mode="json")
     for section in TABLES:
         resolved[section] = {"name": resolved[section].pop("name"), **resolved[section]}
     options = {section: _own_options(section, getattr(valid, section)) for section in TABLES}
+    neuron = NeuronChoice(
+        row_of("neuron", valid.neuron.name),
+        options["neuron"],
+        valid.neuron.window,
+        valid.neuron.window_reading,
+    )
     return Recipe(
         title=valid.title,
         timesteps=valid.timesteps,
         data=DataChoice(row_of("data", valid.data.name), options["data"]),
         model=ModelChoice(row_of("model", valid.model.name), options["model"]),
-        neuron=NeuronChoice(
-            row_of("neuron", valid.neuron.name),
-            options["neuron"],
-            valid.neuron.window,
-            valid.neuron.window_reading,
-        ),
+        neuron=neuron,
         train=valid.train,
         eval=valid.eval,
+        exchange=exchange_of(neuron, valid.neuron.exchange, _neuron),
         document=resolved,
     )
+
+
+def _neuron_names(document: dict[str, Any]) -> list[str]:
+    """Every neuron that `document` names, of the start and of an exchange."""
+    section = document.get("neuron")
+    given = section if isinstance(section, dict) else {}
+    exchange = given.get("exchange")
+    names = [given.get("name"), exchange.get("to") if isinstance(exchange, dict) else None]
+    return [name for name in names if isinstance(name, str)]
 
 
 def _own_options(section: str, valid: Any) -> Any:
@@ -228,6 +250,20 @@ def _schema_for(document: dict[str, Any], problems: list[str]) -> type[BaseModel
     return create_model("RecipeSchema", __base__=Strict, **fields)
 
 
+# What the section of every neuron may hold.
+NEURON_KEYS: dict[str, Any] = {
+    "window": (int | None, Field(None, ge=1, description="window of truncated BPTT; null: full")),
+    "window_reading": (
+        Literal[READINGS],
+        Field("sliding", description="what the window means: see the README"),
+    ),
+    "exchange": (
+        ExchangeSection | None,
+        Field(None, description="another neuron from the middle of the run on"),
+    ),
+}
+
+
 def _named_sections(document: dict[str, Any], problems: list[str]) -> dict[str, Any]:
     """Section -> the schema of the row that `document` names, Any where it names none."""
     sections: dict[str, Any] = {}
@@ -237,10 +273,7 @@ def _named_sections(document: dict[str, Any], problems: list[str]) -> dict[str, 
         if isinstance(name, str) and row_of(section, name) is not None:
             extra: dict[str, Any] = {"name": (str, Field(description="row of the table"))}
             if section == "neuron":
-                window = Field(None, ge=1, description="window of truncated BPTT; null: full")
-                extra["window"] = (int | None, window)
-                reading = Field("sliding", description="what the window means: see the README")
-                extra["window_reading"] = (Literal[READINGS], reading)
+                extra |= NEURON_KEYS
             sections[section] = create_model(
                 f"{section.title()}Section", __base__=section_options(section, name), **extra
             )
@@ -289,7 +322,9 @@ def _shown(given: Any) -> str:
 
 def _fields_at(schema: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:
     for part in path:
-        schema = cast(type[BaseModel], schema.model_fields[str(part)].annotation)
+        annotation = schema.model_fields[str(part)].annotation
+        # Of `Section | None`, the section.
+        schema = cast(type[BaseModel], (get_args(annotation) or (annotation,))[0])
     return list(schema.model_fields)
 
 
@@ -324,4 +359,8 @@ def _cross_field_problems(document: dict[str, Any]) -> list[str]:
         problems.append(
             f"neuron.window = {window}: must be at most timesteps = {timesteps}; null is full BPTT"
         )
-    return problems
+    return problems + (exchange_problems(document, neuron, _neuron) if neuron else [])
+
+
+def _neuron(name: str) -> Any:
+    return row_of("neuron", name)

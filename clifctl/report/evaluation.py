@@ -4,7 +4,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from clifctl.report.pictures import save_picture
+from clifctl.report.pictures import save_figure
 from clifctl.report.render import Column, Report, Table, document_of, record_table
 from clifctl.report.runs import published_tables, rate_tables
 from clifctl.results import ClassCount, EvalResult
@@ -113,7 +113,7 @@ def draw_evaluation(path: Path, result: EvalResult) -> None:
         # Below the axes, where it hides no data: the same distance in inches at any height.
         below = (0.5, -0.6 / height)
         axis.legend(loc="upper center", bbox_to_anchor=below, ncols=3, fontsize=9, frameon=False)
-    save_picture(figure, path)
+    save_figure(path, figure)
 
 
 def _draw_accuracy(axis: Any, result: EvalResult) -> None:

@@ -21,19 +21,32 @@ def check_picture_path(path: Path) -> None:
         )
 
 
-def draw_frames(path: Path, frames: "np.ndarray[Any, Any]", *, title: str) -> None:
-    """Draw a sample `[T, ...]`: grey images, three channels as colours (each stretched from its
-    least to its largest value), two-channel frames as ON (red) and OFF (blue)."""
+def new_figure(width: float, height: float) -> Any:
+    """An empty figure of `width` x `height` inches."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def save_figure(path: Path, figure: Any) -> None:
+    """Write a figure atomically, in the format of the file's ending."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, dpi=150, format=path.suffix[1:].lower())
+    write_atomically(path, lambda file: file.write(buffer.getbuffer()))
+
+
+def draw_frames(path: Path, frames: "np.ndarray[Any, Any]", *, title: str) -> None:
+    """Draw a sample `[T, ...]`: grey images, three channels as colours (each stretched from its
+    least to its largest value), two-channel frames as ON (red) and OFF (blue)."""
     if frames.ndim == 2:
         frames = frames[:, None, None, :]  # a row of pixels a step
     steps = len(frames)
     columns = min(steps, 8)
     rows = -(-steps // columns)
-    figure = Figure(figsize=(1.7 * columns + 0.8, 1.9 * rows + 0.9), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(1.7 * columns + 0.8, 1.9 * rows + 0.9)
     figure.suptitle(title)
     axes = figure.subplots(rows, columns, squeeze=False)
     events = frames.shape[1] == 2
@@ -52,14 +65,7 @@ def draw_frames(path: Path, frames: "np.ndarray[Any, Any]", *, title: str) -> No
             axis.set_xlabel(f"{on:.0f} ON, {off:.0f} OFF", fontsize=8)
     if shown is not None and label:
         figure.colorbar(shown, ax=list(axes.flat), label=label, shrink=0.8)
-    save_picture(figure, path)
-
-
-def save_picture(figure: Any, path: Path) -> None:
-    """Write a matplotlib figure to `path`, whose ending chooses the format. Raises OutputError."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, dpi=150, format=path.suffix[1:].lower())
-    write_atomically(path, lambda file: file.write(buffer.getbuffer()))
+    save_figure(path, figure)
 
 
 def _values(frames: "np.ndarray[Any, Any]") -> tuple["np.ndarray[Any, Any]", dict[str, Any], str]:

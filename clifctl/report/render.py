@@ -27,7 +27,8 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows are mappings from column key to value. `vertical` shows each row as label and value."""
+    """Rows are mappings from column key to value. `vertical` shows each row as label and value.
+    Without columns there are the notes alone."""
 
     title: str
     columns: tuple[Column, ...]
@@ -39,12 +40,14 @@ class Table:
 @dataclass(frozen=True)
 class Report:
     """What one command has to say. For a reader, `text` (YAML) follows the tables, or replaces them
-    where `text_only` is set; the other formats have no use for it."""
+    where `text_only` is set; the other formats have no use for it. `data` holds the rows of jsonl
+    and csv where they are not those of the first table."""
 
     document: dict[str, Any]
     tables: tuple[Table, ...]
     text: str | None = None
     text_only: bool = False
+    data: Table | None = None
 
 
 def record_table(title: str, result: Any, *columns: Column, notes: tuple[str, ...] = ()) -> Table:
@@ -63,10 +66,10 @@ def render(report: Report, how: str, stream: IO[str]) -> None:
     if how == "json":
         stream.write(to_json(report.document, indent=2) + "\n")
     elif how == "jsonl":
-        for row in report.tables[0].rows:
+        for row in (report.data or report.tables[0]).rows:
             stream.write(to_json(row) + "\n")
     elif how == "csv":
-        stream.write(_csv(report.tables[0]))
+        stream.write(_csv(report.data or report.tables[0]))
     elif how == "md":
         parts = [] if report.text_only else [_markdown(table) for table in report.tables]
         parts += [] if report.text is None else [f"```yaml\n{report.text}```\n"]
@@ -120,7 +123,9 @@ def _record(table: Table, row: dict[str, Any]) -> list[list[str]]:
 
 def _markdown(table: Table) -> str:
     header, cells = _flat(table)
-    lines = [f"**{table.title}**", "", f"| {' | '.join(header)} |", "|" + "---|" * len(header)]
+    lines = [f"**{table.title}**", ""]
+    if table.columns:
+        lines += [f"| {' | '.join(header)} |", "|" + "---|" * len(header)]
     lines += ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in cells]
     lines += [f"\n{note}" for note in table.notes]
     return "\n".join(lines) + "\n"
@@ -137,39 +142,47 @@ def _print_tables(tables: tuple[Table, ...], stream: IO[str]) -> None:
 
 
 def _print_rich(tables: tuple[Table, ...], stream: IO[str], *, width: int | None) -> None:
-    from rich import box
     from rich.console import Console
-    from rich.table import Table as RichTable
     from rich.text import Text
 
     console = Console(file=stream, width=width, highlight=False)
     for number, table in enumerate(tables):
-        header, cells = _flat(table)
-        flexible = _flexible_column(header, cells, console.width)
-        grid = RichTable(box=box.SIMPLE_HEAD, show_header=not table.vertical, pad_edge=False)
-        if flexible is None:
-            # Too narrow for columns: each row becomes a record of its own.
-            grid.show_header = False
-            header = ["", ""]
-            records = [[*_record(table, row), ["", ""]] for row in table.rows]
-            cells = [pair for record in records for pair in record][:-1]
-        for index, label in enumerate(header):
-            numeric = len(header) > 2 and table.columns[index].digits is not None
-            # A cell that is too wide goes on in the next line: nothing is cut.
-            grid.add_column(
-                Text(label),
-                justify="right" if numeric else "left",
-                overflow="fold",
-                no_wrap=flexible is not None and index != flexible,
-            )
-        for row in cells:
-            grid.add_row(*(Text(cell) for cell in row))
         if number:
             console.print()
         console.print(Text(table.title, style="bold"))
-        console.print(grid)
+        if table.columns:
+            console.print(_grid(table, console.width))
         for note in table.notes:
             console.print(Text(note, style="dim"))
+
+
+def _grid(table: Table, width: int) -> Any:
+    """A table of rich, not wider than `width` where that can be."""
+    from rich import box
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    header, cells = _flat(table)
+    flexible = _flexible_column(header, cells, width)
+    grid = RichTable(box=box.SIMPLE_HEAD, show_header=not table.vertical, pad_edge=False)
+    if flexible is None:
+        # Too narrow for columns: each row becomes a record of its own.
+        grid.show_header = False
+        header = ["", ""]
+        records = [[*_record(table, row), ["", ""]] for row in table.rows]
+        cells = [pair for record in records for pair in record][:-1]
+    for index, label in enumerate(header):
+        numeric = len(header) > 2 and table.columns[index].digits is not None
+        # A cell that is too wide goes on in the next line: nothing is cut.
+        grid.add_column(
+            Text(label),
+            justify="right" if numeric else "left",
+            overflow="fold",
+            no_wrap=flexible is not None and index != flexible,
+        )
+    for row in cells:
+        grid.add_row(*(Text(cell) for cell in row))
+    return grid
 
 
 def _flexible_column(header: list[str], cells: list[list[str]], width: int) -> int | None:

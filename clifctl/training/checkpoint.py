@@ -43,6 +43,11 @@ class Checkpoint:
     step: int = 0
     training: dict[str, Any] | None = None
 
+    @property
+    def epoch_of_weights(self) -> int:
+        """The epoch that the last step was of, 0 before the first step."""
+        return self.epoch + (self.step > 0)
+
 
 _TYPES: dict[str, tuple[type, ...]] = {
     "recipe_name": (str,),

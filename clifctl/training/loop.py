@@ -57,6 +57,7 @@ def train_epochs(
     training_batches: Callable[[Position], Batches],
     test: Callable[[], Evaluation],
     validation: Callable[[], Evaluation | None] = lambda: None,
+    before_epoch: Callable[[int], None] = lambda epoch: None,
     epochs: int,
     log_every: int = 50,
 ) -> Iterator[Event]:
@@ -64,11 +65,13 @@ def train_epochs(
     every `log_every` steps, and an EpochRecord after each epoch.
 
     An epoch is one pass over what is left of `training_batches(position)`, `test()`, then one step
-    of the schedule: the order of the authors' protocol. Where samples are mixed (labels
+    of the schedule: the order of the authors' protocol. `before_epoch` may change the net at its
+    start, and is called again where a run goes on in its middle. Where samples are mixed (labels
     `[N, classes]`), training accuracy counts the class with the largest weight. Raises RunFailed
     when a number is not finite, before that step or epoch is yielded.
     """
     while position.epoch <= epochs:
+        before_epoch(position.epoch)
         lr = step.optimizer.param_groups[0]["lr"]
         before = time.perf_counter() - position.seconds
         step.net.train()

@@ -16,7 +16,7 @@ from clifctl.experiments.planning import RunOptions
 from clifctl.experiments.train import train
 from clifctl.recipe.load import LoadedRecipe, load_recipe
 from clifctl.recipe.yamlfile import dump_document
-from clifctl.results import TrainPlan
+from clifctl.results import Running, TrainPlan
 from clifctl.training.checkpoint import load_checkpoint, sealed
 
 RECIPE = "digits_rows_mlp"
@@ -32,7 +32,7 @@ class StopsAt:
         self.step = step
 
     def started(self, plan: TrainPlan, epochs: int, steps: int) -> None: ...
-    def stepped(self, epoch: int, step: int) -> None:
+    def stepped(self, epoch: int, step: int, running: Running) -> None:
         if step == self.step:
             import signal
 

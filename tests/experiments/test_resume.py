@@ -19,11 +19,12 @@ from clifctl.errors import (
     RunFailed,
     UsageError,
 )
+from clifctl.experiments.evaluate import open_checkpoint
 from clifctl.experiments.planning import RunOptions
 from clifctl.experiments.resuming import recipe_of_run
 from clifctl.experiments.train import train
 from clifctl.recipe.load import LoadedRecipe, load_recipe
-from clifctl.results import EpochRecord, StepRecord, TrainPlan, TrainResult
+from clifctl.results import EpochRecord, Running, StepRecord, TrainPlan, TrainResult
 from clifctl.training.checkpoint import load_checkpoint, save_checkpoint
 from clifctl.training.lock import LOCK, locked
 
@@ -58,7 +59,7 @@ class Watcher:
         self.continues_after = plan.continues_after
         assert steps == STEPS
 
-    def stepped(self, epoch: int, step: int) -> None:
+    def stepped(self, epoch: int, step: int, running: Running) -> None:
         self.steps += 1
         if self.steps == self.at:
             self.do()
@@ -401,3 +402,16 @@ def test_a_changed_checkpoint_is_refused_whatever_was_changed(tmp_path: Path) ->
     save_checkpoint(replace(good, recipe={**good.recipe, "timesteps": 4}), folder / "last.pt")
     with pytest.raises(ClifctlError, match=r"checkpoint .* is of another recipe: timesteps = 4"):
         run(folder)
+
+
+def test_a_run_goes_on_with_the_neuron_of_its_epoch(tmp_path: Path) -> None:
+    overrides = ["neuron.name=lif", "neuron.exchange={epoch: 1, to: clif}", "train.epochs=2"]
+    whole = run(tmp_path / "whole", *overrides, target="reference")
+    out = tmp_path / "out"
+    for moment, neuron in ((2, "lif"), (STEPS, "clif")):
+        with pytest.raises(Interrupted):
+            run(out, *overrides, watcher=Watcher(moment, interrupt), target="reference")
+        assert open_checkpoint(out / "last.pt").recipe.neuron.neuron.name == neuron
+    result = run(out, *overrides, target="reference")
+    assert without_times(result) == without_times(whole)
+    assert_same_run(out, tmp_path / "whole")

@@ -1,0 +1,64 @@
+"""`clifctl compare-neurons`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from clifctl.cli.grid_options import GridChoice, grid_command
+from clifctl.cli.options import Output, complete_recipe
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to `app`."""
+    example = "clifctl compare-neurons --neurons lif,clif --seeds 8 --plot"
+
+    @grid_command(app, "compare-neurons", example=example)
+    def compare_neurons(
+        arguments: Annotated[
+            list[str] | None,
+            typer.Argument(
+                metavar="[RECIPE] [KEY=VALUE]...",
+                help="A recipe (default: digits_snn5) and overrides, as in train.epochs=5.",
+                autocompletion=complete_recipe,
+            ),
+        ] = None,
+        *,
+        neurons: Annotated[
+            str, typer.Option(metavar="A,B,...", help="Neurons, your own (FILE.py:NAME) too.")
+        ] = "lif,plif,glif,clif",
+        timesteps: Annotated[
+            str | None, typer.Option(metavar="T,T,...", help="Time steps (default: the recipe's).")
+        ] = None,
+        batch_norm: Annotated[
+            str | None,
+            typer.Option(metavar="MODE,...", help="per_step, folded (default: the recipe's)."),
+        ] = None,
+        baseline: Annotated[
+            str | None, typer.Option(help="Compare with this neuron (default: lif, or the first).")
+        ] = None,
+        grid: GridChoice,
+        output: Output,
+    ) -> None:
+        """Compare neurons on the same net, data, seeds, initial weights and augmentation.
+
+        Every trial is kept in the results folder: the same command, started again, runs what is
+        missing. The table has a mean and its standard error for each neuron, and the paired
+        difference to the baseline with interval and corrected p value.
+        """
+        from clifctl.experiments import compare_neurons as experiment
+        from clifctl.report.comparison import comparison_report
+        from clifctl.report.curves import draw_comparison
+
+        given = list(arguments or [])
+        is_named = bool(given) and "=" not in given[0]
+        recipe = given.pop(0) if is_named else experiment.DEFAULT_RECIPE
+        axes = experiment.NeuronAxes(neurons, grid.seeds, timesteps, batch_norm, baseline)
+        grid.carry_out(
+            output,
+            Path("runs") / f"compare-{Path(recipe).stem}",
+            plan=lambda options: experiment.plan_comparison(recipe, given, axes, options),
+            run=experiment.compare_neurons,
+            report=comparison_report,
+            draw=draw_comparison,
+        )

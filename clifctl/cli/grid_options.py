@@ -1,0 +1,177 @@
+"""What commands that run a grid of trials share: their options, and what is done with them."""
+
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from clifctl.cli.options import DeviceOption, Output, TargetOption, ThreadsOption, command
+
+TRIALS_PANEL = "Trials"
+
+PlotOption = Annotated[
+    str | None,
+    typer.Option(metavar="[FILE]", help="Draw into a .png, .svg or .pdf; alone: COMMAND.png."),
+]
+
+
+@dataclass(frozen=True)
+class GridChoice:
+    """How many seeds, and how and where the trials of a command run."""
+
+    command: str
+    seeds: int
+    device: str
+    target: str
+    threads: int | None
+    out: Path | None
+    workers: int | None
+    scheduler: str | None
+    shard: str | None
+    fail_fast: bool
+    dry_run: bool
+    plot: str | None
+
+    def carry_out(
+        self,
+        output: Output,
+        default_out: Path,
+        *,
+        plan: Callable[[Any], Any],
+        run: Callable[[Any, Any], Any],
+        report: Callable[[Any], Any],
+        draw: Callable[[Path, Any], None],
+    ) -> None:
+        """Plan the grid from its options, then run it and write its result, picture first; or, for
+        a dry run, write the plan. Exit code 1 if a trial failed."""
+        from clifctl.experiments.grid import GridOptions, raise_for_failures
+        from clifctl.experiments.grid_plan import dry_run
+        from clifctl.report.comparison import trial_plan_report
+        from clifctl.report.trials_progress import TrialsProgress
+
+        folder = self.out or default_out
+        picture = picture_path(self.plot, self.command, output, folder)
+        planned = plan(
+            GridOptions(
+                out=folder,
+                device=self.device,
+                target=self.target,
+                threads=self.threads,
+                workers=self.workers,
+                scheduler=self.scheduler,
+                shard=self.shard,
+                fail_fast=self.fail_fast,
+            )
+        )
+        grid = planned.grid
+        output.keep_apart(folder, *grid.folder.files(grid.trials))
+        for notice in planned.notices:
+            output.notice(notice)
+        if self.dry_run:
+            output.emit(trial_plan_report(dry_run(grid, self.command)))
+            if grid.unusable_data is not None:
+                raise grid.unusable_data
+            return
+        if output.verbose:
+            output.notice(f"{grid.workers} worker(s) ({grid.workers_reason})")
+        with TrialsProgress(quiet=output.quiet) as progress:
+            result = run(planned, progress)
+        if picture is not None:
+            draw(picture, result)
+        output.emit(report(result))
+        raise_for_failures(result.trials, result.results_folder)
+
+
+def picture_path(plot: str | None, name: str, output: Output, *apart_from: Path) -> Path | None:
+    """Where the picture goes, checked before anything is run. Raises OutputError."""
+    if plot is None:
+        return None
+    from clifctl.report.pictures import check_picture_path
+
+    picture = Path(f"{name}.png" if plot == "auto" else plot)
+    check_picture_path(picture)
+    output.may_write(picture, apart_from=apart_from)
+    output.keep_apart(picture)
+    return picture
+
+
+def grid_command(app: typer.Typer, name: str, *, example: str) -> Callable[[Any], Any]:
+    """Register a function as a command with the shared options of grids, given to it as `grid`."""
+
+    def register(function: Callable[..., None]) -> Callable[..., None]:
+        own = inspect.signature(function, eval_str=True)
+        shared = inspect.signature(_grid, eval_str=True)
+
+        @functools.wraps(function)
+        def run(**values: Any) -> None:
+            settings = {key: values.pop(key) for key in shared.parameters}
+            function(grid=GridChoice(name, **settings), **values)
+
+        kept = [p for p in own.parameters.values() if p.name not in ("grid", "output")]
+        combined = [*kept, *shared.parameters.values(), own.parameters["output"]]
+        run.__signature__ = own.replace(parameters=combined)  # type: ignore[attr-defined]
+        command(app, name, example=example)(run)
+        return function
+
+    return register
+
+
+def _grid(
+    *,
+    seeds: Annotated[
+        int, typer.Option(help="How many seeds, from the recipe's train.seed on.")
+    ] = 4,
+    device: DeviceOption = "auto",
+    target: TargetOption = "auto",
+    threads: ThreadsOption = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="The results folder (default: runs/COMMAND-RECIPE). Finished trials are kept.",
+            rich_help_panel=TRIALS_PANEL,
+        ),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            help="Trials side by side, each in a process (default: by the size of the net).",
+            rich_help_panel=TRIALS_PANEL,
+        ),
+    ] = None,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Run on a Dask cluster that shares this file system.",
+            rich_help_panel=TRIALS_PANEL,
+        ),
+    ] = None,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            metavar="I/N",
+            help="Run part I of N only, for batch schedulers with a shared file system.",
+            rich_help_panel=TRIALS_PANEL,
+        ),
+    ] = None,
+    fail_fast: Annotated[
+        bool,
+        typer.Option(
+            "--fail-fast", help="Stop at the first failed trial.", rich_help_panel=TRIALS_PANEL
+        ),
+    ] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="List the trials, estimate the time from a timed step; write nothing.",
+            rich_help_panel=TRIALS_PANEL,
+        ),
+    ] = False,
+    plot: PlotOption = None,
+) -> None:
+    """Never called: its signature is what the commands share."""

@@ -1,0 +1,66 @@
+"""`clifctl runs ls|show|compare`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from clifctl.cli.grid_options import PlotOption, picture_path
+from clifctl.cli.options import Output, command
+
+app = typer.Typer(
+    help="List runs, show one, compare several.",
+    no_args_is_help=True,
+    epilog="Example: clifctl runs compare runs/digits_snn5-1 runs/digits_snn5-2",
+)
+
+RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
+
+
+@command(app, "ls", example="clifctl runs ls runs/compare-digits_snn5 --format csv")
+def ls(
+    folder: Annotated[Path, typer.Argument(help="Where to look.")] = Path("runs"),
+    *,
+    output: Output,
+) -> None:
+    """List the runs of a folder, trials of comparisons too: what they are, how far they got."""
+    from clifctl.experiments.runs import list_runs
+    from clifctl.report.run_tables import runs_report
+
+    output.emit(runs_report(list_runs(folder)))
+
+
+@command(app, "show", example="clifctl runs show runs/digits_snn5-1 --plot run.png")
+def show(run: RunArgument, *, plot: PlotOption = None, output: Output) -> None:
+    """Show one run: its epochs, or with --plot its loss curves."""
+    from clifctl.experiments.runs import show_run
+    from clifctl.report.run_tables import run_report
+
+    picture = picture_path(plot, "runs-show", output, run)
+    result = show_run(run)
+    if picture is not None:
+        from clifctl.report.curves import draw_runs
+
+        draw_runs(picture, [result.curves])
+    output.emit(run_report(result))
+
+
+@command(app, "compare", example="clifctl runs compare runs/a runs/b --plot curves.png")
+def compare(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders.")],
+    *,
+    plot: PlotOption = None,
+    output: Output,
+) -> None:
+    """Compare runs: first where their recipes differ, then what came of it; with --plot the loss
+    curves of all of them in one picture."""
+    from clifctl.experiments.runs import compare_runs
+    from clifctl.report.run_tables import run_comparison_report
+
+    picture = picture_path(plot, "runs-compare", output, runs[0])
+    result = compare_runs(runs)
+    if picture is not None:
+        from clifctl.report.curves import draw_runs
+
+        draw_runs(picture, result.curves)
+    output.emit(run_comparison_report(result))

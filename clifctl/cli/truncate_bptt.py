@@ -1,0 +1,58 @@
+"""`clifctl truncate-bptt`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from clifctl.cli.grid_options import GridChoice, grid_command
+from clifctl.cli.options import Output, OverridesArgument, RecipeArgument
+
+EXAMPLE = "clifctl truncate-bptt digits_events_snn5 neuron.name=lif --k 1,2,3,8 --tau 1.5,2.0"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to `app`."""
+
+    @grid_command(app, "truncate-bptt", example=EXAMPLE)
+    def truncate_bptt(
+        recipe: RecipeArgument,
+        overrides: OverridesArgument = None,
+        *,
+        k: Annotated[
+            str | None,
+            typer.Option("--k", metavar="K,K,...", help="Windows, 1 to T (default: 1,2,3,T)."),
+        ] = None,
+        tau: Annotated[
+            str | None,
+            typer.Option(metavar="TAU,...", help="Time constants (default: the recipe's)."),
+        ] = None,
+        window: Annotated[
+            str | None,
+            typer.Option(
+                metavar="READING",
+                help="What the window means: sliding, chunked or prefix (default: the recipe's).",
+            ),
+        ] = None,
+        grid: GridChoice,
+        output: Output,
+    ) -> None:
+        """Train with truncated BPTT: the grid of window k by time constant tau (Table 3).
+
+        Gradients reach the last k time steps; k = T is full BPTT. Every trial is kept in the
+        results folder: the same command, started again, runs what is missing.
+        """
+        from clifctl.experiments import truncate_bptt as experiment
+        from clifctl.report.comparison import truncation_report
+        from clifctl.report.curves import draw_truncation
+
+        given = list(overrides or [])
+        axes = experiment.TruncationAxes(grid.seeds, k, tau, window)
+        grid.carry_out(
+            output,
+            Path("runs") / f"truncate-{Path(recipe).stem}",
+            plan=lambda options: experiment.plan_truncation(recipe, given, axes, options),
+            run=experiment.truncate_bptt,
+            report=truncation_report,
+            draw=draw_truncation,
+        )

@@ -1,0 +1,309 @@
+"""`compare-neurons`: one net, one data set, the same seeds; another neuron."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import get_args
+
+from clifctl.errors import UsageError, unknown_name
+from clifctl.experiments.dispatch import TrialsObserver
+from clifctl.experiments.grid import (
+    Grid,
+    GridOptions,
+    numbers,
+    plan_grid,
+    run_grid,
+    seeds_of,
+    statuses,
+)
+from clifctl.experiments.published import published_for
+from clifctl.experiments.summary import (
+    CORRECTION,
+    BySeed,
+    by_seed,
+    describe,
+    differences,
+    is_significant,
+    machine_notes,
+    mean_curve,
+    summarise,
+    undecided,
+)
+from clifctl.models.norm import NormMode
+from clifctl.neurons import NEURONS, Neuron
+from clifctl.neurons.loading import load_neuron
+from clifctl.recipe.load import LoadedRecipe, open_recipe
+from clifctl.results import (
+    ComparedNeuron,
+    Differences,
+    MeanCurve,
+    NeuronComparison,
+    TrialRecord,
+)
+
+DEFAULT_RECIPE = "digits_snn5"
+DEFAULT_BASELINE = "lif"
+NORM_MODES: tuple[str, ...] = get_args(NormMode)
+
+
+@dataclass(frozen=True)
+class NeuronAxes:
+    """What a comparison varies, as it was typed. `baseline` None is lif, or else the first."""
+
+    neurons: str
+    seeds: int
+    timesteps: str | None = None
+    batch_norm: str | None = None
+    baseline: str | None = None
+
+
+@dataclass(frozen=True)
+class _Cell:
+    """One row: a neuron, and the setting (T as asked for, batch norm) that it is compared in."""
+
+    neuron: str
+    timesteps: int
+    batch_norm: str
+    own_timesteps: int
+
+
+@dataclass(frozen=True)
+class NeuronGrid:
+    """A comparison that can start: its cells, with the recipe of each, and its trials."""
+
+    grid: Grid
+    recipe: LoadedRecipe
+    cells: tuple[_Cell, ...]
+    baseline: str
+    seeds: tuple[int, ...]
+    notices: tuple[str, ...]
+
+
+def plan_comparison(
+    reference: str, overrides: Sequence[str], axes: NeuronAxes, options: GridOptions
+) -> NeuronGrid:
+    """Everything that the comparison needs, checked. Writes nothing.
+
+    Raises ClifctlError for a neuron, an axis or a recipe that will not do.
+    """
+    source = open_recipe(reference, overrides)
+    base = source.variant()
+    seeds = seeds_of(base.recipe.train.seed, axes.seeds)
+    names = _names("--neurons", axes.neurons)
+    neurons = {name: load_neuron(name, NEURONS) for name in names}
+    baseline = _baseline(axes.baseline, names)
+    steps = [base.recipe.timesteps]
+    if axes.timesteps is not None:
+        steps = numbers("--timesteps", axes.timesteps, int)
+    norms: list[str] = [base.recipe.model.options.batch_norm]
+    if axes.batch_norm is not None:
+        norms = _batch_norms(axes.batch_norm)
+    cells = _cells(neurons, steps, norms)
+    places = [(cell, seed) for seed in seeds for cell in cells]
+    loaded = [source.variant(_overrides(*place)) for place in places]
+    titles = [_title(cell, seed, steps, norms) for cell, seed in places]
+    grid = plan_grid(list(zip(loaded, titles, strict=True)), options)
+    notices = dict.fromkeys(line for one in loaded for line in one.notices)
+    return NeuronGrid(grid, base, cells, baseline, seeds, tuple(notices))
+
+
+def compare_neurons(planned: NeuronGrid, observer: TrialsObserver) -> NeuronComparison:
+    """Run what is not finished of a planned comparison, and compare."""
+    grid, cells = planned.grid, planned.cells
+    found = dict(zip((trial.name for trial in grid.trials), run_grid(grid, observer), strict=True))
+    trials = dict(zip(_places(planned), grid.cells, strict=True))
+    records: dict[_Cell, list[TrialRecord | None]] = {
+        cell: [found[trials[cell, seed]] for seed in planned.seeds] for cell in cells
+    }
+    measured = {cell: by_seed(records[cell]) for cell in cells}
+    bases = {cell: _base_of(cell, cells, planned.baseline) for cell in cells}
+    pairs: list[tuple[BySeed, BySeed] | None] = [
+        None if bases[cell] == cell else (measured[cell], measured[bases[cell]]) for cell in cells
+    ]
+    recipes = {trial.name: trial.loaded.recipe for trial in grid.trials}
+    rows = []
+    for cell, against in zip(cells, differences(pairs), strict=True):
+        names = [trials[cell, seed] for seed in planned.seeds if seed in measured[cell]]
+        train, test = _curves(grid, names)
+        rows.append(
+            ComparedNeuron(
+                neuron=cell.neuron,
+                timesteps=cell.own_timesteps,
+                batch_norm=cell.batch_norm,
+                paired_timesteps=cell.timesteps,
+                is_baseline=cell.neuron == planned.baseline,
+                summary=summarise(measured[cell]),
+                differences=against,
+                train_loss_curve=train,
+                test_loss_curve=test,
+                published=published_for(recipes[trials[cell, planned.seeds[0]]]),
+            )
+        )
+    recipe = planned.recipe.recipe
+    return NeuronComparison(
+        recipe=planned.recipe.name,
+        data=recipe.data.dataset.name,
+        model=recipe.model.model.name,
+        epochs=recipe.train.epochs,
+        exchange_to=recipe.exchange.neuron.neuron.name if recipe.exchange else None,
+        exchange_after_epoch=recipe.exchange.epoch if recipe.exchange else None,
+        baseline=planned.baseline,
+        seeds_asked=len(planned.seeds),
+        correction=CORRECTION,
+        results_folder=str(grid.folder.path),
+        rows=tuple(rows),
+        conclusions=conclusions(rows, planned.baseline),
+        notes=(*_notes(rows), *machine_notes(list(measured.values()))),
+        trials=statuses(grid, list(found.values())),
+    )
+
+
+def _places(planned: NeuronGrid) -> list[tuple[_Cell, int]]:
+    return [(cell, seed) for seed in planned.seeds for cell in planned.cells]
+
+
+def _names(option: str, text: str) -> list[str]:
+    names = list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    if not names:
+        raise UsageError(f"{option} '{text}': the list is empty", hint=f"as in {option} lif,clif")
+    return names
+
+
+def _baseline(asked: str | None, names: Sequence[str]) -> str:
+    if asked is None:
+        return DEFAULT_BASELINE if DEFAULT_BASELINE in names else names[0]
+    if asked not in names:
+        raise UsageError(
+            "--baseline: " + unknown_name("neuron of the comparison", asked, names),
+            hint="the baseline is one of --neurons",
+        )
+    return asked
+
+
+def _batch_norms(text: str) -> list[str]:
+    norms = _names("--batch-norm", text)
+    for norm in norms:
+        if norm not in NORM_MODES:
+            raise UsageError(
+                "--batch-norm: " + unknown_name("batch norm", norm, NORM_MODES),
+                hint=f"--batch-norm {','.join(NORM_MODES)}",
+            )
+    return norms
+
+
+def _cells(
+    neurons: dict[str, Neuron], timesteps: Sequence[int], norms: Sequence[str]
+) -> tuple[_Cell, ...]:
+    """Setting by setting, neuron by neuron. A neuron for fewer time steps (the ANN: one) has one
+    row, in the setting with the most."""
+    cells = []
+    for norm in norms:
+        for steps in timesteps:
+            for name, neuron in neurons.items():
+                most = neuron.max_timesteps
+                if most is None or steps <= most:
+                    cells.append(_Cell(name, steps, norm, steps))
+                elif steps == max(timesteps):
+                    cells.append(_Cell(name, steps, norm, most))
+    return tuple(cells)
+
+
+def _overrides(cell: _Cell, seed: int) -> list[str]:
+    # In quotes a path with any character is one value of YAML.
+    return [
+        f"neuron.name={json.dumps(cell.neuron)}",
+        f"timesteps={cell.own_timesteps}",
+        f"model.batch_norm={cell.batch_norm}",
+        f"train.seed={seed}",
+    ]
+
+
+def _title(cell: _Cell, seed: int, timesteps: Sequence[int], norms: Sequence[str]) -> str:
+    parts = [cell.neuron]
+    if len(timesteps) > 1 or cell.own_timesteps != cell.timesteps:
+        parts.append(f"T = {cell.own_timesteps}")
+    if len(norms) > 1:
+        parts.append(cell.batch_norm)
+    return ", ".join([*parts, f"seed {seed}"])
+
+
+def _base_of(cell: _Cell, cells: Sequence[_Cell], baseline: str) -> _Cell:
+    """The baseline's row in the setting of `cell`: where it has none (an ANN), its only one."""
+    rows = [one for one in cells if one.neuron == baseline and one.batch_norm == cell.batch_norm]
+    return next((one for one in rows if one.timesteps == cell.timesteps), rows[-1])
+
+
+def _curves(grid: Grid, names: Sequence[str]) -> tuple[MeanCurve | None, MeanCurve | None]:
+    curves = [grid.folder.epochs(name) for name in names]
+    if not curves or not all(curve.test_loss for curve in curves):
+        return None, None
+    train = mean_curve(curves, lambda curve: curve.train_loss_train_mode)
+    return train, mean_curve(curves, lambda curve: curve.test_loss)
+
+
+def conclusions(rows: Sequence[ComparedNeuron], baseline: str) -> tuple[str, ...]:
+    """What the differences bear, in sentences: accuracy first, then the losses."""
+    compared = [(row, row.differences) for row in rows if row.differences is not None]
+    if not compared:
+        if all(row.is_baseline for row in rows):
+            return ("One neuron: there is nothing to compare it with.",)
+        return ("Nothing was compared: no seed is finished for the baseline and another neuron.",)
+    n = min(found.accuracy_percent_last.n for _, found in compared)
+    if n == 1:
+        return (
+            "One seed: there is no error bar and no p value, and nothing can be concluded about "
+            "any difference. Give at least 8 with --seeds.",
+        )
+    sentences = []
+    for quantity, title, unit, digits in (
+        ("accuracy_percent_last", "Test accuracy (last epoch)", " points", 2),
+        ("test_loss", "Test loss", "", 3),
+        ("train_loss_train_mode", "Training loss (train mode)", "", 3),
+    ):
+        sentences.append(
+            f"{title} against {baseline}: "
+            + _sentence(
+                compared,
+                quantity,
+                unit,
+                digits,
+            )
+        )
+    if n < 8:
+        sentences.append(
+            f"With {n} seeds only large differences can be told from chance; 8 or more are better."
+        )
+    return tuple(sentences)
+
+
+def _sentence(
+    compared: Sequence[tuple[ComparedNeuron, Differences]], quantity: str, unit: str, digits: int
+) -> str:
+    several_steps = len({row.paired_timesteps for row, _ in compared}) > 1
+    several_norms = len({row.batch_norm for row, _ in compared}) > 1
+    shown, same, open_ = [], [], []
+    for row, found in compared:
+        parts = [f"T = {row.timesteps}"] * several_steps + [row.batch_norm] * several_norms
+        setting = f" ({', '.join(parts)})" if parts else ""
+        one = getattr(found, quantity)
+        if is_significant(one):
+            shown.append(describe(f"{row.neuron}{setting}", one, unit, digits))
+        elif one.ties == one.n:
+            same.append(f"{row.neuron}{setting}")
+        else:
+            open_.append(undecided(f"{row.neuron}{setting}", one, unit, digits))
+    parts = []
+    if shown:
+        parts.append("; ".join(shown))
+    if same:
+        parts.append(f"the same in every seed for {', '.join(same)}")
+    if open_:
+        parts.append(f"no difference can be concluded for {', '.join(open_)}")
+    return "; ".join(parts) + "."
+
+
+def _notes(rows: Sequence[ComparedNeuron]) -> tuple[str, ...]:
+    notes = list(dict.fromkeys(row.published.note for row in rows if row.published.note))
+    if any(row.published.accuracies for row in rows):
+        notes.append("The paper's accuracy is that of its best epoch on the test set, of one run.")
+    return tuple(notes)

@@ -1,0 +1,319 @@
+"""A grid from end to end: options, plan, dry run, and the records of its trials."""
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from clifctl.data import LoadedData
+from clifctl.devices import is_gpu
+from clifctl.errors import DataError, RunFailed, UsageError
+from clifctl.experiments.assembly import (
+    build_net,
+    load_data,
+    require_trainable,
+    run_on,
+    step_activations_bytes,
+)
+from clifctl.experiments.dispatch import (
+    Dispatch,
+    Shard,
+    TrialsObserver,
+    Workforce,
+    available_memory_bytes,
+    dask_workforce,
+    local_workforce,
+)
+from clifctl.experiments.resuming import decisive
+from clifctl.experiments.trial_run import Order, numerics_of
+from clifctl.experiments.trials import (
+    Numerics,
+    ResultsFolder,
+    Trial,
+    cores,
+    trial_of,
+    without_repetition,
+)
+from clifctl.kernels import resolve_target
+from clifctl.recipe.load import LoadedRecipe
+from clifctl.recipe.schema import Recipe
+from clifctl.results import TrialRecord, TrialState, TrialStatus
+from clifctl.training.device import resolve_device, resolve_threads
+from clifctl.training.memory import bytes_of
+
+# What a process holds besides its trial: Python, torch, compiled kernels (measured: 0.87 GiB, most
+# of it shared with the other processes).
+PROCESS_BYTES = 1024 * 1024 * 1024
+MOST_SEEDS = 1000
+MOST_WORKERS = 512
+
+
+@dataclass(frozen=True)
+class GridOptions:
+    """How the trials of a grid are run. `out` is the results folder, `workers` None: by the size
+    of the net, `scheduler` the address of a Dask cluster instead."""
+
+    out: Path
+    device: str = "auto"
+    target: str = "auto"
+    threads: int | None = None
+    workers: int | None = None
+    scheduler: str | None = None
+    shard: str | None = None
+    fail_fast: bool = False
+
+    def __post_init__(self) -> None:
+        if self.scheduler is not None and self.workers is not None:
+            raise UsageError(
+                "--workers and --scheduler contradict each other",
+                hint="a cluster has as many workers as it has",
+            )
+        if self.workers is not None and not 1 <= self.workers <= MOST_WORKERS:
+            raise UsageError(
+                f"--workers {self.workers}: must be between 1 and {MOST_WORKERS}",
+                hint="without it the number is chosen by the size of the net",
+            )
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The trials of a command and everything that was found out before the first one runs.
+
+    `cells` has the trial of each variant; two variants may come to the same one.
+    """
+
+    trials: tuple[Trial, ...]
+    cells: tuple[str, ...]
+    options: GridOptions
+    folder: ResultsFolder
+    numerics: Numerics
+    workers: int
+    workers_reason: str
+    threads: int | None
+    need_bytes: int
+    kept_bytes: dict[str, int]
+    unusable_data: DataError | None
+
+
+def seeds_of(first: int, count: int) -> tuple[int, ...]:
+    """`count` seeds from `first` on. Raises UsageError for none, or too many."""
+    if not 1 <= count <= MOST_SEEDS:
+        raise UsageError(
+            f"--seeds {count}: must be between 1 and {MOST_SEEDS}",
+            hint="--seeds is how many seeds, 8 are enough for most differences",
+        )
+    return tuple(range(first, first + count))
+
+
+def numbers(option: str, text: str, kind: Callable[[str], Any]) -> list[Any]:
+    """The list that an option such as `--k 1,2,3` gives, each entry once.
+
+    Raises UsageError for an empty one or an entry that is no number.
+    """
+    entries = [entry.strip() for entry in text.split(",") if entry.strip()]
+    if not entries:
+        raise UsageError(f"{option} '{text}': the list is empty", hint=f"as in {option} 1,2,3")
+    try:
+        return list(dict.fromkeys(kind(entry) for entry in entries))
+    except ValueError:
+        what = "whole numbers" if kind is int else "numbers"
+        raise UsageError(f"{option} {text}: must be {what} with commas between") from None
+
+
+def plan_grid(variants: Sequence[tuple[LoadedRecipe, str]], options: GridOptions) -> Grid:
+    """The grid of `variants` (a recipe and its title), checked as a whole. Writes nothing.
+
+    Raises ClifctlError for whatever would keep a trial from starting, but for data that are
+    missing: those are `unusable_data`, for a dry run to tell.
+    """
+    numerics = _numerics(options)
+    cells = [trial_of(*variant, numerics) for variant in variants]
+    trials = without_repetition(cells)
+    folder = ResultsFolder(options.out)
+    folder.check(trials)
+    if options.shard is not None:
+        Shard.parse(options.shard)
+    kept, need, unusable = _sizes(trials, options)
+    threads = resolve_threads(options.threads, max(kept.values())).count
+    todo = sum(state_of(folder, trial) != "finished" for trial in trials)
+    workers, reason = _workers(options, threads, max(1, todo), need)
+    if options.threads is None:
+        # Alone, or on one thread anyway, a run finds its number of threads by itself.
+        given = None if workers == 1 or threads == 1 else max(1, threads // workers)
+    else:
+        given = options.threads
+    return Grid(
+        trials=trials,
+        cells=tuple(cell.name for cell in cells),
+        options=options,
+        folder=folder,
+        numerics=numerics,
+        workers=workers,
+        workers_reason=reason,
+        threads=given,
+        need_bytes=need,
+        kept_bytes=kept,
+        unusable_data=unusable,
+    )
+
+
+def _numerics(options: GridOptions) -> Numerics:
+    if options.scheduler is None:
+        return numerics_of(options.device, options.target)
+    with dask_workforce(options.scheduler) as workforce:
+        found: Numerics = workforce.executor.submit(
+            numerics_of, options.device, options.target
+        ).result()
+    return found
+
+
+def _sizes(
+    trials: Sequence[Trial], options: GridOptions
+) -> tuple[dict[str, int], int, DataError | None]:
+    """Bytes kept for backward by trial, the memory that the largest trial needs, and what is wrong
+    with the data. One look for trials that differ in their seed alone."""
+    target = resolve_target(options.target, resolve_device(options.device))
+    data: dict[str, LoadedData | None] = {}
+    seen: dict[str, tuple[int, int]] = {}
+    kept: dict[str, int] = {}
+    unusable: DataError | None = None
+    for trial in trials:
+        recipe = run_on(trial.loaded.recipe, target)
+        key = configuration(recipe)
+        if key not in seen:
+            source = f"{recipe.document['data']} {recipe.timesteps}"
+            if source not in data:
+                try:
+                    data[source] = load_data(recipe)
+                except DataError as missing:
+                    data[source], unusable = None, missing
+            seen[key] = _size(recipe, data[source])
+        kept[trial.name] = seen[key][0]
+    return kept, max(need for _, need in seen.values()), unusable
+
+
+def configuration(recipe: Recipe) -> str:
+    """What decides time and memory: everything but the seed."""
+    document = decisive(recipe.document)
+    document["train"] = {**document["train"], "seed": 0}
+    return str(document)
+
+
+def _size(recipe: Recipe, data: LoadedData | None) -> tuple[int, int]:
+    if data is not None:
+        require_trainable(recipe, data)
+    with torch.device("meta"):
+        net = build_net(recipe)
+    kept = step_activations_bytes(recipe, data)
+    held = 0 if data is None else sum(split.held_bytes for split in data.splits)
+    weights = 3 * bytes_of(*net.parameters()) + bytes_of(*net.buffers())
+    return kept, held + weights + kept + PROCESS_BYTES
+
+
+def _workers(options: GridOptions, threads: int, todo: int, need: int) -> tuple[int, str]:
+    if options.scheduler is not None:
+        return 1, f"the cluster at {options.scheduler} decides"
+    free = available_memory_bytes()
+    fitting = todo if free is None else max(1, free // need)
+    if options.workers is not None:
+        if options.workers > max(1, fitting):
+            raise UsageError(
+                f"--workers {options.workers}: a trial needs about {need / 2**30:.1f} GiB, and "
+                f"{(free or 0) / 2**30:.1f} GiB are free",
+                hint=f"--workers {fitting} fits",
+            )
+        return min(options.workers, todo), "asked for"
+    if is_gpu(resolve_device(options.device)):
+        return 1, "auto: one trial at a time on a GPU"
+    share = max(1, cores() // threads)
+    if fitting < min(share, todo):
+        return fitting, "auto: as many as memory allows"
+    if share == 1:
+        return 1, "auto: a trial uses every core"
+    return min(share, todo), f"auto: {threads} thread(s) a trial on {cores()} cores"
+
+
+def run_grid(grid: Grid, observer: TrialsObserver) -> tuple[TrialRecord | None, ...]:
+    """Run what is not finished, and return the records of all trials, None for those without.
+
+    Raises DataError where the data are missing, Interrupted where it is ended before its end.
+    """
+    if grid.unusable_data is not None:
+        raise grid.unusable_data
+    options, folder = grid.options, grid.folder
+    folder.open(grid.trials)
+    part: Sequence[Trial] = grid.trials
+    if options.shard is not None:
+        part = Shard.parse(options.shard).part(part)
+
+    def run(workforce: Workforce) -> None:
+        dispatch = Dispatch(
+            part,
+            folder,
+            lambda trial, attempt: _order(grid, trial, attempt, workforce.at_once),
+            observer,
+            need_bytes=grid.need_bytes if options.scheduler is None else 0,
+            fail_fast=options.fail_fast,
+        )
+        dispatch.run(workforce)
+
+    if all(state_of(folder, trial) == "finished" for trial in part):
+        observer.opened(part, folder, len(part))
+    elif options.scheduler is not None:
+        with dask_workforce(options.scheduler) as workforce:
+            run(workforce)
+    else:
+        with local_workforce(grid.workers) as workforce:
+            run(workforce)
+    return tuple(folder.record(trial.name) for trial in grid.trials)
+
+
+def _order(grid: Grid, trial: Trial, attempt: int, beside: int) -> Order:
+    return Order(
+        trial=trial.name,
+        title=trial.title,
+        recipe=trial.loaded.name,
+        document=trial.loaded.recipe.document,
+        results=str(grid.folder.path.absolute()),
+        working_folder=os.getcwd(),
+        device=grid.options.device,
+        target=grid.options.target,
+        threads=grid.threads,
+        beside=beside,
+        kept_for_backward_bytes=grid.kept_bytes[trial.name],
+        attempt=attempt,
+    )
+
+
+def statuses(grid: Grid, records: Sequence[TrialRecord | None]) -> tuple[TrialStatus, ...]:
+    """How each trial stands."""
+    return tuple(
+        TrialStatus(
+            trial=trial.name,
+            title=trial.title,
+            seed=trial.seed,
+            state="missing" if record is None else record.state,
+            attempts=0 if record is None else record.attempts,
+            problem=None if record is None else record.problem,
+        )
+        for trial, record in zip(grid.trials, records, strict=True)
+    )
+
+
+def raise_for_failures(found: Sequence[TrialStatus], folder: str) -> None:
+    """Raise RunFailed where a trial failed: its result is told first."""
+    failed = [one for one in found if one.state in ("failed", "lost")]
+    if failed:
+        raise RunFailed(
+            f"{len(failed)} of {len(found)} trials failed: {failed[0].title}: {failed[0].problem}",
+            hint=f"'{folder}/{failed[0].trial}.json' says more; the same command tries it again",
+        )
+
+
+def state_of(folder: ResultsFolder, trial: Trial) -> TrialState:
+    """How a trial stands in its results folder."""
+    record = folder.record(trial.name)
+    return "missing" if record is None else record.state

@@ -1,0 +1,153 @@
+"""`runs ls|show|compare`: the runs that lie in folders, read from their files alone."""
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from clifctl.errors import RecipeError, UsageError
+from clifctl.experiments.trials import epoch_records, read_epochs
+from clifctl.recipe.yamlfile import parse_document
+from clifctl.results import (
+    RecipeDifference,
+    RunComparison,
+    RunCurves,
+    RunList,
+    RunRow,
+    RunShown,
+)
+from clifctl.training import run_folder
+
+# runs/<run>, runs/<results of a grid>/<trial>
+_DEPTH = 3
+
+
+def list_runs(folder: Path) -> RunList:
+    """The runs below `folder`. Raises UsageError where there is no such folder."""
+    if not folder.is_dir():
+        raise UsageError(f"no folder '{folder}'", hint="clifctl train makes runs/<recipe>-1")
+    rows, skipped = [], []
+    for path in _run_folders(folder, _DEPTH):
+        try:
+            rows.append(_row(path))
+        except UsageError:
+            skipped.append(str(path))
+    return RunList(folder=str(folder), runs=tuple(rows), skipped=tuple(skipped))
+
+
+def show_run(path: Path) -> RunShown:
+    """One run. Raises UsageError for what is none."""
+    row = _row(path)
+    return RunShown(
+        row=row,
+        curves=_curves(path, row),
+        manifest=_manifest(path),
+        resolved_recipe=_recipe(path),
+    )
+
+
+def compare_runs(paths: Sequence[Path]) -> RunComparison:
+    """Two runs or more. Raises UsageError for fewer, or for what is no run."""
+    if len(paths) < 2:
+        raise UsageError("runs compare needs two run folders", hint="clifctl runs ls lists them")
+    rows = [_row(path) for path in paths]
+    leaves = [dict(_leaves(_recipe(path))) for path in paths]
+    keys = dict.fromkeys(key for one in leaves for key in one)
+    differing = tuple(
+        RecipeDifference(key=key, values=tuple(one.get(key) for one in leaves))
+        for key in keys
+        if key != "title" and any(one.get(key) != leaves[0].get(key) for one in leaves)
+    )
+    hashes = [_manifest(path).get("data_sha256") for path in paths]
+    return RunComparison(
+        differences=differing,
+        same_data=None if None in hashes else len(set(hashes)) == 1,
+        runs=tuple(rows),
+        curves=tuple(_curves(path, row) for path, row in zip(paths, rows, strict=True)),
+    )
+
+
+def _run_folders(folder: Path, depth: int) -> Iterator[Path]:
+    if (folder / run_folder.RECIPE).is_file():
+        yield folder
+        return
+    if depth:
+        for path in sorted(folder.iterdir(), key=_natural):
+            if path.is_dir() and not path.is_symlink():
+                yield from _run_folders(path, depth - 1)
+
+
+def _natural(path: Path) -> tuple[str, int, str]:
+    """Run 10 after run 9."""
+    name, _, number = path.name.rpartition("-")
+    return (name, int(number), "") if number.isdecimal() else (path.name, 0, number)
+
+
+def _row(path: Path) -> RunRow:
+    recipe = _recipe(path)
+    records = list(epoch_records(path))
+    last = records[-1] if records else {}
+    try:
+        return RunRow(
+            run=str(path),
+            data=recipe["data"]["name"],
+            model=recipe["model"]["name"],
+            neuron=recipe["neuron"]["name"],
+            timesteps=recipe["timesteps"],
+            batch_norm=recipe["model"]["batch_norm"],
+            window=recipe["neuron"].get("window"),
+            seed=recipe["train"]["seed"],
+            epochs_done=len(records),
+            epochs=recipe["train"]["epochs"],
+            accuracy_percent_last=last.get("test_accuracy_percent"),
+            accuracy_percent_best=max(
+                (record["test_accuracy_percent"] for record in records), default=None
+            ),
+            train_loss_train_mode=last.get("train_loss_train_mode"),
+            test_loss=last.get("test_loss"),
+            started=_manifest(path).get("started"),
+        )
+    except (KeyError, TypeError):
+        raise UsageError(
+            f"'{path / run_folder.RECIPE}' is not the resolved recipe of a run",
+            hint="clifctl runs ls lists runs",
+        ) from None
+
+
+def _recipe(path: Path) -> dict[str, Any]:
+    file = path / run_folder.RECIPE
+    try:
+        return parse_document(file.read_text(encoding="utf-8"), str(file))
+    except (OSError, ValueError):
+        raise UsageError(
+            f"'{path}' is not a run folder: it has no {run_folder.RECIPE} that can be read",
+            hint="clifctl runs ls lists runs",
+        ) from None
+    except RecipeError as broken:
+        raise UsageError(broken.message, hint="clifctl runs ls lists runs") from None
+
+
+def _manifest(path: Path) -> dict[str, Any]:
+    try:
+        document = json.loads((path / run_folder.MANIFEST).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+def _curves(path: Path, row: RunRow) -> RunCurves:
+    exchange = _recipe(path)["neuron"].get("exchange")
+    to = f" to {exchange['to']}" if exchange else ""
+    return RunCurves(
+        label=f"{path}: {row.neuron}{to}, T = {row.timesteps}",
+        exchange_after_epoch=exchange["epoch"] if exchange else None,
+        epochs=read_epochs(path),
+    )
+
+
+def _leaves(document: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in document.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value

@@ -1,0 +1,212 @@
+"""One trial, in the process that runs it."""
+
+import contextlib
+import platform
+import statistics
+import threading
+import time
+import traceback
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from clifctl.devices import gpu_available, is_gpu
+from clifctl.errors import CheckpointError, ClifctlError, Interrupted
+from clifctl.experiments.planning import RunOptions
+from clifctl.experiments.train import train
+from clifctl.experiments.trials import Numerics, ResultsFolder
+from clifctl.kernels import resolve_target
+from clifctl.recipe.load import LoadedRecipe
+from clifctl.recipe.schema import validate
+from clifctl.results import (
+    EpochRecord,
+    Measured,
+    Running,
+    StepRecord,
+    TrainPlan,
+    TrainResult,
+    TrialRecord,
+)
+from clifctl.training.device import resolve_device
+
+# Ended: the folder has its record. Busy: another process runs it. Stopped: told to end.
+Outcome = Literal["ended", "busy", "stopped"]
+
+# Seeds, threads and the generator of torch belong to a process: one trial at a time has them.
+_one_at_a_time = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a worker is told, all of it plain: a recipe's document is validated anew there."""
+
+    trial: str
+    title: str
+    recipe: str
+    document: dict[str, Any]
+    results: str
+    working_folder: str
+    device: str
+    target: str
+    threads: int | None
+    beside: int
+    kept_for_backward_bytes: int
+    attempt: int
+
+
+def numerics_of(device: str, target: str) -> Numerics:
+    """What `--device` and `--target` come to on the machine where this is called."""
+    where = resolve_device(device)
+    return Numerics(where.type, resolve_target(target, where).name)
+
+
+def run_trial(order: Order) -> Outcome:
+    """Run a trial, unless it is finished or another process runs it, and write its record.
+
+    Whatever goes wrong in the run is the record's to tell. Raises Interrupted where this process is
+    told to end, and OutputError for a results folder that cannot be written.
+    """
+    with _one_at_a_time, contextlib.chdir(order.working_folder):
+        folder = ResultsFolder(Path(order.results))
+        with folder.claim(order.trial) as mine:
+            if not mine:
+                return "busy"
+            known = folder.record(order.trial)
+            if known is not None and known.state == "finished":
+                return "ended"
+            try:
+                record = _finished(order, folder.run_folder(order.trial))
+            except Interrupted:
+                raise
+            except CheckpointError as broken:
+                anew = f"remove '{folder.run_folder(order.trial)}' to begin it anew"
+                record = failed_record(order, f"{broken.message}; {anew}")
+            except ClifctlError as problem:
+                record = failed_record(order, problem.message)
+            except Exception as error:
+                where = traceback.extract_tb(error.__traceback__)[-1]
+                place = f"{Path(where.filename).name}, line {where.lineno}"
+                record = failed_record(order, f"{type(error).__name__}: {error} ({place})")
+            folder.write(record)
+            return "ended"
+
+
+def run_trial_remotely(order: Order) -> Outcome:
+    """As `run_trial`, for a worker process, which is told to end with its trial alone."""
+    try:
+        return run_trial(order)
+    except Interrupted:
+        return "stopped"
+
+
+def _finished(order: Order, folder: Path) -> TrialRecord:
+    where = f"trial {order.trial}"
+    loaded = LoadedRecipe(order.recipe, validate(order.document, where))
+    watch = _Watch()
+    _reset_peak_memory()
+    options = RunOptions(
+        device=order.device,
+        out=folder,
+        threads=order.threads,
+        target=order.target,
+        resume="auto",
+    )
+    result = train(loaded, options, watch)
+    return TrialRecord(
+        trial=order.trial,
+        title=order.title,
+        seed=loaded.recipe.train.seed,
+        state="finished",
+        attempts=order.attempt,
+        problem=None,
+        measured=_measured(result, watch, order),
+    )
+
+
+def failed_record(order: Order, problem: str, *, lost: bool = False) -> TrialRecord:
+    """The record of a trial that came to nothing."""
+    return TrialRecord(
+        trial=order.trial,
+        title=order.title,
+        seed=order.document["train"]["seed"],
+        state="lost" if lost else "failed",
+        attempts=order.attempt,
+        problem=problem,
+        measured=None,
+    )
+
+
+class _Watch:
+    """Observes a run: how long its steps take."""
+
+    def __init__(self) -> None:
+        self.steps_ms: list[float] = []
+        self._last: tuple[int, float] | None = None
+
+    def started(self, plan: TrainPlan, epochs: int, steps: int) -> None:
+        pass
+
+    def stepped(self, epoch: int, step: int, running: Running) -> None:
+        now = time.perf_counter()
+        # Between the last step of an epoch and the first of the next lies a test.
+        if self._last is not None and self._last[0] == epoch:
+            self.steps_ms.append(1000 * (now - self._last[1]))
+        self._last = (epoch, now)
+
+    def logged(self, record: StepRecord) -> None:
+        pass
+
+    def finished_epoch(self, record: EpochRecord) -> None:
+        pass
+
+    def notice(self, line: str) -> None:
+        pass  # that it was told to stop, which is seen at its next step
+
+
+def _measured(result: TrainResult, watch: _Watch, order: Order) -> Measured:
+    quartiles: list[float | None] = [None, None, None]
+    if len(watch.steps_ms) >= 2:
+        quartiles = [*statistics.quantiles(watch.steps_ms, n=4, method="inclusive")]
+    return Measured(
+        accuracy_percent_last=result.accuracy_percent_last,
+        accuracy_percent_best=result.accuracy_percent_best,
+        epoch_best=result.epoch_best,
+        train_loss_train_mode=result.train_loss_train_mode,
+        train_loss_eval_mode=result.train_loss_eval_mode,
+        test_loss=result.test_loss,
+        firing_rate=result.firing_rate,
+        parameters=result.parameters,
+        train_seconds=result.train_seconds,
+        step_ms_median=quartiles[1],
+        step_ms_quartile_low=quartiles[0],
+        step_ms_quartile_high=quartiles[2],
+        steps_timed=len(watch.steps_ms),
+        kept_for_backward_bytes=order.kept_for_backward_bytes,
+        peak_memory_bytes=_peak_memory(result.device),
+        beside=order.beside,
+        device=result.device,
+        target=result.target,
+        torch_version=str(torch.__version__),
+    )
+
+
+def _reset_peak_memory() -> None:
+    """Let the high-water mark of this process start here: it may have run other trials."""
+    if gpu_available():
+        torch.cuda.reset_peak_memory_stats()
+    if platform.system() == "Linux":
+        with suppress(OSError):
+            Path("/proc/self/clear_refs").write_text("5")
+
+
+def _peak_memory(device: str) -> int | None:
+    if is_gpu(torch.device(device)):
+        return torch.cuda.max_memory_allocated()
+    with suppress(OSError, ValueError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return 1024 * int(line.split()[1])
+    return None

@@ -1,0 +1,226 @@
+"""`truncate-bptt`: the grid of Table 3 and Figure 2a, window k by time constant tau."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from clifctl.errors import UsageError, unknown_name
+from clifctl.experiments.dispatch import TrialsObserver
+from clifctl.experiments.grid import (
+    Grid,
+    GridOptions,
+    numbers,
+    plan_grid,
+    run_grid,
+    seeds_of,
+    statuses,
+)
+from clifctl.experiments.published import published_truncation
+from clifctl.experiments.summary import (
+    CORRECTION,
+    BySeed,
+    by_seed,
+    describe,
+    differences,
+    is_significant,
+    machine_notes,
+    summarise,
+    undecided,
+)
+from clifctl.models import READINGS
+from clifctl.recipe.load import LoadedRecipe, open_recipe
+from clifctl.results import TruncationResult, TruncationRow, TruncationStep
+
+DEFAULT_WINDOWS = (1, 2, 3)
+
+
+@dataclass(frozen=True)
+class TruncationAxes:
+    """What the grid varies, as it was typed. None: k of 1, 2, 3 and T; the recipe's tau; the
+    recipe's reading of the window."""
+
+    seeds: int
+    windows: str | None = None
+    taus: str | None = None
+    reading: str | None = None
+
+
+@dataclass(frozen=True)
+class TruncationGrid:
+    """A grid that can start: its cells (tau, k), and its trials seed by seed."""
+
+    grid: Grid
+    recipe: LoadedRecipe
+    reading: str
+    cells: tuple[tuple[float, int], ...]
+    seeds: tuple[int, ...]
+    notices: tuple[str, ...]
+
+
+def plan_truncation(
+    reference: str, overrides: Sequence[str], axes: TruncationAxes, options: GridOptions
+) -> TruncationGrid:
+    """Everything that the grid needs, checked. Writes nothing.
+
+    Raises ClifctlError for a window, a tau, a neuron or a recipe that will not do.
+    """
+    source = open_recipe(reference, overrides)
+    base = source.variant()
+    recipe = base.recipe
+    seeds = seeds_of(recipe.train.seed, axes.seeds)
+    windows = _windows(axes.windows, recipe.timesteps)
+    taus = _taus(axes.taus, base)
+    reading = _reading(axes.reading, recipe.neuron.window_reading)
+    cells = tuple((tau, window) for tau in taus for window in windows)
+    variants = []
+    for seed in seeds:
+        for tau, window in cells:
+            # k = T is full BPTT, under whatever reading: one trial, not three.
+            full = window == recipe.timesteps
+            loaded = source.variant(
+                [
+                    f"neuron.window={'null' if full else window}",
+                    f"neuron.window_reading={'sliding' if full else reading}",
+                    f"train.seed={seed}",
+                    *([f"neuron.tau={tau!r}"] if axes.taus is not None else []),
+                ]
+            )
+            variants.append((loaded, f"tau = {tau:g}, k = {window}, seed {seed}"))
+    grid = plan_grid(variants, options)
+    return TruncationGrid(grid, base, reading, cells, seeds, base.notices)
+
+
+def truncate_bptt(planned: TruncationGrid, observer: TrialsObserver) -> TruncationResult:
+    """Run what is not finished of a planned grid, and compare each window with the next."""
+    grid = planned.grid
+    found = dict(zip((trial.name for trial in grid.trials), run_grid(grid, observer), strict=True))
+    places = [(seed, cell) for seed in planned.seeds for cell in planned.cells]
+    trials = dict(zip(places, grid.cells, strict=True))
+    measured = {
+        cell: by_seed([found[trials[seed, cell]] for seed in planned.seeds])
+        for cell in planned.cells
+    }
+    recipe = planned.recipe.recipe
+    paper = published_truncation(recipe) if planned.reading == "sliding" else None
+    rows = tuple(
+        TruncationRow(
+            tau=tau,
+            window=window,
+            full=window == recipe.timesteps,
+            summary=summarise(measured[tau, window]),
+            published_percent=paper.accuracy_percent.get((tau, window)) if paper else None,
+        )
+        for tau, window in planned.cells
+    )
+    steps = _steps(measured)
+    notes = [*machine_notes(list(measured.values()))]
+    if paper is not None:
+        notes.append(f"Table {paper.table}: best epoch on the test set, one seed. {paper.note}")
+    return TruncationResult(
+        recipe=planned.recipe.name,
+        data=recipe.data.dataset.name,
+        model=recipe.model.model.name,
+        neuron=recipe.neuron.neuron.name,
+        timesteps=recipe.timesteps,
+        window_reading=planned.reading,
+        epochs=recipe.train.epochs,
+        seeds_asked=len(planned.seeds),
+        correction=CORRECTION,
+        results_folder=str(grid.folder.path),
+        rows=rows,
+        steps=steps,
+        conclusions=conclusions(steps),
+        notes=tuple(notes),
+        trials=statuses(grid, list(found.values())),
+    )
+
+
+def _windows(text: str | None, timesteps: int) -> list[int]:
+    if text is None:
+        return sorted({min(k, timesteps) for k in (*DEFAULT_WINDOWS, timesteps)})
+    windows = sorted(numbers("--k", text, int))
+    for window in windows:
+        if not 1 <= window <= timesteps:
+            raise UsageError(
+                f"--k {window}: must be between 1 and T = {timesteps}",
+                hint=f"k = {timesteps} is full BPTT; timesteps=N after the recipe changes T",
+            )
+    return windows
+
+
+def _taus(text: str | None, base: LoadedRecipe) -> list[float]:
+    choice = base.recipe.neuron
+    if "tau" not in choice.neuron.hyperparameters.model_fields:
+        if text is None:
+            raise UsageError(
+                f"neuron '{choice.neuron.name}' has no tau to make a grid of",
+                hint="choose a leaky neuron, as in neuron.name=lif",
+            )
+        raise UsageError(
+            f"--tau {text}: neuron '{choice.neuron.name}' has no tau",
+            hint="choose a leaky neuron, as in neuron.name=lif",
+        )
+    if text is None:
+        return [float(choice.hyperparameters.tau)]  # type: ignore[attr-defined]
+    taus = sorted(numbers("--tau", text, float))
+    for tau in taus:
+        if not 1 < tau < float("inf"):
+            raise UsageError(
+                f"--tau {tau:g}: must be greater than 1",
+                hint="tau is the membrane time constant in time steps; the decay is 1 - 1/tau",
+            )
+    return taus
+
+
+def _reading(asked: str | None, recipes: str) -> str:
+    if asked is not None and asked not in READINGS:
+        raise UsageError(
+            "--window: " + unknown_name("reading of the window", asked, READINGS),
+            hint="sliding is the reading that fits the paper best",
+        )
+    return asked or recipes
+
+
+def _steps(measured: Mapping[tuple[float, int], BySeed]) -> tuple[TruncationStep, ...]:
+    """From each window to the next, tau by tau."""
+    places = [
+        (shorter, longer) for shorter, longer in pairwise(measured) if shorter[0] == longer[0]
+    ]
+    found = differences([(measured[longer], measured[shorter]) for shorter, longer in places])
+    return tuple(
+        TruncationStep(tau=shorter[0], window_from=shorter[1], window_to=longer[1], differences=one)
+        for (shorter, longer), one in zip(places, found, strict=True)
+        if one is not None
+    )
+
+
+def conclusions(steps: Sequence[TruncationStep]) -> tuple[str, ...]:
+    """What a longer window does to the training loss and to the accuracy, tau by tau."""
+    if not steps:
+        return ("One window: there is nothing to compare it with.",)
+    n = min(step.differences.train_loss_train_mode.n for step in steps)
+    if n == 1:
+        return (
+            "One seed: there is no error bar and no p value, and nothing can be concluded about "
+            "any difference. Give at least 4 with --seeds.",
+        )
+    sentences = []
+    for tau in dict.fromkeys(step.tau for step in steps):
+        here = [step for step in steps if step.tau == tau]
+        for quantity, title, unit, digits in (
+            ("train_loss_train_mode", "training loss (train mode)", "", 3),
+            ("accuracy_percent_last", "test accuracy (last epoch)", " points", 2),
+        ):
+            shown, open_ = [], []
+            for step in here:
+                one = getattr(step.differences, quantity)
+                place = f"k = {step.window_from} to {step.window_to}"
+                if is_significant(one):
+                    shown.append(describe(place, one, unit, digits))
+                else:
+                    open_.append(undecided(place, one, unit, digits))
+            parts = ["; ".join(shown)] if shown else []
+            if open_:
+                parts.append(f"no change can be concluded from {', '.join(open_)}")
+            sentences.append(f"tau = {tau:g}, {title}: {'; '.join(parts)}.")
+    return tuple(sentences)

@@ -1,0 +1,90 @@
+"""`runs ls|show|compare` -> report."""
+
+import dataclasses
+
+from clifctl.report.render import Column, Report, Table, document_of
+from clifctl.results import RunComparison, RunList, RunRow, RunShown
+
+_COLUMNS = (
+    Column("run", "run"),
+    Column("data", "data"),
+    Column("model", "model"),
+    Column("neuron", "neuron"),
+    Column("timesteps", "T"),
+    Column("batch_norm", "batch norm"),
+    Column("window", "window"),
+    Column("seed", "seed"),
+    Column("epochs_done", "epochs done"),
+    Column("epochs", "epochs"),
+    Column("accuracy_percent_last", "accuracy, last [%]", 2),
+    Column("accuracy_percent_best", "accuracy, best [%]", 2),
+    Column("train_loss_train_mode", "train loss", 4),
+    Column("test_loss", "test loss", 4),
+)
+
+
+def runs_report(result: RunList) -> Report:
+    """Every run, a line each."""
+    notes = tuple(f"not a run that can be read: {path}" for path in result.skipped)
+    table = _runs_table(f"{len(result.runs)} run(s) below '{result.folder}'", result.runs, notes)
+    return Report(document_of(result), (table,))
+
+
+def run_report(result: RunShown) -> Report:
+    """One run: what it is, then its epochs."""
+    summary = Table(
+        result.row.run,
+        (*_COLUMNS, Column("started", "started")),
+        (dataclasses.asdict(result.row),),
+        vertical=True,
+    )
+    epochs = result.curves.epochs
+    columns = (
+        Column("epoch", "epoch"),
+        Column("train_loss_train_mode", "train loss, train mode", 4),
+        Column("test_loss", "test loss", 4),
+        Column("test_accuracy_percent", "test accuracy [%]", 2),
+    )
+    rows = tuple(
+        {
+            "epoch": epoch,
+            "train_loss_train_mode": train,
+            "test_loss": test,
+            "test_accuracy_percent": accuracy,
+        }
+        for epoch, (train, test, accuracy) in enumerate(
+            zip(
+                epochs.train_loss_train_mode,
+                epochs.test_loss,
+                epochs.test_accuracy_percent,
+                strict=True,
+            ),
+            1,
+        )
+    )
+    after = result.curves.exchange_after_epoch
+    notes = () if after is None else (f"the neuron is exchanged after epoch {after}",)
+    table = Table("epochs", columns, rows, notes=notes)
+    return Report(document_of(result), (summary, table), data=table)
+
+
+def run_comparison_report(result: RunComparison) -> Report:
+    """Where the recipes differ, then the runs."""
+    numbers = range(1, len(result.runs) + 1)
+    columns = (Column("key", "key"), *(Column(f"run_{n}", f"run {n}") for n in numbers))
+    rows = tuple(
+        {"key": one.key, **{f"run_{n}": one.values[n - 1] for n in numbers}}
+        for one in result.differences
+    )
+    notes = tuple(f"run {n}: {row.run}" for n, row in zip(numbers, result.runs, strict=True))
+    if not rows:
+        notes = ("the recipes are equal", *notes)
+    if result.same_data is False:
+        notes = (*notes, "the runs saw different data (sha256)")
+    differences = Table("recipe differences", columns if rows else (), rows, notes=notes)
+    runs = _runs_table("runs", result.runs, ())
+    return Report(document_of(result), (differences, runs), data=runs)
+
+
+def _runs_table(title: str, rows: tuple[RunRow, ...], notes: tuple[str, ...]) -> Table:
+    return Table(title, _COLUMNS, tuple(dataclasses.asdict(row) for row in rows), notes=notes)

@@ -1,0 +1,122 @@
+"""What a person sees on stderr while the trials of a grid run."""
+
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any
+
+from clifctl.results import TrialRecord
+
+
+class TrialsProgress:
+    """A live table on a terminal, a line for each beginning and end elsewhere, nothing when
+    `quiet`. Trials running here and in other processes are followed by their metrics files."""
+
+    MOST_ROWS = 16
+
+    def __init__(self, *, quiet: bool) -> None:
+        from rich.console import Console
+        from rich.live import Live
+
+        self._quiet = quiet
+        self._console = Console(stderr=True, highlight=False)
+        console = self._console
+        self._is_live = console.is_terminal and not console.is_dumb_terminal and not quiet
+        self._titles: dict[str, str] = {}
+        self._epochs: dict[str, int] = {}
+        self._began: dict[str, float] = {}
+        self._records: list[TrialRecord] = []
+        self._done = self._all = 0
+        self._started = time.monotonic()
+        self._epochs_so_far: Callable[[str], Any] = lambda name: None
+        # It asks for its first table at once.
+        self._live = Live(
+            get_renderable=self._table,
+            console=console,
+            transient=True,
+            refresh_per_second=2,
+            auto_refresh=self._is_live,
+        )
+
+    def __enter__(self) -> "TrialsProgress":
+        if self._is_live:
+            self._live.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._is_live:
+            self._live.stop()
+
+    def opened(self, trials: Sequence[Any], folder: Any, finished: int) -> None:
+        self._titles = {trial.name: trial.title for trial in trials}
+        self._epochs = {trial.name: trial.loaded.recipe.train.epochs for trial in trials}
+        self._epochs_so_far = folder.epochs
+        self._done, self._all = finished, len(trials)
+        kept = f", {finished} finished before" if finished else ""
+        self._say(f"{len(trials)} trials into {folder.path}{kept}")
+
+    def began(self, trial: Any, attempt: int) -> None:
+        self._began[trial.name] = time.monotonic()
+        again = "" if attempt == 1 else f" (attempt {attempt})"
+        self._say(f"[{self._done}/{self._all}] began {trial.title}{again}")
+
+    def elsewhere(self, trial: Any) -> None:
+        self._say(f"[{self._done}/{self._all}] another process runs {trial.title}")
+
+    def lost(self, trial: Any, why: str) -> None:
+        self._began.pop(trial.name, None)
+        self._say(f"[{self._done}/{self._all}] lost {trial.title}: {why}; it is tried once more")
+
+    def ended(self, record: TrialRecord) -> None:
+        began = self._began.pop(record.trial, None)
+        self._records.append(record)
+        self._done += record.state == "finished"
+        place = f"[{self._done}/{self._all}]"
+        if record.measured is None:
+            self._say(f"{place} failed {record.title}: {record.problem}")
+            return
+        took = "" if began is None else f"  {time.monotonic() - began:.1f} s"
+        self._say(
+            f"{place} finished {record.title}  "
+            f"test accuracy {record.measured.accuracy_percent_last:.2f} %  "
+            f"test loss {record.measured.test_loss:.4f}{took}"
+        )
+
+    def _table(self) -> Any:
+        from rich import box
+        from rich.table import Table
+        from rich.text import Text
+
+        spent = time.monotonic() - self._started
+        table = Table(
+            box=box.SIMPLE_HEAD,
+            title=f"{self._done} of {self._all} trials finished, {spent:.0f} s",
+            title_justify="left",
+        )
+        for label in ("trial", "epoch", "test accuracy [%]", "state"):
+            table.add_column(label)
+        room = max(2, min(self.MOST_ROWS, self._console.height - 6) - len(self._began))
+        for record in self._records[-room:]:
+            measured = record.measured
+            shown = "" if measured is None else f"{measured.accuracy_percent_last:.2f}"
+            table.add_row(Text(record.title), "", shown, record.state)
+        for name, began in list(self._began.items()):
+            epochs = self._epochs_so_far(name)
+            seen = epochs.test_accuracy_percent if epochs else ()
+            table.add_row(
+                Text(self._titles[name]),
+                f"{len(seen)}/{self._epochs[name]}",
+                f"{seen[-1]:.2f}" if seen else "",
+                f"running, {time.monotonic() - began:.0f} s",
+            )
+        return table
+
+    def _say(self, line: str) -> None:
+        # The live table says the same.
+        if self._quiet or self._is_live:
+            return
+        # Whoever read stderr may have gone: that is no reason to end a run.
+        with suppress(OSError):
+            sys.stderr.write(line + "\n")
+            sys.stderr.flush()

@@ -1,0 +1,80 @@
+"""What the `runs` commands return."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from clifctl.results.trials import Epochs
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRow:
+    """One run folder. Losses and accuracies are those of its last epoch so far, `best` is chosen on
+    the test data; all are None before the first epoch."""
+
+    run: str
+    data: str
+    model: str
+    neuron: str
+    timesteps: int
+    batch_norm: str
+    window: int | None
+    seed: int
+    epochs_done: int
+    epochs: int
+    accuracy_percent_last: float | None
+    accuracy_percent_best: float | None
+    train_loss_train_mode: float | None
+    test_loss: float | None
+    started: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunList:
+    """`runs ls`. `skipped` counts folders that look like a run and cannot be read."""
+
+    schema: ClassVar[str] = "clifctl.runs/1"
+
+    folder: str
+    runs: tuple[RunRow, ...]
+    skipped: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunCurves:
+    """The curves of one run, and what it is called in a picture."""
+
+    label: str
+    exchange_after_epoch: int | None
+    epochs: Epochs
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunShown:
+    """`runs show`: one run, its curves, its manifest and its resolved recipe."""
+
+    schema: ClassVar[str] = "clifctl.runs.show/1"
+
+    row: RunRow
+    curves: RunCurves
+    manifest: dict[str, Any]
+    resolved_recipe: dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecipeDifference:
+    """A key of the recipe in which runs differ, with the value of each (None: it has none)."""
+
+    key: str
+    values: tuple[Any, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunComparison:
+    """`runs compare`: first where the recipes differ, then the runs."""
+
+    schema: ClassVar[str] = "clifctl.runs.compare/1"
+
+    differences: tuple[RecipeDifference, ...]
+    same_data: bool | None
+    runs: tuple[RunRow, ...]
+    curves: tuple[RunCurves, ...]

@@ -1,0 +1,106 @@
+"""What is known of the trials of a grid: one file each in a results folder, and their plan."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+TrialState = Literal["finished", "failed", "lost", "missing"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """What one finished trial gave. Step times are those between two optimizer steps of an epoch,
+    but for the first step of each epoch and those before an interruption. `beside` trials ran on
+    the machine at once, which makes steps longer. `peak_memory_bytes` is the most that the process
+    held (on a GPU: torch), or None where the system does not say."""
+
+    accuracy_percent_last: float
+    accuracy_percent_best: float
+    epoch_best: int
+    train_loss_train_mode: float
+    train_loss_eval_mode: float
+    test_loss: float
+    firing_rate: float | None
+    parameters: int
+    train_seconds: float
+    step_ms_median: float | None
+    step_ms_quartile_low: float | None
+    step_ms_quartile_high: float | None
+    steps_timed: int
+    kept_for_backward_bytes: int
+    peak_memory_bytes: int | None
+    beside: int
+    device: str
+    target: str
+    torch_version: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialRecord:
+    """`<trial>.json` of a results folder: how a trial ended. The `result.json` of its run folder
+    says more of a finished one."""
+
+    schema: ClassVar[str] = "clifctl.trial/1"
+
+    trial: str
+    title: str
+    seed: int
+    state: TrialState
+    attempts: int
+    problem: str | None
+    measured: Measured | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Epochs:
+    """The loss curves of one trial, an entry an epoch."""
+
+    train_loss_train_mode: tuple[float, ...]
+    test_loss: tuple[float, ...]
+    test_accuracy_percent: tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialStatus:
+    """One trial in a result: its name, its place in the grid, and how it stands."""
+
+    trial: str
+    title: str
+    seed: int
+    state: TrialState
+    attempts: int
+    problem: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedTrial:
+    """One trial of a dry run. Steps and times are None where no step was timed: the trial is
+    finished, or its data are missing."""
+
+    trial: str
+    title: str
+    seed: int
+    state: TrialState
+    step_ms: float | None
+    steps: int | None
+    kept_for_backward_bytes: int
+    estimate_seconds: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialPlan:
+    """What `--dry-run` of a grid found out. `estimate_seconds` is the time of all that is left, on
+    `workers` processes; None where the data are missing."""
+
+    schema: ClassVar[str] = "clifctl.trials.plan/1"
+
+    command: str
+    recipe: str
+    results_folder: str
+    device: str
+    target: str
+    workers: int
+    workers_reason: str
+    threads_per_trial: int
+    trials: tuple[PlannedTrial, ...]
+    finished: int
+    estimate_seconds: float | None

@@ -1,0 +1,159 @@
+"""`runs ls|show|compare`, and the exchange of a neuron that Figure 3a is about."""
+
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from clifctl.experiments.assembly import build_net, exchange_neurons, optimizer_of
+from clifctl.models import SpikingLayer
+from clifctl.recipe.load import load_recipe
+from clifctl.training.checkpoint import load_checkpoint, sealed
+
+Run = Callable[..., Any]
+TINY = ["digits_rows_mlp", "model.hidden=[8]", "train.batch_size=256", "--target", "reference"]
+EXCHANGE = "neuron.exchange={epoch: 2, to: clif}"
+
+
+@pytest.fixture
+def runs(clifctl: Run) -> Run:
+    """Three runs: LIF, LIF that becomes CLIF after epoch 2, and CLIF."""
+    for out, *overrides in (
+        ("runs/a", "neuron.name=lif"),
+        ("runs/b", "neuron.name=lif", EXCHANGE),
+        ("runs/grid/c", "neuron.name=clif", "train.epochs=2"),
+    ):
+        done = clifctl("train", *TINY, "train.epochs=4", *overrides, "--out", out, "-q")
+        assert done.code == 0, done.err
+    return clifctl
+
+
+def test_runs_are_listed_shown_and_compared(runs: Run, tmp_path: Path) -> None:
+    listed = runs("runs", "ls", "--json").json
+    assert listed["schema"] == "clifctl.runs/1"
+    assert [row["run"] for row in listed["runs"]] == ["runs/a", "runs/b", "runs/grid/c"]
+    assert [(row["epochs_done"], row["epochs"]) for row in listed["runs"]] == [
+        (4, 4),
+        (4, 4),
+        (2, 2),
+    ]
+    lines = (tmp_path / "runs/a/metrics.jsonl").read_text().splitlines()
+    records = [json.loads(line) for line in lines]
+    assert listed["runs"][0]["accuracy_percent_last"] == records[-1]["test_accuracy_percent"]
+    shown = runs("runs", "show", "runs/b", "--json").json
+    assert shown["curves"]["exchange_after_epoch"] == 2
+    assert len(shown["curves"]["epochs"]["test_loss"]) == 4
+    assert shown["resolved_recipe"]["neuron"]["exchange"] == {"epoch": 2, "to": "clif"}
+    assert "exchanged after epoch 2" in runs("runs", "show", "runs/b").out
+    arguments = ["runs", "compare", "runs/a", "runs/b", "runs/grid/c"]
+    compared = runs(*arguments, "--json", "--plot", "curves.svg").json
+    differing = {one["key"]: one["values"] for one in compared["differences"]}
+    assert differing["neuron.name"] == ["lif", "lif", "clif"]
+    assert differing["train.epochs"] == [4, 4, 2]
+    assert differing["neuron.exchange.to"] == [None, "clif", None]
+    assert "model.name" not in differing
+    assert compared["same_data"] is True
+    assert "exchange of the neuron" in (tmp_path / "curves.svg").read_text(encoding="utf-8")
+    text = runs(*arguments).out
+    assert text.index("recipe differences") < text.index("accuracy, last")
+    assert "the recipes are equal" in runs("runs", "compare", "runs/a", "runs/a").out
+    (tmp_path / "runs/a/recipe.yaml").write_text("timesteps: 3\n")
+    broken = runs("runs", "ls", "--json").json
+    assert (len(broken["runs"]), broken["skipped"]) == (2, ["runs/a"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        (["ls", "nowhere"], "no folder 'nowhere'"),
+        (["show", "."], "'.' is not a run folder"),
+        (["compare", "."], "needs two run folders"),
+        (["compare", ".", ".."], "is not a run folder"),
+        (["show", ".", "--plot", "x.gif"], "unknown ending"),
+    ],
+)
+def test_what_is_no_run_is_refused(clifctl: Run, arguments: list[str], part: str) -> None:
+    done = clifctl("runs", *arguments)
+    assert done.code == 2
+    assert part in done.err
+
+
+def test_until_the_exchange_nothing_differs_and_after_it_the_neuron_does(
+    runs: Run, tmp_path: Path
+) -> None:
+    def losses(run: str) -> list[float]:
+        lines = (tmp_path / run / "metrics.jsonl").read_text().splitlines()
+        records = [json.loads(line) for line in lines]
+        return [one["train_loss_train_mode"] for one in records if one["record"] == "epoch"]
+
+    plain, exchanged = losses("runs/a"), losses("runs/b")
+    assert plain[:2] == exchanged[:2]
+    assert plain[2] != exchanged[2]
+    last = tmp_path / "runs/b/last.pt"
+    evaluated = runs("eval", str(last), "--target", "reference", "--json").json
+    assert evaluated["neuron"] == "clif"
+    records = (tmp_path / "runs/b/metrics.jsonl").read_text().splitlines()
+    assert evaluated["loss"] == json.loads(records[-1])["test_loss"]
+    assert (
+        load_checkpoint(last).model.keys()
+        == load_checkpoint(tmp_path / "runs/a/last.pt").model.keys()
+    )
+
+
+def test_an_exchange_touches_neither_weights_nor_momentum() -> None:
+    recipe = load_recipe(TINY[0], ["neuron.name=lif", "neuron.tau=1.5", EXCHANGE]).recipe
+    net = build_net(recipe)
+    optimizer, _ = optimizer_of(recipe, net)
+    net(torch.rand(8, 4, 8))[0].sum().backward()
+    optimizer.step()
+    weights = {key: value.clone() for key, value in net.state_dict().items()}
+    momenta = [state["momentum_buffer"].clone() for state in optimizer.state.values()]
+    for epoch, name in ((1, "lif"), (2, "lif"), (3, "clif"), (4, "clif")):
+        exchange_neurons(recipe, net, epoch)
+        layers = [layer for layer in net.modules() if isinstance(layer, SpikingLayer)]
+        assert [layer.neuron.name for layer in layers] == [name] * 2
+        assert {dict(layer.hyperparameters)["tau"] for layer in layers} == {1.5}
+    assert net.state_dict().keys() == weights.keys()
+    for key, value in net.state_dict().items():
+        assert torch.equal(value, weights[key]), key
+    kept = [state["momentum_buffer"] for state in optimizer.state.values()]
+    assert all(torch.equal(one, other) for one, other in zip(momenta, kept, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("exchange", "part"),
+    [
+        ("{epoch: 25, to: clif}", "must be less than train.epochs = 25"),
+        ("{epoch: 0, to: clif}", "must be greater than 0"),
+        ("{epoch: 2, to: cliff}", "did you mean 'clif'"),
+        ("{epoch: 2, to: plif}", "'plif' has learnable parameters"),
+        ("{epoch: 2, to: relu}", "allows 1 time steps"),
+        ("{epoch: 2}", "neuron.exchange.to: missing"),
+        ("{epoch: 2, too: clif}", "did you mean 'to'"),
+        ("clif", "must be a mapping"),
+    ],
+)
+def test_an_exchange_that_cannot_be_is_refused(clifctl: Run, exchange: str, part: str) -> None:
+    done = clifctl("train", TINY[0], "neuron.name=lif", f"neuron.exchange={exchange}", "--dry-run")
+    assert done.code == 2
+    assert part in done.err
+
+
+def test_a_checkpoint_does_not_run_the_file_of_an_exchange_unasked(
+    runs: Run, tmp_path: Path
+) -> None:
+    path = tmp_path / "runs/b/last.pt"
+    document = torch.load(path, weights_only=True)
+    (tmp_path / "evil.py").write_text("open('ran', 'w')\n")
+    document["recipe"]["neuron"]["exchange"]["to"] = "evil.py:NEURON"
+    buffer = io.BytesIO()
+    torch.save(document, buffer)
+    path.write_bytes(b"".join(sealed(buffer.getvalue())))
+    done = runs("eval", str(path))
+    assert done.code == 2
+    assert "which is not run unasked" in done.err
+    assert not (tmp_path / "ran").exists()

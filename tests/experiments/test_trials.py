@@ -1,0 +1,419 @@
+"""Trials: their names, their folder, who runs them, and what happens when that goes wrong."""
+
+import multiprocessing
+import os
+import random
+import signal
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, Future
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from clifctl.errors import Interrupted, OutputError, Terminated, UsageError
+from clifctl.experiments.dispatch import Dispatch, Shard, Workforce, available_memory_bytes
+from clifctl.experiments.grid import GridOptions, numbers, seeds_of
+from clifctl.experiments.trial_run import Order, failed_record
+from clifctl.experiments.trials import (
+    Numerics,
+    ResultsFolder,
+    Trial,
+    trial_of,
+    without_repetition,
+)
+from clifctl.experiments.worker_pool import WorkerLost, WorkerPool
+from clifctl.recipe.load import load_recipe, open_recipe
+from clifctl.results import TrialRecord
+
+CPU = Numerics("cpu", "numba")
+
+
+def named(*overrides: str, numerics: Numerics = CPU) -> str:
+    return trial_of(load_recipe("digits_snn5", overrides), "title", numerics).name
+
+
+def trials_of(count: int) -> list[Trial]:
+    source = open_recipe("digits_rows_mlp")
+    variants = [source.variant([f"train.seed={seed}"]) for seed in range(count)]
+    return [trial_of(one, f"seed {n}", CPU) for n, one in enumerate(variants)]
+
+
+def test_a_trial_is_named_by_what_decides_its_result() -> None:
+    same = named()
+    assert len(same) == 16
+    assert named("title=another") == same
+    assert named("neuron.surrogate=rectangle") == same  # a default, written out
+    different = [
+        named("train.seed=1"),
+        named("neuron.window=2"),
+        named("neuron.name=lif"),
+        named("train.lr=0.05"),
+        named(numerics=Numerics("cpu", "reference")),
+        named(numerics=Numerics("cuda", "triton")),
+    ]
+    assert len({same, *different}) == 7
+
+
+def test_a_change_of_numerics_renames_every_trial(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = named()
+    monkeypatch.setattr("clifctl.NUMERICS_VERSION", 10_000)
+    assert named() != before
+
+
+def test_the_changelog_names_the_numerics_version(root: Path) -> None:
+    import clifctl
+
+    text = (root / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert f"`NUMERICS_VERSION` is {clifctl.NUMERICS_VERSION}" in text
+
+
+def test_the_source_of_a_persons_own_neuron_counts(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = (root / "clifctl" / "neurons" / "lif.py").read_text(encoding="utf-8")
+    names = []
+    for comment in ("", "# another rule\n"):
+        Path("mine.py").write_text(text + comment, encoding="utf-8")
+        names.append(named("neuron.name=mine.py:NEURON"))
+    assert names[0] != names[1]
+
+
+def test_a_results_folder_is_for_variants_of_one_recipe(tmp_path: Path) -> None:
+    folder = ResultsFolder(tmp_path / "results")
+    folder.open(trials_of(2))
+    folder.check(trials_of(5))
+    other_neuron = load_recipe("digits_rows_mlp", ["neuron.name=lif", "neuron.window=2"])
+    folder.check([trial_of(other_neuron, "", CPU)])
+    changed = load_recipe("digits_rows_mlp", ["train.lr=0.3"])
+    with pytest.raises(OutputError, match=r"train.lr is 0.1 there and 0.3 here"):
+        folder.check([trial_of(changed, "", CPU)])
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "letter.txt").write_text("dear")
+    with pytest.raises(OutputError, match="left alone"):
+        ResultsFolder(tmp_path / "mine").check(trials_of(1))
+    with pytest.raises(OutputError, match="is a file"):
+        ResultsFolder(tmp_path / "mine" / "letter.txt").check(trials_of(1))
+
+
+def test_a_record_that_is_not_whole_counts_as_none(tmp_path: Path) -> None:
+    folder = ResultsFolder(tmp_path)
+    record = failed_record(order_of(trials_of(1)[0], 1), "why")
+    folder.write(record)
+    assert folder.record(record.trial) == record
+    path = tmp_path / f"{record.trial}.json"
+    for text in ("", "{", "[]", '{"schema": "x"}', path.read_text()[:-20]):
+        path.write_text(text)
+        assert folder.record(record.trial) is None
+
+
+def test_axes_are_checked() -> None:
+    assert numbers("--k", " 3, 1,3 ", int) == [3, 1]
+    assert seeds_of(2022, 3) == (2022, 2023, 2024)
+    for bad in ("", " , "):
+        with pytest.raises(UsageError, match="the list is empty"):
+            numbers("--k", bad, int)
+    with pytest.raises(UsageError, match="whole numbers"):
+        numbers("--k", "1.5", int)
+    with pytest.raises(UsageError, match="--seeds 0"):
+        seeds_of(0, 0)
+    with pytest.raises(UsageError, match="the grid is empty"):
+        without_repetition([])
+    assert len(without_repetition(trials_of(2) * 2)) == 2
+    with pytest.raises(UsageError, match="contradict"):
+        GridOptions(Path("x"), workers=2, scheduler="tcp://1.2.3.4:5")
+
+
+@pytest.mark.parametrize("text", ["", "1", "0/2", "3/2", "a/b", "-1/2", "1/0", "1/2/3"])
+def test_a_shard_is_i_of_n(text: str) -> None:
+    with pytest.raises(UsageError, match="--shard"):
+        Shard.parse(text)
+
+
+def test_shards_are_a_partition() -> None:
+    trials = trials_of(7)
+    parts = [Shard.parse(f"{i}/3").part(trials) for i in (1, 2, 3)]
+    assert sorted(trial.name for part in parts for trial in part) == sorted(
+        trial.name for trial in trials
+    )
+    assert [len(part) for part in parts] == [3, 2, 2]
+
+
+def race(folder: ResultsFolder, names: Sequence[str], log: Path, seed: int) -> None:
+    """Do what run_trial does, with a wait in place of a training."""
+    chance = random.Random(seed)
+    for name in names:
+        with folder.claim(name) as mine:
+            if not mine or (folder.path / f"{name}.json").exists():
+                continue
+            with log.open("a") as file:
+                file.write(f"{name}\n")
+            time.sleep(chance.uniform(0, 0.004))
+            (folder.path / f"{name}.json").write_text("{}")
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_processes_that_race_never_run_a_trial_twice(tmp_path: Path) -> None:
+    folder = ResultsFolder(tmp_path)
+    folder.open(trials_of(1))
+    names = [f"trial{n}" for n in range(60)]
+    log = tmp_path / "log"
+    context = multiprocessing.get_context("fork")
+    racers = [
+        context.Process(target=race, args=(folder, names, log, seed), daemon=True)
+        for seed in range(4)
+    ]
+    for racer in racers:
+        racer.start()
+    for racer in racers:
+        racer.join(60)
+        assert racer.exitcode == 0
+    assert sorted(log.read_text().split()) == sorted(names)
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_killed_process_holds_no_claim(tmp_path: Path) -> None:
+    folder = ResultsFolder(tmp_path)
+    folder.open(trials_of(1))
+    holding = multiprocessing.get_context("fork").Event()
+
+    def hold() -> None:
+        with folder.claim("one") as mine:
+            assert mine
+            holding.set()
+            time.sleep(60)
+
+    process = multiprocessing.get_context("fork").Process(target=hold, daemon=True)
+    process.start()
+    assert holding.wait(20)
+    assert folder.is_claimed("one")
+    assert not folder.is_claimed("two")
+    process.kill()
+    process.join(20)
+    assert not folder.is_claimed("one")
+
+
+class Silent:
+    """An observer that remembers."""
+
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+
+    def opened(self, trials: Sequence[Trial], folder: ResultsFolder, finished: int) -> None:
+        self.seen.append(f"opened {len(trials)}, {finished} finished")
+
+    def began(self, trial: Trial, attempt: int) -> None:
+        self.seen.append(f"began {trial.title}, {attempt}")
+
+    def elsewhere(self, trial: Trial) -> None:
+        self.seen.append(f"elsewhere {trial.title}")
+
+    def lost(self, trial: Trial, why: str) -> None:
+        self.seen.append(f"lost {trial.title}")
+
+    def ended(self, record: TrialRecord) -> None:
+        self.seen.append(f"{record.state} {record.title}")
+
+
+class AtOnce(Executor):
+    """Runs a call when it is submitted; what it raises is the future's."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> "Future[Any]":
+        future: Future[Any] = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except Exception as raised:
+            future.set_exception(raised)
+        return future
+
+
+def order_of(trial: Trial, attempt: int) -> Order:
+    return Order(
+        trial=trial.name,
+        title=trial.title,
+        recipe=trial.loaded.name,
+        document=trial.loaded.recipe.document,
+        results="",
+        working_folder="",
+        device="cpu",
+        target="auto",
+        threads=None,
+        beside=1,
+        kept_for_backward_bytes=0,
+        attempt=attempt,
+    )
+
+
+class Office:
+    """A results folder with a workforce that writes records, as it is told to."""
+
+    def __init__(self, path: Path, count: int = 4) -> None:
+        self.trials = trials_of(count)
+        self.folder = ResultsFolder(path)
+        self.folder.open(self.trials)
+        self.observer = Silent()
+        self.stopped = 0
+        self.ran: list[str] = []
+        self.behaviour: dict[str, Any] = {}
+
+    def work(self, order: Order) -> Any:
+        self.ran.append(order.title)
+        todo = self.behaviour.get(order.title, "finished")
+        if callable(todo):
+            todo = todo(order)
+        if todo in ("busy", "stopped"):
+            return todo
+        self.folder.write(replace(failed_record(order, "told to"), state=todo))
+        return "ended"
+
+    def run(self, **options: Any) -> None:
+        def stop() -> None:
+            self.stopped += 1
+
+        Dispatch(self.trials, self.folder, order_of, self.observer, **options).run(
+            Workforce(AtOnce(), self.work, 1, stop)
+        )
+
+    def states(self) -> list[str]:
+        records = [self.folder.record(trial.name) for trial in self.trials]
+        return [record.state if record else "missing" for record in records]
+
+
+def test_finished_trials_are_never_run_again_and_failed_ones_are(tmp_path: Path) -> None:
+    office = Office(tmp_path)
+    office.behaviour["seed 1"] = "failed"
+    office.run()
+    assert office.states() == ["finished", "failed", "finished", "finished"]
+    assert office.ran == ["seed 0", "seed 1", "seed 2", "seed 3"]
+    office.behaviour.clear()
+    office.run()
+    assert office.ran[4:] == ["seed 1"]
+    assert office.states() == ["finished"] * 4
+    office.run()
+    assert len(office.ran) == 5
+    assert office.observer.seen[-1] == "opened 4, 4 finished"
+
+
+def test_fail_fast_stops_at_the_first(tmp_path: Path) -> None:
+    office = Office(tmp_path)
+    office.behaviour["seed 1"] = "failed"
+    office.run(fail_fast=True)
+    assert office.states() == ["finished", "failed", "missing", "missing"]
+    assert office.stopped == 1
+
+
+def test_a_lost_worker_is_replaced_once_and_then_reported(tmp_path: Path) -> None:
+    def lost(order: Order) -> str:
+        raise WorkerLost("its process was ended by SIGKILL")
+
+    def lost_once(order: Order) -> str:
+        return lost(order) if order.attempt == 1 else "finished"
+
+    office = Office(tmp_path)
+    office.behaviour = {"seed 1": lost_once, "seed 2": lost, "seed 3": "stopped"}
+    office.run()
+    assert office.states() == ["finished", "finished", "lost", "lost"]
+    for title in ("seed 1", "seed 2", "seed 3"):
+        assert office.ran.count(title) == 2
+    record = office.folder.record(office.trials[2].name)
+    assert record is not None
+    assert record.attempts == 2
+    assert record.problem == "its process was ended by SIGKILL, 2 times"
+
+
+def test_what_a_cluster_raises_is_that_trials_failure(tmp_path: Path) -> None:
+    def broken(order: Order) -> str:
+        raise OSError("no space left")
+
+    office = Office(tmp_path)
+    office.behaviour["seed 0"] = broken
+    office.run()
+    record = office.folder.record(office.trials[0].name)
+    assert record is not None
+    assert (record.state, record.problem) == ("failed", "OSError: no space left")
+    assert office.states()[1:] == ["finished"] * 3
+
+
+def test_a_trial_that_another_process_runs_is_waited_for(tmp_path: Path) -> None:
+    office = Office(tmp_path)
+    answers = iter(["busy"])
+
+    def elsewhere(order: Order) -> str:
+        # The other process has finished it by the time that it is asked for again.
+        office.folder.write(replace(failed_record(order, ""), state="finished", attempts=7))
+        return next(answers)
+
+    office.behaviour["seed 1"] = elsewhere
+    office.run()
+    assert office.states() == ["finished"] * 4
+    assert office.ran.count("seed 1") == 1
+    record = office.folder.record(office.trials[1].name)
+    assert record is not None
+    assert record.attempts == 7
+    assert "elsewhere seed 1" in office.observer.seen
+
+
+@pytest.mark.parametrize(("stop", "code"), [(KeyboardInterrupt, 130), (Terminated, 143)])
+def test_an_interruption_says_what_is_kept(tmp_path: Path, stop: Any, code: int) -> None:
+    def interrupted(order: Order) -> str:
+        raise Interrupted(stop(), "training stopped")
+
+    class Raising(AtOnce):
+        def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> "Future[Any]":
+            future: Future[Any] = Future()
+            future.set_result(fn(*args, **kwargs))
+            return future
+
+    office = Office(tmp_path)
+    office.behaviour["seed 2"] = interrupted
+    dispatch = Dispatch(office.trials, office.folder, order_of, office.observer)
+    with pytest.raises(Interrupted, match="2 of 4 trials are finished") as told:
+        dispatch.run(Workforce(Raising(), office.work, 1, lambda: None))
+    assert told.value.exit_code == code
+
+
+def test_memory_that_can_be_had_is_known_here() -> None:
+    free = available_memory_bytes()
+    assert free is None or 2**20 < free < os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def test_the_pool_outlives_its_processes() -> None:
+    with WorkerPool(2) as pool:
+        squares = [pool.submit(pow, n, 2) for n in range(6)]
+        assert [future.result(30) for future in squares] == [0, 1, 4, 9, 16, 25]
+        with pytest.raises(WorkerLost, match="code 9"):
+            pool.submit(os._exit, 9).result(30)
+        waiting = pool.submit(time.sleep, 60)
+        running = pool.submit(os.getpid).result(30)
+        assert running != os.getpid()
+        victims = [child.pid for child in multiprocessing.active_children()]
+        busy = [pid for pid in victims if pid not in (running, None)]
+        os.kill(busy[0] or 0, signal.SIGKILL)
+        with pytest.raises(WorkerLost, match="SIGKILL"):
+            waiting.result(30)
+        assert pool.submit(pow, 2, 10).result(30) == 1024
+        with pytest.raises(ValueError, match="invalid literal"):
+            pool.submit(int, "x").result(30)
+        lambdas = pool.submit(lambda: 1)
+        with pytest.raises(Exception, match="pickle"):
+            lambdas.result(30)
+
+
+def test_a_pool_that_is_ended_ends_its_processes() -> None:
+    pool = WorkerPool(1)
+    assert pool.submit(pow, 2, 2).result(30) == 4
+    children = multiprocessing.active_children()
+    waiting = pool.submit(time.sleep, 60)
+    threading.Event().wait(0.1)
+    started = time.monotonic()
+    pool.terminate()
+    with pytest.raises(WorkerLost):
+        waiting.result(30)
+    assert time.monotonic() - started < 10
+    assert not any(child.is_alive() for child in children)
+    with pytest.raises(RuntimeError, match="shut down"):
+        pool.submit(pow, 2, 2)
