@@ -9,6 +9,7 @@ where, clamp, relu, minimum, maximum, abs, comparisons, `detach` and `spike`; ru
 reference of every kernel.
 """
 
+import ctypes
 import hashlib
 import keyword
 from collections.abc import Callable, Mapping
@@ -138,8 +139,10 @@ class Learnable:
 
 def _own_generator(name: str) -> torch.Generator:
     """A generator for the parameter `name`, seeded by the state of the global one."""
-    state = torch.random.get_rng_state().numpy().tobytes()
-    digest = hashlib.sha256(name.encode() + state).digest()
+    # Through its memory: as a tensor it could not be read while shapes alone are computed.
+    state = torch.random.get_rng_state()
+    content = ctypes.string_at(state.data_ptr(), state.numel())
+    digest = hashlib.sha256(name.encode() + content).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
 
 

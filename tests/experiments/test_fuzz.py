@@ -69,7 +69,12 @@ def recipe_mutations() -> dict[str, Mutation]:
     found: dict[str, Mutation] = {}
     required = {("timesteps",), ("data",), ("model",), ("neuron",), ("train",)}
     required |= {("train", "epochs"), ("data", "name"), ("model", "name"), ("neuron", "name")}
-    nullable = {("neuron", "window"), ("train", "clip_norm"), ("train", "save_every")}
+    nullable = {
+        ("neuron", "window"),
+        ("neuron", "exchange"),
+        ("train", "clip_norm"),
+        ("train", "save_every"),
+    }
     free_text = {("title",)}
 
     def put(path: tuple[Any, ...], value: Any) -> Mutation:
