@@ -69,7 +69,7 @@ PRESETS: dict[str, Constants] = {
     ),
     "7nm": Constants(
         name="7nm",
-        source="Jouppi et al., ISCA 2021, Table 2, 7 nm: the same operations and memories",
+        source="Jouppi et al., ISCA 2021, 7 nm: not yet checked against the printed table",
         ac_pj=0.38,
         mac_pj=1.69,
         add_pj=0.03,
