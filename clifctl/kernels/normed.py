@@ -10,12 +10,13 @@ through the batch's statistics, from the sums that the kernel gives:
 with g = dL/dz and sums over the n elements that share a mean.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from clifctl.kernels.distributed import sum_over_processes
 from clifctl.kernels.eager import is_eager
@@ -138,12 +139,18 @@ def _remember(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:
     ctx.given, ctx.rest = len(tensors), rest
 
 
-def _backward(ctx: Any, gradients: list[Tensor | None]) -> tuple[Any, ...]:
+def _gradients(
+    ctx: Any, gradients: Sequence[Tensor | None], backward: Callable[..., list[Tensor]]
+) -> tuple[Tensor, list[Tensor], list[Tensor | None]]:
+    """Those of x, of `tensors` and of `norm`."""
     x, *others = ctx.saved_tensors
     tensors, norm = others[: ctx.given], others[ctx.given :]
-    g_x, *rest = fused_backward(x, tensors, norm, gradients, *ctx.rest)
-    of_norm = [None, None, *rest[-2:], *[None] * (len(norm) - 4)]
-    return g_x, rest[:-2], of_norm, None, None, None
+    g_x, *rest = backward(x, tensors, norm, gradients, *ctx.rest)
+    return g_x, rest[:-2], [None, None, *rest[-2:], *[None] * (len(norm) - 4)]
+
+
+def _backward(ctx: Any, gradients: list[Tensor | None]) -> tuple[Any, ...]:
+    return *_gradients(ctx, gradients, fused_backward), None, None, None
 
 
 _operator.register_autograd(_backward, setup_context=_remember)
@@ -163,12 +170,10 @@ class _NormScan(torch.autograd.Function):
         _remember(ctx, (x, tensors, norm, call, steps, processes), list(output))
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Any, ...]:
-        x, *others = ctx.saved_tensors
-        tensors, norm = others[: ctx.given], others[ctx.given :]
-        g_x, *rest = norm_scan_backward(x, tensors, norm, gradients, *ctx.rest)
-        of_norm = [None, None, *rest[-2:], *[None] * (len(norm) - 4)]
-        return None, None, None, None, g_x, *rest[:-2], *of_norm
+        g_x, g_tensors, g_norm = _gradients(ctx, gradients, norm_scan_backward)
+        return None, None, None, None, g_x, *g_tensors, *g_norm
 
 
 def _sorted(inputs: tuple[Any, ...]) -> Any:

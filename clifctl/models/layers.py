@@ -192,6 +192,16 @@ def fold_time(module: nn.Module, x: Tensor) -> Tensor:
     return folded.view(x.shape[0], x.shape[1], *folded.shape[1:])
 
 
+def flatten_features(x: Tensor) -> Tensor:
+    """`[T, N, *]` as `[T, N, features]`. Maps with their channels innermost are copied; a copy of
+    spikes is known to be spikes too."""
+    flat = x.flatten(2)
+    value = spike_value(x)
+    if value is not None and spike_value(flat) is None:
+        mark_spikes(flat, value)
+    return flat
+
+
 @contextmanager
 def batch_statistics(model: nn.Module) -> Iterator[None]:
     """Within it, batch norm in evaluation mode uses each batch's statistics and tracks none."""
@@ -258,7 +268,8 @@ class FiringRates:
         def count(module: nn.Module, inputs: Any, output: tuple[Tensor, LayerState]) -> None:
             spikes = output[0].detach()
             # Counts, not means: whole numbers add exactly, whatever the batch size.
-            of_samples = spikes.flatten(2).sum(2, dtype=torch.float64).cpu()
+            features = tuple(range(2, spikes.dim()))
+            of_samples = spikes.sum(features, dtype=torch.float64).cpu()
             total = of_samples.sum(1)
             self._spikes[name] = self._spikes.get(name, torch.zeros_like(total)) + total
             squares = float(of_samples.sum(0).square().sum())

@@ -10,6 +10,7 @@ from clifctl.models.layers import (
     SharedDropout,
     SpikingNet,
     SynapticLayer,
+    flatten_features,
     fold_time,
 )
 
@@ -44,4 +45,4 @@ class SequentialNet(SpikingNet):
                 repeat = 1
             else:
                 x = layer(x)
-        return fold_time(self.classifier, self.dropout(x.flatten(2))), tuple(finals)
+        return fold_time(self.classifier, self.dropout(flatten_features(x))), tuple(finals)

@@ -43,10 +43,11 @@ def resolve_device(requested: str) -> torch.device:
 
 OWN_THREADS = torch.get_num_threads()  # before any run has changed it
 MOST_THREADS = 4 * (os.cpu_count() or 1)
-# Measured on a 2-core CPU with the 5-layer net: one thread is as fast as two up to about 20 MiB
-# kept for backward, 13 % slower at 31 MiB, 40 % slower at 125 MiB; and idle threads that spin make
-# two runs beside each other several times slower than one after the other.
-ONE_THREAD_BYTES = 32 * 1024 * 1024
+# Measured on a 2-core CPU with the 5-layer net: one thread is as fast as two up to about 7 MiB kept
+# for backward, 13 % slower at 11 MiB, 40 % slower at 43 MiB; and idle threads that spin make two
+# runs beside each other several times slower than one after the other. (A third of the figures
+# that were read, when a layer kept three tensors; it keeps one, and bits.)
+ONE_THREAD_BYTES = 11 * 1024 * 1024
 
 
 @dataclass(frozen=True)

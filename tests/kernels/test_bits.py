@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from clifctl.kernels import mark_spikes, spike_value, spikes_as_bits
 from clifctl.kernels.bits import pack_bits, unpack_bits
 from clifctl.models import MODELS, NeuronChoice
-from clifctl.models.layers import SharedDropout, fold_time
+from clifctl.models.layers import SharedDropout, flatten_features, fold_time
 from clifctl.models.mlp import MLPOptions
 from clifctl.neurons import NEURONS
 from clifctl.training.memory import saved_for_backward
@@ -370,3 +370,28 @@ def test_attention_product_of_spikes() -> None:
     product.sum().backward()
     assert torch.equal(q.grad, k.detach().sum(-1)[:, None].expand_as(q))  # type: ignore[arg-type]
     assert F.mse_loss(k.grad, q.detach().sum(1)[..., None].expand_as(k)) == 0  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_flattened_spikes_are_kept_as_bits(channels_last: bool) -> None:
+    steps, batch, *features = SHAPE
+    maps = spikes(steps * batch, *features, marked=False).detach()
+    if channels_last:
+        maps = maps.contiguous(memory_format=torch.channels_last)
+    x = maps.view(steps, batch, *features).requires_grad_()
+    mark_spikes(x)
+    saved = Saved()
+    with saved.hooks():
+        flat = flatten_features(x)
+        read_out = nn.Linear(flat.shape[2], 3)
+        out = fold_time(read_out, flat)
+    assert spike_value(flat) == 1.0
+    assert torch.equal(flat, x.reshape(steps, batch, -1))
+    assert torch.uint8 in saved.dtypes
+    assert -(-flat.numel() // 8) in saved.bytes.values()
+    assert flat.numel() * flat.element_size() not in saved.bytes.values()
+    out.sum().backward()
+    expected = flat.detach().flatten(0, 1).sum(0).expand(3, -1)
+    assert torch.equal(read_out.weight.grad, expected)
+    # What is not known to be spikes is not known to be after it either.
+    assert spike_value(flatten_features(torch.ones(SHAPE))) is None
