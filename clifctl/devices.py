@@ -82,6 +82,12 @@ def wait_for(device: "torch.device") -> None:
         torch.cuda.synchronize(device)
 
 
+def communication_backend(device: "torch.device") -> str:
+    """What the processes of a run speak through, each with a net on such a device. Sums of
+    gradients go from GPU to GPU; what the processes agree on is on the CPU everywhere."""
+    return f"{CPU}:gloo,{GPU}:nccl" if is_gpu(device) else "gloo"
+
+
 def current(device: "torch.device") -> AbstractContextManager[object]:
     """Within it `device` is the GPU that launches go to; nothing for a CPU."""
     import torch

@@ -58,6 +58,22 @@ class RunFailed(ClifctlError):
     exit_code = 1
 
 
+class OfOneProcess(ClifctlError):
+    """What went wrong in one of several processes, which has to tell it itself."""
+
+    def __init__(self, message: str, *, hint: str | None = None, exit_code: int) -> None:
+        super().__init__(message, hint=hint)
+        self.exit_code = exit_code
+
+
+class ToldElsewhere(ClifctlError):
+    """This process ends because all of its run do, and another one says why: exit code only."""
+
+    def __init__(self, exit_code: int) -> None:
+        super().__init__("another process of this run says why it ended")
+        self.exit_code = exit_code
+
+
 class Terminated(KeyboardInterrupt):
     """SIGTERM, raised where Ctrl-C would raise KeyboardInterrupt."""
 

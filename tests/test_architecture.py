@@ -7,12 +7,13 @@ import clifctl
 
 PACKAGE = Path(clifctl.__file__).parent
 
-LEAVES = {"devices", "errors", "files", "results", "strict"}
+LEAVES = {"devices", "errors", "files", "launch", "results", "strict"}
 # package or module -> what it may import of clifctl besides itself
 ARROWS: dict[str, set[str]] = {
     "devices": set(),
     "errors": set(),
     "files": {"errors"},
+    "launch": {"errors"},
     "results": set(),
     "strict": set(),
     "neurons": LEAVES,
@@ -31,7 +32,7 @@ ARROWS: dict[str, set[str]] = {
     "spikingjelly": {*LEAVES, "neurons", "kernels"},
     "cli": {*LEAVES, "recipe", "experiments", "report"},
 }
-LIGHT = {"devices", "errors", "files", "results", "cli", "paper", "report"}
+LIGHT = {"devices", "errors", "files", "launch", "results", "cli", "paper", "report"}
 HEAVY_LIBRARIES = {"torch", "torchvision", "numba", "triton", "sklearn", "matplotlib", "pydantic"}
 
 

@@ -4,6 +4,7 @@ import io
 import os
 import signal
 import sys
+import time
 import traceback
 from contextlib import suppress
 from typing import Annotated, Any
@@ -25,7 +26,13 @@ from clifctl.cli import (
     truncate_bptt,
 )
 from clifctl.cli.options import abandon_stdout, write_stdout
-from clifctl.errors import ClifctlError, Terminated
+from clifctl.errors import ClifctlError, OfOneProcess, Terminated, ToldElsewhere, UsageError
+from clifctl.launch import Launch, launch
+
+# Commands that several processes, started by torchrun, can share.
+PARALLEL = ("train", "eval")
+# How long the others of a machine leave its first process to tell an error.
+TELLING_S = 3.0
 
 app = typer.Typer(
     name="clifctl",
@@ -94,6 +101,7 @@ def run(arguments: list[str]) -> int:
     if arguments[:1] == ["--debug"]:
         arguments = arguments[1:]
     try:
+        _require_one_process_but_for(PARALLEL, arguments)
         code = typer.main.get_command(app).main(
             _with_plot_value(arguments), prog_name="clifctl", standalone_mode=False
         )
@@ -130,14 +138,43 @@ def run(arguments: list[str]) -> int:
     return code if isinstance(code, int) else 0
 
 
+def _require_one_process_but_for(commands: tuple[str, ...], arguments: list[str]) -> None:
+    """Raise UsageError where torchrun has started several of a command that knows nothing of the
+    others: each would do, and write, the same."""
+    named = next((argument for argument in arguments if not argument.startswith("-")), "")
+    count = launch().count
+    if count > 1 and named not in commands:
+        raise UsageError(
+            f"'clifctl {named}' runs in one process, {count} were started",
+            hint=f"start it without torchrun; {' and '.join(commands)} can use several",
+        )
+
+
 def _report(error: BaseException, message: str, hint: str | None, code: int, debug: bool) -> int:
+    among = _launch_or_alone()
+    if among.count > 1:
+        # torchrun ends all processes as soon as one has failed: the message comes first.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if debug:
         traceback.print_exception(error)
+    if isinstance(error, ToldElsewhere):
+        return code
+    if not isinstance(error, OfOneProcess) and among.local_rank > 0:
+        # What went wrong before the processes have met goes wrong in all of a machine's.
+        time.sleep(TELLING_S)
+        return code
     with suppress(OSError):
         sys.stderr.write(f"error: {message}\n")
         if hint:
             sys.stderr.write(f"hint: {hint}\n")
     return code
+
+
+def _launch_or_alone() -> Launch:
+    try:
+        return launch()
+    except UsageError:  # the error that is told
+        return Launch()
 
 
 def _sentence(text: str) -> str:

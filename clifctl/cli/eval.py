@@ -111,7 +111,7 @@ def register(app: typer.Typer) -> None:
             per_class=per_class,
             picture=None if picture is None else str(picture),
         )
-        if picture is not None:
+        if picture is not None and output.main:
             draw_evaluation(picture, result)
         output.emit(eval_report(result))
 

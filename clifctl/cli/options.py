@@ -16,6 +16,7 @@ import typer
 
 from clifctl.errors import Interrupted, OutputError, RunFailed, UsageError
 from clifctl.files import require_file_possible, same_file, write_text
+from clifctl.launch import launch
 
 
 class Format(StrEnum):
@@ -97,6 +98,7 @@ class Output:
     overwrite: bool
     quiet: bool
     verbose: bool
+    main: bool = True  # of several processes of a run only the main one tells its result
     _streamed: list[str] = field(default_factory=list)
 
     def may_write(self, path: Path, *, apart_from: tuple[Path, ...] = ()) -> None:
@@ -117,6 +119,8 @@ class Output:
 
     def emit(self, report: Any) -> None:
         """Write a report. A reader that went away (`| head`) ends it quietly."""
+        if not self.main:
+            return
         from clifctl.report import render
 
         if self.path is None and self.how == "table" and sys.stdout.isatty():
@@ -133,6 +137,8 @@ class Output:
     def stream(self, line: str) -> None:
         """Write a line of the result before the rest of it is known: to stdout at once; into a
         file, which is whole or not there, with the rest."""
+        if not self.main:
+            return
         if self.path is None:
             write_stdout(line)
         else:
@@ -212,7 +218,8 @@ def _output(
         how = format.value
     else:
         how = ENDINGS.get(path.suffix, "table") if path else "table"
-    output = Output(how, path, overwrite, quiet, verbose)
+    main = launch().main
+    output = Output(how, path, overwrite, quiet or not main, verbose and main, main)
     if path is not None:
         output.may_write(path)
     return output

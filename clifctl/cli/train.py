@@ -170,9 +170,9 @@ def _watched(progress: "TrainProgress", output: Output, tensorboard: bool) -> "I
             output.stream(line)
 
     watching: list[Watches] = [progress]
-    if output.how == "jsonl":
+    if output.how == "jsonl" and output.main:
         watching.append(EpochStream(METRICS, write))
     with ExitStack() as open_until_the_end:
-        if tensorboard:
+        if tensorboard and output.main:
             watching.append(open_until_the_end.enter_context(TensorBoard(METRICS)))
         yield Observers(*watching)

@@ -59,6 +59,14 @@ class Split:
         for order, inputs in zip(orders, self.inputs.read(orders), strict=True):
             yield inputs.to(self.targets.device), self.targets[order]
 
+    def part(self, numbers: slice) -> "Split":
+        """Those of the samples, in their order; tensors are not copied."""
+        if isinstance(self.inputs, Tensor):
+            inputs: Tensor | Streamed = self.inputs[:, numbers]
+        else:
+            inputs = self.inputs.select(torch.arange(len(self))[numbers])
+        return replace(self, inputs=inputs, targets=self.targets[numbers])
+
     @property
     def held(self) -> Tensor:
         """The inputs as a tensor, of samples that are held in memory."""

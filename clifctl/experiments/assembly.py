@@ -13,8 +13,9 @@ from clifctl.data import LoadedData
 from clifctl.devices import is_gpu
 from clifctl.errors import RecipeError, UsageError
 from clifctl.kernels import Target
-from clifctl.models import SpikingNet, put_neuron
+from clifctl.models import SpikingNet, TemporalBatchNorm, put_neuron
 from clifctl.recipe.schema import Recipe
+from clifctl.training.distributed import ALONE, Processes
 from clifctl.training.loss import tet_loss
 from clifctl.training.memory import saved_for_backward
 from clifctl.training.optimizer import optimizer_and_schedule
@@ -49,9 +50,11 @@ def load_data(recipe: Recipe) -> LoadedData:
     return recipe.data.dataset.load(recipe.data.options, recipe.timesteps)
 
 
-def require_trainable(recipe: Recipe, data: LoadedData) -> None:
-    """Raise RecipeError for a batch size with which batch norm cannot train."""
+def require_trainable(recipe: Recipe, data: LoadedData, processes: int = 1) -> None:
+    """Raise RecipeError for a batch size with which so many processes cannot train."""
     batch_size = recipe.train.batch_size
+    if processes > 1:
+        _require_parts(recipe, data, processes)
     if recipe.train.accumulate > batch_size // 2:
         raise RecipeError(
             f"train.accumulate = {recipe.train.accumulate}: a batch of {batch_size} has at most "
@@ -70,6 +73,31 @@ def require_trainable(recipe: Recipe, data: LoadedData) -> None:
             "batch of one, and batch norm needs two",
             hint=f"train.batch_size={batch_size + 1} leaves none",
         )
+
+
+def _require_parts(recipe: Recipe, data: LoadedData, processes: int) -> None:
+    """Raise RecipeError where a batch has no part for each process that batch norm can use."""
+    least = 1 if recipe.train.sync_batch_norm else 2
+    batch_size = recipe.train.batch_size
+    rest = len(data.train) % batch_size
+    smallest = rest if rest and not recipe.train.drop_last else batch_size
+    needed = processes * least * recipe.train.accumulate
+    if batch_size < needed or smallest < processes * least:
+        last = "" if smallest == batch_size else f", the last batch has {smallest}"
+        raise RecipeError(
+            f"train.batch_size = {batch_size} over {processes} processes in "
+            f"{recipe.train.accumulate} parts each{last}: each part needs {least} or more samples",
+            hint="choose another train.batch_size, train.drop_last=true, or fewer processes",
+        )
+
+
+def prepare_net(recipe: Recipe, net: SpikingNet, processes: Processes) -> None:
+    """Make `net` the same in all processes, with statistics over all of them where the recipe says
+    so."""
+    processes.copy_from_main([*net.parameters(), *net.buffers()])
+    for module in net.modules():
+        if isinstance(module, TemporalBatchNorm):
+            module.processes = processes.several and recipe.train.sync_batch_norm
 
 
 def steps_of(recipe: Recipe, data: LoadedData) -> int:
@@ -95,15 +123,15 @@ def run_on(recipe: Recipe, target: Target) -> Recipe:
     return replace(recipe, neuron=replace(recipe.neuron, target=target.name))
 
 
-def step_activations_bytes(recipe: Recipe, data: LoadedData | None) -> int:
-    """Bytes that one training step keeps for backward, parameters not counted."""
+def step_activations_bytes(recipe: Recipe, data: LoadedData | None, processes: int = 1) -> int:
+    """Bytes that one training step keeps for backward in each process, parameters not counted."""
     repeat = repeat_of(recipe)
     with torch.device("meta"):
         net = build_net(recipe)
         samples = recipe.train.batch_size
         if data is not None:
             samples = min(samples, len(data.train))
-        part = -(-samples // recipe.train.accumulate)
+        part = -(-samples // (recipe.train.accumulate * processes))
         shape = (recipe.timesteps // repeat, part)
         inputs = torch.empty(*shape, *recipe.data.input_shape)
     return saved_for_backward(net, inputs, repeat=repeat)
@@ -151,7 +179,11 @@ def optimizer_of(recipe: Recipe, net: torch.nn.Module) -> tuple[Optimizer, LRSch
 
 
 def training_step_of(
-    recipe: Recipe, net: SpikingNet, optimizer: Optimizer, precision: Precision
+    recipe: Recipe,
+    net: SpikingNet,
+    optimizer: Optimizer,
+    precision: Precision,
+    processes: Processes = ALONE,
 ) -> TrainingStep:
     """The recipe's step of `optimizer` for `net`."""
     return TrainingStep(
@@ -162,6 +194,8 @@ def training_step_of(
         precision=precision,
         clip_norm=recipe.train.clip_norm,
         accumulate=recipe.train.accumulate,
+        processes=processes,
+        seed=recipe.train.seed,
     )
 
 

@@ -22,12 +22,14 @@ from clifctl.experiments.assembly import (
 )
 from clifctl.experiments.published import published_for
 from clifctl.kernels import resolve_target
+from clifctl.launch import launch
 from clifctl.models import SpikingNet, batch_statistics
 from clifctl.recipe.load import LoadedRecipe
 from clifctl.recipe.schema import Recipe, validate
 from clifctl.results import EvalResult, Evaluation
 from clifctl.training.checkpoint import load_checkpoint, load_weights
 from clifctl.training.device import resolve_device, resolve_threads
+from clifctl.training.distributed import Processes, joined
 from clifctl.training.evaluation import evaluate
 from clifctl.training.foreign import load_foreign, load_foreign_weights
 
@@ -73,14 +75,15 @@ def open_checkpoint(
     neuron: str | None = None,
     foreign_recipe: LoadedRecipe | None = None,
     timesteps: int | None = None,
+    root: Path | None = None,
 ) -> Opened:
     """The checkpoint `path`, as `evaluate_checkpoint` takes it. Raises CheckpointError,
     RecipeError."""
     opened = _open(path, neuron) if foreign_recipe is None else _open_foreign(path, foreign_recipe)
-    if timesteps is None:
-        return opened
-    document = {**opened.recipe.document, "timesteps": timesteps}
-    return replace(opened, recipe=validate(document, f"checkpoint '{path}'"))
+    if timesteps is not None:
+        document = {**opened.recipe.document, "timesteps": timesteps}
+        opened = replace(opened, recipe=validate(document, f"checkpoint '{path}'"))
+    return opened if root is None else replace(opened, recipe=at_root(opened.recipe, root))
 
 
 def evaluate_checkpoint(
@@ -102,19 +105,23 @@ def evaluate_checkpoint(
 
     `use_batch_statistics` normalises with the statistics of each test batch instead of the running
     averages. `neuron` is a neuron FILE.py:NAME that the checkpoint may load, `timesteps` another T
-    than the recipe's. `per_class` keeps the
-    count of every class; `picture` names the file that will be drawn. Raises CheckpointError,
-    RecipeError or UsageError where that cannot be done.
+    than the recipe's. `per_class` keeps the count of every class; `picture` names the file that
+    will be drawn. Raises CheckpointError, RecipeError, UsageError where that cannot be done.
     """
     started = time.perf_counter()
-    where = resolve_device(device)
+    own = launch()
+    _require_whole_batches(use_batch_statistics, own.count)
+    where = resolve_device(device, own)
     chosen = resolve_target(target, where)
-    opened = open_checkpoint(path, neuron, foreign_recipe, timesteps)
-    recipe = run_on(opened.recipe if root is None else at_root(opened.recipe, root), chosen)
-    data = load_data(recipe).to(where)
-    kept = step_activations_bytes(recipe, data)
-    torch.set_num_threads(resolve_threads(threads, kept).count)
-    evaluation = _evaluated(opened, recipe, data, where, use_batch_statistics)
+    with joined(own, where) as processes:
+        opened = processes.agree(
+            lambda: open_checkpoint(path, neuron, foreign_recipe, timesteps, root)
+        )
+        recipe = run_on(opened.recipe, chosen)
+        data = processes.agree(lambda: load_data(recipe).to(where))
+        kept = step_activations_bytes(recipe, data, own.count)
+        torch.set_num_threads(resolve_threads(threads, kept).count)
+        evaluation = _evaluated(opened, recipe, data, where, use_batch_statistics, processes)
     if not math.isfinite(evaluation.loss):
         raise RunFailed(
             f"the loss of '{path}' is {evaluation.loss}", hint="its weights are not usable"
@@ -157,6 +164,7 @@ def _evaluated(
     data: LoadedData,
     where: torch.device,
     use_batch_statistics: bool,
+    processes: Processes,
 ) -> Evaluation:
     with torch.device("meta"):
         net = build_net(recipe)
@@ -165,13 +173,25 @@ def _evaluated(
     batch_size = recipe.eval.batch_size
     if use_batch_statistics:
         _require_two_a_batch(batch_size, len(data.test))
+    test = data.test
+    if processes.several:
+        test = test.part(processes.part(len(test)))
     with batch_statistics(net) if use_batch_statistics else nullcontext():
         return evaluate(
             net,
-            batches(data.test, batch_size),
+            batches(test, batch_size),
             loss_of(recipe),
             repeat=repeat_of(recipe),
             with_rates=True,
+            processes=processes,
+        )
+
+
+def _require_whole_batches(use_batch_statistics: bool, processes: int) -> None:
+    if use_batch_statistics and processes > 1:
+        raise UsageError(
+            "--batch-statistics are those of whole batches, which several processes would divide",
+            hint="run it in one process, without torchrun",
         )
 
 

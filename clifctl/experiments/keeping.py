@@ -11,6 +11,7 @@ from clifctl.recipe.load import LoadedRecipe
 from clifctl.results import EpochRecord, Running, StepRecord, TrainPlan, epoch_record_of
 from clifctl.training import run_folder
 from clifctl.training.checkpoint import Checkpoint, save_checkpoint
+from clifctl.training.distributed import ALONE, Processes, lost_process
 from clifctl.training.loop import Event, StepDone
 from clifctl.training.resume import InProgress, capture
 from clifctl.training.saving import Interval, Timer
@@ -76,7 +77,8 @@ def _judged(record: EpochRecord) -> float:
 class Keeper:
     """Consumes the events of a training: writes what they say, and tells the observer.
 
-    `data_sha256` goes into every checkpoint: a run goes on with its own data only.
+    `data_sha256` goes into every checkpoint: a run goes on with its own data only. Of several
+    `processes` each follows the run in one of these; the main one's alone writes.
     """
 
     folder: Path
@@ -85,6 +87,7 @@ class Keeper:
     history: History
     data_sha256: str
     keep: int
+    processes: Processes = ALONE
     kept: str = "nothing was saved yet"
     _timer: Timer = field(init=False)
     _clean: bool = field(init=False, default=False)  # whether the last save holds every step
@@ -96,30 +99,36 @@ class Keeper:
         """Train to the end, or until a stop is asked for: then save, and raise Interrupted."""
         try:
             for event in events:
+                if isinstance(event, StepRecord):
+                    if self.processes.main:
+                        run_folder.append_metrics(self.folder / run_folder.METRICS, event)
+                    observer.logged(event)
+                    continue
                 if isinstance(event, StepDone):
                     self._clean = False
                     observer.stepped(event.epoch, event.step, event.sums)
-                    if request.stop is not None or self._timer.is_due():
+                    is_due = request.settle(self.processes, is_due=self._timer.is_due())
+                    if request.stop is not None or is_due:
                         self.save(run_folder.LAST)
-                elif isinstance(event, StepRecord):
-                    run_folder.append_metrics(self.folder / run_folder.METRICS, event)
-                    observer.logged(event)
                 else:
                     self._keep_epoch(event)
                     observer.finished_epoch(event)
-                if request.stop is not None and self._clean:
+                    request.settle(self.processes)
+                if request.stop is not None:
                     raise StopNow
         except StopNow:
             # Between two batches of an evaluation: the state is that after the last step.
             if not self._clean:
                 self.save(run_folder.LAST)
-            assert request.stop is not None
-            raise self.interrupted(request.stop) from None
+            raise self.interrupted(request) from None
 
-    def interrupted(self, stop: KeyboardInterrupt) -> Interrupted:
+    def interrupted(self, request: StopRequest) -> Interrupted:
         """The error to end with, saying what was kept."""
+        if request.stop is None:
+            request.settle(self.processes)
+        assert request.stop is not None
         return Interrupted(
-            stop,
+            request.stop,
             f"training stopped in '{self.folder}': {self.kept}",
             hint=f"go on with: clifctl train --resume {self.folder}",
         )
@@ -127,10 +136,19 @@ class Keeper:
     def save(self, *names: str) -> None:
         """Write a checkpoint of this moment under each name. Raises RunFailed, OutputError."""
         state = capture(self.running)
-        # What was appended before must not be less on the disk than the checkpoint.
-        run_folder.sync(self.folder / run_folder.METRICS)
+        checkpoint = self._checkpoint(state)
+        if self.processes.main:
+            # What was appended before must not be less on the disk than the checkpoint.
+            run_folder.sync(self.folder / run_folder.METRICS)
+            save_checkpoint(checkpoint, *(self.folder / name for name in names))
+        self.kept = describe(self.folder, checkpoint)
+        self._clean = True
+        self._timer.saved()
+
+    def _checkpoint(self, state: dict[str, Any]) -> Checkpoint:
+        """This moment, whose state is `state`."""
         position, last = self.running.position, self.history.last
-        checkpoint = Checkpoint(
+        return Checkpoint(
             recipe_name=self.loaded.name,
             recipe=self.loaded.recipe.document,
             epoch=position.epoch - 1,
@@ -143,19 +161,16 @@ class Keeper:
                 "history": replace(self.history).document(),
             },
         )
-        save_checkpoint(checkpoint, *(self.folder / name for name in names))
-        self.kept = describe(self.folder, checkpoint)
-        self._clean = True
-        self._timer.saved()
 
     def _keep_epoch(self, record: EpochRecord) -> None:
-        run_folder.append_metrics(self.folder / run_folder.METRICS, record)
+        if self.processes.main:
+            run_folder.append_metrics(self.folder / run_folder.METRICS, record)
         self.history.seconds += record.seconds
         # The last one last: what it says of the others is then true.
         names = [run_folder.BEST] if self.history.add(record) else []
         names += [run_folder.epoch_file(record.epoch)] if self.keep else []
         self.save(*names, run_folder.LAST)
-        if self.keep:
+        if self.keep and self.processes.main:
             run_folder.remove_old_epochs(self.folder, self.keep)
         self.log(
             f"epoch {record.epoch}: train loss {record.train_loss_train_mode:.4f}, test loss "
@@ -165,7 +180,8 @@ class Keeper:
 
     def log(self, line: str) -> None:
         """Write a line to the run's log. Raises OutputError."""
-        run_folder.append_log(self.folder / run_folder.LOG, line)
+        if self.processes.main:
+            run_folder.append_log(self.folder / run_folder.LOG, line)
 
     @contextmanager
     def told(self) -> Iterator[None]:
@@ -174,16 +190,22 @@ class Keeper:
             yield
         except KeyboardInterrupt as stop:
             self._log_if_possible("interrupted at once")
-            raise self.interrupted(stop) from None
+            raise self.interrupted(StopRequest(stop, stop)) from None
         except OutputError as refused:
             # The input was good; the disk was not.
             raise RunFailed(f"{refused.message}: {self.kept}", hint=refused.hint) from None
         except RunFailed as failed:
-            self._log_if_possible(f"failed: {failed.message}")
-            raise RunFailed(f"{failed.message}; {self.kept}", hint=failed.hint) from failed
+            raise self._with_what_was_kept(failed) from failed
+        except RuntimeError as error:
+            lost = lost_process(error, self.processes)
+            raise error if lost is None else self._with_what_was_kept(lost) from None
         except Interrupted as interrupted:
             self._log_if_possible(interrupted.message)
             raise
+
+    def _with_what_was_kept(self, failed: RunFailed) -> RunFailed:
+        self._log_if_possible(f"failed: {failed.message}")
+        return type(failed)(f"{failed.message}; {self.kept}", hint=failed.hint)
 
     def _log_if_possible(self, line: str) -> None:
         with suppress(OutputError):  # the run ends with what is worse

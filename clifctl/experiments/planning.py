@@ -19,6 +19,7 @@ from clifctl.experiments.assembly import (
 )
 from clifctl.files import require_folder_possible
 from clifctl.kernels import Target, resolve_target
+from clifctl.launch import launch
 from clifctl.recipe.load import LoadedRecipe
 from clifctl.recipe.schema import Recipe
 from clifctl.results import TrainPlan
@@ -96,7 +97,7 @@ class _Where:
 
     @classmethod
     def of(cls, loaded: LoadedRecipe, options: RunOptions) -> "_Where":
-        device = resolve_device(options.device)
+        device = resolve_device(options.device, launch())
         target = resolve_target(options.target, device)
         require_options(options)
         if options.out is not None:
@@ -132,8 +133,8 @@ def _plan(
     with torch.device("meta"):
         net = build_net(recipe)
     if data is not None:
-        require_trainable(recipe, data)
-    activations = step_activations_bytes(recipe, data)
+        require_trainable(recipe, data, launch().count)
+    activations = step_activations_bytes(recipe, data, launch().count)
     threads = resolve_threads(options.threads, activations)
     # Weights, their gradients and SGD's momentum are of one size each.
     weights = 3 * bytes_of(*net.parameters()) + bytes_of(*net.buffers())
@@ -143,6 +144,7 @@ def _plan(
     plan = TrainPlan(
         recipe=loaded.name,
         device=str(where.device),
+        processes=launch().count,
         target=where.target.name,
         target_reason=where.target.reason,
         threads=threads.count,

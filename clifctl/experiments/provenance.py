@@ -15,6 +15,7 @@ import torch
 import clifctl
 from clifctl.devices import device_name
 from clifctl.kernels import Target
+from clifctl.launch import launch
 from clifctl.training.device import Threads
 from clifctl.training.precision import Arithmetic
 
@@ -56,6 +57,7 @@ def surroundings(
         "platform": platform.platform(),
         "device": str(device),
         "device_name": device_name(device),
+        "processes": launch().count,
         "threads": threads.count,
         "threads_reason": threads.reason,
         "target": target.name,

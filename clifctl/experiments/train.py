@@ -16,6 +16,7 @@ from clifctl.experiments.assembly import (
     loss_of,
     optimizer_of,
     parameter_count,
+    prepare_net,
     repeat_of,
     steps_of,
     training_step_of,
@@ -24,8 +25,9 @@ from clifctl.experiments.keeping import History, Keeper, Observer, describe
 from clifctl.experiments.planning import RUNS, Prepared, RunOptions, prepare, require_options
 from clifctl.experiments.provenance import manifest, surroundings
 from clifctl.experiments.published import published_for
-from clifctl.experiments.resuming import standing
+from clifctl.experiments.resuming import Standing, standing
 from clifctl.files import is_folder, write_text
+from clifctl.launch import launch
 from clifctl.models import SpikingNet
 from clifctl.recipe.load import LoadedRecipe
 from clifctl.recipe.schema import Recipe
@@ -33,7 +35,13 @@ from clifctl.recipe.yamlfile import dump_document
 from clifctl.results import Evaluation, TrainResult
 from clifctl.training import run_folder
 from clifctl.training.checkpoint import Checkpoint, load_weights
-from clifctl.training.device import determinism, evaluating, seed_everything
+from clifctl.training.device import (
+    determinism,
+    evaluating,
+    resolve_device,
+    seed_everything,
+)
+from clifctl.training.distributed import Processes, joined
 from clifctl.training.evaluation import evaluate
 from clifctl.training.lock import locked
 from clifctl.training.loop import Event, Position, train_epochs
@@ -49,27 +57,48 @@ def train(loaded: LoadedRecipe, options: RunOptions, observer: Observer) -> Trai
     Raises before anything is written where the recipe, the data, the device or the folder will not
     do. SIGINT and SIGTERM save at the next step and raise Interrupted; RunFailed is raised where
     the computation or the disk fails. Both say what was kept.
+
+    One of several processes (`clifctl.launch`) takes its part of every batch; the main one alone
+    writes and tells its observer. All return the same result.
     """
-    started = time.perf_counter()
     require_options(options)
-    finished = standing(loaded, options).result
+    started = launch()
+    with joined(started, resolve_device(options.device, started)) as processes:
+        return _train(loaded, options, observer, processes)
+
+
+def _train(
+    loaded: LoadedRecipe, options: RunOptions, observer: Observer, processes: Processes
+) -> TrainResult:
+    started = time.perf_counter()
+    finished = processes.from_main(lambda: standing(loaded, options).result)
     if finished is not None:
         observer.notice(f"'{options.out}' is already finished")
         return finished
-    prepared = prepare(loaded, options)
+    prepared = processes.agree(lambda: prepare(loaded, options))
+    _require_same_data(prepared, processes)
     with ExitStack() as until_done:
         until_done.enter_context(determinism(loaded.recipe.train.deterministic))
-        if options.out is not None and is_folder(options.out):
-            until_done.enter_context(locked(options.out))
         # Once more: until it was locked, another process may have gone on with it.
-        earlier = standing(loaded, options)
+        earlier = processes.from_main(lambda: _lock(loaded, options, until_done))
         if earlier.result is not None:
             return earlier.result
-        run = _Run.assemble(loaded, prepared, earlier.checkpoint)
+        run = processes.agree(
+            lambda: _Run.assemble(loaded, prepared, earlier.checkpoint, processes)
+        )
+        prepare_net(run.recipe, run.net, processes)
         # Only now: whatever cannot be built must not cost the run that --overwrite replaces.
-        folder = _open_folder(loaded, options, run, until_done, goes_on=earlier.checkpoint)
+        folder = processes.from_main(
+            lambda: _open_folder(loaded, options, run, until_done, goes_on=earlier.checkpoint)
+        )
         keeper = Keeper(
-            folder, loaded, run.running, run.history, prepared.data.sha256(), options.keep
+            folder,
+            loaded,
+            run.running,
+            run.history,
+            prepared.data.sha256(),
+            options.keep,
+            processes,
         )
         if earlier.checkpoint is not None:
             keeper.kept = describe(folder, earlier.checkpoint)
@@ -81,13 +110,36 @@ def train(loaded: LoadedRecipe, options: RunOptions, observer: Observer) -> Trai
             try:
                 result = _result(run, folder, request, started)
             except StopNow:
-                assert request.stop is not None
-                raise keeper.interrupted(request.stop) from None
-            run_folder.write_json(
-                folder / run_folder.RESULT, {"schema": result.schema, **asdict(result)}
-            )
+                raise keeper.interrupted(request) from None
+            if processes.main:
+                run_folder.write_json(
+                    folder / run_folder.RESULT, {"schema": result.schema, **asdict(result)}
+                )
             keeper.log("finished")
     return result
+
+
+def _lock(loaded: LoadedRecipe, options: RunOptions, until_done: ExitStack) -> Standing:
+    """How far the run has come, in a folder that is locked if it is there."""
+    if options.out is not None and is_folder(options.out):
+        until_done.enter_context(locked(options.out))
+    return standing(loaded, options)
+
+
+def _require_same_data(prepared: Prepared, processes: Processes) -> None:
+    """Raise DataError where the processes of a run have read different data."""
+    if not processes.several:
+        return
+    hashes = processes.gather(prepared.data.sha256())
+
+    def compare() -> None:
+        if prepared.data.sha256() != hashes[0]:
+            raise DataError(
+                "its data are not those of process 0: their hash is another",
+                hint="give every machine the same files",
+            )
+
+    processes.agree(compare)
 
 
 @dataclass(frozen=True)
@@ -102,11 +154,16 @@ class _Run:
     running: InProgress
     history: History
     continues_after: str | None
-    seconds_before: float  # that it has trained for in other processes
+    seconds_before: float  # that it has trained for before it went on
+    processes: Processes
 
     @classmethod
     def assemble(
-        cls, loaded: LoadedRecipe, prepared: Prepared, checkpoint: Checkpoint | None
+        cls,
+        loaded: LoadedRecipe,
+        prepared: Prepared,
+        checkpoint: Checkpoint | None,
+        processes: Processes,
     ) -> "_Run":
         """Build the run. Raises CheckpointError, DataError where `checkpoint` is not of it."""
         recipe, section = prepared.recipe, prepared.recipe.train
@@ -116,7 +173,7 @@ class _Run:
         net = build_net(recipe).to(prepared.device)
         optimizer, schedule = optimizer_of(recipe, net)
         precision = Precision(prepared.precision.name, prepared.device)
-        step = training_step_of(recipe, net, optimizer, precision)
+        step = training_step_of(recipe, net, optimizer, precision, processes)
         running = InProgress(step, schedule, Position(), generator)
         history, after = History(), None
         if checkpoint is not None:
@@ -126,7 +183,7 @@ class _Run:
             # Of a run whose epochs are all done, nothing but evaluations may be left.
             exchange_neurons(recipe, net, running.position.epoch)
         seconds = history.seconds + running.position.seconds
-        return cls(loaded, prepared, recipe, data, net, running, history, after, seconds)
+        return cls(loaded, prepared, recipe, data, net, running, history, after, seconds, processes)
 
     def events(self, request: StopRequest) -> Iterator[Event]:
         """The training, from where it stands."""
@@ -146,14 +203,19 @@ class _Run:
     def evaluate(
         self, split: Split, request: StopRequest, *, with_rates: bool = False
     ) -> Evaluation:
-        """The net on a split. Raises StopNow where a stop is asked for."""
+        """The net on a split, of which each process takes a part. Raises StopNow where a stop is
+        asked for."""
+        # Without statistics over all processes each has its own running averages.
+        self.processes.copy_from_main(list(self.net.buffers()))
+        own = split.part(self.processes.part(len(split))) if self.processes.several else split
         with evaluating():
             return evaluate(
                 self.net,
-                request.watched(batches(split, self.recipe.eval.batch_size)),
+                request.watched(batches(own, self.recipe.eval.batch_size)),
                 loss_of(self.recipe),
                 repeat=repeat_of(self.recipe),
                 with_rates=with_rates,
+                processes=self.processes,
             )
 
     def _batches(self, position: Position) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
@@ -236,6 +298,7 @@ def _result(run: _Run, folder: Path, request: StopRequest, started: float) -> Tr
         samples_per_second=last.samples_per_second,
         time=last.time,
         device=str(prepared.device),
+        processes=run.processes.count,
         target=prepared.target.name,
         target_reason=prepared.target.reason,
         run_folder=str(folder),

@@ -1,7 +1,12 @@
 """HOW a neuron runs: one entry point, `scan`, over every neuron, target and window."""
 
 from clifctl.kernels.bits import mark_spikes, spike_value, spikes_as_bits
-from clifctl.kernels.distributed import gather_over_processes, several_processes
+from clifctl.kernels.distributed import (
+    differentiable_sum,
+    gather_over_processes,
+    several_processes,
+    sum_over_processes,
+)
 from clifctl.kernels.norm_passes import batch_moments
 from clifctl.kernels.normed import Norm
 from clifctl.kernels.scan import initial_state, norm_scan, scan
@@ -17,6 +22,7 @@ __all__ = [
     "Norm",
     "Target",
     "batch_moments",
+    "differentiable_sum",
     "gather_over_processes",
     "initial_state",
     "is_binary",
@@ -27,4 +33,5 @@ __all__ = [
     "several_processes",
     "spike_value",
     "spikes_as_bits",
+    "sum_over_processes",
 ]

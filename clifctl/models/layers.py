@@ -1,7 +1,7 @@
 """The building blocks of a spiking net: `[T, N, *]` in, `[T, N, *]` out, state in and out."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -247,6 +247,17 @@ class FiringRates:
             for handle in handles:
                 handle.remove()
 
+    def add_others(self, gather: Callable[[Any], list[Any]]) -> None:
+        """Count what the other processes of a run have counted; `gather` gives every process's."""
+        counts = gather((self._spikes, self._squares, self._samples, self.neurons))
+        if len(counts) == 1:
+            return
+        self._spikes, self._squares, self._samples, self.neurons = {}, {}, {}, {}
+        for spikes, squares, samples, neurons in counts:
+            self.neurons |= neurons
+            for name in spikes:
+                self._add(name, spikes[name], squares[name], samples[name])
+
     def per_step(self) -> dict[str, list[float]]:
         """Layer name -> firing rate `[T]` (spikes per neuron and step), in forward order."""
         return {
@@ -270,11 +281,14 @@ class FiringRates:
             # Counts, not means: whole numbers add exactly, whatever the batch size.
             features = tuple(range(2, spikes.dim()))
             of_samples = spikes.sum(features, dtype=torch.float64).cpu()
-            total = of_samples.sum(1)
-            self._spikes[name] = self._spikes.get(name, torch.zeros_like(total)) + total
             squares = float(of_samples.sum(0).square().sum())
-            self._squares[name] = self._squares.get(name, 0.0) + squares
-            self._samples[name] = self._samples.get(name, 0) + spikes.shape[1]
+            self._add(name, of_samples.sum(1), squares, spikes.shape[1])
             self.neurons[name] = spikes[0, 0].numel()
 
         return count
+
+    def _add(self, name: str, spikes: Tensor, squares: float, samples: int) -> None:
+        """Spikes `[T]` of so many samples, and the sum of the squares of each sample's."""
+        self._spikes[name] = self._spikes.get(name, torch.zeros_like(spikes)) + spikes
+        self._squares[name] = self._squares.get(name, 0.0) + squares
+        self._samples[name] = self._samples.get(name, 0) + samples

@@ -1,13 +1,20 @@
 """Batch norm over `[T, N, C, *]`: statistics of each time step, or of all steps together."""
 
+import math
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from clifctl.errors import TargetError
-from clifctl.kernels import Norm, batch_moments, gather_over_processes, several_processes
+from clifctl.kernels import (
+    Norm,
+    batch_moments,
+    differentiable_sum,
+    gather_over_processes,
+    several_processes,
+    sum_over_processes,
+)
 
 NormMode = Literal["per_step", "folded"]
 
@@ -25,7 +32,7 @@ class TemporalBatchNorm(nn.Module):
 
     `fused` says that a neuron behind it may take the norm into its kernel (`before`); called by
     itself the module is the plain norm. `processes`: statistics are those of the batches of all
-    processes of the run, inside the kernel alone.
+    processes of the run.
     """
 
     weight: nn.Parameter | None
@@ -78,10 +85,7 @@ class TemporalBatchNorm(nn.Module):
             )
             return folded.view(x.shape)
         if self.processes and several_processes():
-            raise TargetError(
-                "batch norm over all processes' batches runs inside the neuron's kernel alone",
-                hint="model.fuse_norm=true, and a target that has kernels",
-            )
+            return self._with_others(x, repeats)
         steps, batch, channels, *features = x.shape
         if self.mode == "folded":
             normed, means, variances = self._normalise(x.flatten(0, 1), 1)
@@ -120,6 +124,23 @@ class TemporalBatchNorm(nn.Module):
             self._track(means, variances, total if processes else count, steps // len(x))
             inverse = torch.rsqrt(variances + self.eps)
         return Norm(means, inverse, weight, bias, total, steps, processes)
+
+    def _with_others(self, x: Tensor, repeats: int) -> Tensor:
+        """As `forward`, with the statistics of all processes' batches."""
+        wide = x.to(torch.promote_types(x.dtype, torch.float32))
+        others = [d for d in range(x.dim()) if d != 2 and (d or self.mode == "folded")]
+        shape = [1 if d in others else n for d, n in enumerate(x.shape)]
+        values = wide.new_full((), x.numel() // math.prod(shape))
+        count = sum_over_processes(values)[0]
+        means = differentiable_sum(wide.sum(others)) / count
+        centred = wide - means.view(shape)
+        variances = differentiable_sum(centred.square().sum(others)) / count
+        rows = (-1, self.channels)
+        self._track(means.detach().view(rows), variances.detach().view(rows), count, repeats)
+        weight, bias = self._affine()
+        along = [1, 1, self.channels, *[1] * (x.dim() - 3)]
+        scale = torch.rsqrt(variances + self.eps).view(shape) * weight.view(along)
+        return (centred * scale + bias.view(along)).to(x.dtype)
 
     def _affine(self) -> tuple[Tensor, Tensor]:
         """Weight and bias, or what has the effect of neither."""

@@ -64,6 +64,9 @@ class TrainSection(Strict):
         "60s", description="how often last.pt is saved within an epoch: 60s, 200steps or null"
     )
     log_every: Count = Field(50, description="steps between two lines of metrics.jsonl")
+    sync_batch_norm: bool = Field(
+        True, description="with several processes: batch norm over the batches of all of them"
+    )
     label_smoothing: float = Field(0.0, ge=0.0, lt=1.0, description="of the cross entropy")
     tet_lambda: float = Field(0.05, ge=0.0, le=1.0, description="weight of the TET regulariser")
     tet_mean: float = Field(1.0, description="value that the TET regulariser pulls logits to")

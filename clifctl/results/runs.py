@@ -165,6 +165,7 @@ class TrainResult:
     samples_per_second: float
     time: TimeShares
     device: str
+    processes: int = 1
     target: str
     target_reason: str
     run_folder: str
@@ -207,6 +208,7 @@ class TrainPlan:
 
     recipe: str
     device: str
+    processes: int = 1
     target: str
     target_reason: str
     threads: int

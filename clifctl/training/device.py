@@ -10,13 +10,19 @@ import torch
 
 from clifctl.devices import CPU, GPU, gpu_available, gpu_missing, gpus, is_gpu
 from clifctl.errors import UsageError
+from clifctl.launch import Launch
+
+_BY_ITSELF = Launch()
 
 
-def resolve_device(requested: str) -> torch.device:
-    """The device for `auto`, `cpu`, `cuda` or `cuda:i`: auto takes a GPU where there is one.
+def resolve_device(requested: str, launch: Launch = _BY_ITSELF) -> torch.device:
+    """The device for `auto`, `cpu`, `cuda` or `cuda:i`: auto takes a GPU where there is one. Of
+    several processes on a machine each takes a GPU of its own.
 
     Raises UsageError for a device that is not there.
     """
+    if launch.count > 1:
+        return _own_device(requested, launch)
     if requested == "auto":
         return torch.device(GPU if gpu_available() else CPU)
     try:
@@ -39,6 +45,23 @@ def resolve_device(requested: str) -> torch.device:
             hint="devices count from cuda:0",
         )
     return device
+
+
+def _own_device(requested: str, launch: Launch) -> torch.device:
+    device = resolve_device(requested)
+    if not is_gpu(device):
+        return device
+    if requested != "auto" and ":" in requested:
+        raise UsageError(
+            f"--device {requested}: each of {launch.local_count} processes takes a GPU of its own",
+            hint=f"--device {GPU}, and CUDA_VISIBLE_DEVICES for a choice among the GPUs",
+        )
+    if launch.local_count > len(gpus()):
+        raise UsageError(
+            f"{launch.local_count} processes on this machine, which has {len(gpus())} GPUs",
+            hint=f"--nproc-per-node {len(gpus())}, or --device {CPU}",
+        )
+    return torch.device(GPU, launch.local_rank)
 
 
 OWN_THREADS = torch.get_num_threads()  # before any run has changed it

@@ -9,7 +9,9 @@ from torch.nn import functional as F
 
 from clifctl.models import FiringRates, SpikingNet
 from clifctl.results import ClassCount, Evaluation, LayerRate
+from clifctl.training.distributed import ALONE, Processes
 from clifctl.training.loss import hard_labels, step_cross_entropy
+from clifctl.training.stopping import StopNow
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 Batches = Iterable[tuple[Tensor, Tensor]]
@@ -19,25 +21,40 @@ TOP = 5
 
 @torch.inference_mode()
 def evaluate(
-    net: SpikingNet, batches: Batches, loss: Loss, *, repeat: int, with_rates: bool = False
+    net: SpikingNet,
+    batches: Batches,
+    loss: Loss,
+    *,
+    repeat: int,
+    with_rates: bool = False,
+    processes: Processes = ALONE,
 ) -> Evaluation:
     """Evaluate `net` in evaluation mode over `batches` (inputs `[T, N, *]`, labels `[N]`
     or `[N, classes]`).
 
     `repeat` is that of the net's forward. The class is the argmax of the logits summed over the
-    time steps so far. The net's mode is restored afterwards.
+    time steps so far. The net's mode is restored afterwards. Each of several `processes` gives its
+    own batches, or none, and gets the evaluation of all of them. Raises StopNow where `batches`
+    of one of them does.
     """
     was_training = net.training
     net.eval()
     rates = FiringRates(net)
     tally = _Tally()
+    stopped = False
     try:
         with rates.recording() if with_rates else nullcontext():
             for inputs, targets in batches:
                 logits, _ = net(inputs, repeat=repeat)
                 tally.add(logits, targets, loss(logits, targets))
+    except StopNow:  # the others wait to be told
+        stopped = True
     finally:
         net.train(was_training)
+    if any(processes.gather(stopped)):
+        raise StopNow
+    tally.add_others(processes)
+    rates.add_others(processes.gather)
     if tally.samples == 0:
         raise ValueError("evaluation needs at least one batch")
     return tally.evaluation(rates)
@@ -67,6 +84,16 @@ class _Tally:
         pairs.index_add_(0, labels * classes + decided[-1], torch.ones_like(labels))
         self._sum("pairs", pairs.view(classes, classes))
         self.samples += samples
+
+    def add_others(self, processes: Processes) -> None:
+        """Count what the other processes have counted."""
+        if processes.several:
+            own = {name: value.cpu() for name, value in self._sums.items()}
+            self._sums = {}
+            for sums in processes.gather(own):
+                for name, value in sums.items():
+                    self._sum(name, value)
+            self.samples = sum(processes.gather(self.samples))
 
     def _sum(self, name: str, value: Tensor) -> None:
         self._sums[name] = self._sums[name] + value if name in self._sums else value

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from clifctl.errors import RunFailed
+from clifctl.training.distributed import ALONE, Processes
 
 # Steps that a GPU may run ahead of the check; the batches of so many are kept until then.
 LAZY_STEPS = 16
@@ -40,12 +41,20 @@ class Health:
     """
 
     def __init__(
-        self, net: nn.Module, *, lazy: bool, scaled: bool, replay: Callable[[Tensor], object]
+        self,
+        net: nn.Module,
+        *,
+        lazy: bool,
+        scaled: bool,
+        replay: Callable[[Tensor], object],
+        processes: Processes = ALONE,
     ) -> None:
-        """`replay` is the forward pass of a batch; only what went wrong is replayed."""
+        """`replay` is the forward pass of a batch; only what went wrong is replayed. Of several
+        `processes` each judges the sums of all, and so comes to the same verdict."""
         self._net = net
         self._parameters = list(net.parameters())
         self._replay = replay
+        self._processes = processes
         self.lazy = lazy
         self._scaled = scaled
         device = next(net.parameters()).device
@@ -105,7 +114,9 @@ class Health:
 
     def _culprit(self, bad: _Unchecked) -> str:
         """Where that batch first goes wrong, in words."""
-        layer = first_not_finite(self._net, lambda: self._replay(bad.inputs))
+        own = first_not_finite(self._net, lambda: self._replay(bad.inputs))
+        # It may have been another process's part of the batch.
+        layer = next((name for name in self._processes.gather(own) if name is not None), None)
         if layer is not None:
             return f"the output of layer '{layer}' is the first that is not finite"
         if not bool(bad.loss.isfinite()):

@@ -8,6 +8,7 @@ from torch.nn.utils import clip_grad_norm_
 from torch.optim import Optimizer
 
 from clifctl.models import SpikingNet
+from clifctl.training.distributed import ALONE, Processes
 from clifctl.training.evaluation import Loss
 from clifctl.training.health import Health
 from clifctl.training.loss import hard_labels
@@ -41,6 +42,9 @@ class TrainingStep:
     adds up their gradients: the step of the whole batch with less memory, but for batch norm, whose
     statistics are those of the parts. A part has two samples at least. `clip_norm` scales the
     gradients so that their 2-norm is at most that.
+
+    Each of several `processes` takes its part of every batch, and they add up their gradients.
+    `seed` is that of their dropout; with one process it draws from torch's generator as it stands.
     """
 
     def __init__(
@@ -53,6 +57,8 @@ class TrainingStep:
         precision: Precision,
         clip_norm: float | None = None,
         accumulate: int = 1,
+        processes: Processes = ALONE,
+        seed: int = 0,
     ) -> None:
         self.net = net
         self.optimizer = optimizer
@@ -63,21 +69,33 @@ class TrainingStep:
         self._repeat = repeat
         self._clip_norm = clip_norm
         self._accumulate = accumulate
+        self._processes = processes
+        self._seed = seed
         # A fused optimizer obeys a flag on the device; any other needs the verdict before its step.
         self.health = Health(
             net,
             lazy=bool(optimizer.defaults.get("fused")),
             scaled=precision.scales,
             replay=self.forward,
+            processes=processes,
         )
 
     def __call__(self, epoch: int, step: int, inputs: Tensor, targets: Tensor, sums: Sums) -> None:
-        """Train on inputs `[T, N, *]` with labels `[N]` or `[N, classes]`, and add to `sums`.
+        """Train on inputs `[T, N, *]` with labels `[N]` or `[N, classes]`, the whole batch of all
+        processes, and add to `sums`.
 
         Raises RunFailed where loss or gradients are not finite, before the weights change.
         """
+        samples: Tensor | int = len(targets)
+        if self._processes.several:
+            own = self._processes.part(len(targets))
+            inputs, targets = inputs[:, own], targets[own]
+            self._processes.seed_step(self._seed, epoch, step)
         self.optimizer.zero_grad(set_to_none=True)
-        loss, correct = self._gradients(inputs, targets)
+        loss, correct = self._gradients(inputs, targets, int(samples))
+        if self._processes.several:
+            loss, correct = self._added_up(loss, correct)
+            self.clock.mark("backward")
         self.precision.unscale(self.optimizer)
         self.health.judge(epoch, step, inputs, targets, loss)
         if self._clip_norm is not None:
@@ -88,7 +106,6 @@ class TrainingStep:
             self.optimizer.found_inf = self.health.frozen  # type: ignore[attr-defined]
         self.precision.step(self.optimizer)
         self.clock.mark("optimizer")
-        samples: Tensor | int = len(targets)
         loss_sum = loss.double() * samples
         if self.precision.scales:  # a step that is left out may have no loss
             counts = loss.isfinite()
@@ -104,17 +121,19 @@ class TrainingStep:
             logits, _ = self.net(inputs, repeat=self._repeat)
         return logits.float()
 
-    def _gradients(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """Gradients of the batch's mean loss; that loss, and how many samples were right."""
-        parts = min(self._accumulate, max(1, len(targets) // 2))
+    def _gradients(self, inputs: Tensor, targets: Tensor, whole: int) -> tuple[Tensor, Tensor]:
+        """This process's share of the gradients of the mean loss over the batch of `whole` samples;
+        its share of that loss, and how many of its samples were right."""
+        # All processes have as many parts: batch norm may make them wait for each other.
+        parts = min(self._accumulate, max(1, whole // self._processes.count // 2))
         losses, rights = [], []
         for part, labels in zip(
             inputs.tensor_split(parts, 1), targets.tensor_split(parts), strict=True
         ):
             logits = self.forward(part)
             loss = self._loss(logits, labels)
-            if parts > 1:
-                loss = loss * (len(labels) / len(targets))
+            if len(labels) < whole:
+                loss = loss * (len(labels) / whole)
             self.clock.mark("forward")
             self.precision.backward(loss)
             self.clock.mark("backward")
@@ -123,3 +142,10 @@ class TrainingStep:
         if parts == 1:
             return losses[0], rights[0]
         return torch.stack(losses).sum(), torch.stack(rights).sum()
+
+    def _added_up(self, loss: Tensor, correct: Tensor) -> tuple[Tensor, Tensor]:
+        """Gradients, loss and right samples of all processes, in one transfer."""
+        gradients = [p.grad for p in self.net.parameters() if p.grad is not None]
+        right = correct.to(loss.dtype)  # exact up to 16 million
+        self._processes.add_up([*gradients, loss, right])
+        return loss, right.round().long()

@@ -9,9 +9,11 @@ from types import FrameType
 from typing import Any, TypeVar
 
 from clifctl.errors import Terminated
+from clifctl.training.distributed import Processes
 
 Item = TypeVar("Item")
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+KEYBOARD = 130  # the exit code of a KeyboardInterrupt
 
 
 class StopNow(Exception):
@@ -20,16 +22,29 @@ class StopNow(Exception):
 
 @dataclass
 class StopRequest:
-    """What has been asked from outside: `stop` is the interrupt to end with, None to go on."""
+    """What has been asked from outside: `asked` of this process, None to go on; `stop` is what the
+    run obeys, in all of its processes at the same point."""
 
+    asked: KeyboardInterrupt | None = None
     stop: KeyboardInterrupt | None = None
 
     def watched(self, items: Iterator[Item]) -> Iterator[Item]:
         """The items, until a stop is asked for: then StopNow is raised between two of them."""
         for item in items:
-            if self.stop is not None:
+            if self.asked is not None:
                 raise StopNow
             yield item
+
+    def settle(self, processes: Processes, *, is_due: bool = False) -> bool:
+        """Whether `is_due` holds in any process; `stop` is set where a stop was asked of any."""
+        if not processes.several:
+            self.stop = self.asked
+            return is_due
+        own = 0 if self.asked is None else getattr(self.asked, "exit_code", KEYBOARD)
+        code, due = processes.largest(own, is_due)
+        if code:
+            self.stop = Terminated() if code == Terminated.exit_code else KeyboardInterrupt()
+        return bool(due)
 
 
 @contextmanager
@@ -44,9 +59,9 @@ def stop_requests(notice: Callable[[str], None]) -> Iterator[StopRequest]:
 
     def handle(number: int, frame: FrameType | None) -> None:
         stop = Terminated() if number == signal.SIGTERM else KeyboardInterrupt()
-        if request.stop is not None:
+        if request.asked is not None:
             raise stop
-        request.stop = stop
+        request.asked = stop
         name = signal.Signals(number).name
         notice(f"{name}: stopping at the next step; once more ends at once")
 
