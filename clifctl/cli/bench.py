@@ -81,6 +81,9 @@ def train(
     peak: Annotated[
         bool, typer.Option("--peak/--no-peak", help="Peak memory, each net in its own process.")
     ] = True,
+    engine: Annotated[
+        bool, typer.Option("--engine/--no-engine", help="What a run adds to the bare step.")
+    ] = True,
     device: DeviceOption = CPU,
     threads: ThreadsOption = None,
     output: Output,
@@ -89,24 +92,28 @@ def train(
 
     The net is first compared with its plain path; one that differs fails, exit 1, untimed. Beside
     it: the plain path, and SpikingJelly's nodes, multi-step and in a loop over time. Also
-    reported: bytes held for backward, and the process's peak memory.
+    reported: bytes held for backward, the process's peak memory, and what a whole run adds to the
+    bare step (data, checks, logging, progress), with the images per second that are left.
     """
     from clifctl.experiments.bench_train import bench_train
     from clifctl.report.bench import train_bench_report
+    from clifctl.report.progress import TrainProgress
 
-    result = bench_train(
-        model,
-        neuron,
-        timesteps=None if timesteps is None else _numbers(timesteps),
-        batch_size=batch,
-        precision=precision,
-        batch_norm=batch_norm,
-        repeats=repeats,
-        device=device,
-        threads=threads,
-        peak=peak,
-        say=output.notice if output.verbose else lambda line: None,
-    )
+    with TrainProgress(quiet=output.quiet, verbose=False) as progress:
+        result = bench_train(
+            model,
+            neuron,
+            timesteps=None if timesteps is None else _numbers(timesteps),
+            batch_size=batch,
+            precision=precision,
+            batch_norm=batch_norm,
+            repeats=repeats,
+            device=device,
+            threads=threads,
+            peak=peak,
+            observer=progress if engine else None,
+            say=output.notice if output.verbose else lambda line: None,
+        )
     output.emit(train_bench_report(result))
 
 

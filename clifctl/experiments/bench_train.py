@@ -16,8 +16,10 @@ from clifctl.devices import CPU, device_name
 from clifctl.errors import UsageError, unknown_name
 from clifctl.experiments.assembly import parameter_count
 from clifctl.experiments.bench_train_contestants import CONTESTANTS, Learner, Task, learner
+from clifctl.experiments.bench_train_engine import bench_engine
 from clifctl.experiments.bench_train_gate import gate, peer_differs
 from clifctl.experiments.bench_train_memory import peak_bytes, peak_missing
+from clifctl.experiments.keeping import Observer
 from clifctl.experiments.measuring import cpu_threads, interleaved, require_repeats
 from clifctl.experiments.provenance import package_versions
 from clifctl.kernels import resolve_target
@@ -50,10 +52,12 @@ def bench_train(
     device: str = CPU,
     threads: int | None = None,
     peak: bool = True,
+    observer: Observer | None = None,
     say: Callable[[str], None] = lambda line: None,
 ) -> TrainBenchResult:
     """Time the training step of `model` at each T of `timesteps` (None: 6, or the digits recipe's
-    own for snn5).
+    own for snn5), and what the engine adds to the one of the largest T: that run is told to
+    `observer` (None: it is not made).
 
     Raises UsageError for a name or number that cannot be used, RunFailed where clifctl's net does
     not do what its plain path does.
@@ -78,6 +82,14 @@ def bench_train(
                 say(f"T = {count}: measuring memory")
                 found = _with_peaks(replace(task, timesteps=count), found, chosen.count)
             rows += found
+    engine = None
+    if observer is not None:
+        say("measuring what the engine adds")
+        recipe = DIGITS_RECIPE if model == DIGITS_MODEL else None
+        largest = replace(task, timesteps=steps[-1])
+        engine = bench_engine(
+            largest, recipe, repeats=repeats, threads=chosen.count, observer=observer
+        )
     return TrainBenchResult(
         started=started,
         model=model,
@@ -100,6 +112,7 @@ def bench_train(
         checks=tuple(checks),
         rows=tuple(rows),
         costs=_costs(rows),
+        engine=engine,
     )
 
 

@@ -4,7 +4,14 @@ import dataclasses
 from typing import Any
 
 from clifctl.report.render import MIB, Column, Report, Table, document_of
-from clifctl.results import BenchResult, BenchRow, TrainBenchCost, TrainBenchResult, TrainBenchRow
+from clifctl.results import (
+    BenchResult,
+    BenchRow,
+    EngineCost,
+    TrainBenchCost,
+    TrainBenchResult,
+    TrainBenchRow,
+)
 
 
 def neurons_bench_report(result: BenchResult) -> Report:
@@ -116,8 +123,33 @@ def train_bench_report(result: TrainBenchResult) -> Report:
     tables = (
         Table(title, times, rows, notes=tuple(_cost(cost) for cost in result.costs)),
         Table("memory of that step", memory, rows, notes=_train_notes(result)),
+        *(() if result.engine is None else (_engine_table(result.engine),)),
     )
     return Report(document_of(result), tables)
+
+
+def _engine_table(cost: EngineCost) -> Table:
+    row = {
+        **dataclasses.asdict(cost),
+        "bare_step_ms": 1000 * cost.bare_step_seconds,
+        "engine_step_ms": 1000 * cost.engine_step_seconds,
+        "save_ms": 1000 * cost.save_seconds,
+    }
+    columns = (
+        Column("timesteps", "T"),
+        Column("bare_step_ms", "bare step [ms]", 1),
+        Column("engine_step_ms", "in a run [ms]", 1),
+        Column("overhead_percent", "added [%]", 1),
+        Column("samples_per_second", "images/s", 1),
+        Column("save_ms", "a save [ms]", 1),
+        Column("save_percent", "saving each 60 s [%]", 2),
+    )
+    notes = (
+        f"a run of {cost.recipe}, and after each of its steps a bare one (forward, loss, backward, "
+        f"optimizer) on a batch that is there already: medians of {cost.steps} steps each",
+        "added: data, augmentation, checks of loss and gradients, sums, logging, progress",
+    )
+    return Table("the engine around the step", columns, (row,), notes=notes)
 
 
 def _train_row(row: TrainBenchRow) -> dict[str, Any]:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+from clifctl.results.engine import EngineCost
+
 
 @dataclass(frozen=True, kw_only=True)
 class BenchRun:
@@ -143,3 +145,4 @@ class TrainBenchResult:
     checks: tuple[TrainBenchCheck, ...]
     rows: tuple[TrainBenchRow, ...]
     costs: tuple[TrainBenchCost, ...]
+    engine: EngineCost | None

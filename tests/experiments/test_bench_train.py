@@ -4,6 +4,7 @@ import math
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,17 +12,20 @@ import torch
 from torch import Tensor, nn
 
 from clifctl import kernels
+from clifctl.experiments.assembly import load_data
 from clifctl.experiments.bench_nets import plain_net
 from clifctl.experiments.bench_train import _costs
 from clifctl.experiments.bench_train_contestants import CONTESTANTS, Learner, Task, learner
+from clifctl.experiments.bench_train_engine import write_noise
 from clifctl.experiments.bench_train_gate import gate, peer_differs
 from clifctl.experiments.bench_train_memory import peak_bytes
 from clifctl.models import MODELS, TemporalBatchNorm
+from clifctl.recipe.load import load_recipe
 from clifctl.results import TrainBenchRow
 
 Run = Callable[..., Any]
 TINY = ["bench", "train", "--model", "snn5", "--timesteps", "2", "--batch", "2", "--repeats", "1"]
-TINY += ["--no-peak", "--threads", "1"]
+TINY += ["--no-peak", "--no-engine", "--threads", "1"]
 
 
 def a_task(model: str, **changes: Any) -> Task:
@@ -47,6 +51,27 @@ def the_learner(who: str, task: Task, **options: Any) -> Learner:
     made = learner(who, task, CONTESTANTS[who][-1], **options)
     assert isinstance(made, Learner)
     return made
+
+
+def test_the_engine_around_the_step(clifctl: Run) -> None:
+    """Of the digits on their own data, of the others on noise in CIFAR-10's format."""
+    common = ["bench", "train", "--timesteps", "1", "--repeats", "1", "--no-peak"]
+    done = clifctl(*common, "--model", "snn5", "--batch", "200", "--threads", "1", "--json")
+    assert done.code == 0, done.err
+    engine = done.json["engine"]
+    assert (engine["recipe"], engine["batch_size"], engine["timesteps"]) == ("digits_snn5", 200, 1)
+    assert engine["steps"] == 1297 // 200 - 1 - 3  # the first of an epoch, and the warm-up
+    ratio = engine["engine_step_seconds"] / engine["bare_step_seconds"]
+    assert engine["overhead_percent"] == pytest.approx(100 * (ratio - 1))
+    assert engine["samples_per_second"] == pytest.approx(200 / engine["engine_step_seconds"])
+    assert "epoch 1/1" in done.err
+
+
+def test_noise_is_read_as_cifar10(tmp_path: Path) -> None:
+    write_noise(tmp_path, 23)
+    data = load_data(load_recipe("cifar10_resnet18", [f"data.root={tmp_path}"]).recipe)
+    assert (len(data.train), len(data.test)) == (23, 10)
+    assert data.train.held.float().mean().item() == pytest.approx(127.5, abs=2)
 
 
 def test_numbers(clifctl: Run) -> None:
