@@ -55,6 +55,12 @@ def require_trainable(recipe: Recipe, data: LoadedData, processes: int = 1) -> N
     batch_size = recipe.train.batch_size
     if processes > 1:
         _require_parts(recipe, data, processes)
+        if recipe.train.compile:
+            raise RecipeError(
+                f"train.compile = true in {processes} processes: a compiled net has not been tried "
+                "in several",
+                hint="train.compile=false, or one process",
+            )
     if recipe.train.accumulate > batch_size // 2:
         raise RecipeError(
             f"train.accumulate = {recipe.train.accumulate}: a batch of {batch_size} has at most "
@@ -196,6 +202,7 @@ def training_step_of(
         accumulate=recipe.train.accumulate,
         processes=processes,
         seed=recipe.train.seed,
+        compiled=recipe.train.compile,
     )
 
 

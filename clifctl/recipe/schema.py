@@ -60,6 +60,9 @@ class TrainSection(Strict):
     accumulate: Count = Field(1, description="parts that a batch is computed in, to save memory")
     clip_norm: float | None = Field(None, gt=0.0, description="largest 2-norm of the gradients")
     deterministic: bool = Field(True, description="the same bits every time, at some cost on a GPU")
+    compile: bool = Field(
+        False, description="torch.compile of the training step; the first step takes minutes"
+    )
     save_every: Annotated[str | None, AfterValidator(checked_interval)] = Field(
         "60s", description="how often last.pt is saved within an epoch: 60s, 200steps or null"
     )

@@ -1,12 +1,15 @@
 """One training step: forward, backward, the checks in between, the optimizer."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 from torch.optim import Optimizer
 
+from clifctl.errors import RunFailed
 from clifctl.models import SpikingNet
 from clifctl.training.distributed import ALONE, Processes
 from clifctl.training.evaluation import Loss
@@ -45,6 +48,7 @@ class TrainingStep:
 
     Each of several `processes` takes its part of every batch, and they add up their gradients.
     `seed` is that of their dropout; with one process it draws from torch's generator as it stands.
+    `compiled`: torch.compile fuses what is not a neuron's kernel.
     """
 
     def __init__(
@@ -59,8 +63,10 @@ class TrainingStep:
         accumulate: int = 1,
         processes: Processes = ALONE,
         seed: int = 0,
+        compiled: bool = False,
     ) -> None:
         self.net = net
+        self._net = torch.compile(net) if compiled else net
         self.optimizer = optimizer
         self.precision = precision
         device = next(net.parameters()).device
@@ -76,7 +82,7 @@ class TrainingStep:
             net,
             lazy=bool(optimizer.defaults.get("fused")),
             scaled=precision.scales,
-            replay=self.forward,
+            replay=lambda inputs: self._forward(net, inputs),  # a compiled net calls no hooks
             processes=processes,
         )
 
@@ -116,9 +122,24 @@ class TrainingStep:
         sums.samples = sums.samples + samples
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Logits `[T, N, classes]` in the run's arithmetic."""
+        """Logits `[T, N, classes]` in the run's arithmetic. Raises RunFailed where the net was to
+        be compiled and cannot be."""
+        if self._net is self.net:
+            return self._forward(self.net, inputs)
+        from torch._dynamo.exc import BackendCompilerFailed  # takes a second to import
+
+        try:
+            return self._forward(self._net, inputs)
+        except BackendCompilerFailed as failed:
+            reason = (str(getattr(failed, "inner_exception", failed)).splitlines() or [""])[0][:150]
+            raise RunFailed(
+                f"torch.compile could not compile the net: {reason}",
+                hint="train.compile=false; torch needs a C++ compiler, on a GPU Triton",
+            ) from failed
+
+    def _forward(self, net: Callable[..., Any], inputs: Tensor) -> Tensor:
         with self.precision.forward():
-            logits, _ = self.net(inputs, repeat=self._repeat)
+            logits, _ = net(inputs, repeat=self._repeat)
         return logits.float()
 
     def _gradients(self, inputs: Tensor, targets: Tensor, whole: int) -> tuple[Tensor, Tensor]:

@@ -257,3 +257,42 @@ def test_the_clock_gives_every_second_to_a_phase(monkeypatch: pytest.MonkeyPatch
     assert shares(clock.read()).forward_percent == 30.0
     clock.reset()
     assert sum(clock.read().values()) == 0.0
+
+
+def test_a_compiled_step_gives_the_same_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The net as torch traces it, without inductor, whose compiling takes half a minute."""
+    traced: list[int] = []
+    whole_compile = torch.compile
+
+    def backend(graph: Any, examples: Any) -> Any:
+        traced.append(len(examples))
+        return graph.forward
+
+    monkeypatch.setattr(torch, "compile", lambda net: whole_compile(net, backend=backend))
+    plain, compiled = Net(), Net()
+    x, y = batch()
+    steps = step_of(plain), step_of(compiled, compiled=True)
+    for number in range(1, 4):
+        for step in steps:
+            step(1, number, x, y, Sums())
+    assert len(traced) == 1
+    for a, b in zip(plain.parameters(), compiled.parameters(), strict=True):
+        assert torch.equal(a, b)
+    # What goes wrong is looked for in the net itself: a compiled one calls no hooks.
+    bad = x.clone()
+    bad[0, 0] = float("nan")
+    with pytest.raises(RunFailed, match="the output of layer 'first' is the first that is not"):
+        steps[1](1, 4, bad, y, Sums())
+
+
+def test_a_net_that_cannot_be_compiled_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(graph: Any, examples: Any) -> Any:
+        raise OSError("no compiler here")
+
+    whole_compile = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda net: whole_compile(net, backend=broken))
+    x, y = batch()
+    with pytest.raises(RunFailed, match="could not compile the net: no compiler here") as caught:
+        step_of(Net(), compiled=True)(1, 1, x, y, Sums())
+    assert caught.value.hint is not None
+    assert "train.compile=false" in caught.value.hint
