@@ -160,11 +160,13 @@ class Files:
 
 @dataclass(frozen=True)
 class EventCamera:
-    """What a set of event recordings is made from: rows and columns of the camera, and for "train"
-    and "test" the recordings, both under given options; no recording is read for that."""
+    """What a set of event recordings is made from, under given options: rows and columns of the
+    camera; for "train" and "test" the recordings, none of which is read for that; and what makes
+    the recordings' labels `[N]` the data set's."""
 
     sensor: Callable[[Any], tuple[int, int]]
     recordings: Callable[[Any], "Mapping[str, Sequence[Recording]]"]
+    relabel: Callable[[Any, Tensor], Tensor] = lambda options, labels: labels
 
 
 @dataclass(frozen=True)

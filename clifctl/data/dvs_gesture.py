@@ -87,12 +87,14 @@ def _sample_name(trial: str, label: int, number: int) -> str:
 
 def load(options: DvsGestureOptions, timesteps: int) -> LoadedData:
     """Both splits from prepared frames. Raises DataError naming what is missing."""
-    relabel = string_order if options.label_order == "spikingjelly" else None
-    return load_events(NAME, CAMERA, options, timesteps, relabel=relabel)
+    return load_events(NAME, CAMERA, options, timesteps)
 
 
-def string_order(labels: Tensor) -> Tensor:
-    """Labels by number to labels by the order of the folders' names '0', '1', '10', '2', ..."""
+def relabel(options: DvsGestureOptions, labels: Tensor) -> Tensor:
+    """Labels by the number of the gesture in the order of `options`; SpikingJelly's is that of the
+    names of its folders as text: '0', '1', '10', '2', ..."""
+    if options.label_order == "gesture_id":
+        return labels
     names = sorted(str(label) for label in range(CLASSES))
     return torch.tensor([names.index(str(label)) for label in range(CLASSES)])[labels]
 
@@ -196,7 +198,7 @@ FILES = Files(
     "'{root}', which makes 'DvsGesture' (5 GB)",
     inspect=inspect,
 )
-CAMERA = EventCamera(sensor=lambda options: (SIDE, SIDE), recordings=recordings)
+CAMERA = EventCamera(sensor=lambda options: (SIDE, SIDE), recordings=recordings, relabel=relabel)
 DATASET = Dataset(
     name=NAME,
     title="DVS128 Gesture, 1,464 recordings of 11 gestures, frames of ON/OFF events of 128x128",

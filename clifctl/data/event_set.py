@@ -2,16 +2,19 @@
 
 import re
 import shlex
-from collections.abc import Callable
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from clifctl.data.contract import EventCamera, Files, LoadedData, Split
 from clifctl.data.event_options import DECLARED, PREPARED, EventOptions
 from clifctl.data.event_pipelines import augmentation_of, preparation_of
+from clifctl.data.events import BadRecording, Recording
 from clifctl.data.frame_cache import PARTS, BadCache, Cache, CachedFrames, Settings
 from clifctl.data.images import Place, Samples, hold_out
 from clifctl.errors import DataError
@@ -48,11 +51,7 @@ def prepare_command(name: str, options: EventOptions, timesteps: int) -> str:
 
 
 def load_events(
-    name: str,
-    camera: EventCamera,
-    options: EventOptions,
-    timesteps: int,
-    relabel: Callable[[Tensor], Tensor] | None = None,
+    name: str, camera: EventCamera, options: EventOptions, timesteps: int
 ) -> LoadedData:
     """Both splits from the cache. Raises DataError where it is not prepared: with what is wrong
     about the recordings if they are not there either, else with the command that prepares them."""
@@ -61,26 +60,94 @@ def load_events(
         cache = Cache.open(caches_of(options) / settings.folder_name, settings)
     except BadCache as unusable:
         camera.recordings(options)
-        raise DataError(
+        raise NotPrepared(
             f"data set '{name}': its frames are not prepared: {unusable}",
             hint=prepare_command(name, options, timesteps),
         ) from None
-    splits = []
-    for part in PARTS:
-        labels = cache.labels(part)
-        splits.append(Samples(cache.frames(part), relabel(labels) if relabel else labels))
-    train, held_out = hold_out(splits[0], options, Place.of(name, options.root))
+    return _assembled(
+        name, camera, options, {part: (cache.frames(part), cache.labels(part)) for part in PARTS}
+    )
+
+
+class NotPrepared(DataError):
+    """The recordings are there, their frames are not."""
+
+
+def read_recordings(
+    name: str, camera: EventCamera, options: EventOptions, timesteps: int
+) -> LoadedData:
+    """Both splits, each sample read from its recording when it is asked for: slow, for a look."""
+    settings = settings_of(name, camera, options, timesteps)
+    place = Place.of(name, options.root)
+    found = {}
+    for part, recordings in camera.recordings(options).items():
+        labels = [sample.label for one in recordings for sample in one.samples]
+        where = tuple((one, number) for one in recordings for number in range(len(one.samples)))
+        found[part] = RecordedFrames(where, settings, place), torch.tensor(labels)
+    return _assembled(name, camera, options, found)
+
+
+@dataclass(frozen=True)
+class RecordedFrames:
+    """Samples in their recordings, see `clifctl.data.contract.Streamed`. `where`: for each sample
+    its recording and its number there."""
+
+    where: tuple[tuple[Recording, int], ...]
+    settings: Settings
+    place: Place
+
+    def __len__(self) -> int:
+        return len(self.where)
+
+    def read(self, orders: Sequence[Tensor]) -> Iterator[Tensor]:
+        """Counts `[T, n, 2, H, W]` for each list of n sample numbers. Raises DataError."""
+        for order in orders:
+            yield self.take(order)
+
+    def take(self, order: Tensor) -> Tensor:
+        """Counts `[T, n, 2, H, W]` of the samples `order` `[n]`. Raises DataError."""
+        frames = []
+        for number in order.tolist():
+            recording, within = self.where[number]
+            try:
+                counts = self.settings.counts(recording.read()[within])
+            except (BadRecording, OSError) as bad:
+                raise self.place.error(f"'{recording.path}': {bad}") from bad
+            frames.append(torch.from_numpy(counts.astype(np.int64)))
+        return torch.stack(frames, 1)
+
+    def select(self, numbers: Tensor) -> "RecordedFrames":
+        """Some of the samples."""
+        return replace(self, where=tuple(self.where[i] for i in numbers.tolist()))
+
+    def digest(self) -> bytes:
+        """There is none: every recording would have to be read."""
+        raise NotPrepared(f"data set '{self.place.name}': its frames are not prepared")
+
+
+def _assembled(
+    name: str,
+    camera: EventCamera,
+    options: EventOptions,
+    found: Mapping[str, tuple[CachedFrames | RecordedFrames, Tensor]],
+) -> LoadedData:
+    samples = {
+        part: Samples(frames, camera.relabel(options, labels))
+        for part, (frames, labels) in found.items()
+    }
+    train, held_out = hold_out(samples["train"], options, Place.of(name, options.root))
     prepare = preparation_of(options)
 
     def split(samples: Samples) -> Split:
         frames = samples.inputs
-        assert isinstance(frames, CachedFrames)
-        inputs = frames.take(torch.arange(len(frames))) if options.in_memory else frames
+        assert isinstance(frames, CachedFrames | RecordedFrames)
+        hold = options.in_memory and isinstance(frames, CachedFrames)
+        inputs = frames.take(torch.arange(len(frames))) if hold else frames
         return Split(inputs, samples.targets, prepare)
 
     return LoadedData(
         split(train),
-        split(splits[1]),
+        split(samples["test"]),
         augmentation_of(options, prepare),
         None if held_out is None else split(held_out),
     )

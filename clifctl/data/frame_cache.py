@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from clifctl.data.events import Array
+from clifctl.data.events import Array, Events, integrate
 
 FORMAT = "clifctl.frames/1"
 INDEX = "cache.json"
@@ -50,6 +50,16 @@ class Settings:
             "sensor": [self.height, self.width],
             "options": self.options,
         }
+
+    def counts(self, events: Events) -> Array:
+        """The frames `[T, 2, H, W]` of a sample. Raises BadRecording."""
+        return integrate(
+            events,
+            timesteps=self.timesteps,
+            frames_by=self.options["frames_by"],
+            height=self.height,
+            width=self.width,
+        )
 
     @property
     def folder_name(self) -> str:

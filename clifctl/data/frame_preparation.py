@@ -21,7 +21,7 @@ from typing import IO, Any, Protocol
 
 import numpy as np
 
-from clifctl.data.events import Array, BadRecording, Recording, integrate
+from clifctl.data.events import Array, BadRecording, Recording
 from clifctl.data.frame_cache import (
     INDEX,
     PARTS,
@@ -71,14 +71,7 @@ class _Job:
         events: list[int] = []
         try:
             for found in self.recording.read():
-                counts = integrate(
-                    found,
-                    timesteps=settings.timesteps,
-                    frames_by=settings.options["frames_by"],
-                    height=settings.height,
-                    width=settings.width,
-                )
-                frames.append(counts)
+                frames.append(settings.counts(found))
                 events.append(len(found))
         except BadRecording as bad:
             return str(bad)
