@@ -48,7 +48,8 @@ def test_without_data_train_says_what_to_put_where(
         done = clifctl("train", recipe, "train.precision=float32", *extra)
         assert (done.code, done.out) == (2, "")
         error, hint = errors(done.err)
-        assert error == f"error: data set '{name}': there are no recordings below '{root}'"
+        assert error.startswith(f"error: data set '{name}': its recordings are missing")
+        assert error.endswith(f"none below '{root}'")
         assert all(part in hint for part in told)
         assert f"'{root}" in hint
         assert "licence" in hint
@@ -58,7 +59,7 @@ def test_without_data_train_says_what_to_put_where(
     for command in (["prepare", recipe], ["show", name, *(["split=tebn"] if "10" in name else [])]):
         done = clifctl("data", *command)
         assert done.code == 2
-        assert "there are no recordings below 'data'" in done.err
+        assert "its recordings are missing: there are none below 'data'" in done.err
 
 
 def test_check_counts_recordings(clifctl: Run, data_root: Path) -> None:
