@@ -213,7 +213,7 @@ def test_a_full_disk_is_noticed_before(
         (["dvs_gestur"], "did you mean 'dvs_gesture'?"),
         (["digits", "timesteps=4"], "data set 'digits' needs no preparation"),
         (["digits_snn5"], "data set 'digits' needs no preparation"),
-        (["cifar10_dvs", "timesteps=4"], "data.split: missing"),
+        (["cifar10_dvs", "timesteps=4"], "data.split: missing; allowed: authors, tebn"),
         (["cifar10_dvs", "timesteps=4", "split=official"], "must be 'authors' or 'tebn'"),
         (["event_files", "timesteps=4", "sensor=[3]", "classes=2"], "at least 2 entries"),
         (["dvs_gesture_vgg11", "data.frame_by=time"], "did you mean 'frames_by'?"),
