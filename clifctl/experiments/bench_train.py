@@ -27,7 +27,7 @@ from clifctl.models import MODELS
 from clifctl.models.norm import NormMode
 from clifctl.neurons import NEURONS
 from clifctl.recipe.load import load_recipe
-from clifctl.results import TrainBenchCost, TrainBenchResult, TrainBenchRow
+from clifctl.results import EngineCost, TrainBenchCost, TrainBenchResult, TrainBenchRow
 from clifctl.training.device import resolve_device, resolve_threads
 from clifctl.training.memory import held_for_backward, saved_for_backward
 from clifctl.training.precision import ArithmeticName
@@ -85,11 +85,7 @@ def bench_train(
     engine = None
     if observer is not None:
         say("measuring what the engine adds")
-        recipe = DIGITS_RECIPE if model == DIGITS_MODEL else None
-        largest = replace(task, timesteps=steps[-1])
-        engine = bench_engine(
-            largest, recipe, repeats=repeats, threads=chosen.count, observer=observer
-        )
+        engine = _engine(replace(task, timesteps=steps[-1]), repeats, chosen.count, observer)
     return TrainBenchResult(
         started=started,
         model=model,
@@ -114,6 +110,11 @@ def bench_train(
         costs=_costs(rows),
         engine=engine,
     )
+
+
+def _engine(task: Task, repeats: int, threads: int, observer: Observer) -> EngineCost:
+    recipe = DIGITS_RECIPE if task.model == DIGITS_MODEL else None
+    return bench_engine(task, recipe, repeats=repeats, threads=threads, observer=observer)
 
 
 def _task(

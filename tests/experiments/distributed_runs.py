@@ -97,13 +97,13 @@ def die() -> None:
 
 def poison() -> None:
     """From its third step on this process trains on numbers that are none."""
-    forward, calls = TrainingStep.forward, [0]
+    forward, calls = TrainingStep._forward, [0]
 
-    def poisoned(step: TrainingStep, inputs: torch.Tensor) -> torch.Tensor:
+    def poisoned(step: TrainingStep, net: Any, inputs: torch.Tensor) -> torch.Tensor:
         calls[0] += 1
-        return forward(step, inputs * (1.0 if calls[0] < 3 else float("nan")))
+        return forward(step, net, inputs * (1.0 if calls[0] < 3 else float("nan")))
 
-    TrainingStep.forward = poisoned  # type: ignore[method-assign]
+    TrainingStep._forward = poisoned  # type: ignore[method-assign]
 
 
 def agreements(rank: int, count: int) -> Any:
@@ -130,7 +130,7 @@ def main(rank: int, count: int, folder: Path) -> None:
     """Every scenario in turn."""
     torch.set_num_threads(1)
     meeting = Meeting(rank, count, folder)
-    meet, only, forward = meeting.take_part, meeting.only, TrainingStep.forward
+    meet, only, forward = meeting.take_part, meeting.only, TrainingStep._forward
     meet("agreements", lambda: agreements(rank, count))
     meet("plain", lambda: run(folder / "plain"))
     meet("parts", lambda: run(folder / "parts", "train.accumulate=3", "train.clip_norm=0.1"))
@@ -140,7 +140,7 @@ def main(rank: int, count: int, folder: Path) -> None:
     meet("whole", lambda: run(folder / "whole", *DRAWN))
     only(1, poison)()
     meet("poisoned", lambda: run(folder / "poisoned"))
-    TrainingStep.forward = forward  # type: ignore[method-assign]
+    TrainingStep._forward = forward  # type: ignore[method-assign]
     # One process alone is asked to stop; all do, and go on.
     stops = Watcher(4, only(1, interrupt))
     meet("stopped", lambda: run(folder / "drawn", *DRAWN, watcher=stops))
