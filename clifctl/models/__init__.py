@@ -22,6 +22,10 @@ from clifctl.models.options import ModelOptions
 from clifctl.models.resnet18 import ResNet18, ResNet18Options, build_resnet18
 from clifctl.models.sequential import SequentialNet
 from clifctl.models.snn5 import SNN5Options, build_snn5
+from clifctl.models.spike_driven_transformer import (
+    SpikeDrivenTransformerOptions,
+    build_spike_driven_transformer,
+)
 from clifctl.models.vgg import VGG11, VGG13, VGGOptions, build_vggsnn, vgg_builder
 
 
@@ -42,6 +46,12 @@ MODELS: dict[str, Model] = {
     "vgg11": Model("vgg11", "VGG-11", VGGOptions, vgg_builder("vgg11", VGG11)),
     "vgg13": Model("vgg13", "VGG-13", VGGOptions, vgg_builder("vgg13", VGG13)),
     "vggsnn": Model("vggsnn", "VGGSNN (after TET)", VGGOptions, build_vggsnn),
+    "spike_driven_transformer": Model(
+        "spike_driven_transformer",
+        "Spike-Driven Transformer (Yao et al., NeurIPS 2023)",
+        SpikeDrivenTransformerOptions,
+        build_spike_driven_transformer,
+    ),
     "mlp": Model("mlp", "multilayer perceptron", MLPOptions, build_mlp),
 }
 
