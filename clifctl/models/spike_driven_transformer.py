@@ -87,14 +87,16 @@ class Embedding(nn.Module):
     ) -> None:  # fmt: skip
         super().__init__()
         *early, dim = (multiple * options.width for multiple in MULTIPLES)
-        self.pools = options.pools
         self.stages = nn.ModuleList()
+        self.pools = nn.ModuleList(
+            Pool(nn.MaxPool2d(3, 2, 1)) if number >= STAGES - options.pools else nn.Identity()
+            for number in range(STAGES)
+        )
         for out in early:
             convolution = _convolution(channels, out, 3, bias=False)
             layer = SynapticLayer(convolution, options.norm(out), neuron.layer(out, timesteps))
             self.stages.append(layer)
             channels = out
-        self.pool = Pool(nn.MaxPool2d(3, 2, 1))
         self.conv = _convolution(channels, dim, 3, bias=False)
         self.norm = options.norm(dim)
         self.neuron = neuron.layer(dim, timesteps)
@@ -102,14 +104,11 @@ class Embedding(nn.Module):
         self.position_norm = options.norm(dim)
 
     def forward(self, x: Tensor, states: LayerStates, repeat: int) -> Tensor:
-        for number, stage in enumerate(self.stages):
-            x = states.run(stage, x, repeat=repeat)  # type: ignore[arg-type]
+        *early, last = self.pools
+        for stage, pool in zip(self.stages, early, strict=True):
+            x = pool(states.run(stage, x, repeat=repeat))  # type: ignore[arg-type]
             repeat = 1
-            if number >= STAGES - self.pools:
-                x = self.pool(x)
-        x = self.norm(fold_time(self.conv, x))
-        if self.pools:
-            x = self.pool(x)
+        x = last(self.norm(fold_time(self.conv, x)))
         spikes = states.run(self.neuron, x)
         return x + self.position_norm(fold_time(self.position, spikes))
 

@@ -19,6 +19,7 @@ SHAPES = {
     "vgg13": (2, 32, 32),
     "vggsnn": (2, 16, 16),
     "snn5": (3, 24, 24),
+    "spike_driven_transformer": (2, 8, 9),
 }
 
 
