@@ -55,9 +55,20 @@ def root() -> Path:
 @pytest.fixture(scope="session")
 def on_disk() -> ModuleType:
     """`tests/data/fixtures.py`: writers of tiny data sets in their real on-disk formats."""
+    return _module("fixtures")
+
+
+@pytest.fixture(scope="session")
+def recorded() -> ModuleType:
+    """`tests/data/event_fixtures.py`: writers of tiny event recordings."""
+    return _module("event_fixtures")
+
+
+def _module(name: str) -> ModuleType:
+    """A module of helpers in tests/data."""
     # With --import-mode=importlib the tests are no package that could be imported by name.
-    path = ROOT / "tests" / "data" / "fixtures.py"
-    spec = importlib.util.spec_from_file_location("clifctl_data_fixtures", path)
+    path = ROOT / "tests" / "data" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(f"clifctl_data_{name}", path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -66,13 +77,17 @@ def on_disk() -> ModuleType:
 
 
 @pytest.fixture(scope="session")
-def data_root(tmp_path_factory: pytest.TempPathFactory, on_disk: ModuleType) -> Path:
+def data_root(
+    tmp_path_factory: pytest.TempPathFactory, on_disk: ModuleType, recorded: ModuleType
+) -> Path:
     """One root with every data set on it, tiny. Read it, do not change it.
 
     CIFAR-10: 200 training images (40 a batch) and 20 test images; CIFAR-100: 200 and 100;
     Tiny-ImageNet: 200 classes, 1 training image each, 20 test images; an image folder of 3 classes
     (`data.image_size=16 data.classes=3`), 4 and 2 images each; `data.npz` of 4 classes
-    (`data.shape=[3,8,8] data.classes=4`), 24 and 8 samples.
+    (`data.shape=[3,8,8] data.classes=4`), 24 and 8 samples; DVS128 Gesture: 22 and 11 samples;
+    CIFAR10-DVS: 4 numbers a class, of which each split tests on one or two. In `own`, event files
+    of 3 classes (`data.sensor=[24,32] data.classes=3`), 9 and 6 samples. Frames are not prepared.
     """
     root = tmp_path_factory.mktemp("data")
     on_disk.write_cifar10(root)
@@ -80,4 +95,7 @@ def data_root(tmp_path_factory: pytest.TempPathFactory, on_disk: ModuleType) -> 
     on_disk.write_tiny_imagenet(root / "tiny-imagenet-200")
     on_disk.write_image_folder(root)
     on_disk.write_npz(root / "data.npz")
+    recorded.write_dvs_gesture(root / "DvsGesture")
+    recorded.write_cifar10_dvs(root / "cifar10_dvs")
+    recorded.write_event_files(root / "own")
     return root

@@ -1,4 +1,4 @@
-"""`clifctl data ls|check|show`."""
+"""`clifctl data ls|check|prepare|show`."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -56,6 +56,46 @@ def check(
         )
 
 
+@command(
+    app, "prepare", example="clifctl data prepare dvs_gesture_vgg11 data.root=~/data --workers 8"
+)
+def prepare(
+    name: Annotated[
+        str,
+        typer.Argument(metavar="NAME", help="A recipe, or a data set of event recordings."),
+    ],
+    overrides: OverridesArgument = None,
+    *,
+    workers: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Processes that read (default: the cores, at most 8)."),
+    ] = None,
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="Leave out recordings that cannot be read.")
+    ] = False,
+    output: Output,
+) -> None:
+    """Count events into frames, once, for `train` and `eval` to read.
+
+    KEY=VALUE changes the recipe, or sets a data set's own options (root=DIR) and timesteps. A
+    preparation that was stopped goes on where it was; frames of other settings stand beside these.
+    """
+    from clifctl.experiments.prepare_data import prepare_data
+    from clifctl.report.data_tables import prepare_report
+    from clifctl.report.preparation import PreparationProgress
+
+    with PreparationProgress(quiet=output.quiet) as progress:
+        result = prepare_data(
+            name,
+            overrides or (),
+            workers=workers,
+            skip_bad=skip_bad,
+            overwrite=output.overwrite,
+            watcher=progress,
+        )
+    output.emit(prepare_report(result))
+
+
 @command(app, "show", example="clifctl data show digits_events timesteps=8 --plot events.png")
 def show(
     name: NameArgument,
@@ -73,7 +113,8 @@ def show(
 ) -> None:
     """Show one sample of a data set, time step by time step.
 
-    KEY=VALUE sets the data set's own options (seed=1) and timesteps.
+    KEY=VALUE sets the data set's own options (seed=1) and timesteps. A sample of event recordings
+    is read from its recording where frames are not prepared.
     """
     from clifctl.report.data_tables import sample_report
     from clifctl.report.pictures import check_picture_path, draw_frames
@@ -95,5 +136,15 @@ def show(
     )
     if picture is not None:
         title = f"{name}: {split} sample {sample}, label {result.label}"
-        draw_frames(picture, frames.numpy(), title=title)
+        draw_frames(
+            picture,
+            frames.numpy(),
+            title=title,
+            polarities=result.polarities,
+            events=[
+                (row.on_events, row.off_events)
+                for row in result.frames
+                if row.on_events is not None and row.off_events is not None
+            ],
+        )
     output.emit(sample_report(result))

@@ -2,10 +2,13 @@
 
 from clifctl.data import (
     cifar10,
+    cifar10_dvs,
     cifar100,
     digits,
     digits_events,
     digits_rows,
+    dvs_gesture,
+    event_files,
     image_folder,
     npz,
     tiny_imagenet,
@@ -34,6 +37,9 @@ DATASETS: dict[str, Dataset] = {
     "tiny_imagenet": tiny_imagenet.DATASET,
     "image_folder": image_folder.DATASET,
     "npz": npz.DATASET,
+    "dvs_gesture": dvs_gesture.DATASET,
+    "cifar10_dvs": cifar10_dvs.DATASET,
+    "event_files": event_files.DATASET,
 }
 
 __all__ = [

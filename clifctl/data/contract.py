@@ -1,15 +1,18 @@
 """What a data set is: shape, options, files, and tensors that are held on the device."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor
 
 from clifctl.strict import Strict
+
+if TYPE_CHECKING:
+    from clifctl.data.events import Recording
 
 # Stored batch `[T, N, *]` -> what the net sees, float `[T, N, *]`.
 Preparation = Callable[[Tensor], Tensor]
@@ -156,13 +159,25 @@ class Files:
 
 
 @dataclass(frozen=True)
+class EventCamera:
+    """What a set of event recordings is made from, under given options: rows and columns of the
+    camera; for "train" and "test" the recordings, none of which is read for that; and what makes
+    the recordings' labels `[N]` the data set's."""
+
+    sensor: Callable[[Any], tuple[int, int]]
+    recordings: Callable[[Any], "Mapping[str, Sequence[Recording]]"]
+    relabel: Callable[[Any, Tensor], Tensor] = lambda options, labels: labels
+
+
+@dataclass(frozen=True)
 class Dataset:
     """One row of the DATASETS table.
 
     `classes` and `input_shape` (of one time step of one sample) are None where the options decide
     them; `shape` answers for given options, and reads no file. `static`: the same input is shown at
     every time step. `timesteps`: the only T that the data has, None where any T will do. `files`:
-    None where the data is embedded.
+    None where the data is embedded. `polarities`: what the two channels of event frames count.
+    `camera`: None where no frames are prepared from recordings.
     """
 
     name: str
@@ -177,6 +192,8 @@ class Dataset:
     load: Callable[[Any, int], LoadedData]
     shape_of: Callable[[Any], DataShape] | None = None
     files: Files | None = None
+    polarities: tuple[str, str] | None = None
+    camera: EventCamera | None = None
 
     def shape(self, options: DataOptions) -> DataShape:
         """The classes and input shape that the data has under `options`."""

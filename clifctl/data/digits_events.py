@@ -104,4 +104,5 @@ DATASET = Dataset(
     max_timesteps=INSTANTS,
     options=DigitsEventsOptions,
     load=load,
+    polarities=("ON", "OFF"),
 )

@@ -116,16 +116,7 @@ def assemble(
     augment: Augmentation | None,
 ) -> LoadedData:
     """Static data `[1, N, *]` with the split that `options` ask for."""
-    held_out = None
-    if options.validation_share > 0:
-        kept, out = held_out_per_class(train.targets, options.validation_share, options.split_seed)
-        if not len(kept) or not len(out):
-            raise place.error(
-                f"data.validation_share = {options.validation_share}: of {len(train.targets)} "
-                f"training samples {len(out)} would be held out",
-                hint="take another share",
-            )
-        train, held_out = train[kept], train[out]
+    train, held_out = hold_out(train, options, place)
 
     def split(samples: Samples) -> Split:
         held = samples.inputs
@@ -138,6 +129,20 @@ def assemble(
         augment,
         None if held_out is None else split(held_out),
     )
+
+
+def hold_out(train: Samples, options: FileOptions, place: Place) -> tuple[Samples, Samples | None]:
+    """What is trained on, and the validation share of `options`, None where there is none."""
+    if options.validation_share == 0:
+        return train, None
+    kept, out = held_out_per_class(train.targets, options.validation_share, options.split_seed)
+    if not len(kept) or not len(out):
+        raise place.error(
+            f"data.validation_share = {options.validation_share}: of {len(train.targets)} "
+            f"training samples {len(out)} would be held out",
+            hint="take another share",
+        )
+    return train[kept], train[out]
 
 
 def held_out_per_class(targets: Tensor, share: float, seed: int) -> tuple[Tensor, Tensor]:

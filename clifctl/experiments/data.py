@@ -7,7 +7,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from clifctl.data import DATASETS, DEFAULT_ROOT, Dataset, FileState
+from clifctl.data import DATASETS, DEFAULT_ROOT, DataOptions, Dataset, FileState, LoadedData
+from clifctl.data.event_options import EventOptions
+from clifctl.data.event_set import NotPrepared, read_recordings
 from clifctl.errors import UsageError, unknown_name
 from clifctl.recipe.load import data_section
 from clifctl.results import (
@@ -94,7 +96,7 @@ def show_sample(
     """
     dataset = _named(name)
     options, timesteps = data_section(name, overrides, dataset.timesteps or DEFAULT_TIMESTEPS)
-    data = dataset.load(options, timesteps)
+    data, prepared = _loaded(dataset, options, timesteps)
     chosen = data.train if split == "train" else data.test
     if not 0 <= sample < len(chosen):
         raise UsageError(
@@ -104,13 +106,7 @@ def show_sample(
     stored, _ = next(chosen.read([torch.tensor([sample])]))
     frames = chosen.prepared(stored)[:, 0]
     rows = tuple(
-        FrameRow(
-            step=step,
-            minimum=float(frame.min()),
-            maximum=float(frame.max()),
-            mean=float(frame.mean()),
-            sum_per_channel=tuple(frame.reshape(_channels(frame), -1).sum(1).tolist()),
-        )
+        _frame_row(step, frame, stored[step - 1, 0], dataset)
         for step, frame in enumerate(frames, 1)
     )
     result = SampleResult(
@@ -120,11 +116,38 @@ def show_sample(
         label=int(chosen.targets[sample]),
         samples_in_split=len(chosen),
         shape=tuple(frames.shape),
-        sha256=data.sha256(),
+        sha256=data.sha256() if prepared else None,
+        polarities=dataset.polarities,
         frames=rows,
         picture=picture,
     )
     return result, frames
+
+
+def _loaded(dataset: Dataset, options: DataOptions, timesteps: int) -> tuple[LoadedData, bool]:
+    """The data, and whether they are prepared: for a look at one sample they need not be."""
+    try:
+        return dataset.load(options, timesteps), True
+    except NotPrepared:
+        assert dataset.camera is not None
+        assert isinstance(options, EventOptions)
+        return read_recordings(dataset.name, dataset.camera, options, timesteps), False
+
+
+def _frame_row(step: int, frame: Tensor, stored: Tensor, dataset: Dataset) -> FrameRow:
+    """One frame as the net sees it, and the counts that it was `stored` as."""
+    events: dict[str, int] = {}
+    if dataset.polarities is not None:
+        events = dict(zip(dataset.polarities, map(int, stored.flatten(1).sum(1)), strict=True))
+    return FrameRow(
+        step=step,
+        minimum=float(frame.min()),
+        maximum=float(frame.max()),
+        mean=float(frame.mean()),
+        sum_per_channel=tuple(frame.reshape(_channels(frame), -1).sum(1).tolist()),
+        on_events=events.get("ON"),
+        off_events=events.get("OFF"),
+    )
 
 
 def _named(name: str) -> Dataset:

@@ -3,7 +3,7 @@
 import dataclasses
 
 from clifctl.report.render import MIB, Column, Report, Table, document_of
-from clifctl.results import DataCheckResult, DatasetList, SampleResult
+from clifctl.results import DataCheckResult, DatasetList, PrepareResult, SampleResult
 
 
 def datasets_report(result: DatasetList) -> Report:
@@ -46,21 +46,46 @@ def data_check_report(result: DataCheckResult) -> Report:
 
 def sample_report(result: SampleResult) -> Report:
     """One sample, time step by time step."""
-    columns = (
+    columns: tuple[Column, ...] = (
         Column("step", "time step"),
         Column("minimum", "minimum", 3),
         Column("maximum", "maximum", 3),
         Column("mean", "mean", 3),
         Column("sum_per_channel", "sum per channel", 1),
     )
+    if result.frames[0].on_events is not None:
+        columns += (Column("on_events", "ON events"), Column("off_events", "OFF events"))
     frames = Table(
         f"{result.data}, {result.split} sample {result.sample} of {result.samples_in_split}: "
         f"label {result.label}, shape {list(result.shape)}",
         columns,
         tuple(dataclasses.asdict(frame) for frame in result.frames),
         notes=(
-            f"sha256 of the data: {result.sha256}",
+            f"sha256 of the data: {result.sha256}"
+            if result.sha256
+            else "read from its recording: frames are not prepared",
             *([f"picture: {result.picture}"] if result.picture else []),
         ),
     )
     return Report(document_of(result), (frames,))
+
+
+def prepare_report(result: PrepareResult) -> Report:
+    """The splits of a cache, and what was left out of it."""
+    columns = (
+        Column("split", "split"),
+        Column("samples", "samples"),
+        Column("classes", "classes"),
+        Column("events", "events"),
+        Column("bytes", "bytes"),
+        Column("sha256", "sha256"),
+    )
+    left_out = [f"left out: {one.file}: {one.problem}" for one in result.skipped]
+    was = "was prepared before" if result.already_prepared else "prepared"
+    table = Table(
+        f"{result.data}, T = {result.timesteps}: {was}",
+        columns,
+        tuple(dataclasses.asdict(split) for split in result.splits),
+        notes=(f"frames: {result.folder}", *left_out),
+    )
+    return Report(document_of(result), (table,))

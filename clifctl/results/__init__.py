@@ -25,7 +25,10 @@ from clifctl.results.data import (
     DatasetRow,
     FileRow,
     FrameRow,
+    PreparedSplit,
+    PrepareResult,
     SampleResult,
+    SkippedRecording,
 )
 from clifctl.results.doctor import (
     CacheState,
@@ -136,6 +139,8 @@ __all__ = [
     "NeuronRow",
     "OperationRow",
     "PlannedTrial",
+    "PrepareResult",
+    "PreparedSplit",
     "Published",
     "PublishedCost",
     "PublishedNumber",
@@ -155,6 +160,7 @@ __all__ = [
     "Running",
     "SampleResult",
     "SelfTestRow",
+    "SkippedRecording",
     "StepRecord",
     "Summary",
     "TimeShares",

@@ -1,7 +1,7 @@
 """What the `data` commands return."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,18 +53,22 @@ class DataCheckResult:
 
 @dataclass(frozen=True, kw_only=True)
 class FrameRow:
-    """One time step of one sample. Channel sums are event counts for event data."""
+    """One time step of one sample, as the net would see it. `on_events` and `off_events` count what
+    it was made from, None for data that are no events."""
 
     step: int
     minimum: float
     maximum: float
     mean: float
     sum_per_channel: tuple[float, ...]
+    on_events: int | None
+    off_events: int | None
 
 
 @dataclass(frozen=True, kw_only=True)
 class SampleResult:
-    """One sample of a data set, as the net would see it (without augmentation)."""
+    """One sample of a data set, as the net would see it (without augmentation). `sha256` of all
+    data: None where frames are not prepared, and the sample was read from its recording."""
 
     schema: ClassVar[str] = "clifctl.data.show/1"
 
@@ -74,6 +78,44 @@ class SampleResult:
     label: int
     samples_in_split: int
     shape: tuple[int, ...]
-    sha256: str
+    sha256: str | None
+    polarities: tuple[str, str] | None
     frames: tuple[FrameRow, ...]
     picture: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreparedSplit:
+    """The frames of one split. `sha256` is of the names and counts of its samples, in order."""
+
+    split: str
+    samples: int
+    classes: int
+    events: int
+    file: str
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class SkippedRecording:
+    """A recording that could not be read, and was left out because --skip-bad was given."""
+
+    file: str
+    problem: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrepareResult:
+    """A cache of frames, and what it was made with."""
+
+    schema: ClassVar[str] = "clifctl.data.prepare/1"
+
+    data: str
+    folder: str
+    timesteps: int
+    settings: dict[str, Any]
+    already_prepared: bool
+    splits: tuple[PreparedSplit, ...]
+    skipped: tuple[SkippedRecording, ...]
+    seconds: float

@@ -1,0 +1,217 @@
+"""DVS128 Gesture: 11 hand and arm gestures of 29 people, seen by an event camera of 128x128 pixels.
+
+On disk: the folder `DvsGesture` of IBM's archive: a recording `userNN_LIGHT.aedat` (AEDAT 3.1) of
+several gestures, with their class (1 to 11), start and end [us] in `userNN_LIGHT_labels.csv`; the
+lists `trials_to_train.txt` (people 1 to 23) and `trials_to_test.txt` (24 to 29). Or the folder
+`events_np` that SpikingJelly makes of it. Both give the same 1176 and 288 samples.
+"""
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from clifctl.data.aedat import read_aedat3
+from clifctl.data.contract import Dataset, DataShape, EventCamera, Files, FileState, LoadedData
+from clifctl.data.event_options import EventOptions
+from clifctl.data.event_set import folders_of, load_events, missing, natural, unfinished
+from clifctl.data.events import POLARITIES, Events, NpzRecording, Recording, Sample
+from clifctl.data.images import Place
+from clifctl.errors import DataError
+
+NAME = "dvs_gesture"
+CLASSES = 11
+SIDE = 128
+LISTS = {"train": "trials_to_train.txt", "test": "trials_to_test.txt"}
+ENDING = "_labels.csv"
+
+
+class DvsGestureOptions(EventOptions):
+    """Options of DVS128 Gesture."""
+
+    split: Literal["official"] = Field(
+        "official", description="people 1-23 and 24-29: 1176 and 288 samples"
+    )
+    label_order: Literal["gesture_id", "spikingjelly"] = Field(
+        "gesture_id",
+        description="label = number of the gesture, or its place among '0', '1', '10', '2', ...",
+    )
+
+
+@dataclass(frozen=True)
+class Gesture:
+    """One line of a recording's labels: label (from 0), start and end [us]."""
+
+    label: int
+    start: int
+    end: int
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One recording and its gestures, in the order of their labels."""
+
+    path: Path
+    gestures: tuple[Gesture, ...]
+
+    @property
+    def samples(self) -> tuple[Sample, ...]:
+        return tuple(
+            Sample(_sample_name(self.path.stem, gesture.label, number), gesture.label)
+            for gesture, number in zip(self.gestures, self._numbers(), strict=True)
+        )
+
+    def _numbers(self) -> list[int]:
+        """How many gestures of its class come before each one."""
+        labels = [gesture.label for gesture in self.gestures]
+        return [labels[:place].count(label) for place, label in enumerate(labels)]
+
+    def read(self) -> list[Events]:
+        """The events from the start of each gesture until before its end. Raises BadRecording,
+        OSError."""
+        events = read_aedat3(self.path)
+        return [
+            events.where((events.t >= gesture.start) & (events.t < gesture.end))
+            for gesture in self.gestures
+        ]
+
+
+def _sample_name(trial: str, label: int, number: int) -> str:
+    """As SpikingJelly names it: <class>/<trial>_<number within the class>."""
+    return f"{label}/{trial}_{number}"
+
+
+def load(options: DvsGestureOptions, timesteps: int) -> LoadedData:
+    """Both splits from prepared frames. Raises DataError naming what is missing."""
+    return load_events(NAME, CAMERA, options, timesteps)
+
+
+def relabel(options: DvsGestureOptions, labels: Tensor) -> Tensor:
+    """Labels by the number of the gesture in the order of `options`; SpikingJelly's is that of the
+    names of its folders as text: '0', '1', '10', '2', ..."""
+    if options.label_order == "gesture_id":
+        return labels
+    names = sorted(str(label) for label in range(CLASSES))
+    return torch.tensor([names.index(str(label)) for label in range(CLASSES)])[labels]
+
+
+def recordings(options: DvsGestureOptions) -> dict[str, tuple[Recording, ...]]:
+    """The recordings of both splits, in the order of people and light. Raises DataError."""
+    place = Place.of(NAME, options.root)
+    raw, ready = _raw(place.root), _ready(place.root)
+    if raw is not None:
+        found = {part: _trials(raw, part, place) for part in LISTS}
+    elif ready is not None:
+        found = {part: _arrays(ready / part, place) for part in LISTS}
+    else:
+        raise missing(place, FILES)
+    return found
+
+
+def _raw(root: Path) -> Path | None:
+    folders = folders_of(root, NAME, "", "DvsGesture", "extract/DvsGesture")
+    return next((folder for folder in folders if (folder / LISTS["train"]).is_file()), None)
+
+
+def _ready(root: Path) -> Path | None:
+    folders = folders_of(root, NAME, "events_np")
+    return next((one for one in folders if one.is_dir() and not unfinished(one)), None)
+
+
+def _trials(folder: Path, part: str, place: Place) -> tuple[Recording, ...]:
+    listing = folder / LISTS[part]
+    try:
+        names = sorted(filter(None, map(str.strip, listing.read_text().splitlines())), key=natural)
+    except (OSError, UnicodeDecodeError) as unreadable:
+        raise place.error(f"'{listing}' cannot be read ({unreadable})") from unreadable
+    if not names:
+        raise place.error(f"'{listing}' names no recording")
+    trials = []
+    for name in names:
+        file = folder / name
+        if not file.is_file():
+            raise place.error(f"'{file}' is missing: '{listing.name}' names it")
+        trials.append(Trial(file, _gestures(file.with_name(file.stem + ENDING), place)))
+    return tuple(trials)
+
+
+def _gestures(file: Path, place: Place) -> tuple[Gesture, ...]:
+    try:
+        with file.open(newline="", encoding="utf-8") as stream:
+            rows = [row for row in csv.reader(stream) if row][1:]
+        found = [Gesture(int(row[0]) - 1, int(row[1]), int(row[2])) for row in rows]
+    except FileNotFoundError:
+        raise place.error(f"'{file}' is missing") from None
+    except (OSError, ValueError, IndexError) as unreadable:
+        raise place.error(
+            f"'{file}' is no list of class, start and end ({unreadable})"
+        ) from unreadable
+    wrong = [gesture.label + 1 for gesture in found if not 0 <= gesture.label < CLASSES]
+    if wrong or not found:
+        what = f"class {wrong[0]}, known are 1 to {CLASSES}" if wrong else "no gesture"
+        raise place.error(f"'{file}' names {what}")
+    return tuple(sorted(found, key=lambda gesture: gesture.label))
+
+
+def _arrays(folder: Path, place: Place) -> tuple[Recording, ...]:
+    found = []
+    for label in range(CLASSES):
+        for file in (folder / str(label)).glob("*.npz"):
+            found.append(NpzRecording(file, f"{label}/{file.stem}", label))
+    if not found:
+        raise place.error(f"'{folder}' holds no recording: expected {folder}/0/*.npz to 10/*.npz")
+
+    def order(recording: NpzRecording) -> tuple[object, ...]:
+        trial, _, number = recording.path.stem.rpartition("_")
+        return natural(trial), recording.label, natural(number)
+
+    return tuple(sorted(found, key=order))
+
+
+def inspect(root: Path) -> tuple[FileState, ...]:
+    """The recordings below `root`: they are counted, not read."""
+    place, raw, ready = Place(NAME, root), _raw(root), _ready(root)
+    folder = raw or ready or root / "DvsGesture"
+    states = []
+    for part, people, samples in (("train", "1 to 23", 1176), ("test", "24 to 29", 288)):
+        path, problem = folder / (LISTS[part] if ready is None else part), None
+        what = f"people {people}, {samples:,} samples"
+        if raw or ready:
+            try:
+                found = _trials(raw, part, place) if raw else _arrays(folder / part, place)
+                what += f", {sum(len(one.samples) for one in found):,} found"
+            except DataError as refused:
+                problem = refused.message
+        states.append(FileState(path, what, bool(raw or ready), problem))
+    return tuple(states)
+
+
+FILES = Files(
+    url="https://research.ibm.com/interactive/dvsgesture/",
+    licence="CC BY 4.0; cite Amir et al., CVPR 2017",
+    size_bytes=None,
+    obtain="download DvsGesture.tar.gz (3 GB, by hand: IBM asks who you are) and unpack it in "
+    "'{root}', which makes 'DvsGesture' (5 GB)",
+    inspect=inspect,
+)
+CAMERA = EventCamera(sensor=lambda options: (SIDE, SIDE), recordings=recordings, relabel=relabel)
+DATASET = Dataset(
+    name=NAME,
+    title="DVS128 Gesture, 1,464 recordings of 11 gestures, frames of ON/OFF events of 128x128",
+    source="Amir et al., A Low Power, Fully Event-Based Gesture Recognition System, CVPR 2017",
+    classes=CLASSES,
+    input_shape=(2, SIDE, SIDE),
+    static=False,
+    timesteps=None,
+    max_timesteps=None,
+    options=DvsGestureOptions,
+    load=load,
+    shape_of=lambda options: DataShape(CLASSES, (2, options.size or SIDE, options.size or SIDE)),
+    files=FILES,
+    polarities=POLARITIES,
+    camera=CAMERA,
+)

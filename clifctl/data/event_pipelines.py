@@ -1,0 +1,145 @@
+"""From stored counts of events to what the net sees, and the augmentation of event frames.
+
+The authors' own transforms of CIFAR10-DVS are here by name (`paper/spec.md` 6): see
+docs/event-data.md for which recipe takes which, and why.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from clifctl.data.augmentation import horizontal_flip, random_crop
+from clifctl.data.contract import Augmentation, Preparation
+from clifctl.data.event_options import EventOptions, Resize, Values
+
+CROP_PADDING = 4  # pixels, as in the code of PSN (Fang et al., 2024)
+ROLL = 5  # pixels
+LARGEST_ANGLE = 30.0  # degrees, of rotation and shear
+ROTATION = (-15, 14)  # degrees, whole numbers
+BYTE = 256
+
+
+@dataclass(frozen=True)
+class FramePreparation:
+    """Counts `[T, N, 2, H, W]` to float32 `[T, N, 2, size, size]`.
+
+    "counts": the counts. "authors_bytes": torchvision's ToPILImage and ToTensor around the resize,
+    as the authors have it, which multiply a count c by 255 and wrap it at 256: (-c mod 256) / 255,
+    so that 0, 1, 2, ... become 0, 1, 254 / 255, ... "binary": 1 where there is an event.
+    """
+
+    values: Values
+    size: int | None
+    resize: Resize
+
+    def __call__(self, inputs: Tensor) -> Tensor:
+        frames = inputs.to(torch.float32)
+        if self.values == "binary":
+            frames = (inputs > 0).to(torch.float32)
+        elif self.values == "authors_bytes":
+            frames = (BYTE - frames.remainder(BYTE)).remainder(BYTE)
+        if self.size is not None and frames.shape[-2:] != (self.size, self.size):
+            frames = _resized(frames, self.size, self.resize)
+        # An image of bytes is resized to whole numbers.
+        return frames.round().div_(255) if self.values == "authors_bytes" else frames
+
+
+def _resized(frames: Tensor, size: int, resize: Resize) -> Tensor:
+    images = frames.flatten(0, 1)
+    to = (size, size)
+    if resize == "nearest":
+        small = F.interpolate(images, to, mode="nearest-exact")  # which pixels PIL takes
+    elif resize == "area":
+        small = F.interpolate(images, to, mode="area")
+    else:
+        antialias = resize == "antialias"
+        small = F.interpolate(images, to, mode="bilinear", align_corners=False, antialias=antialias)
+    return small.unflatten(0, frames.shape[:2])
+
+
+def preparation_of(options: EventOptions) -> Preparation:
+    """What makes stored counts what the net sees under `options`."""
+    return FramePreparation(options.values, options.size, options.resize)
+
+
+def augmentation_of(options: EventOptions, prepare: Preparation) -> Augmentation | None:
+    """The augmentation of training batches under `options`, of stored counts; None: there is none.
+
+    Each sample has one draw for all its frames.
+    """
+    change = {
+        "crop_flip": crop_flip,
+        "flip_rotate": flip_rotate,
+        "flip_roll_affine": flip_roll_affine,
+    }.get(options.augmentation)
+    if change is None:
+        return None
+
+    def augment(
+        inputs: Tensor, targets: Tensor, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        return change(prepare(inputs), generator), targets
+
+    return augment
+
+
+def crop_flip(frames: Tensor, generator: torch.Generator) -> Tensor:
+    """Random crop with a padding of 4, flip: the augmentation of PSN's CIFAR10-DVS code."""
+    return horizontal_flip(random_crop(frames, CROP_PADDING, 0.0, generator), generator)
+
+
+def flip_rotate(frames: Tensor, generator: torch.Generator) -> Tensor:
+    """Flip, rotation by a whole angle of -15 to 14 degrees: the authors' for CIFAR10-DVS, but that
+    frames keep their size (theirs grow with the angle and cannot be put into one batch)."""
+    frames = horizontal_flip(frames, generator)
+    low, high = ROTATION
+    degrees = torch.randint(low, high + 1, (frames.shape[1],), generator=generator)
+    return rotate_shear(frames, degrees, torch.zeros_like(degrees))
+
+
+def flip_roll_affine(frames: Tensor, generator: torch.Generator) -> Tensor:
+    """Flip; shift by up to 5 pixels along both axes, around the edge; then nothing, a rotation or a
+    shear by up to 30 degrees, each with probability 1/3: the authors' for their .pt files."""
+    frames = horizontal_flip(frames, generator)
+    samples = frames.shape[1]
+    frames = roll(frames, torch.randint(-ROLL, ROLL + 1, (2, samples), generator=generator))
+    what = torch.randint(3, (samples,), generator=generator)
+    degrees = (2 * torch.rand(samples, generator=generator) - 1) * LARGEST_ANGLE
+    return rotate_shear(
+        frames, torch.where(what == 1, degrees, 0.0), torch.where(what == 2, degrees, 0.0)
+    )
+
+
+def roll(frames: Tensor, by: Tensor) -> Tensor:
+    """Each sample of `frames` `[T, N, C, H, W]` shifted by `by` `[2, N]` rows and columns, around
+    the edge."""
+    height, width = frames.shape[-2:]
+    down, right = by.to(frames.device)
+    row = (torch.arange(height, device=frames.device) - down[:, None]) % height
+    column = (torch.arange(width, device=frames.device) - right[:, None]) % width
+    sample = torch.arange(frames.shape[1], device=frames.device)[:, None, None]
+    # [N, H, W, T, C]: separate indexed dimensions move to the front.
+    moved = frames[:, sample, :, row[:, :, None], column[:, None, :]]
+    return moved.permute(3, 0, 4, 1, 2).contiguous()
+
+
+def rotate_shear(frames: Tensor, rotation: Tensor, shear: Tensor) -> Tensor:
+    """Each sample of `frames` `[T, N, C, H, W]` turned counter-clockwise by `rotation` and sheared
+    along x by `shear` `[N]` degrees about its centre: the nearest pixel, 0 from outside."""
+    steps, samples, channels, height, width = frames.shape
+    turn, lean = (angle.to(torch.float32) * (math.pi / 180) for angle in (rotation, shear))
+    # Where the pixel (x, y) comes from, in pixels from the centre.
+    cos, sin, tan = turn.cos(), turn.sin(), lean.tan()
+    from_x = torch.stack([cos, -sin + tan * cos, torch.zeros_like(cos)], 1)
+    from_y = torch.stack([sin, cos + tan * sin, torch.zeros_like(cos)], 1)
+    # affine_grid counts in halves of the image.
+    from_x[:, 1] *= height / width
+    from_y[:, 0] *= width / height
+    theta = torch.stack([from_x, from_y], 1).to(frames.device)
+    folded = frames.transpose(0, 1).reshape(samples, steps * channels, height, width)
+    grid = F.affine_grid(theta, [samples, 1, height, width], align_corners=False)
+    moved = F.grid_sample(folded, grid, "nearest", "zeros", align_corners=False)
+    return moved.view(samples, steps, channels, height, width).transpose(0, 1).contiguous()

@@ -1,0 +1,134 @@
+"""Events of a camera, how they are read from files, and how they become frames.
+
+An event is (t, x, y, p): a time in microseconds, a column, a row, and a polarity: 1 (ON) where it
+became brighter, 0 (OFF) where darker. Frames are counts `[T, 2, H, W]`, channel 0 OFF, channel 1
+ON, as SpikingJelly numbers them.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from clifctl.data.event_options import FramesBy
+
+Array = np.ndarray[Any, np.dtype[Any]]
+POLARITIES = ("OFF", "ON")
+
+
+class BadRecording(Exception):
+    """A file that is cut off, or holds no events that can be used; the message names no file."""
+
+
+@dataclass(frozen=True)
+class Events:
+    """Times [us], columns, rows (all int64) and polarities (bool, True: ON) `[events]`."""
+
+    t: Array
+    x: Array
+    y: Array
+    p: Array
+
+    def __len__(self) -> int:
+        return len(self.t)
+
+    def where(self, mask: Array) -> "Events":
+        """Some of the events."""
+        return Events(self.t[mask], self.x[mask], self.y[mask], self.p[mask])
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What one sample is called, and its label."""
+
+    name: str
+    label: int
+
+
+class Recording(Protocol):
+    """A file with one or more samples. Workers read it: it can be pickled."""
+
+    @property
+    def path(self) -> Path: ...
+    @property
+    def samples(self) -> tuple[Sample, ...]: ...
+    def read(self) -> list[Events]:
+        """The events of each sample. Raises BadRecording, OSError."""
+        ...
+
+
+@dataclass(frozen=True)
+class NpzRecording:
+    """One sample as arrays t, x, y, p in an .npz file: SpikingJelly's `events_np`, or your own."""
+
+    path: Path
+    name: str
+    label: int
+
+    @property
+    def samples(self) -> tuple[Sample, ...]:
+        return (Sample(self.name, self.label),)
+
+    def read(self) -> list[Events]:
+        """Its events, in the order of the file. Raises BadRecording, OSError."""
+        with self.path.open("rb") as stream:
+            arrays = _arrays(stream)
+        lacking = [key for key in "txyp" if key not in arrays]
+        if lacking:
+            raise BadRecording(f"no array '{lacking[0]}', it has {', '.join(arrays) or 'none'}")
+        t, x, y, p = (arrays[key] for key in "txyp")
+        shapes = {array.shape for array in (t, x, y, p)}
+        if len(shapes) != 1 or t.ndim != 1:
+            raise BadRecording("t, x, y and p must be lists of equally many numbers")
+        for key, array in (("t", t), ("x", x), ("y", y), ("p", p)):
+            if array.dtype.kind not in "uib":
+                raise BadRecording(f"{key} is {array.dtype}, must be whole numbers")
+        return [Events(t.astype(np.int64), x.astype(np.int64), y.astype(np.int64), p > 0)]
+
+
+def _arrays(stream: Any) -> dict[str, Array]:
+    try:
+        with np.load(stream, allow_pickle=False) as opened:
+            return {name: opened[name] for name in opened.files}
+    except Exception as broken:
+        # Broken bytes make zip and numpy raise anything; the file is refused as a whole.
+        raise BadRecording(f"corrupted, cut off, or no .npz of plain arrays ({broken})") from broken
+
+
+def integrate(
+    events: Events, *, timesteps: int, frames_by: FramesBy, height: int, width: int
+) -> Array:
+    """Counts of `events` per frame, polarity and pixel: `[T, 2, height, width]`.
+
+    "number": frame i holds the events from i floor(N / T) on, as many in each, the last one what is
+    left. "time": equal durations floor((t_last - t_first) / T); a frame without events is empty.
+    Both cut as SpikingJelly does. The type is the smallest of uint8, uint16 and uint32 that holds
+    the counts. Raises BadRecording for no events, or one outside of the sensor.
+    """
+    if not len(events):
+        raise BadRecording("no event")
+    for name, values, size in (("x", events.x, width), ("y", events.y, height)):
+        least, most = int(values.min()), int(values.max())
+        if least < 0 or most >= size:
+            wrong = least if least < 0 else most
+            raise BadRecording(
+                f"an event at {name} = {wrong}, the sensor has {name} = 0 to {size - 1}"
+            )
+    if frames_by == "time" and (np.diff(events.t) < 0).any():
+        events = events.where(np.argsort(events.t, kind="stable"))
+    frame = np.repeat(np.arange(timesteps), np.diff(_bounds(events.t, timesteps, frames_by)))
+    position = ((frame * 2 + events.p) * height + events.y) * width + events.x
+    counts = np.bincount(position, minlength=timesteps * 2 * height * width)
+    return counts.reshape(timesteps, 2, height, width).astype(np.min_scalar_type(counts.max()))
+
+
+def _bounds(t: Array, timesteps: int, frames_by: FramesBy) -> Array:
+    """Number of the first event of each frame, and of the end: `[T + 1]`."""
+    steps = np.arange(timesteps)
+    if frames_by == "number":
+        first = steps * (len(t) // timesteps)
+    else:
+        duration = (int(t[-1]) - int(t[0])) // timesteps
+        first = np.searchsorted(t, t[0] + duration * steps, side="left")
+    return np.append(first, len(t))

@@ -1,0 +1,202 @@
+"""Frames of event recordings that were counted once, in files that are mapped into memory.
+
+A cache is a folder with `train.npy` and `test.npy` (counts `[N, T, 2, H, W]`, the smallest unsigned
+type that holds them) and `cache.json`: the settings that it was made with, and the name, label,
+number of events and hash of every sample. It has its final name only when it is complete. The name
+ends in a hash of the settings, and whoever opens it compares them again.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from clifctl.data.events import Array, Events, integrate
+
+FORMAT = "clifctl.frames/1"
+INDEX = "cache.json"
+PARTS = ("train", "test")
+
+
+class BadCache(Exception):
+    """A folder that is no complete cache of the settings asked for."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the frames of a cache depend on. `options`: see `event_options.PREPARED`."""
+
+    data: str
+    timesteps: int
+    height: int
+    width: int
+    options: dict[str, Any]
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The settings as they stand in `cache.json`."""
+        return {
+            "format": FORMAT,
+            "data": self.data,
+            "timesteps": self.timesteps,
+            "sensor": [self.height, self.width],
+            "options": self.options,
+        }
+
+    def counts(self, events: Events) -> Array:
+        """The frames `[T, 2, H, W]` of a sample. Raises BadRecording."""
+        return integrate(
+            events,
+            timesteps=self.timesteps,
+            frames_by=self.options["frames_by"],
+            height=self.height,
+            width=self.width,
+        )
+
+    @property
+    def folder_name(self) -> str:
+        """The name of the cache: its data, T, and a hash of all settings."""
+        text = json.dumps(self.document, sort_keys=True)
+        return f"{self.data}-T{self.timesteps}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+
+
+@dataclass(frozen=True)
+class CachedSample:
+    """One line of a cache's list. `sha256` is of the counts as little-endian uint32."""
+
+    name: str
+    label: int
+    events: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class CacheIndex:
+    """What `cache.json` holds. `skipped`: file -> what was wrong with it."""
+
+    settings: dict[str, Any]
+    samples: dict[str, tuple[CachedSample, ...]]
+    sources: str
+    skipped: dict[str, str]
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """As it is written: the same for the same settings and files, whenever it was made."""
+        rows = {
+            part: [[s.name, s.label, s.events, s.sha256] for s in samples]
+            for part, samples in self.samples.items()
+        }
+        return {
+            "settings": self.settings,
+            "sources": self.sources,
+            "skipped": self.skipped,
+            "columns": ["name", "label", "events", "sha256"],
+            "samples": rows,
+        }
+
+    @classmethod
+    def read(cls, folder: Path) -> "CacheIndex":
+        """The index of the cache `folder`. Raises BadCache."""
+        try:
+            document = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+            samples = {
+                part: tuple(CachedSample(*row) for row in document["samples"][part])
+                for part in PARTS
+            }
+            return cls(document["settings"], samples, document["sources"], document["skipped"])
+        except (OSError, ValueError, TypeError, KeyError) as unusable:
+            raise BadCache(f"'{folder / INDEX}' cannot be read ({unusable})") from unusable
+
+
+@dataclass(frozen=True)
+class CachedFrames:
+    """Some samples of a file of frames, read from the map: see `clifctl.data.contract.Streamed`."""
+
+    file: Path
+    samples: tuple[CachedSample, ...]
+    numbers: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    @cached_property
+    def _map(self) -> Array:
+        return np.load(self.file, mmap_mode="r")
+
+    def read(self, orders: Sequence[Tensor]) -> Iterator[Tensor]:
+        """Counts `[T, n, 2, H, W]` for each list of n sample numbers; the next ones are read
+        while these are used."""
+        if not len(orders):
+            return
+        with ThreadPoolExecutor(1) as ahead:
+            coming = ahead.submit(self.take, orders[0])
+            for order in orders[1:]:
+                ready, coming = coming.result(), ahead.submit(self.take, order)
+                yield ready
+            yield coming.result()
+
+    def take(self, order: Tensor) -> Tensor:
+        """Counts `[T, n, 2, H, W]` of the samples `order` `[n]`."""
+        stored = self._map
+        rows = [self.numbers[i] for i in order.tolist()]
+        out = np.empty((stored.shape[1], len(rows), *stored.shape[2:]), dtype=stored.dtype)
+        for place, row in enumerate(rows):
+            out[:, place] = stored[row]
+        # torch computes with uint8 alone of the unsigned types.
+        wide = {"uint8": out.dtype, "uint16": np.dtype("int32"), "uint32": np.dtype("int64")}
+        return torch.from_numpy(out.astype(wide[out.dtype.name], copy=False))
+
+    def select(self, numbers: Tensor) -> "CachedFrames":
+        """Some of the samples."""
+        return replace(self, numbers=tuple(self.numbers[i] for i in numbers.tolist()))
+
+    def digest(self) -> bytes:
+        """A hash of every sample's name and counts, in order, from the cache's list."""
+        digest = hashlib.sha256()
+        for number in self.numbers:
+            sample = self.samples[number]
+            digest.update(f"{sample.name}\n{sample.sha256}\n".encode())
+        return digest.digest()
+
+
+@dataclass(frozen=True)
+class Cache:
+    """A complete cache."""
+
+    folder: Path
+    index: CacheIndex
+
+    @classmethod
+    def open(cls, folder: Path, settings: Settings) -> "Cache":
+        """The cache of `settings` in `folder`. Raises BadCache where it is not one."""
+        if not folder.is_dir():
+            raise BadCache(f"'{folder}' is missing")
+        index = CacheIndex.read(folder)
+        if index.settings != settings.document:
+            raise BadCache(f"'{folder}' holds frames of other settings")
+        for part in PARTS:
+            try:
+                frames = np.load(folder / f"{part}.npy", mmap_mode="r")
+            except (OSError, ValueError, EOFError) as unusable:
+                raise BadCache(f"'{folder / part}.npy' cannot be read ({unusable})") from unusable
+            shape = (len(index.samples[part]), settings.timesteps, 2)
+            if frames.shape != (*shape, settings.height, settings.width):
+                raise BadCache(f"'{folder / part}.npy' has the shape {list(frames.shape)}")
+        return cls(folder, index)
+
+    def frames(self, part: str) -> CachedFrames:
+        """The frames of `part`, "train" or "test"."""
+        samples = self.index.samples[part]
+        return CachedFrames(self.folder / f"{part}.npy", samples, tuple(range(len(samples))))
+
+    def labels(self, part: str) -> Tensor:
+        """The labels `[N]` of `part`."""
+        return torch.tensor([s.label for s in self.index.samples[part]], dtype=torch.int64)

@@ -1,0 +1,265 @@
+"""Making a frame cache: each recording becomes a part file, the parts become the cache.
+
+A part has its final name only when it is whole, so a preparation that was killed goes on with the
+parts that are there. Nothing is locked: two preparations of one cache share its parts, the first
+that is done gives the cache its name, and the other takes that one. The bytes of a cache depend on
+its settings and recordings alone.
+"""
+
+import hashlib
+import os
+import random
+import shutil
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import IO, Any, Protocol
+
+import numpy as np
+
+from clifctl.data.events import Array, BadRecording, Recording
+from clifctl.data.frame_cache import (
+    INDEX,
+    PARTS,
+    BadCache,
+    Cache,
+    CachedSample,
+    CacheIndex,
+    Settings,
+)
+from clifctl.errors import OutputError
+from clifctl.files import cannot_write, to_json, write_atomically, write_text
+
+Recordings = Mapping[str, Sequence[Recording]]
+# How many recordings are handed to workers at once: enough to keep them busy, few enough to notice
+# soon what somebody else has done.
+AHEAD = 64
+
+
+class Watcher(Protocol):
+    """Who is told how far a preparation is."""
+
+    def started(self, recordings: int, kept: int) -> None: ...
+    def done(self, path: Path) -> None: ...
+    def assembling(self, part: str, samples: int) -> None: ...
+
+
+class BadRecordings(Exception):
+    """Recordings that cannot be read: file -> what is wrong with it."""
+
+    def __init__(self, found: dict[str, str]) -> None:
+        super().__init__(found)
+        self.found = found
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One recording to make a part of."""
+
+    recording: Recording
+    part: Path
+    settings: Settings
+
+    def run(self) -> str | None:
+        """Write the part; what is wrong with the recording, if it is."""
+        settings = self.settings
+        frames: list[Array] = []
+        events: list[int] = []
+        try:
+            for found in self.recording.read():
+                frames.append(settings.counts(found))
+                events.append(len(found))
+        except BadRecording as bad:
+            return str(bad)
+        except OSError as refused:
+            return refused.strerror or str(refused)
+        stacked = np.stack(frames)
+        hashes = [hashlib.sha256(one.astype("<u4").tobytes()).digest() for one in frames]
+        content = {
+            "frames": stacked,
+            "itemsize": np.array(stacked.itemsize),
+            "events": np.array(events, dtype=np.int64),
+            "sha256": np.array([list(one) for one in hashes], dtype=np.uint8),
+        }
+
+        def write(file: IO[bytes]) -> None:
+            np.savez(file, allow_pickle=False, **content)
+
+        # Somebody else may have finished the cache meanwhile, and cleared the parts away.
+        self.part.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(self.part, write)
+        return None
+
+
+def _part_name(recording: Recording) -> str:
+    """The part of a recording, of this size and time of change: another file, another part."""
+    state = recording.path.stat()
+    text = f"{recording.path.resolve()} {state.st_size} {state.st_mtime_ns}"
+    text += " ".join(f"{sample.name}={sample.label}" for sample in recording.samples)
+    return hashlib.sha256(text.encode()).hexdigest()[:24] + ".npz"
+
+
+def sources_of(recordings: Recordings) -> str:
+    """A hash of the list of samples and of the sizes of their files, wherever those lie."""
+    digest = hashlib.sha256()
+    for part in PARTS:
+        for recording in recordings[part]:
+            digest.update(f"{part} {recording.path.stat().st_size}\n".encode())
+            for sample in recording.samples:
+                digest.update(f"{sample.name} {sample.label}\n".encode())
+    return digest.hexdigest()
+
+
+def prepare_frames(
+    recordings: Recordings,
+    settings: Settings,
+    place: Path,
+    *,
+    executor: Executor | None,
+    skip_bad: bool,
+    watcher: Watcher,
+) -> Cache:
+    """Make the cache of `settings` in the folder `place`, or return the one that is finished there.
+
+    Recordings are read by `executor`, in this process without one. Raises BadRecordings when all
+    others were read, and OutputError where a file cannot be written; the parts that are done are
+    kept for the next time.
+    """
+    final = place / settings.folder_name
+    with suppress(BadCache):
+        return Cache.open(final, settings)
+    folder = parts_folder(place, settings)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as refused:
+        raise cannot_write(folder, refused) from None
+    jobs = {
+        part: [_Job(one, folder / _part_name(one), settings) for one in recordings[part]]
+        for part in PARTS
+    }
+    try:
+        bad = _make_parts([job for part in PARTS for job in jobs[part]], final, executor, watcher)
+        if bad and not skip_bad:
+            raise BadRecordings(bad)
+        for part in PARTS:
+            jobs[part] = [job for job in jobs[part] if str(job.recording.path) not in bad]
+        if not final.is_dir():
+            _assemble(jobs, settings, folder, final, sources_of(recordings), bad, watcher)
+    except (FileNotFoundError, OutputError):
+        # Parts are cleared away when the cache is there: somebody else was first.
+        if not final.is_dir():
+            raise
+    shutil.rmtree(folder, ignore_errors=True)
+    return Cache.open(final, settings)
+
+
+def parts_folder(place: Path, settings: Settings) -> Path:
+    """Where the parts of a cache are that is being prepared."""
+    return place / f".{settings.folder_name}.parts"
+
+
+def _make_parts(
+    jobs: Sequence[_Job], final: Path, executor: Executor | None, watcher: Watcher
+) -> dict[str, str]:
+    """Make the parts that are missing; file -> what is wrong with it, in the order of the jobs."""
+    missing = [job for job in jobs if not job.part.is_file()]
+    watcher.started(len(jobs), len(jobs) - len(missing))
+    # In another order in every process, so that two of them do not do the same twice.
+    random.Random(os.getpid()).shuffle(missing)
+    problems = {}
+    for job, problem in _results(missing, final, executor):
+        if problem is not None:
+            problems[str(job.recording.path)] = problem
+        watcher.done(job.recording.path)
+    files = [str(job.recording.path) for job in jobs]
+    return {file: problems[file] for file in files if file in problems}
+
+
+def _results(
+    jobs: list[_Job], final: Path, executor: Executor | None
+) -> Iterator[tuple[_Job, str | None]]:
+    """Each job as it is done; none any more where the cache is finished by somebody else."""
+    if executor is None:
+        for job in jobs:
+            if final.is_dir():
+                return
+            yield job, None if job.part.is_file() else job.run()
+        return
+    waiting = iter(jobs)
+    running: dict[Future[str | None], _Job] = {}
+    while True:
+        while len(running) < AHEAD and not final.is_dir():
+            following = next(waiting, None)
+            if following is None:
+                break
+            if following.part.is_file():
+                yield following, None
+            else:
+                running[executor.submit(following.run)] = following
+        if not running:
+            return
+        for future in wait(running, return_when=FIRST_COMPLETED).done:
+            yield running.pop(future), future.result()
+
+
+def _assemble(
+    jobs: Mapping[str, Sequence[_Job]],
+    settings: Settings,
+    folder: Path,
+    final: Path,
+    sources: str,
+    skipped: dict[str, str],
+    watcher: Watcher,
+) -> None:
+    """Write the cache within `folder`, then give it its name."""
+    temporary = folder / f"assembly-{uuid.uuid4().hex[:8]}"
+    temporary.mkdir()
+    samples = {}
+    for part in PARTS:
+        samples[part] = tuple(sample for job in jobs[part] for sample in _listed(job))
+        watcher.assembling(part, len(samples[part]))
+        write = partial(
+            _write_frames, jobs=jobs[part], samples=len(samples[part]), settings=settings
+        )
+        write_atomically(temporary / f"{part}.npy", write)
+    names = {Path(file).name: problem for file, problem in skipped.items()}
+    index = CacheIndex(settings.document, samples, sources, names)
+    write_text(temporary / INDEX, to_json(index.document) + "\n")
+    try:
+        os.rename(temporary, final)
+    except OSError as refused:
+        if not final.is_dir():
+            raise cannot_write(final, refused) from None
+
+
+def _write_frames(
+    file: IO[bytes], *, jobs: Sequence[_Job], samples: int, settings: Settings
+) -> None:
+    """The frames of all parts as one array in numpy's format."""
+    widest = max([1, *(int(_stored(job, "itemsize")["itemsize"]) for job in jobs)])
+    dtype = np.dtype(f"<u{widest}")
+    header: dict[str, Any] = {
+        "descr": np.lib.format.dtype_to_descr(dtype),
+        "fortran_order": False,
+        "shape": (samples, settings.timesteps, 2, settings.height, settings.width),
+    }
+    np.lib.format.write_array_header_2_0(file, header)
+    for job in jobs:
+        file.write(_stored(job, "frames")["frames"].astype(dtype, copy=False).tobytes())
+
+
+def _stored(job: _Job, *names: str) -> dict[str, Array]:
+    with np.load(job.part, allow_pickle=False) as opened:
+        return {name: opened[name] for name in names}
+
+
+def _listed(job: _Job) -> Iterator[CachedSample]:
+    part = _stored(job, "events", "sha256")
+    for sample, events, digest in zip(
+        job.recording.samples, part["events"], part["sha256"], strict=True
+    ):
+        yield CachedSample(sample.name, sample.label, int(events), digest.tobytes().hex())

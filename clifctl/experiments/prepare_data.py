@@ -1,0 +1,223 @@
+"""`data prepare`: recordings of an event camera become a cache of frames."""
+
+import os
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from clifctl.data import DATASETS, Dataset
+from clifctl.data.event_options import EventOptions
+from clifctl.data.event_set import caches_of, settings_of
+from clifctl.data.frame_cache import PARTS, BadCache, Cache, Settings
+from clifctl.data.frame_preparation import (
+    BadRecordings,
+    Recordings,
+    Watcher,
+    parts_folder,
+    prepare_frames,
+    sources_of,
+)
+from clifctl.errors import (
+    DataError,
+    Interrupted,
+    OutputError,
+    RecipeError,
+    RunFailed,
+    UsageError,
+    unknown_name,
+)
+from clifctl.experiments.worker_pool import WorkerLost, WorkerPool
+from clifctl.recipe import catalog
+from clifctl.recipe.load import data_section, load_recipe
+from clifctl.results import PreparedSplit, PrepareResult, SkippedRecording
+
+MOST_WORKERS = 8
+GO_ON = "the same command goes on with what is done"
+
+
+def prepare_data(
+    name: str,
+    overrides: Sequence[str],
+    *,
+    workers: int | None,
+    skip_bad: bool,
+    overwrite: bool,
+    watcher: Watcher,
+) -> PrepareResult:
+    """Prepare the frames of data set `name` (`overrides` set T and its options), or those that the
+    recipe `name` needs.
+
+    A finished cache of the same settings is kept unless `overwrite`. Raises UsageError,
+    RecipeError, DataError (recordings that are missing, cannot be read, or have changed),
+    OutputError, Interrupted; what is done by then is kept.
+    """
+    started = time.perf_counter()
+    dataset, options, timesteps = _chosen(name, overrides)
+    assert dataset.camera is not None
+    settings = settings_of(dataset.name, dataset.camera, options, timesteps)
+    place = caches_of(options)
+    final = place / settings.folder_name
+    existing = None
+    with suppress(BadCache):
+        existing = Cache.open(final, settings)
+    if existing is not None and not overwrite:
+        _require_unchanged(existing, dataset, options)
+        return _result(dataset, settings, existing, started, already=True)
+    recordings = dataset.camera.recordings(options)
+    _require_room(place, settings, recordings)
+    count = _workers(workers, sum(len(recordings[part]) for part in PARTS))
+    pool = WorkerPool(count) if count > 1 else None
+    try:
+        with _aside(final, settings, overwrite=overwrite):
+            cache = prepare_frames(
+                recordings, settings, place, executor=pool, skip_bad=skip_bad, watcher=watcher
+            )
+    except BadRecordings as bad:
+        raise _unreadable(dataset, bad.found) from None
+    except KeyboardInterrupt as stop:
+        raise Interrupted(stop, "stopped before all recordings were read", hint=GO_ON) from None
+    except WorkerLost as lost:
+        raise RunFailed(
+            f"a worker was lost: {lost}", hint=f"{GO_ON}; try fewer --workers"
+        ) from None
+    finally:
+        if pool is not None:
+            pool.terminate()
+    return _result(dataset, settings, cache, started, already=False)
+
+
+def _chosen(name: str, overrides: Sequence[str]) -> tuple[Dataset, EventOptions, int]:
+    """The data set, its options and T."""
+    if name in DATASETS:
+        dataset = DATASETS[name]
+        if not any(override.startswith("timesteps=") for override in overrides):
+            raise UsageError(
+                f"data prepare {name}: how many frames is a recording cut into?",
+                hint="timesteps=T, as in the recipe; or name the recipe instead of the data set",
+            )
+        options, timesteps = data_section(name, overrides, 1)
+    else:
+        try:
+            recipe = load_recipe(name, overrides).recipe
+        except RecipeError as refused:
+            if name in catalog.names() or Path(name).exists():
+                raise
+            message = unknown_name("data set or recipe", name, [*DATASETS, *catalog.names()])
+            raise UsageError(message, hint="clifctl data ls, clifctl recipes ls") from refused
+        dataset, options, timesteps = recipe.data.dataset, recipe.data.options, recipe.timesteps
+    if dataset.camera is None or not isinstance(options, EventOptions):
+        able = ", ".join(row.name for row in DATASETS.values() if row.camera is not None)
+        raise UsageError(
+            f"data set '{dataset.name}' needs no preparation",
+            hint=f"frames are prepared of {able}",
+        )
+    return dataset, options, timesteps
+
+
+def _require_unchanged(cache: Cache, dataset: Dataset, options: EventOptions) -> None:
+    """Raise DataError where the recordings are there, and others than those of the cache."""
+    assert dataset.camera is not None
+    try:
+        recordings = dataset.camera.recordings(options)
+    except DataError:
+        return  # a cache is enough
+    if sources_of(recordings) != cache.index.sources:
+        raise DataError(
+            f"'{cache.folder}' was prepared from other recordings than those below "
+            f"'{options.root}' now",
+            hint="--overwrite prepares them anew, cache=DIR keeps both",
+        )
+
+
+def _require_room(place: Path, settings: Settings, recordings: Recordings) -> None:
+    """Raise OutputError where the disk cannot hold the cache and the parts that it is made from."""
+    samples = sum(len(one.samples) for part in PARTS for one in recordings[part])
+    needed = 2 * samples * settings.timesteps * 2 * settings.height * settings.width
+    folder = parts_folder(place, settings)
+    needed -= sum(file.stat().st_size for file in folder.glob("*.npz"))
+    there = place.absolute()
+    while not there.exists():
+        there = there.parent
+    free = shutil.disk_usage(there).free
+    if needed > free:
+        raise OutputError(
+            f"the frames need up to {needed / 2**30:,.1f} GiB while they are made, '{there}' has "
+            f"{free / 2**30:,.1f} GiB free",
+            hint="cache=DIR puts them elsewhere",
+        )
+
+
+def _workers(asked: int | None, recordings: int) -> int:
+    if asked is not None and asked < 1:
+        raise UsageError(f"--workers {asked}: must be 1 or more", hint="1 reads one after another")
+    return min(asked or min(os.cpu_count() or 1, MOST_WORKERS), recordings)
+
+
+@contextmanager
+def _aside(final: Path, settings: Settings, *, overwrite: bool) -> Iterator[None]:
+    """What has the cache's name, and is none or is to be replaced, stands aside within it; it comes
+    back if there is no new one."""
+    if not final.exists() or not (overwrite or _is_bad(final, settings)):
+        yield
+        return
+    old = final.with_name(f".{final.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    os.rename(final, old)
+    try:
+        yield
+    finally:
+        if final.exists():
+            shutil.rmtree(old, ignore_errors=True)
+        else:
+            os.rename(old, final)
+
+
+def _is_bad(final: Path, settings: Settings) -> bool:
+    try:
+        Cache.open(final, settings)
+    except BadCache:
+        return True
+    return False
+
+
+def _unreadable(dataset: Dataset, found: dict[str, str]) -> DataError:
+    files = list(found.items())
+    more = f", and {len(files) - 1} more" if len(files) > 1 else ""
+    return DataError(
+        f"data set '{dataset.name}': '{files[0][0]}': {files[0][1]}{more}",
+        hint="get the file again, then the same command goes on; --skip-bad leaves such files out",
+    )
+
+
+def _result(
+    dataset: Dataset, settings: Settings, cache: Cache, started: float, *, already: bool
+) -> PrepareResult:
+    splits = []
+    for part in PARTS:
+        samples, frames = cache.index.samples[part], cache.frames(part)
+        splits.append(
+            PreparedSplit(
+                split=part,
+                samples=len(samples),
+                classes=len({sample.label for sample in samples}),
+                events=sum(sample.events for sample in samples),
+                file=str(frames.file),
+                bytes=frames.file.stat().st_size,
+                sha256=frames.digest().hex(),
+            )
+        )
+    return PrepareResult(
+        data=dataset.name,
+        folder=str(cache.folder),
+        timesteps=settings.timesteps,
+        settings=settings.document,
+        already_prepared=already,
+        splits=tuple(splits),
+        skipped=tuple(
+            SkippedRecording(file=file, problem=problem)
+            for file, problem in cache.index.skipped.items()
+        ),
+        seconds=time.perf_counter() - started,
+    )

@@ -1,0 +1,88 @@
+"""What a person sees on stderr while recordings become frames."""
+
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+# Where there is no terminal: the least time between two lines.
+LINE_EVERY_S = 10.0
+
+
+class PreparationProgress:
+    """A bar on a terminal, a line now and then elsewhere, nothing when `quiet`."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        from rich.console import Console
+
+        self._quiet = quiet
+        self._console = Console(stderr=True, highlight=False)
+        console = self._console
+        self._is_live = console.is_terminal and not console.is_dumb_terminal and not quiet
+        self._progress: Any = None
+        self._task: Any = None
+        self._all = self._read = self._kept = 0
+        self._began = self._next_line = 0.0
+
+    def __enter__(self) -> "PreparationProgress":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+
+    def started(self, recordings: int, kept: int) -> None:
+        """`recordings` are to be read, of which `kept` were read before."""
+        self._all, self._kept = recordings, kept
+        self._began = time.monotonic()
+        self._next_line = self._began + LINE_EVERY_S
+        before = f", {kept:,} of them read before" if kept else ""
+        self._say(f"{recordings:,} recordings{before}")
+        if not self._is_live:
+            return
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+        self._progress = Progress(
+            "reading recordings",
+            BarColumn(None),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            console=self._console,
+            transient=True,
+            redirect_stdout=False,
+        )
+        self._task = self._progress.add_task("", total=recordings, completed=kept)
+        self._progress.start()
+
+    def done(self, path: Path) -> None:
+        """The recording `path` is read."""
+        self._read += 1
+        if self._progress is not None:
+            self._progress.update(self._task, advance=1)
+            return
+        now = time.monotonic()
+        if now < self._next_line:
+            return
+        self._next_line = now + LINE_EVERY_S
+        rate = self._read / max(now - self._began, 1e-9)
+        left = self._all - self._kept - self._read
+        self._say(
+            f"{self._kept + self._read:,}/{self._all:,} recordings  {rate:,.1f}/s  "
+            f"{left / rate:,.0f} s left"
+        )
+
+    def assembling(self, part: str, samples: int) -> None:
+        """All are read; the file of one split is written."""
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None
+        self._say(f"writing the {part} split: {samples:,} samples")
+
+    def _say(self, line: str) -> None:
+        if self._quiet:
+            return
+        # Whoever read stderr may have gone: that is no reason to end the work.
+        with suppress(OSError):
+            sys.stderr.write(line + "\n")
+            sys.stderr.flush()
