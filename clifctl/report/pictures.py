@@ -87,7 +87,7 @@ def _draw_counts(axis: Any, events: Sequence[tuple[int, int]]) -> None:
     axis.set_xlabel("time step")
     axis.set_ylabel("events")
     axis.locator_params(axis="x", integer=True)
-    axis.legend(fontsize=8, loc="lower right", ncols=2)
+    axis.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))
 
 
 def _values(

@@ -83,8 +83,11 @@ def test_data_ls(clifctl: Run) -> None:
         ("tiny_imagenet", [3, 64, 64], "any"),
         ("image_folder", None, "any"),
         ("npz", None, "any"),
+        ("dvs_gesture", [2, 128, 128], "any"),
+        ("cifar10_dvs", [2, 128, 128], "any"),
+        ("event_files", None, "any"),
     ]
-    assert [row["classes"] for row in rows[3:]] == [10, 100, 200, None, None]
+    assert [row["classes"] for row in rows[3:]] == [10, 100, 200, None, None, 11, 10, None]
 
 
 def test_data_show_counts_events(clifctl: Run) -> None:

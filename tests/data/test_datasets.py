@@ -1,5 +1,6 @@
 import hashlib
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -17,6 +18,9 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "tiny_imagenet": {},
     "image_folder": {"image_size": 16, "classes": 3},
     "npz": {"shape": [3, 8, 8], "classes": 4},
+    "dvs_gesture": {},
+    "cifar10_dvs": {"split": "tebn"},
+    "event_files": {"classes": 3, "sensor": [24, 32]},
 }
 # name -> samples of training and test, classes, shape
 EXPECTED = {
@@ -28,14 +32,22 @@ EXPECTED = {
     "tiny_imagenet": (200, 20, 200, (3, 64, 64)),
     "image_folder": (12, 6, 3, (3, 16, 16)),
     "npz": (24, 8, 4, (3, 8, 8)),
+    "dvs_gesture": (22, 11, 11, (2, 128, 128)),
+    "cifar10_dvs": (20, 20, 10, (2, 128, 128)),
+    "event_files": (9, 6, 3, (2, 24, 32)),
 }
 
 
 @pytest.mark.parametrize("name", DATASETS)
-def test_contract(name: str, data_root: Path) -> None:
+def test_contract(name: str, data_root: Path, recorded: ModuleType, tmp_path: Path) -> None:
     dataset = DATASETS[name]
     steps = dataset.timesteps or 3
-    files = {} if dataset.files is None else {"root": str(data_root), **OPTIONS[name]}
+    root = data_root / "own" if name == "event_files" else data_root
+    files = {} if dataset.files is None else {"root": str(root), **OPTIONS[name]}
+    if dataset.camera is not None:
+        files["cache"] = str(tmp_path)
+        overrides = [f"{key}={value}" for key, value in files.items()]
+        recorded.prepare(name, f"timesteps={steps}", *overrides)
     options = dataset.options(**files)
     shape = dataset.shape(options)
     data = dataset.load(options, steps)
@@ -43,8 +55,9 @@ def test_contract(name: str, data_root: Path) -> None:
     assert found == EXPECTED[name]
     for split in (data.train, data.test):
         leading = 1 if dataset.static else steps
-        assert split.inputs.shape == (leading, len(split), *shape.input_shape)
-        assert split.inputs.dtype == (torch.uint8 if files else torch.float32)
+        stored = next(split.read([torch.arange(len(split))]))[0]
+        assert stored.shape == (leading, len(split), *shape.input_shape)
+        assert stored.dtype == (torch.uint8 if files else torch.float32)
         inputs, targets = next(batches(split, 16))
         assert inputs.shape == (leading, len(targets), *shape.input_shape)
         assert inputs.dtype == torch.float32

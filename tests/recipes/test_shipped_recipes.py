@@ -3,6 +3,7 @@
 import math
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
@@ -45,6 +46,8 @@ PARAMETERS = {
     "digits_snn5": 9_906,
     "digits_events_snn5": 11_542,
     "digits_rows_mlp": 19_466,
+    "dvs_gesture_vgg11": 9_501_387,
+    "cifar10_dvs_vgg11": 9_476_298,
 }
 # What makes a recipe of a large net and large data small enough for two steps on a CPU.
 FEW = ["train.batch_size=3", "timesteps=2", "eval.batch_size=3"]
@@ -62,18 +65,32 @@ def test_size(path: Path) -> None:
     assert sum(p.numel() for p in net.parameters()) == PARAMETERS[path.stem]
 
 
-def overrides_for(path: Path, data_root: Path) -> list[str]:
+# Frames are prepared from recordings for these.
+RECORDED = {path.stem for path in RECIPES if load_recipe(str(path)).recipe.data.dataset.camera}
+
+
+def test_event_recipes_are_found() -> None:
+    assert {"dvs_gesture_vgg11", "cifar10_dvs_vgg11"} <= RECORDED
+
+
+def overrides_for(path: Path, data_root: Path, cache: Path) -> list[str]:
     if path.stem.startswith("digits"):
         return []
     classes = ["data.classes=200"] if "tiny" in path.stem else []
     # float16 convolutions are slow on a CPU: the smallest net keeps them.
     precision = [] if "snn5" in path.stem else ["train.precision=float32"]
-    return [f"data.root={data_root}", *FEW, *classes, *precision]
+    events = [f"data.cache={cache}", "train.batch_size=2"] if path.stem in RECORDED else []
+    return [f"data.root={data_root}", *FEW, *classes, *precision, *events]
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
-def test_two_steps_and_an_evaluation(path: Path, data_root: Path) -> None:
-    recipe = load_recipe(str(path), overrides_for(path, data_root)).recipe
+def test_two_steps_and_an_evaluation(
+    path: Path, data_root: Path, recorded: ModuleType, tmp_path: Path
+) -> None:
+    overrides = overrides_for(path, data_root, tmp_path)
+    recipe = load_recipe(str(path), overrides).recipe
+    if path.stem in RECORDED:
+        assert recorded.prepare(str(path), *overrides).splits[0].samples >= 20
     data = load_data(recipe)
     torch.manual_seed(recipe.train.seed)
     net = build_net(recipe)
@@ -85,6 +102,7 @@ def test_two_steps_and_an_evaluation(path: Path, data_root: Path) -> None:
     losses = []
     stream = shuffled_batches(data.train, recipe.train.batch_size, generator, data.augment)
     for (inputs, targets), _ in zip(stream, range(2), strict=False):
+        assert inputs.shape[1] == len(targets) == recipe.train.batch_size
         optimizer.zero_grad()
         with precision.forward():
             logits = net(inputs, repeat=repeat_of(recipe))[0]
@@ -97,7 +115,10 @@ def test_two_steps_and_an_evaluation(path: Path, data_root: Path) -> None:
     assert losses[0] == pytest.approx(math.log(recipe.data.classes), rel=0.4)
     assert losses[1] != losses[0]
     assert all(p.isfinite().all() for p in net.parameters())
-    few = Split(data.test.inputs[:, :6], data.test.targets[:6], data.test.prepare)
+    first = torch.arange(6)
+    held = data.test.inputs
+    held = held[:, first] if isinstance(held, torch.Tensor) else held.select(first)
+    few = Split(held, data.test.targets[:6], data.test.prepare)
     stream = batches(few, recipe.eval.batch_size)
     result = evaluate(net, stream, loss, repeat=repeat_of(recipe))
     assert result.samples == 6

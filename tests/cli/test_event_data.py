@@ -1,0 +1,245 @@
+"""Event recordings at the prompt: check, prepare, show, train, eval, and the errors."""
+
+import json
+import os
+import shlex
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+
+Run = Callable[..., Any]
+# A recipe of files that are small: 9 and 6 recordings of a camera of 24x32.
+OWN = ["data.name=event_files", "data.root=own", "data.classes=3", "data.sensor=[24,32]"]
+SMALL = ["train.epochs=1", "train.batch_size=3", "model.channels=[2,2,2,2,4]", "timesteps=2"]
+PREPARE = ["event_files", "root=own", "classes=3", "sensor=[24,32]", "timesteps=2"]
+
+
+@pytest.fixture
+def own(tmp_path: Path, recorded: ModuleType) -> Path:
+    root: Path = recorded.write_event_files(tmp_path / "own")
+    return root
+
+
+def errors(text: str) -> list[str]:
+    """What is left of stderr without progress."""
+    return [line for line in text.splitlines() if line.startswith(("error:", "hint:"))]
+
+
+@pytest.mark.parametrize(
+    ("name", "recipe", "told"),
+    [
+        (
+            "dvs_gesture",
+            "dvs_gesture_vgg11",
+            ["DvsGesture.tar.gz", "https://research.ibm.com/interactive/dvsgesture/", "CC BY 4.0"],
+        ),
+        ("cifar10_dvs", "cifar10_dvs_vgg11", ["airplane.zip", "figshare.com", "CC BY 4.0"]),
+    ],
+)
+def test_without_data_train_says_what_to_put_where(
+    clifctl: Run, tmp_path: Path, name: str, recipe: str, told: list[str]
+) -> None:
+    for root, extra in (("data", []), ("else", ["data.root=else"])):
+        done = clifctl("train", recipe, "train.precision=float32", *extra)
+        assert (done.code, done.out) == (2, "")
+        error, hint = errors(done.err)
+        assert error == f"error: data set '{name}': there are no recordings below '{root}'"
+        assert all(part in hint for part in told)
+        assert f"'{root}" in hint
+        assert "licence" in hint
+        assert f"clifctl data check {name}" in hint
+    assert list(tmp_path.iterdir()) == []
+    # The same files are what prepare, eval's neighbour check and show ask for.
+    for command in (["prepare", recipe], ["show", name, *(["split=tebn"] if "10" in name else [])]):
+        done = clifctl("data", *command)
+        assert done.code == 2
+        assert "there are no recordings below 'data'" in done.err
+
+
+def test_check_counts_recordings(clifctl: Run, data_root: Path) -> None:
+    for name, rows, what in (
+        ("dvs_gesture", 2, "people 1 to 23, 1,176 samples, 22 found"),
+        ("cifar10_dvs", 10, "1,000 recordings, 4 found"),
+        ("event_files", 2, "3 classes, 9 recordings"),
+    ):
+        root = data_root / "own" if name == "event_files" else data_root
+        done = clifctl("data", "check", name, "--root", root, "--json")
+        assert (done.code, done.json["complete"]) == (0, True)
+        assert len(done.json["files"]) == rows
+        assert done.json["files"][0]["what"] == what
+
+
+def test_train_names_the_command_that_prepares_and_then_goes_on(clifctl: Run, own: Path) -> None:
+    train = ["train", "digits_snn5", *OWN, *SMALL, "--out", "run"]
+    refused = clifctl(*train)
+    assert (refused.code, refused.out) == (2, "")
+    error, hint = errors(refused.err)
+    assert "its frames are not prepared" in error
+    words = shlex.split(hint.removeprefix("hint: "))
+    assert words[:4] == ["clifctl", "data", "prepare", "event_files"]
+    assert not (own.parent / "run").exists()
+    prepared = clifctl(*words[1:], "--workers", "1", "--json")
+    assert prepared.code == 0, prepared.err
+    assert prepared.json["schema"] == "clifctl.data.prepare/1"
+    assert [(s["split"], s["samples"], s["events"]) for s in prepared.json["splits"]] == [
+        ("train", 9, 1080),
+        ("test", 6, 720),
+    ]
+    done = clifctl(*train, "--json")
+    assert done.code == 0, done.err
+    manifest = json.loads((own.parent / "run" / "manifest.json").read_text())
+    shown = clifctl("data", "show", *PREPARE, "--json").json
+    assert shown["sha256"] == manifest["data_sha256"]
+    # Recordings are not needed any more, nor is the folder's old place.
+    shutil.rmtree(own / "train")
+    shutil.move(own, own.parent / "moved")
+    again = clifctl("eval", "run/last.pt", "--root", "moved", "--json")
+    assert again.code == 0, again.err
+    assert again.json["samples"] == 6
+    assert again.json["accuracy_percent"] == done.json["accuracy_percent_last"]
+
+
+def test_prepare_says_what_it_does(clifctl: Run, own: Path) -> None:
+    done = clifctl("data", "prepare", *PREPARE, "--workers", "1")
+    assert done.code == 0
+    assert "15 recordings\n" in done.err
+    assert "writing the test split: 6 samples\n" in done.err
+    assert "event_files, T = 2: prepared" in done.out
+    before = {path: path.stat().st_mtime_ns for path in own.rglob("prepared/*/*")}
+    assert len(before) == 3
+    again = clifctl("data", "prepare", *PREPARE, "-q", "--json")
+    assert (again.json["already_prepared"], again.err) == (True, "")
+    assert {path: path.stat().st_mtime_ns for path in own.rglob("prepared/*/*")} == before
+    # A recipe names the data, the settings and T.
+    recipe = ["digits_snn5", *OWN, "timesteps=2"]
+    assert clifctl("data", "prepare", *recipe, "--json").json["already_prepared"] is True
+    by_time = clifctl("data", "prepare", *PREPARE, "frames_by=time", "--workers", "1", "--json")
+    assert by_time.json["folder"] != again.json["folder"]
+
+
+def test_workers_make_the_same_bytes(clifctl: Run, own: Path) -> None:
+    folders = []
+    for workers, place in (("1", "one"), ("2", "two")):
+        done = clifctl(
+            "data", "prepare", *PREPARE, f"cache={place}", "--workers", workers, "--json"
+        )
+        assert done.code == 0, done.err
+        folders.append(own.parent / done.json["folder"])
+    for name in ("cache.json", "train.npy", "test.npy"):
+        one, two = ((folder / name).read_bytes() for folder in folders)
+        assert one == two
+
+
+def test_a_cut_off_recording_is_named_and_left_out_only_when_asked(
+    clifctl: Run, recorded: ModuleType, tmp_path: Path
+) -> None:
+    folder = recorded.write_cifar10_dvs(tmp_path / "data/cifar10_dvs", numbers=(0, 900))
+    bad = folder / "cat/cifar10_cat_0.aedat"
+    os.truncate(bad, bad.stat().st_size - 3)
+    prepare = ["data", "prepare", "cifar10_dvs", "timesteps=2", "split=authors", "--workers", "1"]
+    done = clifctl(*prepare)
+    assert (done.code, done.out) == (2, "")
+    error, hint = errors(done.err)
+    assert "data/cifar10_dvs/cat/cifar10_cat_0.aedat': cut off" in error
+    assert "--skip-bad" in hint
+    assert not list(tmp_path.glob("data/prepared/c*"))
+    # What was read is kept: only the bad one is read again.
+    skipped = clifctl(*prepare, "--skip-bad", "--format", "json")
+    assert skipped.code == 0
+    assert "20 recordings, 19 of them read before" in skipped.err
+    assert [one["file"] for one in skipped.json["skipped"]] == ["cifar10_cat_0.aedat"]
+    assert [split["samples"] for split in skipped.json["splits"]] == [9, 10]
+    assert "left out: cifar10_cat_0.aedat: cut off" in clifctl(*prepare).out
+
+
+def test_recordings_that_changed_are_not_passed_over(clifctl: Run, own: Path) -> None:
+    first = clifctl("data", "prepare", *PREPARE, "--workers", "1", "--json").json
+    changed = own / "test/class2/1.npz"
+    arrays = dict(np.load(changed))
+    np.savez(changed, **{key: array[:-20] for key, array in arrays.items()})
+    done = clifctl("data", "prepare", *PREPARE)
+    assert done.code == 2
+    assert "was prepared from other recordings than those below 'own' now" in done.err
+    anew = clifctl("data", "prepare", *PREPARE, "--workers", "1", "--overwrite", "--json")
+    assert anew.code == 0, anew.err
+    assert anew.json["splits"][1]["events"] == 700
+    assert anew.json["folder"] == first["folder"]
+    # A bad recording must not cost the cache that was to be replaced.
+    changed.write_bytes(b"")
+    assert clifctl("data", "prepare", *PREPARE, "--workers", "1", "--overwrite").code == 2
+    shown = clifctl("data", "show", *PREPARE, "--json").json
+    assert shown["sha256"] is not None
+
+
+def test_a_stopped_preparation_says_so_and_goes_on(
+    clifctl: Run, own: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from clifctl.report.preparation import PreparationProgress
+
+    def stop(self: PreparationProgress, path: Path) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(PreparationProgress, "done", stop)
+        done = clifctl("data", "prepare", *PREPARE, "--workers", "1")
+    assert (done.code, done.out) == (130, "")
+    assert errors(done.err)[1] == "hint: the same command goes on with what is done"
+    again = clifctl("data", "prepare", *PREPARE, "--workers", "1")
+    assert again.code == 0
+    assert "15 recordings, 1 of them read before" in again.err
+
+
+def test_a_full_disk_is_noticed_before(
+    clifctl: Run, own: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = shutil.disk_usage(own)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=1000))
+    done = clifctl("data", "prepare", *PREPARE, "--workers", "1")
+    assert done.code == 2
+    assert "GiB free" in done.err
+    assert not (own / "prepared").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["dvs_gesture"], "how many frames is a recording cut into?"),
+        (["dvs_gestur"], "did you mean 'dvs_gesture'?"),
+        (["digits", "timesteps=4"], "data set 'digits' needs no preparation"),
+        (["digits_snn5"], "data set 'digits' needs no preparation"),
+        (["cifar10_dvs", "timesteps=4"], "data.split: missing"),
+        (["cifar10_dvs", "timesteps=4", "split=official"], "must be 'authors' or 'tebn'"),
+        (["event_files", "timesteps=4", "sensor=[3]", "classes=2"], "at least 2 entries"),
+        (["dvs_gesture_vgg11", "data.frame_by=time"], "did you mean 'frames_by'?"),
+        ([*PREPARE, "--workers", "0"], "--workers 0: must be 1 or more"),
+    ],
+)
+def test_wrong_use(clifctl: Run, own: Path, arguments: list[str], said: str) -> None:
+    done = clifctl("data", "prepare", *arguments)
+    assert (done.code, done.out) == (2, "")
+    assert said in done.err
+
+
+def test_show_reads_a_recording_that_is_not_prepared(
+    clifctl: Run, recorded: ModuleType, data_root: Path, tmp_path: Path
+) -> None:
+    arguments = ["dvs_gesture", f"root={data_root}", "timesteps=4", "--sample", "3"]
+    done = clifctl("data", "show", *arguments, "--plot", "g.png", "--json")
+    assert done.code == 0, done.err
+    assert (done.json["label"], done.json["shape"]) == (3, [4, 2, 128, 128])
+    assert done.json["sha256"] is None
+    frames = recorded.frames_of(recorded.gesture_events(2, 3), 4)
+    found = [(row["off_events"], row["on_events"]) for row in done.json["frames"]]
+    assert found == [tuple(frame.sum((1, 2)).tolist()) for frame in frames]
+    assert "frames are not prepared" in clifctl("data", "show", *arguments).out
+
+    from matplotlib.image import imread
+
+    red, green, blue = np.moveaxis(imread(tmp_path / "g.png")[..., :3], -1, 0)
+    assert ((red > 0.6) & (blue < 0.4) & (green < 0.4)).sum() > 1000
+    assert ((blue > 0.6) & (red < 0.4)).sum() > 1000
