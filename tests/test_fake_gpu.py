@@ -7,6 +7,7 @@ raises, as it would on a real GPU. Its backward needs a real CUDA context and is
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 from unittest.mock import patch
 
@@ -118,14 +119,18 @@ def _train_and_test(recipe: Recipe) -> None:
 def _recipe(name: str, root: Path, *overrides: str) -> Recipe:
     """A recipe of the catalog on tiny data, narrow: where tensors lie is the same at any width."""
     files = [] if name.startswith("digits") else [f"data.root={root}"]
-    narrow = ["model.width=4"] if "resnet" in name or "vgg" in name else []
+    narrow = ["model.width=4"] if any(net in name for net in ("resnet", "vgg", "sdt")) else []
     return load_recipe(name, ["train.batch_size=20", *files, *narrow, *overrides]).recipe
 
 
 @pytest.mark.usefixtures("fake_gpu")
 @pytest.mark.parametrize("name", names())
-def test_every_recipe(name: str, data_root: Path) -> None:
-    _train_and_test(_recipe(name, data_root))
+def test_every_recipe(name: str, data_root: Path, recorded: ModuleType, tmp_path: Path) -> None:
+    recorded_in = [] if "dvs" not in name else [f"data.cache={tmp_path}", "timesteps=2"]
+    recipe = _recipe(name, data_root, *recorded_in)
+    if recorded_in:
+        recorded.prepare(name, f"data.root={data_root}", *recorded_in)
+    _train_and_test(recipe)
 
 
 @pytest.mark.usefixtures("fake_gpu")

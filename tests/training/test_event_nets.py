@@ -44,4 +44,4 @@ def test_a_batch_is_learned(model: str, side: int, options: list[str]) -> None:
         sums = Sums()
         step(1, number + 1, frames, targets, sums)
         losses.append(sums.mean_loss())
-    assert losses[-1] < 0.8 * losses[0], losses
+    assert losses[-1] < losses[0] - 0.1, losses
