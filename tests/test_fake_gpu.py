@@ -126,10 +126,13 @@ def _recipe(name: str, root: Path, *overrides: str) -> Recipe:
 @pytest.mark.usefixtures("fake_gpu")
 @pytest.mark.parametrize("name", names())
 def test_every_recipe(name: str, data_root: Path, recorded: ModuleType, tmp_path: Path) -> None:
-    recorded_in = [] if "dvs" not in name else [f"data.cache={tmp_path}", "timesteps=2"]
-    recipe = _recipe(name, data_root, *recorded_in)
-    if recorded_in:
-        recorded.prepare(name, f"data.root={data_root}", *recorded_in)
+    overrides: list[str] = []
+    if "dvs" in name:
+        overrides = [f"data.root={data_root}", f"data.cache={tmp_path}", "timesteps=2"]
+        recorded.prepare(name, *overrides)
+        # A thread that reads frames ahead would not know of the fake GPU.
+        overrides.append("data.in_memory=true")
+    recipe = _recipe(name, data_root, *overrides)
     _train_and_test(recipe)
 
 
