@@ -1,5 +1,6 @@
 """The nets of event data learn: the loss of one batch of simulated events falls."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -19,6 +20,14 @@ LAMB = [
     *("train.label_smoothing=0.1", "train.cross_entropy_of=mean", "train.tet_lambda=0.0"),
     *("train.clip_norm=1.0", "model.batch_norm=folded", "model.depth=1", "model.pools=1"),
 ]
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # the work is small
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.mark.parametrize(

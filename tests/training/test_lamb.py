@@ -1,18 +1,27 @@
 """LAMB, its groups of weight decay, and timm's cosine schedule."""
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from clifctl.errors import RecipeError
-from clifctl.experiments.assembly import build_net, optimizer_of
+from clifctl.errors import CheckpointError, RecipeError
+from clifctl.experiments.assembly import build_net, optimizer_of, run_on, training_step_of
+from clifctl.kernels import resolve_target
 from clifctl.models import TemporalBatchNorm
 from clifctl.recipe.load import load_recipe
+from clifctl.recipe.schema import Recipe
 from clifctl.training.lamb import Lamb
+from clifctl.training.loop import Position
 from clifctl.training.loss import step_cross_entropy, tet_loss
 from clifctl.training.optimizer import optimizer_and_schedule, timm_cosine_lr
+from clifctl.training.precision import Precision
+from clifctl.training.resume import InProgress, capture, restore
+from clifctl.training.step import Sums
+
+CPU = torch.device("cpu")
 
 # What timm 1.0.31's Lamb makes of the parameters of `test_lamb_is_timms` in four steps.
 TIMMS_WEIGHT = [
@@ -154,3 +163,49 @@ def test_phases_must_fit() -> None:
     with pytest.raises(RecipeError, match=r"min_lr and warmup_lr must be at most lr = 0.1"):
         load_recipe("digits_snn5", [*given, "train.min_lr=0.2"])
     assert load_recipe("digits_snn5", [*given, "train.cooldown_epochs=1"]).recipe
+
+
+def in_progress(recipe: Recipe) -> InProgress:
+    torch.manual_seed(0)
+    net = build_net(run_on(recipe, resolve_target("reference", CPU, torch.float32)))
+    optimizer, schedule = optimizer_of(recipe, net)
+    step = training_step_of(recipe, net, optimizer, Precision("float32", CPU))
+    return InProgress(step, schedule, Position(), torch.Generator())
+
+
+def test_it_goes_on_from_what_a_checkpoint_holds(tmp_path: Path) -> None:
+    given = [
+        *("train.optimizer=lamb", "train.decayed=weights", "train.schedule=timm_cosine"),
+        *("train.epochs=4", "train.warmup_epochs=1", "train.cooldown_epochs=1", "timesteps=8"),
+    ]
+    recipe = load_recipe("digits_rows_mlp", given).recipe
+    x, labels = torch.rand(8, 6, 8), torch.arange(6)
+
+    def epoch(running: InProgress) -> None:
+        for number in (1, 2):
+            running.step(running.position.epoch, number, x, labels, Sums())
+        running.schedule.step()
+        running.position.next_epoch()
+
+    whole, first = in_progress(recipe), in_progress(recipe)
+    epoch(first)
+    file = tmp_path / "state.pt"
+    torch.save({"state": capture(first), "weights": first.step.net.state_dict()}, file)
+    kept = torch.load(file, weights_only=True)
+    again = in_progress(recipe)
+    again.step.net.load_state_dict(kept["weights"])
+    restore(again, kept["state"], samples=6, steps=2, epochs=4, where="state.pt")
+    epoch(whole)
+    for running in (whole, again):
+        epoch(running)
+        assert running.step.optimizer.param_groups[1]["lr"] == pytest.approx(
+            timm_cosine_lr(
+                2, lr=recipe.train.lr, min_lr=0.0, warmup_lr=0.0, warmup_epochs=1, epochs=3
+            )
+        )
+    for one, two in zip(whole.step.net.parameters(), again.step.net.parameters(), strict=True):
+        assert torch.equal(one, two)
+    broken = kept["state"] | {"optimizer": in_progress(recipe).step.optimizer.state_dict()}
+    broken["optimizer"]["param_groups"][0]["weight_decay"] = 0.5
+    with pytest.raises(CheckpointError, match=r"optimizer.weight_decay is 0.5, not"):
+        restore(in_progress(recipe), broken, samples=6, steps=2, epochs=4, where="state.pt")
