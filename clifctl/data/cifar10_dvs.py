@@ -57,6 +57,10 @@ class Image:
         return (Sample(self.path.stem, self.label),)
 
     @property
+    def cut(self) -> str:
+        return ""
+
+    @property
     def number(self) -> int:
         """Its number within its class; -1 for a file that is named otherwise."""
         number = self.path.stem.rpartition("_")[2]

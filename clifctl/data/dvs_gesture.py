@@ -65,6 +65,10 @@ class Trial:
             for gesture, number in zip(self.gestures, self._numbers(), strict=True)
         )
 
+    @property
+    def cut(self) -> str:
+        return " ".join(f"{gesture.start}-{gesture.end}" for gesture in self.gestures)
+
     def _numbers(self) -> list[int]:
         """How many gestures of its class come before each one."""
         labels = [gesture.label for gesture in self.gestures]

@@ -53,6 +53,11 @@ class Recording(Protocol):
     def path(self) -> Path: ...
     @property
     def samples(self) -> tuple[Sample, ...]: ...
+    @property
+    def cut(self) -> str:
+        """What decides which events a sample has, beside the file: "" where it is all of them."""
+        ...
+
     def read(self) -> list[Events]:
         """The events of each sample. Raises BadRecording, OSError."""
         ...
@@ -69,6 +74,10 @@ class NpzRecording:
     @property
     def samples(self) -> tuple[Sample, ...]:
         return (Sample(self.name, self.label),)
+
+    @property
+    def cut(self) -> str:
+        return ""
 
     def read(self) -> list[Events]:
         """Its events, in the order of the file. Raises BadRecording, OSError."""

@@ -98,20 +98,22 @@ class _Job:
 def _part_name(recording: Recording) -> str:
     """The part of a recording, of this size and time of change: another file, another part."""
     state = recording.path.stat()
-    text = f"{recording.path.resolve()} {state.st_size} {state.st_mtime_ns}"
-    text += " ".join(f"{sample.name}={sample.label}" for sample in recording.samples)
+    text = f"{recording.path.resolve()} {state.st_mtime_ns} {_described(recording)}"
     return hashlib.sha256(text.encode()).hexdigest()[:24] + ".npz"
 
 
 def sources_of(recordings: Recordings) -> str:
-    """A hash of the list of samples and of the sizes of their files, wherever those lie."""
+    """A hash of the samples' list and cut, and of the sizes of their files, wherever those lie."""
     digest = hashlib.sha256()
     for part in PARTS:
         for recording in recordings[part]:
-            digest.update(f"{part} {recording.path.stat().st_size}\n".encode())
-            for sample in recording.samples:
-                digest.update(f"{sample.name} {sample.label}\n".encode())
+            digest.update(f"{part} {_described(recording)}\n".encode())
     return digest.hexdigest()
+
+
+def _described(recording: Recording) -> str:
+    samples = " ".join(f"{sample.name}={sample.label}" for sample in recording.samples)
+    return f"{recording.path.stat().st_size} {recording.cut} {samples}"
 
 
 def prepare_frames(

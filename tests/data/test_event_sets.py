@@ -293,6 +293,23 @@ def test_what_is_wrong_with_an_own_file_is_said(
     assert str(tmp_path / "test/class1/1.npz") in refused.value.message
 
 
+def test_other_times_of_a_gesture_are_other_recordings(
+    tmp_path: Path, recorded: ModuleType
+) -> None:
+    folder = recorded.write_dvs_gesture(tmp_path / "DvsGesture", train=1)
+    prepare = ("dvs_gesture", "timesteps=2", f"root={tmp_path}")
+    assert recorded.prepare(*prepare).splits[0].events == 11 * 400
+    labels = folder / "user01_led_labels.csv"
+    lines = labels.read_text().splitlines()
+    label, start, end = lines[3].split(",")
+    lines[3] = f"{label},{start},{int(start) + (int(end) - int(start)) // 2}"
+    labels.write_text("\n".join(lines))
+    with pytest.raises(DataError, match="was prepared from other recordings"):
+        recorded.prepare(*prepare)
+    again = recorded.prepare(*prepare, f"cache={tmp_path / 'other'}").splits[0]
+    assert 150 < 11 * 400 - again.events < 250
+
+
 def test_lists_that_are_wrong_are_named(tmp_path: Path, recorded: ModuleType) -> None:
     folder = recorded.write_dvs_gesture(tmp_path / "DvsGesture", train=1)
     labels = folder / "user01_led_labels.csv"
