@@ -137,7 +137,9 @@ class Attention(nn.Module):
     def forward(self, x: Tensor, states: LayerStates) -> Tensor:
         spikes = states.run(self.neuron, x)
         q, k, v = (states.run(layer, spikes) for layer in (self.query, self.key, self.value))
-        mask = states.run(self.kv_neuron, masked(k, v).sum((3, 4)))
+        # Under autocast a sum is float32, and spikes of two kinds are not kept as bits.
+        columns = masked(k, v).sum((3, 4)).to(k.dtype)
+        mask = states.run(self.kv_neuron, columns)
         chosen = masked(q, mask[..., None, None])
         return x + self.norm(fold_time(self.conv, chosen))
 
