@@ -173,6 +173,6 @@ def missing(place: Place, files: Files) -> DataError:
     obtain = files.obtain.replace("{root}", str(place.root))
     source = f"; from {files.url}" if files.url else ""
     return place.error(
-        f"there are no recordings below '{place.root}'",
+        f"its recordings are missing: there are none below '{place.root}'",
         hint=f"{obtain}{source}; licence: {files.licence}",
     )

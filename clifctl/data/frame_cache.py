@@ -134,19 +134,24 @@ class CachedFrames:
     def read(self, orders: Sequence[Tensor]) -> Iterator[Tensor]:
         """Counts `[T, n, 2, H, W]` for each list of n sample numbers; the next ones are read
         while these are used."""
-        if not len(orders):
+        # Here and at once: asking a GPU for them later would wait for its work.
+        lists = [order.tolist() for order in orders]
+        if not lists:
             return
         with ThreadPoolExecutor(1) as ahead:
-            coming = ahead.submit(self.take, orders[0])
-            for order in orders[1:]:
-                ready, coming = coming.result(), ahead.submit(self.take, order)
+            coming = ahead.submit(self._counts, lists[0])
+            for numbers in lists[1:]:
+                ready, coming = coming.result(), ahead.submit(self._counts, numbers)
                 yield ready
             yield coming.result()
 
     def take(self, order: Tensor) -> Tensor:
         """Counts `[T, n, 2, H, W]` of the samples `order` `[n]`."""
+        return self._counts(order.tolist())
+
+    def _counts(self, numbers: Sequence[int]) -> Tensor:
         stored = self._map
-        rows = [self.numbers[i] for i in order.tolist()]
+        rows = [self.numbers[i] for i in numbers]
         out = np.empty((stored.shape[1], len(rows), *stored.shape[2:]), dtype=stored.dtype)
         for place, row in enumerate(rows):
             out[:, place] = stored[row]

@@ -255,7 +255,7 @@ def _describe(error: ErrorDetails, schema: type[BaseModel]) -> str:
     path = ".".join(str(part) for part in error["loc"])
     given = error["input"]
     if error["type"] == "missing":
-        return f"{path}: missing"
+        return f"{path}: missing{_choices(schema, error['loc'])}"
     if error["type"] == "extra_forbidden":
         allowed = _fields_at(schema, error["loc"][:-1])
         near = nearest(str(error["loc"][-1]), allowed)
@@ -279,11 +279,23 @@ def _shown(given: Any) -> str:
 
 
 def _fields_at(schema: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:
+    return list(_section_at(schema, path).model_fields)
+
+
+def _choices(schema: type[BaseModel], path: tuple[int | str, ...]) -> str:
+    """What a missing key may be, where it is one of a few names."""
+    field = _section_at(schema, path[:-1]).model_fields[str(path[-1])]
+    choices = get_args(field.annotation)
+    named = bool(choices) and all(isinstance(choice, str) for choice in choices)
+    return f"; allowed: {', '.join(choices)}" if named else ""
+
+
+def _section_at(schema: type[BaseModel], path: tuple[int | str, ...]) -> type[BaseModel]:
     for part in path:
         annotation = schema.model_fields[str(part)].annotation
         # Of `Section | None`, the section.
         schema = cast(type[BaseModel], (get_args(annotation) or (annotation,))[0])
-    return list(schema.model_fields)
+    return schema
 
 
 def _cross_field_problems(document: dict[str, Any]) -> list[str]:

@@ -48,7 +48,8 @@ def test_without_data_train_says_what_to_put_where(
         done = clifctl("train", recipe, "train.precision=float32", *extra)
         assert (done.code, done.out) == (2, "")
         error, hint = errors(done.err)
-        assert error == f"error: data set '{name}': there are no recordings below '{root}'"
+        assert error.startswith(f"error: data set '{name}': its recordings are missing")
+        assert error.endswith(f"none below '{root}'")
         assert all(part in hint for part in told)
         assert f"'{root}" in hint
         assert "licence" in hint
@@ -58,7 +59,7 @@ def test_without_data_train_says_what_to_put_where(
     for command in (["prepare", recipe], ["show", name, *(["split=tebn"] if "10" in name else [])]):
         done = clifctl("data", *command)
         assert done.code == 2
-        assert "there are no recordings below 'data'" in done.err
+        assert "its recordings are missing: there are none below 'data'" in done.err
 
 
 def test_check_counts_recordings(clifctl: Run, data_root: Path) -> None:
@@ -212,7 +213,7 @@ def test_a_full_disk_is_noticed_before(
         (["dvs_gestur"], "did you mean 'dvs_gesture'?"),
         (["digits", "timesteps=4"], "data set 'digits' needs no preparation"),
         (["digits_snn5"], "data set 'digits' needs no preparation"),
-        (["cifar10_dvs", "timesteps=4"], "data.split: missing"),
+        (["cifar10_dvs", "timesteps=4"], "data.split: missing; allowed: authors, tebn"),
         (["cifar10_dvs", "timesteps=4", "split=official"], "must be 'authors' or 'tebn'"),
         (["event_files", "timesteps=4", "sensor=[3]", "classes=2"], "at least 2 entries"),
         (["dvs_gesture_vgg11", "data.frame_by=time"], "did you mean 'frames_by'?"),

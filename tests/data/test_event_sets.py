@@ -179,7 +179,7 @@ def test_a_folder_that_spikingjelly_has_not_finished_is_not_used(
     shutil.copytree(theirs / "gesture" / "events_np", tmp_path / "events_np")
     assert len(load("dvs_gesture", tmp_path).test) == 11
     (tmp_path / "events_np.building").touch()
-    with pytest.raises(DataError, match="there are no recordings below"):
+    with pytest.raises(DataError, match="its recordings are missing"):
         load("dvs_gesture", tmp_path)
 
 
