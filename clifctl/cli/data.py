@@ -78,7 +78,8 @@ def prepare(
     """Count events into frames, once, for `train` and `eval` to read.
 
     KEY=VALUE changes the recipe, or sets a data set's own options (root=DIR) and timesteps. A
-    preparation that was stopped goes on where it was; frames of other settings stand beside these.
+    preparation that was stopped goes on where it was; frames of other settings stand beside these,
+    and --overwrite makes these anew.
     """
     from clifctl.experiments.prepare_data import prepare_data
     from clifctl.report.data_tables import prepare_report

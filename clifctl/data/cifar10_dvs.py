@@ -165,7 +165,11 @@ FILES = Files(
     f"'{{root}}/{NAME}', which makes a folder a class",
     inspect=inspect,
 )
-CAMERA = EventCamera(sensor=lambda options: (SIDE, SIDE), recordings=recordings)
+CAMERA = EventCamera(
+    sensor=lambda options: (SIDE, SIDE),
+    recordings=recordings,
+    complete={"train": 9000, "test": 1000},
+)
 DATASET = Dataset(
     name=NAME,
     title="CIFAR10-DVS, 10,000 recordings of moving images, frames of ON/OFF events of 128x128",

@@ -161,12 +161,14 @@ class Files:
 @dataclass(frozen=True)
 class EventCamera:
     """What a set of event recordings is made from, under given options: rows and columns of the
-    camera; for "train" and "test" the recordings, none of which is read for that; and what makes
-    the recordings' labels `[N]` the data set's."""
+    camera; for "train" and "test" the recordings, none of which is read for that; what makes the
+    recordings' labels `[N]` the data set's; and how many samples a split has where none is missing
+    (None: that is the person's own matter)."""
 
     sensor: Callable[[Any], tuple[int, int]]
     recordings: Callable[[Any], "Mapping[str, Sequence[Recording]]"]
     relabel: Callable[[Any, Tensor], Tensor] = lambda options, labels: labels
+    complete: Mapping[str, int] | None = None
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ CLASSES = 11
 SIDE = 128
 LISTS = {"train": "trials_to_train.txt", "test": "trials_to_test.txt"}
 ENDING = "_labels.csv"
+SAMPLES = {"train": 1176, "test": 288}
 
 
 class DvsGestureOptions(EventOptions):
@@ -181,9 +182,9 @@ def inspect(root: Path) -> tuple[FileState, ...]:
     place, raw, ready = Place(NAME, root), _raw(root), _ready(root)
     folder = raw or ready or root / "DvsGesture"
     states = []
-    for part, people, samples in (("train", "1 to 23", 1176), ("test", "24 to 29", 288)):
+    for part, people in (("train", "1 to 23"), ("test", "24 to 29")):
         path, problem = folder / (LISTS[part] if ready is None else part), None
-        what = f"people {people}, {samples:,} samples"
+        what = f"people {people}, {SAMPLES[part]:,} samples"
         if raw or ready:
             try:
                 found = _trials(raw, part, place) if raw else _arrays(folder / part, place)
@@ -202,7 +203,12 @@ FILES = Files(
     "'{root}', which makes 'DvsGesture' (5 GB)",
     inspect=inspect,
 )
-CAMERA = EventCamera(sensor=lambda options: (SIDE, SIDE), recordings=recordings, relabel=relabel)
+CAMERA = EventCamera(
+    sensor=lambda options: (SIDE, SIDE),
+    recordings=recordings,
+    relabel=relabel,
+    complete=SAMPLES,
+)
 DATASET = Dataset(
     name=NAME,
     title="DVS128 Gesture, 1,464 recordings of 11 gestures, frames of ON/OFF events of 128x128",

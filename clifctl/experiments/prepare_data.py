@@ -195,12 +195,14 @@ def _result(
     dataset: Dataset, settings: Settings, cache: Cache, started: float, *, already: bool
 ) -> PrepareResult:
     splits = []
+    complete = (dataset.camera and dataset.camera.complete) or {}
     for part in PARTS:
         samples, frames = cache.index.samples[part], cache.frames(part)
         splits.append(
             PreparedSplit(
                 split=part,
                 samples=len(samples),
+                samples_when_complete=complete.get(part),
                 classes=len({sample.label for sample in samples}),
                 events=sum(sample.events for sample in samples),
                 file=str(frames.file),

@@ -80,12 +80,18 @@ def prepare_report(result: PrepareResult) -> Report:
         Column("bytes", "bytes"),
         Column("sha256", "sha256"),
     )
+    missing = [
+        f"{split.split}: {split.samples:,} of {split.samples_when_complete:,} samples, so results "
+        "are not comparable with others"
+        for split in result.splits
+        if split.samples_when_complete not in (None, split.samples)
+    ]
     left_out = [f"left out: {one.file}: {one.problem}" for one in result.skipped]
     was = "was prepared before" if result.already_prepared else "prepared"
     table = Table(
         f"{result.data}, T = {result.timesteps}: {was}",
         columns,
         tuple(dataclasses.asdict(split) for split in result.splits),
-        notes=(f"frames: {result.folder}", *left_out),
+        notes=(f"frames: {result.folder}", *missing, *left_out),
     )
     return Report(document_of(result), (table,))

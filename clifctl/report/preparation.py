@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -13,17 +14,18 @@ LINE_EVERY_S = 10.0
 class PreparationProgress:
     """A bar on a terminal, a line now and then elsewhere, nothing when `quiet`."""
 
-    def __init__(self, *, quiet: bool) -> None:
+    def __init__(self, *, quiet: bool, clock: Callable[[], float] = time.monotonic) -> None:
         from rich.console import Console
 
         self._quiet = quiet
+        self._clock = clock
         self._console = Console(stderr=True, highlight=False)
         console = self._console
         self._is_live = console.is_terminal and not console.is_dumb_terminal and not quiet
         self._progress: Any = None
         self._task: Any = None
         self._all = self._read = self._kept = 0
-        self._began = self._next_line = 0.0
+        self._first = self._next_line = 0.0
 
     def __enter__(self) -> "PreparationProgress":
         return self
@@ -35,8 +37,7 @@ class PreparationProgress:
     def started(self, recordings: int, kept: int) -> None:
         """`recordings` are to be read, of which `kept` were read before."""
         self._all, self._kept = recordings, kept
-        self._began = time.monotonic()
-        self._next_line = self._began + LINE_EVERY_S
+        self._next_line = self._clock() + LINE_EVERY_S
         before = f", {kept:,} of them read before" if kept else ""
         self._say(f"{recordings:,} recordings{before}")
         if not self._is_live:
@@ -61,16 +62,19 @@ class PreparationProgress:
         if self._progress is not None:
             self._progress.update(self._task, advance=1)
             return
-        now = time.monotonic()
+        now = self._clock()
+        if self._read == 1:
+            self._first = now
         if now < self._next_line:
             return
         self._next_line = now + LINE_EVERY_S
-        rate = self._read / max(now - self._began, 1e-9)
-        left = self._all - self._kept - self._read
-        self._say(
-            f"{self._kept + self._read:,}/{self._all:,} recordings  {rate:,.1f}/s  "
-            f"{left / rate:,.0f} s left"
-        )
+        fields = [f"{self._kept + self._read:,}/{self._all:,} recordings"]
+        if now > self._first:
+            # From the first one on: until then workers were starting.
+            rate = (self._read - 1) / (now - self._first)
+            left = self._all - self._kept - self._read
+            fields += [f"{rate:,.1f}/s", f"{left / rate:,.0f} s left"]
+        self._say("  ".join(fields))
 
     def assembling(self, part: str, samples: int) -> None:
         """All are read; the file of one split is written."""

@@ -86,10 +86,12 @@ class SampleResult:
 
 @dataclass(frozen=True, kw_only=True)
 class PreparedSplit:
-    """The frames of one split. `sha256` is of the names and counts of its samples, in order."""
+    """The frames of one split. `sha256` is of the names and counts of its samples, in order;
+    `samples_when_complete` None where that is the person's own matter."""
 
     split: str
     samples: int
+    samples_when_complete: int | None
     classes: int
     events: int
     file: str

@@ -155,7 +155,9 @@ def test_a_cut_off_recording_is_named_and_left_out_only_when_asked(
     assert "20 recordings, 19 of them read before" in skipped.err
     assert [one["file"] for one in skipped.json["skipped"]] == ["cifar10_cat_0.aedat"]
     assert [split["samples"] for split in skipped.json["splits"]] == [9, 10]
-    assert "left out: cifar10_cat_0.aedat: cut off" in clifctl(*prepare).out
+    shown = clifctl(*prepare).out
+    assert "left out: cifar10_cat_0.aedat: cut off" in shown
+    assert "test: 10 of 1,000 samples, so results are not comparable" in shown
 
 
 def test_recordings_that_changed_are_not_passed_over(clifctl: Run, own: Path) -> None:
