@@ -130,8 +130,6 @@ def test_every_recipe(name: str, data_root: Path, recorded: ModuleType, tmp_path
     if "dvs" in name:
         overrides = [f"data.root={data_root}", f"data.cache={tmp_path}", "timesteps=2"]
         recorded.prepare(name, *overrides)
-        # A thread that reads frames ahead would not know of the fake GPU.
-        overrides.append("data.in_memory=true")
     recipe = _recipe(name, data_root, *overrides)
     _train_and_test(recipe)
 

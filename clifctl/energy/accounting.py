@@ -6,8 +6,8 @@ from math import isnan
 
 from clifctl.energy import as_published, corrected
 from clifctl.energy.constants import Constants
-from clifctl.energy.graph import OperationGraph
-from clifctl.energy.neuron_cost import step_cost
+from clifctl.energy.graph import Operation, OperationGraph
+from clifctl.energy.neuron_cost import StepCost, step_cost
 from clifctl.energy.signals import Signals
 from clifctl.neurons import Hyperparameters, Neuron
 from clifctl.results.energy import MEMORY_KEYS, SOP_KEYS, Cost, LayerCost
@@ -44,7 +44,10 @@ def net_costs(
     is that of a net with this neuron, or with another one, whose learnable parameters do not count.
     """
     signals = Signals(graph, neuron.spiking, rates or {})
-    step = step_cost(neuron, hyperparameters)
+
+    def step(operation: Operation) -> StepCost:
+        return step_cost(neuron, hyperparameters.with_threshold(operation.own_threshold))
+
     paper, paper_layers = as_published.costs(signals, neuron.name, constants, bias_share=bias_share)
     charges = corrected.charges(signals, step, constants)
     mended, mended_layers = corrected.together(charges, constants)

@@ -83,7 +83,7 @@ class Charge:
 @dataclass(frozen=True)
 class _Net:
     signals: Signals
-    neuron: StepCost
+    step: Callable[[Operation], StepCost]
     constants: Constants
     folded: frozenset[int]
 
@@ -96,10 +96,12 @@ class _Net:
         return operation.steps if self.signals.spiking else 1
 
 
-def charges(signals: Signals, neuron: StepCost, constants: Constants) -> tuple[Charge, ...]:
-    """The charge of each operation, in the order of the graph. Counts that need an unknown firing
-    rate are NaN."""
-    net = _Net(signals, neuron, constants, signals.graph.folded_norms(signals.spiking))
+def charges(
+    signals: Signals, step: Callable[[Operation], StepCost], constants: Constants
+) -> tuple[Charge, ...]:
+    """The charge of each operation, in the order of the graph; `step` gives what a layer of neurons
+    computes. Counts that need an unknown firing rate are NaN."""
+    net = _Net(signals, step, constants, signals.graph.folded_norms(signals.spiking))
     found = []
     for number, operation in enumerate(signals.graph.operations):
         charge = Charge()
@@ -207,7 +209,7 @@ def _norm(net: _Net, number: int, charge: Charge) -> None:
 def _neuron(net: _Net, number: int, charge: Charge) -> None:
     operation = net.signals.graph.operations[number]
     elements = operation.n_out * net.timesteps
-    constants, neuron = net.constants, net.neuron
+    constants, neuron = net.constants, net.step(operation)
     charge.compute(
         additions=elements * neuron.all_additions(constants.function_additions),
         multiplications=elements * neuron.all_multiplications(constants.function_multiplications),
@@ -268,10 +270,12 @@ def _gated(net: _Net, number: int, charge: Charge) -> float:
     elements = operation.n_out * net.steps(operation)
     passing = elements * signals.input_rate(number)
     for source in operation.inputs:
+        # One that is broadcast lies in memory once, and is looked at for each element.
+        held = signals.graph.operations[source].n_out
         if signals.is_binary(source):
-            charge.access("in_out", elements * signals.rate(source), SPIKE_BYTES * operation.n_out)
+            charge.access("in_out", elements * signals.rate(source), SPIKE_BYTES * held)
         else:
-            charge.access("in_out", passing, VALUE_BYTES * operation.n_out)
+            charge.access("in_out", passing, VALUE_BYTES * held)
     if signals.is_binary(number):
         written = elements * signals.rate(number)
         charge.access("in_out", written, SPIKE_BYTES * operation.n_out)

@@ -23,6 +23,7 @@ class Operation:
 
     `macs` is the dense count, padding included; `pairs` are the connections between an input and an
     output value that exist, borders of the image taken into account. `biases` are learnable ones.
+    `own_threshold` is a layer of neurons' own firing threshold, where it is not the net's.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Operation:
     stride: tuple[int, ...] = ()
     maximum: bool = False
     padded: bool = False
+    own_threshold: float | None = None
 
     @property
     def n_in(self) -> int:

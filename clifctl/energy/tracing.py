@@ -134,8 +134,9 @@ class _Tracer(TorchFunctionMode):
                     **shapes,
                 )
         self.note(
-            spikes, spikes.shape[0], name=place, kind="neuron", inputs=(operand.source,), **shapes
-        )
+            spikes, spikes.shape[0], name=place, kind="neuron", inputs=(operand.source,),
+            own_threshold=module.own_threshold, **shapes,
+        )  # fmt: skip
 
     def __torch_function__(
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None

@@ -160,6 +160,7 @@ def loss_of(recipe: Recipe) -> Callable[[Tensor, Tensor], Tensor]:
             tet_mean=train.tet_mean,
             tet_target=train.tet_target,
             label_smoothing=train.label_smoothing,
+            cross_entropy_of=train.cross_entropy_of,
         )
 
     return loss
@@ -175,8 +176,12 @@ def optimizer_of(recipe: Recipe, net: torch.nn.Module) -> tuple[Optimizer, LRSch
         weight_decay=train.weight_decay,
         epochs=train.epochs,
         optimizer=train.optimizer,
+        decayed=train.decayed,
         schedule=train.schedule,
         warmup_epochs=train.warmup_epochs,
+        warmup_lr=train.warmup_lr,
+        min_lr=train.min_lr,
+        cooldown_epochs=train.cooldown_epochs,
         step_epochs=train.step_epochs,
         step_factor=train.step_factor,
         # On a GPU: the fastest, and it can be told there to leave out a step that is not finite.

@@ -136,8 +136,9 @@ def _plan(
         require_trainable(recipe, data, launch().count)
     activations = step_activations_bytes(recipe, data, launch().count)
     threads = resolve_threads(options.threads, activations)
-    # Weights, their gradients and SGD's momentum are of one size each.
-    weights = 3 * bytes_of(*net.parameters()) + bytes_of(*net.buffers())
+    # Weights, their gradients, and what the optimizer keeps are of one size each.
+    moments = 1 if recipe.train.optimizer == "sgd" else 2
+    weights = (2 + moments) * bytes_of(*net.parameters()) + bytes_of(*net.buffers())
     splits = () if data is None else data.splits
     held = sum(split.held_bytes for split in splits)
     _require_memory(where.device, held + weights + activations)

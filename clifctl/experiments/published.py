@@ -17,7 +17,8 @@ def published_for(recipe: Recipe) -> Published:
     """The paper's accuracies for the recipe's data, net, neuron and T, most apt first.
 
     None where the paper has none, and where the recipe changes the net, the neuron's constants, the
-    neuron itself or the window of BPTT, for which the paper's number does not stand.
+    neuron itself or the window of BPTT, for which the paper's number does not stand. A net whose
+    authors have a LIF of their own may have that one too: the paper changed nothing but neurons.
     """
     neuron, model = recipe.neuron, recipe.model
     data, net, figure = FIGURE_2
@@ -26,7 +27,7 @@ def published_for(recipe: Recipe) -> Published:
     if (
         neuron.window is not None
         or recipe.exchange is not None
-        or neuron.hyperparameters != neuron.neuron.hyperparameters()
+        or not _usual_constants(recipe)
         or not keeps_the_net(recipe)
     ):
         return Published()
@@ -67,6 +68,15 @@ def published_truncation(recipe: Recipe) -> PublishedTruncation | None:
         if (half.data, half.model, half.neuron, half.timesteps) == key:
             return half
     return None
+
+
+def _usual_constants(recipe: Recipe) -> bool:
+    neuron, own = recipe.neuron, recipe.model.model.own_neuron
+    kind = neuron.neuron.hyperparameters
+    usual = [kind()]
+    if own is not None and neuron.neuron.name == "lif":
+        usual.append(kind(**own))
+    return neuron.hyperparameters in usual
 
 
 def keeps_the_net(recipe: Recipe) -> bool:

@@ -1,7 +1,8 @@
 """Networks: the MODELS table and the layers that they are built of."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from clifctl.kernels import READINGS
 from clifctl.models.exchange import put_neuron
@@ -22,17 +23,24 @@ from clifctl.models.options import ModelOptions
 from clifctl.models.resnet18 import ResNet18, ResNet18Options, build_resnet18
 from clifctl.models.sequential import SequentialNet
 from clifctl.models.snn5 import SNN5Options, build_snn5
+from clifctl.models.spike_driven_transformer import (
+    OWN_NEURON,
+    SpikeDrivenTransformerOptions,
+    build_spike_driven_transformer,
+)
 from clifctl.models.vgg import VGG11, VGG13, VGGOptions, build_vggsnn, vgg_builder
 
 
 @dataclass(frozen=True)
 class Model:
-    """A network: one row of the MODELS table."""
+    """A network: one row of the MODELS table. `own_neuron`: constants of the LIF that its authors
+    built it of, where those are not the usual ones."""
 
     name: str
     title: str
     options: type[ModelOptions]
     build: Callable[..., SpikingNet]
+    own_neuron: Mapping[str, Any] | None = None
 
 
 # name -> model, in the order of display
@@ -42,6 +50,13 @@ MODELS: dict[str, Model] = {
     "vgg11": Model("vgg11", "VGG-11", VGGOptions, vgg_builder("vgg11", VGG11)),
     "vgg13": Model("vgg13", "VGG-13", VGGOptions, vgg_builder("vgg13", VGG13)),
     "vggsnn": Model("vggsnn", "VGGSNN (after TET)", VGGOptions, build_vggsnn),
+    "spike_driven_transformer": Model(
+        "spike_driven_transformer",
+        "Spike-Driven Transformer (Yao et al., NeurIPS 2023)",
+        SpikeDrivenTransformerOptions,
+        build_spike_driven_transformer,
+        OWN_NEURON,
+    ),
     "mlp": Model("mlp", "multilayer perceptron", MLPOptions, build_mlp),
 }
 

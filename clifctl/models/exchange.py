@@ -19,5 +19,5 @@ def put_neuron(net: SpikingNet, choice: NeuronChoice) -> None:
                 "their learnable parameters would be lost or invented"
             )
         layer.neuron = choice.neuron
-        layer.hyperparameters = choice.hyperparameters
-        layer.binary = is_binary(choice.neuron, choice.hyperparameters)
+        layer.hyperparameters = choice.hyperparameters.with_threshold(layer.own_threshold)
+        layer.binary = is_binary(choice.neuron, layer.hyperparameters)

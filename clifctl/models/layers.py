@@ -27,9 +27,11 @@ NetState = tuple[LayerState, ...]
 
 class SpikingNet(nn.Module, ABC):
     """A net of spiking layers. `authors_names` maps its modules to their names in the authors'
-    code, where both have such a module: their checkpoints differ in nothing else."""
+    code, where both have such a module: their checkpoints differ in nothing else but the keys of
+    `authors_unused`, which their code declares and does not use."""
 
     authors_names: dict[str, str]
+    authors_unused: frozenset[str] = frozenset()
 
     @abstractmethod
     def forward(
@@ -52,25 +54,33 @@ class NeuronChoice:
     window_reading: str = "sliding"
     target: str = "auto"
 
-    def layer(self, channels: int, timesteps: int) -> "SpikingLayer":
-        """One layer of this neuron for `channels` channels (features, for a vector)."""
+    def layer(
+        self, channels: int, timesteps: int, *, v_threshold: float | None = None
+    ) -> "SpikingLayer":
+        """One layer of this neuron for `channels` channels (features, for a vector).
+
+        `v_threshold` is the layer's own, in the place of the recipe's; a neuron that has no such
+        key keeps what it has.
+        """
+        hyperparameters = self.hyperparameters.with_threshold(v_threshold)
         learnables = {
-            learnable.name: learnable.start(
-                self.hyperparameters, channels=channels, timesteps=timesteps
-            )
+            learnable.name: learnable.start(hyperparameters, channels=channels, timesteps=timesteps)
             for learnable in self.neuron.learnables
         }
-        parameters = Parameters(self.neuron, self.hyperparameters, learnables)
         return SpikingLayer(
-            parameters,
+            Parameters(self.neuron, hyperparameters, learnables),
             window=self.window,
             window_reading=self.window_reading,
             target=self.target,
+            own_threshold=v_threshold,
         )
 
 
 class SpikingLayer(nn.Module):
-    """One layer of neurons. It owns the learnable parameters and nothing else: no hidden state."""
+    """One layer of neurons. It owns the learnable parameters and nothing else: no hidden state.
+
+    `own_threshold` says that the layer's v_threshold is its own, whatever its neurons become.
+    """
 
     def __init__(
         self,
@@ -79,6 +89,7 @@ class SpikingLayer(nn.Module):
         window: int | None = None,
         window_reading: str = "sliding",
         target: str = "auto",
+        own_threshold: float | None = None,
     ) -> None:
         super().__init__()
         self.neuron = parameters.neuron
@@ -86,6 +97,7 @@ class SpikingLayer(nn.Module):
         self.window = window
         self.window_reading = window_reading
         self.target = target
+        self.own_threshold = own_threshold
         # Whether every output is 0 or 1: the last thing that the step does is to spike.
         self.binary = is_binary(self.neuron, self.hyperparameters)
         for name, tensor in parameters.learnables.items():
@@ -150,15 +162,35 @@ class SynapticLayer(nn.Module):
         return self.neuron(fold_time(self.connection, x), state, self.norm, repeat)
 
 
+class LayerStates:
+    """Runs a net's layers of neurons in forward order: hands each its state of `given` (None: a new
+    one), and collects in `finals` what they end with."""
+
+    def __init__(self, given: NetState | None) -> None:
+        self._given = given
+        self.finals: list[LayerState] = []
+
+    def run(self, layer: SpikingLayer | SynapticLayer, x: Tensor, *, repeat: int = 1) -> Tensor:
+        """The spikes `[T, N, *]` of the next layer for `x`."""
+        state = None if self._given is None else self._given[len(self.finals)]
+        spikes, final = layer(x, state, repeat=repeat)
+        self.finals.append(final)
+        return spikes
+
+
 class Pool(nn.Module):
-    """A pooling of every time step's maps `[T, N, C, H, W]`."""
+    """A pooling of every time step's maps `[T, N, C, H, W]`. The maximum of spikes is a spike."""
 
     def __init__(self, pool: nn.Module) -> None:
         super().__init__()
         self.pool = pool
 
     def forward(self, x: Tensor) -> Tensor:
-        return fold_time(self.pool, x)
+        pooled = fold_time(self.pool, x)
+        value = spike_value(x)
+        if value is not None and isinstance(self.pool, nn.MaxPool2d):
+            mark_spikes(pooled, value)
+        return pooled
 
 
 class SharedDropout(nn.Module):
@@ -182,6 +214,17 @@ class SharedDropout(nn.Module):
         if spike_value(x) == 1.0:
             mark_spikes(dropped, kept)
         return dropped
+
+
+def masked(x: Tensor, mask: Tensor) -> Tensor:
+    """The product of two results, element by element, one of which may be broadcast. Of spikes it
+    is spikes, and what its backward needs of them is kept as bits."""
+    with spikes_as_bits():
+        product = x * mask
+    value, other = spike_value(x), spike_value(mask)
+    if value is not None and other is not None:
+        mark_spikes(product, value * other)
+    return product
 
 
 def fold_time(module: nn.Module, x: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from pydantic import Field
 
 from clifctl.models.norm import NormMode, TemporalBatchNorm
+from clifctl.neurons import Neuron
 from clifctl.strict import Strict
 
 
@@ -16,6 +17,10 @@ class ModelOptions(Strict):
         True, description="run batch norm inside the neuron's kernel, where its target has one"
     )
     dropout: float = Field(0.0, ge=0.0, lt=1.0, description="dropout before the read-out")
+
+    def notices(self, neuron: Neuron) -> tuple[str, ...]:
+        """What a person should know of these options with `neuron`."""
+        return ()
 
     def norm(self, channels: int) -> TemporalBatchNorm:
         """A batch norm of the net."""

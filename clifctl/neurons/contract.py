@@ -14,7 +14,7 @@ import hashlib
 import keyword
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import torch
 from pydantic import AfterValidator, Field, ValidationError, model_validator
@@ -31,6 +31,13 @@ LearnableShape = Literal["scalar", "channel", "step", "step_channel"]
 
 class Hyperparameters(Strict):
     """Base of a neuron's hyperparameters."""
+
+    def with_threshold(self, v_threshold: float | None) -> Self:
+        """These with another `v_threshold`; as they are where it is None, and for a neuron that has
+        no such key (it learns its threshold, or has none)."""
+        if v_threshold is None or "v_threshold" not in type(self).model_fields:
+            return self
+        return self.model_copy(update={"v_threshold": v_threshold})
 
 
 def _known_surrogate(name: str) -> str:

@@ -47,6 +47,7 @@ class RecipeSource:
         document = copy.deepcopy(self.document)
         notices = apply_overrides(document, overrides)
         recipe = validate(document, self.where)
+        notices += recipe.model.options.notices(recipe.neuron.neuron)
         return LoadedRecipe(self.name, recipe, (*self.notices, *notices))
 
 
@@ -81,7 +82,9 @@ def bare_recipe(data: str, model: str, overrides: Sequence[str] = ()) -> LoadedR
     }
     notices = apply_overrides(document, overrides)
     name = f"{data}_{model}"
-    return LoadedRecipe(name, validate(document, f"recipe of {name}"), tuple(notices))
+    recipe = validate(document, f"recipe of {name}")
+    notices += recipe.model.options.notices(recipe.neuron.neuron)
+    return LoadedRecipe(name, recipe, tuple(notices))
 
 
 def apply_overrides(document: dict[str, Any], overrides: Sequence[str]) -> list[str]:

@@ -6,12 +6,10 @@ are that row's own options, so the schema is put together for the names that a r
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, Literal, cast, get_args
+from typing import Any, Literal, cast, get_args
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
-    BeforeValidator,
     Field,
     ValidationError,
     create_model,
@@ -29,57 +27,11 @@ from clifctl.recipe.exchange import (
     exchange_of,
     exchange_problems,
 )
-from clifctl.strict import Count, Seed, Strict
-from clifctl.training.loss import TetTarget
-from clifctl.training.optimizer import OptimizerName, ScheduleName
-from clifctl.training.precision import PrecisionName, precision_name
-from clifctl.training.saving import checked_interval
+from clifctl.recipe.train_section import EvalSection, TrainSection
+from clifctl.strict import Strict
 
 # Far beyond any net in use; a bound keeps a typing error from taking the machine's memory.
 MAX_TIMESTEPS = 4096
-
-
-class TrainSection(Strict):
-    """How the net is trained (the authors' protocol where nothing else is said)."""
-
-    epochs: Count = Field(description="passes over the training data")
-    batch_size: Count = Field(128, ge=2, description="samples a step")
-    drop_last: bool = Field(False, description="leave out a last batch that is smaller")
-    seed: Seed = Field(2022, description="seed of weights, order and augmentation")
-    optimizer: OptimizerName = Field("sgd", description="sgd or adamw; every parameter decays")
-    lr: float = Field(0.1, gt=0.0, description="learning rate at the start")
-    momentum: float = Field(0.9, ge=0.0, lt=1.0, description="momentum of SGD, beta1 of AdamW")
-    weight_decay: float = Field(5e-4, ge=0.0, description="weight decay of every parameter")
-    schedule: ScheduleName = Field("cosine", description="learning rate: cosine, step, constant")
-    warmup_epochs: int = Field(0, ge=0, description="epochs of linear warm-up before the schedule")
-    step_epochs: Count = Field(100, description="epochs between the steps of schedule step")
-    step_factor: float = Field(0.1, gt=0.0, le=1.0, description="factor of each such step")
-    precision: Annotated[PrecisionName, BeforeValidator(precision_name)] = Field(
-        "float32", description="arithmetic of training: float32, bfloat16, float16 or auto"
-    )
-    accumulate: Count = Field(1, description="parts that a batch is computed in, to save memory")
-    clip_norm: float | None = Field(None, gt=0.0, description="largest 2-norm of the gradients")
-    deterministic: bool = Field(True, description="the same bits every time, at some cost on a GPU")
-    compile: bool = Field(
-        False, description="torch.compile of the training step; the first step takes minutes"
-    )
-    save_every: Annotated[str | None, AfterValidator(checked_interval)] = Field(
-        "60s", description="how often last.pt is saved within an epoch: 60s, 200steps or null"
-    )
-    log_every: Count = Field(50, description="steps between two lines of metrics.jsonl")
-    sync_batch_norm: bool = Field(
-        True, description="with several processes: batch norm over the batches of all of them"
-    )
-    label_smoothing: float = Field(0.0, ge=0.0, lt=1.0, description="of the cross entropy")
-    tet_lambda: float = Field(0.05, ge=0.0, le=1.0, description="weight of the TET regulariser")
-    tet_mean: float = Field(1.0, description="value that the TET regulariser pulls logits to")
-    tet_target: TetTarget = Field("constant", description="tet_mean, or the one-hot label")
-
-
-class EvalSection(Strict):
-    """How the net is evaluated."""
-
-    batch_size: Count = Field(500, description="samples a step")
 
 
 @dataclass(frozen=True)

@@ -58,7 +58,11 @@ def load_foreign_weights(net: SpikingNet, foreign: ForeignCheckpoint, path: Path
     """
     own = net.state_dict()
     theirs = {_authors_key(net, key): key for key in own}
-    given = {theirs.get(key, key): value for key, value in foreign.state.items()}
+    given = {
+        theirs.get(key, key): value
+        for key, value in foreign.state.items()
+        if key not in net.authors_unused
+    }
     shown = {key: name for name, key in theirs.items()} if set(theirs) & set(foreign.state) else {}
     problems = []
     missing = [shown.get(key, key) for key in own if key not in given]

@@ -7,6 +7,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 TetTarget = Literal["constant", "one_hot"]
+# Whose cross entropy: that of every time step, or of the logits' mean over time.
+CrossEntropyOf = Literal["steps", "mean"]
 
 
 def tet_loss(
@@ -17,14 +19,18 @@ def tet_loss(
     tet_mean: float,
     tet_target: TetTarget = "constant",
     label_smoothing: float = 0.0,
+    cross_entropy_of: CrossEntropyOf = "steps",
 ) -> Tensor:
     """(1 - tet_lambda) * CE + tet_lambda * MSE(logits, goal), means over all entries.
 
     `logits` `[T, N, classes]`; `targets` are classes `[N]` or soft labels `[N, classes]`. The goal
     is `tet_mean` everywhere, or with `one_hot` 1 for the class and 0 elsewhere (a soft label is its
-    own goal). After Deng et al. (TET, ICLR 2022), in the form of the CLIF authors' training code.
+    own goal). CE is the mean of each step's, or with `mean` that of the mean of all steps' logits;
+    the goal is each step's either way. After Deng et al. (TET, ICLR 2022), in the form of the CLIF
+    authors' training code.
     """
-    cross_entropy = step_cross_entropy(logits, targets, label_smoothing)
+    decided = logits if cross_entropy_of == "steps" else logits.mean(0, keepdim=True)
+    cross_entropy = step_cross_entropy(decided, targets, label_smoothing)
     if tet_lambda == 0.0:
         return cross_entropy
     if tet_target == "constant":

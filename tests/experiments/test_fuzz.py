@@ -73,6 +73,7 @@ def recipe_mutations() -> dict[str, Mutation]:
         ("neuron", "window"),
         ("neuron", "exchange"),
         ("train", "clip_norm"),
+        ("train", "warmup_lr"),
         ("train", "save_every"),
     }
     free_text = {("title",)}

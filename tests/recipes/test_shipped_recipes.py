@@ -11,6 +11,7 @@ import torch
 from clifctl.data import Split, batches, shuffled_batches
 from clifctl.experiments.assembly import build_net, load_data, loss_of, optimizer_of, repeat_of
 from clifctl.experiments.published import published_for
+from clifctl.models.spike_driven_transformer import OWN_NEURON
 from clifctl.recipe.load import load_recipe
 from clifctl.training.evaluation import evaluate
 from clifctl.training.precision import Precision, resolve_precision
@@ -48,6 +49,8 @@ PARAMETERS = {
     "digits_rows_mlp": 19_466,
     "dvs_gesture_vgg11": 9_501_387,
     "cifar10_dvs_vgg11": 9_476_298,
+    "dvs_gesture_sdt": 2_566_923,
+    "cifar10_dvs_vggsnn": 9_271_498,
 }
 # What makes a recipe of a large net and large data small enough for two steps on a CPU.
 FEW = ["train.batch_size=3", "timesteps=2", "eval.batch_size=3"]
@@ -70,7 +73,8 @@ RECORDED = {path.stem for path in RECIPES if load_recipe(str(path)).recipe.data.
 
 
 def test_event_recipes_are_found() -> None:
-    assert {"dvs_gesture_vgg11", "cifar10_dvs_vgg11"} <= RECORDED
+    assert len(RECORDED) == 4
+    assert {"dvs_gesture_vgg11", "cifar10_dvs_vggsnn"} <= RECORDED
 
 
 def overrides_for(path: Path, data_root: Path, cache: Path) -> list[str]:
@@ -80,7 +84,8 @@ def overrides_for(path: Path, data_root: Path, cache: Path) -> list[str]:
     # float16 convolutions are slow on a CPU: the smallest net keeps them.
     precision = [] if "snn5" in path.stem else ["train.precision=float32"]
     events = [f"data.cache={cache}", "train.batch_size=2"] if path.stem in RECORDED else []
-    return [f"data.root={data_root}", *FEW, *classes, *precision, *events]
+    small = ["data.size=32"] if path.stem.endswith("sdt") else []
+    return [f"data.root={data_root}", *FEW, *classes, *precision, *events, *small]
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
@@ -137,3 +142,19 @@ def test_what_the_header_claims_of_the_paper_is_what_the_tables_say(path: Path) 
     for steps in (4, 8):
         for number in published_for(replace(recipe, timesteps=steps)).accuracies:
             assert f"{number.accuracy_percent:.2f}" in header
+
+
+def test_the_transformers_lif_is_that_of_its_own_code() -> None:
+    """The header's line is the net's own LIF; the paper's row stands beside both readings."""
+    path = next(path for path in RECIPES if path.stem == "dvs_gesture_sdt")
+    header = " ".join(
+        line[1:].strip() for line in path.read_text().splitlines() if line[0:1] == "#"
+    )
+    line = header.partition("the net's own: ... ")[2].partition(". Without")[0]
+    own = load_recipe(str(path), line.split()).recipe
+    assert dict(own.neuron.hyperparameters) == OWN_NEURON
+    for overrides in (line.split(), ["neuron.name=lif"]):
+        (number,) = published_for(load_recipe(str(path), overrides).recipe).accuracies
+        assert (number.source, number.accuracy_percent) == ("Table 2", 98.26)
+    other = load_recipe(str(path), ["neuron.name=lif", "neuron.reset=hard"]).recipe
+    assert published_for(other).accuracies == ()

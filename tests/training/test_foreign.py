@@ -19,6 +19,7 @@ SHAPES = {
     "vgg13": (2, 32, 32),
     "vggsnn": (2, 16, 16),
     "snn5": (3, 24, 24),
+    "spike_driven_transformer": (2, 8, 9),
 }
 
 
@@ -50,7 +51,10 @@ def test_the_authors_checkpoints_load(tmp_path: Path, model: str, prefix: str) -
     path = tmp_path / "checkpoint_max.pth"
     written = net_of(model, "plif", seed=1)
     document = {
-        "net": {prefix + key: value for key, value in theirs(written).items()},
+        "net": {
+            **{prefix + key: value for key, value in theirs(written).items()},
+            **{prefix + key: torch.ones(2) for key in written.authors_unused},
+        },
         "optimizer": {"state": {}, "param_groups": [{"lr": 0.1}]},
         "lr_scheduler": {"T_max": 200},
         "epoch": 199,
