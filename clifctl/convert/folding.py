@@ -127,7 +127,9 @@ def _pool_into_linear(graph: LayerGraph, pool: Layer) -> LayerGraph:
     _, flatten, linear = chain
     channels, height, width = graph[pool.inputs[0]].shape
     maps = torch.eye(height * width, dtype=torch.float64).view(-1, 1, height, width)
-    matrix = F.adaptive_avg_pool2d(maps, pool.shape[-2:]).flatten(1)  # [height * width, pooled]
+    matrix = F.adaptive_avg_pool2d(maps, (pool.shape[-2], pool.shape[-1])).flatten(
+        1
+    )  # [height * width, pooled]
     weight = linear.values["weight"].unflatten(1, (channels, -1)) @ matrix.T
     new = replace(linear, values={**linear.values, "weight": weight.flatten(1)})
     flat = replace(flatten, shape=(channels * height * width,))

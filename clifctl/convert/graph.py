@@ -104,8 +104,12 @@ def read_net(net: SpikingNet, input_shape: Sequence[int]) -> LayerGraph:
     Raises ConversionError for an operation that is no layer, with its place.
     """
     empty = copy.deepcopy(net).to("meta").eval()
+    for module in empty.modules():  # the copy of a net that is watched is not
+        module._forward_hooks.clear()
+        module._forward_pre_hooks.clear()
     recorder = _Recorder(net, empty)
-    image = torch.empty(STEPS, SAMPLES, *input_shape, device="meta")
+    dtype = next(net.parameters()).dtype
+    image = torch.empty(STEPS, SAMPLES, *input_shape, device="meta", dtype=dtype)
     recorder.add(image, "input", "input", ())
     handles = list(recorder.watch(empty))
     try:
