@@ -11,7 +11,7 @@ import io
 import logging
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -29,10 +29,12 @@ MARGIN = {"float64": 1e-9, "float32": 1e-5}
 
 @dataclass(frozen=True)
 class Reading:
-    """What a reader finds: `outputs` `[T, N, classes]`, `spikes` `[T, N, *]` by node."""
+    """What a reader finds: `outputs` `[T, N, classes]`, `spikes` `[T, N, *]` by node; `distance` of
+    the membrane potentials from the threshold, in thresholds, from a reader that says it."""
 
     outputs: Tensor
     spikes: Mapping[str, Tensor]
+    distance: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -53,9 +55,10 @@ class Reader:
         return version(self.package)
 
     @property
-    def missing(self) -> bool:
-        """Whether its package is not installed."""
-        return self.package is not None and find_spec(self.package) is None
+    def missing(self) -> str | None:
+        """The package that it needs and that is not installed."""
+        needed = () if self.package is None else (self.package, "nirtorch")
+        return next((package for package in needed if find_spec(package) is None), None)
 
 
 @dataclass(frozen=True)
@@ -112,7 +115,8 @@ def _own(path: Path, inputs: Tensor, nodes: Sequence[str]) -> Reading:
     import nir
 
     activity = interpret(nir.read(path), inputs, dt=DT_S)
-    return Reading(activity.outputs, {name: activity.spikes[name] for name in nodes})
+    spikes = {name: activity.spikes[name] for name in nodes}
+    return Reading(activity.outputs, spikes, activity.distance)
 
 
 @torch.no_grad()
@@ -185,7 +189,7 @@ READERS = (
 def read_with(reader: Reader, path: Path, inputs: Tensor, nodes: Sequence[str]) -> Reading:
     """Let `reader` read the file and run it; what it prints is dropped.
 
-    Raises ConversionError where it cannot, with its own words.
+    Raises ConversionError where it cannot, with the reader's own words.
     """
     logging.getLogger("spikingjelly").setLevel(logging.ERROR)
     silence = contextlib.redirect_stdout(io.StringIO())
@@ -198,4 +202,4 @@ def read_with(reader: Reader, path: Path, inputs: Tensor, nodes: Sequence[str]) 
     except Exception as refused:
         # What another program raises at a file that it does not understand is its own affair.
         said = str(refused).strip().splitlines() or [type(refused).__name__]
-        raise ConversionError(f"{reader.name} cannot read it: {said[0][:160]}") from refused
+        raise ConversionError(f"cannot read it: {said[0][:160]}") from refused

@@ -19,6 +19,8 @@ from clifctl.convert.deployment import (
     require_deployable,
     reset_values,
 )
+from clifctl.convert.folding import fold_net
+from clifctl.convert.graph import read_net
 from clifctl.data import LoadedData, Split, batches, shuffled_batches
 from clifctl.errors import RunFailed, UsageError
 from clifctl.experiments.assembly import (
@@ -67,13 +69,15 @@ class ConvertOptions:
 
 @dataclass(frozen=True)
 class DeployOptions:
-    """Which resets are tried (`reset` None: both kinds), what decides between them, and on how many
-    batches batch norm is estimated anew (None: not at all)."""
+    """Which resets are tried (`reset` None: both kinds), what decides between them, on how many
+    batches batch norm is estimated anew (None: not at all), and whether it is then folded into the
+    weights."""
 
     reset: Literal["soft", "hard"] | None = None
     reset_values: str | None = None
     choose_on: ChooseOn = "train"
     recalibrate: int | None = None
+    fold: bool = False
 
     def resets(self) -> tuple[Reset, ...]:
         """The settings, in the order of the table."""
@@ -128,6 +132,8 @@ def deploy(path: Path, options: ConvertOptions, how: DeployOptions) -> DeployRes
         resolve_threads(options.threads, step_activations_bytes(recipe, data)).count
     )
     trial = _Trial(recipe, data, filled_net(opened, recipe, where), how)
+    if how.fold:
+        read_net(trial.net, recipe.data.input_shape)  # refused now rather than in the end
     options.say(
         f"{len(choices)} resets, on {len(trial.choice_split):,} samples ({trial.chosen_on}) and "
         f"{len(data.test):,} test samples"
@@ -141,9 +147,13 @@ def deploy(path: Path, options: ConvertOptions, how: DeployOptions) -> DeployRes
         )
     measured = list(trial.settings(choices))
     best = max(measured, key=lambda one: one.merit)
-    _save(options.out, opened, choices[best.reset], best)
+    written, folds = trial.written(best, choices[best.reset])
+    _save(options.out, opened, choices[best.reset], written)
     return replace(
         _result(opened, trial, trained, measured, best),
+        accuracy_percent_test=written.test.accuracy_percent,
+        norms_folded=folds[0] if folds else None,
+        norms_kept=folds[1] if folds else None,
         checkpoint=str(path),
         output=str(options.out),
         seconds=time.perf_counter() - started,
@@ -193,6 +203,7 @@ def _result(
         accuracy_percent_choice_trained=trained.choice.accuracy_percent,
         accuracy_percent_test_trained=trained.test.accuracy_percent,
         firing_rate_trained=trained.test.firing_rate,
+        accuracy_percent_test=best.test.accuracy_percent,
         settings=rows,
         chosen=next(row for row in rows if row.chosen),
         published=_published(published, measured),
@@ -242,6 +253,17 @@ class _Trial:
                 if again:
                     recalibrate(self.net, self._training_inputs(), repeat=repeat_of(self.recipe))
                 yield self.measured(reset, recalibrated=again)
+
+    def written(
+        self, best: _Measured, choice: NeuronChoice
+    ) -> tuple[_Measured, tuple[tuple[str, ...], tuple[str, ...]] | None]:
+        """The best as it is written; with folding the norms that were folded, and those kept."""
+        if not self.how.fold:
+            return best, None
+        put_neuron(self.net, choice)
+        self.net.load_state_dict(best.weights)
+        folds = fold_net(self.net, read_net(self.net, self.recipe.data.input_shape))
+        return self.measured(best.reset, recalibrated=best.recalibrated), folds
 
     def measured(self, reset: Reset, *, recalibrated: bool) -> _Measured:
         """The net as it is now."""

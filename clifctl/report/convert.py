@@ -4,7 +4,7 @@ import dataclasses
 from typing import Any
 
 from clifctl.report.render import Column, Report, Table, document_of
-from clifctl.results.convert import DeployedRow, DeployResult
+from clifctl.results.convert import DeployedRow, DeployResult, NirResult
 
 _CHOICE = {
     "validation": ("held out", "Chosen on training data that were held out."),
@@ -18,7 +18,9 @@ _CHOICE = {
 
 def deploy_report(result: DeployResult) -> Report:
     """What came of `convert --to lif`: the table of resets, then what was written."""
-    row = {**dataclasses.asdict(result), **_of_choice(result.chosen)}
+    row = {**dataclasses.asdict(result), **_of_choice(result.chosen), "norms_shown": _norms(result)}
+    folds = result.norms_folded is not None
+    folding = (Column("norms_shown", "batch norms folded"),) if folds else ()
     summary = Table(
         f"{result.checkpoint}: on LIF neurons",
         (
@@ -33,8 +35,11 @@ def deploy_report(result: DeployResult) -> Report:
             Column("accuracy_percent_test_trained", "test accuracy as trained [%]", 2),
             Column("firing_rate", "firing rate [spikes/neuron/step]", 4),
             Column("firing_rate_trained", "firing rate as trained", 4),
-            *((Column("norms_folded", "norms folded"),) if result.norms_folded else ()),
-            *((Column("norms_kept", "norms kept"),) if result.norms_kept else ()),
+            *(
+                (Column("norms_shown", "batch norms folded"),)
+                if result.norms_folded is not None
+                else ()
+            ),
             Column("seconds", "time [s]", 1),
         ),
         (row,),
@@ -48,9 +53,14 @@ def _of_choice(chosen: DeployedRow) -> dict[str, Any]:
     return {
         "chosen_reset": _shown(chosen),
         "chosen_recalibrated": chosen.recalibrated,
-        "accuracy_percent_test": chosen.accuracy_percent_test,
         "firing_rate": chosen.firing_rate,
     }
+
+
+def _norms(result: DeployResult) -> str:
+    folded, kept = result.norms_folded or (), result.norms_kept or ()
+    said = f"{len(folded)} of {len(folded) + len(kept)}"
+    return f"{said}; behind a sum: {', '.join(kept)}" if kept else said
 
 
 def _shown(row: DeployedRow) -> str:
@@ -104,3 +114,59 @@ def _data(result: DeployResult) -> Table:
     shared = {"checkpoint": result.checkpoint, "chosen_on": result.chosen_on}
     rows = tuple({**shared, **dataclasses.asdict(row)} for row in result.settings)
     return Table("settings", columns, rows)
+
+
+def nir_report(result: NirResult) -> Report:
+    """What came of `convert --to nir`: what readers find, then what was written."""
+    readers = Table(
+        f"{result.output}: read back, the spikes of every layer compared at every step",
+        (
+            Column("reader", "reader"),
+            Column("version", "version"),
+            Column("arithmetic", "arithmetic"),
+            Column("spikes", "spikes", 0),
+            Column("mismatches", "mismatches", 0),
+            Column("output_difference", "largest difference of logits"),
+            Column("verdict", "verdict"),
+        ),
+        tuple(map(dataclasses.asdict, result.readers)),
+        notes=_said(result),
+    )
+    row = {
+        **dataclasses.asdict(result),
+        "nodes_shown": ", ".join(f"{count} {kind}" for kind, count in result.nodes.items()),
+        "reset_shown": "soft" if result.reset == "soft" else f"hard, to {result.v_reset:g}",
+        "kib": result.bytes / 1024,
+    }
+    summary = Table(
+        f"{result.checkpoint}: as a NIR graph",
+        (
+            Column("output", "written" if result.written else "not written"),
+            Column("recipe", "recipe"),
+            Column("profile", "profile"),
+            Column("reset_shown", "reset of the net"),
+            Column("dt_s", "time step [s]"),
+            Column("nodes_shown", "nodes"),
+            Column("edges", "edges"),
+            Column("neurons", "neurons", 0),
+            Column("samples", "test samples", 0),
+            Column("positions", "neurons x steps x samples", 0),
+            Column("kib", "size [KiB]", 1),
+            Column("seconds", "time [s]", 1),
+        ),
+        (row,),
+        vertical=True,
+    )
+    tables = (readers, summary) if result.readers else (summary,)
+    return Report(document_of(result), tables, data=readers)
+
+
+def _said(result: NirResult) -> tuple[str, ...]:
+    notes = [f"{row.reader}: {row.note}" for row in result.readers if row.note]
+    excused = sum(row.samples_excused or 0 for row in result.readers)
+    if excused:
+        notes.append(
+            "Rounding: the first mismatch of a sample lies within 1e-9 (float64) or 1e-5 (float32) "
+            "thresholds of the threshold, and what differs after it is its consequence."
+        )
+    return tuple(notes)
