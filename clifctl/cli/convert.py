@@ -141,8 +141,6 @@ def convert(
     }  # fmt: skip
     of_nir = {"--profile": profile, "--samples": samples, "--no-verify": no_verify}
     _require_of_target(to, of_nir if to == "lif" else of_lif)
-    if no_verify and samples is not None:
-        raise UsageError("--samples and --no-verify contradict each other", hint="give one")
 
     from clifctl.experiments.convert import ConvertOptions, DeployOptions, deploy
     from clifctl.report.convert import deploy_report
@@ -183,6 +181,8 @@ def _to_nir(
     samples: int | None,
     no_verify: bool,
 ) -> None:
+    if no_verify and samples is not None:
+        raise UsageError("--samples and --no-verify contradict each other", hint="give one")
     from clifctl.experiments.convert_nir import SAMPLES, NirOptions, export
     from clifctl.report.convert import nir_report
 
@@ -200,7 +200,7 @@ def _to_nir(
 def _require_of_target(to: str, others: Mapping[str, object]) -> None:
     """Raise UsageError for an option of the other target."""
     for name, value in others.items():
-        if value not in (None, False):
+        if value is not None and value is not False:
             other = "lif" if to == "nir" else "nir"
             raise UsageError(
                 f"{name} belongs to --to {other}, not to --to {to}", hint="leave it out"

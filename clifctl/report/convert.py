@@ -35,11 +35,7 @@ def deploy_report(result: DeployResult) -> Report:
             Column("accuracy_percent_test_trained", "test accuracy as trained [%]", 2),
             Column("firing_rate", "firing rate [spikes/neuron/step]", 4),
             Column("firing_rate_trained", "firing rate as trained", 4),
-            *(
-                (Column("norms_shown", "batch norms folded"),)
-                if result.norms_folded is not None
-                else ()
-            ),
+            *folding,
             Column("seconds", "time [s]", 1),
         ),
         (row,),
