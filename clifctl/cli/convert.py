@@ -129,7 +129,7 @@ def convert(
 
     --to lif replaces the neurons by LIF, without training. It tries the soft reset and hard
     ones, prints the paper's Table 8 of this net, chooses the best and writes a checkpoint of it
-    that `eval`, `energy` and `convert` take.
+    that `eval`, `energy` and `train --init` take.
     --to nir writes a LIF net, batch norm folded, and has SpikingJelly, snnTorch and an
     interpreter of clifctl read the file back: their spikes are compared with the net's one by
     one. Exit code 1, and no file, if they differ.

@@ -2,11 +2,11 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -93,13 +93,14 @@ class DeployOptions:
 
 @dataclass(frozen=True)
 class _Measured:
-    """The net with one setting, on the data of the choice and on the test data."""
+    """The net with one setting, on the data of the choice and on the test data; `statistics` are
+    the running averages that it had."""
 
     reset: Reset
     recalibrated: bool
     choice: Evaluation
     test: Evaluation
-    weights: dict[str, Tensor]
+    statistics: dict[str, Tensor]
 
     @property
     def merit(self) -> tuple[float, float]:
@@ -131,7 +132,8 @@ def deploy(path: Path, options: ConvertOptions, how: DeployOptions) -> DeployRes
     torch.set_num_threads(
         resolve_threads(options.threads, step_activations_bytes(recipe, data)).count
     )
-    trial = _Trial(recipe, data, filled_net(opened, recipe, where), how)
+    net = filled_net(opened, recipe, where)
+    trial = _Trial(recipe, data, net, _copied(net.state_dict()), how)
     if how.fold:
         read_net(trial.net, recipe.data.input_shape)  # refused now rather than in the end
     options.say(
@@ -147,13 +149,13 @@ def deploy(path: Path, options: ConvertOptions, how: DeployOptions) -> DeployRes
         )
     measured = list(trial.settings(choices))
     best = max(measured, key=lambda one: one.merit)
-    written, folds = trial.written(best, choices[best.reset])
+    written = trial.written(best, choices[best.reset])
     _save(options.out, opened, choices[best.reset], written)
-    return replace(
-        _result(opened, trial, trained, measured, best),
-        accuracy_percent_test=written.test.accuracy_percent,
-        norms_folded=folds[0] if folds else None,
-        norms_kept=folds[1] if folds else None,
+    return _result(
+        opened,
+        trial,
+        (trained, best, written),
+        measured,
         checkpoint=str(path),
         output=str(options.out),
         seconds=time.perf_counter() - started,
@@ -162,7 +164,7 @@ def deploy(path: Path, options: ConvertOptions, how: DeployOptions) -> DeployRes
     )
 
 
-def _save(path: Path, opened: Opened, choice: NeuronChoice, best: _Measured) -> None:
+def _save(path: Path, opened: Opened, choice: NeuronChoice, written: "_Written") -> None:
     """Write the converted net as a checkpoint that any command takes."""
     neuron = {
         "name": choice.neuron.name,
@@ -175,21 +177,21 @@ def _save(path: Path, opened: Opened, choice: NeuronChoice, best: _Measured) -> 
         recipe_name=opened.name,
         recipe=validate(document, f"checkpoint '{path}'").document,
         epoch=opened.epoch or 0,
-        accuracy_percent=best.test.accuracy_percent,
-        model=best.weights,
+        accuracy_percent=written.test.accuracy_percent,
+        model=written.weights,
     )
     save_checkpoint(checkpoint, path)
 
 
 def _result(
-    opened: Opened, trial: "_Trial", trained: _Measured, measured: list[_Measured], best: _Measured
-) -> DeployResult:
-    """What was measured; where it lies and ran is still to be said."""
+    opened: Opened, trial: "_Trial", states: tuple[_Measured, _Measured, "_Written"],
+    measured: list[_Measured], **ran: Any,
+) -> DeployResult:  # fmt: skip
+    """What was measured; `states`: the net as trained, the best one, and as it was written."""
+    trained, best, written = states
     recipe, published = opened.recipe, published_deployment(opened.recipe)
     rows = tuple(_row(one, published, chosen=one is best) for one in measured)
     return DeployResult(
-        checkpoint="",
-        output="",
         recipe=opened.name,
         data=recipe.data.dataset.name,
         model=recipe.model.model.name,
@@ -203,25 +205,35 @@ def _result(
         accuracy_percent_choice_trained=trained.choice.accuracy_percent,
         accuracy_percent_test_trained=trained.test.accuracy_percent,
         firing_rate_trained=trained.test.firing_rate,
-        accuracy_percent_test=best.test.accuracy_percent,
+        accuracy_percent_test=written.test.accuracy_percent,
         settings=rows,
         chosen=next(row for row in rows if row.chosen),
         published=_published(published, measured),
-        norms_folded=None,
-        norms_kept=None,
-        seconds=0.0,
-        device="",
-        target="",
+        norms_folded=written.norms_folded,
+        norms_kept=written.norms_kept,
+        **ran,
     )
 
 
 @dataclass(frozen=True)
+class _Written:
+    """The net as it is written: its state dict, what it gives on the test data, its norms."""
+
+    weights: dict[str, Tensor]
+    test: Evaluation
+    norms_folded: tuple[str, ...] | None = None
+    norms_kept: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
 class _Trial:
-    """A net whose neurons are replaced, and the data that it is tried on."""
+    """A net whose neurons are replaced, and the data that it is tried on. `before` is its state
+    dict as it was trained, on the CPU."""
 
     recipe: Recipe
     data: LoadedData
     net: SpikingNet
+    before: dict[str, Tensor]
     how: DeployOptions
 
     @property
@@ -245,31 +257,29 @@ class _Trial:
 
     def settings(self, choices: dict[Reset, NeuronChoice]) -> Iterator[_Measured]:
         """The net with every setting; where batch norm is estimated anew, each once more so."""
-        before = _copied(self.net)
         for again in (False, True) if self.how.recalibrate else (False,):
             for reset, choice in choices.items():
                 put_neuron(self.net, choice)
-                self.net.load_state_dict(before)
+                self.net.load_state_dict(self.before)
                 if again:
                     recalibrate(self.net, self._training_inputs(), repeat=repeat_of(self.recipe))
                 yield self.measured(reset, recalibrated=again)
 
-    def written(
-        self, best: _Measured, choice: NeuronChoice
-    ) -> tuple[_Measured, tuple[tuple[str, ...], tuple[str, ...]] | None]:
-        """The best as it is written; with folding the norms that were folded, and those kept."""
+    def written(self, best: _Measured, choice: NeuronChoice) -> _Written:
+        """The best as it is to be written."""
+        weights = {**self.before, **best.statistics}
         if not self.how.fold:
-            return best, None
+            return _Written(weights, best.test)
         put_neuron(self.net, choice)
-        self.net.load_state_dict(best.weights)
+        self.net.load_state_dict(weights)
         folds = fold_net(self.net, read_net(self.net, self.recipe.data.input_shape))
-        return self.measured(best.reset, recalibrated=best.recalibrated), folds
+        return _Written(_copied(self.net.state_dict()), self._evaluated(self.data.test), *folds)
 
     def measured(self, reset: Reset, *, recalibrated: bool) -> _Measured:
         """The net as it is now."""
         test = self._evaluated(self.data.test)
         choice = test if self.chosen_on == "test" else self._evaluated(self.choice_split)
-        return _Measured(reset, recalibrated, choice, test, _copied(self.net))
+        return _Measured(reset, recalibrated, choice, test, _copied(dict(self.net.named_buffers())))
 
     def _evaluated(self, split: Split) -> Evaluation:
         return evaluate(
@@ -296,9 +306,9 @@ class _Trial:
                 yield inputs
 
 
-def _copied(net: SpikingNet) -> dict[str, Tensor]:
-    """The state dict on the CPU, which what is done to the net later leaves as it is."""
-    return {name: tensor.detach().cpu().clone() for name, tensor in net.state_dict().items()}
+def _copied(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors on the CPU, which what is done to the net later leaves as they are."""
+    return {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
 
 
 def _row(one: _Measured, published: PublishedDeployment | None, *, chosen: bool) -> DeployedRow:

@@ -164,7 +164,6 @@ def test_a_reader_that_finds_other_spikes_ends_it_without_a_file(
 ) -> None:
     from clifctl.convert import nir_graph
 
-    monkeypatch.setattr(nir_graph, "_lif", None)
     lif = nir_graph._NODES["neuron"]
 
     def wrong(layer: Any, given: Any) -> Any:
@@ -255,6 +254,24 @@ def test_an_ann_is_sent_to_another_method(clifctl: Run, tmp_path: Path) -> None:
         assert done.code == 2
         assert "an ANN" in done.err
         assert "spikingjelly.activation_based.ann2snn" in done.err
+
+
+def test_a_net_that_changed_its_neuron_and_other_codes_weights(
+    clifctl: Run, tmp_path: Path
+) -> None:
+    changed = ["neuron.name=lif", "neuron.exchange={epoch: 1, to: clif}", *TINY]
+    net = train(tmp_path / "run", "digits_rows_mlp", *changed)
+    how = ["--reset-values", "-0.06", "--reset", "hard", "--json", "-q", *REFERENCE]
+    done = clifctl("convert", net, *how, "-o", "lif.pt")
+    assert (done.code, done.json["trained_neuron"]) == (0, "clif")
+    assert load_checkpoint(Path("lif.pt")).recipe["neuron"]["exchange"] is None
+    torch.save({"net": load_checkpoint(net).model}, "theirs.pth")
+    overrides = ["--recipe", "digits_rows_mlp", "neuron.name=clif", *TINY]
+    theirs = clifctl("convert", "theirs.pth", *overrides, *how, "-o", "two.pt")
+    assert (theirs.code, theirs.err) == (0, "")
+    assert theirs.json["settings"] == done.json["settings"]
+    graph = clifctl("convert", "two.pt", "--to", "nir", "--samples", "1", "-q")
+    assert (graph.code, Path("two.nir").is_file()) == (0, True)
 
 
 def test_the_papers_row_stands_beside(clifctl: Run, clif: Path) -> None:
