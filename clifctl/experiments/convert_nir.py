@@ -131,7 +131,10 @@ def _require_usable(options: ConvertOptions, how: NirOptions) -> None:
 def _require_lif(path: Path, recipe: Recipe, profile: Profile) -> None:
     """Raise ConversionError, with the command that helps, for neurons that NIR cannot express."""
     neuron, values = recipe.neuron.neuron, recipe.neuron.hyperparameters
-    first = f"clifctl convert {path} --to lif --reset hard -o hard.pt; then convert hard.pt"
+    first = (
+        f"clifctl convert {path} --to lif --reset hard -o hard.pt, then "
+        "clifctl convert hard.pt --to nir"
+    )
     if neuron.name != "lif":
         require_deployable(neuron, values, str(path))
         raise ConversionError(
