@@ -75,8 +75,9 @@ def test_every_reader_finds_the_nets_spikes(
         assert reader.version is None or reader.version[0].isdigit()
 
 
-@pytest.mark.parametrize("decay_input", [False, True])
-@pytest.mark.parametrize("name", ["mlp", "resnet18"])
+@pytest.mark.parametrize(
+    ("name", "decay_input"), [("mlp", False), ("mlp", True), ("resnet18", False)]
+)
 def test_the_exact_profile_is_a_soft_reset(
     lif_net: Build, tmp_path: Path, name: str, decay_input: bool
 ) -> None:
