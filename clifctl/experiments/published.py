@@ -20,6 +20,22 @@ HOW_TRAINED = {"batch_norm", "dropout"}
 FIGURE_2 = ("cifar10", "snn5", 2)
 
 
+def published_deployment(recipe: Recipe) -> PublishedDeployment | None:
+    """The row of Table 8 for the recipe's data, net, neuron and T; None where the paper has none,
+    or the recipe changes the net, a constant of the neuron or the neuron itself."""
+    neuron = recipe.neuron
+    found = deployment(recipe.data.dataset.name, neuron.neuron.name)
+    if (
+        found is None
+        or (found.model, found.timesteps) != (recipe.model.model.name, recipe.timesteps)
+        or neuron.hyperparameters != neuron.neuron.hyperparameters()
+        or recipe.exchange is not None
+        or not keeps_the_net(recipe)
+    ):
+        return None
+    return found
+
+
 def published_for(recipe: Recipe) -> Published:
     """The paper's accuracies for the recipe's data, net, neuron and T, most apt first.
 
@@ -74,22 +90,6 @@ def published_truncation(recipe: Recipe) -> PublishedTruncation | None:
         if (half.data, half.model, half.neuron, half.timesteps) == key:
             return half
     return None
-
-
-def published_deployment(recipe: Recipe) -> PublishedDeployment | None:
-    """The row of Table 8 for the recipe's data, net, neuron and T; None where the paper has none,
-    or the recipe changes the net, a constant of the neuron or the neuron itself."""
-    neuron = recipe.neuron
-    found = deployment(recipe.data.dataset.name, neuron.neuron.name)
-    if (
-        found is None
-        or (found.model, found.timesteps) != (recipe.model.model.name, recipe.timesteps)
-        or neuron.hyperparameters != neuron.neuron.hyperparameters()
-        or recipe.exchange is not None
-        or not keeps_the_net(recipe)
-    ):
-        return None
-    return found
 
 
 def keeps_the_net(recipe: Recipe) -> bool:
