@@ -44,6 +44,10 @@ class EnergyError(ClifctlError):
     usable."""
 
 
+class ConversionError(ClifctlError):
+    """A net that cannot be converted: a neuron or an operation that the target does not have."""
+
+
 class TargetError(ClifctlError):
     """A kernel target that was asked for and cannot serve."""
 

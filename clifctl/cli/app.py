@@ -15,6 +15,7 @@ import clifctl
 from clifctl.cli import (
     bench,
     compare_neurons,
+    convert,
     data,
     doctor,
     energy,
@@ -46,6 +47,7 @@ app = typer.Typer(
 train.register(app)
 eval.register(app)
 energy.register(app)
+convert.register(app)
 doctor.register(app)
 compare_neurons.register(app)
 truncate_bptt.register(app)

@@ -169,10 +169,13 @@ def abandon_stdout() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def command(app: typer.Typer, name: str, *, example: str) -> Callable[[Any], Any]:
+def command(
+    app: typer.Typer, name: str, *, example: str, output_help: str | None = None
+) -> Callable[[Any], Any]:
     """Register a function as command `name` with the shared options, given to it as `output`.
 
-    `example` stands below the command's help.
+    `example` stands below the command's help. `output_help` is said of -o by a command that writes
+    something else there than its result.
     """
 
     def register(function: Callable[..., None]) -> Callable[..., None]:
@@ -188,13 +191,22 @@ def command(app: typer.Typer, name: str, *, example: str) -> Callable[[Any], Any
             except KeyboardInterrupt as stop:
                 raise Interrupted(stop, "stopped before it was done") from None
 
-        combined = own.replace(parameters=[*parameters, *shared.parameters.values()])
+        after = [_said_of_output(p, output_help) for p in shared.parameters.values()]
+        combined = own.replace(parameters=[*parameters, *after])
         run.__signature__ = combined  # type: ignore[attr-defined]
         run.__annotations__ = {p.name: p.annotation for p in combined.parameters.values()}
         app.command(name, epilog=f"Example: {example}", no_args_is_help=False)(run)
         return function
 
     return register
+
+
+def _said_of_output(shared: inspect.Parameter, text: str | None) -> inspect.Parameter:
+    """A shared option, with another help if it is -o."""
+    if text is None or shared.name != "output_file":
+        return shared
+    option = typer.Option("-o", "--output", help=text, rich_help_panel=RESULT_PANEL)
+    return shared.replace(annotation=Annotated[Path | None, option])
 
 
 def _output(

@@ -43,6 +43,13 @@ ResumeOption = Annotated[
         help="Go on with the run in this folder; auto: with the one in --out, or start it.",
     ),
 ]
+InitOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="CHECKPOINT",
+        help="Start with the weights of a checkpoint of the same net, as of `convert`.",
+    ),
+]
 KeepOption = Annotated[
     int, typer.Option(help="Keep the last N epochs' checkpoints, beside last and best.")
 ]
@@ -66,6 +73,7 @@ def register(app: typer.Typer) -> None:
         seed: SeedOption = None,
         out: OutOption = None,
         resume: ResumeOption = None,
+        init: InitOption = None,
         keep: KeepOption = 0,
         dry_run: DryRunOption = False,
         tensorboard: TensorboardOption = False,
@@ -106,6 +114,7 @@ def register(app: typer.Typer) -> None:
             target=target,
             resume="always" if folder else "auto" if resume else "never",
             keep=keep,
+            init=init,
         )
         if dry_run:
             plan, unusable_data = plan_training(loaded, options)

@@ -158,6 +158,15 @@ def evaluate_checkpoint(
     )
 
 
+def filled_net(opened: Opened, recipe: Recipe, where: torch.device) -> SpikingNet:
+    """The net of `recipe` with the checkpoint's weights. Raises CheckpointError."""
+    with torch.device("meta"):
+        net = build_net(recipe)
+    net.to_empty(device=where)
+    opened.fill(net)
+    return net
+
+
 def _evaluated(
     opened: Opened,
     recipe: Recipe,
@@ -166,10 +175,7 @@ def _evaluated(
     use_batch_statistics: bool,
     processes: Processes,
 ) -> Evaluation:
-    with torch.device("meta"):
-        net = build_net(recipe)
-    net.to_empty(device=where)
-    opened.fill(net)
+    net = filled_net(opened, recipe, where)
     batch_size = recipe.eval.batch_size
     if use_batch_statistics:
         _require_two_a_batch(batch_size, len(data.test))

@@ -17,6 +17,7 @@ from clifctl.experiments.assembly import (
     run_on,
     step_activations_bytes,
 )
+from clifctl.experiments.starting import Start, start_from
 from clifctl.files import require_folder_possible
 from clifctl.kernels import Target, resolve_target
 from clifctl.launch import launch
@@ -41,7 +42,7 @@ class RunOptions:
     `resume`: with "never" the folder must be new (or be replaced with `overwrite`); with "auto" a
     run of the same recipe in it goes on, or is returned if it is finished, and one that is not
     there begins; with "always" it must be there. `keep` is how many epochs' checkpoints are kept
-    beside the last and the best.
+    beside the last and the best. `init` is the checkpoint whose weights a new run starts from.
     """
 
     device: str = "auto"
@@ -51,6 +52,7 @@ class RunOptions:
     target: str = "auto"
     resume: Resume = "never"
     keep: int = 0
+    init: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -64,12 +66,14 @@ class Prepared:
     target: Target
     threads: Threads
     precision: Arithmetic
+    start: Start | None = None
 
 
 def plan_training(loaded: LoadedRecipe, options: RunOptions) -> tuple[TrainPlan, DataError | None]:
     """Check everything that a run needs, data and shapes included, and write nothing. Where the
     data are missing or wrong: a plan without them, and what is wrong with them."""
     where = _Where.of(loaded, options)
+    start_from(options.init, where.recipe)
     try:
         data = load_data(where.recipe)
     except DataError as unusable:
@@ -80,9 +84,12 @@ def plan_training(loaded: LoadedRecipe, options: RunOptions) -> tuple[TrainPlan,
 def prepare(loaded: LoadedRecipe, options: RunOptions) -> Prepared:
     """As `plan_training`, with what was loaded on the way. Raises ClifctlError, writes nothing."""
     where = _Where.of(loaded, options)
+    start = start_from(options.init, where.recipe)
     data = load_data(where.recipe)
     plan, threads = _plan(loaded, options, where, data)
-    return Prepared(plan, where.recipe, data, where.device, where.target, threads, where.precision)
+    return Prepared(
+        plan, where.recipe, data, where.device, where.target, threads, where.precision, start
+    )
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,14 @@
 """What the paper published for a recipe: looked up by what is run, not by the recipe's name."""
 
 from clifctl.models import ModelOptions
-from clifctl.paper import PublishedTruncation, accuracies, figure_note, truncation
+from clifctl.paper import (
+    PublishedDeployment,
+    PublishedTruncation,
+    accuracies,
+    deployment,
+    figure_note,
+    truncation,
+)
 from clifctl.recipe.schema import Recipe
 from clifctl.results import Published, PublishedNumber
 
@@ -11,6 +18,22 @@ STARRED = ("cifar10", "cifar100")
 HOW_TRAINED = {"batch_norm", "dropout"}
 # The net of Figure 2, which prints no numbers, and its data.
 FIGURE_2 = ("cifar10", "snn5", 2)
+
+
+def published_deployment(recipe: Recipe) -> PublishedDeployment | None:
+    """The row of Table 8 for the recipe's data, net, neuron and T; None where the paper has none,
+    or the recipe changes the net, a constant of the neuron or the neuron itself."""
+    neuron = recipe.neuron
+    found = deployment(recipe.data.dataset.name, neuron.neuron.name)
+    if (
+        found is None
+        or (found.model, found.timesteps) != (recipe.model.model.name, recipe.timesteps)
+        or neuron.hyperparameters != neuron.neuron.hyperparameters()
+        or recipe.exchange is not None
+        or not keeps_the_net(recipe)
+    ):
+        return None
+    return found
 
 
 def published_for(recipe: Recipe) -> Published:

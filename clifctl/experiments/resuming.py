@@ -8,6 +8,7 @@ from typing import Any
 
 from clifctl.errors import CheckpointError, RecipeError, UsageError
 from clifctl.experiments.planning import RunOptions
+from clifctl.experiments.starting import require_same_start
 from clifctl.recipe.load import LoadedRecipe, load_recipe
 from clifctl.recipe.yamlfile import parse_document
 from clifctl.results import TrainResult, train_result_of
@@ -55,8 +56,8 @@ def standing(loaded: LoadedRecipe, options: RunOptions) -> Standing:
     """How far the run of `loaded` in the folder of `options` has come. Reads and writes nothing
     else.
 
-    Raises RecipeError where the folder holds a run of another recipe, CheckpointError where its
-    files are not usable.
+    Raises RecipeError where the folder holds a run of another recipe, UsageError where it began
+    with other weights than `options.init`, CheckpointError where its files are not usable.
     """
     if options.resume == "never" or options.out is None:
         return Standing()
@@ -66,6 +67,7 @@ def standing(loaded: LoadedRecipe, options: RunOptions) -> Standing:
         if options.resume == "always":
             recipe_of_run(folder)  # raises, saying what is not there
         return Standing()
+    require_same_start(folder, options.init)
     text = file.read_text(encoding="utf-8", errors="replace")
     earlier = parse_document(text, str(file))
     longer = _require_same(loaded, earlier, f"run folder '{folder}'")

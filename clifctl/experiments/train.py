@@ -182,6 +182,8 @@ class _Run:
             after += f" and {checkpoint.step} steps" if checkpoint.step else ""
             # Of a run whose epochs are all done, nothing but evaluations may be left.
             exchange_neurons(recipe, net, running.position.epoch)
+        elif prepared.start is not None:
+            prepared.start.fill(net)
         seconds = history.seconds + running.position.seconds
         return cls(loaded, prepared, recipe, data, net, running, history, after, seconds, processes)
 
@@ -348,7 +350,10 @@ def _open_folder(
             seed=loaded.recipe.train.seed,
             deterministic=loaded.recipe.train.deterministic,
             data_sha256=prepared.data.sha256(),
-            conditions=conditions,
+            conditions={
+                **conditions,
+                "init": None if prepared.start is None else prepared.start.document,
+            },
         ),
     )
     # Last: a folder with a recipe is a run that can be gone on with.

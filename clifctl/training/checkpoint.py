@@ -158,13 +158,21 @@ def _read(path: Path) -> tuple[dict[Any, Any], bool]:
     return document, is_sealed
 
 
-def load_weights(net: torch.nn.Module, checkpoint: Checkpoint, path: Path) -> None:
-    """Put the checkpoint's weights into `net`. Raises CheckpointError where they do not fit."""
+def load_weights(
+    net: torch.nn.Module,
+    checkpoint: Checkpoint,
+    path: Path,
+    *,
+    of: str = "its own recipe",
+    hint: str = "the file was changed after training: take one that clifctl train wrote",
+) -> None:
+    """Put the checkpoint's weights into `net`, the net `of` a recipe. Raises CheckpointError, with
+    `hint`, where they do not fit."""
     for name, tensor in net.state_dict().items():
         given = checkpoint.model.get(name)
         if given is not None and given.dtype != tensor.dtype:
             raise CheckpointError(
-                f"the weights of '{path}' do not fit its own recipe ({name} is {given.dtype})",
+                f"the weights of '{path}' do not fit {of} ({name} is {given.dtype})",
                 hint="take one that clifctl train wrote",
             )
     try:
@@ -172,8 +180,7 @@ def load_weights(net: torch.nn.Module, checkpoint: Checkpoint, path: Path) -> No
     except (RuntimeError, AttributeError, TypeError) as unfit:
         lines = str(unfit).strip().splitlines()
         raise CheckpointError(
-            f"the weights of '{path}' do not fit its own recipe ({_short(lines[-1].strip())})",
-            hint="the file was changed after training: take one that clifctl train wrote",
+            f"the weights of '{path}' do not fit {of} ({_short(lines[-1].strip())})", hint=hint
         ) from unfit
 
 

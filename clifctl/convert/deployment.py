@@ -1,0 +1,128 @@
+"""A trained net on plain LIF neurons: Table 8 of the paper (Appendix J).
+
+Nothing is trained: the neurons are replaced, the weights stay. The soft reset is that of the
+paper's "None"; a hard reset to v_r is SpikingJelly's reading, in which the membrane starts at v_r
+and leaks towards it. Shifted by v_r that is a reset to zero with the threshold v_threshold - v_r,
+so a row of the table is a row of thresholds: 1.00, 1.02, ..., 1.10.
+"""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from clifctl.errors import ConversionError, UsageError
+from clifctl.models import NeuronChoice, SpikingNet, TemporalBatchNorm
+from clifctl.neurons import NEURONS, Neuron
+
+# The columns of Table 8 behind "None".
+PAPER_RESETS = (0.0, -0.02, -0.04, -0.06, -0.08, -0.1)
+
+
+@dataclass(frozen=True)
+class Reset:
+    """What a spike does to the membrane: hard, it goes to `v_reset`; None: it loses a threshold."""
+
+    v_reset: float | None = None
+
+    @property
+    def kind(self) -> str:
+        """`soft` or `hard`."""
+        return "soft" if self.v_reset is None else "hard"
+
+    @property
+    def label(self) -> str:
+        """The head of its column."""
+        return "soft" if self.v_reset is None else f"{self.v_reset:g}"
+
+
+def reset_values(text: str) -> tuple[float, ...]:
+    """The values of `0,-0.02,-0.1`, each once. Raises UsageError."""
+    values: list[float] = []
+    for part in text.split(","):
+        try:
+            value = float(part)
+        except ValueError:
+            value = math.nan
+        if not math.isfinite(value):
+            raise UsageError(
+                f"--reset-values {text}: '{part.strip()}' is not a number",
+                hint="numbers with commas between them: --reset-values 0,-0.02,-0.06",
+            )
+        if value not in values:
+            values.append(value + 0.0)  # -0 is 0
+    return tuple(values)
+
+
+def require_deployable(neuron: Neuron, hyperparameters: object, name: str) -> None:
+    """Raise ConversionError where the net of checkpoint `name` cannot run on LIF neurons."""
+    if not neuron.spiking:
+        raise ConversionError(
+            f"'{name}' is a net of '{neuron.name}', an ANN: it has no spiking neurons to replace",
+            hint="an ANN becomes a spiking net by another method: "
+            "spikingjelly.activation_based.ann2snn",
+        )
+    if neuron.learnables:
+        learnt = ", ".join(learnable.name for learnable in neuron.learnables)
+        raise ConversionError(
+            f"'{name}' is a net of '{neuron.name}', whose learned parameters ({learnt}) LIF has "
+            "no place for",
+            hint="train with clif or lif, which have none",
+        )
+    lacks = [key for key in ("tau", "v_threshold") if not hasattr(hyperparameters, key)]
+    if lacks:
+        raise ConversionError(
+            f"'{name}' is a net of '{neuron.name}', which has no {' and no '.join(lacks)} for LIF",
+            hint="train with clif or lif",
+        )
+
+
+def lif_of(choice: NeuronChoice, reset: Reset) -> NeuronChoice:
+    """LIF with `reset` in the place of `choice`, with every constant that both have.
+
+    Raises ConversionError for a reset value that is not below the threshold, or as far below zero
+    as the threshold is above.
+    """
+    lif = NEURONS["lif"]
+    shared = {
+        name: value
+        for name, value in choice.hyperparameters
+        if name in lif.hyperparameters.model_fields
+    }
+    threshold = shared["v_threshold"]
+    if reset.v_reset is not None and not -threshold < reset.v_reset < threshold:
+        raise UsageError(
+            f"reset value {reset.v_reset:g}: must lie between -{threshold:g} and {threshold:g}, "
+            "the threshold",
+            hint="the paper's are 0 to -0.1: --reset-values 0,-0.02,-0.06",
+        )
+    shared |= {"reset": reset.kind, "v_reset": reset.v_reset or 0.0}
+    return replace(choice, neuron=lif, hyperparameters=lif.hyperparameters(**shared))
+
+
+@torch.no_grad()
+def recalibrate(net: SpikingNet, inputs: Iterable[Tensor], *, repeat: int) -> None:
+    """Estimate the running averages of every batch norm of `net` anew, with the neurons that it has
+    now: the mean of the statistics of all batches `inputs` (each `[T, N, *]`, N > 1).
+
+    Within it each norm uses the statistics of the batch, as in training; dropout is off. `repeat`
+    is that of the net's forward.
+    """
+    norms = [module for module in net.modules() if isinstance(module, TemporalBatchNorm)]
+    momenta = [norm.momentum for norm in norms]
+    net.eval()
+    for norm in norms:
+        norm.running_mean.zero_()
+        norm.running_var.fill_(1.0)
+        norm.num_batches_tracked.zero_()
+        norm.momentum = None  # the average of all updates
+        norm.train()
+    try:
+        for batch in inputs:
+            net(batch, repeat=repeat)
+    finally:
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
+        net.eval()

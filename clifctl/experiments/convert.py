@@ -1,0 +1,341 @@
+"""`convert --to lif`: a trained net on LIF neurons, its reset chosen, as a checkpoint."""
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from clifctl.convert.deployment import (
+    PAPER_RESETS,
+    Reset,
+    lif_of,
+    recalibrate,
+    require_deployable,
+    reset_values,
+)
+from clifctl.convert.folding import fold_net
+from clifctl.convert.graph import read_net
+from clifctl.data import LoadedData, Split, batches, shuffled_batches
+from clifctl.errors import RunFailed, UsageError
+from clifctl.experiments.assembly import (
+    at_root,
+    load_data,
+    loss_of,
+    repeat_of,
+    run_on,
+    step_activations_bytes,
+)
+from clifctl.experiments.evaluate import Opened, filled_net, open_checkpoint
+from clifctl.experiments.published import published_deployment
+from clifctl.files import require_file_possible
+from clifctl.kernels import resolve_target
+from clifctl.models import NeuronChoice, SpikingNet, put_neuron
+from clifctl.paper import PublishedDeployment
+from clifctl.recipe.load import LoadedRecipe
+from clifctl.recipe.schema import Recipe, validate
+from clifctl.results import Evaluation
+from clifctl.results.convert import DeployedRow, DeployResult, PublishedRow
+from clifctl.training.checkpoint import Checkpoint, save_checkpoint
+from clifctl.training.device import resolve_device, resolve_threads
+from clifctl.training.evaluation import evaluate
+
+ChooseOn = Literal["train", "test"]
+IN_SAMPLE = (
+    "the recipe holds no training data out: the reset is chosen on the data that the net was "
+    "trained on (in-sample); data.validation_share holds some out, where the data set has it"
+)
+
+
+@dataclass(frozen=True)
+class ConvertOptions:
+    """How a checkpoint is opened and run, whatever it is converted to; as for `eval`."""
+
+    out: Path
+    overwrite: bool = False
+    foreign_recipe: LoadedRecipe | None = None
+    neuron: str | None = None
+    root: Path | None = None
+    device: str = "auto"
+    target: str = "auto"
+    threads: int | None = None
+    say: Callable[[str], None] = field(default=lambda line: None)
+
+
+@dataclass(frozen=True)
+class DeployOptions:
+    """Which resets are tried (`reset` None: both kinds), what decides between them, on how many
+    batches batch norm is estimated anew (None: not at all), and whether it is then folded into the
+    weights."""
+
+    reset: Literal["soft", "hard"] | None = None
+    reset_values: str | None = None
+    choose_on: ChooseOn = "train"
+    recalibrate: int | None = None
+    fold: bool = False
+
+    def resets(self) -> tuple[Reset, ...]:
+        """The settings, in the order of the table."""
+        if self.reset == "soft" and self.reset_values is not None:
+            raise UsageError(
+                "--reset soft and --reset-values contradict each other: a soft reset has no value",
+                hint="leave one of them out",
+            )
+        values = PAPER_RESETS if self.reset_values is None else reset_values(self.reset_values)
+        hard = () if self.reset == "soft" else tuple(map(Reset, values))
+        return hard if self.reset == "hard" else (Reset(), *hard)
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """The net with one setting, on the data of the choice and on the test data; `statistics` are
+    the running averages that it had."""
+
+    reset: Reset
+    recalibrated: bool
+    choice: Evaluation
+    test: Evaluation
+    statistics: dict[str, Tensor]
+
+    @property
+    def merit(self) -> tuple[float, float]:
+        """What is compared: accuracy, then the cross entropy."""
+        return self.choice.accuracy_percent, -self.choice.cross_entropy
+
+
+def deploy(path: Path, options: ConvertOptions, how: DeployOptions) -> DeployResult:
+    """Try every reset of `how` on the checkpoint `path` and write a LIF checkpoint of the best.
+
+    Raises ClifctlError where the net cannot run on LIF neurons, or anything that is given cannot be
+    used; then nothing is written.
+    """
+    started = time.perf_counter()
+    require_file_possible(options.out, overwrite=options.overwrite)
+    opened = open_checkpoint(path, options.neuron, options.foreign_recipe)
+    where = resolve_device(options.device)
+    target = resolve_target(options.target, where)
+    given = opened.recipe if options.root is None else at_root(opened.recipe, options.root)
+    recipe = run_on(given, target)
+    require_deployable(recipe.neuron.neuron, recipe.neuron.hyperparameters, str(path))
+    choices = {reset: lif_of(recipe.neuron, reset) for reset in how.resets()}
+    if how.recalibrate is not None and how.recalibrate < 1:
+        raise UsageError(
+            f"--recalibrate {how.recalibrate}: must be 1 or more batches",
+            hint="batches of train.batch_size training samples",
+        )
+    data = load_data(recipe).to(where)
+    torch.set_num_threads(
+        resolve_threads(options.threads, step_activations_bytes(recipe, data)).count
+    )
+    net = filled_net(opened, recipe, where)
+    trial = _Trial(recipe, data, net, _copied(net.state_dict()), how)
+    if how.fold:
+        read_net(trial.net, recipe.data.input_shape)  # refused now rather than in the end
+    options.say(
+        f"{len(choices)} resets, on {len(trial.choice_split):,} samples ({trial.chosen_on}) and "
+        f"{len(data.test):,} test samples"
+    )
+    if trial.chosen_on == "train":
+        options.say(IN_SAMPLE)
+    trained = trial.measured(Reset(), recalibrated=False)
+    if not math.isfinite(trained.test.loss):
+        raise RunFailed(
+            f"the loss of '{path}' is {trained.test.loss}", hint="its weights are not usable"
+        )
+    measured = list(trial.settings(choices))
+    best = max(measured, key=lambda one: one.merit)
+    written = trial.written(best, choices[best.reset])
+    _save(options.out, opened, choices[best.reset], written)
+    return _result(
+        opened,
+        trial,
+        (trained, best, written),
+        measured,
+        checkpoint=str(path),
+        output=str(options.out),
+        seconds=time.perf_counter() - started,
+        device=str(where),
+        target=target.name,
+    )
+
+
+def _save(path: Path, opened: Opened, choice: NeuronChoice, written: "_Written") -> None:
+    """Write the converted net as a checkpoint that any command takes."""
+    neuron = {
+        "name": choice.neuron.name,
+        **dict(choice.hyperparameters),
+        "window": choice.window,
+        "window_reading": choice.window_reading,
+    }
+    document = {**opened.recipe.document, "neuron": neuron}
+    checkpoint = Checkpoint(
+        recipe_name=opened.name,
+        recipe=validate(document, f"checkpoint '{path}'").document,
+        epoch=opened.epoch or 0,
+        accuracy_percent=written.test.accuracy_percent,
+        model=written.weights,
+    )
+    save_checkpoint(checkpoint, path)
+
+
+def _result(
+    opened: Opened, trial: "_Trial", states: tuple[_Measured, _Measured, "_Written"],
+    measured: list[_Measured], **ran: Any,
+) -> DeployResult:  # fmt: skip
+    """What was measured; `states`: the net as trained, the best one, and as it was written."""
+    trained, best, written = states
+    recipe, published = opened.recipe, published_deployment(opened.recipe)
+    rows = tuple(_row(one, published, chosen=one is best) for one in measured)
+    return DeployResult(
+        recipe=opened.name,
+        data=recipe.data.dataset.name,
+        model=recipe.model.model.name,
+        trained_neuron=recipe.neuron.neuron.name,
+        timesteps=recipe.timesteps,
+        epoch=opened.epoch,
+        chosen_on=trial.chosen_on,
+        samples_choice=trained.choice.samples,
+        samples_test=trained.test.samples,
+        recalibration_batches=trial.how.recalibrate,
+        accuracy_percent_choice_trained=trained.choice.accuracy_percent,
+        accuracy_percent_test_trained=trained.test.accuracy_percent,
+        firing_rate_trained=trained.test.firing_rate,
+        accuracy_percent_test=written.test.accuracy_percent,
+        settings=rows,
+        chosen=next(row for row in rows if row.chosen),
+        published=_published(published, measured),
+        norms_folded=written.norms_folded,
+        norms_kept=written.norms_kept,
+        **ran,
+    )
+
+
+@dataclass(frozen=True)
+class _Written:
+    """The net as it is written: its state dict, what it gives on the test data, its norms."""
+
+    weights: dict[str, Tensor]
+    test: Evaluation
+    norms_folded: tuple[str, ...] | None = None
+    norms_kept: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """A net whose neurons are replaced, and the data that it is tried on. `before` is its state
+    dict as it was trained, on the CPU."""
+
+    recipe: Recipe
+    data: LoadedData
+    net: SpikingNet
+    before: dict[str, Tensor]
+    how: DeployOptions
+
+    @property
+    def chosen_on(self) -> str:
+        """Which data decide."""
+        if self.how.choose_on == "test":
+            return "test"
+        return "train" if self.data.validation is None else "validation"
+
+    @property
+    def choice_split(self) -> Split:
+        """The data that decide."""
+        splits = {
+            "test": self.data.test,
+            "train": self.data.train,
+            "validation": self.data.validation,
+        }
+        split = splits[self.chosen_on]
+        assert split is not None
+        return split
+
+    def settings(self, choices: dict[Reset, NeuronChoice]) -> Iterator[_Measured]:
+        """The net with every setting; where batch norm is estimated anew, each once more so."""
+        for again in (False, True) if self.how.recalibrate else (False,):
+            for reset, choice in choices.items():
+                put_neuron(self.net, choice)
+                self.net.load_state_dict(self.before)
+                if again:
+                    recalibrate(self.net, self._training_inputs(), repeat=repeat_of(self.recipe))
+                yield self.measured(reset, recalibrated=again)
+
+    def written(self, best: _Measured, choice: NeuronChoice) -> _Written:
+        """The best as it is to be written."""
+        weights = {**self.before, **best.statistics}
+        if not self.how.fold:
+            return _Written(weights, best.test)
+        put_neuron(self.net, choice)
+        self.net.load_state_dict(weights)
+        folds = fold_net(self.net, read_net(self.net, self.recipe.data.input_shape))
+        return _Written(_copied(self.net.state_dict()), self._evaluated(self.data.test), *folds)
+
+    def measured(self, reset: Reset, *, recalibrated: bool) -> _Measured:
+        """The net as it is now."""
+        test = self._evaluated(self.data.test)
+        choice = test if self.chosen_on == "test" else self._evaluated(self.choice_split)
+        return _Measured(reset, recalibrated, choice, test, _copied(dict(self.net.named_buffers())))
+
+    def _evaluated(self, split: Split) -> Evaluation:
+        return evaluate(
+            self.net,
+            batches(split, self.recipe.eval.batch_size),
+            loss_of(self.recipe),
+            repeat=repeat_of(self.recipe),
+            with_rates=True,
+        )
+
+    def _training_inputs(self) -> Iterator[Tensor]:
+        """So many batches as training sees them, the same for every setting."""
+        return islice(self._endless_inputs(), self.how.recalibrate)
+
+    def _endless_inputs(self) -> Iterator[Tensor]:
+        section, split = self.recipe.train, self.data.train
+        generator = torch.Generator().manual_seed(section.seed)
+        while True:
+            # A smaller last batch, of one sample perhaps, has no good statistics.
+            whole = len(split) > section.batch_size
+            for inputs, _ in shuffled_batches(
+                split, section.batch_size, generator, self.data.augment, drop_last=whole
+            ):
+                yield inputs
+
+
+def _copied(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors on the CPU, which what is done to the net later leaves as they are."""
+    return {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
+
+
+def _row(one: _Measured, published: PublishedDeployment | None, *, chosen: bool) -> DeployedRow:
+    paper = None if published is None else published.accuracy_percent.get(one.reset.v_reset)
+    return DeployedRow(
+        reset=one.reset.kind,
+        v_reset=one.reset.v_reset,
+        recalibrated=one.recalibrated,
+        accuracy_percent_choice=one.choice.accuracy_percent,
+        cross_entropy_choice=one.choice.cross_entropy,
+        accuracy_percent_test=one.test.accuracy_percent,
+        firing_rate=one.test.firing_rate,
+        published_percent=None if one.recalibrated else paper,
+        chosen=chosen,
+    )
+
+
+def _published(
+    found: PublishedDeployment | None, measured: Sequence[_Measured]
+) -> PublishedRow | None:
+    if found is None:
+        return None
+    resets = [one.reset.v_reset for one in measured if not one.recalibrated]
+    return PublishedRow(
+        table=found.table,
+        row=found.row,
+        accuracy_percent_trained=found.pretrained_accuracy_percent,
+        accuracy_percent=tuple(found.accuracy_percent.get(reset) for reset in resets),
+        note=found.note,
+    )

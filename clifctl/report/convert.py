@@ -1,0 +1,168 @@
+"""Conversions -> report: the table of resets as the paper prints it, beside the paper's."""
+
+import dataclasses
+from typing import Any
+
+from clifctl.report.render import Column, Report, Table, document_of
+from clifctl.results.convert import DeployedRow, DeployResult, NirResult
+
+_CHOICE = {
+    "validation": ("held out", "Chosen on training data that were held out."),
+    "train": (
+        "train",
+        "Chosen on the data that the net was trained on (in-sample): none were held out.",
+    ),
+    "test": ("test", "Chosen on the test set, as the paper does: its accuracy there is biased."),
+}
+
+
+def deploy_report(result: DeployResult) -> Report:
+    """What came of `convert --to lif`: the table of resets, then what was written."""
+    row = {**dataclasses.asdict(result), **_of_choice(result.chosen), "norms_shown": _norms(result)}
+    folds = result.norms_folded is not None
+    folding = (Column("norms_shown", "batch norms folded"),) if folds else ()
+    summary = Table(
+        f"{result.checkpoint}: on LIF neurons",
+        (
+            Column("output", "written"),
+            Column("recipe", "recipe"),
+            Column("trained_neuron", "trained with"),
+            Column("timesteps", "time steps"),
+            Column("chosen_reset", "chosen reset"),
+            Column("chosen_on", "chosen on"),
+            Column("chosen_recalibrated", "batch norm estimated anew"),
+            Column("accuracy_percent_test", "test accuracy [%]", 2),
+            Column("accuracy_percent_test_trained", "test accuracy as trained [%]", 2),
+            Column("firing_rate", "firing rate [spikes/neuron/step]", 4),
+            Column("firing_rate_trained", "firing rate as trained", 4),
+            *folding,
+            Column("seconds", "time [s]", 1),
+        ),
+        (row,),
+        vertical=True,
+        notes=(_CHOICE[result.chosen_on][1],),
+    )
+    return Report(document_of(result), (_resets(result), summary), data=_data(result))
+
+
+def _of_choice(chosen: DeployedRow) -> dict[str, Any]:
+    return {
+        "chosen_reset": _shown(chosen),
+        "chosen_recalibrated": chosen.recalibrated,
+        "firing_rate": chosen.firing_rate,
+    }
+
+
+def _norms(result: DeployResult) -> str:
+    folded, kept = result.norms_folded or (), result.norms_kept or ()
+    said = f"{len(folded)} of {len(folded) + len(kept)}"
+    return f"{said}; behind a sum: {', '.join(kept)}" if kept else said
+
+
+def _shown(row: DeployedRow) -> str:
+    return "soft" if row.v_reset is None else f"hard, to {row.v_reset:g}"
+
+
+def _head(row: DeployedRow) -> str:
+    return "soft" if row.v_reset is None else f"{row.v_reset:g}"
+
+
+def _resets(result: DeployResult) -> Table:
+    """The paper's table: a column a reset; rows are this net, on each data, and the paper's."""
+    shown = [row for row in result.settings if not row.recalibrated]
+    columns = (
+        Column("net", "net"),
+        Column("data", "accuracy [%] on"),
+        Column("trained", "as trained", 2),
+        *(Column(_head(row), _head(row), 2) for row in shown),
+    )
+    lines = []
+    splits = [("test", "test")]
+    if result.chosen_on != "test":
+        splits.insert(0, ("choice", _CHOICE[result.chosen_on][0]))
+    for again in dict.fromkeys(row.recalibrated for row in result.settings):
+        for key, name in splits:
+            line: dict[str, Any] = {
+                "net": "norm estimated anew" if again else "this net",
+                "data": name,
+                "trained": None if again else getattr(result, f"accuracy_percent_{key}_trained"),
+            }
+            for row in result.settings:
+                if row.recalibrated == again:
+                    line[_head(row)] = getattr(row, f"accuracy_percent_{key}")
+            lines.append(line)
+    notes = ["soft: a spike subtracts the threshold; a number: the hard reset goes there."]
+    if result.published is not None:
+        paper = result.published
+        cells = zip(map(_head, shown), paper.accuracy_percent, strict=True)
+        trained = paper.accuracy_percent_trained
+        where = f"the paper's, Table {paper.table}"
+        lines.append({"net": where, "data": "test", "trained": trained, **dict(cells)})
+        notes += [f"Table {paper.table}, {paper.row}: {paper.note}"] if paper.note else []
+    title = f"{result.data}, {result.model}, T = {result.timesteps}: LIF by its reset"
+    return Table(title, columns, tuple(lines), notes=tuple(notes))
+
+
+def _data(result: DeployResult) -> Table:
+    """A row a setting, for csv and jsonl."""
+    keys = [field.name for field in dataclasses.fields(DeployedRow)]
+    columns = tuple(Column(key, key) for key in ("checkpoint", "chosen_on", *keys))
+    shared = {"checkpoint": result.checkpoint, "chosen_on": result.chosen_on}
+    rows = tuple({**shared, **dataclasses.asdict(row)} for row in result.settings)
+    return Table("settings", columns, rows)
+
+
+def nir_report(result: NirResult) -> Report:
+    """What came of `convert --to nir`: what readers find, then what was written."""
+    readers = Table(
+        f"{result.output}: read back, the spikes of every layer compared at every step",
+        (
+            Column("reader", "reader"),
+            Column("version", "version"),
+            Column("arithmetic", "arithmetic"),
+            Column("spikes", "spikes", 0),
+            Column("mismatches", "mismatches", 0),
+            Column("output_difference", "largest difference of logits"),
+            Column("verdict", "verdict"),
+        ),
+        tuple(map(dataclasses.asdict, result.readers)),
+        notes=_said(result),
+    )
+    row = {
+        **dataclasses.asdict(result),
+        "nodes_shown": ", ".join(f"{count} {kind}" for kind, count in result.nodes.items()),
+        "reset_shown": "soft" if result.reset == "soft" else f"hard, to {result.v_reset:g}",
+        "kib": result.bytes / 1024,
+    }
+    summary = Table(
+        f"{result.checkpoint}: as a NIR graph",
+        (
+            Column("output", "written" if result.written else "not written"),
+            Column("recipe", "recipe"),
+            Column("profile", "profile"),
+            Column("reset_shown", "reset of the net"),
+            Column("dt_s", "time step [s]"),
+            Column("nodes_shown", "nodes"),
+            Column("edges", "edges"),
+            Column("neurons", "neurons", 0),
+            Column("samples", "test samples", 0),
+            Column("positions", "neurons x steps x samples", 0),
+            Column("kib", "size [KiB]", 1),
+            Column("seconds", "time [s]", 1),
+        ),
+        (row,),
+        vertical=True,
+    )
+    tables = (readers, summary) if result.readers else (summary,)
+    return Report(document_of(result), tables, data=readers)
+
+
+def _said(result: NirResult) -> tuple[str, ...]:
+    notes = [f"{row.reader}: {row.note}" for row in result.readers if row.note]
+    excused = sum(row.samples_excused or 0 for row in result.readers)
+    if excused:
+        notes.append(
+            "Rounding: the first mismatch of a sample lies within 1e-9 (float64) or 1e-5 (float32) "
+            "thresholds of the threshold, and what differs after it is its consequence."
+        )
+    return tuple(notes)

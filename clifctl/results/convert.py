@@ -1,0 +1,125 @@
+"""What `convert` returns."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeployedRow:
+    """The net on LIF neurons with one reset. `v_reset` is None for the soft one; `recalibrated`:
+    with batch norm statistics that were estimated with these neurons. `choice` is the data that the
+    reset is chosen on; `published_percent` the paper's, on test data."""
+
+    reset: str
+    v_reset: float | None
+    recalibrated: bool
+    accuracy_percent_choice: float
+    cross_entropy_choice: float
+    accuracy_percent_test: float
+    firing_rate: float | None
+    published_percent: float | None
+    chosen: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublishedRow:
+    """The row of Table 8 that stands beside: accuracies in the order of the settings."""
+
+    table: int
+    row: str
+    accuracy_percent_trained: float
+    accuracy_percent: tuple[float | None, ...]
+    note: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeployResult:
+    """A checkpoint for LIF neurons, and how its reset was chosen.
+
+    `chosen_on` is validation (held out of the training data), train (in-sample) or test (the
+    paper's way). `..._trained` is the accuracy with the neurons that the net was trained with.
+    `norms_folded` are the batch norms that went into the weights before them, `norms_kept` those
+    that could not; both are None where that was not asked for. `accuracy_percent_test` is that of
+    the net as it was written.
+    """
+
+    schema: ClassVar[str] = "clifctl.convert.lif/1"
+
+    checkpoint: str
+    output: str
+    recipe: str
+    data: str
+    model: str
+    trained_neuron: str
+    timesteps: int
+    epoch: int | None
+    chosen_on: str
+    samples_choice: int
+    samples_test: int
+    recalibration_batches: int | None
+    accuracy_percent_choice_trained: float
+    accuracy_percent_test_trained: float
+    firing_rate_trained: float | None
+    accuracy_percent_test: float
+    settings: tuple[DeployedRow, ...]
+    chosen: DeployedRow
+    published: PublishedRow | None
+    norms_folded: tuple[str, ...] | None
+    norms_kept: tuple[str, ...] | None
+    seconds: float
+    device: str
+    target: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReaderRow:
+    """What a program that reads the file finds in it, beside clifctl's net in float64.
+
+    `spikes` are those of the net. A sample is `excused` where its first mismatch is a membrane
+    potential so near the threshold that the reader's rounding explains it. `verdict`: same, same
+    but for rounding, differs, cannot read it, or not run, with the reason in `note`. `holds` says
+    that nothing speaks against the file.
+    """
+
+    reader: str
+    version: str | None
+    arithmetic: str
+    spikes: int | None
+    mismatches: int | None
+    samples_differing: int | None
+    samples_excused: int | None
+    output_difference: float | None
+    verdict: str
+    holds: bool
+    note: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class NirResult:
+    """A NIR graph of a LIF net, and what readers find in it. `verified` is None where it was not
+    asked for; a graph that does not hold is not written. `positions` are neurons times steps times
+    samples, each of which may spike."""
+
+    schema: ClassVar[str] = "clifctl.convert.nir/1"
+
+    checkpoint: str
+    output: str
+    written: bool
+    recipe: str
+    data: str
+    model: str
+    timesteps: int
+    profile: str
+    v_threshold: float
+    reset: str
+    v_reset: float
+    dt_s: float
+    nodes: dict[str, int]
+    edges: int
+    bytes: int
+    verified: bool | None
+    samples: int | None
+    neurons: int
+    positions: int | None
+    readers: tuple[ReaderRow, ...]
+    seconds: float
