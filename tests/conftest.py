@@ -1,5 +1,7 @@
 import importlib.util
 import json
+import os
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +20,28 @@ TINY = ["train.epochs=2", "train.batch_size=256", "model.channels=[2,2,2,2,4]", 
 # With `pytest -n 2 --dist loadfile` a file is one process's: those that take longest come first, so
 # that no process waits for another in the end.
 LONG_FILES = ("test_readme.py", "test_parity.py", "test_triton.py", "test_normed.py")
+
+
+# What a terminal or a service sets to change how output looks, or how much work is done at once.
+OUTSIDE = ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "CLICOLOR_FORCE", "PY_COLORS")
+OUTSIDE += ("GITHUB_ACTIONS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Any machine is one without a GPU, whose cache can be written."""
+    for name in OUTSIDE:
+        os.environ.pop(name, None)
+    if "not gpu" in config.option.markexpr:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=cache):
+            pass
+    except OSError:
+        # clifctl would warn, and here a warning is an error.
+        os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="clifctl-tests-")
+        os.environ.setdefault("MPLCONFIGDIR", os.environ["XDG_CACHE_HOME"])
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
