@@ -9,6 +9,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from clifctl.cli.app import run
 
@@ -28,7 +29,13 @@ OUTSIDE += ("GITHUB_ACTIONS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_T
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Any machine is one without a GPU, whose cache can be written."""
+    """Any machine is one without a GPU, as fast as it likes, whose cache can be written."""
+    # On a busy machine an example may take any time. The same examples where nobody looks on.
+    patient: dict[str, Any] = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+    settings.register_profile(
+        "clifctl", **patient, database=None, derandomize="CI" in os.environ, print_blob=True
+    )
+    settings.load_profile("clifctl")
     for name in OUTSIDE:
         os.environ.pop(name, None)
     if "not gpu" in config.option.markexpr:
