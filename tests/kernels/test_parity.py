@@ -15,7 +15,7 @@ NEURONS_HERE = list(NEURONS.values())
 SPIKING = [neuron for neuron in NEURONS_HERE if neuron.spiking]
 # What one kernel takes (float16 is converted), and the windows of its two backward functions.
 HELD = {"float32": ("float32", "float16"), "float64": ("float64",), "bfloat16": ("bfloat16",)}
-WINDOWS = (("full", "chunked:2", "prefix:2"), ("sliding:1", "sliding:2", "sliding:5"))
+WINDOWS = (("full", "chunked:2", "prefix:2", "sliding:1"), ("sliding:2", "sliding:5"))
 
 
 def cheap_cases() -> list[tuple[Neuron, Case]]:
