@@ -1,5 +1,7 @@
 import importlib.util
 import json
+import os
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,12 +9,50 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from clifctl.cli.app import run
 
 ROOT = Path(__file__).resolve().parent.parent
 # A run that takes about a second: two epochs of a tiny net on the real digits.
 TINY = ["train.epochs=2", "train.batch_size=256", "model.channels=[2,2,2,2,4]", "timesteps=2"]
+
+
+# With `pytest -n 2 --dist loadfile` a file is one process's: those that take longest come first, so
+# that no process waits for another in the end.
+LONG_FILES = ("test_readme.py", "test_parity.py", "test_triton.py", "test_normed.py")
+
+
+# What a terminal or a service sets to change how output looks, or how much work is done at once.
+OUTSIDE = ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "CLICOLOR_FORCE", "PY_COLORS")
+OUTSIDE += ("GITHUB_ACTIONS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Any machine is one without a GPU, as fast as it likes, whose cache can be written."""
+    # On a busy machine an example may take any time. The same examples where nobody looks on.
+    patient: dict[str, Any] = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+    settings.register_profile(
+        "clifctl", **patient, database=None, derandomize="CI" in os.environ, print_blob=True
+    )
+    settings.load_profile("clifctl")
+    for name in OUTSIDE:
+        os.environ.pop(name, None)
+    if "not gpu" in config.option.markexpr:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=cache):
+            pass
+    except OSError:
+        # clifctl would warn, and here a warning is an error.
+        os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="clifctl-tests-")
+        os.environ.setdefault("MPLCONFIGDIR", os.environ["XDG_CACHE_HOME"])
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.name not in LONG_FILES)
 
 
 @dataclass(frozen=True)

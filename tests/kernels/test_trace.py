@@ -51,23 +51,37 @@ OPERATORS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 }
 
 
-@pytest.mark.parametrize("operator", OPERATORS)
-def test_operations_equal_torch_in_value_and_gradient(operator: str) -> None:
-    f = OPERATORS[operator]
-    neuron = neuron_of(lambda x, state, p: (f(x, state[0]), (0.5 * f(x, state[0]) + x,)))
+HALVES = [list(OPERATORS)[:5], list(OPERATORS)[5:]]  # compiled together: a state for each
+
+
+@pytest.mark.parametrize("operators", HALVES, ids="-".join)
+def test_operations_equal_torch_in_value_and_gradient(operators: list[str]) -> None:
+    def step(x: Tensor, states: tuple[Tensor, ...], p: Any) -> Any:
+        values = [OPERATORS[name](x, v) for name, v in zip(operators, states, strict=True)]
+        total = values[0]
+        for value in values[1:]:
+            total = total + value
+        return total, tuple(0.5 * value + x for value in values)
+
+    neuron = neuron_of(step, states=" ".join(f"of_{name}" for name in operators))
     grid = torch.tensor([-2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5], dtype=torch.float64)
     xs, vs = torch.meshgrid(grid, grid, indexing="ij")
-    results = []
-    for target in ("reference", "numba"):
-        x = xs.reshape(1, 1, -1).repeat(3, 1, 1).clone().requires_grad_()
-        v = vs.reshape(1, -1).clone().requires_grad_()
-        out, (final,) = scan(x, (v,), neuron.parameters(), target=target)
-        (out.sum() + (final * final).sum()).backward()
-        results.append((out.detach(), final.detach(), x.grad, v.grad))
-    for reference, given in zip(*results, strict=True):
-        assert reference is not None
-        assert given is not None
-        assert torch.allclose(given, reference, rtol=1e-12, atol=1e-12)
+    # Each operator's own: its gradient reaches x through its final state alone.
+    for number, operator in [*enumerate(operators), (None, "all")]:
+        results = []
+        for target in ("reference", "numba"):
+            x = xs.reshape(1, 1, -1).repeat(3, 1, 1).clone().requires_grad_()
+            v = [vs.reshape(1, -1).clone().requires_grad_() for _ in operators]
+            out, finals = scan(x, tuple(v), neuron.parameters(), target=target)
+            counted = finals if number is None else finals[number : number + 1]
+            loss = sum(((final * final).sum() for final in counted), out.sum() * (number is None))
+            loss.backward()
+            gradients = [x.grad, *(state.grad for state in v)]
+            results.append([out.detach(), *(f.detach() for f in finals), *gradients])
+        for reference, given in zip(*results, strict=True):
+            assert reference is not None
+            assert given is not None
+            assert torch.allclose(given, reference, rtol=1e-12, atol=1e-12), operator
 
 
 @pytest.mark.parametrize(

@@ -224,7 +224,7 @@ def _counted(kernel: type, way: str, runs: Counter[str]) -> Any:
 
 
 @pytest.mark.filterwarnings("ignore")  # of torch's compiler about itself
-@pytest.mark.parametrize(("name", "norm"), [("clif", "per_step"), ("glif_channel", "folded")])
+@pytest.mark.parametrize(("name", "norm"), [("clif", "per_step"), ("plif", "folded")])
 def test_torch_compile_takes_a_net_in_one_piece(
     name: str, norm: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

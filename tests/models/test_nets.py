@@ -198,8 +198,10 @@ def test_every_model_has_a_small_one_here() -> None:
 def test_every_net_trains_every_parameter_with_every_neuron(model: str, neuron: str) -> None:
     steps = 1 if neuron == "relu" else 3
     shape, options = SMALL[model]
+    # In float64: kernels/test_normed.py compiles the same kernels.
     net = build(model, neuron, timesteps=steps, shape=shape, target=target_for(model), **options)
-    logits, states = net(torch.randn(1, 6, *shape), repeat=steps)
+    net = net.double()
+    logits, states = net(torch.randn(1, 6, *shape, dtype=torch.float64), repeat=steps)
     assert logits.shape == (steps, 6, 10)
     assert logits.isfinite().all()
     assert len(states) == sum(isinstance(m, SpikingLayer) for m in net.modules())

@@ -137,7 +137,7 @@ def two_processes(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, An
         for rank, file in enumerate(files)
     ]
     for child in children:
-        _, errors = child.communicate(timeout=120)
+        _, errors = child.communicate(timeout=600)
         assert child.returncode == 0, errors
     return [torch.load(file) for file in files]
 
