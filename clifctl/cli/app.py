@@ -18,6 +18,7 @@ from clifctl.cli import (
     doctor,
     energy,
     eval,
+    gradients,
     neurons,
     recipes,
     runs,
@@ -39,6 +40,7 @@ app = typer.Typer(
 train.register(app)
 eval.register(app)
 energy.register(app)
+gradients.register(app)
 doctor.register(app)
 compare_neurons.register(app)
 truncate_bptt.register(app)

@@ -46,6 +46,13 @@ from clifctl.results.energy import (
     RateRow,
 )
 from clifctl.results.engine import EngineCost
+from clifctl.results.gradients import (
+    GradientsResult,
+    LagRow,
+    LayerGradients,
+    SplitResult,
+    WindowRow,
+)
 from clifctl.results.neurons import (
     CheckResult,
     CheckRow,
@@ -124,9 +131,12 @@ __all__ = [
     "Evaluation",
     "FileRow",
     "FrameRow",
+    "GradientsResult",
     "HyperparameterRow",
     "KernelTargetRow",
+    "LagRow",
     "LayerCost",
+    "LayerGradients",
     "LayerRate",
     "MeanCurve",
     "Measured",
@@ -155,6 +165,7 @@ __all__ = [
     "Running",
     "SampleResult",
     "SelfTestRow",
+    "SplitResult",
     "StepRecord",
     "Summary",
     "TimeShares",
@@ -171,6 +182,7 @@ __all__ = [
     "TruncationResult",
     "TruncationRow",
     "TruncationStep",
+    "WindowRow",
     "epoch_record_of",
     "train_result_of",
 ]
