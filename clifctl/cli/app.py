@@ -16,6 +16,7 @@ from clifctl.cli import (
     compare_neurons,
     data,
     doctor,
+    dynamics,
     energy,
     eval,
     gradients,
@@ -41,6 +42,7 @@ train.register(app)
 eval.register(app)
 energy.register(app)
 gradients.register(app)
+dynamics.register(app)
 doctor.register(app)
 compare_neurons.register(app)
 truncate_bptt.register(app)

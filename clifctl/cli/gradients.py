@@ -50,6 +50,15 @@ FormulaOption = Annotated[
         "(with its error).",
     ),
 ]
+SamplesOption = Annotated[int, typer.Option(help="Training samples, in one batch.")]
+SeedOption = Annotated[int, typer.Option(min=0, help="Decides which samples.")]
+Float64Option = Annotated[
+    bool, typer.Option("--float64", help="Compute in float64: the errors show it.")
+]
+WindowsOption = Annotated[
+    bool,
+    typer.Option(help="Compare the weights' gradient for every window: a backward for each."),
+]
 PlotOption = Annotated[
     str | None,
     typer.Option(
@@ -68,19 +77,12 @@ def register(app: typer.Typer) -> None:
         overrides: OverridesArgument = None,
         *,
         layers: LayersOption = None,
-        samples: Annotated[int, typer.Option(help="Training samples, in one batch.")] = 64,
-        seed: Annotated[int, typer.Option(help="Decides which samples.")] = 0,
+        samples: SamplesOption = 64,
+        seed: SeedOption = 0,
         input_: InputOption = "data",
         formula: FormulaOption = "exact",
-        float64: Annotated[
-            bool, typer.Option("--float64", help="Compute in float64: the errors show it.")
-        ] = False,
-        windows: Annotated[
-            bool,
-            typer.Option(
-                help="Compare the weights' gradient for every window: a backward for each."
-            ),
-        ] = True,
+        float64: Float64Option = False,
+        windows: WindowsOption = True,
         plot: PlotOption = None,
         recipe: RecipeOption = None,
         data: DataOption = None,
@@ -101,12 +103,6 @@ def register(app: typer.Typer) -> None:
         """
         picture = picture_path(plot, "gradients", output, Path(source))
         output.keep_apart(Path(source))
-        names = None
-        if layers is not None:
-            names = [name.strip() for name in layers.split(",") if name.strip()]
-            if not names:
-                raise UsageError(f"--layers '{layers}': the list is empty", hint="leave it out")
-
         from clifctl.experiments.gradients import GradientsOptions
         from clifctl.experiments.gradients import gradients as look
         from clifctl.report.gradients import draw_gradients, gradients_report
@@ -117,7 +113,7 @@ def register(app: typer.Typer) -> None:
             output.notice(notice)
         options = GradientsOptions(
             overrides=given,
-            layers=names,
+            layers=None if layers is None else _names(layers),
             samples=samples,
             seed=seed,
             noise=input_ == "noise",
@@ -135,3 +131,10 @@ def register(app: typer.Typer) -> None:
         if picture is not None:
             draw_gradients(picture, result)
         output.emit(gradients_report(result))
+
+
+def _names(text: str) -> list[str]:
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if not names:
+        raise UsageError(f"--layers '{text}': the list is empty", hint="leave it out for all")
+    return names

@@ -35,6 +35,13 @@ from clifctl.results.doctor import (
     KernelTargetRow,
     SelfTestRow,
 )
+from clifctl.results.dynamics import (
+    Autocorrelation,
+    DynamicsResult,
+    NeuronDynamics,
+    RateOverTime,
+    Traces,
+)
 from clifctl.results.energy import (
     Cost,
     EnergyResult,
@@ -104,6 +111,7 @@ from clifctl.results.trials import (
 )
 
 __all__ = [
+    "Autocorrelation",
     "BenchResult",
     "BenchRow",
     "BenchRun",
@@ -121,6 +129,7 @@ __all__ = [
     "Difference",
     "Differences",
     "DoctorResult",
+    "DynamicsResult",
     "EnergyResult",
     "EnergyRow",
     "EngineCost",
@@ -142,6 +151,7 @@ __all__ = [
     "Measured",
     "NeuronComparison",
     "NeuronCostResult",
+    "NeuronDynamics",
     "NeuronList",
     "NeuronRow",
     "OperationRow",
@@ -149,6 +159,7 @@ __all__ = [
     "Published",
     "PublishedCost",
     "PublishedNumber",
+    "RateOverTime",
     "RateRow",
     "RecipeCheck",
     "RecipeChecks",
@@ -169,6 +180,7 @@ __all__ = [
     "StepRecord",
     "Summary",
     "TimeShares",
+    "Traces",
     "TrainBenchCheck",
     "TrainBenchCost",
     "TrainBenchResult",
