@@ -23,7 +23,7 @@ def gradients_report(result: GradientsResult) -> Report:
     shown = [lag for lag in _SHOWN if lag < result.timesteps]
     tables = [_shares(result, shown), _reach(result, shown)]
     if any(layer.split for layer in result.layers):
-        tables += [_vanished(result, shown), _split(result)]
+        tables += [_vanished(result, shown), *_complementary(result, shown), _split(result)]
     if result.windows:
         tables.append(_windows(result))
     tables[-1] = dataclasses.replace(tables[-1], notes=(*tables[-1].notes, *result.notes))
@@ -106,6 +106,28 @@ def _vanished(result: GradientsResult, shown: Sequence[int]) -> Table:
     )
 
 
+def _complementary(result: GradientsResult, shown: Sequence[int]) -> list[Table]:
+    """For CLIF: what does not pass the membrane potential alone."""
+    if result.layers[0].lags[-1].complementary_norm is None:
+        return []
+
+    def share(layer: LayerGradients, number: int) -> float | None:
+        lag = layer.lags[number]
+        if lag.complementary_norm is None or not lag.norm:
+            return None
+        return _percent(lag.complementary_norm / lag.norm)
+
+    table = _by_lag(
+        result,
+        "what passes the complementary potential, relative to all of that lag [%]",
+        [lag for lag in shown if lag > 0],
+        share,
+        digits=1,
+        notes=("Norms: the rest, through the membrane potential alone, is not 100 minus that.",),
+    )
+    return [table]
+
+
 def _split(result: GradientsResult) -> Table:
     columns = (
         Column("layer", "layer"),
@@ -126,8 +148,8 @@ def _split(result: GradientsResult) -> Table:
                 "spatial": _over(found.spatial_norm_per_step, found.whole_norm_per_step),
                 "m1": _over(found.m1_norm_per_step, found.whole_norm_per_step),
                 "m2": _over(found.m2_norm_per_step, found.whole_norm_per_step),
-                "error_max": found.error_max,
-                "error_relative": found.error_relative,
+                "error_max": f"{found.error_max:.1e}",
+                "error_relative": found.error_relative and f"{found.error_relative:.1e}",
             }
         )
     return Table(
@@ -234,7 +256,9 @@ def _heat_map(
 
     values = np.array([[np.nan if v is None else v for v in row] for row in rows], dtype=float)
     top = max(most, float(np.nanmax(values, initial=0.0)))
-    scale = LogNorm(vmin=_LEAST_SHARE * top, vmax=top, clip=True)
+    known = values[values > 0]
+    least = max(_LEAST_SHARE * top, 0.7 * float(known.min())) if known.size else top / 10
+    scale = LogNorm(vmin=least, vmax=top, clip=True)
     image = axis.imshow(values, aspect="auto", cmap="Greys", norm=scale)
     names = [layer.layer.removesuffix(".neuron") for layer in result.layers]
     axis.set_yticks(range(len(names)), names, fontsize=8)
@@ -246,7 +270,7 @@ def _heat_map(
                 axis.text(
                     column, row, f"{value:.2g}" if value < 10 else f"{value:.0f}",
                     ha="center", va="center", fontsize=7,
-                    color="white" if scale(max(value, scale.vmin)) > 0.55 else "black",
+                    color="white" if scale(max(value, least)) > 0.55 else "black",
                 )  # fmt: skip
     figure.colorbar(image, ax=axis, label=label)
 
@@ -262,7 +286,7 @@ def _draw_windows(axis: Any, result: GradientsResult) -> None:
     axis.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
     axis.set_ylim(min(0.0, *cosines) - 0.02, max(1.0, *distances) + 0.05)
     axis.set_xlabel("window k [time steps]")
-    axis.set_ylabel("weights' gradient against full BPTT")
-    axis.set_title("truncated BPTT", fontsize=10)
+    axis.set_ylabel("against full BPTT")
+    axis.set_title("weights' gradient, truncated BPTT", fontsize=10)
     axis.grid(alpha=0.3)
     axis.legend(fontsize=8, loc="center right")
