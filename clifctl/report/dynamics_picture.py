@@ -14,7 +14,8 @@ _MARKERS = "osD^vPX*<>"
 
 def draw_dynamics(path: Path, result: DynamicsResult) -> None:
     """Above, spikes of the input and of every neuron, and the f-I curves; below, a row for each
-    neuron: its states over the shortest T, and the autocorrelation of each over the longest."""
+    neuron: its states over the shortest T, and the autocorrelation of each over the longest, in the
+    same lines."""
     count = len(result.neurons)
     top = 1.5 + 0.22 * (count + 1)
     figure = new_figure(14.0, top + 2.1 * count)
@@ -85,7 +86,7 @@ def _traces(axis: Any, neuron: NeuronDynamics, steps: int) -> None:
     axis.plot(fired, [high] * len(fired), "|", color="black", markersize=7, label="spike")
     axis.set_ylim(low, high + 0.08 * (high - low))
     axis.set_xlim(0, steps + 1)
-    axis.set_ylabel(f"{neuron.neuron}\n[threshold units]", fontsize=9)
+    axis.set_ylabel(f"{neuron.neuron}\n[units of input]", fontsize=9)
     # Beside the data, never on it.
     axis.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
 
@@ -94,8 +95,7 @@ def _autocorrelations(axis: Any, result: DynamicsResult, number: int, kind: str)
     for index, one in enumerate(longest(result, number)):
         colour, style = _STYLES[index % len(_STYLES)]
         values = [float("nan") if v is None else v for v in getattr(one, kind)]
-        axis.plot(range(len(values)), values, style, color=colour, linewidth=1.1, label=one.signal)
+        axis.plot(range(len(values)), values, style, color=colour, linewidth=1.1)
     axis.axhline(0.0, color="0.8", linewidth=0.6, zorder=0)
     axis.set_ylim(top=1.05)
     axis.set_ylabel("correlation", fontsize=9)
-    axis.legend(fontsize=7, loc="upper right", ncols=2)

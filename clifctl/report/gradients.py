@@ -270,7 +270,7 @@ def _heat_map(
                 axis.text(
                     column, row, f"{value:.2g}" if value < 10 else f"{value:.0f}",
                     ha="center", va="center", fontsize=7,
-                    color="white" if scale(max(value, least)) > 0.55 else "black",
+                    color="white" if scale(max(value, least)) > 0.62 else "black",
                 )  # fmt: skip
     figure.colorbar(image, ax=axis, label=label)
 
