@@ -1,8 +1,8 @@
 """A net whose backward can be watched, layer by layer, and run again with another window.
 
-Every layer of neurons is replaced by one that computes the same on the plain path (norm, then
-neuron) and keeps the input current of its neurons. The forward is done once: its values do not
-depend on the window. Each backward then takes the window of the moment, in every layer alike.
+Every layer of neurons is replaced by one that runs it without a graph and keeps what went in. The
+forward is done once: its values do not depend on the window. Each backward runs the layer again,
+with its graph and the window of the moment, in every layer alike.
 """
 
 from collections.abc import Callable, Iterator
@@ -22,7 +22,8 @@ Watch = Callable[[SpikingLayer, Tensor, Tensor, Tensor], None]
 
 class ObservedNet:
     """A net in which every layer of neurons takes `window` (None: full BPTT) in its backward, and
-    tells `watch`, if there is one, what passed through it."""
+    tells `watch`, if there is one, what passed through it. Batch norm must not keep running
+    averages of what it sees: the net is in evaluation mode."""
 
     def __init__(self, net: SpikingNet) -> None:
         self.net = net
@@ -53,7 +54,12 @@ def gradient_of_current(
 ) -> Tensor:
     """The gradient of the loss with respect to the input current `[T, N, *]` of a layer, for the
     gradient `g_spikes` that arrives at its spikes, with a sliding window of `window` steps."""
-    return _gradients(layer, current, _learnables(layer), g_spikes, window)[0]
+    learnables: dict[str, Tensor] = dict(layer.named_parameters())
+    parameters = Parameters(layer.neuron, layer.hyperparameters, learnables)
+    leaf = current.detach().requires_grad_()
+    with torch.enable_grad():
+        spikes, _ = scan(leaf, None, parameters, window=window, target=layer.target)
+    return torch.autograd.grad(spikes, leaf, g_spikes)[0]
 
 
 class _ObservedLayer(nn.Module):
@@ -65,49 +71,41 @@ class _ObservedLayer(nn.Module):
     def forward(
         self, x: Tensor, state: Any = None, norm: TemporalBatchNorm | None = None, repeat: int = 1
     ) -> tuple[Tensor, tuple[()]]:
-        current = x if norm is None else norm(x, repeat)
-        current = current.expand(x.shape[0] * repeat, *x.shape[1:])
-        spikes = _Neurons.apply(self, current, *_learnables(self.layer))
+        parameters = [*self.layer.parameters(), *(norm.parameters() if norm else ())]
+        spikes = _Observed.apply(self, norm, repeat, x, *parameters)
         if self.layer.binary:
             mark_spikes(spikes)
         return spikes, ()
 
 
-class _Neurons(torch.autograd.Function):
-    """The neurons of a layer; what is kept for backward is their input current."""
+class _Observed(torch.autograd.Function):
+    """A layer, the norm before it included; what is kept for backward is what went in."""
 
     @staticmethod
-    def forward(ctx: Any, observed: _ObservedLayer, current: Tensor, *learnables: Tensor) -> Tensor:
-        ctx.observed = observed
-        ctx.save_for_backward(current, *learnables)
-        return _run(observed.layer, current, learnables, None)
+    def forward(
+        ctx: Any, observed: _ObservedLayer, norm: TemporalBatchNorm | None, repeat: int,
+        x: Tensor, *parameters: Tensor,
+    ) -> Tensor:  # fmt: skip
+        ctx.observed, ctx.norm, ctx.repeat, ctx.parameters = observed, norm, repeat, parameters
+        ctx.save_for_backward(x)
+        return observed.layer(x, None, norm, repeat)[0]
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        current, *learnables = ctx.saved_tensors
-        layer, watched = ctx.observed.layer, ctx.observed.watched
-        (g_spikes,) = gradients
-        g_current, *others = _gradients(layer, current, learnables, g_spikes, watched.window)
+        layer, watched, norm = ctx.observed.layer, ctx.observed.watched, ctx.norm
+        (x,), (g_spikes,) = ctx.saved_tensors, gradients
         if watched.watch is not None:
+            with torch.no_grad():
+                current = x if norm is None else norm(x, ctx.repeat)
+                current = current.expand(len(x) * ctx.repeat, *x.shape[1:])
+            g_current = gradient_of_current(layer, current, g_spikes, watched.window)
             watched.watch(layer, current, g_spikes, g_current)
-        return None, g_current, *others
-
-
-def _learnables(layer: SpikingLayer) -> list[Tensor]:
-    return [layer.get_parameter(learnable.name) for learnable in layer.neuron.learnables]
-
-
-def _run(layer: SpikingLayer, current: Tensor, learnables: Any, window: int | None) -> Tensor:
-    names = [learnable.name for learnable in layer.neuron.learnables]
-    tensors = dict(zip(names, learnables, strict=True))
-    parameters = Parameters(layer.neuron, layer.hyperparameters, tensors)
-    return scan(current, None, parameters, window=window, target=layer.target)[0]
-
-
-def _gradients(
-    layer: SpikingLayer, current: Tensor, learnables: Any, g_spikes: Tensor, window: int | None
-) -> tuple[Tensor, ...]:
-    leaves = [tensor.detach().requires_grad_() for tensor in (current, *learnables)]
-    with torch.enable_grad():
-        spikes = _run(layer, leaves[0], leaves[1:], window)
-    return torch.autograd.grad(spikes, leaves, g_spikes)
+        own, leaf = (layer.window, layer.window_reading), x.detach().requires_grad_()
+        layer.window, layer.window_reading = watched.window, "sliding"
+        try:
+            with torch.enable_grad():
+                spikes = layer(leaf, None, norm, ctx.repeat)[0]
+            found = torch.autograd.grad(spikes, [leaf, *ctx.parameters], g_spikes)
+        finally:
+            layer.window, layer.window_reading = own
+        return None, None, None, *found

@@ -58,8 +58,9 @@ def analyse(
 ) -> TemporalGradients:
     """The temporal gradients of `net` on one batch `[T, N, *]` (`[1, N, *]` with `repeat` = T).
 
-    The net runs in the mode that it is in; nothing of it changes. `layers` are the names of those
-    that are looked at (None: all), `windows` False leaves out what compares windows over the net.
+    The net is in evaluation mode, with batch statistics or without; nothing of it changes. `layers`
+    are the names of those that are looked at (None: all), `windows` False leaves out what compares
+    windows over the net.
     """
     named: Tensors = {name: p for name, p in net.named_parameters() if p.requires_grad}
     # Asked for with respect to the input, a backward passes every layer and leaves the weights out.
