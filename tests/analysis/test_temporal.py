@@ -1,5 +1,7 @@
 """Temporal gradients of whole nets in float64, random and trained."""
 
+from collections.abc import Iterator
+
 import pytest
 import torch
 from torch import Tensor
@@ -15,6 +17,15 @@ from clifctl.recipe.schema import Recipe
 EXACT = 1e-12
 ROWS = ["digits_rows_mlp", "model.hidden=[12,7]"]
 STATIC = ["digits_snn5", "model.channels=[2,3,2,3,4]"]
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """More would wait for each other over tensors of this size."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def built(source: list[str], *overrides: str) -> tuple[Recipe, SpikingNet]:
