@@ -18,8 +18,10 @@ from clifctl.cli import (
     convert,
     data,
     doctor,
+    dynamics,
     energy,
     eval,
+    gradients,
     neurons,
     recipes,
     runs,
@@ -48,6 +50,8 @@ train.register(app)
 eval.register(app)
 energy.register(app)
 convert.register(app)
+gradients.register(app)
+dynamics.register(app)
 doctor.register(app)
 compare_neurons.register(app)
 truncate_bptt.register(app)

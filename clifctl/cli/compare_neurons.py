@@ -37,6 +37,13 @@ def register(app: typer.Typer) -> None:
         baseline: Annotated[
             str | None, typer.Option(help="Compare with this neuron (default: lif, or the first).")
         ] = None,
+        gradients: Annotated[
+            bool,
+            typer.Option(
+                "--gradients",
+                help="Add the temporal share of each net's gradient, after training.",
+            ),
+        ] = False,
         grid: GridChoice,
         output: Output,
     ) -> None:
@@ -53,7 +60,9 @@ def register(app: typer.Typer) -> None:
         given = list(arguments or [])
         is_named = bool(given) and "=" not in given[0]
         recipe = given.pop(0) if is_named else experiment.DEFAULT_RECIPE
-        axes = experiment.NeuronAxes(neurons, grid.seeds, timesteps, batch_norm, baseline)
+        axes = experiment.NeuronAxes(
+            neurons, grid.seeds, timesteps, batch_norm, baseline, gradients
+        )
         grid.carry_out(
             output,
             Path("runs") / f"compare-{Path(recipe).stem}",

@@ -1,8 +1,8 @@
 """`compare-neurons`: one net, one data set, the same seeds; another neuron."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import get_args
 
 from clifctl.errors import UsageError, unknown_name
@@ -17,6 +17,7 @@ from clifctl.experiments.grid import (
     statuses,
 )
 from clifctl.experiments.published import published_for
+from clifctl.experiments.statistics import estimate, paired_difference, with_holm
 from clifctl.experiments.summary import (
     CORRECTION,
     BySeed,
@@ -29,13 +30,16 @@ from clifctl.experiments.summary import (
     summarise,
     undecided,
 )
+from clifctl.experiments.trial_gradients import temporal_shares
 from clifctl.models.norm import NormMode
 from clifctl.neurons import NEURONS, Neuron
 from clifctl.neurons.loading import load_neuron
 from clifctl.recipe.load import LoadedRecipe, open_recipe
 from clifctl.results import (
     ComparedNeuron,
+    Difference,
     Differences,
+    Estimate,
     MeanCurve,
     NeuronComparison,
     TrialRecord,
@@ -55,6 +59,7 @@ class NeuronAxes:
     timesteps: str | None = None
     batch_norm: str | None = None
     baseline: str | None = None
+    gradients: bool = False
 
 
 @dataclass(frozen=True)
@@ -77,6 +82,7 @@ class NeuronGrid:
     baseline: str
     seeds: tuple[int, ...]
     notices: tuple[str, ...]
+    gradients: bool
 
 
 def plan_comparison(
@@ -104,7 +110,7 @@ def plan_comparison(
     titles = [_title(cell, seed, steps, norms) for cell, seed in places]
     grid = plan_grid(list(zip(loaded, titles, strict=True)), options)
     notices = dict.fromkeys(line for one in loaded for line in one.notices)
-    return NeuronGrid(grid, base, cells, baseline, seeds, tuple(notices))
+    return NeuronGrid(grid, base, cells, baseline, seeds, tuple(notices), axes.gradients)
 
 
 def compare_neurons(planned: NeuronGrid, observer: TrialsObserver) -> NeuronComparison:
@@ -121,8 +127,11 @@ def compare_neurons(planned: NeuronGrid, observer: TrialsObserver) -> NeuronComp
         None if bases[cell] == cell else (measured[cell], measured[bases[cell]]) for cell in cells
     ]
     recipes = {trial.name: trial.loaded.recipe for trial in grid.trials}
+    shares = _shares(planned, trials, measured) if planned.gradients else None
     rows = []
-    for cell, against in zip(cells, differences(pairs), strict=True):
+    for cell, against, share in zip(
+        cells, differences(pairs), _share_columns(cells, bases, shares), strict=True
+    ):
         names = [trials[cell, seed] for seed in planned.seeds if seed in measured[cell]]
         train, test = _curves(grid, names)
         rows.append(
@@ -132,8 +141,8 @@ def compare_neurons(planned: NeuronGrid, observer: TrialsObserver) -> NeuronComp
                 batch_norm=cell.batch_norm,
                 paired_timesteps=cell.timesteps,
                 is_baseline=cell.neuron == planned.baseline,
-                summary=summarise(measured[cell]),
-                differences=against,
+                summary=replace(summarise(measured[cell]), temporal_share_percent=share[0]),
+                differences=against and replace(against, temporal_share_percent=share[1]),
                 train_loss_curve=train,
                 test_loss_curve=test,
                 published=published_for(recipes[trials[cell, planned.seeds[0]]]),
@@ -156,6 +165,37 @@ def compare_neurons(planned: NeuronGrid, observer: TrialsObserver) -> NeuronComp
         notes=(*_notes(rows), *machine_notes(list(measured.values()))),
         trials=statuses(grid, list(found.values())),
     )
+
+
+Shares = Mapping[_Cell, Mapping[int, float]]
+
+
+def _shares(
+    planned: NeuronGrid, trials: Mapping[tuple[_Cell, int], str], measured: Mapping[_Cell, BySeed]
+) -> Shares:
+    """The temporal share of every finished trial [%], by cell and seed."""
+    names = {(cell, seed): trials[cell, seed] for cell, seeds in measured.items() for seed in seeds}
+    found = temporal_shares(planned.grid, list(names.values()))
+    return {
+        cell: {seed: found[names[cell, seed]] for seed in seeds if names[cell, seed] in found}
+        for cell, seeds in measured.items()
+    }
+
+
+def _share_columns(
+    cells: Sequence[_Cell], bases: Mapping[_Cell, _Cell], shares: Shares | None
+) -> list[tuple[Estimate | None, Difference | None]]:
+    """For each cell the mean share, and its difference to the baseline."""
+    if shares is None:
+        return [(None, None)] * len(cells)
+    found = []
+    for cell in cells:
+        mine, theirs = shares[cell], shares[bases[cell]]
+        both = [seed for seed in mine if seed in theirs and bases[cell] != cell]
+        pair = [mine[seed] for seed in both], [theirs[seed] for seed in both]
+        found.append(paired_difference(*pair) if both else None)
+    means = [estimate(list(shares[cell].values())) if shares[cell] else None for cell in cells]
+    return list(zip(means, with_holm(found), strict=True))
 
 
 def _places(planned: NeuronGrid) -> list[tuple[_Cell, int]]:
@@ -259,16 +299,12 @@ def conclusions(rows: Sequence[ComparedNeuron], baseline: str) -> tuple[str, ...
         ("accuracy_percent_last", "Test accuracy (last epoch)", " points", 2),
         ("test_loss", "Test loss", "", 3),
         ("train_loss_train_mode", "Training loss (train mode)", "", 3),
+        ("temporal_share_percent", "Temporal share of the gradient", " points", 2),
     ):
-        sentences.append(
-            f"{title} against {baseline}: "
-            + _sentence(
-                compared,
-                quantity,
-                unit,
-                digits,
-            )
-        )
+        known = [pair for pair in compared if getattr(pair[1], quantity) is not None]
+        if not known:
+            continue
+        sentences.append(f"{title} against {baseline}: " + _sentence(known, quantity, unit, digits))
     if n < 8:
         sentences.append(
             f"With {n} seeds only large differences can be told from chance; 8 or more are better."

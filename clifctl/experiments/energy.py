@@ -22,10 +22,14 @@ from clifctl.energy.rates import rates_of_layers
 from clifctl.energy.tracing import trace_net
 from clifctl.errors import DataError, EnergyError, UsageError, unknown_name
 from clifctl.experiments.assembly import build_net, repeat_of
-from clifctl.experiments.evaluate import Opened, evaluate_checkpoint, open_checkpoint
+from clifctl.experiments.evaluate import (
+    Opened,
+    evaluate_checkpoint,
+    is_checkpoint,
+    open_checkpoint,
+)
 from clifctl.experiments.published import keeps_the_net
 from clifctl.neurons import NEURONS, Hyperparameters, Neuron
-from clifctl.recipe.catalog import SUFFIXES
 from clifctl.recipe.load import LoadedRecipe, load_recipe
 from clifctl.recipe.schema import MAX_TIMESTEPS, Recipe
 from clifctl.results import EvalResult
@@ -121,7 +125,7 @@ def _sorted_out(sources: Sequence[str], options: EnergyOptions) -> Sequence[str]
     """The sources, once it is sure that overrides and T mean something for them."""
     if list(sources).count("-") > 1:
         raise UsageError("stdin was given twice as a recipe", hint="give - once")
-    own = [source for source in sources if _is_checkpoint(source)]
+    own = [source for source in sources if is_checkpoint(source)]
     if own and options.overrides and options.foreign_recipe is None:
         raise UsageError(
             f"'{options.overrides[0]}': the checkpoint '{own[0]}' is costed as it was trained",
@@ -138,15 +142,8 @@ def _sorted_out(sources: Sequence[str], options: EnergyOptions) -> Sequence[str]
     return sources
 
 
-def _is_checkpoint(source: str) -> bool:
-    path = Path(source)
-    if source == "-" or path.suffix in SUFFIXES:
-        return False
-    return path.exists() or bool(path.suffix)
-
-
 def _open(source: str, options: EnergyOptions) -> _Source:
-    if not _is_checkpoint(source):
+    if not is_checkpoint(source):
         overrides = list(options.overrides)
         if options.timesteps is not None:
             overrides.append(f"timesteps={options.timesteps}")

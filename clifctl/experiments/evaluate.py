@@ -24,6 +24,7 @@ from clifctl.experiments.published import published_for
 from clifctl.kernels import resolve_target
 from clifctl.launch import launch
 from clifctl.models import SpikingNet, batch_statistics
+from clifctl.recipe.catalog import SUFFIXES
 from clifctl.recipe.load import LoadedRecipe
 from clifctl.recipe.schema import Recipe, validate
 from clifctl.results import EvalResult, Evaluation
@@ -68,6 +69,14 @@ def _open_foreign(path: Path, given: LoadedRecipe) -> Opened:
         None,
         lambda net: load_foreign_weights(net, foreign, path),
     )
+
+
+def is_checkpoint(source: str) -> bool:
+    """Whether `source` is the path of a checkpoint, and not a recipe."""
+    path = Path(source)
+    if source == "-" or path.suffix in SUFFIXES:
+        return False
+    return path.exists() or bool(path.suffix)
 
 
 def open_checkpoint(

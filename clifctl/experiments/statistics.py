@@ -23,6 +23,14 @@ def estimate(values: Sequence[float]) -> Estimate:
     return Estimate(mean=float(np.mean(values)), standard_error=_error(values), n=len(values))
 
 
+def interval_95(known: Estimate) -> tuple[float | None, float | None]:
+    """The 95 % interval of a mean, Student's t; None for one value, or where all are equal."""
+    if not known.standard_error:
+        return None, None
+    half = known.standard_error * _t_quantile((1 + CONFIDENCE) / 2, known.n - 1)
+    return known.mean - half, known.mean + half
+
+
 def paired_difference(values: Sequence[float], baseline: Sequence[float]) -> Difference:
     """The difference values - baseline, pair by pair; both have one entry a seed, in one order.
 

@@ -27,12 +27,14 @@ _ESTIMATES = (
     ("firing_rate", "firing rate", 3),
     ("step_ms", "step [ms]", 1),
 )
+_SHARE = ("temporal_share_percent", "temporal share [%]", 1)
 _DIFFERENCES = (
     ("accuracy_percent_last", "test accuracy, last epoch [points]", 2),
     ("train_loss_train_mode", "training loss, train mode", 3),
     ("train_loss_eval_mode", "training loss, evaluation mode", 3),
     ("test_loss", "test loss", 3),
     ("firing_rate", "firing rate [spikes/neuron/step]", 3),
+    ("temporal_share_percent", "temporal share of the gradient [points]", 1),
 )
 _TESTED = ("interval_95_low", "interval_95_high", "p_value", "p_value_holm", "wins")
 _LAST = "last: of the last epoch; best: of the best epoch, chosen on the test set as in the paper."
@@ -43,6 +45,7 @@ def comparison_report(result: NeuronComparison) -> Report:
     """The table of `compare-neurons`: a row a neuron, then the paired differences."""
     several = len({(row.paired_timesteps, row.batch_norm) for row in result.rows}) > 1
     published = any(row.published.accuracies for row in result.rows)
+    shared = _has_share(result)
     setting = (
         Column("neuron", "neuron"),
         Column("timesteps", "T"),
@@ -51,7 +54,7 @@ def comparison_report(result: NeuronComparison) -> Report:
     columns = (
         *setting,
         Column("n", "n"),
-        *_estimate_columns(),
+        *_estimate_columns(shared),
         Column("parameters", "parameters", 0),
         Column("memory", "kept for backward [MiB]"),
         *([Column("published", "the paper's [%]")] if published else []),
@@ -62,7 +65,7 @@ def comparison_report(result: NeuronComparison) -> Report:
             "timesteps": row.timesteps,
             "batch_norm": row.batch_norm,
             "published": _published(row),
-            **_shown_summary(row.summary),
+            **_shown_summary(row.summary, shared),
         }
         for row in result.rows
     )
@@ -166,15 +169,27 @@ def trial_plan_report(plan: TrialPlan) -> Report:
     return Report(document_of(plan), (table,))
 
 
-def _estimate_columns() -> list[Column]:
-    return [Column(name, label) for name, label, _ in _ESTIMATES]
+def _has_share(result: NeuronComparison) -> bool:
+    """Whether the temporal share was asked for, and some neuron has one."""
+    return any(row.summary.temporal_share_percent is not None for row in result.rows)
 
 
-def _shown_summary(summary: Summary) -> dict[str, Any]:
+def _estimates(shared: bool) -> tuple[tuple[str, str, int], ...]:
+    return (*_ESTIMATES, _SHARE) if shared else _ESTIMATES
+
+
+def _estimate_columns(shared: bool = False) -> list[Column]:
+    return [Column(name, label) for name, label, _ in _estimates(shared)]
+
+
+def _shown_summary(summary: Summary, shared: bool = False) -> dict[str, Any]:
     kept = summary.kept_for_backward_bytes
     return {
         "n": len(summary.seeds),
-        **{name: _estimate(getattr(summary, name), digits) for name, _, digits in _ESTIMATES},
+        **{
+            name: _estimate(getattr(summary, name), digits)
+            for name, _, digits in _estimates(shared)
+        },
         "parameters": summary.parameters,
         "memory": None if kept is None else f"{kept / MIB:.2f}",
     }
@@ -269,13 +284,14 @@ def _said(
 
 
 def _flat_table(result: NeuronComparison) -> Table:
+    shared = _has_share(result)
     rows = tuple(
         {
             "neuron": row.neuron,
             "timesteps": row.timesteps,
             "batch_norm": row.batch_norm,
-            **_flat_summary(row.summary),
-            **_flat_differences(row.differences),
+            **_flat_summary(row.summary, shared),
+            **_flat_differences(row.differences, shared),
             "published_percent": row.published.accuracies[0].accuracy_percent
             if row.published.accuracies
             else None,
@@ -285,9 +301,9 @@ def _flat_table(result: NeuronComparison) -> Table:
     return Table(result.recipe, tuple(Column(key, key) for key in rows[0]), rows)
 
 
-def _flat_summary(summary: Summary) -> dict[str, Any]:
+def _flat_summary(summary: Summary, shared: bool = False) -> dict[str, Any]:
     flat: dict[str, Any] = {"n": len(summary.seeds)}
-    for name, _, _ in _ESTIMATES:
+    for name, _, _ in _estimates(shared):
         estimate = getattr(summary, name)
         flat[name] = estimate and estimate.mean
         flat[f"{name}_standard_error"] = estimate and estimate.standard_error
@@ -296,9 +312,11 @@ def _flat_summary(summary: Summary) -> dict[str, Any]:
     return flat
 
 
-def _flat_differences(found: Differences | None) -> dict[str, Any]:
+def _flat_differences(found: Differences | None, shared: bool) -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for name, _, _ in _DIFFERENCES:
+        if name == _SHARE[0] and not shared:
+            continue
         one = getattr(found, name, None)
         for key in ("mean", *_TESTED):
             flat[f"{name}_difference_{key}"] = plain(getattr(one, key, None))

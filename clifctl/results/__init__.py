@@ -38,6 +38,13 @@ from clifctl.results.doctor import (
     KernelTargetRow,
     SelfTestRow,
 )
+from clifctl.results.dynamics import (
+    Autocorrelation,
+    DynamicsResult,
+    NeuronDynamics,
+    RateOverTime,
+    Traces,
+)
 from clifctl.results.energy import (
     Cost,
     EnergyResult,
@@ -49,6 +56,13 @@ from clifctl.results.energy import (
     RateRow,
 )
 from clifctl.results.engine import EngineCost
+from clifctl.results.gradients import (
+    GradientsResult,
+    LagRow,
+    LayerGradients,
+    SplitResult,
+    WindowRow,
+)
 from clifctl.results.neurons import (
     CheckResult,
     CheckRow,
@@ -100,6 +114,7 @@ from clifctl.results.trials import (
 )
 
 __all__ = [
+    "Autocorrelation",
     "BenchResult",
     "BenchRow",
     "BenchRun",
@@ -117,6 +132,7 @@ __all__ = [
     "Difference",
     "Differences",
     "DoctorResult",
+    "DynamicsResult",
     "EnergyResult",
     "EnergyRow",
     "EngineCost",
@@ -127,14 +143,18 @@ __all__ = [
     "Evaluation",
     "FileRow",
     "FrameRow",
+    "GradientsResult",
     "HyperparameterRow",
     "KernelTargetRow",
+    "LagRow",
     "LayerCost",
+    "LayerGradients",
     "LayerRate",
     "MeanCurve",
     "Measured",
     "NeuronComparison",
     "NeuronCostResult",
+    "NeuronDynamics",
     "NeuronList",
     "NeuronRow",
     "OperationRow",
@@ -144,6 +164,7 @@ __all__ = [
     "Published",
     "PublishedCost",
     "PublishedNumber",
+    "RateOverTime",
     "RateRow",
     "RecipeCheck",
     "RecipeChecks",
@@ -161,9 +182,11 @@ __all__ = [
     "SampleResult",
     "SelfTestRow",
     "SkippedRecording",
+    "SplitResult",
     "StepRecord",
     "Summary",
     "TimeShares",
+    "Traces",
     "TrainBenchCheck",
     "TrainBenchCost",
     "TrainBenchResult",
@@ -177,6 +200,7 @@ __all__ = [
     "TruncationResult",
     "TruncationRow",
     "TruncationStep",
+    "WindowRow",
     "epoch_record_of",
     "train_result_of",
 ]

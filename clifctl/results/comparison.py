@@ -11,7 +11,8 @@ from clifctl.results.trials import TrialStatus
 @dataclass(frozen=True, kw_only=True)
 class Summary:
     """What the finished trials of one cell of a grid gave, over their seeds. Each estimate is None
-    where no trial is finished, or none measured it. Memory is the largest of the trials."""
+    where no trial is finished, or none measured it. Memory is the largest of the trials. The
+    temporal share of the gradient is that of `gradients`, where it was asked for."""
 
     seeds: tuple[int, ...]
     accuracy_percent_last: Estimate | None
@@ -25,6 +26,7 @@ class Summary:
     kept_for_backward_bytes: int | None
     peak_memory_bytes: int | None
     beside_most: int | None
+    temporal_share_percent: Estimate | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +39,7 @@ class Differences:
     train_loss_eval_mode: Difference
     test_loss: Difference
     firing_rate: Difference | None
+    temporal_share_percent: Difference | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,158 @@
+"""One neuron and the input that it gets: every state at every time step.
+
+The states and spikes come from the kernels, one time step at a time with the state carried over.
+The membrane potential before reset is no state of most neurons: it is read from the program of the
+step, as what the spike compares with the threshold.
+"""
+
+import operator
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from clifctl.kernels import initial_state, scan
+from clifctl.kernels.program import Operand, Program
+from clifctl.kernels.trace import trace
+from clifctl.neurons import Hyperparameters, Neuron, Parameters
+
+# Operation of a program -> what it does to tensors (and numbers).
+EVALUATE: dict[str, Callable[..., Any]] = {
+    "add": operator.add, "sub": operator.sub, "mul": operator.mul, "div": operator.truediv,
+    "neg": operator.neg, "abs": torch.abs, "minimum": lambda a, b: _binary(torch.minimum, a, b),
+    "maximum": lambda a, b: _binary(torch.maximum, a, b), "sigmoid": torch.sigmoid,
+    "exp": torch.exp, "tanh": torch.tanh, "gt": operator.gt, "ge": operator.ge, "lt": operator.lt,
+    "le": operator.le, "eq": operator.eq, "ne": operator.ne, "and": operator.and_,
+    "or": operator.or_, "not": operator.invert, "where": torch.where, "detach": lambda a: a,
+    "spike": lambda a: (a >= 0).to(a.dtype),
+}  # fmt: skip
+
+
+def _binary(function: Callable[[Tensor, Tensor], Tensor], a: Any, b: Any) -> Tensor:
+    like = a if isinstance(a, Tensor) else b
+    return function(torch.as_tensor(a, dtype=like.dtype), torch.as_tensor(b, dtype=like.dtype))
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What a neuron did, each `[T, trials]`: input current, spikes, every state by its name, the
+    membrane potential before reset and the threshold that it is compared with. The last two are
+    None where the step does not show them: it is not traced, or spikes at something else."""
+
+    x: Tensor
+    spikes: Tensor
+    states: dict[str, Tensor]
+    u: Tensor | None
+    threshold: Tensor | None
+
+    @property
+    def signals(self) -> dict[str, Tensor]:
+        """Membrane potential before reset, if it is known, then every state."""
+        return {**({} if self.u is None else {"u": self.u}), **self.states}
+
+
+def simulate(
+    neuron: Neuron, hyperparameters: Hyperparameters, x: Tensor, *, target: str = "auto"
+) -> Trace:
+    """Run `neuron` from its initial state on the input current `x` `[T, trials]`; learnable
+    parameters have their start values, those by channel one channel's.
+
+    Raises NeuronError for a neuron that does not take this many time steps.
+    """
+    current = x[:, :, None]
+    learnables = start_values(neuron, hyperparameters, len(x))
+    parameters = Parameters(neuron, hyperparameters, learnables)
+    state = initial_state(current, parameters)
+    before, after, spikes = [], [], []
+    with torch.no_grad():
+        for t in range(len(x)):
+            before.append(state)
+            now = Parameters(neuron, hyperparameters, _at(neuron, learnables, t))
+            fired, state = scan(current[t : t + 1], state, now, target=target)
+            spikes.append(fired[0])
+            after.append(state)
+        found = Trace(
+            x=x,
+            spikes=torch.stack(spikes)[:, :, 0],
+            states=_stacked(neuron, after),
+            u=None,
+            threshold=None,
+        )
+        compared = _compared(trace(neuron, hyperparameters))
+        if compared is None:
+            return found
+        values = {"x": x, **_stacked(neuron, before), **_rows(neuron, learnables)}
+        u, threshold = (evaluate(one, values, x) for one in compared)
+        return replace(found, u=u, threshold=threshold)
+
+
+def rates_of(
+    neuron: Neuron, hyperparameters: Hyperparameters, x: Tensor, *, target: str = "auto"
+) -> Tensor:
+    """Spikes per time step `[trials]` for the input current `x` `[T, trials]`."""
+    learnables = start_values(neuron, hyperparameters, len(x))
+    parameters = Parameters(neuron, hyperparameters, learnables)
+    with torch.no_grad():
+        spikes, _ = scan(x[:, :, None], None, parameters, target=target)
+    return spikes[:, :, 0].double().mean(0)
+
+
+def start_values(neuron: Neuron, hyperparameters: Hyperparameters, steps: int) -> dict[str, Tensor]:
+    """The learnable parameters before training, raw, of one channel."""
+    return {
+        declared.name: declared.start(hyperparameters, channels=1, timesteps=steps)
+        for declared in neuron.learnables
+    }
+
+
+def _at(neuron: Neuron, learnables: dict[str, Tensor], t: int) -> dict[str, Tensor]:
+    return {
+        declared.name: learnables[declared.name][t : t + 1]
+        if declared.by_step
+        else learnables[declared.name]
+        for declared in neuron.learnables
+    }
+
+
+def _rows(neuron: Neuron, learnables: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The transformed values, to be taken beside `[T, trials]`: `[T, 1]` or `[1, 1]`."""
+    return {
+        declared.name: declared.transform(learnables[declared.name]).reshape(-1, 1)
+        for declared in neuron.learnables
+    }
+
+
+def _stacked(neuron: Neuron, states: list[tuple[Tensor, ...]]) -> dict[str, Tensor]:
+    return {
+        declared.name: torch.stack([state[number] for state in states])[:, :, 0]
+        for number, declared in enumerate(neuron.states)
+    }
+
+
+def _compared(program: Program) -> tuple[Program, Program] | None:
+    """What the spike compares, potential and threshold, each as a program of one output."""
+    made = {instruction.result: instruction for instruction in program.instructions}
+    spikes = [i for i in program.instructions if i.op == "spike"]
+    distance = made.get(str(spikes[0].args[0])) if len(spikes) == 1 else None
+    if distance is None or distance.op != "sub":
+        return None
+    u, threshold = distance.args
+    return (
+        replace(program, outputs={"value": u}).only(["value"]),
+        replace(program, outputs={"value": threshold}).only(["value"]),
+    )
+
+
+def evaluate(program: Program, values: dict[str, Tensor], like: Tensor) -> Tensor:
+    """The output `value` of a program for tensors that broadcast; of the shape of `like`."""
+    known: dict[str, Any] = dict(values)
+
+    def operand(one: Operand) -> Any:
+        return known[one] if isinstance(one, str) else one
+
+    for instruction in program.instructions:
+        arguments = map(operand, instruction.args)
+        known[instruction.result] = EVALUATE[instruction.op](*arguments)
+    return torch.as_tensor(operand(program.outputs["value"]), dtype=like.dtype).expand(like.shape)

@@ -1,0 +1,106 @@
+"""`clifctl dynamics`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from clifctl.cli.grid_options import picture_path
+from clifctl.cli.options import Output, TargetOption, command
+
+OverridesArgument = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[neuron.KEY=VALUE]...",
+        help="Hyperparameters, for every neuron that has them: neuron.tau=3.",
+    ),
+]
+NeuronsOption = Annotated[
+    str, typer.Option(metavar="A,B,...", help="Neurons, your own (FILE.py:NAME) too.")
+]
+InputOption = Annotated[
+    str,
+    typer.Option(
+        "--input",
+        metavar="poisson|constant|FILE.npy",
+        help="The input current; a file holds [T] or [T, trials].",
+    ),
+]
+RateOption = Annotated[
+    float | None,
+    typer.Option(help="Poisson: probability of an input spike at a time step (default: 0.3)."),
+]
+WeightOption = Annotated[
+    float | None, typer.Option(help="Current of an input spike, or the constant (default: 1).")
+]
+TimestepsOption = Annotated[
+    str | None,
+    typer.Option(metavar="T,T,...", help="Time steps (default: 64,128,256,512; all of a file)."),
+]
+PlotOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="[FILE]",
+        help="Draw spikes, traces, autocorrelations and f-I curves into a .png, .svg or .pdf; "
+        "alone: dynamics.png.",
+    ),
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to `app`."""
+
+    @command(app, "dynamics", example="clifctl dynamics --neurons lif,clif,alif,cuba --plot")
+    def dynamics(
+        overrides: OverridesArgument = None,
+        *,
+        neurons: NeuronsOption = "lif,clif",
+        input_: InputOption = "poisson",
+        rate: RateOption = None,
+        weight: WeightOption = None,
+        timesteps: TimestepsOption = None,
+        seeds: Annotated[
+            int | None, typer.Option(help="Poisson: trials, a seed each (default: 20).")
+        ] = None,
+        seed: Annotated[int, typer.Option(min=0, help="The first seed.")] = 0,
+        lags: Annotated[int, typer.Option(help="Largest lag of the autocorrelation.")] = 32,
+        traces: Annotated[
+            bool,
+            typer.Option("--traces", help="Every state at every time step of the first trial."),
+        ] = False,
+        plot: PlotOption = None,
+        target: TargetOption = "auto",
+        output: Output,
+    ) -> None:
+        """What single neurons do with the same input: the paper's Figures 7 and 8.
+
+        Firing rates with 95 % intervals, the autocorrelation of every state (raw as in the paper,
+        and with the mean removed), and the firing rate on constant inputs. --traces adds every
+        state at every time step, which csv and jsonl then hold; JSON always does.
+        """
+        from clifctl.experiments.dynamics import DynamicsOptions
+        from clifctl.experiments.dynamics import dynamics as run
+        from clifctl.report.dynamics import dynamics_report
+
+        read = Path(input_)
+        picture = picture_path(plot, "dynamics", output, read)
+        output.keep_apart(read)
+        result = run(
+            DynamicsOptions(
+                neurons=neurons,
+                overrides=overrides or (),
+                input=input_,
+                rate=rate,
+                weight=weight,
+                timesteps=timesteps,
+                seeds=seeds,
+                seed=seed,
+                lags=lags,
+                target=target,
+            )
+        )
+        if picture is not None:
+            from clifctl.report.dynamics_picture import draw_dynamics
+
+            draw_dynamics(picture, result)
+        output.emit(dynamics_report(result, traces=traces))

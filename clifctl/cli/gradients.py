@@ -1,0 +1,140 @@
+"""`clifctl gradients`."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from clifctl.cli.eval import (
+    DataOption,
+    ModelOption,
+    NeuronOption,
+    RecipeOption,
+    RootOption,
+    foreign_recipe,
+)
+from clifctl.cli.grid_options import picture_path
+from clifctl.cli.options import (
+    DeviceOption,
+    Output,
+    OverridesArgument,
+    TargetOption,
+    ThreadsOption,
+    command,
+    complete_recipe,
+)
+from clifctl.errors import UsageError
+
+SourceArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="CHECKPOINT|RECIPE",
+        help="A checkpoint, or a recipe: its net with fresh weights.",
+        autocompletion=complete_recipe,
+    ),
+]
+LayersOption = Annotated[
+    str | None,
+    typer.Option(metavar="A,B,...", help="Layers of neurons to look at (default: all)."),
+]
+InputOption = Annotated[
+    Literal["data", "noise"],
+    typer.Option(
+        "--input", help="Training samples, or normal noise with random labels (needs no data)."
+    ),
+]
+FormulaOption = Annotated[
+    Literal["exact", "exact-xi", "paper"],
+    typer.Option(
+        help="Split of LIF and CLIF: exact, exact with the paper's xi, or as the paper prints it "
+        "(with its error).",
+    ),
+]
+SamplesOption = Annotated[int, typer.Option(help="Training samples, in one batch.")]
+SeedOption = Annotated[int, typer.Option(min=0, help="Decides which samples.")]
+Float64Option = Annotated[
+    bool, typer.Option("--float64", help="Compute in float64: the errors show it.")
+]
+WindowsOption = Annotated[
+    bool,
+    typer.Option(help="Compare the weights' gradient for every window: a backward for each."),
+]
+PlotOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="[FILE]",
+        help="Draw heat maps layer x lag into a .png, .svg or .pdf; alone: gradients.png.",
+    ),
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to `app`."""
+
+    @command(app, "gradients", example="clifctl gradients runs/digits_snn5-1/last.pt --plot")
+    def gradients(
+        source: SourceArgument,
+        overrides: OverridesArgument = None,
+        *,
+        layers: LayersOption = None,
+        samples: SamplesOption = 64,
+        seed: SeedOption = 0,
+        input_: InputOption = "data",
+        formula: FormulaOption = "exact",
+        float64: Float64Option = False,
+        windows: WindowsOption = True,
+        plot: PlotOption = None,
+        recipe: RecipeOption = None,
+        data: DataOption = None,
+        model: ModelOption = None,
+        neuron: NeuronOption = None,
+        root: RootOption = None,
+        device: DeviceOption = "auto",
+        target: TargetOption = "auto",
+        threads: ThreadsOption = None,
+        output: Output,
+    ) -> None:
+        """How much temporal gradient reaches how far back in a net, layer by layer.
+
+        For each layer the share of its gradient that comes from so many time steps later (from the
+        windowed backward: window k+1 minus window k), how far back the last step's loss reaches,
+        and how biased truncated BPTT is. For LIF and CLIF also the paper's split into a spatial
+        part, M1 and M2, exact.
+        """
+        picture = picture_path(plot, "gradients", output, Path(source))
+        output.keep_apart(Path(source))
+        from clifctl.experiments.gradients import GradientsOptions
+        from clifctl.experiments.gradients import gradients as look
+        from clifctl.report.gradients import draw_gradients, gradients_report
+
+        given = overrides or []
+        foreign = foreign_recipe(recipe, data, model, given if recipe or data else [])
+        for notice in foreign.notices if foreign else ():
+            output.notice(notice)
+        options = GradientsOptions(
+            overrides=given,
+            layers=None if layers is None else _names(layers),
+            samples=samples,
+            seed=seed,
+            noise=input_ == "noise",
+            formula=formula,
+            float64=float64,
+            windows=windows,
+            foreign_recipe=foreign,
+            neuron=neuron,
+            root=root,
+            device=device,
+            target=target,
+            threads=threads,
+        )
+        result = look(source, options)
+        if picture is not None:
+            draw_gradients(picture, result)
+        output.emit(gradients_report(result))
+
+
+def _names(text: str) -> list[str]:
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if not names:
+        raise UsageError(f"--layers '{text}': the list is empty", hint="leave it out for all")
+    return names

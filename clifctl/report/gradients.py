@@ -1,0 +1,292 @@
+"""`gradients` -> report: shares by lag, reach, windows, split; and the heat maps."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from clifctl.report.pictures import new_figure, save_figure
+from clifctl.report.render import Column, Report, Table, document_of
+from clifctl.results import GradientsResult, LayerGradients
+
+# Lags that a table shows; all of them are in the other formats.
+_SHOWN = (*range(9), 10, 12, 16, 20, 24, 32, 48, 64, 96, 128, 256, 512, 1024, 2048)
+# Darker than this nothing is told apart: shares below are drawn as it.
+_LEAST_SHARE = 1e-4
+_MOST_TEXT = 12
+
+
+def gradients_report(result: GradientsResult) -> Report:
+    """A table of shares first; csv and jsonl have a row for each layer and lag."""
+    shown = [lag for lag in _SHOWN if lag < result.timesteps]
+    tables = [_shares(result, shown), _reach(result, shown)]
+    if any(layer.split for layer in result.layers):
+        tables += [_vanished(result, shown), *_complementary(result, shown), _split(result)]
+    if result.windows:
+        tables.append(_windows(result))
+    tables[-1] = dataclasses.replace(tables[-1], notes=(*tables[-1].notes, *result.notes))
+    return Report(document_of(result), tuple(tables), data=_flat(result))
+
+
+def _by_lag(
+    result: GradientsResult,
+    title: str,
+    shown: Sequence[int],
+    value: Callable[[LayerGradients, int], float | None],
+    *,
+    digits: int,
+    before: tuple[Column, ...] = (),
+    notes: tuple[str, ...] = (),
+    lag: str = "lag",
+) -> Table:
+    columns = (
+        Column("layer", "layer"),
+        *before,
+        *(Column(f"lag_{number}", f"{lag} {number}", digits) for number in shown),
+    )
+    rows = tuple(
+        {
+            "layer": layer.layer,
+            "neurons": layer.neurons,
+            "temporal_share_percent": _percent(layer.temporal_share),
+            **{f"lag_{number}": value(layer, number) for number in shown},
+        }
+        for layer in result.layers
+    )
+    return Table(title, columns, rows, notes=notes)
+
+
+def _shares(result: GradientsResult, shown: Sequence[int]) -> Table:
+    state = f"epoch {result.epoch}" if result.trained else "fresh weights"
+    whole = "-" if result.temporal_share is None else f"{100 * result.temporal_share:.1f} %"
+    return _by_lag(
+        result,
+        f"{result.source}: {result.model}, {result.neuron}, T = {result.timesteps}, {state}, "
+        f"{result.samples} samples of {result.data if result.input == 'data' else 'noise'}: "
+        f"temporal share {whole}",
+        shown,
+        lambda layer, lag: _percent(layer.lags[lag].share),
+        digits=1,
+        before=(Column("temporal_share_percent", "temporal share [%]", 1),),
+        notes=(
+            "Lag d: what a layer's gradient has from d time steps later (2-norm), as a share of "
+            "the norms of all lags [%]. Lag 0 is spatial; the temporal share is the rest.",
+        ),
+    )
+
+
+def _reach(result: GradientsResult, shown: Sequence[int]) -> Table:
+    return _by_lag(
+        result,
+        "reach of the last time step's loss, through the whole net",
+        shown,
+        lambda layer, lag: layer.reach[lag],
+        digits=3,
+        lag="T -",
+        notes=(
+            "Norm of the gradient of the last step's loss with respect to a layer's input current "
+            "at step T - d, relative to that at T.",
+        ),
+    )
+
+
+def _vanished(result: GradientsResult, shown: Sequence[int]) -> Table:
+    return _by_lag(
+        result,
+        "share of neurons and steps whose part II is zero (Eq. 14) [%]",
+        [lag for lag in shown if lag > 0],
+        lambda layer, lag: _percent(layer.lags[lag].vanished_share),
+        digits=1,
+        notes=(
+            "Part II is the product of 1 - threshold * surrogate gradient over the steps between "
+            "(clif: with its own, larger reset).",
+        ),
+    )
+
+
+def _complementary(result: GradientsResult, shown: Sequence[int]) -> list[Table]:
+    """For CLIF: what does not pass the membrane potential alone."""
+    if result.layers[0].lags[-1].complementary_norm is None:
+        return []
+
+    def share(layer: LayerGradients, number: int) -> float | None:
+        lag = layer.lags[number]
+        if lag.complementary_norm is None or not lag.norm:
+            return None
+        return _percent(lag.complementary_norm / lag.norm)
+
+    table = _by_lag(
+        result,
+        "what passes the complementary potential, relative to all of that lag [%]",
+        [lag for lag in shown if lag > 0],
+        share,
+        digits=1,
+        notes=("Norms: the rest, through the membrane potential alone, is not 100 minus that.",),
+    )
+    return [table]
+
+
+def _split(result: GradientsResult) -> Table:
+    columns = (
+        Column("layer", "layer"),
+        Column("spatial", "spatial", 2),
+        Column("m1", "M1", 2),
+        Column("m2", "M2", 2),
+        Column("error_max", "error, largest"),
+        Column("error_relative", "error, relative"),
+    )
+    rows = []
+    for layer in result.layers:
+        if layer.split is None:
+            continue
+        found = layer.split
+        rows.append(
+            {
+                "layer": layer.layer,
+                "spatial": _over(found.spatial_norm_per_step, found.whole_norm_per_step),
+                "m1": _over(found.m1_norm_per_step, found.whole_norm_per_step),
+                "m2": _over(found.m2_norm_per_step, found.whole_norm_per_step),
+                "error_max": f"{found.error_max:.1e}",
+                "error_relative": found.error_relative and f"{found.error_relative:.1e}",
+            }
+        )
+    return Table(
+        f"spatial, M1 and M2 part at each time step, formula {result.formula} ({result.dtype})",
+        columns,
+        tuple(rows),
+        notes=(
+            "Norm of each part over that of the whole gradient, step 1 to T. Error: of the sum of "
+            "the parts against the gradient, in the largest entry, and in the norm.",
+        ),
+    )
+
+
+def _windows(result: GradientsResult) -> Table:
+    columns = (
+        Column("window", "window k"),
+        Column("cosine", "cosine", 4),
+        Column("distance", "relative distance", 4),
+        Column("lowest", "lowest cosine of a weight", 4),
+        Column("weight", "which"),
+    )
+    rows = []
+    for row in result.windows:
+        known = [
+            (value, name) for name, value in row.cosine_of_weights.items() if value is not None
+        ]
+        lowest, weight = min(known, default=(None, None))
+        rows.append(
+            {
+                "window": f"{row.window} (full)" if row.window == result.timesteps else row.window,
+                "cosine": row.cosine,
+                "distance": row.distance_relative,
+                "lowest": lowest,
+                "weight": weight,
+            }
+        )
+    return Table(
+        "truncated BPTT: the weights' gradient with window k in every layer, against the full one",
+        columns,
+        tuple(rows),
+    )
+
+
+def _flat(result: GradientsResult) -> Table:
+    rows = tuple(
+        {
+            "layer": layer.layer,
+            "neurons": layer.neurons,
+            "temporal_share": layer.temporal_share,
+            **dataclasses.asdict(lag),
+            "reach": layer.reach[lag.lag],
+        }
+        for layer in result.layers
+        for lag in layer.lags
+    )
+    return Table(result.source, tuple(Column(key, key) for key in rows[0]), rows)
+
+
+def _percent(share: float | None) -> float | None:
+    return None if share is None else 100 * share
+
+
+def _over(parts: Sequence[float], whole: Sequence[float]) -> list[float | None]:
+    return [part / norm if norm else None for part, norm in zip(parts, whole, strict=True)]
+
+
+def draw_gradients(path: Path, result: GradientsResult) -> None:
+    """Heat maps layer x lag of the shares and of the reach, and what windows do to the weights'
+    gradient. The colours grow darker in grey too."""
+    layers, steps = len(result.layers), result.timesteps
+    width = max(3.6, 1.6 + 0.5 * min(steps, 16))
+    height = max(3.4, 1.5 + 0.3 * layers)
+    panels = 3 if result.windows else 2
+    figure = new_figure(width * 2 + (4.0 if panels == 3 else 0.0) + 1.2, height)
+    state = f"epoch {result.epoch}" if result.trained else "fresh weights"
+    figure.suptitle(
+        f"{result.source}: {result.neuron}, T = {steps}, {state}, {result.samples} samples"
+        + (" of noise" if result.input == "noise" else ""),
+        fontsize=11,
+    )
+    axes = figure.subplots(1, panels, width_ratios=[width, width, 4.0][:panels])
+    shares = [[_percent(lag.share) for lag in layer.lags] for layer in result.layers]
+    _heat_map(figure, axes[0], result, shares, "share of the gradient's norm [%]", 100.0)
+    axes[0].set_xlabel("lag [time steps]")
+    axes[0].set_title("layer by layer: where gradient comes from", fontsize=10)
+    reach = [list(layer.reach) for layer in result.layers]
+    _heat_map(figure, axes[1], result, reach, "norm relative to step T", 1.0)
+    axes[1].set_xlabel("time steps before the last one")
+    axes[1].set_title("how far back the last step's loss reaches", fontsize=10)
+    if panels == 3:
+        _draw_windows(axes[2], result)
+    save_figure(path, figure)
+
+
+def _heat_map(
+    figure: Any,
+    axis: Any,
+    result: GradientsResult,
+    rows: Sequence[Sequence[float | None]],
+    label: str,
+    most: float,
+) -> None:
+    from matplotlib.colors import LogNorm
+
+    values = np.array([[np.nan if v is None else v for v in row] for row in rows], dtype=float)
+    top = max(most, float(np.nanmax(values, initial=0.0)))
+    known = values[values > 0]
+    least = max(_LEAST_SHARE * top, 0.7 * float(known.min())) if known.size else top / 10
+    scale = LogNorm(vmin=least, vmax=top, clip=True)
+    image = axis.imshow(values, aspect="auto", cmap="Greys", norm=scale)
+    names = [layer.layer.removesuffix(".neuron") for layer in result.layers]
+    axis.set_yticks(range(len(names)), names, fontsize=8)
+    axis.xaxis.get_major_locator().set_params(integer=True)
+    axis.set_ylabel("layer of neurons")
+    if result.timesteps <= _MOST_TEXT:
+        for (row, column), value in np.ndenumerate(values):
+            if np.isfinite(value):
+                axis.text(
+                    column, row, f"{value:.2g}" if value < 10 else f"{value:.0f}",
+                    ha="center", va="center", fontsize=7,
+                    color="white" if scale(max(value, least)) > 0.62 else "black",
+                )  # fmt: skip
+    figure.colorbar(image, ax=axis, label=label)
+
+
+def _draw_windows(axis: Any, result: GradientsResult) -> None:
+    windows = [row.window for row in result.windows]
+    cosines = [np.nan if row.cosine is None else row.cosine for row in result.windows]
+    axis.plot(windows, cosines, "o-", color="black", label="cosine")
+    distances = [
+        np.nan if row.distance_relative is None else row.distance_relative for row in result.windows
+    ]
+    axis.plot(windows, distances, "s--", color="dimgrey", label="relative distance")
+    axis.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
+    axis.set_ylim(min(0.0, *cosines) - 0.02, max(1.0, *distances) + 0.05)
+    axis.set_xlabel("window k [time steps]")
+    axis.set_ylabel("against full BPTT")
+    axis.set_title("weights' gradient, truncated BPTT", fontsize=10)
+    axis.grid(alpha=0.3)
+    axis.legend(fontsize=8, loc="center right")

@@ -1,0 +1,110 @@
+"""`clifctl dynamics` through the command line."""
+
+import csv
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+Run = Callable[..., Any]
+QUICK = ["--target", "reference"]
+
+
+def test_the_papers_experiment(clifctl: Run) -> None:
+    done = clifctl("dynamics", *QUICK, "--json")
+    assert (done.code, done.err) == (0, "")
+    result = done.json
+    assert result["schema"] == "clifctl.dynamics/1"
+    assert (result["rate"], result["weight"], result["trials"]) == (0.3, 1.0, 20)
+    lif, clif = result["neurons"]
+    for neuron, expected in ((lif, 0.297), (clif, 0.149)):
+        assert [row["timesteps"] for row in neuron["rates"]] == [64, 128, 256, 512]
+        last = neuron["rates"][-1]
+        assert abs(last["rate"]["mean"] - expected) < 2 * last["rate"]["standard_error"]
+        assert last["interval_95_low"] < last["rate"]["mean"] < last["interval_95_high"]
+        assert len(neuron["traces"]["spikes"]) == len(result["x"]) == 512
+        assert len(neuron["rates_of_currents"]) == len(result["currents"]) == 21
+    # With an input weight of one threshold nothing is left after LIF's reset.
+    v = [one for one in lif["autocorrelations"] if one["signal"] == "v"]
+    assert {value for one in v for value in one["mean_removed"]} == {None}
+    m = [one for one in clif["autocorrelations"] if one["signal"] == "m"][-1]
+    assert m["mean_removed"][0] == 1.0
+    assert m["mean_removed"][1] == pytest.approx(0.33, abs=0.05)
+    assert m["raw"][1] / m["raw"][0] == pytest.approx(m["normalised"][1], rel=0.02)
+
+
+def test_constant_input_has_the_rate_of_the_curve(clifctl: Run) -> None:
+    arguments = ["--input", "constant", "--weight", "1.2", "--timesteps", "100", *QUICK, "--json"]
+    result = clifctl("dynamics", *arguments, "neuron.tau=3").json
+    assert result["timesteps"] == [100]
+    for neuron in result["neurons"]:
+        assert neuron["hyperparameters"]["tau"] == 3
+        (row,) = neuron["rates"]
+        assert row["rate"] == {"mean": row["rate"]["mean"], "standard_error": None, "n": 1}
+        assert row["interval_95_low"] is None
+        at = result["currents"].index(1.2)
+        assert neuron["rates_of_currents"][at] == pytest.approx(row["rate"]["mean"])
+
+
+def test_traces_of_a_file_and_a_neuron_of_a_persons_own(clifctl: Run) -> None:
+    np.save("x.npy", np.array([[0.4, 0.0], [0.8, 0.0], [1.5, 0.0], [0.1, 2.0]]))
+    Path("mine.py").write_text(
+        "from clifctl.neurons import LeakyHyperparameters, Neuron, State, spike\n\n\n"
+        "def step(x, state, p):\n"
+        "    v = state[0] + x\n"
+        "    s = spike(v - 2.0 * p.v_threshold)\n"
+        "    return s, (v * (1 - s),)\n\n\n"
+        "Foo = Neuron('foo', 'foo', 'none', step, (State('v', 'sum'),), LeakyHyperparameters)\n"
+    )
+    chosen = ["--neurons", "lif,mine.py:Foo", "--input", "x.npy", "--lags", "1", *QUICK]
+    done = clifctl("dynamics", *chosen, "--traces", "--format", "csv", "--plot", "d.svg")
+    assert done.code == 0, done.err
+    rows = list(csv.DictReader(io.StringIO(done.out)))
+    mine = [row for row in rows if row["neuron"] == "mine.py:Foo"]
+    assert len(rows) == 8
+    assert [float(row["u"]) for row in mine] == pytest.approx([0.4, 1.2, 2.7, 0.1])
+    assert [row["spike"] for row in mine] == ["0", "0", "1", "0"]
+    assert [float(row["threshold"]) for row in mine] == [2.0] * 4
+    assert [float(row["v"]) for row in mine] == pytest.approx([0.4, 1.2, 0.0, 0.1])
+    assert "<svg" in Path("d.svg").read_text()
+    table = clifctl("dynamics", *chosen).out
+    assert "Input: x.npy, 2 trial(s)." in table
+
+
+WRONG = [
+    (["--neurons", "lif,clfi"], "did you mean 'clif'?"),
+    (["--neurons", "relu"], "does not spike"),
+    (["--neurons", ","], "the list is empty"),
+    (["--rate", "1.5"], "between 0 and 1"),
+    (["--seeds", "0"], "between 1 and"),
+    (["--timesteps", "64,1"], "between 2 and"),
+    (["--lags", "64"], "between 0 and 63"),
+    (["--input", "noise"], "poisson, constant or a .npy file"),
+    (["--input", "constant", "--rate", "0.5"], "the input is constant"),
+    (["--input", "gone.npy"], "cannot read 'gone.npy'"),
+    (["neuron.beta=1"], "unknown hyperparameter"),
+    (["neuron.tau=0.5"], "tau"),
+    (["tau=2"], "is not a hyperparameter"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "said"), WRONG, ids=[said for _, said in WRONG])
+def test_wrong_input(clifctl: Run, arguments: list[str], said: str) -> None:
+    done = clifctl("dynamics", *arguments, *QUICK)
+    assert (done.code, done.out) == (2, "")
+    assert said in done.err
+    assert "hint: " in done.err
+    assert not list(Path().iterdir())
+
+
+@pytest.mark.parametrize(
+    "array", [np.zeros((2, 2, 2)), np.array([1.0, np.nan]), np.array(["a"]), np.zeros(0)]
+)
+def test_a_file_that_is_no_input(clifctl: Run, array: Any) -> None:
+    np.save("x.npy", array)
+    done = clifctl("dynamics", "--input", "x.npy", *QUICK)
+    assert (done.code, done.out) == (2, "")
+    assert "x.npy" in done.err
