@@ -27,6 +27,7 @@ from clifctl.convert.readers import (
 )
 from clifctl.data import batches
 from clifctl.devices import CPU
+from clifctl.devices import CPU
 from clifctl.errors import ConversionError, DataError, UsageError
 from clifctl.experiments.assembly import at_root, load_data, repeat_of, run_on
 from clifctl.experiments.convert import ConvertOptions
@@ -119,8 +120,8 @@ def _require_usable(options: ConvertOptions, how: NirOptions) -> None:
         raise UsageError(
             f"--samples {how.samples}: must be 1 or more", hint="--no-verify reads nothing back"
         )
-    if options.device not in ("auto", "cpu") or options.target not in ("auto", "reference"):
-        given = options.device if options.device not in ("auto", "cpu") else options.target
+    if options.device not in ("auto", CPU) or options.target not in ("auto", "reference"):
+        given = options.device if options.device not in ("auto", CPU) else options.target
         raise UsageError(
             f"--to nir runs on the CPU with the reference alone, in float64; '{given}' was given",
             hint="leave --device and --target out",
