@@ -27,7 +27,6 @@ from clifctl.convert.readers import (
 )
 from clifctl.data import batches
 from clifctl.devices import CPU
-from clifctl.devices import CPU
 from clifctl.errors import ConversionError, DataError, UsageError
 from clifctl.experiments.assembly import at_root, load_data, repeat_of, run_on
 from clifctl.experiments.convert import ConvertOptions
