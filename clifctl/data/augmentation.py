@@ -21,9 +21,8 @@ def random_crop(inputs: Tensor, padding: int, fill: float, generator: torch.Gene
     samples, height, width = inputs.shape[1], inputs.shape[3], inputs.shape[4]
     padded = F.pad(inputs, (padding, padding, padding, padding), value=fill)
     windows = padded.unfold(3, height, 1).unfold(4, width, 1)
-    top, left = torch.randint(0, 2 * padding + 1, (2, samples), generator=generator).to(
-        inputs.device
-    )
+    shifts = torch.randint(0, 2 * padding + 1, (2, samples), generator=generator)
+    top, left = shifts.to(inputs.device).unbind()
     index = torch.arange(samples, device=inputs.device)
     # Indexing with three separate dimensions moves the sample to the front.
     return windows[:, index, :, top, left].transpose(0, 1)

@@ -57,10 +57,10 @@ class Split:
         """Stored inputs `[T, n, *]` and labels `[n]` on the device, for each list of n numbers."""
         if isinstance(self.inputs, Tensor):
             for order in orders:
-                yield self.inputs.index_select(1, order), self.targets[order]
+                yield self.inputs.index_select(1, order), self.targets.index_select(0, order)
             return
         for order, inputs in zip(orders, self.inputs.read(orders), strict=True):
-            yield inputs.to(self.targets.device), self.targets[order]
+            yield inputs.to(self.targets.device), self.targets.index_select(0, order)
 
     def part(self, numbers: slice) -> "Split":
         """Those of the samples, in their order; tensors are not copied."""

@@ -16,6 +16,7 @@ from clifctl.results import EngineCost
 
 CIFAR_RECIPE = "cifar10_resnet18"
 TEST_IMAGES = 10
+DIGITS_EPOCHS = 5  # of 40 short steps
 
 
 def bench_engine(
@@ -29,7 +30,7 @@ def bench_engine(
         f"model.batch_norm={task.batch_norm}",
         f"train.batch_size={task.batch_size}",
         f"train.precision={task.precision}",
-        "train.epochs=1",
+        f"train.epochs={1 if recipe is None else DIGITS_EPOCHS}",
         "train.drop_last=true",
     ]
     options = RunOptions(device=str(task.device), threads=threads)

@@ -25,6 +25,8 @@ from clifctl.training.precision import Precision
 WARM_UP = 3
 SAVES = 5
 PERIOD_SECONDS = 60.0
+# A step that takes so many medians was held up by something else on the machine.
+DISTURBED = 2.0
 
 
 def measure_engine(loaded: LoadedRecipe, options: RunOptions, observer: Observer) -> EngineCost:
@@ -41,13 +43,13 @@ def measure_engine(loaded: LoadedRecipe, options: RunOptions, observer: Observer
         out = Path(folder) / "run"
         result = train(loaded, replace(options, out=out, resume="never"), turns)
         save_seconds = _save_seconds(out / run_folder.LAST)
-    bare = statistics.median(turns.bare[WARM_UP:])
-    engine = statistics.median(turns.engine[WARM_UP:])
+    pairs = _undisturbed(turns.bare[WARM_UP:], turns.engine[WARM_UP:])
+    bare, engine = (statistics.mean(seconds) for seconds in zip(*pairs, strict=True))
     return EngineCost(
         recipe=loaded.name,
         batch_size=recipe.train.batch_size,
         timesteps=recipe.timesteps,
-        steps=len(turns.engine) - WARM_UP,
+        steps=len(pairs),
         bare_step_seconds=bare,
         engine_step_seconds=engine,
         overhead_percent=100 * (engine / bare - 1),
@@ -68,20 +70,19 @@ class _Turns:
         self._observer = observer
         self._step = step
         self._device = device
-        self._since: float | None = None
+        self._since = 0.0
 
     def started(self, plan: TrainPlan, epochs: int, steps: int) -> None:
         self._observer.started(plan, epochs, steps)
+        self._since = self._now()
 
     def stepped(self, epoch: int, step: int, running: Running) -> None:
         self._observer.stepped(epoch, step, running)
         now = self._now()
         self._step()
         after = self._now()
-        # The first step of an epoch has the end of the last one before it.
-        if self._since is not None:
-            self.engine.append(now - self._since)
-            self.bare.append(after - now)
+        self.engine.append(now - self._since)
+        self.bare.append(after - now)
         self._since = after
 
     def logged(self, record: StepRecord) -> None:
@@ -89,7 +90,7 @@ class _Turns:
 
     def finished_epoch(self, record: EpochRecord) -> None:
         self._observer.finished_epoch(record)
-        self._since = None
+        self._since = self._now()  # evaluation and the save are no part of the next step
 
     def notice(self, line: str) -> None:
         self._observer.notice(line)
@@ -97,6 +98,20 @@ class _Turns:
     def _now(self) -> float:
         wait_for(self._device)
         return time.perf_counter()
+
+
+def _undisturbed(bare: list[float], engine: list[float]) -> list[tuple[float, float]]:
+    """The pairs of steps of which neither took DISTURBED medians.
+
+    Means of these are compared, not medians: what the engine does at every 16th or 50th step counts
+    too.
+    """
+    longest = DISTURBED * statistics.median(bare), DISTURBED * statistics.median(engine)
+    return [
+        pair
+        for pair in zip(bare, engine, strict=True)
+        if pair[0] < longest[0] and pair[1] < longest[1]
+    ]
 
 
 def _bare_step(prepared: Prepared) -> Callable[[], None]:

@@ -58,6 +58,7 @@ class Health:
         self.lazy = lazy
         self._scaled = scaled
         device = next(net.parameters()).device
+        self._found, self._one = torch.zeros((), device=device), torch.ones((), device=device)
         self.frozen = torch.zeros((), device=device)
         self.skipped = torch.zeros((), dtype=torch.int64, device=device)
         self.in_a_row = torch.zeros((), dtype=torch.int64, device=device)
@@ -70,11 +71,13 @@ class Health:
         Raises RunFailed where they are not finite, on a GPU some steps later.
         """
         gradients = [p.grad for p in self._parameters if p.grad is not None]
-        # The largest magnitude, unlike a sum of squares, overflows only if a gradient does.
-        total = torch.stack(torch._foreach_norm(gradients, float("inf"))).sum() + loss.detach()
-        if not self.lazy and not self._scaled and math.isfinite(total.item()):
+        # GradScaler's own check: one call for all of them; times 1 they stay what they are.
+        torch._amp_foreach_non_finite_check_and_unscale_(gradients, self._found, self._one)
+        eager = not self.lazy and not self._scaled
+        if eager and self._found.item() == 0 and math.isfinite(loss.item()):
             return
-        finite = total.isfinite()
+        finite = (self._found == 0) & loss.detach().isfinite()
+        self._found.zero_()
         self._unchecked.append(_Unchecked(epoch, step, inputs, targets, loss.detach()))
         if self._scaled:
             self.skipped += ~finite

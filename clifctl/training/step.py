@@ -1,7 +1,7 @@
 """One training step: forward, backward, the checks in between, the optimizer."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -18,14 +18,46 @@ from clifctl.training.loss import hard_labels
 from clifctl.training.precision import Precision
 from clifctl.training.timing import PhaseClock
 
+# Steps whose right samples are counted together: counting is calls, not arithmetic.
+COUNTED_TOGETHER = 16
+
 
 @dataclass
 class Sums:
-    """What an epoch adds up. The tensors stay on the device: reading them would stall it."""
+    """What an epoch adds up. Tensors stay on the device: reading them would stall it."""
 
     loss: Tensor | float = 0.0
-    correct: Tensor | int = 0
+    counted: Tensor | int = 0
     samples: Tensor | int = 0
+    _uncounted: list[tuple[Tensor, Tensor]] = field(default_factory=list)
+
+    def add(self, loss: Tensor | float, samples: Tensor | int) -> None:
+        """Add a step's: the sum of its samples' losses, and how many they are."""
+        self.loss = self.loss + loss
+        self.samples = self.samples + samples
+
+    def add_right(self, right: Tensor | int) -> None:
+        """Add so many samples that were right."""
+        self.counted = self.counted + right
+
+    def count_later(self, logits: Tensor, targets: Tensor) -> None:
+        """Add the right ones of the samples with logits `[T, n, classes]`, several steps' at once
+        or when they are asked for."""
+        self._uncounted.append((logits, targets))
+        if len(self._uncounted) >= COUNTED_TOGETHER:
+            self._count()
+
+    @property
+    def correct(self) -> Tensor | int:
+        """How many samples were right."""
+        if self._uncounted:
+            self._count()
+        return self.counted
+
+    def _count(self) -> None:
+        logits, targets = zip(*self._uncounted, strict=True)
+        self._uncounted.clear()
+        self.add_right(right_ones(torch.cat(logits, 1), torch.cat(targets)))
 
     def mean_loss(self) -> float:
         """The mean training loss, NaN before the first sample. Waits for a GPU."""
@@ -36,6 +68,11 @@ class Sums:
         """The training accuracy, NaN before the first sample. Waits for a GPU."""
         samples = int(self.samples)
         return 100.0 * int(self.correct) / samples if samples else float("nan")
+
+
+def right_ones(logits: Tensor, targets: Tensor) -> Tensor:
+    """How many samples with logits `[T, n, classes]` are right: the sum over time decides."""
+    return (logits.sum(0).argmax(1) == hard_labels(targets)).sum()
 
 
 class TrainingStep:
@@ -92,15 +129,16 @@ class TrainingStep:
 
         Raises RunFailed where loss or gradients are not finite, before the weights change.
         """
-        samples: Tensor | int = len(targets)
+        samples = len(targets)
         if self._processes.several:
             own = self._processes.part(len(targets))
             inputs, targets = inputs[:, own], targets[own]
             self._processes.seed_step(self._seed, epoch, step)
         self.optimizer.zero_grad(set_to_none=True)
-        loss, correct = self._gradients(inputs, targets, int(samples))
+        loss, logits = self._gradients(inputs, targets, samples)
+        right = None
         if self._processes.several:
-            loss, correct = self._added_up(loss, correct)
+            loss, right = self._added_up(loss, right_ones(logits, targets))
             self.clock.mark("backward")
         self.precision.unscale(self.optimizer)
         self.health.judge(epoch, step, inputs, targets, loss)
@@ -112,14 +150,18 @@ class TrainingStep:
             self.optimizer.found_inf = self.health.frozen  # type: ignore[attr-defined]
         self.precision.step(self.optimizer)
         self.clock.mark("optimizer")
-        loss_sum = loss.double() * samples
         if self.precision.scales:  # a step that is left out may have no loss
             counts = loss.isfinite()
-            loss_sum, correct = torch.where(counts, loss_sum, 0.0), torch.where(counts, correct, 0)
-            samples = samples * counts
-        sums.loss = sums.loss + loss_sum
-        sums.correct = sums.correct + correct
-        sums.samples = sums.samples + samples
+            right = right_ones(logits, targets) if right is None else right
+            sums.add(torch.where(counts, loss.double() * samples, 0.0), samples * counts)
+            sums.add_right(torch.where(counts, right, 0))
+            return
+        # On the CPU the loss has been waited for: a number adds up faster, to the same sum.
+        sums.add((loss.double() if self.health.lazy else loss.item()) * samples, samples)
+        if right is None:
+            sums.count_later(logits, targets)
+        else:
+            sums.add_right(right)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Logits `[T, N, classes]` in the run's arithmetic. Raises RunFailed where the net was to
@@ -144,13 +186,11 @@ class TrainingStep:
 
     def _gradients(self, inputs: Tensor, targets: Tensor, whole: int) -> tuple[Tensor, Tensor]:
         """This process's share of the gradients of the mean loss over the batch of `whole` samples;
-        its share of that loss, and how many of its samples were right."""
+        its share of that loss, and the logits `[T, n, classes]` of its samples."""
         # All processes have as many parts: batch norm may make them wait for each other.
         parts = min(self._accumulate, max(1, whole // self._processes.count // 2))
-        losses, rights = [], []
-        for part, labels in zip(
-            inputs.tensor_split(parts, 1), targets.tensor_split(parts), strict=True
-        ):
+        losses, outputs = [], []
+        for part, labels in _parts(inputs, targets, parts):
             logits = self.forward(part)
             loss = self._loss(logits, labels)
             if len(labels) < whole:
@@ -159,14 +199,21 @@ class TrainingStep:
             self.precision.backward(loss)
             self.clock.mark("backward")
             losses.append(loss.detach())
-            rights.append((logits.detach().sum(0).argmax(1) == hard_labels(labels)).sum())
+            outputs.append(logits.detach())
         if parts == 1:
-            return losses[0], rights[0]
-        return torch.stack(losses).sum(), torch.stack(rights).sum()
+            return losses[0], outputs[0]
+        return torch.stack(losses).sum(), torch.cat(outputs, 1)
 
-    def _added_up(self, loss: Tensor, correct: Tensor) -> tuple[Tensor, Tensor]:
-        """Gradients, loss and right samples of all processes, in one transfer."""
+    def _added_up(self, loss: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
+        """Gradients, loss and number of right samples of all processes, in one transfer."""
         gradients = [p.grad for p in self.net.parameters() if p.grad is not None]
-        right = correct.to(loss.dtype)  # exact up to 16 million
-        self._processes.add_up([*gradients, loss, right])
-        return loss, right.round().long()
+        counted = right.to(loss.dtype)  # exact up to 16 million
+        self._processes.add_up([*gradients, loss, counted])
+        return loss, counted.round().long()
+
+
+def _parts(inputs: Tensor, targets: Tensor, count: int) -> Iterable[tuple[Tensor, Tensor]]:
+    """The batch in `count` parts of (nearly) equal size."""
+    if count == 1:
+        return [(inputs, targets)]
+    return zip(inputs.tensor_split(count, 1), targets.tensor_split(count), strict=True)

@@ -5,11 +5,13 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from clifctl.data import DATASETS, Split, batches, shuffled_batches
 from clifctl.data.augmentation import random_crop
 from clifctl.data.digits import digit_images
 from clifctl.data.digits_events import DigitsEventsOptions, simulate
+from clifctl.data.loading import BLOCK_BATCHES
 
 # Options that a data set of files needs besides its root, on `data_root`.
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -193,6 +195,31 @@ def test_batches_keep_order_and_cover_everything() -> None:
     assert [len(y) for _, y in parts] == [130, 130, 130, 110]
     assert torch.equal(torch.cat([y for _, y in parts]), split.targets)
     assert torch.equal(torch.cat([x for x, _ in parts], 1), split.inputs)
+
+
+def test_batches_augmented_in_a_row_are_those_augmented_one_by_one() -> None:
+    """And between two the generator has drawn for no more than was given out."""
+    count = 3 * BLOCK_BATCHES + 2  # the last one is smaller, and so is the last block
+    inputs = torch.arange(float(count * 2 - 1)).view(1, -1, 1, 1, 1).expand(2, -1, 1, 4, 4)
+    split = Split(inputs.contiguous(), torch.arange(count * 2 - 1))
+
+    def augment(
+        inputs: Tensor, targets: Tensor, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        return random_crop(inputs, 2, -1.0, generator), targets
+
+    generator = torch.Generator().manual_seed(3)
+    order = torch.randperm(len(split), generator=torch.Generator().manual_seed(4))
+    found = []
+    for batch in shuffled_batches(split, 2, generator, augment, order=order):
+        found.append((*batch, generator.get_state()))
+    assert len(found) == count
+    generator.manual_seed(3)
+    for (x, y, state), numbers in zip(found, order.split(2), strict=True):
+        expected, targets = augment(split.held[:, numbers], numbers, generator)
+        assert torch.equal(x, expected)
+        assert torch.equal(y, targets)
+        assert torch.equal(state, generator.get_state())
 
 
 def test_shuffled_batches_are_a_permutation_that_the_generator_decides() -> None:

@@ -17,7 +17,7 @@ from clifctl.training.health import LAZY_STEPS, MOST_SKIPPED, first_not_finite
 from clifctl.training.loss import step_cross_entropy
 from clifctl.training.precision import Precision, resolve_precision
 from clifctl.training.saving import Interval, Timer
-from clifctl.training.step import Sums, TrainingStep
+from clifctl.training.step import COUNTED_TOGETHER, Sums, TrainingStep
 from clifctl.training.timing import PHASES, PhaseClock, shares
 
 CPU = torch.device("cpu")
@@ -65,6 +65,21 @@ def test_accumulated_gradients_are_those_of_the_whole_batch(parts: int) -> None:
     assert one.mean_loss() == pytest.approx(other.mean_loss(), abs=1e-6)
     assert int(one.correct) == int(other.correct)
     assert one.samples == other.samples == 21
+
+
+def test_right_samples_are_counted_together_whenever_they_are_asked_for() -> None:
+    generator = torch.Generator().manual_seed(0)
+    asked, at_the_end, expected = Sums(), Sums(), 0
+    for number in range(1, 2 * COUNTED_TOGETHER + 4):
+        samples = 1 + number % 5
+        logits = torch.randn(3, samples, 4, generator=generator)
+        targets = torch.randint(4, (samples,), generator=generator)
+        expected += (logits.sum(0).argmax(1) == targets).sum().item()
+        asked.count_later(logits, targets)
+        at_the_end.count_later(logits, targets)
+        if number % 7 == 0:
+            assert int(asked.correct) == expected
+    assert int(asked.correct) == int(asked.correct) == int(at_the_end.correct) == expected > 9
 
 
 def test_clipping_bounds_the_norm_of_the_whole_gradient() -> None:
