@@ -86,6 +86,7 @@ def _draw_counts(axis: Any, events: Sequence[tuple[int, int]]) -> None:
     axis.bar(steps, off, bottom=on, color="#2166ac", label="OFF", width=0.8)
     axis.set_xlabel("time step")
     axis.set_ylabel("events")
+    axis.set_xlim(0.5, len(events) + 0.5)
     axis.locator_params(axis="x", integer=True)
     axis.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))
 
