@@ -50,11 +50,10 @@ class FramePreparation:
             return frames
         if self.resize == "nearest":
             return nearest(frames, size)
-        if self.values == "authors_bytes":
-            # Step by step: float64 of a whole batch is large.
-            return torch.stack([grey_with_opacity(step, size) for step in frames])
         images, to = frames.flatten(0, 1), (size, size)
-        if self.resize == "area":
+        if self.values == "authors_bytes":
+            small = grey_with_opacity(images, size)
+        elif self.resize == "area":
             small = F.interpolate(images, to, mode="area")
         else:
             antialias = self.resize == "antialias"

@@ -10,9 +10,11 @@ from functools import lru_cache
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 MOST = 255
 WHOLE = 2**22  # what PIL's weights of a pixel add up to
+AT_ONCE = 64  # images
 
 
 def nearest(images: Tensor, size: int) -> Tensor:
@@ -30,29 +32,28 @@ def grey_with_opacity(images: Tensor, size: int) -> Tensor:
     Bilinear with antialias. The grey is multiplied by opacity / 255 before, and divided by it
     after: where the opacity is 0 nothing is left of the grey.
     """
+    # In parts: float64 of a large batch is large.
+    return torch.cat([_grey_with_opacity(part, size) for part in images.split(AT_ONCE)])
+
+
+def _grey_with_opacity(images: Tensor, size: int) -> Tensor:
     weighted = images.to(torch.float32)
     weighted[:, 0].mul_(weighted[:, 1]).div_(MOST).round_()
     small = _shrunk(weighted.to(torch.float64), size)
-    grey, opacity = small[:, 0], small[:, 1]
-    divided = (MOST * grey / opacity.clamp(min=1)).floor_().clamp_(max=MOST)
-    small[:, 0] = torch.where((opacity == 0) | (opacity == MOST), grey, divided)
+    grey, opacity = small.unbind(1)
+    # An opacity of 255 divides by 1, one of 0 has no grey to divide.
+    small[:, 0] = (MOST * grey / opacity.clamp(min=1)).floor_().clamp_(max=MOST)
     return small
 
 
 def _shrunk(images: Tensor, size: int) -> Tensor:
     """Columns, then rows (Pillow 13 has another order for some images that are not square), rounded
     to bytes after each. float64 holds the sums exactly."""
-    height, width = images.shape[-2:]
-    across, down = (
-        torch.tensor(_weights(side, size), dtype=images.dtype, device=images.device)
-        for side in (width, height)
-    )
-    narrow = _rounded(images @ across.T)
-    return _rounded(down @ narrow)
-
-
-def _rounded(sums: Tensor) -> Tensor:
-    return sums.add_(WHOLE // 2).mul_(1 / WHOLE).floor_().clamp_(0, MOST)
+    half = images.new_full((size,), 0.5)
+    for side in reversed(images.shape[-2:]):
+        weights = torch.tensor(_weights(side, size), dtype=images.dtype, device=images.device)
+        images = F.linear(images, weights / WHOLE, half).floor_().transpose(-1, -2)
+    return images
 
 
 @lru_cache

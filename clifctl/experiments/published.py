@@ -16,6 +16,8 @@ from clifctl.results import Published, PublishedNumber
 STARRED = ("cifar10", "cifar100")
 # Options of a net that say how it is trained, not which net it is.
 HOW_TRAINED = {"batch_norm", "dropout"}
+# Which split a net's row of Table 2 is taken to be of, where the data have several.
+SPLITS = {("cifar10_dvs", "vgg11"): "authors", ("cifar10_dvs", "vggsnn"): "tebn"}
 # The net of Figure 2, which prints no numbers, and its data.
 FIGURE_2 = ("cifar10", "snn5", 2)
 
@@ -40,8 +42,9 @@ def published_for(recipe: Recipe) -> Published:
     """The paper's accuracies for the recipe's data, net, neuron and T, most apt first.
 
     None where the paper has none, and where the recipe changes the net, the neuron's constants, the
-    neuron itself or the window of BPTT, for which the paper's number does not stand. A net whose
-    authors have a LIF of their own may have that one too: the paper changed nothing but neurons.
+    neuron itself, the window of BPTT or who is tested, for which the paper's number does not stand.
+    A net whose authors have a LIF of their own may have that one too: the paper changed nothing but
+    neurons.
     """
     neuron, model = recipe.neuron, recipe.model
     data, net, figure = FIGURE_2
@@ -54,6 +57,13 @@ def published_for(recipe: Recipe) -> Published:
         or not keeps_the_net(recipe)
     ):
         return Published()
+    split = getattr(recipe.data.options, "split", None)
+    of_paper = SPLITS.get((recipe.data.dataset.name, model.model.name), split)
+    if split != of_paper:
+        return Published(
+            note=f"the paper's numbers are taken to be of data.split={of_paper}, those of "
+            f"{split} do not compare"
+        )
     found = accuracies(
         data=recipe.data.dataset.name,
         model=model.model.name,

@@ -54,6 +54,10 @@ def test_without_data_train_says_what_to_put_where(
         assert f"'{root}" in hint
         assert "licence" in hint
         assert f"clifctl data check {name}" in hint
+    own = clifctl("train", "digits_snn5", *OWN)
+    assert own.code == 2
+    assert "its recordings are missing: there are none below 'own'" in own.err
+    assert "write 'own/train/<class>/<name>.npz'" in own.err
     assert list(tmp_path.iterdir()) == []
     # The same files are what prepare, eval's neighbour check and show ask for.
     for command in (["prepare", recipe], ["show", name, *(["split=tebn"] if "10" in name else [])]):

@@ -144,6 +144,15 @@ def test_what_the_header_claims_of_the_paper_is_what_the_tables_say(path: Path) 
             assert f"{number.accuracy_percent:.2f}" in header
 
 
+def test_a_number_of_another_split_is_not_shown() -> None:
+    for name, other in (("cifar10_dvs_vgg11", "tebn"), ("cifar10_dvs_vggsnn", "authors")):
+        assert len(published_for(load_recipe(name).recipe).accuracies) == 1
+        moved = published_for(load_recipe(name, [f"data.split={other}"]).recipe)
+        assert moved.accuracies == ()
+        assert moved.note is not None
+        assert f"those of {other} do not compare" in moved.note
+
+
 def test_the_transformers_lif_is_that_of_its_own_code() -> None:
     """The header's line is the net's own LIF; the paper's row stands beside both readings."""
     path = next(path for path in RECIPES if path.stem == "dvs_gesture_sdt")
