@@ -89,8 +89,8 @@ def prepare_report(result: PrepareResult) -> Report:
     ]
     if result.test_samples_in_train:
         missing.append(
-            f"test: {result.test_samples_in_train:,} samples have the very frames of a training "
-            "sample, so accuracies flatter"
+            "test samples with the very frames of a training sample: "
+            f"{result.test_samples_in_train:,}, so accuracies are too high"
         )
     left_out = [f"left out: {one.file}: {one.problem}" for one in result.skipped]
     was = "was prepared before" if result.already_prepared else "prepared"
