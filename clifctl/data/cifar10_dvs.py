@@ -16,7 +16,7 @@ from pydantic import Field
 from clifctl.data.aedat import read_aedat2
 from clifctl.data.contract import Dataset, DataShape, EventCamera, Files, FileState, LoadedData
 from clifctl.data.event_options import EventOptions
-from clifctl.data.event_set import folders_of, load_events, missing, natural, unfinished
+from clifctl.data.event_set import few, folders_of, load_events, missing, natural, unfinished
 from clifctl.data.events import POLARITIES, BadRecording, Events, NpzRecording, Sample
 from clifctl.data.images import Place
 
@@ -152,7 +152,7 @@ def inspect(root: Path) -> tuple[FileState, ...]:
         if path.is_dir():
             count = len(list(path.glob(f"*{ending}")))
             what += f", {count:,} found"
-            problem = None if count else f"no '{ending}' file in it"
+            problem = few(count, PER_CLASS) if count else f"no '{ending}' file in it"
         states.append(FileState(path, what, path.is_dir(), problem))
     return tuple(states)
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from clifctl.data.aedat import read_aedat3
 from clifctl.data.contract import Dataset, DataShape, EventCamera, Files, FileState, LoadedData
 from clifctl.data.event_options import EventOptions
-from clifctl.data.event_set import folders_of, load_events, missing, natural, unfinished
+from clifctl.data.event_set import few, folders_of, load_events, missing, natural, unfinished
 from clifctl.data.events import POLARITIES, Events, NpzRecording, Recording, Sample
 from clifctl.data.images import Place
 from clifctl.errors import DataError
@@ -110,11 +110,21 @@ def recordings(options: DvsGestureOptions) -> dict[str, tuple[Recording, ...]]:
     raw, ready = _raw(place.root), _ready(place.root)
     if raw is not None:
         found = {part: _trials(raw, part, place) for part in LISTS}
+        _require_apart(found, place)
     elif ready is not None:
         found = {part: _arrays(ready / part, place) for part in LISTS}
     else:
         raise missing(place, FILES)
     return found
+
+
+def _require_apart(found: dict[str, tuple[Recording, ...]], place: Place) -> None:
+    """Raise DataError where a recording is to be trained and tested on."""
+    trained, tested = ({one.path for one in found[part]} for part in LISTS)
+    if trained & tested:
+        raise place.error(
+            f"'{min(trained & tested)}' is in both lists, {' and '.join(LISTS.values())}"
+        )
 
 
 def _raw(root: Path) -> Path | None:
@@ -188,7 +198,9 @@ def inspect(root: Path) -> tuple[FileState, ...]:
         if raw or ready:
             try:
                 found = _trials(raw, part, place) if raw else _arrays(folder / part, place)
-                what += f", {sum(len(one.samples) for one in found):,} found"
+                there = sum(len(one.samples) for one in found)
+                what += f", {there:,} found"
+                problem = few(there, SAMPLES[part])
             except DataError as refused:
                 problem = refused.message
         states.append(FileState(path, what, bool(raw or ready), problem))

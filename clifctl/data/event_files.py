@@ -8,7 +8,7 @@ from pydantic import Field
 
 from clifctl.data.contract import Dataset, DataShape, EventCamera, Files, FileState, LoadedData
 from clifctl.data.event_options import EventOptions
-from clifctl.data.event_set import load_events, natural
+from clifctl.data.event_set import load_events, missing, natural
 from clifctl.data.events import POLARITIES, NpzRecording
 from clifctl.data.frame_cache import PARTS
 from clifctl.data.images import Place
@@ -35,6 +35,8 @@ def load(options: EventFilesOptions, timesteps: int) -> LoadedData:
 def recordings(options: EventFilesOptions) -> dict[str, tuple[NpzRecording, ...]]:
     """The recordings of both splits, class by class. Raises DataError."""
     place = Place.of(NAME, options.root)
+    if not any((place.root / part).is_dir() for part in PARTS):
+        raise missing(place, FILES)
     names = _classes(place.root / "train", place)
     if len(names) != options.classes:
         raise place.error(
@@ -90,6 +92,14 @@ def _sensor(options: EventFilesOptions) -> tuple[int, int]:
     return height, width
 
 
+FILES = Files(
+    url=None,
+    licence="your own",
+    size_bytes=None,
+    obtain="write '{root}/train/<class>/<name>.npz' and '{root}/test/<class>/<name>.npz' with "
+    "numpy.savez(file, t=..., x=..., y=..., p=...)",
+    inspect=inspect,
+)
 CAMERA = EventCamera(sensor=_sensor, recordings=recordings)
 DATASET = Dataset(
     name=NAME,
@@ -103,14 +113,7 @@ DATASET = Dataset(
     options=EventFilesOptions,
     load=load,
     shape_of=_shape,
-    files=Files(
-        url=None,
-        licence="your own",
-        size_bytes=None,
-        obtain="write '{root}/train/<class>/<name>.npz' and '{root}/test/<class>/<name>.npz' with "
-        "numpy.savez(file, t=..., x=..., y=..., p=...)",
-        inspect=inspect,
-    ),
+    files=FILES,
     polarities=POLARITIES,
     camera=CAMERA,
 )

@@ -1,8 +1,8 @@
 """The options that every set of event recordings has, and what a cache of its frames depends on."""
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from clifctl.data.images import FileOptions
 from clifctl.strict import Width
@@ -43,3 +43,12 @@ class EventOptions(FileOptions):
     cache: str | None = Field(
         None, min_length=1, description="folder of prepared frames; null: 'prepared' in root"
     )
+
+    @model_validator(mode="after")
+    def _bytes_are_resized_by_pil(self) -> Self:
+        if self.values == "authors_bytes" and self.resize in ("bilinear", "area"):
+            raise ValueError(
+                f"values authors_bytes passes through PIL, which has no resize {self.resize}: "
+                "take antialias or nearest"
+            )
+        return self

@@ -1,7 +1,7 @@
 """From stored counts of events to what the net sees, and the augmentation of event frames.
 
-The authors' own transforms of CIFAR10-DVS are here by name (`paper/spec.md` 6): see
-docs/event-data.md for which recipe takes which, and why.
+The authors' own transforms of CIFAR10-DVS are here by name: docs/event-data.md says which recipe
+takes which, and why.
 """
 
 import math
@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from clifctl.data.augmentation import horizontal_flip, random_crop
 from clifctl.data.contract import Augmentation, Preparation
 from clifctl.data.event_options import EventOptions, Resize, Values
+from clifctl.data.pil_resize import grey_with_opacity, nearest
 
 CROP_PADDING = 4  # pixels, as in the code of PSN (Fang et al., 2024)
 ROLL = 5  # pixels
@@ -26,9 +27,10 @@ BYTE = 256
 class FramePreparation:
     """Counts `[T, N, 2, H, W]` to float32 `[T, N, 2, size, size]`.
 
-    "counts": the counts. "authors_bytes": torchvision's ToPILImage and ToTensor around the resize,
-    as the authors have it, which multiply a count c by 255 and wrap it at 256: (-c mod 256) / 255,
-    so that 0, 1, 2, ... become 0, 1, 254 / 255, ... "binary": 1 where there is an event.
+    "counts": the counts. "binary": 1 where there is an event. "authors_bytes": torchvision's
+    ToPILImage and ToTensor around the resize, as the authors have it, to the bit. They multiply a
+    count c by 255 and wrap it at 256, so that 0, 1, 2, ... become 0, 255, 254, ..., over 255 in the
+    end; and OFF and ON are to PIL the grey and the opacity of one image.
     """
 
     values: Values
@@ -36,28 +38,29 @@ class FramePreparation:
     resize: Resize
 
     def __call__(self, inputs: Tensor) -> Tensor:
-        frames = inputs.to(torch.float32)
-        if self.values == "binary":
-            frames = (inputs > 0).to(torch.float32)
-        elif self.values == "authors_bytes":
-            frames = (BYTE - frames.remainder(BYTE)).remainder(BYTE)
-        if self.size is not None and frames.shape[-2:] != (self.size, self.size):
-            frames = _resized(frames, self.size, self.resize)
-        # An image of bytes is resized to whole numbers.
-        return frames.round().div_(255) if self.values == "authors_bytes" else frames
+        if self.values == "authors_bytes":
+            wrapped = (-inputs).bitwise_and(BYTE - 1).to(torch.uint8)
+            return self._resized(wrapped).to(torch.float32).div_(BYTE - 1)
+        frames = inputs if self.values == "counts" else inputs > 0
+        return self._resized(frames.to(torch.float32))
 
-
-def _resized(frames: Tensor, size: int, resize: Resize) -> Tensor:
-    images = frames.flatten(0, 1)
-    to = (size, size)
-    if resize == "nearest":
-        small = F.interpolate(images, to, mode="nearest-exact")  # which pixels PIL takes
-    elif resize == "area":
-        small = F.interpolate(images, to, mode="area")
-    else:
-        antialias = resize == "antialias"
-        small = F.interpolate(images, to, mode="bilinear", align_corners=False, antialias=antialias)
-    return small.unflatten(0, frames.shape[:2])
+    def _resized(self, frames: Tensor) -> Tensor:
+        size = self.size
+        if size is None or frames.shape[-2:] == (size, size):
+            return frames
+        if self.resize == "nearest":
+            return nearest(frames, size)
+        images, to = frames.flatten(0, 1), (size, size)
+        if self.values == "authors_bytes":
+            small = grey_with_opacity(images, size)
+        elif self.resize == "area":
+            small = F.interpolate(images, to, mode="area")
+        else:
+            antialias = self.resize == "antialias"
+            small = F.interpolate(
+                images, to, mode="bilinear", align_corners=False, antialias=antialias
+            )
+        return small.unflatten(0, frames.shape[:2])
 
 
 def preparation_of(options: EventOptions) -> Preparation:

@@ -99,6 +99,11 @@ class RecordedFrames:
     def __len__(self) -> int:
         return len(self.where)
 
+    def name(self, number: int) -> str:
+        """What sample `number` is called."""
+        recording, within = self.where[number]
+        return recording.samples[within].name
+
     def read(self, orders: Sequence[Tensor]) -> Iterator[Tensor]:
         """Counts `[T, n, 2, H, W]` for each list of n sample numbers. Raises DataError."""
         for order in orders:
@@ -161,6 +166,11 @@ def natural(text: str) -> list[Any]:
 def folders_of(root: Path, name: str, *inner: str) -> list[Path]:
     """Where files may lie: `inner` in the root, or in the folder of the data set's name in it."""
     return [base / folder for base in (root, root / name) for folder in inner]
+
+
+def few(there: int, complete: int) -> str | None:
+    """The problem of a split that can be used, and is not the whole one; None: it is."""
+    return None if there == complete else f"{there:,} of {complete:,}: results do not compare"
 
 
 def unfinished(folder: Path) -> bool:

@@ -80,7 +80,8 @@ class CachedSample:
 
 @dataclass(frozen=True)
 class CacheIndex:
-    """What `cache.json` holds. `skipped`: file -> what was wrong with it."""
+    """What `cache.json` holds. `skipped`: file, from the folder of all recordings -> what was wrong
+    with it."""
 
     settings: dict[str, Any]
     samples: dict[str, tuple[CachedSample, ...]]
@@ -126,6 +127,10 @@ class CachedFrames:
 
     def __len__(self) -> int:
         return len(self.numbers)
+
+    def name(self, number: int) -> str:
+        """What sample `number` is called."""
+        return self.samples[self.numbers[number]].name
 
     @cached_property
     def _map(self) -> Array:

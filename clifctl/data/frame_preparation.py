@@ -133,7 +133,9 @@ def prepare_frames(
     """
     final = place / settings.folder_name
     with suppress(BadCache):
-        return Cache.open(final, settings)
+        finished = Cache.open(final, settings)
+        clear_away(place, settings)
+        return finished
     folder = parts_folder(place, settings)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -150,18 +152,38 @@ def prepare_frames(
         for part in PARTS:
             jobs[part] = [job for job in jobs[part] if str(job.recording.path) not in bad]
         if not final.is_dir():
-            _assemble(jobs, settings, folder, final, sources_of(recordings), bad, watcher)
+            left_out = _named_within(recordings, bad)
+            _assemble(jobs, settings, folder, final, sources_of(recordings), left_out, watcher)
     except (FileNotFoundError, OutputError):
         # Parts are cleared away when the cache is there: somebody else was first.
         if not final.is_dir():
             raise
-    shutil.rmtree(folder, ignore_errors=True)
+    clear_away(place, settings)
     return Cache.open(final, settings)
 
 
 def parts_folder(place: Path, settings: Settings) -> Path:
     """Where the parts of a cache are that is being prepared."""
     return place / f".{settings.folder_name}.parts"
+
+
+def old_folder(place: Path, settings: Settings) -> Path:
+    """Where the cache that is to be replaced stands until there is a new one."""
+    return place / f".{settings.folder_name}.old"
+
+
+def clear_away(place: Path, settings: Settings) -> None:
+    """Remove what nobody needs once the cache is there: whoever made it may have been killed
+    between giving it its name and this."""
+    for folder in (parts_folder(place, settings), old_folder(place, settings)):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _named_within(recordings: Recordings, files: Mapping[str, str]) -> dict[str, str]:
+    """`files` by their paths from the folder that holds all recordings, wherever that lies."""
+    folders = {str(one.path.parent) for part in PARTS for one in recordings[part]}
+    top = os.path.commonpath(folders)
+    return {Path(os.path.relpath(file, top)).as_posix(): why for file, why in files.items()}
 
 
 def _make_parts(
@@ -228,8 +250,7 @@ def _assemble(
             _write_frames, jobs=jobs[part], samples=len(samples[part]), settings=settings
         )
         write_atomically(temporary / f"{part}.npy", write)
-    names = {Path(file).name: problem for file, problem in skipped.items()}
-    index = CacheIndex(settings.document, samples, sources, names)
+    index = CacheIndex(settings.document, samples, sources, skipped)
     write_text(temporary / INDEX, to_json(index.document) + "\n")
     try:
         os.rename(temporary, final)

@@ -7,9 +7,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from clifctl.data import DATASETS, DEFAULT_ROOT, DataOptions, Dataset, FileState, LoadedData
+from clifctl.data import DATASETS, DEFAULT_ROOT, DataOptions, Dataset, FileState, LoadedData, Split
 from clifctl.data.event_options import EventOptions
-from clifctl.data.event_set import NotPrepared, read_recordings
+from clifctl.data.event_set import NotPrepared, RecordedFrames, read_recordings
+from clifctl.data.frame_cache import CachedFrames
 from clifctl.errors import UsageError, unknown_name
 from clifctl.recipe.load import data_section
 from clifctl.results import (
@@ -113,6 +114,7 @@ def show_sample(
         data=name,
         split=split,
         sample=sample,
+        name=_recording_of(chosen, sample),
         label=int(chosen.targets[sample]),
         samples_in_split=len(chosen),
         shape=tuple(frames.shape),
@@ -132,6 +134,12 @@ def _loaded(dataset: Dataset, options: DataOptions, timesteps: int) -> tuple[Loa
         assert dataset.camera is not None
         assert isinstance(options, EventOptions)
         return read_recordings(dataset.name, dataset.camera, options, timesteps), False
+
+
+def _recording_of(split: Split, sample: int) -> str | None:
+    """The name of the recording of `sample`, where it has one and is not held in memory."""
+    held = split.inputs
+    return held.name(sample) if isinstance(held, CachedFrames | RecordedFrames) else None
 
 
 def _frame_row(step: int, frame: Tensor, stored: Tensor, dataset: Dataset) -> FrameRow:

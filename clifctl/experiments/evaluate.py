@@ -162,7 +162,7 @@ def evaluate_checkpoint(
         device=str(where),
         target=chosen.name,
         target_reason=chosen.reason,
-        published=published_for(recipe),
+        published=published_for(recipe, data),
         picture=picture,
     )
 

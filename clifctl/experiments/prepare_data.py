@@ -15,6 +15,8 @@ from clifctl.data.frame_preparation import (
     BadRecordings,
     Recordings,
     Watcher,
+    clear_away,
+    old_folder,
     parts_folder,
     prepare_frames,
     sources_of,
@@ -34,6 +36,7 @@ from clifctl.recipe.load import data_section, load_recipe
 from clifctl.results import PreparedSplit, PrepareResult, SkippedRecording
 
 MOST_WORKERS = 8
+MOST_NAMED = 10  # recordings that cannot be read, in one message
 GO_ON = "the same command goes on with what is done"
 
 
@@ -59,21 +62,28 @@ def prepare_data(
     settings = settings_of(dataset.name, dataset.camera, options, timesteps)
     place = caches_of(options)
     final = place / settings.folder_name
-    existing = None
+    existing, recordings = None, None
     with suppress(BadCache):
         existing = Cache.open(final, settings)
+    elsewhere = f"{'' if name in DATASETS else 'data.'}cache=DIR"
     if existing is not None and not overwrite:
-        _require_unchanged(existing, dataset, options)
+        clear_away(place, settings)
+        with suppress(DataError):  # the cache alone is enough
+            recordings = dataset.camera.recordings(options)
+        if recordings is not None:
+            _require_made_of(existing, recordings, options, elsewhere)
         return _result(dataset, settings, existing, started, already=True)
     recordings = dataset.camera.recordings(options)
-    _require_room(place, settings, recordings)
+    _require_room(place, settings, recordings, elsewhere)
     count = _workers(workers, sum(len(recordings[part]) for part in PARTS))
     pool = WorkerPool(count) if count > 1 else None
     try:
-        with _aside(final, settings, overwrite=overwrite):
+        with _aside(place, settings, overwrite=overwrite):
             cache = prepare_frames(
                 recordings, settings, place, executor=pool, skip_bad=skip_bad, watcher=watcher
             )
+        # Another command may have finished it at the same time, from a folder of its own.
+        _require_made_of(cache, recordings, options, elsewhere)
     except BadRecordings as bad:
         raise _unreadable(dataset, bad.found) from None
     except KeyboardInterrupt as stop:
@@ -116,22 +126,19 @@ def _chosen(name: str, overrides: Sequence[str]) -> tuple[Dataset, EventOptions,
     return dataset, options, timesteps
 
 
-def _require_unchanged(cache: Cache, dataset: Dataset, options: EventOptions) -> None:
-    """Raise DataError where the recordings are there, and others than those of the cache."""
-    assert dataset.camera is not None
-    try:
-        recordings = dataset.camera.recordings(options)
-    except DataError:
-        return  # a cache is enough
+def _require_made_of(
+    cache: Cache, recordings: Recordings, options: EventOptions, elsewhere: str
+) -> None:
+    """Raise DataError where the cache was made of other recordings than these."""
     if sources_of(recordings) != cache.index.sources:
         raise DataError(
             f"'{cache.folder}' was prepared from other recordings than those below "
             f"'{options.root}' now",
-            hint="--overwrite prepares them anew, cache=DIR keeps both",
+            hint=f"--overwrite prepares them anew, {elsewhere} keeps both",
         )
 
 
-def _require_room(place: Path, settings: Settings, recordings: Recordings) -> None:
+def _require_room(place: Path, settings: Settings, recordings: Recordings, elsewhere: str) -> None:
     """Raise OutputError where the disk cannot hold the cache and the parts that it is made from."""
     samples = sum(len(one.samples) for part in PARTS for one in recordings[part])
     needed = 2 * samples * settings.timesteps * 2 * settings.height * settings.width
@@ -145,7 +152,7 @@ def _require_room(place: Path, settings: Settings, recordings: Recordings) -> No
         raise OutputError(
             f"the frames need up to {needed / 2**30:,.1f} GiB while they are made, '{there}' has "
             f"{free / 2**30:,.1f} GiB free",
-            hint="cache=DIR puts them elsewhere",
+            hint=f"{elsewhere} puts them elsewhere",
         )
 
 
@@ -156,13 +163,13 @@ def _workers(asked: int | None, recordings: int) -> int:
 
 
 @contextmanager
-def _aside(final: Path, settings: Settings, *, overwrite: bool) -> Iterator[None]:
+def _aside(place: Path, settings: Settings, *, overwrite: bool) -> Iterator[None]:
     """What has the cache's name, and is none or is to be replaced, stands aside within it; it comes
     back if there is no new one."""
+    final, old = place / settings.folder_name, old_folder(place, settings)
     if not final.exists() or not (overwrite or _is_bad(final, settings)):
         yield
         return
-    old = final.with_name(f".{final.name}.old")
     shutil.rmtree(old, ignore_errors=True)
     os.rename(final, old)
     try:
@@ -183,12 +190,20 @@ def _is_bad(final: Path, settings: Settings) -> bool:
 
 
 def _unreadable(dataset: Dataset, found: dict[str, str]) -> DataError:
-    files = list(found.items())
-    more = f", and {len(files) - 1} more" if len(files) > 1 else ""
+    named = [f"'{file}': {why}" for file, why in found.items()]
+    more = f", and {len(named) - MOST_NAMED} more" if len(named) > MOST_NAMED else ""
+    which = "the file" if len(named) == 1 else "these files"
     return DataError(
-        f"data set '{dataset.name}': '{files[0][0]}': {files[0][1]}{more}",
-        hint="get the file again, then the same command goes on; --skip-bad leaves such files out",
+        f"data set '{dataset.name}': {'; '.join(named[:MOST_NAMED])}{more}",
+        hint=f"get {which} again, then the same command goes on; --skip-bad leaves such files out",
     )
+
+
+def _in_both(cache: Cache) -> int:
+    """How many samples of the test split have the frames of a training sample."""
+    train, test = ([sample.sha256 for sample in cache.index.samples[part]] for part in PARTS)
+    trained = set(train)
+    return sum(one in trained for one in test)
 
 
 def _result(
@@ -216,6 +231,7 @@ def _result(
         timesteps=settings.timesteps,
         settings=settings.document,
         already_prepared=already,
+        test_samples_in_train=_in_both(cache),
         splits=tuple(splits),
         skipped=tuple(
             SkippedRecording(file=file, problem=problem)

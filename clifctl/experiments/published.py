@@ -1,5 +1,6 @@
 """What the paper published for a recipe: looked up by what is run, not by the recipe's name."""
 
+from clifctl.data import LoadedData
 from clifctl.models import ModelOptions
 from clifctl.paper import (
     PublishedDeployment,
@@ -16,6 +17,8 @@ from clifctl.results import Published, PublishedNumber
 STARRED = ("cifar10", "cifar100")
 # Options of a net that say how it is trained, not which net it is.
 HOW_TRAINED = {"batch_norm", "dropout"}
+# Which split a net's row of Table 2 is taken to be of, where the data have several.
+SPLITS = {("cifar10_dvs", "vgg11"): "authors", ("cifar10_dvs", "vggsnn"): "tebn"}
 # The net of Figure 2, which prints no numbers, and its data.
 FIGURE_2 = ("cifar10", "snn5", 2)
 
@@ -36,16 +39,18 @@ def published_deployment(recipe: Recipe) -> PublishedDeployment | None:
     return found
 
 
-def published_for(recipe: Recipe) -> Published:
-    """The paper's accuracies for the recipe's data, net, neuron and T, most apt first.
+def published_for(recipe: Recipe, data: LoadedData | None = None) -> Published:
+    """The paper's accuracies for the recipe's data, net, neuron and T, most apt first; with a note
+    where samples lack in `data`.
 
     None where the paper has none, and where the recipe changes the net, the neuron's constants, the
-    neuron itself or the window of BPTT, for which the paper's number does not stand. A net whose
-    authors have a LIF of their own may have that one too: the paper changed nothing but neurons.
+    neuron itself, the window of BPTT or who is tested, for which the paper's number does not stand.
+    A net whose authors have a LIF of their own may have that one too: the paper changed nothing but
+    neurons.
     """
     neuron, model = recipe.neuron, recipe.model
-    data, net, figure = FIGURE_2
-    if (recipe.data.dataset.name, model.model.name) == (data, net):
+    images, net, figure = FIGURE_2
+    if (recipe.data.dataset.name, model.model.name) == (images, net):
         return Published(note=figure_note(figure))
     if (
         neuron.window is not None
@@ -54,6 +59,13 @@ def published_for(recipe: Recipe) -> Published:
         or not keeps_the_net(recipe)
     ):
         return Published()
+    split = getattr(recipe.data.options, "split", None)
+    of_paper = SPLITS.get((recipe.data.dataset.name, model.model.name), split)
+    if split != of_paper:
+        return Published(
+            note=f"the paper's numbers are taken to be of data.split={of_paper}, those of "
+            f"{split} do not compare"
+        )
     found = accuracies(
         data=recipe.data.dataset.name,
         model=model.model.name,
@@ -72,8 +84,24 @@ def published_for(recipe: Recipe) -> Published:
                 note=number.note,
             )
             for number in found
-        )
+        ),
+        note=_lacking(recipe, data) if found and data is not None else None,
     )
+
+
+def _lacking(recipe: Recipe, data: LoadedData) -> str | None:
+    """What to say where event data have fewer samples than the paper's; None: they have all."""
+    camera = recipe.data.dataset.camera
+    if camera is None or camera.complete is None:
+        return None
+    held_out = 0 if data.validation is None else len(data.validation)
+    there = {"train": len(data.train) + held_out, "test": len(data.test)}
+    few = [
+        f"{there[part]:,} of {complete:,} {part} samples"
+        for part, complete in camera.complete.items()
+        if there[part] != complete
+    ]
+    return f"there are {' and '.join(few)}: results do not compare" if few else None
 
 
 def published_truncation(recipe: Recipe) -> PublishedTruncation | None:

@@ -304,7 +304,7 @@ def _result(run: _Run, folder: Path, request: StopRequest, started: float) -> Tr
         target=prepared.target.name,
         target_reason=prepared.target.reason,
         run_folder=str(folder),
-        published=published_for(recipe),
+        published=published_for(recipe, run.data),
     )
 
 

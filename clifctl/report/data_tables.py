@@ -57,7 +57,8 @@ def sample_report(result: SampleResult) -> Report:
         columns += (Column("on_events", "ON events"), Column("off_events", "OFF events"))
     frames = Table(
         f"{result.data}, {result.split} sample {result.sample} of {result.samples_in_split}: "
-        f"label {result.label}, shape {list(result.shape)}",
+        f"label {result.label}, shape {list(result.shape)}"
+        + (f", recording {result.name}" if result.name else ""),
         columns,
         tuple(dataclasses.asdict(frame) for frame in result.frames),
         notes=(
@@ -86,6 +87,11 @@ def prepare_report(result: PrepareResult) -> Report:
         for split in result.splits
         if split.samples_when_complete not in (None, split.samples)
     ]
+    if result.test_samples_in_train:
+        missing.append(
+            "test samples with the very frames of a training sample: "
+            f"{result.test_samples_in_train:,}, so accuracies are too high"
+        )
     left_out = [f"left out: {one.file}: {one.problem}" for one in result.skipped]
     was = "was prepared before" if result.already_prepared else "prepared"
     table = Table(

@@ -57,7 +57,8 @@ def draw_frames(
     rows = -(-steps // columns)
     values, style, label = _values(frames, polarities)
     height = 1.9 * rows + 0.9
-    figure = new_figure(1.7 * columns + 0.8, height + (1.6 if events else 0))
+    # Wide enough for the title over a single frame.
+    figure = new_figure(max(1.7 * columns + 0.8, 0.1 * len(title)), height + (1.6 if events else 0))
     figure.suptitle(title)
     upper = figure
     if events:
@@ -86,7 +87,8 @@ def _draw_counts(axis: Any, events: Sequence[tuple[int, int]]) -> None:
     axis.bar(steps, off, bottom=on, color="#2166ac", label="OFF", width=0.8)
     axis.set_xlabel("time step")
     axis.set_ylabel("events")
-    axis.locator_params(axis="x", integer=True)
+    axis.set_xlim(0.5, len(events) + 0.5)
+    axis.locator_params(axis="x", integer=True, min_n_ticks=1)
     axis.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))
 
 

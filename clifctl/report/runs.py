@@ -82,12 +82,13 @@ def plan_report(plan: TrainPlan, resolved: str) -> Report:
 
 def published_tables(result: TrainResult | EvalResult, measured: float) -> tuple[Table, ...]:
     """The paper's numbers beside the measured one; what to know of them below."""
-    known = result.published.accuracies
+    known, note = result.published.accuracies, result.published.note
     if not known:
-        note = result.published.note
         return (Table("beside the paper", (), (), notes=(note,)),) if note else ()
     notes = [f"{number.source}, {number.column}: {number.note}" for number in known if number.note]
     notes.insert(0, "The paper's accuracy is that of its best epoch on the test set, of one run.")
+    if note:
+        notes.insert(0, note)
     columns = (
         Column("source", "published in"),
         Column("row", "row"),

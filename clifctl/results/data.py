@@ -67,14 +67,16 @@ class FrameRow:
 
 @dataclass(frozen=True, kw_only=True)
 class SampleResult:
-    """One sample of a data set, as the net would see it (without augmentation). `sha256` of all
-    data: None where frames are not prepared, and the sample was read from its recording."""
+    """One sample of a data set, as the net would see it (without augmentation). `name`: of its
+    recording, None for other data. `sha256` of all data: None where frames are not prepared, and
+    the sample was read from its recording."""
 
     schema: ClassVar[str] = "clifctl.data.show/1"
 
     data: str
     split: str
     sample: int
+    name: str | None
     label: int
     samples_in_split: int
     shape: tuple[int, ...]
@@ -101,7 +103,8 @@ class PreparedSplit:
 
 @dataclass(frozen=True, kw_only=True)
 class SkippedRecording:
-    """A recording that could not be read, and was left out because --skip-bad was given."""
+    """A recording that could not be read, and was left out because --skip-bad was given. `file`:
+    its path from the folder that holds all recordings."""
 
     file: str
     problem: str
@@ -109,7 +112,8 @@ class SkippedRecording:
 
 @dataclass(frozen=True, kw_only=True)
 class PrepareResult:
-    """A cache of frames, and what it was made with."""
+    """A cache of frames, and what it was made with. `test_samples_in_train`: how many samples of
+    the test split have the very frames of a training sample."""
 
     schema: ClassVar[str] = "clifctl.data.prepare/1"
 
@@ -118,6 +122,7 @@ class PrepareResult:
     timesteps: int
     settings: dict[str, Any]
     already_prepared: bool
+    test_samples_in_train: int
     splits: tuple[PreparedSplit, ...]
     skipped: tuple[SkippedRecording, ...]
     seconds: float

@@ -127,7 +127,8 @@ class PublishedNumber:
 
 @dataclass(frozen=True, kw_only=True)
 class Published:
-    """What the paper says of a run: accuracies, most apt first, or why it prints none."""
+    """What the paper says of a run: accuracies, most apt first, and what keeps them from being
+    compared, or why it prints none."""
 
     accuracies: tuple[PublishedNumber, ...] = ()
     note: str | None = None

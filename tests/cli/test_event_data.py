@@ -54,6 +54,10 @@ def test_without_data_train_says_what_to_put_where(
         assert f"'{root}" in hint
         assert "licence" in hint
         assert f"clifctl data check {name}" in hint
+    own = clifctl("train", "digits_snn5", *OWN)
+    assert own.code == 2
+    assert "its recordings are missing: there are none below 'own'" in own.err
+    assert "write 'own/train/<class>/<name>.npz'" in own.err
     assert list(tmp_path.iterdir()) == []
     # The same files are what prepare, eval's neighbour check and show ask for.
     for command in (["prepare", recipe], ["show", name, *(["split=tebn"] if "10" in name else [])]):
@@ -63,16 +67,39 @@ def test_without_data_train_says_what_to_put_where(
 
 
 def test_check_counts_recordings(clifctl: Run, data_root: Path) -> None:
-    for name, rows, what in (
-        ("dvs_gesture", 2, "people 1 to 23, 1,176 samples, 22 found"),
-        ("cifar10_dvs", 10, "1,000 recordings, 4 found"),
-        ("event_files", 2, "3 classes, 9 recordings"),
+    few = ": results do not compare"
+    for name, rows, what, problem in (
+        ("dvs_gesture", 2, "people 1 to 23, 1,176 samples, 22 found", f"22 of 1,176{few}"),
+        ("cifar10_dvs", 10, "1,000 recordings, 4 found", f"4 of 1,000{few}"),
+        ("event_files", 2, "3 classes, 9 recordings", None),
     ):
         root = data_root / "own" if name == "event_files" else data_root
         done = clifctl("data", "check", name, "--root", root, "--json")
-        assert (done.code, done.json["complete"]) == (0, True)
+        # Where recordings lack the data can be used, but are not said to be complete.
+        assert (done.code, done.json["complete"]) == (int(problem is not None), problem is None)
         assert len(done.json["files"]) == rows
-        assert done.json["files"][0]["what"] == what
+        assert (done.json["files"][0]["what"], done.json["files"][0]["problem"]) == (what, problem)
+
+
+def test_whole_data_are_complete(
+    clifctl: Run, recorded: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorded.write_dvs_gesture(tmp_path / "DvsGesture", train=2, test=1)
+    monkeypatch.setattr("clifctl.data.dvs_gesture.SAMPLES", {"train": 22, "test": 11})
+    recorded.write_cifar10_dvs(tmp_path / "cifar10_dvs")
+    monkeypatch.setattr("clifctl.data.cifar10_dvs.PER_CLASS", 4)
+    for name in ("dvs_gesture", "cifar10_dvs"):
+        done = clifctl("data", "check", name, "--root", tmp_path, "--json")
+        assert (done.code, done.json["complete"]) == (0, True)
+
+
+def test_test_samples_that_are_trained_on_are_counted(clifctl: Run, own: Path) -> None:
+    prepare = ["data", "prepare", *PREPARE, "--workers", "1"]
+    assert clifctl(*prepare, "--json").json["test_samples_in_train"] == 0
+    shutil.copy(own / "train/class1/0.npz", own / "test/class2/9.npz")
+    done = clifctl(*prepare, "--overwrite")
+    assert done.code == 0
+    assert "test samples with the very frames of a training sample: 1, so" in done.out
 
 
 def test_train_names_the_command_that_prepares_and_then_goes_on(clifctl: Run, own: Path) -> None:
@@ -153,10 +180,10 @@ def test_a_cut_off_recording_is_named_and_left_out_only_when_asked(
     skipped = clifctl(*prepare, "--skip-bad", "--format", "json")
     assert skipped.code == 0
     assert "20 recordings, 19 of them read before" in skipped.err
-    assert [one["file"] for one in skipped.json["skipped"]] == ["cifar10_cat_0.aedat"]
+    assert [one["file"] for one in skipped.json["skipped"]] == ["cat/cifar10_cat_0.aedat"]
     assert [split["samples"] for split in skipped.json["splits"]] == [9, 10]
     shown = clifctl(*prepare).out
-    assert "left out: cifar10_cat_0.aedat: cut off" in shown
+    assert "left out: cat/cifar10_cat_0.aedat: cut off" in shown
     assert "test: 10 of 1,000 samples, so results are not comparable" in shown
 
 
@@ -235,11 +262,14 @@ def test_show_reads_a_recording_that_is_not_prepared(
     done = clifctl("data", "show", *arguments, "--plot", "g.png", "--json")
     assert done.code == 0, done.err
     assert (done.json["label"], done.json["shape"]) == (3, [4, 2, 128, 128])
+    assert done.json["name"] == "3/user24_led_0"
     assert done.json["sha256"] is None
     frames = recorded.frames_of(recorded.gesture_events(2, 3), 4)
     found = [(row["off_events"], row["on_events"]) for row in done.json["frames"]]
     assert found == [tuple(frame.sum((1, 2)).tolist()) for frame in frames]
-    assert "frames are not prepared" in clifctl("data", "show", *arguments).out
+    shown = clifctl("data", "show", *arguments).out
+    assert "frames are not prepared" in shown
+    assert "recording 3/user24_led_0" in shown
 
     from matplotlib.image import imread
 

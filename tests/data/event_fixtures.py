@@ -167,10 +167,10 @@ class Silent:
     def assembling(self, part: str, samples: int) -> None: ...
 
 
-def prepare(name: str, *overrides: str) -> Any:
+def prepare(name: str, *overrides: str, watcher: Any = None) -> Any:
     """The frames of data set or recipe `name`, prepared in this process; the result of it."""
     from clifctl.experiments.prepare_data import prepare_data
 
     return prepare_data(
-        name, overrides, workers=1, skip_bad=False, overwrite=False, watcher=Silent()
+        name, overrides, workers=1, skip_bad=False, overwrite=False, watcher=watcher or Silent()
     )

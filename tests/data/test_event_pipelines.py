@@ -2,10 +2,8 @@
 
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 from torch import Tensor
 
 from clifctl.data.augmentation import horizontal_flip
@@ -52,29 +50,51 @@ def test_the_authors_bytes_wrap() -> None:
 
 
 def with_pil(frame: Tensor, size: int, method: Any) -> Tensor:
-    """One frame `[2, H, W]` through torchvision's ToPILImage, Resize and ToTensor."""
-    from torchvision.transforms import v2
+    """One frame `[2, H, W]` through what the authors put it through."""
+    from torchvision.transforms import Compose, Resize, ToPILImage, ToTensor
 
-    bytes_ = frame.mul(255).byte()  # what ToPILImage does with floating-point numbers
-    images = [Image.fromarray(channel.numpy()) for channel in bytes_]
-    resized = [v2.functional.resize(image, [size, size], method) for image in images]
-    return torch.stack([torch.from_numpy(np.asarray(one).copy()) for one in resized]).float() / 255
+    seen: Tensor = Compose([ToPILImage(), Resize((size, size), method), ToTensor()])(frame.float())
+    return seen
 
 
-# At 48 every third centre lies between two pixels, and PIL's sums decide which one is nearer.
-@pytest.mark.parametrize(("resize", "size", "most"), [("antialias", 48, 1), ("nearest", 47, 0)])
-def test_the_authors_pipeline_is_that_of_pil(resize: Any, size: int, most: int) -> None:
+@pytest.mark.parametrize("resize", ["antialias", "nearest"])
+@pytest.mark.parametrize(
+    ("shape", "size"), [((128, 128), 48), ((31, 31), 13), ((9, 9), 9), ((7, 12), 30)]
+)
+def test_the_authors_pipeline_is_that_of_pil_to_the_bit(
+    resize: Any, shape: tuple[int, int], size: int
+) -> None:
     from torchvision.transforms import InterpolationMode
 
     method = InterpolationMode.BILINEAR if resize == "antialias" else InterpolationMode.NEAREST
-    stored = counts(2, 2, 2, 128, 128, most=4)
-    seen = FramePreparation("authors_bytes", size, resize)(stored)
-    assert seen.shape == (2, 2, 2, size, size)
-    for t in range(2):
-        for n in range(2):
-            expected = with_pil(stored[t, n].float(), size, method)
-            # PIL rounds rows and columns one after the other.
-            assert (seen[t, n] - expected).abs().max().item() <= (most + 1e-4) / 255
+    for dtype, most in ((torch.uint8, 4), (torch.int32, 300)):
+        stored = counts(2, 3, 2, *shape, most=most).to(dtype)
+        stored *= counts(2, 3, 2, *shape, most=2, seed=1)  # half of the pixels saw nothing
+        seen = FramePreparation("authors_bytes", size, resize)(stored)
+        assert seen.shape == (2, 3, 2, size, size)
+        for t in range(2):
+            for n in range(3):
+                assert torch.equal(seen[t, n], with_pil(stored[t, n], size, method))
+
+
+def test_without_on_events_the_authors_off_events_are_lost() -> None:
+    stored = torch.zeros(1, 1, 2, 128, 128, dtype=torch.uint8)
+    stored[:, :, 0] = 1
+    seen = FramePreparation("authors_bytes", 48, "antialias")(stored)
+    assert not seen.any()
+    assert FramePreparation("counts", 48, "antialias")(stored)[0, 0, 0].allclose(torch.ones(48, 48))
+    stored[:, :, 1, :64] = 1
+    seen = FramePreparation("authors_bytes", 48, "antialias")(stored)
+    assert torch.equal(seen[0, 0, 0, :23], torch.ones(23, 48))
+    assert not seen[0, 0, 0, 25:].any()
+
+
+def test_pil_has_two_ways_to_resize() -> None:
+    from clifctl.data import DATASETS
+
+    for resize in ("bilinear", "area"):
+        with pytest.raises(ValueError, match=f"no resize {resize}: take antialias or nearest"):
+            DATASETS["cifar10_dvs"].options(split="tebn", values="authors_bytes", resize=resize)
 
 
 def test_float_counts_are_resized_as_torchvision_does() -> None:

@@ -321,6 +321,13 @@ def test_lists_that_are_wrong_are_named(tmp_path: Path, recorded: ModuleType) ->
         labels.write_text(text)
         with pytest.raises(DataError, match=said):
             load("dvs_gesture", tmp_path)
+    labels.write_text("class,startTime_usec,endTime_usec\n1,1,2\n")
+    listing = folder / "trials_to_test.txt"
+    tested = listing.read_text()
+    listing.write_text(tested + "user01_led.aedat\n")
+    with pytest.raises(DataError, match=r"user01_led.aedat' is in both lists, trials_to_train"):
+        load("dvs_gesture", tmp_path)
+    listing.write_text(tested)
     labels.unlink()
     with pytest.raises(DataError, match=r"user01_led_labels.csv' is missing"):
         load("dvs_gesture", tmp_path)

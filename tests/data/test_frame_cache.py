@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import shutil
 import signal
 import time
@@ -190,6 +191,67 @@ def test_what_was_killed_goes_on_and_ends_in_the_same_bytes(
     assert contents(cache.folder) == whole
     # Nothing else is left behind.
     assert [path.name for path in place.iterdir()] == [cache.folder.name]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_killed_at_any_moment_it_goes_on_and_ends_in_the_same_bytes(
+    own: Path, tmp_path: Path, silent: Any, seed: int
+) -> None:
+    """Within a file too: some twenty kills, each some milliseconds after the start."""
+    whole = contents(made(own, tmp_path / "whole", silent).folder)
+    place, drawn = tmp_path / "killed", random.Random(seed)
+    kills = 0
+    for _ in range(20):
+        process = forked(lambda: made(own, place, silent))
+        time.sleep(drawn.uniform(0, 0.03))
+        os.kill(process, signal.SIGKILL)
+        kills += ended(process) == -signal.SIGKILL
+        if kills >= 3 and list(place.glob("event_files*")):
+            break
+    assert kills >= 3
+    cache = made(own, place, silent)
+    assert contents(cache.folder) == whole
+    assert [path.name for path in place.iterdir()] == [cache.folder.name]
+
+
+def test_what_a_kill_left_beside_a_finished_cache_is_cleared_away(
+    own: Path, tmp_path: Path, silent: Any, recorded: ModuleType
+) -> None:
+    prepare = ("event_files", f"root={own}", "classes=3", "sensor=[24,32]", f"timesteps={T}")
+    folder = Path(recorded.prepare(*prepare).folder)
+    for ending in ("parts", "old"):
+        shutil.copytree(folder, folder.with_name(f".{folder.name}.{ending}"))
+    assert recorded.prepare(*prepare).already_prepared
+    assert [path.name for path in folder.parent.iterdir()] == [folder.name]
+
+
+def test_files_that_are_left_out_are_told_apart(own: Path, tmp_path: Path, silent: Any) -> None:
+    for bad in ("train/class0/0.npz", "train/class2/0.npz", "test/class2/0.npz"):
+        (own / bad).write_bytes(b"PK")
+    cache = made(own, tmp_path / "cache", silent, skip_bad=True)
+    left_out = ["train/class0/0.npz", "train/class2/0.npz", "test/class2/0.npz"]
+    assert list(cache.index.skipped) == left_out
+    assert [len(cache.index.samples[part]) for part in ("train", "test")] == [7, 5]
+
+
+def test_what_another_made_of_other_recordings_is_not_taken(
+    own: Path, tmp_path: Path, silent: Any, recorded: ModuleType
+) -> None:
+    """Two commands with one cache folder, of recordings that lie in two places."""
+    other = shutil.copytree(own, tmp_path / "other")
+    arrays = dict(np.load(other / "test/class0/0.npz"))
+    np.savez(other / "test/class0/0.npz", **{key: array[:-5] for key, array in arrays.items()})
+    cache = tmp_path / "cache"
+    options = ("classes=3", "sensor=[24,32]", f"timesteps={T}", f"cache={cache}")
+
+    def finish(part: str, samples: int) -> None:
+        if part == "test":
+            recorded.prepare("event_files", f"root={other}", *options)
+
+    silent.assembling = finish
+    with pytest.raises(DataError, match="was prepared from other recordings"):
+        recorded.prepare("event_files", f"root={own}", *options, watcher=silent)
+    assert recorded.prepare("event_files", f"root={other}", *options).already_prepared
 
 
 def test_a_recording_that_changed_meanwhile_is_read_again(

@@ -8,7 +8,7 @@ from types import ModuleType
 import pytest
 import torch
 
-from clifctl.data import Split, batches, shuffled_batches
+from clifctl.data import LoadedData, Split, batches, shuffled_batches
 from clifctl.experiments.assembly import build_net, load_data, loss_of, optimizer_of, repeat_of
 from clifctl.experiments.published import published_for
 from clifctl.models.spike_driven_transformer import OWN_NEURON
@@ -142,6 +142,32 @@ def test_what_the_header_claims_of_the_paper_is_what_the_tables_say(path: Path) 
     for steps in (4, 8):
         for number in published_for(replace(recipe, timesteps=steps)).accuracies:
             assert f"{number.accuracy_percent:.2f}" in header
+
+
+def test_where_samples_lack_the_paper_is_not_compared_with() -> None:
+    recipe = load_recipe("dvs_gesture_vgg11").recipe
+
+    def data(train: int, test: int, held_out: int = 0) -> LoadedData:
+        parts = [Split(torch.empty(1, n), torch.zeros(n)) for n in (train, test, held_out)]
+        return LoadedData(parts[0], parts[1], None, parts[2] if held_out else None)
+
+    for whole in (data(1176, 288), data(1000, 288, 176)):
+        assert published_for(recipe, whole).note is None
+    found = published_for(recipe, data(1166, 288))
+    assert len(found.accuracies) == 1
+    assert found.note == "there are 1,166 of 1,176 train samples: results do not compare"
+    both = published_for(recipe, data(1000, 287, 176 - 1)).note
+    assert both is not None
+    assert "1,175 of 1,176 train samples and 287 of 288 test samples" in both
+
+
+def test_a_number_of_another_split_is_not_shown() -> None:
+    for name, other in (("cifar10_dvs_vgg11", "tebn"), ("cifar10_dvs_vggsnn", "authors")):
+        assert len(published_for(load_recipe(name).recipe).accuracies) == 1
+        moved = published_for(load_recipe(name, [f"data.split={other}"]).recipe)
+        assert moved.accuracies == ()
+        assert moved.note is not None
+        assert f"those of {other} do not compare" in moved.note
 
 
 def test_the_transformers_lif_is_that_of_its_own_code() -> None:
