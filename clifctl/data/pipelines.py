@@ -1,4 +1,4 @@
-"""The authors' training pipelines of image sets (`paper/spec.md` 4.8), from stored uint8 batches to
+"""The training pipelines of image sets, as the authors' code has them: from stored uint8 batches to
 what the net trains on."""
 
 from dataclasses import dataclass

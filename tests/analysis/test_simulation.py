@@ -1,4 +1,4 @@
-"""Single neurons: traces against the step by hand, rates and autocorrelations of spec.md."""
+"""Single neurons: traces against the step by hand, rates and autocorrelations."""
 
 import pytest
 import torch
