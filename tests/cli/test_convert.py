@@ -61,7 +61,7 @@ def test_the_best_reset_becomes_a_checkpoint_that_every_command_takes(
     assert [row["chosen"] for row in result["settings"]].count(True) == 1
     assert result["published"] is None
     own = clifctl("eval", clif, "--json", *REFERENCE).json
-    assert result["accuracy_percent_test_trained"] == own["accuracy_percent"]
+    assert result["accuracy_percent_test_given"] == own["accuracy_percent"]
     evaluated = clifctl("eval", "lif.pt", "--json", *REFERENCE)
     assert (evaluated.code, evaluated.err) == (0, "")
     assert evaluated.json["neuron"] == "lif"
@@ -270,7 +270,7 @@ def test_the_shape_of_the_papers_table(clifctl: Run, tmp_path: Path) -> None:
                        "test", "-o", f"{neuron}.pt", "--json", "-q", *REFERENCE)  # fmt: skip
         rows = done.json["settings"]
         accuracy[neuron] = {row["v_reset"]: row["accuracy_percent_test"] for row in rows}
-        trained[neuron] = done.json["accuracy_percent_test_trained"]
+        trained[neuron] = done.json["accuracy_percent_test_given"]
     clif, lif = accuracy["clif"], accuracy["lif"]
     assert trained["clif"] > clif[-0.1] > clif[None] + 2
     assert trained["lif"] == lif[None] > lif[0.0] > lif[-0.1] + 5
