@@ -133,8 +133,8 @@ def convert(
     ones, prints the paper's Table 8 of this net, chooses the best and writes a checkpoint of it
     that `eval`, `energy` and `train --init` take.
     --to nir writes a LIF net, batch norm folded, and has SpikingJelly, snnTorch and an
-    interpreter of clifctl read the file back: their spikes are compared with the net's one by
-    one. Exit code 1, and no file, if they differ.
+    interpreter of clifctl read the file back: their spikes and logits are compared with the
+    net's one by one. Exit code 1, and no file, if they differ.
     """
     of_lif = {
         "--reset": reset, "--reset-values": reset_values, "--choose-on": choose_on,
