@@ -48,6 +48,11 @@ class Opened:
     fill: Callable[[SpikingNet], None]
     trained_neuron: str | None = None
 
+    def published(self) -> Published:
+        """The paper's accuracies; none for a converted net, since the paper's nets were trained
+        with the neurons that they have."""
+        return published_for(self.recipe) if self.trained_neuron is None else Published()
+
 
 def _open(path: Path, neuron: str | None) -> Opened:
     checkpoint = load_checkpoint(path)
@@ -166,8 +171,7 @@ def evaluate_checkpoint(
         device=str(where),
         target=chosen.name,
         target_reason=chosen.reason,
-        # The paper's nets were trained with the neurons that they have.
-        published=published_for(recipe) if opened.trained_neuron is None else Published(),
+        published=opened.published(),
         picture=picture,
     )
 
