@@ -139,8 +139,8 @@ def deploy(path: Path, options: ConvertOptions, how: DeployOptions) -> DeployRes
     if how.fold:
         _require_foldable(net, recipe)  # now rather than in the end
     options.say(
-        f"{len(choices)} resets, on {len(trial.choice_split):,} samples ({trial.chosen_on}) and "
-        f"{len(data.test):,} test samples"
+        f"{len(choices)} reset{'s' * (len(choices) > 1)}, on {len(trial.choice_split):,} samples "
+        f"({trial.chosen_on}) and {len(data.test):,} test samples"
     )
     if trial.chosen_on == "train":
         options.say(IN_SAMPLE)

@@ -102,7 +102,8 @@ def _resets(result: DeployResult) -> Table:
         where = f"the paper's, Table {paper.table}"
         given = paper.accuracy_percent_trained
         lines.append({"net": where, "data": "test", "given": given, **dict(cells)})
-        notes += [f"Table {paper.table}, {paper.row}: {paper.note}"] if paper.note else []
+        said = f": {paper.note}" if paper.note else "."
+        notes.append(f"The paper's row: Table {paper.table}, {paper.row}{said}")
     title = f"{result.data}, {result.model}, T = {result.timesteps}: LIF by its reset"
     return Table(title, columns, tuple(lines), notes=tuple(notes))
 

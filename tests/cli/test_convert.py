@@ -424,6 +424,7 @@ def test_the_papers_row_stands_beside_its_recipe(
     assert done.code == 0, done.err
     line = next(line for line in done.out.splitlines() if "the paper's, Table 8" in line)
     assert line.split()[-3:] == ["test", "95.41", "92.95"]
+    assert "The paper's row: Table 8, cifar10 / CLIF." in done.out
     # The paper's nets of LIF were trained with it: no row and no accuracy stands beside this one.
     how = ["--reset", "hard", "--reset-values", "0", "-o", "two.pt", "--json", *how]
     again = clifctl("convert", "soft.pt", *how)
