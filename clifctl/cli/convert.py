@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from clifctl.experiments.convert import ConvertOptions
 
 LIF_PANEL, NIR_PANEL = "To LIF", "To NIR"
+# Endings that name what the other target writes.
+FOREIGN_ENDINGS = {"lif": (".nir",), "nir": (".pt", ".pth")}
 
 ToOption = Annotated[
     Literal["lif", "nir"],
@@ -131,16 +133,16 @@ def convert(
     ones, prints the paper's Table 8 of this net, chooses the best and writes a checkpoint of it
     that `eval`, `energy` and `train --init` take.
     --to nir writes a LIF net, batch norm folded, and has SpikingJelly, snnTorch and an
-    interpreter of clifctl read the file back: their spikes are compared with the net's one by
-    one. Exit code 1, and no file, if they differ.
+    interpreter of clifctl read the file back: their spikes and logits are compared with the
+    net's one by one. Exit code 1, and no file, if they differ.
     """
-    out = _written(output, checkpoint, to)
     of_lif = {
         "--reset": reset, "--reset-values": reset_values, "--choose-on": choose_on,
         "--recalibrate": recalibrate, "--fold-norm": fold_norm,
     }  # fmt: skip
     of_nir = {"--profile": profile, "--samples": samples, "--no-verify": no_verify}
     _require_of_target(to, of_nir if to == "lif" else of_lif)
+    out = _written(output, checkpoint, to)
 
     from clifctl.experiments.convert import ConvertOptions, DeployOptions, deploy
     from clifctl.report.convert import deploy_report
@@ -216,5 +218,7 @@ def _written(output: Output, checkpoint: Path, to: str) -> Path:
             f"-o {path}: -o is the converted net, and the table goes to stdout",
             hint=f"-o {default}; the table: --format {ENDINGS[path.suffix]} > {path}",
         )
+    if path.suffix in FOREIGN_ENDINGS[to]:
+        raise UsageError(f"-o {path}: --to {to} writes no {path.suffix} file", hint=f"-o {default}")
     output.may_write(path, apart_from=(checkpoint,))
     return path

@@ -186,6 +186,8 @@ def command(
         @functools.wraps(function)
         def run(**values: Any) -> None:
             settings = {key: values.pop(key) for key in shared.parameters}
+            if output_help is not None and str(settings["output_file"]) == "-":
+                raise UsageError("-o -: what is written is no text for stdout", hint="-o FILE")
             try:
                 function(output=_output(**settings), **values)
             except KeyboardInterrupt as stop:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from clifctl.errors import ConversionError, UsageError
-from clifctl.models import NeuronChoice, SpikingNet, TemporalBatchNorm
+from clifctl.models import NeuronChoice, SpikingNet, TemporalBatchNorm, firing_modules
 from clifctl.neurons import NEURONS, Neuron
 
 # The columns of Table 8 behind "None".
@@ -82,8 +82,8 @@ def require_deployable(neuron: Neuron, hyperparameters: object, name: str) -> No
 def lif_of(choice: NeuronChoice, reset: Reset) -> NeuronChoice:
     """LIF with `reset` in the place of `choice`, with every constant that both have.
 
-    Raises ConversionError for a reset value that is not below the threshold, or as far below zero
-    as the threshold is above.
+    Raises UsageError for a reset value that is not below the threshold, or as far below zero as the
+    threshold is above.
     """
     lif = NEURONS["lif"]
     shared = {
@@ -100,6 +100,19 @@ def lif_of(choice: NeuronChoice, reset: Reset) -> NeuronChoice:
         )
     shared |= {"reset": reset.kind, "v_reset": reset.v_reset or 0.0}
     return replace(choice, neuron=lif, hyperparameters=lif.hyperparameters(**shared))
+
+
+def require_below_thresholds(net: SpikingNet, resets: Iterable[Reset]) -> None:
+    """Raise UsageError for a reset value at or above the threshold of a layer that has its own:
+    such neurons would never stop firing."""
+    for name, layer in firing_modules(net).items():
+        for reset in resets:
+            own, value = layer.own_threshold, reset.v_reset
+            if own is not None and value is not None and value >= own:
+                raise UsageError(
+                    f"reset value {value:g}: must lie below {own:g}, the threshold of '{name}'",
+                    hint="the paper's are 0 to -0.1: --reset-values 0,-0.02,-0.06",
+                )
 
 
 @torch.no_grad()

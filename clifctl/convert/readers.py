@@ -1,9 +1,11 @@
 """Programs that read a NIR file, and whether they find the same spikes in it.
 
 Each reader runs on the same samples and gives the spikes of every layer of neurons at every step.
-They are compared with those of clifctl's own net in float64, one by one. A spike may differ where a
-membrane potential lies within MARGIN of the threshold (in thresholds), because readers round; what
-differs after it in the same sample is its consequence. Anything else is a mismatch.
+They are compared with those of clifctl's own net in float64, one by one, and so are the logits: the
+read-out has no neurons whose spikes could tell. Readers round. So a spike may differ where a
+membrane potential lies within MARGIN of the threshold (in thresholds), and what differs after it in
+the same sample is its consequence; and where all spikes are the same, logits may differ by MARGIN
+of the largest one. Anything else is a mismatch.
 """
 
 import contextlib
@@ -63,8 +65,9 @@ class Reader:
 
 @dataclass(frozen=True)
 class Comparison:
-    """How a reading differs from the reference. A sample is `excused` where its first mismatch lies
-    within the margin."""
+    """How a reading differs from the reference. `mismatches` are spikes. A sample differs where a
+    spike does, or its logits do by more than the margin; it is `excused` where its first mismatch
+    lies within the margin. `output_difference` is the largest one of logits."""
 
     mismatches: int
     samples_differing: int
@@ -73,32 +76,45 @@ class Comparison:
 
     @property
     def holds(self) -> bool:
-        """Whether there is no mismatch that rounding does not explain."""
+        """Whether there is no difference that rounding does not explain."""
         return self.samples_differing == self.samples_excused
 
 
 def compare(
     reference: Reading, reading: Reading, distance: Mapping[str, Tensor], margin: float
 ) -> Comparison:
-    """Compare spikes step by step. `distance` `[T, N, *]` by node is how far from the threshold
-    each membrane potential is; nodes are in the order in which they run."""
-    samples = reference.outputs.shape[1]
+    """Compare spikes step by step, then logits. `distance` `[T, N, *]` by node is how far from the
+    threshold each membrane potential is; nodes are in the order in which they run.
+
+    Raises ConversionError where a shape is another one."""
     wrong = {
-        name: (reference.spikes[name] != reading.spikes[name].to(reference.spikes[name].dtype))
-        for name in reference.spikes
+        name: _shaped(reading.spikes[name], spikes, f"the spikes of '{name}'") != spikes
+        for name, spikes in reference.spikes.items()
     }
     mismatches = sum(int(where.sum()) for where in wrong.values())
+    logits = reference.outputs
+    off = (_shaped(reading.outputs, logits, "the logits") - logits).abs()  # [T, N, classes]
+    close = (off <= margin * logits.abs().max()).all(-1).all(0)  # [N]; never true of NaN
     differing = excused = 0
-    for sample in range(samples) if mismatches else ():
-        first = _first(wrong, sample)
+    for sample in range(logits.shape[1]):
+        first = _first(wrong, sample) if mismatches else None
         if first is not None:
             name, step = first
-            off = distance[name][step, sample][wrong[name][step, sample]]
+            near = distance[name][step, sample].abs() <= margin
             differing += 1
-            excused += bool((off.abs() <= margin).all())
-    outputs = reading.outputs.to(reference.outputs.dtype).reshape(reference.outputs.shape)
-    difference = float((outputs - reference.outputs).abs().max())
-    return Comparison(mismatches, differing, excused, difference)
+            excused += bool(near[wrong[name][step, sample]].all())
+        elif not close[sample]:
+            differing += 1
+    return Comparison(mismatches, differing, excused, float(off.max()))
+
+
+def _shaped(given: Tensor, wanted: Tensor, what: str) -> Tensor:
+    """`given` in the type of `wanted`, if it is of its shape."""
+    if given.shape != wanted.shape:
+        raise ConversionError(
+            f"reads another graph: {what} are {list(given.shape)}, not {list(wanted.shape)}"
+        )
+    return given.to(wanted.dtype)
 
 
 def _first(wrong: Mapping[str, Tensor], sample: int) -> tuple[str, int] | None:

@@ -16,13 +16,14 @@ from clifctl.convert.deployment import (
     Reset,
     lif_of,
     recalibrate,
+    require_below_thresholds,
     require_deployable,
     reset_values,
 )
 from clifctl.convert.folding import fold_net
 from clifctl.convert.graph import read_net
 from clifctl.data import LoadedData, Split, batches, shuffled_batches
-from clifctl.errors import RunFailed, UsageError
+from clifctl.errors import ConversionError, RunFailed, UsageError
 from clifctl.experiments.assembly import (
     at_root,
     load_data,
@@ -119,8 +120,8 @@ def deploy(path: Path, options: ConvertOptions, how: DeployOptions) -> DeployRes
     opened = open_checkpoint(path, options.neuron, options.foreign_recipe)
     where = resolve_device(options.device)
     target = resolve_target(options.target, where)
-    given = opened.recipe if options.root is None else at_root(opened.recipe, options.root)
-    recipe = run_on(given, target)
+    own = opened.recipe if options.root is None else at_root(opened.recipe, options.root)
+    recipe = run_on(own, target)
     require_deployable(recipe.neuron.neuron, recipe.neuron.hyperparameters, str(path))
     choices = {reset: lif_of(recipe.neuron, reset) for reset in how.resets()}
     if how.recalibrate is not None and how.recalibrate < 1:
@@ -134,18 +135,19 @@ def deploy(path: Path, options: ConvertOptions, how: DeployOptions) -> DeployRes
     )
     net = filled_net(opened, recipe, where)
     trial = _Trial(recipe, data, net, _copied(net.state_dict()), how)
+    require_below_thresholds(net, choices)
     if how.fold:
-        read_net(trial.net, recipe.data.input_shape)  # refused now rather than in the end
+        _require_foldable(net, recipe)  # now rather than in the end
     options.say(
-        f"{len(choices)} resets, on {len(trial.choice_split):,} samples ({trial.chosen_on}) and "
-        f"{len(data.test):,} test samples"
+        f"{len(choices)} reset{'s' * (len(choices) > 1)}, on {len(trial.choice_split):,} samples "
+        f"({trial.chosen_on}) and {len(data.test):,} test samples"
     )
     if trial.chosen_on == "train":
         options.say(IN_SAMPLE)
-    trained = trial.measured(Reset(), recalibrated=False)
-    if not math.isfinite(trained.test.loss):
+    given = trial.measured(Reset(), recalibrated=False)
+    if not math.isfinite(given.test.loss):
         raise RunFailed(
-            f"the loss of '{path}' is {trained.test.loss}", hint="its weights are not usable"
+            f"the loss of '{path}' is {given.test.loss}", hint="its weights are not usable"
         )
     measured = list(trial.settings(choices))
     best = max(measured, key=lambda one: one.merit)
@@ -154,7 +156,7 @@ def deploy(path: Path, options: ConvertOptions, how: DeployOptions) -> DeployRes
     return _result(
         opened,
         trial,
-        (trained, best, written),
+        (given, best, written),
         measured,
         checkpoint=str(path),
         output=str(options.out),
@@ -162,6 +164,15 @@ def deploy(path: Path, options: ConvertOptions, how: DeployOptions) -> DeployRes
         device=str(where),
         target=target.name,
     )
+
+
+def _require_foldable(net: SpikingNet, recipe: Recipe) -> None:
+    try:
+        read_net(net, recipe.data.input_shape)
+    except ConversionError as refused:
+        raise ConversionError(
+            f"--fold-norm: {refused.message}", hint="leave --fold-norm out"
+        ) from None
 
 
 def _save(path: Path, opened: Opened, choice: NeuronChoice, written: "_Written") -> None:
@@ -179,32 +190,41 @@ def _save(path: Path, opened: Opened, choice: NeuronChoice, written: "_Written")
         epoch=opened.epoch or 0,
         accuracy_percent=written.test.accuracy_percent,
         model=written.weights,
+        trained_neuron=_trained_neuron(opened),
     )
     save_checkpoint(checkpoint, path)
+
+
+def _trained_neuron(opened: Opened) -> str:
+    """The neuron that the weights were trained with, however often the net was converted since."""
+    return opened.trained_neuron or opened.recipe.neuron.neuron.name
 
 
 def _result(
     opened: Opened, trial: "_Trial", states: tuple[_Measured, _Measured, "_Written"],
     measured: list[_Measured], **ran: Any,
 ) -> DeployResult:  # fmt: skip
-    """What was measured; `states`: the net as trained, the best one, and as it was written."""
-    trained, best, written = states
-    recipe, published = opened.recipe, published_deployment(opened.recipe)
+    """What was measured; `states`: the net as it was given, the best one, and as it was written."""
+    given, best, written = states
+    recipe = opened.recipe
+    converted = opened.trained_neuron is not None
+    published = None if converted else published_deployment(recipe)
     rows = tuple(_row(one, published, chosen=one is best) for one in measured)
     return DeployResult(
         recipe=opened.name,
         data=recipe.data.dataset.name,
         model=recipe.model.model.name,
-        trained_neuron=recipe.neuron.neuron.name,
+        trained_neuron=_trained_neuron(opened),
+        converted_before=converted,
         timesteps=recipe.timesteps,
         epoch=opened.epoch,
         chosen_on=trial.chosen_on,
-        samples_choice=trained.choice.samples,
-        samples_test=trained.test.samples,
+        samples_choice=given.choice.samples,
+        samples_test=given.test.samples,
         recalibration_batches=trial.how.recalibrate,
-        accuracy_percent_choice_trained=trained.choice.accuracy_percent,
-        accuracy_percent_test_trained=trained.test.accuracy_percent,
-        firing_rate_trained=trained.test.firing_rate,
+        accuracy_percent_choice_given=given.choice.accuracy_percent,
+        accuracy_percent_test_given=given.test.accuracy_percent,
+        firing_rate_given=given.test.firing_rate,
         accuracy_percent_test=written.test.accuracy_percent,
         settings=rows,
         chosen=next(row for row in rows if row.chosen),

@@ -27,7 +27,7 @@ from clifctl.convert.readers import (
 )
 from clifctl.data import batches
 from clifctl.devices import CPU
-from clifctl.errors import ConversionError, DataError, UsageError
+from clifctl.errors import ConversionError, DataError, RunFailed, UsageError
 from clifctl.experiments.assembly import at_root, load_data, repeat_of, run_on
 from clifctl.experiments.convert import ConvertOptions
 from clifctl.experiments.evaluate import filled_net, open_checkpoint
@@ -69,15 +69,17 @@ def export(path: Path, options: ConvertOptions, how: NirOptions) -> NirResult:
     _require_lif(path, recipe, how.profile)
     torch.set_num_threads(resolve_threads(options.threads, 0).count)
     net = filled_net(opened, recipe, torch.device(CPU)).double().eval()
+    _require_finite(net, path)
     layers = read_net(net, recipe.data.input_shape)
     about = {"program": f"clifctl {clifctl.__version__}", "dt_s": DT_S, "profile": how.profile}
     graph = nir_graph(layers, profile=how.profile, metadata=about)
     content = _serialised(graph)
     rows: tuple[ReaderRow, ...] = ()
-    positions = None
+    positions = silent = None
     if how.samples is not None:
         inputs, reference = _reference(net, recipe, layers, how.samples)
         positions = sum(spikes.numel() for spikes in reference.spikes.values())
+        silent = tuple(name for name, spikes in reference.spikes.items() if not spikes.any())
         options.say(f"reading it back, on {inputs.shape[1]} test samples")
         rows = _readings(content, inputs, reference, how.profile)
     verified = all(row.holds for row in rows) if rows else None
@@ -104,6 +106,7 @@ def export(path: Path, options: ConvertOptions, how: NirOptions) -> NirResult:
         samples=None if how.samples is None else inputs.shape[1],
         neurons=sum(torch.Size(layer.shape).numel() for layer in layers.of_kind("neuron")),
         positions=positions,
+        layers_silent=silent,
         readers=rows,
         seconds=time.perf_counter() - started,
     )
@@ -126,6 +129,13 @@ def _require_usable(options: ConvertOptions, how: NirOptions) -> None:
             hint="leave --device and --target out",
         )
     require_file_possible(options.out, overwrite=options.overwrite)
+
+
+def _require_finite(net: SpikingNet, path: Path) -> None:
+    """Raise RunFailed for weights that have no meaning, whatever is compared."""
+    for name, tensor in net.state_dict().items():
+        if not bool(torch.isfinite(tensor).all()):
+            raise RunFailed(f"'{path}': {name} is not finite", hint="its weights are not usable")
 
 
 def _require_lif(path: Path, recipe: Recipe, profile: Profile) -> None:
@@ -223,12 +233,12 @@ def _row(
         return ReaderRow(**{**row, "verdict": NOT_RUN, "holds": True, "note": note})
     try:
         reading = read_with(reader, path, inputs, nodes)
+        found = compare(reference, reading, distance, MARGIN[reader.arithmetic])
     except ConversionError as refused:
         # The portable profile is for readers; of the exact one it is known that they lack nodes.
         known = profile == "exact"
         verdict = NOT_RUN if known else UNREADABLE
         return ReaderRow(**{**row, "verdict": verdict, "holds": known, "note": refused.message})
-    found = compare(reference, reading, distance, MARGIN[reader.arithmetic])
     verdict = DIFFERS if not found.holds else ROUNDED if found.mismatches else SAME
     row["spikes"] = int(sum(spikes.sum() for spikes in reference.spikes.values()))
     return ReaderRow(**{**row, **asdict(found), "verdict": verdict, "holds": found.holds})

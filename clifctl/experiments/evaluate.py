@@ -27,7 +27,7 @@ from clifctl.models import SpikingNet, batch_statistics
 from clifctl.recipe.catalog import SUFFIXES
 from clifctl.recipe.load import LoadedRecipe
 from clifctl.recipe.schema import Recipe, validate
-from clifctl.results import EvalResult, Evaluation
+from clifctl.results import EvalResult, Evaluation, Published
 from clifctl.training.checkpoint import load_checkpoint, load_weights
 from clifctl.training.device import resolve_device, resolve_threads
 from clifctl.training.distributed import Processes, joined
@@ -37,13 +37,21 @@ from clifctl.training.foreign import load_foreign, load_foreign_weights
 
 @dataclass(frozen=True)
 class Opened:
-    """A checkpoint, whoever wrote it: its recipe, and what puts its weights into a net."""
+    """A checkpoint, whoever wrote it: its recipe, and what puts its weights into a net.
+
+    `trained_neuron` is the neuron that a converted net was trained with, None of any other."""
 
     name: str
     recipe: Recipe
     epoch: int | None
     seed: int | None
     fill: Callable[[SpikingNet], None]
+    trained_neuron: str | None = None
+
+    def published(self, data: LoadedData) -> Published:
+        """The paper's accuracies on `data`; none for a converted net, since the paper's nets were
+        trained with the neurons that they have."""
+        return published_for(self.recipe, data) if self.trained_neuron is None else Published()
 
 
 def _open(path: Path, neuron: str | None) -> Opened:
@@ -57,6 +65,7 @@ def _open(path: Path, neuron: str | None) -> Opened:
         checkpoint.epoch,
         recipe.train.seed,
         lambda net: load_weights(net, checkpoint, path),
+        checkpoint.trained_neuron,
     )
 
 
@@ -162,7 +171,7 @@ def evaluate_checkpoint(
         device=str(where),
         target=chosen.name,
         target_reason=chosen.reason,
-        published=published_for(recipe, data),
+        published=opened.published(data),
         picture=picture,
     )
 

@@ -4,7 +4,7 @@ import dataclasses
 from typing import Any
 
 from clifctl.report.render import Column, Report, Table, document_of
-from clifctl.results.convert import DeployedRow, DeployResult, NirResult
+from clifctl.results.convert import DeployedRow, DeployResult, NirResult, ReaderRow
 
 _CHOICE = {
     "validation": ("held out", "Chosen on training data that were held out."),
@@ -32,9 +32,9 @@ def deploy_report(result: DeployResult) -> Report:
             Column("chosen_on", "chosen on"),
             Column("chosen_recalibrated", "batch norm estimated anew"),
             Column("accuracy_percent_test", "test accuracy [%]", 2),
-            Column("accuracy_percent_test_trained", "test accuracy as trained [%]", 2),
+            Column("accuracy_percent_test_given", f"test accuracy {_as_given(result)} [%]", 2),
             Column("firing_rate", "firing rate [spikes/neuron/step]", 4),
-            Column("firing_rate_trained", "firing rate as trained", 4),
+            Column("firing_rate_given", f"firing rate {_as_given(result)}", 4),
             *folding,
             Column("seconds", "time [s]", 1),
         ),
@@ -51,6 +51,10 @@ def _of_choice(chosen: DeployedRow) -> dict[str, Any]:
         "chosen_recalibrated": chosen.recalibrated,
         "firing_rate": chosen.firing_rate,
     }
+
+
+def _as_given(result: DeployResult) -> str:
+    return "as it was" if result.converted_before else "as trained"
 
 
 def _norms(result: DeployResult) -> str:
@@ -73,7 +77,7 @@ def _resets(result: DeployResult) -> Table:
     columns = (
         Column("net", "net"),
         Column("data", "accuracy [%] on"),
-        Column("trained", "as trained", 2),
+        Column("given", _as_given(result), 2),
         *(Column(_head(row), _head(row), 2) for row in shown),
     )
     lines = []
@@ -85,7 +89,7 @@ def _resets(result: DeployResult) -> Table:
             line: dict[str, Any] = {
                 "net": "norm estimated anew" if again else "this net",
                 "data": name,
-                "trained": None if again else getattr(result, f"accuracy_percent_{key}_trained"),
+                "given": None if again else getattr(result, f"accuracy_percent_{key}_given"),
             }
             for row in result.settings:
                 if row.recalibrated == again:
@@ -95,10 +99,11 @@ def _resets(result: DeployResult) -> Table:
     if result.published is not None:
         paper = result.published
         cells = zip(map(_head, shown), paper.accuracy_percent, strict=True)
-        trained = paper.accuracy_percent_trained
         where = f"the paper's, Table {paper.table}"
-        lines.append({"net": where, "data": "test", "trained": trained, **dict(cells)})
-        notes += [f"Table {paper.table}, {paper.row}: {paper.note}"] if paper.note else []
+        given = paper.accuracy_percent_trained
+        lines.append({"net": where, "data": "test", "given": given, **dict(cells)})
+        said = f": {paper.note}" if paper.note else "."
+        notes.append(f"The paper's row: Table {paper.table}, {paper.row}{said}")
     title = f"{result.data}, {result.model}, T = {result.timesteps}: LIF by its reset"
     return Table(title, columns, tuple(lines), notes=tuple(notes))
 
@@ -115,17 +120,20 @@ def _data(result: DeployResult) -> Table:
 def nir_report(result: NirResult) -> Report:
     """What came of `convert --to nir`: what readers find, then what was written."""
     readers = Table(
-        f"{result.output}: read back, the spikes of every layer compared at every step",
+        f"{result.output}: read back, every layer's spikes and the logits compared at every step",
         (
             Column("reader", "reader"),
             Column("version", "version"),
             Column("arithmetic", "arithmetic"),
             Column("spikes", "spikes", 0),
             Column("mismatches", "mismatches", 0),
-            Column("output_difference", "largest difference of logits"),
+            Column("difference_shown", "largest difference of logits"),
             Column("verdict", "verdict"),
         ),
-        tuple(map(dataclasses.asdict, result.readers)),
+        tuple(
+            {**dataclasses.asdict(row), "difference_shown": _rounded(row.output_difference)}
+            for row in result.readers
+        ),
         notes=_said(result),
     )
     row = {
@@ -153,16 +161,37 @@ def nir_report(result: NirResult) -> Report:
         (row,),
         vertical=True,
     )
-    tables = (readers, summary) if result.readers else (summary,)
-    return Report(document_of(result), tables, data=readers)
+    if not result.readers:
+        return Report(document_of(result), (summary,))
+    return Report(document_of(result), (readers, summary), data=_readers(result))
+
+
+def _rounded(value: float | None) -> str | None:
+    return None if value is None else f"{value:.1e}" if value else "0"
+
+
+def _readers(result: NirResult) -> Table:
+    """A row a reader, for csv and jsonl."""
+    keys = [field.name for field in dataclasses.fields(ReaderRow)]
+    shared = {key: getattr(result, key) for key in ("checkpoint", "output", "written")}
+    columns = tuple(Column(key, key) for key in (*shared, *keys))
+    rows = tuple({**shared, **dataclasses.asdict(row)} for row in result.readers)
+    return Table("readers", columns, rows)
 
 
 def _said(result: NirResult) -> tuple[str, ...]:
     notes = [f"{row.reader}: {row.note}" for row in result.readers if row.note]
+    if result.layers_silent:
+        silent = ", ".join(result.layers_silent)
+        notes.append(
+            f"No neuron of {silent} fires on these samples: there, silence alone was compared."
+        )
     excused = sum(row.samples_excused or 0 for row in result.readers)
     if excused:
         notes.append(
             "Rounding: the first mismatch of a sample lies within 1e-9 (float64) or 1e-5 (float32) "
             "thresholds of the threshold, and what differs after it is its consequence."
         )
+    if any(not row.holds and row.mismatches == 0 for row in result.readers):
+        notes.append("Spikes are the same, logits are not: the read-out is another one.")
     return tuple(notes)

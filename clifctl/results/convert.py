@@ -37,7 +37,8 @@ class DeployResult:
     """A checkpoint for LIF neurons, and how its reset was chosen.
 
     `chosen_on` is validation (held out of the training data), train (in-sample) or test (the
-    paper's way). `..._trained` is the accuracy with the neurons that the net was trained with.
+    paper's way). `..._given` is what the net gives with the neurons that it came with: those of its
+    training (`trained_neuron`), unless it had been `converted_before`.
     `norms_folded` are the batch norms that went into the weights before them, `norms_kept` those
     that could not; both are None where that was not asked for. `accuracy_percent_test` is that of
     the net as it was written.
@@ -51,15 +52,16 @@ class DeployResult:
     data: str
     model: str
     trained_neuron: str
+    converted_before: bool
     timesteps: int
     epoch: int | None
     chosen_on: str
     samples_choice: int
     samples_test: int
     recalibration_batches: int | None
-    accuracy_percent_choice_trained: float
-    accuracy_percent_test_trained: float
-    firing_rate_trained: float | None
+    accuracy_percent_choice_given: float
+    accuracy_percent_test_given: float
+    firing_rate_given: float | None
     accuracy_percent_test: float
     settings: tuple[DeployedRow, ...]
     chosen: DeployedRow
@@ -75,8 +77,9 @@ class DeployResult:
 class ReaderRow:
     """What a program that reads the file finds in it, beside clifctl's net in float64.
 
-    `spikes` are those of the net. A sample is `excused` where its first mismatch is a membrane
-    potential so near the threshold that the reader's rounding explains it. `verdict`: same, same
+    `spikes` are those of the net. A sample differs by its spikes (`mismatches`) or its logits; it
+    is `excused` where its first mismatch is a membrane potential so near the threshold that the
+    reader's rounding explains it. `verdict`: same, same
     but for rounding, differs, cannot read it, or not run, with the reason in `note`. `holds` says
     that nothing speaks against the file.
     """
@@ -98,7 +101,7 @@ class ReaderRow:
 class NirResult:
     """A NIR graph of a LIF net, and what readers find in it. `verified` is None where it was not
     asked for; a graph that does not hold is not written. `positions` are neurons times steps times
-    samples, each of which may spike."""
+    samples, each of which may spike; in `layers_silent`, by node, none does."""
 
     schema: ClassVar[str] = "clifctl.convert.nir/1"
 
@@ -121,5 +124,6 @@ class NirResult:
     samples: int | None
     neurons: int
     positions: int | None
+    layers_silent: tuple[str, ...] | None
     readers: tuple[ReaderRow, ...]
     seconds: float

@@ -32,7 +32,8 @@ class Checkpoint:
 
     `epoch` epochs are finished, and `step` steps of the next. `accuracy_percent` is the test
     accuracy after those epochs, None before the first. `training` is the state from which
-    `clifctl.training.resume` goes on; None in a file of an earlier version.
+    `clifctl.training.resume` goes on; None in a file of an earlier version. `trained_neuron` is the
+    neuron that a converted net was trained with, None of any other net.
     """
 
     recipe_name: str
@@ -42,6 +43,7 @@ class Checkpoint:
     model: dict[str, Tensor]
     step: int = 0
     training: dict[str, Any] | None = None
+    trained_neuron: str | None = None
 
     @property
     def epoch_of_weights(self) -> int:
@@ -56,6 +58,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "accuracy_percent": (float, type(None)),
     "step": (int,),
     "training": (dict, type(None)),
+    "trained_neuron": (str, type(None)),
 }
 
 
@@ -96,6 +99,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
         )
     if document["format"] == _OLD_FORMAT:
         document = {**document, "step": 0, "training": None}
+    document = {"trained_neuron": None, **document}  # younger than the format
     fields = Checkpoint.__dataclass_fields__
     missing = [name for name in fields if name not in document]
     if missing:

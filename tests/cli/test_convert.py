@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from clifctl.cli.app import run
-from clifctl.training.checkpoint import load_checkpoint
+from clifctl.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 
 Run = Callable[..., Any]
 # No kernel is compiled for a reset then.
@@ -61,7 +61,7 @@ def test_the_best_reset_becomes_a_checkpoint_that_every_command_takes(
     assert [row["chosen"] for row in result["settings"]].count(True) == 1
     assert result["published"] is None
     own = clifctl("eval", clif, "--json", *REFERENCE).json
-    assert result["accuracy_percent_test_trained"] == own["accuracy_percent"]
+    assert result["accuracy_percent_test_given"] == own["accuracy_percent"]
     evaluated = clifctl("eval", "lif.pt", "--json", *REFERENCE)
     assert (evaluated.code, evaluated.err) == (0, "")
     assert evaluated.json["neuron"] == "lif"
@@ -198,6 +198,106 @@ def test_a_reader_that_is_not_there_is_named(
     assert "not run" in done.out
 
 
+def test_a_wrong_read_out_ends_it_too(
+    clifctl: Run, hard: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No spike tells of the last layer."""
+    from clifctl.convert import nir_graph
+
+    linear = nir_graph._NODES["linear"]
+
+    def wrong(layer: Any, given: Any) -> Any:
+        node = linear(layer, given)
+        if layer.name == "classifier":
+            node.bias = node.bias[::-1].copy()
+        return node
+
+    monkeypatch.setitem(nir_graph._NODES, "linear", wrong)
+    done = clifctl("convert", hard, "--to", "nir", "-o", "net.nir", "--samples", "2")
+    assert done.code == 1
+    assert "Spikes are the same, logits are not" in done.out
+    assert not Path("net.nir").exists()
+
+
+def test_layers_that_never_fire_are_named(clifctl: Run, hard: Path) -> None:
+    """A verification to which nothing spikes proves little, and says so."""
+    checkpoint = load_checkpoint(hard)
+    checkpoint.model["features.1.norm.bias"].fill_(-100.0)
+    save_checkpoint(checkpoint, Path("silent.pt"))
+    done = clifctl("convert", "silent.pt", "--to", "nir", "--samples", "2", "--json")
+    assert (done.code, done.json["layers_silent"]) == (0, ["features_1_neuron"])
+    shown = clifctl("convert", "silent.pt", "--to", "nir", "--samples", "2", "--overwrite")
+    assert "No neuron of features_1_neuron fires on these samples" in shown.out
+    checkpoint.model["features.1.norm.bias"].fill_(float("nan"))
+    save_checkpoint(checkpoint, Path("nan.pt"))
+    for more in ([], ["--no-verify"]):
+        refused = clifctl("convert", "nan.pt", "--to", "nir", *more)
+        assert refused.code == 1
+        assert "features.1.norm.bias is not finite" in refused.err
+        assert not Path("nan.nir").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "net", "norms"),
+    [
+        ("resnet18", ["data={{name: npz, root: {root}, shape: [3, 8, 8], classes: 4, "
+                      "validation_share: 0.25}}", "timesteps=3", "train.batch_size=6"], (9, 8)),
+        ("vgg11", ["data={{name: cifar10, root: {root}}}", "timesteps=1", "neuron.tau=1.6",
+                   "neuron.v_threshold=0.7"], (8, 0)),
+    ],
+)  # fmt: skip
+def test_a_folded_net_goes_all_the_way(
+    clifctl: Run, data_root: Path, tmp_path: Path, name: str, net: list[str], norms: tuple[int, int]
+) -> None:
+    """Convolutions, pools and skip connections, held-out data, T = 1 and other constants: CLIF ->
+    LIF, folded -> eval, energy, train --init -> NIR."""
+    recipe = ["cifar10_snn5", f"model={{name: {name}, width: 2}}", "train.epochs=1"]
+    recipe += [item.format(root=data_root) for item in net]
+    trained = train(tmp_path / name, *recipe, "neuron.name=clif")
+    how = ["--reset", "hard", "--reset-values", "-0.06", "--recalibrate", "1", "--fold-norm"]
+    done = clifctl("convert", trained, *how, "-o", "lif.pt", "--json", *REFERENCE)
+    assert done.code == 0, done.err
+    assert (len(done.json["norms_folded"]), len(done.json["norms_kept"])) == norms
+    own = clifctl("eval", "lif.pt", "--json", *REFERENCE)
+    assert own.json["accuracy_percent"] == done.json["accuracy_percent_test"]
+    assert clifctl("energy", "lif.pt", "-q", *REFERENCE).code == 0
+    lif = ["neuron.name=lif", "neuron.reset=hard", "neuron.v_reset=-0.06"]
+    begun = clifctl("train", *recipe, *lif, "--init", "lif.pt", "--out", "on", "-q", *REFERENCE)
+    assert begun.code == 0, begun.err
+    graph = clifctl("convert", "lif.pt", "--to", "nir", "--samples", "2", "--json")
+    assert graph.code == 0, graph.err
+    assert [row["mismatches"] for row in graph.json["readers"]] == [0, 0, 0]
+    assert graph.json["readers"][0]["spikes"] > 0
+    # At T = 1 no spike has a consequence: CLIF is LIF.
+    if name == "vgg11":
+        soft = clifctl("convert", trained, "--reset", "soft", "-o", "s.pt", "--json", *REFERENCE)
+        assert soft.json["accuracy_percent_test"] == soft.json["accuracy_percent_test_given"]
+        assert soft.json["firing_rate_given"] == soft.json["chosen"]["firing_rate"]
+
+
+def test_attention_and_maximum_pools_have_no_graph(
+    clifctl: Run, data_root: Path, tmp_path: Path
+) -> None:
+    data = f"data={{name: npz, root: {data_root}, shape: [3, 8, 8], classes: 4}}"
+    net = "model={name: spike_driven_transformer, width: 2, depth: 1, mlp_ratio: 2, pools: 1}"
+    arguments = [data, net, "timesteps=2", "train.epochs=1", "train.batch_size=12"]
+    trained = train(tmp_path / "sdt", "digits_snn5", *arguments)
+    for more, said, hint in (
+        (["--fold-norm"], "--fold-norm: module 'embedding.pools.3.pool': max_pool2d", "leave"),
+        (["--reset-values", "0.6"], "reset value 0.6: must lie below 0.5", "--reset-values"),
+    ):
+        refused = clifctl("convert", trained, *more, *REFERENCE)
+        assert (refused.code, said in refused.err) == (2, True), refused.err
+        assert hint in refused.err.split("hint: ")[1]
+    done = clifctl("convert", trained, "--reset", "hard", "-o", "hard.pt", *REFERENCE)
+    assert done.code == 0, done.err
+    refused = clifctl("convert", "hard.pt", "--to", "nir")
+    assert refused.code == 2
+    assert "module 'embedding.pools.3.pool': max_pool2d cannot be converted" in refused.err
+    assert "average pools" in refused.err.split("hint: ")[1]
+    assert {path.name for path in tmp_path.glob("*.*")} == {"hard.pt"}
+
+
 def written(folder: Path) -> set[str]:
     return {path.name for path in folder.rglob("*")}
 
@@ -210,6 +310,13 @@ def written(folder: Path) -> set[str]:
         (["--reset", "soft", "--reset-values", "0"], "contradict"),
         (["--recalibrate", "0"], "--recalibrate 0: must be 1 or more"),
         (["-o", "table.json"], "-o is the converted net"),
+        (["-o", "-"], "no text for stdout"),
+        (["-o", "lif.nir"], "--to lif writes no .nir file"),
+        (["--to", "nir", "-o", "net.pt"], "--to nir writes no .pt file"),
+        (["-o", "."], "'.' is a folder"),
+        (["--reset-values", "nan"], "'nan' is not a number"),
+        (["--recalibrate", "x"], "--recalibrate"),
+        (["--choose-on", "validation"], "'validation' is not one of"),
         (["-o", "missing/lif.pt"], "no folder 'missing'"),
         (["--samples", "4"], "--samples belongs to --to nir"),
         (["--to", "nir", "--recalibrate", "0"], "--recalibrate belongs to --to lif"),
@@ -243,6 +350,10 @@ def test_an_existing_file_stays(clifctl: Run, clif: Path, hard: Path) -> None:
     ):
         done = clifctl("convert", hard, "--to", "nir", *more)
         assert (done.code, said in done.err) == (2, True), done.err
+    for more in (["--to", "nir", "--samples", "1"], ["--reset", "hard", "--reset-values", "0"]):
+        done = clifctl("convert", hard, *more, "-o", "/proc/net", "-q")  # a folder that takes none
+        assert done.code == 2
+        assert "hint: " in done.err
     assert {path.name for path in Path().iterdir()} == {"there.pt"}
 
 
@@ -270,7 +381,7 @@ def test_the_shape_of_the_papers_table(clifctl: Run, tmp_path: Path) -> None:
                        "test", "-o", f"{neuron}.pt", "--json", "-q", *REFERENCE)  # fmt: skip
         rows = done.json["settings"]
         accuracy[neuron] = {row["v_reset"]: row["accuracy_percent_test"] for row in rows}
-        trained[neuron] = done.json["accuracy_percent_test_trained"]
+        trained[neuron] = done.json["accuracy_percent_test_given"]
     clif, lif = accuracy["clif"], accuracy["lif"]
     assert trained["clif"] > clif[-0.1] > clif[None] + 2
     assert trained["lif"] == lif[None] > lif[0.0] > lif[-0.1] + 5
@@ -294,7 +405,37 @@ def test_a_net_that_changed_its_neuron_and_other_codes_weights(
     assert (graph.code, Path("two.nir").is_file()) == (0, True)
 
 
-def test_the_papers_row_stands_beside(clifctl: Run, clif: Path) -> None:
+def test_the_papers_row_stands_beside_its_recipe(
+    clifctl: Run, on_disk: Any, tmp_path: Path
+) -> None:
+    """CIFAR-10's ResNet-18 at full size, with the weights that it starts with and two images."""
+    from clifctl.experiments.assembly import build_net
+    from clifctl.recipe.load import load_recipe
+
+    on_disk.write_cifar10(tmp_path / "data", batch_samples=2, test_samples=2)
+    recipe = load_recipe("cifar10_resnet18", [f"data.root={tmp_path / 'data'}"]).recipe
+    torch.manual_seed(0)
+    weights = build_net(recipe).state_dict()
+    save_checkpoint(
+        Checkpoint("cifar10_resnet18", recipe.document, 1, None, weights), Path("net.pt")
+    )
+    how = ["--choose-on", "test", "-q", *REFERENCE]
+    done = clifctl("convert", "net.pt", "--reset", "soft", "-o", "soft.pt", *how)
+    assert done.code == 0, done.err
+    line = next(line for line in done.out.splitlines() if "the paper's, Table 8" in line)
+    assert line.split()[-3:] == ["test", "95.41", "92.95"]
+    assert "The paper's row: Table 8, cifar10 / CLIF." in done.out
+    # The paper's nets of LIF were trained with it: no row and no accuracy stands beside this one.
+    how = ["--reset", "hard", "--reset-values", "0", "-o", "two.pt", "--json", *how]
+    again = clifctl("convert", "soft.pt", *how)
+    assert (again.json["trained_neuron"], again.json["converted_before"]) == ("clif", True)
+    assert again.json["published"] is None
+    assert load_checkpoint(Path("two.pt")).trained_neuron == "clif"
+    own = clifctl("eval", "soft.pt", "--json", *REFERENCE).json
+    assert own["published"]["accuracies"] == []
+
+
+def test_the_papers_row_may_lack_columns(clifctl: Run, clif: Path) -> None:
     from dataclasses import replace
 
     from clifctl.experiments.published import published_deployment

@@ -19,8 +19,8 @@ TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-5}
 
 
 def currents(net: SpikingNet, x: Tensor) -> list[Tensor]:
-    """Membrane potentials after the first step from rest with spikes held back: decay is not yet at
-    work, so each is its layer's input current."""
+    """The input current of every layer of neurons, behind its norm, in the order in which they
+    run."""
     kept: list[Tensor] = []
     handles = []
     for module in firing_modules(net).values():

@@ -129,30 +129,68 @@ def test_neurons_that_nir_lacks_are_refused(lif_net: Build) -> None:
         nir_graph(read_net(net, shape), profile="portable", metadata={})
 
 
-def test_a_file_with_another_threshold_is_noticed(lif_net: Build, tmp_path: Path) -> None:
-    net, shape = lif_net("mlp", reset="hard")
+def scaled(node: str, key: str, by: float) -> Callable[[Any], None]:
+    """What changes one array of a graph."""
+
+    def change(graph: Any) -> None:
+        setattr(graph.nodes[node], key, getattr(graph.nodes[node], key) * by)
+
+    return change
+
+
+def without_edge(source: str, target: str) -> Callable[[Any], None]:
+    return lambda graph: graph.edges.remove((source, target))
+
+
+def swap_classes(graph: Any) -> None:
+    node = graph.nodes["classifier"]
+    node.weight, node.bias = node.weight[::-1].copy(), node.bias[::-1].copy()
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "in_spikes"),
+    [
+        ("mlp", scaled("features_1_neuron", "v_threshold", 1.5), True),
+        ("mlp", scaled("features_0_neuron", "tau", 2.0), True),
+        ("mlp", scaled("features_1_connection_1", "weight", -1.0), True),
+        ("mlp", scaled("features_0_connection_1", "bias", 0.5), True),
+        ("mlp", swap_classes, False),
+        ("mlp", scaled("classifier", "weight", 1.001), False),
+        ("resnet18", without_edge("blocks_0_neuron1", "blocks_1_norm1"), True),
+        ("resnet18", scaled("blocks_2_shortcut", "weight", 0.9), True),
+    ],
+    ids=["threshold", "tau", "weight", "bias", "classes", "read-out", "skip", "shortcut"],
+)
+def test_a_file_that_was_changed_is_noticed_by_every_reader(
+    lif_net: Build, tmp_path: Path, name: str, change: Callable[[Any], None], in_spikes: bool
+) -> None:
+    net, shape = lif_net(name, reset="hard")
     x = inputs(shape)
     reference = run(net, x)
-    graph = nir_graph(read_net(net, shape), profile="portable", metadata={})
-    graph.nodes["features_1_neuron"].v_threshold *= 1.5
-    nir.write(tmp_path / "net.nir", graph)
+    graph = nir.read(written(net, shape, tmp_path / "net.nir", "portable"))
+    change(graph)
+    nir.write(tmp_path / "changed.nir", graph)
     nodes = list(reference.spikes)
-    distance = read_with(INTERPRETER, tmp_path / "net.nir", x, nodes).distance
+    distance = read_with(INTERPRETER, tmp_path / "changed.nir", x, nodes).distance
     for reader in READERS:
-        reading = read_with(reader, tmp_path / "net.nir", x, nodes)
+        reading = read_with(reader, tmp_path / "changed.nir", x, nodes)
         found = compare(reference, reading, distance, MARGIN[reader.arithmetic])
-        assert found.mismatches > 0
-        assert found.samples_excused < found.samples_differing
+        assert (found.mismatches > 0) is in_spikes, reader.name
+        assert found.samples_differing > 0
+        assert found.samples_excused == 0
+        assert not found.holds
 
 
 def test_a_mismatch_at_the_threshold_excuses_what_follows_in_its_sample() -> None:
     spikes = {"a": torch.zeros(3, 2, 4), "b": torch.zeros(3, 2, 4)}
     other = {name: tensor.clone() for name, tensor in spikes.items()}
     distance = {name: torch.full((3, 2, 4), 0.5) for name in spikes}
-    reference = Reading(torch.zeros(3, 2, 5), spikes)
+    reference = Reading(torch.ones(3, 2, 5), spikes)
     other["a"][1, 0, 2] = 1.0
     other["b"][2, 0, :] = 1.0
-    reading = Reading(torch.full((3, 2, 5), 0.25), other)
+    outputs = torch.ones(3, 2, 5)
+    outputs[:, 0] = 1.25  # a consequence, in the same sample
+    reading = Reading(outputs, other)
     found = compare(reference, reading, distance, 1e-5)
     assert (found.mismatches, found.samples_differing, found.samples_excused) == (5, 1, 0)
     assert found.output_difference == 0.25
@@ -162,6 +200,28 @@ def test_a_mismatch_at_the_threshold_excuses_what_follows_in_its_sample() -> Non
     assert found.samples_excused == 1
     other["b"][0, 1, 3] = 1.0  # in the other sample, far from the threshold
     assert not compare(reference, reading, distance, 1e-5).holds
+
+
+def test_logits_count_where_spikes_are_the_same() -> None:
+    spikes = {"a": torch.zeros(3, 2, 4)}
+    logits = torch.zeros(3, 2, 5).index_fill(2, torch.tensor([1]), -8.0)
+    for off, holds in ((0.5e-5, True), (2e-5, False), (float("nan"), False)):
+        outputs = logits.clone()
+        outputs[2, 1, 0] += 8.0 * off
+        found = compare(Reading(logits, spikes), Reading(outputs, spikes), spikes, 1e-5)
+        assert found.mismatches == 0
+        assert (found.holds, found.samples_differing) == (holds, int(not holds))
+
+
+def test_a_reading_of_another_shape_is_no_reading() -> None:
+    spikes = {"a": torch.zeros(3, 2, 4)}
+    reference = Reading(torch.zeros(3, 2, 5), spikes)
+    for outputs, given, said in (
+        (torch.zeros(3, 2, 1), spikes, r"the logits are \[3, 2, 1\], not \[3, 2, 5\]"),
+        (reference.outputs, {"a": torch.zeros(3, 1, 2, 4)}, "the spikes of 'a' are"),
+    ):
+        with pytest.raises(ConversionError, match=said):
+            compare(reference, Reading(outputs, given), spikes, 1e-5)
 
 
 def lone(node: Any, **more: Any) -> Any:
