@@ -234,6 +234,7 @@ def draw_gradients(path: Path, result: GradientsResult) -> None:
         f" of {result.data if result.input == 'data' else 'noise'}",
         fontsize=11,
     )
+    figure.get_layout_engine().set(wspace=0.05)
     axes = figure.subplots(1, panels, width_ratios=[width, width, 4.0][:panels])
     shares = [[_percent(lag.share) for lag in layer.lags] for layer in result.layers]
     _heat_map(figure, axes[0], result, shares, "share of the gradient's norm [%]", 100.0)
