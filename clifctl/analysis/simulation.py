@@ -13,11 +13,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from clifctl.errors import NeuronError
 from clifctl.kernels import initial_state, scan
 from clifctl.kernels.program import Operand, Program
 from clifctl.kernels.trace import trace
 from clifctl.neurons import Hyperparameters, Neuron, Parameters
 
+# What a trace calls by these names is no state: a state of that name is shown as NAME_state.
+_TAKEN = ("u", "threshold", "spike")
 # Operation of a program -> what it does to tensors (and numbers).
 EVALUATE: dict[str, Callable[..., Any]] = {
     "add": operator.add, "sub": operator.sub, "mul": operator.mul, "div": operator.truediv,
@@ -39,7 +42,7 @@ def _binary(function: Callable[[Tensor, Tensor], Tensor], a: Any, b: Any) -> Ten
 class Trace:
     """What a neuron did, each `[T, trials]`: input current, spikes, every state by its name, the
     membrane potential before reset and the threshold that it is compared with. The last two are
-    None where the step does not show them: it is not traced, or spikes at something else."""
+    None where the step does not show them: it cannot be traced, or spikes at something else."""
 
     x: Tensor
     spikes: Tensor
@@ -73,19 +76,26 @@ def simulate(
             fired, state = scan(current[t : t + 1], state, now, target=target)
             spikes.append(fired[0])
             after.append(state)
-        found = Trace(
-            x=x,
-            spikes=torch.stack(spikes)[:, :, 0],
-            states=_stacked(neuron, after),
-            u=None,
-            threshold=None,
-        )
-        compared = _compared(trace(neuron, hyperparameters))
-        if compared is None:
-            return found
-        values = {"x": x, **_stacked(neuron, before), **_rows(neuron, learnables)}
-        u, threshold = (evaluate(one, values, x) for one in compared)
-        return replace(found, u=u, threshold=threshold)
+        u = threshold = None
+        compared = _compared(neuron, hyperparameters)
+        if compared is not None:
+            values = {"x": x, **_stacked(neuron, before), **_rows(neuron, learnables)}
+            u, threshold = (evaluate(one, values, x) for one in compared)
+    return Trace(
+        x=x,
+        spikes=torch.stack(spikes)[:, :, 0],
+        states=_shown(_stacked(neuron, after), u),
+        u=u,
+        threshold=threshold,
+    )
+
+
+def _shown(states: dict[str, Tensor], u: Tensor | None) -> dict[str, Tensor]:
+    """The states by the names that a trace gives them: a state `u` that is the membrane potential
+    before reset (GLIF's) keeps its name."""
+    same = u is not None and "u" in states and torch.allclose(u, states["u"])
+    taken = [name for name in _TAKEN if name != "u" or not same]
+    return {f"{name}_state" if name in taken else name: x for name, x in states.items()}
 
 
 def rates_of(
@@ -131,8 +141,12 @@ def _stacked(neuron: Neuron, states: list[tuple[Tensor, ...]]) -> dict[str, Tens
     }
 
 
-def _compared(program: Program) -> tuple[Program, Program] | None:
+def _compared(neuron: Neuron, hyperparameters: Hyperparameters) -> tuple[Program, Program] | None:
     """What the spike compares, potential and threshold, each as a program of one output."""
+    try:
+        program = trace(neuron, hyperparameters)
+    except NeuronError:
+        return None  # only the reference runs such a step
     made = {instruction.result: instruction for instruction in program.instructions}
     spikes = [i for i in program.instructions if i.op == "spike"]
     distance = made.get(str(spikes[0].args[0])) if len(spikes) == 1 else None

@@ -150,9 +150,11 @@ def membrane_part(paths: Paths, g_spikes: Tensor, lag: int) -> Tensor:
 
 def vanished(paths: Paths, lag: int) -> Tensor:
     """Where the product eps[t] ... eps[t + lag - 1] is zero, `[T - lag, N, *]`: part II of Eq. 14,
-    as its part I, the decay, is not."""
+    as its part I, the decay, is not. Zero but for rounding: threshold * (1 / threshold) is not
+    always 1."""
+    rounding = 4 * torch.finfo(paths.eps.dtype).eps
     steps = len(paths.eps) - lag
     gone = torch.zeros_like(paths.eps[:steps], dtype=torch.bool)
     for back in range(lag):
-        gone |= paths.eps[back : back + steps] == 0
+        gone |= paths.eps[back : back + steps].abs() <= rounding
     return gone

@@ -1,7 +1,7 @@
 """`clifctl dynamics`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -37,6 +37,14 @@ TimestepsOption = Annotated[
     str | None,
     typer.Option(metavar="T,T,...", help="Time steps (default: 64,128,256,512; all of a file)."),
 ]
+LagsOption = Annotated[
+    int | None,
+    typer.Option(help="Largest lag of the autocorrelation (default: 32, or what T allows)."),
+]
+RowsOption = Annotated[
+    Literal["rates", "autocorrelations", "currents", "traces"],
+    typer.Option(help="What csv and jsonl hold; traces: every time step of the first trial."),
+]
 PlotOption = Annotated[
     str | None,
     typer.Option(
@@ -63,11 +71,8 @@ def register(app: typer.Typer) -> None:
             int | None, typer.Option(help="Poisson: trials, a seed each (default: 20).")
         ] = None,
         seed: Annotated[int, typer.Option(min=0, help="The first seed.")] = 0,
-        lags: Annotated[int, typer.Option(help="Largest lag of the autocorrelation.")] = 32,
-        traces: Annotated[
-            bool,
-            typer.Option("--traces", help="Every state at every time step of the first trial."),
-        ] = False,
+        lags: LagsOption = None,
+        rows: RowsOption = "rates",
         plot: PlotOption = None,
         target: TargetOption = "auto",
         output: Output,
@@ -75,8 +80,8 @@ def register(app: typer.Typer) -> None:
         """What single neurons do with the same input: the paper's Figures 7 and 8.
 
         Firing rates with 95 % intervals, the autocorrelation of every state (raw as in the paper,
-        and with the mean removed), and the firing rate on constant inputs. --traces adds every
-        state at every time step, which csv and jsonl then hold; JSON always does.
+        and with the mean removed), and the firing rate on constant inputs. --rows traces shows
+        every state at every time step. JSON holds everything.
         """
         from clifctl.experiments.dynamics import DynamicsOptions
         from clifctl.experiments.dynamics import dynamics as run
@@ -103,4 +108,4 @@ def register(app: typer.Typer) -> None:
             from clifctl.report.dynamics_picture import draw_dynamics
 
             draw_dynamics(picture, result)
-        output.emit(dynamics_report(result, traces=traces))
+        output.emit(dynamics_report(result, rows=rows))

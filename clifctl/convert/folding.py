@@ -73,22 +73,13 @@ def fold_net(net: SpikingNet, graph: LayerGraph) -> tuple[tuple[str, ...], tuple
         scale, shift = scale_and_shift(norm)
         weight = layer.get_parameter("weight")
         weight.copy_(weight.double().cpu() * _along_outputs(scale, weight))
-        _make_identity(norm)
+        norm.make_identity()
         if isinstance(layer.bias, nn.Parameter):
             layer.bias.copy_(layer.bias.double().cpu() * scale + shift)
         else:
             norm.running_mean.copy_(-shift)
     kept = tuple(norm.name for norm in graph.of_kind("norm") if norm.name not in pairs)
     return tuple(pairs), kept
-
-
-def _make_identity(norm: TemporalBatchNorm) -> None:
-    norm.running_mean.zero_()
-    norm.running_var.fill_(1.0 - norm.eps)
-    if norm.weight is not None:
-        norm.weight.fill_(1.0)
-    if norm.bias is not None:
-        norm.bias.zero_()
 
 
 def _along_outputs(scale: Tensor, weight: Tensor) -> Tensor:

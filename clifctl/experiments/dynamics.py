@@ -32,6 +32,8 @@ from clifctl.results import (
 POISSON, CONSTANT = "poisson", "constant"
 DEFAULT_RATE, DEFAULT_WEIGHT, DEFAULT_SEEDS = 0.3, 1.0, 20
 DEFAULT_TIMESTEPS = (64, 128, 256, 512)
+# As far as the shortest of the time steps allows.
+DEFAULT_LAGS = 32
 # Constant inputs of the f-I curve.
 CURRENTS = tuple(round(0.1 * number, 1) for number in range(21))
 _MEMBRANE = "membrane potential before reset"
@@ -49,7 +51,7 @@ class DynamicsOptions:
     timesteps: str | None = None
     seeds: int | None = None
     seed: int = 0
-    lags: int = 32
+    lags: int | None = None
     target: str = "auto"
 
 
@@ -74,15 +76,11 @@ def dynamics(options: DynamicsOptions) -> DynamicsResult:
     neurons = _neurons(options)
     target = resolve_target(options.target, CPU)
     given = _input(options)
-    if not 0 <= options.lags < given.timesteps[0]:
-        raise UsageError(
-            f"--lags {options.lags}: must be between 0 and {given.timesteps[0] - 1}",
-            hint="a lag is shorter than the shortest of --timesteps",
-        )
+    lags = _lags(options, given.timesteps[0])
     rows = []
     for name, neuron, values in neurons:
         torch.manual_seed(options.seed)  # start values of learnable parameters
-        rows.append(_row(name, neuron, values, given, options, target.name))
+        rows.append(_row(name, neuron, values, given, lags, target.name))
     return DynamicsResult(
         input=options.input,
         rate=given.rate,
@@ -94,8 +92,18 @@ def dynamics(options: DynamicsOptions) -> DynamicsResult:
         currents=CURRENTS,
         neurons=tuple(rows),
         target=target.name,
-        notes=_notes(rows, given),
+        notes=_notes(rows, given, options),
     )
+
+
+def _lags(options: DynamicsOptions, shortest: int) -> int:
+    lags = min(DEFAULT_LAGS, shortest - 1) if options.lags is None else options.lags
+    if not 0 <= lags < shortest:
+        raise UsageError(
+            f"--lags {lags}: must be between 0 and {shortest - 1}",
+            hint="a lag is shorter than the shortest of --timesteps",
+        )
+    return lags
 
 
 def _neurons(options: DynamicsOptions) -> list[tuple[str, Neuron, Hyperparameters]]:
@@ -193,6 +201,12 @@ def _from_file(options: DynamicsOptions) -> _Input:
     x = torch.from_numpy(array.astype(np.float32)).reshape(len(array), -1)
     if not bool(x.isfinite().all()):
         raise DataError(f"'{path}' holds numbers that are not finite", hint="mend the file")
+    if not 2 <= len(x) <= MAX_TIMESTEPS and options.timesteps is None:
+        raise UsageError(
+            f"'{path}' has {len(x)} time step{'' if len(x) == 1 else 's'}: between 2 and "
+            f"{MAX_TIMESTEPS} can be run",
+            hint="--timesteps takes the first steps of a longer file",
+        )
     steps = _timesteps(options, (len(x),))
     if steps[-1] > len(x):
         raise UsageError(
@@ -227,7 +241,7 @@ def _row(
     neuron: Neuron,
     values: Hyperparameters,
     given: _Input,
-    options: DynamicsOptions,
+    lags: int,
     target: str,
 ) -> NeuronDynamics:
     found = simulate(neuron, values, given.x, target=target)
@@ -238,7 +252,7 @@ def _row(
         hyperparameters=values.model_dump(),
         rates=tuple(_rate(found.spikes, steps) for steps in given.timesteps),
         autocorrelations=tuple(
-            _autocorrelation(signal, x[:steps], _described(neuron, signal), options.lags)
+            _autocorrelation(signal, x[:steps], _described(neuron, found, signal), lags)
             for steps in given.timesteps
             for signal, x in found.signals.items()
         ),
@@ -247,9 +261,11 @@ def _row(
     )
 
 
-def _described(neuron: Neuron, signal: str) -> str:
+def _described(neuron: Neuron, found: Trace, signal: str) -> str:
+    if signal not in found.states:
+        return _MEMBRANE
     states = {state.name: state.description for state in neuron.states}
-    return states.get(signal, _MEMBRANE)
+    return states[signal if signal in states else signal.removesuffix("_state")]
 
 
 def _rate(spikes: Tensor, steps: int) -> RateOverTime:
@@ -291,8 +307,15 @@ def _floats(x: Tensor) -> tuple[float, ...]:
     return tuple(x.tolist())
 
 
-def _notes(rows: Sequence[NeuronDynamics], given: _Input) -> tuple[str, ...]:
+def _notes(
+    rows: Sequence[NeuronDynamics], given: _Input, options: DynamicsOptions
+) -> tuple[str, ...]:
     notes = []
+    for override in options.overrides:
+        name = override.partition("=")[0].removeprefix("neuron.")
+        without = [row.neuron for row in rows if name not in row.hyperparameters]
+        if without:
+            notes.append(f"{override} is not for {', '.join(without)}: no such hyperparameter.")
     if given.x.shape[1] == 1:
         notes.append("One trial: there is no interval.")
     hidden = [row.neuron for row in rows if row.traces.u is None]

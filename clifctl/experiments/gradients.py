@@ -24,7 +24,7 @@ from clifctl.experiments.assembly import (
 )
 from clifctl.experiments.evaluate import Opened, is_checkpoint, open_checkpoint
 from clifctl.kernels import resolve_target
-from clifctl.models import SpikingNet, batch_statistics, firing_modules
+from clifctl.models import SpikingNet, TemporalBatchNorm, batch_statistics, firing_modules
 from clifctl.recipe.load import LoadedRecipe, load_recipe
 from clifctl.recipe.schema import Recipe
 from clifctl.results import GradientsResult, LagRow, LayerGradients, SplitResult, WindowRow
@@ -113,7 +113,7 @@ def gradients(source: str, options: GradientsOptions) -> GradientsResult:
         seconds=time.perf_counter() - started,
         device=str(where),
         target=target.name,
-        notes=_notes(opened, recipe, options),
+        notes=(*_notes(opened, recipe, net, options), *_silent(found)),
     )
 
 
@@ -283,7 +283,17 @@ def _layer_row(layer: LayerAnalysis) -> LayerGradients:
     )
 
 
-def _notes(opened: _Source, recipe: Recipe, options: GradientsOptions) -> tuple[str, ...]:
+def _silent(found: TemporalGradients) -> tuple[str, ...]:
+    """A note where no gradient passes."""
+    names = [layer.layer for layer in found.layers if layer.temporal_share is None]
+    if not names:
+        return ()
+    return (f"No gradient passes {', '.join(names)}: there is nothing to share out.",)
+
+
+def _notes(
+    opened: _Source, recipe: Recipe, net: SpikingNet, options: GradientsOptions
+) -> tuple[str, ...]:
     notes = []
     if opened.weights is None:
         notes.append(f"Fresh weights (seed {recipe.train.seed}): this net has not been trained.")
@@ -292,11 +302,28 @@ def _notes(opened: _Source, recipe: Recipe, options: GradientsOptions) -> tuple[
             "The input is normal noise with random labels, as asked for with --input noise: it "
             "shows what the net does to a gradient, not what happens on its data."
         )
-    if recipe.model.options.batch_norm == "folded":
+    if recipe.neuron.window is not None and recipe.neuron.window < recipe.timesteps:
+        notes.append(
+            f"The recipe trains with truncated BPTT, window {recipe.neuron.window} "
+            f"({recipe.neuron.window_reading}): the gradient looked at is that of full BPTT, and "
+            "the windows compared are sliding ones."
+        )
+    norms = [module for module in net.modules() if isinstance(module, TemporalBatchNorm)]
+    if any(norm.is_identity for norm in norms):
+        notes.append(
+            "Batch norm that was folded into the weights is held as it is: no statistics of the "
+            "batch."
+        )
+    if any(norm.mode == "folded" and not norm.is_identity for norm in norms):
         notes.append(
             "Folded batch norm takes its statistics over all time steps: some gradient passes "
             "between steps through them, with every window."
         )
     if can_split(recipe.neuron.neuron):
         notes.append(f"Formula {options.formula}: {FORMULAS[options.formula]}.")
+    else:
+        notes.append(
+            "Part II and the split into spatial part, M1 and M2 are known for lif and clif alone; "
+            f"for '{recipe.neuron.neuron.name}' there are lags, reach and windows."
+        )
     return tuple(notes)

@@ -247,8 +247,13 @@ def flatten_features(x: Tensor) -> Tensor:
 
 @contextmanager
 def batch_statistics(model: nn.Module) -> Iterator[None]:
-    """Within it, batch norm in evaluation mode uses each batch's statistics and tracks none."""
-    norms = [module for module in model.modules() if isinstance(module, TemporalBatchNorm)]
+    """Within it, batch norm in evaluation mode uses each batch's statistics and tracks none. A norm
+    that was folded into the weights stays out of it: it has nothing left to normalise."""
+    norms = [
+        module
+        for module in model.modules()
+        if isinstance(module, TemporalBatchNorm) and not module.is_identity
+    ]
     for norm in norms:
         norm.batch_statistics = True
     try:

@@ -67,6 +67,27 @@ class TemporalBatchNorm(nn.Module):
         """Whether the batch's own statistics are used."""
         return self.training or self.batch_statistics
 
+    @torch.no_grad()
+    def make_identity(self) -> None:
+        """Let it change nothing in evaluation: what it did has gone into the weights before it."""
+        self.running_mean.zero_()
+        self.running_var.fill_(1.0 - self.eps)
+        if self.weight is not None:
+            self.weight.fill_(1.0)
+        if self.bias is not None:
+            self.bias.zero_()
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether `make_identity` left it so (a fresh norm's variance is 1); its running mean may
+        hold a shift since."""
+        near = 0.1 * self.eps
+        return (
+            bool(((self.running_var - (1.0 - self.eps)).abs() < near).all())
+            and (self.weight is None or bool((self.weight == 1.0).all()))
+            and (self.bias is None or bool((self.bias == 0.0).all()))
+        )
+
     def forward(self, x: Tensor, repeats: int = 1) -> Tensor:
         """Normalise `x` `[T, N, C, *features]`.
 

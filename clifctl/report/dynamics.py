@@ -9,20 +9,19 @@ from clifctl.results import Autocorrelation, DynamicsResult
 _SHOWN = (0, 1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
-def dynamics_report(result: DynamicsResult, *, traces: bool) -> Report:
-    """Rates first, which csv and jsonl give too; with `traces` those have every time step."""
+def dynamics_report(result: DynamicsResult, *, rows: str) -> Report:
+    """Rates, autocorrelations over the largest T, f-I curves; csv and jsonl hold `rows`: "rates",
+    "autocorrelations" (of every T and lag), "currents" or "traces", which the table shows too."""
     tables = [
         _rates(result),
         *(_autocorrelations(result, kind, title) for kind, title in _KINDS.items()),
         _currents(result),
     ]
-    table = _traces(result)
-    if traces:
-        tables.append(table)
+    data = _FLAT[rows](result)
+    if rows == "traces":
+        tables.append(data)
     notes = Table("what it is", (), (), notes=(_input(result), *result.notes))
-    return Report(
-        document_of(result), (*tables, notes), data=table if traces else _flat_rates(result)
-    )
+    return Report(document_of(result), (*tables, notes), data=data)
 
 
 _KINDS = {
@@ -33,7 +32,7 @@ _KINDS = {
 
 
 def _input(result: DynamicsResult) -> str:
-    trials = f"{result.trials} trial(s)"
+    trials = trials_of(result)
     if result.rate is not None:
         return (
             f"Input: at each time step a spike of weight {result.weight:g} with probability "
@@ -42,6 +41,11 @@ def _input(result: DynamicsResult) -> str:
     if result.weight is not None:
         return f"Input: a constant current of {result.weight:g}."
     return f"Input: {result.input}, {trials}."
+
+
+def trials_of(result: DynamicsResult) -> str:
+    """How many trials there are, in words."""
+    return f"{result.trials} trial{'' if result.trials == 1 else 's'}"
 
 
 def _rates(result: DynamicsResult) -> Table:
@@ -124,7 +128,40 @@ def _currents(result: DynamicsResult) -> Table:
         for n, current in enumerate(result.currents)
     )
     title = f"f-I curve: firing rate [spikes/step] on a constant input (T = {result.timesteps[-1]})"
-    return Table(title, columns, rows)
+    return Table(
+        title,
+        columns,
+        rows,
+        notes=(
+            "A current that brings the membrane potential to the threshold in the limit alone "
+            "(threshold / tau for lif and clif) makes few spikes, or none: those of rounding.",
+        ),
+    )
+
+
+def _flat_autocorrelations(result: DynamicsResult) -> Table:
+    rows = tuple(
+        {
+            "neuron": neuron.neuron,
+            "timesteps": one.timesteps,
+            "signal": one.signal,
+            "lag": lag,
+            **{kind: getattr(one, kind)[lag] for kind in ("raw", "normalised", "mean_removed")},
+        }
+        for neuron in result.neurons
+        for one in neuron.autocorrelations
+        for lag in range(len(one.raw))
+    )
+    return Table("autocorrelation", tuple(Column(key, key) for key in rows[0]), rows)
+
+
+def _flat_currents(result: DynamicsResult) -> Table:
+    rows = tuple(
+        {"neuron": neuron.neuron, "current": current, "rate": rate}
+        for neuron in result.neurons
+        for current, rate in zip(result.currents, neuron.rates_of_currents, strict=True)
+    )
+    return Table("f-I curve", tuple(Column(key, key) for key in rows[0]), rows)
 
 
 def _traces(result: DynamicsResult) -> Table:
@@ -151,3 +188,11 @@ def _traces(result: DynamicsResult) -> Table:
         for key in keys
     )
     return Table("the first trial, step by step", columns, tuple(rows))
+
+
+_FLAT = {
+    "rates": _flat_rates,
+    "autocorrelations": _flat_autocorrelations,
+    "currents": _flat_currents,
+    "traces": _traces,
+}

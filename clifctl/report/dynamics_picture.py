@@ -3,13 +3,15 @@
 from pathlib import Path
 from typing import Any
 
-from clifctl.report.dynamics import longest
+from clifctl.report.dynamics import longest, trials_of
 from clifctl.report.pictures import new_figure, save_figure
 from clifctl.results import DynamicsResult, NeuronDynamics
 
 # Told apart by their dashes and their grey.
 _STYLES = (("black", "-"), ("0.55", "-"), ("0.3", "--"), ("0.5", ":"), ("0.65", "-."), ("0.2", ":"))
 _MARKERS = "osD^vPX*<>"
+# Letters of a name.
+_MOST_NAME = 16
 
 
 def draw_dynamics(path: Path, result: DynamicsResult) -> None:
@@ -19,13 +21,16 @@ def draw_dynamics(path: Path, result: DynamicsResult) -> None:
     count = len(result.neurons)
     top = 1.5 + 0.22 * (count + 1)
     figure = new_figure(14.0, top + 2.1 * count)
-    trials = f"{result.trials} trial(s)"
     given = result.input
     if result.rate is not None:
         given = f"Poisson input, p = {result.rate:g}, weight {result.weight:g}"
     elif result.weight is not None:
         given = f"constant input {result.weight:g}"
-    figure.suptitle(f"{given}; first trial, and means over {trials}", fontsize=11)
+    given += (
+        f"; spikes and traces: the first trial, T = {result.timesteps[0]}; autocorrelation: "
+        f"{trials_of(result)}, T = {result.timesteps[-1]}"
+    )
+    figure.suptitle(given, fontsize=11)
     axes = figure.subplots(
         count + 1, 3, squeeze=False, width_ratios=(2.4, 1, 1), height_ratios=(top, *[2.1] * count)
     )
@@ -38,17 +43,24 @@ def draw_dynamics(path: Path, result: DynamicsResult) -> None:
         _traces(axes[number + 1, 0], neuron, result.timesteps[0])
         for axis, kind in zip(axes[number + 1, 1:], ("normalised", "mean_removed"), strict=True):
             _autocorrelations(axis, result, number, kind)
-    axes[1, 1].set_title("autocorrelation R[k] / R[0]", fontsize=10)
-    axes[1, 2].set_title("the same, mean removed", fontsize=10)
+    axes[1, 0].set_title("membrane potential and states", fontsize=10)
+    axes[1, 1].set_title("autocorrelation", fontsize=10)
+    axes[1, 2].set_title("mean removed", fontsize=10)
     for axis in axes[-1, 1:]:
         axis.set_xlabel("lag [time steps]")
     axes[-1, 0].set_xlabel("time step")
     save_figure(path, figure)
 
 
+def _short(name: str) -> str:
+    """The name of a neuron, as far as there is room for it beside a trace."""
+    file = name.rpartition("/")[2]
+    return file if len(file) <= _MOST_NAME else file.rpartition(":")[2][:_MOST_NAME]
+
+
 def _rasters(axis: Any, result: DynamicsResult) -> None:
     steps = result.timesteps[0]
-    names = [neuron.neuron for neuron in result.neurons]
+    names = [_short(neuron.neuron) for neuron in result.neurons]
     rows = [[t + 1 for t in range(steps) if result.x[t] != 0.0]]
     rows += [[t + 1 for t in range(steps) if neuron.traces.spikes[t]] for neuron in result.neurons]
     places = list(range(len(rows)))
@@ -63,8 +75,8 @@ def _currents(axis: Any, result: DynamicsResult) -> None:
     for number, neuron in enumerate(result.neurons):
         colour, style = _STYLES[number % len(_STYLES)]
         axis.plot(
-            result.currents, neuron.rates_of_currents, style, color=colour, label=neuron.neuron,
-            marker=_MARKERS[number % len(_MARKERS)], markersize=4, linewidth=1.0,
+            result.currents, neuron.rates_of_currents, style, color=colour, linewidth=1.0,
+            label=_short(neuron.neuron), marker=_MARKERS[number % len(_MARKERS)], markersize=4,
         )  # fmt: skip
     axis.set_xlabel("constant input current")
     axis.set_ylabel("rate [spikes/step]", fontsize=9)
@@ -80,13 +92,16 @@ def _traces(axis: Any, neuron: NeuronDynamics, steps: int) -> None:
         colour, style = _STYLES[number % len(_STYLES)]
         axis.plot(times, values[:steps], style, color=colour, linewidth=1.1, label=name)
     if traces.threshold is not None:
-        axis.plot(times, traces.threshold[:steps], color="black", linewidth=0.6, label="threshold")
+        axis.plot(
+            times, traces.threshold[:steps], linestyle=(0, (1, 3)), color="black", linewidth=1.0,
+            label="threshold",
+        )  # fmt: skip
     low, high = axis.get_ylim()
     fired = [t for t in times if traces.spikes[t - 1]]
     axis.plot(fired, [high] * len(fired), "|", color="black", markersize=7, label="spike")
     axis.set_ylim(low, high + 0.08 * (high - low))
     axis.set_xlim(0, steps + 1)
-    axis.set_ylabel(f"{neuron.neuron}\n[units of input]", fontsize=9)
+    axis.set_ylabel(f"{_short(neuron.neuron)}\n[units of input]", fontsize=9)
     # Beside the data, never on it.
     axis.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
 
@@ -98,4 +113,4 @@ def _autocorrelations(axis: Any, result: DynamicsResult, number: int, kind: str)
         axis.plot(range(len(values)), values, style, color=colour, linewidth=1.1)
     axis.axhline(0.0, color="0.8", linewidth=0.6, zorder=0)
     axis.set_ylim(top=1.05)
-    axis.set_ylabel("correlation", fontsize=9)
+    axis.set_ylabel("R[k] / R[0]", fontsize=9)

@@ -23,7 +23,9 @@ def gradients_report(result: GradientsResult) -> Report:
     shown = [lag for lag in _SHOWN if lag < result.timesteps]
     tables = [_shares(result, shown), _reach(result, shown)]
     if any(layer.split for layer in result.layers):
-        tables += [_vanished(result, shown), *_complementary(result, shown), _split(result)]
+        if result.timesteps > 1:
+            tables += [_vanished(result, shown), *_complementary(result, shown)]
+        tables.append(_split(result))
     if result.windows:
         tables.append(_windows(result))
     tables[-1] = dataclasses.replace(tables[-1], notes=(*tables[-1].notes, *result.notes))
@@ -101,7 +103,7 @@ def _vanished(result: GradientsResult, shown: Sequence[int]) -> Table:
         digits=1,
         notes=(
             "Part II is the product of 1 - threshold * surrogate gradient over the steps between "
-            "(clif: with its own, larger reset).",
+            "(clif, and a hard reset: with what their reset subtracts).",
         ),
     )
 
@@ -149,7 +151,9 @@ def _split(result: GradientsResult) -> Table:
                 "m1": _over(found.m1_norm_per_step, found.whole_norm_per_step),
                 "m2": _over(found.m2_norm_per_step, found.whole_norm_per_step),
                 "error_max": f"{found.error_max:.1e}",
-                "error_relative": found.error_relative and f"{found.error_relative:.1e}",
+                "error_relative": None
+                if found.error_relative is None
+                else f"{found.error_relative:.1e}",
             }
         )
     return Table(
@@ -227,12 +231,14 @@ def draw_gradients(path: Path, result: GradientsResult) -> None:
     state = f"epoch {result.epoch}" if result.trained else "fresh weights"
     figure.suptitle(
         f"{result.source}: {result.neuron}, T = {steps}, {state}, {result.samples} samples"
-        + (" of noise" if result.input == "noise" else ""),
+        f" of {result.data if result.input == 'data' else 'noise'}",
         fontsize=11,
     )
+    figure.get_layout_engine().set(wspace=0.05)
     axes = figure.subplots(1, panels, width_ratios=[width, width, 4.0][:panels])
     shares = [[_percent(lag.share) for lag in layer.lags] for layer in result.layers]
     _heat_map(figure, axes[0], result, shares, "share of the gradient's norm [%]", 100.0)
+    axes[0].set_ylabel("layer of neurons")
     axes[0].set_xlabel("lag [time steps]")
     axes[0].set_title("layer by layer: where gradient comes from", fontsize=10)
     reach = [list(layer.reach) for layer in result.layers]
@@ -253,17 +259,19 @@ def _heat_map(
     most: float,
 ) -> None:
     from matplotlib.colors import LogNorm
+    from matplotlib.ticker import MaxNLocator
 
     values = np.array([[np.nan if v is None else v for v in row] for row in rows], dtype=float)
     top = max(most, float(np.nanmax(values, initial=0.0)))
     known = values[values > 0]
-    least = max(_LEAST_SHARE * top, 0.7 * float(known.min())) if known.size else top / 10
+    least = 0.7 * float(known.min()) if known.size else top
+    # A decade at least, or the bar beside it has no room for its numbers.
+    least = min(max(_LEAST_SHARE * top, least), top / 10)
     scale = LogNorm(vmin=least, vmax=top, clip=True)
     image = axis.imshow(values, aspect="auto", cmap="Greys", norm=scale)
     names = [layer.layer.removesuffix(".neuron") for layer in result.layers]
     axis.set_yticks(range(len(names)), names, fontsize=8)
-    axis.xaxis.get_major_locator().set_params(integer=True)
-    axis.set_ylabel("layer of neurons")
+    axis.xaxis.set_major_locator(MaxNLocator(16, integer=True, min_n_ticks=1))
     if result.timesteps <= _MOST_TEXT:
         for (row, column), value in np.ndenumerate(values):
             if np.isfinite(value):
@@ -284,6 +292,7 @@ def _draw_windows(axis: Any, result: GradientsResult) -> None:
     ]
     axis.plot(windows, distances, "s--", color="dimgrey", label="relative distance")
     axis.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
+    axis.set_xlim(0.5, len(windows) + 0.5)
     axis.set_ylim(min(0.0, *cosines) - 0.02, max(1.0, *distances) + 0.05)
     axis.set_xlabel("window k [time steps]")
     axis.set_ylabel("against full BPTT")

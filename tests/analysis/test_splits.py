@@ -151,6 +151,21 @@ def test_part_two_vanishes_where_the_membrane_was_in_the_window() -> None:
     assert not vanished(clif, 3).any()
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_part_two_is_zero_whatever_the_threshold(dtype: torch.dtype) -> None:
+    """With a surrogate as wide as the threshold, 1 - threshold * h is 0 or 1, but for rounding."""
+    generator = torch.Generator().manual_seed(2)
+    x = 0.6 + torch.randn(5, 3, 7, generator=generator, dtype=dtype)
+    for hundredths in range(1, 151):
+        width = hundredths / 100
+        values = NEURONS["lif"].hyperparameters(v_threshold=width, surrogate_width=width)
+        paths = paths_of(NEURONS["lif"], values, x * width)
+        inside = paths.h > 0
+        assert inside.any()
+        assert torch.equal(vanished(paths, 1), inside[:-1])
+        assert torch.equal(vanished(paths, 2), inside[:-2] | inside[1:-1])
+
+
 def test_other_neurons_are_refused() -> None:
     plif = NEURONS["plif"]
     with pytest.raises(ValueError, match="plif"):

@@ -1,15 +1,20 @@
 """Temporal gradients of whole nets in float64, random and trained."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
 from clifctl.analysis.observing import observed
+from clifctl.analysis.splits import Paths, paths_of, split
 from clifctl.analysis.temporal import analyse
+from clifctl.convert.folding import fold_net
+from clifctl.convert.graph import read_net
 from clifctl.data import batches
 from clifctl.experiments.assembly import build_net, load_data, loss_of, repeat_of
+from clifctl.kernels import scan
 from clifctl.models import SpikingLayer, SpikingNet, batch_statistics
 from clifctl.recipe.load import load_recipe
 from clifctl.recipe.schema import Recipe
@@ -92,6 +97,78 @@ def test_splits_of_a_net_are_exact(neuron: str, trained: bool, formula: str) -> 
 
 
 @pytest.mark.parametrize(
+    ("neuron", "trained"),
+    [("lif", True), ("lif neuron.reset=hard", False), ("clif", True), ("clif", False)],
+)
+def test_twenty_steps_against_autograd_of_the_net_itself(
+    neuron: str, trained: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is said of each layer, from the input currents and spikes of the unobserved net: the
+    parts, and what every lag adds, sum up to what autograd finds at that current."""
+    steps = 20
+    recipe, net = built(STATIC, *f"neuron.name={neuron} timesteps={steps}".split())
+    if trained:
+        train(recipe, net, 20)
+    inputs, targets = batch(recipe, 5)
+    currents: list[Tensor] = []
+    spikes: list[Tensor] = []
+
+    def recording(current: Tensor, *args: Any, **options: Any) -> Any:
+        # A copy of its own: in a static net the expanded current is a view of one step.
+        current = current.clone()
+        found = scan(current, *args, **options)
+        currents.append(current)
+        spikes.append(found[0])
+        return found
+
+    def loss(logits: Tensor) -> Tensor:
+        return loss_of(recipe)(logits, targets)
+
+    net.eval()
+    with batch_statistics(net):
+        found = analyse(net, inputs, loss, repeat=steps, windows=False)
+        monkeypatch.setattr("clifctl.models.layers.scan", recording)
+        of_net = torch.autograd.grad(
+            loss(net(inputs, repeat=steps)[0]), [*currents, *spikes], materialize_grads=True
+        )
+    layers = [module for module in net.modules() if isinstance(module, SpikingLayer)]
+    assert len(layers) == len(currents) == 5
+    for number, (said, layer) in enumerate(zip(found.layers, layers, strict=True)):
+        gradient, g_spikes = of_net[number], of_net[5 + number]
+        paths = paths_of(layer.neuron, layer.hyperparameters, currents[number].detach())
+        for formula in ("exact", "exact-xi"):
+            whole = split(paths, g_spikes, formula).whole
+            assert float((whole - gradient).abs().max()) < EXACT
+        by_lag = from_each_lag(paths, g_spikes)
+        assert float((by_lag.sum(0) - gradient).abs().max()) < EXACT
+        assert said.norm == pytest.approx(float(gradient.norm()), rel=1e-9)
+        assert said.norm > 1e-6
+        for lag, part in zip(said.lags, by_lag, strict=True):
+            assert lag.norm == pytest.approx(float(part.norm()), rel=1e-9, abs=EXACT)
+            along = float((part * gradient).sum() / (gradient * gradient).sum())
+            assert lag.projection == pytest.approx(along, rel=1e-9, abs=1e-9)
+
+
+def from_each_lag(paths: Paths, g_spikes: Tensor) -> Tensor:
+    """What each step's gradient has from `lag` steps later, `[lag, T, N, *]`: the gradient of one
+    step's spikes alone, carried back step by step."""
+    steps = len(g_spikes)
+    found = g_spikes.new_zeros(steps, *g_spikes.shape)
+    for later in range(steps):
+        du = g_spikes[later] * paths.h[later]
+        dm = torch.zeros_like(du)
+        for t in range(later, -1, -1):
+            if t < later and paths.psi is not None and paths.phi is not None:
+                assert paths.rho is not None
+                dm = paths.phi[t] * du + paths.rho[t + 1] * dm
+                du = paths.eps[t] * du + paths.psi[t] * dm
+            elif t < later:
+                du = paths.eps[t] * du
+            found[later - t, t] = du
+    return found
+
+
+@pytest.mark.parametrize(
     ("source", "neuron"), [(ROWS, "clif"), (STATIC, "plif")], ids=["mlp", "static-snn5"]
 )
 def test_an_observed_net_has_the_gradient_of_the_net(source: list[str], neuron: str) -> None:
@@ -122,6 +199,26 @@ def test_an_observed_net_has_the_gradient_of_the_net(source: list[str], neuron: 
     after = net.state_dict()
     assert before.keys() == after.keys()
     assert all(torch.equal(tensor, after[name]) for name, tensor in before.items())
+
+
+def test_a_norm_folded_into_the_weights_is_left_as_it_is() -> None:
+    """Batch statistics would normalise anew what needs it no more."""
+    recipe, net = built(STATIC, "neuron.name=lif", "timesteps=3")
+    train(recipe, net, 12)  # running averages that are no longer 0 and 1
+    inputs, targets = batch(recipe, 6)
+    net.eval()
+
+    def looked_at() -> list[list[float]]:
+        found = analyse(net, inputs, lambda z: loss_of(recipe)(z, targets), repeat=3, windows=False)
+        return [[lag.norm for lag in layer.lags] for layer in found.layers]
+
+    with_averages = looked_at()
+    assert fold_net(net, read_net(net, recipe.data.input_shape))[1] == ()
+    with batch_statistics(net):
+        folded = looked_at()
+    # The current is the same; to float32's digits, as running averages are.
+    for ours, expected in zip(folded, with_averages, strict=True):
+        assert ours == pytest.approx(expected, rel=1e-3)
 
 
 def test_windows_of_a_net() -> None:

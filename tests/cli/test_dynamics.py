@@ -60,7 +60,7 @@ def test_traces_of_a_file_and_a_neuron_of_a_persons_own(clifctl: Run) -> None:
         "Foo = Neuron('foo', 'foo', 'none', step, (State('v', 'sum'),), LeakyHyperparameters)\n"
     )
     chosen = ["--neurons", "lif,mine.py:Foo", "--input", "x.npy", "--lags", "1", *QUICK]
-    done = clifctl("dynamics", *chosen, "--traces", "--format", "csv", "--plot", "d.svg")
+    done = clifctl("dynamics", *chosen, "--rows", "traces", "--format", "csv", "--plot", "d.svg")
     assert done.code == 0, done.err
     rows = list(csv.DictReader(io.StringIO(done.out)))
     mine = [row for row in rows if row["neuron"] == "mine.py:Foo"]
@@ -71,7 +71,73 @@ def test_traces_of_a_file_and_a_neuron_of_a_persons_own(clifctl: Run) -> None:
     assert [float(row["v"]) for row in mine] == pytest.approx([0.4, 1.2, 0.0, 0.1])
     assert "<svg" in Path("d.svg").read_text()
     table = clifctl("dynamics", *chosen).out
-    assert "Input: x.npy, 2 trial(s)." in table
+    assert "Input: x.npy, 2 trials." in table
+
+
+def test_a_step_that_hides_nothing_is_named_apart(clifctl: Run) -> None:
+    """A state called u that is not the membrane potential before reset; the default of --lags; a
+    hyperparameter that one neuron has not."""
+    Path("mine.py").write_text(
+        "from clifctl.neurons import LeakyHyperparameters, Neuron, State, spike\n\n\n"
+        "def step(x, state, p):\n"
+        "    u = 0.5 * state[0] + x\n"
+        "    s = spike(u - p.v_threshold)\n"
+        "    return s, (u - s,)\n\n\n"
+        "Foo = Neuron('foo', 'foo', 'none', step, (State('u', 'after'),), LeakyHyperparameters)\n"
+    )
+    np.save("x.npy", np.array([0.75, 0.75, 0.0]))
+    chosen = ["--neurons", "mine.py:Foo,lif", "neuron.reset=hard"]
+    chosen += ["--input", "x.npy", *QUICK]
+    done = clifctl("dynamics", *chosen, "--rows", "traces", "--format", "csv")
+    assert done.code == 0, done.err
+    rows = [row for row in csv.DictReader(io.StringIO(done.out)) if row["neuron"] == "mine.py:Foo"]
+    assert [float(row["u"]) for row in rows] == [0.75, 1.125, 0.0625]
+    assert [float(row["u_state"]) for row in rows] == [0.75, 0.125, 0.0625]
+    result = clifctl("dynamics", *chosen, "--json").json
+    described = {
+        one["signal"]: one["description"] for one in result["neurons"][0]["autocorrelations"]
+    }
+    assert described == {"u": "membrane potential before reset", "u_state": "after"}
+    assert len(result["neurons"][0]["autocorrelations"][0]["raw"]) == 3
+    assert result["notes"][0].startswith("neuron.reset=hard is not for mine.py:Foo")
+
+
+def test_a_step_that_cannot_be_traced_shows_its_states(clifctl: Run) -> None:
+    Path("mine.py").write_text(
+        "from clifctl.neurons import LeakyHyperparameters, Neuron, State, spike\n\n\n"
+        "def step(x, state, p):\n"
+        "    v = state[0] + x if bool((x > 0).any()) else state[0]\n"
+        "    s = spike(v - p.v_threshold)\n"
+        "    return s, (v - s,)\n\n\n"
+        "Foo = Neuron('foo', 'foo', 'none', step, (State('v', 'sum'),), LeakyHyperparameters)\n"
+    )
+    np.save("x.npy", np.array([0.75, 0.5]))
+    chosen = ["--neurons", "mine.py:Foo", "--input", "x.npy", "--plot", "p.png"]
+    done = clifctl("dynamics", *chosen, *QUICK, "--json")
+    assert done.code == 0, done.err
+    traces = done.json["neurons"][0]["traces"]
+    assert traces == {
+        "spikes": [0, 1], "u": None, "threshold": None, "states": {"v": [0.75, 0.25]}
+    }  # fmt: skip
+    assert "shows no membrane potential" in done.json["notes"][-1]
+    refused = clifctl("dynamics", *chosen[:-2], "--target", "numba")
+    assert (refused.code, refused.out) == (2, "")
+    assert "decides by the value of a tensor" in refused.err
+
+
+def test_rows_of_csv(clifctl: Run) -> None:
+    chosen = ["--timesteps", "6,9", "--seeds", "3", "--lags", "2", *QUICK]
+    result = clifctl("dynamics", *chosen, "--json").json
+    text = clifctl("dynamics", *chosen, "--rows", "autocorrelations", "--format", "csv").out
+    rows = list(csv.DictReader(io.StringIO(text)))
+    assert len(rows) == (2 + 3) * 2 * 3
+    m = [one for one in result["neurons"][1]["autocorrelations"] if one["signal"] == "m"][1]
+    of_m = [row for row in rows if (row["signal"], row["timesteps"]) == ("m", "9")]
+    assert [float(row["raw"]) for row in of_m] == m["raw"]
+    text = clifctl("dynamics", *chosen, "--rows", "currents", "--format", "csv").out
+    rows = list(csv.DictReader(io.StringIO(text)))
+    assert len(rows) == 2 * 21
+    assert (rows[20]["neuron"], rows[20]["current"], rows[20]["rate"]) == ("lif", "2.0", "1.0")
 
 
 WRONG = [
@@ -98,6 +164,14 @@ def test_wrong_input(clifctl: Run, arguments: list[str], said: str) -> None:
     assert said in done.err
     assert "hint: " in done.err
     assert not list(Path().iterdir())
+
+
+@pytest.mark.parametrize(("steps", "said"), [(1, "1 time step:"), (4097, "4097 time steps:")])
+def test_a_file_too_short_or_too_long(clifctl: Run, steps: int, said: str) -> None:
+    np.save("x.npy", np.zeros(steps))
+    done = clifctl("dynamics", "--input", "x.npy", *QUICK)
+    assert (done.code, done.out) == (2, "")
+    assert said in done.err
 
 
 @pytest.mark.parametrize(

@@ -97,6 +97,27 @@ def test_a_checkpoint_and_the_comparison(clifctl: Run) -> None:
     assert "is taken as it was trained" in refused.err
 
 
+def test_notes_say_what_was_looked_at(clifctl: Run) -> None:
+    """A truncated recipe, a neuron without a known split, one step, a net without gradient."""
+    quick = [*NET, *QUICK, "--no-windows"]
+    window = ["neuron.window=2", "neuron.window_reading=chunked"]
+    truncated = clifctl("gradients", *quick, *window, "--json").json
+    plain = clifctl("gradients", *quick, "--json").json
+    assert truncated["layers"] == plain["layers"]
+    assert any("window 2 (chunked)" in note for note in truncated["notes"])
+    assert not any("window 2" in note for note in plain["notes"])
+    alif = clifctl("gradients", *quick, "neuron.name=alif").out
+    assert "known for lif and clif alone; for 'alif'" in alif
+    one = ["digits_snn5", "model.channels=[2,2,2,2,3]", "timesteps=1", *QUICK]
+    done = clifctl("gradients", *one, "--plot", "one.png")
+    assert done.code == 0, done.err
+    assert "Eq. 14" not in done.out
+    silent = clifctl("gradients", *quick, "neuron.v_threshold=1e6", "--plot", "none.png")
+    assert silent.code == 0, silent.err
+    assert "temporal share -" in silent.out
+    assert "No gradient passes features.0.neuron, features.1.neuron" in silent.out
+
+
 WRONG = [
     (["digits_rows_mlp", "--samples", "1"], "must be 2 or more"),
     (["digits_rows_mlp", "--samples", "99999"], "training samples"),
