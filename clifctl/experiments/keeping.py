@@ -197,7 +197,8 @@ class Keeper:
             raise self._interrupted(stop, at_once=True) from None
         except OutputError as refused:
             # The input was good; the disk was not.
-            raise RunFailed(f"{refused.message}: {self.kept}", hint=refused.hint) from None
+            mended = f"when that is mended, go on with: clifctl train --resume {self.folder}"
+            raise self._with_what_was_kept(RunFailed(refused.message, hint=mended)) from None
         except RunFailed as failed:
             raise self._with_what_was_kept(failed) from failed
         except RuntimeError as error:

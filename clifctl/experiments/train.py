@@ -80,7 +80,7 @@ def _train(
     with ExitStack() as until_done:
         until_done.enter_context(determinism(loaded.recipe.train.deterministic))
         # Once more: until it was locked, another process may have gone on with it.
-        earlier = processes.from_main(lambda: _lock(loaded, options, until_done))
+        earlier, is_ours = processes.from_main(lambda: _lock(loaded, options, until_done))
         if earlier.result is not None:
             return earlier.result
         run = processes.agree(
@@ -89,7 +89,9 @@ def _train(
         prepare_net(run.recipe, run.net, processes)
         # Only now: whatever cannot be built must not cost the run that --overwrite replaces.
         folder = processes.from_main(
-            lambda: _open_folder(loaded, options, run, until_done, goes_on=earlier.checkpoint)
+            lambda: _open_folder(
+                loaded, options, run, until_done, goes_on=earlier.checkpoint, is_ours=is_ours
+            )
         )
         keeper = Keeper(
             folder,
@@ -119,11 +121,14 @@ def _train(
     return result
 
 
-def _lock(loaded: LoadedRecipe, options: RunOptions, until_done: ExitStack) -> Standing:
-    """How far the run has come, in a folder that is locked if it is there."""
-    if options.out is not None and is_folder(options.out):
+def _lock(
+    loaded: LoadedRecipe, options: RunOptions, until_done: ExitStack
+) -> tuple[Standing, bool]:
+    """How far the run has come, in a folder that is locked if it is there; whether it is."""
+    is_ours = options.out is not None and is_folder(options.out)
+    if options.out is not None and is_ours:
         until_done.enter_context(locked(options.out))
-    return standing(loaded, options)
+    return standing(loaded, options), is_ours
 
 
 def _require_same_data(prepared: Prepared, processes: Processes) -> None:
@@ -315,9 +320,10 @@ def _open_folder(
     until_done: ExitStack,
     *,
     goes_on: Checkpoint | None,
+    is_ours: bool,
 ) -> Path:
     """The run folder, locked, with its recipe and manifest; what a run that goes on has written
-    after `goes_on` is taken back."""
+    after `goes_on` is taken back. `is_ours`: it was there, and has been locked."""
     prepared, document = run.prepared, loaded.recipe.document
     conditions = surroundings(
         device=prepared.device,
@@ -338,11 +344,12 @@ def _open_folder(
         until_done.enter_context(locked(folder))
     else:
         folder = options.out
-        there = is_folder(folder)
-        may_exist = options.overwrite or options.resume != "never"
-        run_folder.create_run_folder(folder, overwrite=may_exist)
-        if not there:
+        if not is_ours:
+            run_folder.make_folder(folder)
             until_done.enter_context(locked(folder))
+        # What may be replaced is what was there when it was locked: never another run's new files.
+        may_exist = is_ours and (options.overwrite or options.resume != "never")
+        run_folder.clear_run_folder(folder, overwrite=may_exist)
     run_folder.write_json(
         folder / run_folder.MANIFEST,
         manifest(

@@ -64,13 +64,25 @@ def check_run_folder(path: Path, *, overwrite: bool) -> None:
         )
 
 
-def create_run_folder(path: Path, *, overwrite: bool) -> None:
-    """Make an empty run folder at `path`. With `overwrite`, an earlier run's files are removed, but
-    for its lock."""
+def make_folder(path: Path) -> None:
+    """Make the folder `path`, which was not there a moment ago. Raises OutputError where it cannot
+    be made, or another process has made it."""
+    try:
+        path.mkdir(parents=True)
+    except FileExistsError:
+        raise OutputError(
+            f"run folder '{path}' was made by another process just now",
+            hint="choose another --out, or wait until that run is done",
+        ) from None
+    except OSError as refused:
+        raise cannot_write(path, refused) from None
+
+
+def clear_run_folder(path: Path, *, overwrite: bool) -> None:
+    """Make the folder `path`, which is there and locked, that of a new run. With `overwrite`, an
+    earlier run's files are removed. Raises OutputError."""
     check_run_folder(path, overwrite=overwrite)
     try:
-        # A folder that was not there a moment ago and is there now is another run's.
-        path.mkdir(parents=True, exist_ok=is_folder(path))
         for entry in list(path.iterdir()):
             if is_run_file(entry.name) and entry.name != LOCK:
                 entry.unlink(missing_ok=True)

@@ -316,6 +316,31 @@ def test_one_run_at_a_time(whole: tuple[Path, TrainResult], tmp_path: Path) -> N
     assert_same_run(folder, whole[0])
 
 
+@pytest.mark.parametrize(
+    "options", [{}, {"resume": "never"}, {"resume": "never", "overwrite": True}]
+)
+def test_a_folder_that_another_process_has_made_meanwhile_is_its_own(
+    options: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from clifctl.experiments.train import _Run
+
+    folder, assemble = tmp_path / "run", _Run.assemble
+
+    def second(*arguments: Any) -> _Run:
+        monkeypatch.undo()
+        with pytest.raises(Interrupted):
+            run(folder, watcher=Watcher(1, interrupt))
+        content.update({path.name: path.read_bytes() for path in folder.iterdir()})
+        return assemble(*arguments)
+
+    content = dict[str, bytes]()
+    monkeypatch.setattr(_Run, "assemble", second)
+    with pytest.raises(OutputError, match="was made by another process just now"):
+        run(folder, **options)
+    assert len(content) > 3
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == content
+
+
 def test_a_lock_without_its_process_counts_for_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -349,6 +374,18 @@ def test_a_lock_without_its_process_counts_for_nothing(
             locked(tmp_path),
         ):
             pass
+
+
+def test_a_disk_that_is_full_at_once_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("clifctl.training.lock.os.pwrite", full)
+    with pytest.raises(OutputError, match=r"run\.lock': No space left on device"):
+        run(tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_keep_keeps_the_last_epochs(tmp_path: Path) -> None:
