@@ -1,7 +1,7 @@
 """`train`: a recipe becomes a run folder and a result."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -23,7 +23,12 @@ from clifctl.experiments.assembly import (
 )
 from clifctl.experiments.keeping import History, Keeper, Observer, describe
 from clifctl.experiments.planning import RUNS, Prepared, RunOptions, prepare, require_options
-from clifctl.experiments.provenance import manifest, surroundings
+from clifctl.experiments.provenance import (
+    changed_surroundings,
+    manifest,
+    neuron_sources,
+    surroundings,
+)
 from clifctl.experiments.published import published_for
 from clifctl.experiments.resuming import Standing, standing
 from clifctl.files import is_folder, write_text
@@ -90,7 +95,13 @@ def _train(
         # Only now: whatever cannot be built must not cost the run that --overwrite replaces.
         folder = processes.from_main(
             lambda: _open_folder(
-                loaded, options, run, until_done, goes_on=earlier.checkpoint, is_ours=is_ours
+                loaded,
+                options,
+                run,
+                until_done,
+                goes_on=earlier.checkpoint,
+                is_ours=is_ours,
+                notice=observer.notice,
             )
         )
         keeper = Keeper(
@@ -321,9 +332,11 @@ def _open_folder(
     *,
     goes_on: Checkpoint | None,
     is_ours: bool,
+    notice: Callable[[str], None],
 ) -> Path:
     """The run folder, locked, with its recipe and manifest; what a run that goes on has written
-    after `goes_on` is taken back. `is_ours`: it was there, and has been locked."""
+    after `goes_on` is taken back. `is_ours`: it was there, and has been locked. `notice`
+    is told of what may make a run that goes on round differently."""
     prepared, document = run.prepared, loaded.recipe.document
     conditions = surroundings(
         device=prepared.device,
@@ -333,11 +346,18 @@ def _open_folder(
     )
     if goes_on is not None and options.out is not None:
         folder = options.out
+        run_folder.remove_temporaries(folder)
         run_folder.trim_metrics(folder / run_folder.METRICS, goes_on.epoch, goes_on.step)
         (folder / run_folder.RESULT).unlink(missing_ok=True)  # of fewer epochs
         write_text(folder / run_folder.RECIPE, dump_document(document))
         at = {"epoch": goes_on.epoch, "step": goes_on.step}
-        run_folder.add_to_manifest(folder / run_folder.MANIFEST, {**at, **conditions})
+        kept = folder / run_folder.MANIFEST
+        changed = changed_surroundings(run_folder.read_manifest(kept), conditions)
+        if changed:
+            notice(
+                f"not what the run was on before: {'; '.join(changed)}; it may round differently"
+            )
+        run_folder.add_to_manifest(kept, {**at, **conditions})
         return folder
     if options.out is None:
         folder = run_folder.claim_numbered_folder(RUNS, loaded.name)
@@ -357,6 +377,7 @@ def _open_folder(
             seed=loaded.recipe.train.seed,
             deterministic=loaded.recipe.train.deterministic,
             data_sha256=prepared.data.sha256(),
+            sources=neuron_sources(document["neuron"]),
             conditions={
                 **conditions,
                 "init": None if prepared.start is None else prepared.start.document,

@@ -50,14 +50,17 @@ class Crash(Exception):
 class Watcher:
     """Does something once a step of the run is taken; records what it was told."""
 
-    def __init__(self, at: int | None = None, do: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self, at: int | None = None, do: Callable[[], None] = lambda: None, *, dropped: int = 0
+    ) -> None:
+        self.dropped = dropped  # steps that an epoch has less
         self.at, self.do, self.steps, self.notices = at, do, 0, list[str]()
         self.continues_after: str | None = None
         self.logged_steps: list[tuple[int, int]] = []
 
     def started(self, plan: TrainPlan, epochs: int, steps: int) -> None:
         self.continues_after = plan.continues_after
-        assert steps == STEPS
+        assert steps == STEPS - self.dropped
 
     def stepped(self, epoch: int, step: int, running: Running) -> None:
         self.steps += 1
@@ -164,6 +167,35 @@ def test_a_run_that_goes_on_is_the_run_that_was_not_interrupted(
     result = run(folder)
     assert_same_run(folder, whole[0])
     assert without_times(result) == without_times(whole[1])
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ("train.accumulate=3", "train.clip_norm=0.5", "model.batch_norm=folded"),
+        ("train.precision=float16", "train.drop_last=true", "train.tet_target=one_hot"),
+        ("train.optimizer=lamb", "train.decayed=weights", "train.lr=0.01", "neuron.window=1"),
+        (
+            *("train.optimizer=adamw", "train.lr=0.01", "train.schedule=timm_cosine"),
+            *("train.warmup_epochs=1", "train.warmup_lr=0.001", "train.cooldown_epochs=1"),
+        ),
+        ("train.warmup_epochs=2", "train.label_smoothing=0.1", "neuron.name=glif_channel"),
+    ],
+    ids=["accumulated", "float16", "lamb", "adamw", "warm-up"],
+)
+def test_so_does_every_way_of_training(overrides: tuple[str, ...], tmp_path: Path) -> None:
+    dropped = int("train.drop_last=true" in overrides)
+    run(tmp_path / "whole", *overrides, watcher=Watcher(dropped=dropped), target="reference")
+    for at, how in ((2, interrupt), (6, crash), (3, terminate), (2, interrupt)):
+        with pytest.raises((Interrupted, Crash)):
+            run(
+                *(tmp_path / "run", *overrides),
+                watcher=Watcher(at, how, dropped=dropped),
+                target="reference",
+            )
+        torch.manual_seed(99)
+    run(tmp_path / "run", *overrides, watcher=Watcher(dropped=dropped), target="reference")
+    assert_same_run(tmp_path / "run", tmp_path / "whole")
 
 
 def test_what_is_kept_says_where_the_run_stands(tmp_path: Path) -> None:
@@ -386,6 +418,56 @@ def test_a_disk_that_is_full_at_once_is_told(
     with pytest.raises(OutputError, match=r"run\.lock': No space left on device"):
         run(tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_process_left_is_removed_when_the_run_goes_on(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    with pytest.raises(Interrupted):
+        run(folder, watcher=Watcher(2, interrupt))
+    (folder / ".last.pt.a1b2c3d4").write_bytes(b"half a checkpoint")
+    (folder / ".mine").write_text("a person's")
+    with pytest.raises(Interrupted):
+        run(folder, watcher=Watcher(1, interrupt))
+    assert {path.name for path in folder.iterdir() if path.name.startswith(".")} == {".mine"}
+
+
+def test_a_run_that_goes_on_elsewhere_says_so(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    with pytest.raises(Interrupted):
+        run(folder, watcher=Watcher(2, interrupt))
+    watcher = Watcher(1, interrupt)
+    with pytest.raises(Interrupted):
+        run(folder, watcher=watcher)
+    assert len(watcher.notices) == 1  # the stop
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["continued"][-1]["versions"]["torch"] = "2.0.0"
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    watcher = Watcher(1, interrupt)
+    with pytest.raises(Interrupted):
+        run(folder, watcher=watcher, threads=2)
+    (notice,) = watcher.notices[:-1]
+    assert f"torch 2.0.0, now {torch.__version__}; threads: 1, now 2;" in notice
+    # What it goes on with is compared with what it went on with before.
+    watcher = Watcher(1, interrupt)
+    with pytest.raises(Interrupted):
+        run(folder, watcher=watcher, threads=2)
+    assert len(watcher.notices) == 1
+
+
+def test_a_neuron_whose_file_has_changed_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "mine.py"
+    file.write_text("from clifctl.neurons.lif import NEURON as MINE\n")
+    own = ("neuron.name=mine.py:MINE",)
+    with pytest.raises(Interrupted):
+        run(tmp_path / "run", *own, watcher=Watcher(2, interrupt))
+    with pytest.raises(Interrupted):
+        run(tmp_path / "run", *own, watcher=Watcher(1, interrupt))
+    file.write_text("# Another threshold.\nfrom clifctl.neurons.lif import NEURON as MINE\n")
+    with pytest.raises(RecipeError, match=r"'mine\.py:MINE' has changed since the run"):
+        run(tmp_path / "run", *own)
 
 
 def test_keep_keeps_the_last_epochs(tmp_path: Path) -> None:
