@@ -19,6 +19,8 @@ from clifctl.training.optimizer import OPEN_ENDED
 
 # Keys that do not change what is computed: a run may go on with others.
 FREE = ("title", "train.save_every", "train.log_every")
+# Keys that say where the data lie and how they are read: their hash says whether they are the same.
+PLACES = ("data.root", "data.cache", "data.workers", "data.download")
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,8 @@ def _require_same(loaded: LoadedRecipe, earlier: dict[str, Any], where: str) -> 
     start.
     """
     own, other = _flat(loaded.recipe.document), _flat(earlier)
-    keys = [k for k in {**other, **own} if k not in FREE and own.get(k) != other.get(k)]
+    free = (*FREE, *PLACES)
+    keys = [k for k in {**other, **own} if k not in free and own.get(k) != other.get(k)]
     longer = keys == ["train.epochs"] and _is_larger(own["train.epochs"], other.get("train.epochs"))
     schedule = loaded.recipe.train.schedule
     if not keys or (longer and schedule in OPEN_ENDED):

@@ -295,6 +295,24 @@ def test_another_recipe_is_refused(whole: tuple[Path, TrainResult]) -> None:
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
+def test_data_may_lie_elsewhere(tmp_path: Path, on_disk: Any) -> None:
+    def data_at(root: str) -> LoadedRecipe:
+        data = f"data={{name: npz, shape: [3, 8, 8], classes: 4, root: {root}}}"
+        small = ["timesteps=2", "model.hidden=[4]", "train.batch_size=4", "train.epochs=1"]
+        return load_recipe("digits_rows_mlp", [data, *small])
+
+    (tmp_path / "old").mkdir()
+    on_disk.write_npz(tmp_path / "old/data.npz")
+    options = RunOptions(out=tmp_path / "run", resume="auto", target="reference")
+    with pytest.raises(Interrupted):
+        train(data_at(f"{tmp_path}/old"), options, Watcher(2, interrupt))
+    (tmp_path / "old").rename(tmp_path / "new")
+    with pytest.raises(DataError, match="is missing"):
+        train(data_at(f"{tmp_path}/old"), options, Watcher())
+    assert train(data_at(f"{tmp_path}/new"), options, Watcher()).epochs == 1
+    assert recipe_of_run(tmp_path / "run").recipe.document["data"]["root"] == f"{tmp_path}/new"
+
+
 def test_a_run_whose_schedule_is_open_can_be_longer(tmp_path: Path) -> None:
     constant = ("train.schedule=constant", "train.precision=float32")
     run(tmp_path / "three", *constant)
