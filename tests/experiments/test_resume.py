@@ -19,6 +19,7 @@ from clifctl.errors import (
     RunFailed,
     UsageError,
 )
+from clifctl.experiments.assembly import load_data
 from clifctl.experiments.evaluate import open_checkpoint
 from clifctl.experiments.planning import RunOptions
 from clifctl.experiments.resuming import recipe_of_run
@@ -195,6 +196,28 @@ def test_so_does_every_way_of_training(overrides: tuple[str, ...], tmp_path: Pat
             )
         torch.manual_seed(99)
     run(tmp_path / "run", *overrides, watcher=Watcher(dropped=dropped), target="reference")
+    assert_same_run(tmp_path / "run", tmp_path / "whole")
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_so_does_one_whose_images_workers_decode(tmp_path: Path, data_root: Path) -> None:
+    """With samples held out, on which the best epoch is chosen, and random augmentation."""
+    data = "name: image_folder, image_size: 16, classes: 3, augmentation: plain"
+    more = f"in_memory: false, workers: 2, validation_share: 0.25, root: {data_root}"
+    net = ["timesteps=2", "model.hidden=[8]", "model.dropout=0.2", "train.save_every=2steps"]
+    sizes = ["train.batch_size=3", "train.epochs=3", "train.log_every=1"]
+    loaded = load_recipe("digits_rows_mlp", [f"data={{{data}, {more}}}", *net, *sizes])
+
+    def go(name: str, at: int | None = None, do: Callable[[], None] = interrupt) -> TrainResult:
+        options = RunOptions(out=tmp_path / name, resume="auto", target="reference")
+        steps = -(-len(load_data(loaded.recipe).train) // 3)
+        return train(loaded, options, Watcher(at, do, dropped=STEPS - steps))
+
+    assert go("whole").best_chosen_on == "validation"
+    for at, how in ((2, interrupt), (3, crash), (1, terminate)):
+        with pytest.raises((Interrupted, Crash)):
+            go("run", at, how)
+    go("run")
     assert_same_run(tmp_path / "run", tmp_path / "whole")
 
 
