@@ -85,11 +85,22 @@ class Terminated(KeyboardInterrupt):
 
 
 class Interrupted(ClifctlError):
-    """The run was ended from outside; `message` says what was kept. Exit 130 (143 for SIGTERM)."""
+    """The run was ended from outside; `message` says what was kept. Exit 130 (143 for SIGTERM).
 
-    def __init__(self, stop: KeyboardInterrupt, message: str, *, hint: str | None = None) -> None:
+    `at_once`: where the signal hit, and not at the step where all processes of the run stop.
+    """
+
+    def __init__(
+        self,
+        stop: KeyboardInterrupt,
+        message: str,
+        *,
+        hint: str | None = None,
+        at_once: bool = False,
+    ) -> None:
         super().__init__(message, hint=hint)
         self.exit_code = getattr(stop, "exit_code", 130)
+        self.at_once = at_once
 
 
 def nearest(name: str, names: Iterable[str]) -> str | None:

@@ -63,7 +63,10 @@ def require_file_possible(path: Path, *, overwrite: bool) -> None:
 
 def _require_permission(path: Path, place: Path) -> None:
     if not os.access(place, os.W_OK):
-        raise OutputError(f"cannot write '{path}': no permission", hint="choose another place")
+        raise OutputError(
+            f"cannot write '{path}': no permission, or a file system that is read-only",
+            hint="choose another place",
+        )
 
 
 def same_file(one: Path, other: Path) -> bool:

@@ -7,6 +7,7 @@ import sys
 import time
 import traceback
 from contextlib import suppress
+from types import FrameType
 from typing import Annotated, Any
 
 import typer
@@ -28,14 +29,23 @@ from clifctl.cli import (
     train,
     truncate_bptt,
 )
-from clifctl.cli.options import abandon_stdout, write_stdout
-from clifctl.errors import ClifctlError, OfOneProcess, Terminated, ToldElsewhere, UsageError
+from clifctl.cli.options import STOPPED, abandon_stdout, write_stdout
+from clifctl.errors import (
+    ClifctlError,
+    Interrupted,
+    OfOneProcess,
+    Terminated,
+    ToldElsewhere,
+    UsageError,
+)
 from clifctl.launch import Launch, launch
 
 # Commands that several processes, started by torchrun, can share.
 PARALLEL = ("train", "eval")
 # How long the others of a machine leave its first process to tell an error.
 TELLING_S = 3.0
+# Where Python says that the code of its imports is.
+_IMPORTING = "<frozen importlib._bootstrap>"
 
 app = typer.Typer(
     name="clifctl",
@@ -86,6 +96,9 @@ def root(
 def main() -> None:
     """Run the command line and exit: 0 done, 1 failed, 2 bad input, 130 and 143 interrupted."""
     _usable_streams()
+    # A command in the background of a script ignores Ctrl-C, and is left so.
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, _end)
     sys.exit(run(sys.argv[1:]))
 
 
@@ -102,7 +115,7 @@ def _usable_streams() -> None:
 
 def run(arguments: list[str]) -> int:
     """Run one command and return its exit code; an error is told on stderr, with a hint."""
-    signal.signal(signal.SIGTERM, _terminate)
+    signal.signal(signal.SIGTERM, _end)
     debug = "--debug" in arguments
     if arguments[:1] == ["--debug"]:
         arguments = arguments[1:]
@@ -122,8 +135,11 @@ def run(arguments: list[str]) -> int:
         abandon_stdout()
         return 0
     except ClifctlError as error:
-        hint = error.hint or "--help shows what is allowed, with an example"
+        bad_input = error.hint is None and not isinstance(error, Interrupted)
+        hint = "--help shows what is allowed, with an example" if bad_input else error.hint
         return _report(error, error.message, hint, error.exit_code, debug)
+    except KeyboardInterrupt as stop:  # outside of a command
+        return _report(stop, STOPPED, None, Interrupted(stop, STOPPED).exit_code, debug)
     except OSError as error:
         place = f" '{error.filename}'" if error.filename else ""
         message = f"cannot read or write{place}: {error.strerror or error}"
@@ -188,8 +204,15 @@ def _sentence(text: str) -> str:
     return text[:1].lower() + text[1:]
 
 
-def _terminate(number: int, frame: object) -> None:
-    raise Terminated
+def _end(number: int, frame: FrameType | None) -> None:
+    """Raise what SIGINT or SIGTERM stands for. Within an import the process ends here: modules of C
+    swallow an exception and go on with half of what they need, or do not stop at all."""
+    stop = Terminated() if number == signal.SIGTERM else KeyboardInterrupt()
+    while frame is not None:
+        if frame.f_code.co_filename == _IMPORTING:
+            os._exit(_report(stop, STOPPED, None, Interrupted(stop, STOPPED).exit_code, False))
+        frame = frame.f_back
+    raise stop
 
 
 def _with_plot_value(arguments: list[str]) -> list[str]:

@@ -30,6 +30,7 @@ class Format(StrEnum):
 
 
 RESULT_PANEL = "Result"
+STOPPED = "stopped before it was done"
 
 FormatOption = Annotated[
     Format | None,
@@ -191,7 +192,7 @@ def command(
             try:
                 function(output=_output(**settings), **values)
             except KeyboardInterrupt as stop:
-                raise Interrupted(stop, "stopped before it was done") from None
+                raise Interrupted(stop, STOPPED) from None
 
         after = [_said_of_output(p, output_help) for p in shared.parameters.values()]
         combined = own.replace(parameters=[*parameters, *after])

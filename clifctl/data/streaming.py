@@ -1,6 +1,7 @@
 """Images that stay in their files: decoded at every use, by workers that run ahead."""
 
 import hashlib
+import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -37,6 +38,7 @@ class ImageFiles:
             batch_size=None,
             num_workers=self.workers,
             generator=torch.Generator(),
+            worker_init_fn=_leave_ctrl_c_to_the_run,
         )
         for pixels in loader:
             if isinstance(pixels, DataError):
@@ -53,6 +55,11 @@ class ImageFiles:
         for path in self.paths:
             digest.update(hashlib.sha256(path.read_bytes()).digest())
         return digest.digest()
+
+
+def _leave_ctrl_c_to_the_run(worker: int) -> None:
+    """A terminal gives Ctrl-C to the workers too. They end with the run, which saves first."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 class _Batches(TorchDataset[Any]):

@@ -127,10 +127,14 @@ class Keeper:
         if request.stop is None:
             request.settle(self.processes)
         assert request.stop is not None
+        return self._interrupted(request.stop)
+
+    def _interrupted(self, stop: KeyboardInterrupt, *, at_once: bool = False) -> Interrupted:
         return Interrupted(
-            request.stop,
+            stop,
             f"training stopped in '{self.folder}': {self.kept}",
             hint=f"go on with: clifctl train --resume {self.folder}",
+            at_once=at_once,
         )
 
     def save(self, *names: str) -> None:
@@ -190,10 +194,11 @@ class Keeper:
             yield
         except KeyboardInterrupt as stop:
             self._log_if_possible("interrupted at once")
-            raise self.interrupted(StopRequest(stop, stop)) from None
+            raise self._interrupted(stop, at_once=True) from None
         except OutputError as refused:
             # The input was good; the disk was not.
-            raise RunFailed(f"{refused.message}: {self.kept}", hint=refused.hint) from None
+            mended = f"when that is mended, go on with: clifctl train --resume {self.folder}"
+            raise self._with_what_was_kept(RunFailed(refused.message, hint=mended)) from None
         except RunFailed as failed:
             raise self._with_what_was_kept(failed) from failed
         except RuntimeError as error:

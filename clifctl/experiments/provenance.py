@@ -1,5 +1,6 @@
 """What a run was done with: the facts of the manifest."""
 
+import hashlib
 import platform
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import clifctl
 from clifctl.devices import device_name
 from clifctl.kernels import Target
 from clifctl.launch import launch
+from clifctl.neurons.loading import is_file_reference
 from clifctl.training.device import Threads
 from clifctl.training.precision import Arithmetic
 
@@ -26,16 +28,28 @@ def manifest(
     seed: int,
     deterministic: bool,
     data_sha256: str,
+    sources: dict[str, str],
     conditions: dict[str, Any],
 ) -> dict[str, Any]:
-    """The recipe's name, seed and data, and the `conditions`: see `surroundings`."""
+    """The recipe's name, seed, data and `neuron_sources`, and the `conditions`: `surroundings`."""
     return {
         "schema": "clifctl.manifest/1",
         "recipe": recipe,
         "seed": seed,
         "deterministic": deterministic,
         "data_sha256": data_sha256,
+        "neuron_sources": sources,
         **conditions,
+    }
+
+
+def neuron_sources(section: dict[str, Any]) -> dict[str, str]:
+    """The SHA-256 of every file of a person's own that a recipe's section `neuron` names."""
+    names = [section["name"], (section.get("exchange") or {}).get("to", "")]
+    return {
+        name: hashlib.sha256(Path(name.rpartition(":")[0]).read_bytes()).hexdigest()
+        for name in names
+        if is_file_reference(name)
     }
 
 
@@ -65,6 +79,20 @@ def surroundings(
         "precision": precision.name,
         "precision_reason": precision.reason,
     }
+
+
+def changed_surroundings(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """What of `before`, a manifest, is another thing `now` and may round differently, in words."""
+    last = (before.get("continued") or [before])[-1]
+    versions = {f"{name} ": name for name in ("clifctl", "python", "torch")}
+    pairs = [
+        (shown, (last.get("versions") or {}).get(name), now["versions"][name])
+        for shown, name in versions.items()
+    ]
+    pairs += [("commit ", last.get("git_commit"), now["git_commit"])]
+    kinds = {"device_name": "device ", "threads": "threads: ", "target": "kernel target "}
+    pairs += [(shown, last.get(key), now[key]) for key, shown in kinds.items()]
+    return [f"{shown}{was}, now {is_}" for shown, was, is_ in pairs if was and is_ and was != is_]
 
 
 def package_versions(*packages: str) -> dict[str, str | None]:

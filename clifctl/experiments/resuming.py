@@ -8,6 +8,7 @@ from typing import Any
 
 from clifctl.errors import CheckpointError, RecipeError, UsageError
 from clifctl.experiments.planning import RunOptions
+from clifctl.experiments.provenance import neuron_sources
 from clifctl.experiments.starting import require_same_start
 from clifctl.recipe.load import LoadedRecipe, load_recipe
 from clifctl.recipe.yamlfile import parse_document
@@ -18,6 +19,8 @@ from clifctl.training.optimizer import OPEN_ENDED
 
 # Keys that do not change what is computed: a run may go on with others.
 FREE = ("title", "train.save_every", "train.log_every")
+# Keys that say where the data lie and how they are read: their hash says whether they are the same.
+PLACES = ("data.root", "data.cache", "data.workers", "data.download")
 
 
 @dataclass(frozen=True)
@@ -45,10 +48,7 @@ def recipe_of_run(folder: Path, overrides: Sequence[str] = ()) -> LoadedRecipe:
 
 
 def _name_of_run(folder: Path) -> str:
-    try:
-        name = json.loads((folder / run_folder.MANIFEST).read_text(encoding="utf-8"))["recipe"]
-    except (OSError, ValueError, KeyError, TypeError):
-        name = None
+    name = run_folder.read_manifest(folder / run_folder.MANIFEST).get("recipe")
     return name if isinstance(name, str) else folder.absolute().name
 
 
@@ -71,6 +71,7 @@ def standing(loaded: LoadedRecipe, options: RunOptions) -> Standing:
     text = file.read_text(encoding="utf-8", errors="replace")
     earlier = parse_document(text, str(file))
     longer = _require_same(loaded, earlier, f"run folder '{folder}'")
+    _require_same_sources(loaded, folder)
     result = folder / run_folder.RESULT
     if result.is_file() and not longer:
         return Standing(result=replace(_read_result(result), run_folder=str(folder)))
@@ -94,7 +95,8 @@ def _require_same(loaded: LoadedRecipe, earlier: dict[str, Any], where: str) -> 
     start.
     """
     own, other = _flat(loaded.recipe.document), _flat(earlier)
-    keys = [k for k in {**other, **own} if k not in FREE and own.get(k) != other.get(k)]
+    free = (*FREE, *PLACES)
+    keys = [k for k in {**other, **own} if k not in free and own.get(k) != other.get(k)]
     longer = keys == ["train.epochs"] and _is_larger(own["train.epochs"], other.get("train.epochs"))
     schedule = loaded.recipe.train.schedule
     if not keys or (longer and schedule in OPEN_ENDED):
@@ -112,6 +114,17 @@ def _require_same(loaded: LoadedRecipe, earlier: dict[str, Any], where: str) -> 
         f"{where} is of another recipe: {shown}{more}",
         hint="choose another --out, replace it with --overwrite, or leave these keys out",
     )
+
+
+def _require_same_sources(loaded: LoadedRecipe, folder: Path) -> None:
+    """Raise RecipeError where a neuron's own file is not the one that the run began with."""
+    began = run_folder.read_manifest(folder / run_folder.MANIFEST).get("neuron_sources")
+    for name, digest in neuron_sources(loaded.recipe.document["neuron"]).items():
+        if isinstance(began, dict) and began.get(name, digest) != digest:
+            raise RecipeError(
+                f"the file of the neuron '{name}' has changed since the run in '{folder}' began",
+                hint="put it back as it was, or start anew in another --out",
+            )
 
 
 def decisive(document: dict[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """`train`: a recipe becomes a run folder and a result."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -23,7 +23,12 @@ from clifctl.experiments.assembly import (
 )
 from clifctl.experiments.keeping import History, Keeper, Observer, describe
 from clifctl.experiments.planning import RUNS, Prepared, RunOptions, prepare, require_options
-from clifctl.experiments.provenance import manifest, surroundings
+from clifctl.experiments.provenance import (
+    changed_surroundings,
+    manifest,
+    neuron_sources,
+    surroundings,
+)
 from clifctl.experiments.published import published_for
 from clifctl.experiments.resuming import Standing, standing
 from clifctl.files import is_folder, write_text
@@ -80,7 +85,7 @@ def _train(
     with ExitStack() as until_done:
         until_done.enter_context(determinism(loaded.recipe.train.deterministic))
         # Once more: until it was locked, another process may have gone on with it.
-        earlier = processes.from_main(lambda: _lock(loaded, options, until_done))
+        earlier, is_ours = processes.from_main(lambda: _lock(loaded, options, until_done))
         if earlier.result is not None:
             return earlier.result
         run = processes.agree(
@@ -89,7 +94,15 @@ def _train(
         prepare_net(run.recipe, run.net, processes)
         # Only now: whatever cannot be built must not cost the run that --overwrite replaces.
         folder = processes.from_main(
-            lambda: _open_folder(loaded, options, run, until_done, goes_on=earlier.checkpoint)
+            lambda: _open_folder(
+                loaded,
+                options,
+                run,
+                until_done,
+                goes_on=earlier.checkpoint,
+                is_ours=is_ours,
+                notice=observer.notice,
+            )
         )
         keeper = Keeper(
             folder,
@@ -104,7 +117,7 @@ def _train(
             keeper.kept = describe(folder, earlier.checkpoint)
         plan = replace(prepared.plan, run_folder=str(folder), continues_after=run.continues_after)
         observer.started(plan, loaded.recipe.train.epochs, steps_of(run.recipe, run.data))
-        with keeper.told(), stop_requests(observer.notice) as request:
+        with keeper.told(), stop_requests(observer.notice, processes) as request:
             keeper.log("started" if earlier.checkpoint is None else f"goes on: {keeper.kept}")
             keeper.consume(run.events(request), observer, request)
             try:
@@ -119,11 +132,14 @@ def _train(
     return result
 
 
-def _lock(loaded: LoadedRecipe, options: RunOptions, until_done: ExitStack) -> Standing:
-    """How far the run has come, in a folder that is locked if it is there."""
-    if options.out is not None and is_folder(options.out):
+def _lock(
+    loaded: LoadedRecipe, options: RunOptions, until_done: ExitStack
+) -> tuple[Standing, bool]:
+    """How far the run has come, in a folder that is locked if it is there; whether it is."""
+    is_ours = options.out is not None and is_folder(options.out)
+    if options.out is not None and is_ours:
         until_done.enter_context(locked(options.out))
-    return standing(loaded, options)
+    return standing(loaded, options), is_ours
 
 
 def _require_same_data(prepared: Prepared, processes: Processes) -> None:
@@ -315,9 +331,12 @@ def _open_folder(
     until_done: ExitStack,
     *,
     goes_on: Checkpoint | None,
+    is_ours: bool,
+    notice: Callable[[str], None],
 ) -> Path:
     """The run folder, locked, with its recipe and manifest; what a run that goes on has written
-    after `goes_on` is taken back."""
+    after `goes_on` is taken back. `is_ours`: it was there, and has been locked. `notice`
+    is told of what may make a run that goes on round differently."""
     prepared, document = run.prepared, loaded.recipe.document
     conditions = surroundings(
         device=prepared.device,
@@ -327,22 +346,30 @@ def _open_folder(
     )
     if goes_on is not None and options.out is not None:
         folder = options.out
+        run_folder.remove_temporaries(folder)
         run_folder.trim_metrics(folder / run_folder.METRICS, goes_on.epoch, goes_on.step)
         (folder / run_folder.RESULT).unlink(missing_ok=True)  # of fewer epochs
         write_text(folder / run_folder.RECIPE, dump_document(document))
         at = {"epoch": goes_on.epoch, "step": goes_on.step}
-        run_folder.add_to_manifest(folder / run_folder.MANIFEST, {**at, **conditions})
+        kept = folder / run_folder.MANIFEST
+        changed = changed_surroundings(run_folder.read_manifest(kept), conditions)
+        if changed:
+            notice(
+                f"not what the run was on before: {'; '.join(changed)}; it may round differently"
+            )
+        run_folder.add_to_manifest(kept, {**at, **conditions})
         return folder
     if options.out is None:
         folder = run_folder.claim_numbered_folder(RUNS, loaded.name)
         until_done.enter_context(locked(folder))
     else:
         folder = options.out
-        there = is_folder(folder)
-        may_exist = options.overwrite or options.resume != "never"
-        run_folder.create_run_folder(folder, overwrite=may_exist)
-        if not there:
+        if not is_ours:
+            run_folder.make_folder(folder)
             until_done.enter_context(locked(folder))
+        # What may be replaced is what was there when it was locked: never another run's new files.
+        may_exist = is_ours and (options.overwrite or options.resume != "never")
+        run_folder.clear_run_folder(folder, overwrite=may_exist)
     run_folder.write_json(
         folder / run_folder.MANIFEST,
         manifest(
@@ -350,6 +377,7 @@ def _open_folder(
             seed=loaded.recipe.train.seed,
             deterministic=loaded.recipe.train.deterministic,
             data_sha256=prepared.data.sha256(),
+            sources=neuron_sources(document["neuron"]),
             conditions={
                 **conditions,
                 "init": None if prepared.start is None else prepared.start.document,

@@ -20,6 +20,7 @@ from typing import Any
 
 import clifctl
 from clifctl.errors import OutputError, UsageError
+from clifctl.experiments.provenance import neuron_sources
 from clifctl.experiments.resuming import decisive
 from clifctl.files import (
     cannot_write,
@@ -29,7 +30,6 @@ from clifctl.files import (
     to_json,
     write_text,
 )
-from clifctl.neurons.loading import is_file_reference
 from clifctl.recipe.load import LoadedRecipe
 from clifctl.results import Epochs, Measured, TrialRecord
 from clifctl.training import run_folder
@@ -78,19 +78,10 @@ def trial_of(loaded: LoadedRecipe, title: str, numerics: Numerics) -> Trial:
         "recipe": document,
         "numerics_version": clifctl.NUMERICS_VERSION,
         "numerics": asdict(numerics),
-        "neuron_sources": _neuron_sources(document["neuron"]),
+        "neuron_sources": neuron_sources(document["neuron"]),
     }
     text = json.dumps(decides, sort_keys=True)
     return Trial(hashlib.sha256(text.encode()).hexdigest()[:_NAME_LENGTH], title, loaded)
-
-
-def _neuron_sources(section: dict[str, Any]) -> dict[str, str]:
-    names = [section["name"], (section.get("exchange") or {}).get("to", "")]
-    return {
-        name: hashlib.sha256(Path(name.rpartition(":")[0]).read_bytes()).hexdigest()
-        for name in names
-        if is_file_reference(name)
-    }
 
 
 def without_repetition(trials: Sequence[Trial]) -> tuple[Trial, ...]:

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from clifctl.strict import Count, Seed, Strict
 from clifctl.training.loss import CrossEntropyOf, TetTarget
@@ -49,7 +49,7 @@ class TrainSection(Strict):
     compile: bool = Field(
         False, description="torch.compile of the training step; the first step takes minutes"
     )
-    save_every: Annotated[str | None, AfterValidator(checked_interval)] = Field(
+    save_every: Annotated[str | None, BeforeValidator(checked_interval)] = Field(
         "60s", description="how often last.pt is saved within an epoch: 60s, 200steps or null"
     )
     log_every: Count = Field(50, description="steps between two lines of metrics.jsonl")

@@ -2,20 +2,26 @@
 
 import dataclasses
 
-from clifctl.report.render import MIB, Column, Report, Table, document_of, record_table
+from clifctl.report.render import MIB, Column, Report, Table, document_of
 from clifctl.results import EvalResult, LayerRate, TrainPlan, TrainResult
 
 _CHOSEN = {
     "test": "The best epoch is chosen on the test set, as the paper does: report the last one.",
     "validation": "The best epoch is chosen on training data that were held out.",
 }
+# The phases of a step, in the words of the table.
+_PHASES = {
+    "data": "data",
+    "forward": "forward",
+    "backward": "backward",
+    "optimizer": "optimizer",
+    "rest": "the rest",
+}
 
 
 def train_report(result: TrainResult) -> Report:
     """The result table of `train`."""
-    summary = record_table(
-        f"{result.recipe}: trained",
-        result,
+    columns = (
         Column("recipe", "recipe"),
         Column("data", "data"),
         Column("model", "model"),
@@ -36,16 +42,22 @@ def train_report(result: TrainResult) -> Report:
         Column("firing_rate", "firing rate [spikes/neuron/step]", 4),
         Column("train_seconds", "training time [s]", 1),
         Column("total_seconds", "total time [s]", 1),
+        Column("samples_per_second", "training speed, last epoch [images/s]", 0),
+        *(
+            Column(f"{phase}_percent", f"  share of its time, {words} [%]", 1)
+            for phase, words in _PHASES.items()
+        ),
         Column("device", "device"),
         Column("processes", "processes"),
         Column("target", "kernel target"),
         Column("run_folder", "run folder"),
-        notes=(_CHOSEN[result.best_chosen_on],),
     )
+    found = {**vars(result), **vars(result.time)}
     # In jsonl the result is the last of several lines: each says what it is.
-    summary = dataclasses.replace(
-        summary, rows=tuple({"record": "result", **row} for row in summary.rows)
-    )
+    row = {"record": "result", **{column.key: found[column.key] for column in columns}}
+    notes = (_CHOSEN[result.best_chosen_on],)
+    title = f"{result.recipe}: trained"
+    summary = Table(title, columns, (row,), vertical=True, notes=notes)
     published = published_tables(result, result.accuracy_percent_best)
     return Report(document_of(result), (summary, *published, *rate_tables(result.firing_rates)))
 

@@ -186,6 +186,8 @@ def joined(launch: Launch, device: torch.device) -> Iterator[Processes]:
     except ClifctlError as ends:
         if processes.main:
             raise
+        if isinstance(ends, Interrupted) and ends.at_once:
+            raise ToldElsewhere(ends.exit_code) from None  # the main one waits for this one
         if isinstance(ends, OF_ALL) and not isinstance(ends, LostProcess):
             _wait_for_the_end_of_main()
             raise ToldElsewhere(ends.exit_code) from None

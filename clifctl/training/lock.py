@@ -26,8 +26,11 @@ def locked(folder: Path) -> Iterator[None]:
     descriptor = _acquire(path)
     try:
         owner = json.dumps({"pid": os.getpid(), "host": socket.gethostname()})
-        os.truncate(descriptor, 0)
-        os.pwrite(descriptor, owner.encode(), 0)
+        try:
+            os.truncate(descriptor, 0)
+            os.pwrite(descriptor, owner.encode(), 0)
+        except OSError as refused:  # a full disk
+            raise cannot_write(path, refused) from None
         yield
     finally:
         with suppress(OSError):

@@ -134,7 +134,9 @@ def _restore(
     _require((order is None) == (done == 0), "the order of the data is missing, or one too many")
     if order is not None:
         whole = torch.arange(samples)
-        fits = isinstance(order, Tensor) and order.dtype == whole.dtype
+        # Its shape first: what is expanded from one number may be larger than any memory.
+        fits = isinstance(order, Tensor) and order.shape == whole.shape
+        fits = fits and order.dtype == whole.dtype
         _require(fits and torch.equal(order.sort().values, whole), "order is no permutation")
 
     step.precision.load_state_dict(state["scaler"])

@@ -64,13 +64,25 @@ def check_run_folder(path: Path, *, overwrite: bool) -> None:
         )
 
 
-def create_run_folder(path: Path, *, overwrite: bool) -> None:
-    """Make an empty run folder at `path`. With `overwrite`, an earlier run's files are removed, but
-    for its lock."""
+def make_folder(path: Path) -> None:
+    """Make the folder `path`, which was not there a moment ago. Raises OutputError where it cannot
+    be made, or another process has made it."""
+    try:
+        path.mkdir(parents=True)
+    except FileExistsError:
+        raise OutputError(
+            f"run folder '{path}' was made by another process just now",
+            hint="choose another --out, or wait until that run is done",
+        ) from None
+    except OSError as refused:
+        raise cannot_write(path, refused) from None
+
+
+def clear_run_folder(path: Path, *, overwrite: bool) -> None:
+    """Make the folder `path`, which is there and locked, that of a new run. With `overwrite`, an
+    earlier run's files are removed. Raises OutputError."""
     check_run_folder(path, overwrite=overwrite)
     try:
-        # A folder that was not there a moment ago and is there now is another run's.
-        path.mkdir(parents=True, exist_ok=is_folder(path))
         for entry in list(path.iterdir()):
             if is_run_file(entry.name) and entry.name != LOCK:
                 entry.unlink(missing_ok=True)
@@ -112,14 +124,31 @@ def write_json(path: Path, document: dict[str, Any]) -> None:
     write_text(path, to_json(document, indent=2) + "\n")
 
 
-def add_to_manifest(path: Path, continuation: dict[str, Any]) -> None:
-    """Note in the manifest that, and with what, a run went on. Raises OutputError."""
+def read_manifest(path: Path) -> dict[str, Any]:
+    """A manifest; an empty one where the file is lost or broken: a run goes on without it."""
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
-        earlier = list(document.get("continued", []))
-    except (OSError, ValueError, AttributeError, TypeError):
-        document, earlier = {}, []  # lost: what is known now is better than nothing
+    except (OSError, ValueError):
+        return {}
+    whole = isinstance(document, dict) and isinstance(document.get("continued", []), list)
+    return document if whole else {}
+
+
+def add_to_manifest(path: Path, continuation: dict[str, Any]) -> None:
+    """Note in the manifest that, and with what, a run went on. Raises OutputError."""
+    document = read_manifest(path)
+    earlier = document.get("continued", [])
     write_json(path, {**document, "continued": [*earlier, continuation]})
+
+
+def remove_temporaries(folder: Path) -> None:
+    """Remove what a process that was killed while it wrote has left. Raises OutputError."""
+    try:
+        for path in list(folder.iterdir()):
+            if _TEMPORARY.fullmatch(path.name):
+                path.unlink(missing_ok=True)
+    except OSError as refused:
+        raise cannot_write(folder, refused) from None
 
 
 def remove_old_epochs(folder: Path, keep: int) -> None:

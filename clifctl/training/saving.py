@@ -13,18 +13,18 @@ class Interval:
     steps: int | None = None
 
     @classmethod
-    def parse(cls, text: str | None) -> "Interval":
+    def parse(cls, text: object) -> "Interval":
         """`60s`, `200steps`, or None for never. Raises ValueError."""
         if text is None:
             return cls()
-        match = re.fullmatch(r"([1-9]\d{0,8})\s*(s|steps)", text)
+        match = re.fullmatch(r"([1-9]\d{0,8})\s*(s|steps)", text) if isinstance(text, str) else None
         if match is None:
             raise ValueError("must be a time such as 60s, a count such as 200steps, or null")
         number = int(match[1])
         return cls(seconds=float(number)) if match[2] == "s" else cls(steps=number)
 
 
-def checked_interval(text: str | None) -> str | None:
+def checked_interval(text: object) -> object:
     """`text`, if it is an interval. Raises ValueError."""
     Interval.parse(text)
     return text

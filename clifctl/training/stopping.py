@@ -2,6 +2,7 @@
 
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,11 +10,14 @@ from types import FrameType
 from typing import Any, TypeVar
 
 from clifctl.errors import Terminated
-from clifctl.training.distributed import Processes
+from clifctl.training.distributed import ALONE, Processes
 
 Item = TypeVar("Item")
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 KEYBOARD = 130  # the exit code of a KeyboardInterrupt
+# torchrun hands every signal on to its processes, which a scheduler may have given it already: for
+# so long the next one is the same one.
+HANDED_ON_S = 3.0
 
 
 class StopNow(Exception):
@@ -48,20 +52,29 @@ class StopRequest:
 
 
 @contextmanager
-def stop_requests(notice: Callable[[str], None]) -> Iterator[StopRequest]:
-    """Within it, SIGINT and SIGTERM ask for a stop, once; the next one interrupts where it hits.
+def stop_requests(
+    notice: Callable[[str], None],
+    processes: Processes = ALONE,
+    clock: Callable[[], float] = time.monotonic,
+) -> Iterator[StopRequest]:
+    """Within it, SIGINT and SIGTERM ask for a stop, once; the next one interrupts where it hits,
+    in one of several `processes` after HANDED_ON_S at the earliest.
 
     `notice` is told. In a thread other than the main one signals cannot be caught: they are left to
     whoever has them, as is a signal that is ignored (a command in the background of a script).
     """
     request = StopRequest()
     before: dict[signal.Signals, Any] = {}
+    asked_at = 0.0
 
     def handle(number: int, frame: FrameType | None) -> None:
+        nonlocal asked_at
         stop = Terminated() if number == signal.SIGTERM else KeyboardInterrupt()
         if request.asked is not None:
+            if processes.several and clock() - asked_at < HANDED_ON_S:
+                return
             raise stop
-        request.asked = stop
+        request.asked, asked_at = stop, clock()
         name = signal.Signals(number).name
         notice(f"{name}: stopping at the next step; once more ends at once")
 

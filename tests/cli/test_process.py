@@ -151,6 +151,32 @@ def test_errors_are_two_lines_on_stderr(tmp_path: Path) -> None:
     assert [line.split(":")[0] for line in done.stderr.splitlines()] == ["error", "hint"]
 
 
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
+def test_a_signal_within_an_import_ends_it_whatever_the_module_does(
+    name: str, code: int, tmp_path: Path
+) -> None:
+    """Modules of C swallow the exception, and leave the process with half of them."""
+    (tmp_path / "swallows.py").write_text(
+        f"import os, signal\ntry:\n    os.kill(os.getpid(), signal.{name})\n"
+        "except BaseException:\n    pass\n"
+    )
+    script = (
+        "import signal; from clifctl.cli import app\n"
+        "def run(arguments):\n    import swallows\n    print('went on')\n"
+        "app.run = run\n"
+        "signal.signal(signal.SIGTERM, app._end); app.main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=tmp_path,
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout) == (code, "")
+    assert done.stderr == "error: stopped before it was done\n"
+
+
 def test_groups_alone_print_their_help(tmp_path: Path) -> None:
     for group in ("", "recipes", "data"):
         done = shell(f"clifctl {group}", tmp_path)

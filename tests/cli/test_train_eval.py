@@ -331,3 +331,18 @@ def test_the_kernel_target_is_an_option(clifctl: Run, tiny: list[str]) -> None:
         assert refused.code == 2
         assert "kernel target 'triton' was asked for, and the tensor is on 'cpu'" in refused.err
         assert clifctl(*command, "--target", "tritn").code == 2
+
+
+def test_the_table_says_where_the_time_went(clifctl: Run, tiny: list[str]) -> None:
+    clifctl("train", "digits_snn5", *tiny, "--target", "reference", "--out", "run", "-q")
+    done = clifctl("train", "--resume", "run")
+    assert "training speed, last epoch [images/s]" in done.out
+    assert "share of its time, backward [%]" in done.out
+    (row,) = csv.DictReader(clifctl("train", "--resume", "run", "--format", "csv").out.splitlines())
+    shares = [
+        float(row[f"{phase}_percent"])
+        for phase in ("data", "forward", "backward", "optimizer", "rest")
+    ]
+    assert sum(shares) == pytest.approx(100)
+    assert min(shares) > 0
+    assert float(row["samples_per_second"]) > 1

@@ -1,5 +1,8 @@
 """Images left in their files: the same batches as from memory, bit for bit."""
 
+import multiprocessing
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +49,23 @@ def test_batches_equal_those_from_memory(name: str, workers: int, data_root: Pat
         assert torch.equal(labels, expected)
         compared += 1
     assert compared >= 5
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_ctrl_c_in_a_terminal_leaves_the_workers_at_work(data_root: Path) -> None:
+    data = load("image_folder", data_root, in_memory=False, workers=2)
+    reading = data.train.read([torch.tensor([number]) for number in range(9)])
+    first, _ = next(reading)
+    workers = multiprocessing.active_children()
+    assert len(workers) == 2
+    for worker in workers:
+        assert worker.pid is not None
+        os.kill(worker.pid, signal.SIGINT)
+    images = [first, *(image for image, _ in reading)]
+    assert len(images) == 9
+    held = load("image_folder", data_root).train.inputs
+    assert isinstance(held, torch.Tensor)
+    assert torch.equal(torch.cat(images, 1), held[:, :9])
 
 
 def test_the_hash_follows_the_files(data_root: Path, on_disk: Any, tmp_path: Path) -> None:

@@ -91,6 +91,10 @@ def interrupt() -> None:
     signal.raise_signal(signal.SIGINT)
 
 
+def interrupt_at_once() -> None:
+    raise KeyboardInterrupt  # what a second signal comes to
+
+
 def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
@@ -145,6 +149,8 @@ def main(rank: int, count: int, folder: Path) -> None:
     stops = Watcher(4, only(1, interrupt))
     meet("stopped", lambda: run(folder / "drawn", *DRAWN, watcher=stops))
     meet("went on", lambda: run(folder / "drawn", *DRAWN))
+    twice = Watcher(4, only(1, interrupt_at_once))
+    meet("at once", lambda: run(folder / "at once", *DRAWN, watcher=twice))
     meet("dies", lambda: run(folder / "dies", *DRAWN, watcher=Watcher(6, only(1, die))))
 
 

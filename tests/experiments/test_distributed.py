@@ -162,6 +162,13 @@ def test_a_process_that_dies_ends_the_others_and_another_number_goes_on(
     assert steps == [1, 2, 3, None] * 2
 
 
+def test_one_that_is_interrupted_at_once_waits_for_nobody(found: list[dict[str, Any]]) -> None:
+    kind, message, _, code = found[0]["at once"]
+    assert (kind, code) == ("LostProcess", 1)
+    assert message.endswith("holds the run after epoch 1")  # of three steps
+    assert found[1]["at once"][::3] == ("ToldElsewhere", 130)
+
+
 def test_numbers_that_are_none_in_one_process_end_all(
     folder: Path, found: list[dict[str, Any]]
 ) -> None:

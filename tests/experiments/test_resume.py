@@ -19,6 +19,7 @@ from clifctl.errors import (
     RunFailed,
     UsageError,
 )
+from clifctl.experiments.assembly import load_data
 from clifctl.experiments.evaluate import open_checkpoint
 from clifctl.experiments.planning import RunOptions
 from clifctl.experiments.resuming import recipe_of_run
@@ -50,14 +51,17 @@ class Crash(Exception):
 class Watcher:
     """Does something once a step of the run is taken; records what it was told."""
 
-    def __init__(self, at: int | None = None, do: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self, at: int | None = None, do: Callable[[], None] = lambda: None, *, dropped: int = 0
+    ) -> None:
+        self.dropped = dropped  # steps that an epoch has less
         self.at, self.do, self.steps, self.notices = at, do, 0, list[str]()
         self.continues_after: str | None = None
         self.logged_steps: list[tuple[int, int]] = []
 
     def started(self, plan: TrainPlan, epochs: int, steps: int) -> None:
         self.continues_after = plan.continues_after
-        assert steps == STEPS
+        assert steps == STEPS - self.dropped
 
     def stepped(self, epoch: int, step: int, running: Running) -> None:
         self.steps += 1
@@ -166,6 +170,57 @@ def test_a_run_that_goes_on_is_the_run_that_was_not_interrupted(
     assert without_times(result) == without_times(whole[1])
 
 
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ("train.accumulate=3", "train.clip_norm=0.5", "model.batch_norm=folded"),
+        ("train.precision=float16", "train.drop_last=true", "train.tet_target=one_hot"),
+        ("train.optimizer=lamb", "train.decayed=weights", "train.lr=0.01", "neuron.window=1"),
+        (
+            *("train.optimizer=adamw", "train.lr=0.01", "train.schedule=timm_cosine"),
+            *("train.warmup_epochs=1", "train.warmup_lr=0.001", "train.cooldown_epochs=1"),
+        ),
+        ("train.warmup_epochs=2", "train.label_smoothing=0.1", "neuron.name=glif_channel"),
+    ],
+    ids=["accumulated", "float16", "lamb", "adamw", "warm-up"],
+)
+def test_so_does_every_way_of_training(overrides: tuple[str, ...], tmp_path: Path) -> None:
+    dropped = int("train.drop_last=true" in overrides)
+    run(tmp_path / "whole", *overrides, watcher=Watcher(dropped=dropped), target="reference")
+    for at, how in ((2, interrupt), (6, crash), (3, terminate), (2, interrupt)):
+        with pytest.raises((Interrupted, Crash)):
+            run(
+                *(tmp_path / "run", *overrides),
+                watcher=Watcher(at, how, dropped=dropped),
+                target="reference",
+            )
+        torch.manual_seed(99)
+    run(tmp_path / "run", *overrides, watcher=Watcher(dropped=dropped), target="reference")
+    assert_same_run(tmp_path / "run", tmp_path / "whole")
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_so_does_one_whose_images_workers_decode(tmp_path: Path, data_root: Path) -> None:
+    """With samples held out, on which the best epoch is chosen, and random augmentation."""
+    data = "name: image_folder, image_size: 16, classes: 3, augmentation: plain"
+    more = f"in_memory: false, workers: 2, validation_share: 0.25, root: {data_root}"
+    net = ["timesteps=2", "model.hidden=[8]", "model.dropout=0.2", "train.save_every=2steps"]
+    sizes = ["train.batch_size=3", "train.epochs=3", "train.log_every=1"]
+    loaded = load_recipe("digits_rows_mlp", [f"data={{{data}, {more}}}", *net, *sizes])
+
+    def go(name: str, at: int | None = None, do: Callable[[], None] = interrupt) -> TrainResult:
+        options = RunOptions(out=tmp_path / name, resume="auto", target="reference")
+        steps = -(-len(load_data(loaded.recipe).train) // 3)
+        return train(loaded, options, Watcher(at, do, dropped=STEPS - steps))
+
+    assert go("whole").best_chosen_on == "validation"
+    for at, how in ((2, interrupt), (3, crash), (1, terminate)):
+        with pytest.raises((Interrupted, Crash)):
+            go("run", at, how)
+    go("run")
+    assert_same_run(tmp_path / "run", tmp_path / "whole")
+
+
 def test_what_is_kept_says_where_the_run_stands(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     with pytest.raises(Interrupted, match=r"holds the run after step 2 of epoch 2$"):
@@ -263,6 +318,24 @@ def test_another_recipe_is_refused(whole: tuple[Path, TrainResult]) -> None:
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
+def test_data_may_lie_elsewhere(tmp_path: Path, on_disk: Any) -> None:
+    def data_at(root: str) -> LoadedRecipe:
+        data = f"data={{name: npz, shape: [3, 8, 8], classes: 4, root: {root}}}"
+        small = ["timesteps=2", "model.hidden=[4]", "train.batch_size=4", "train.epochs=1"]
+        return load_recipe("digits_rows_mlp", [data, *small])
+
+    (tmp_path / "old").mkdir()
+    on_disk.write_npz(tmp_path / "old/data.npz")
+    options = RunOptions(out=tmp_path / "run", resume="auto", target="reference")
+    with pytest.raises(Interrupted):
+        train(data_at(f"{tmp_path}/old"), options, Watcher(2, interrupt))
+    (tmp_path / "old").rename(tmp_path / "new")
+    with pytest.raises(DataError, match="is missing"):
+        train(data_at(f"{tmp_path}/old"), options, Watcher())
+    assert train(data_at(f"{tmp_path}/new"), options, Watcher()).epochs == 1
+    assert recipe_of_run(tmp_path / "run").recipe.document["data"]["root"] == f"{tmp_path}/new"
+
+
 def test_a_run_whose_schedule_is_open_can_be_longer(tmp_path: Path) -> None:
     constant = ("train.schedule=constant", "train.precision=float32")
     run(tmp_path / "three", *constant)
@@ -316,6 +389,31 @@ def test_one_run_at_a_time(whole: tuple[Path, TrainResult], tmp_path: Path) -> N
     assert_same_run(folder, whole[0])
 
 
+@pytest.mark.parametrize(
+    "options", [{}, {"resume": "never"}, {"resume": "never", "overwrite": True}]
+)
+def test_a_folder_that_another_process_has_made_meanwhile_is_its_own(
+    options: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from clifctl.experiments.train import _Run
+
+    folder, assemble = tmp_path / "run", _Run.assemble
+
+    def second(*arguments: Any) -> _Run:
+        monkeypatch.undo()
+        with pytest.raises(Interrupted):
+            run(folder, watcher=Watcher(1, interrupt))
+        content.update({path.name: path.read_bytes() for path in folder.iterdir()})
+        return assemble(*arguments)
+
+    content = dict[str, bytes]()
+    monkeypatch.setattr(_Run, "assemble", second)
+    with pytest.raises(OutputError, match="was made by another process just now"):
+        run(folder, **options)
+    assert len(content) > 3
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == content
+
+
 def test_a_lock_without_its_process_counts_for_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -349,6 +447,68 @@ def test_a_lock_without_its_process_counts_for_nothing(
             locked(tmp_path),
         ):
             pass
+
+
+def test_a_disk_that_is_full_at_once_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("clifctl.training.lock.os.pwrite", full)
+    with pytest.raises(OutputError, match=r"run\.lock': No space left on device"):
+        run(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_process_left_is_removed_when_the_run_goes_on(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    with pytest.raises(Interrupted):
+        run(folder, watcher=Watcher(2, interrupt))
+    (folder / ".last.pt.a1b2c3d4").write_bytes(b"half a checkpoint")
+    (folder / ".mine").write_text("a person's")
+    with pytest.raises(Interrupted):
+        run(folder, watcher=Watcher(1, interrupt))
+    assert {path.name for path in folder.iterdir() if path.name.startswith(".")} == {".mine"}
+
+
+def test_a_run_that_goes_on_elsewhere_says_so(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    with pytest.raises(Interrupted):
+        run(folder, watcher=Watcher(2, interrupt))
+    watcher = Watcher(1, interrupt)
+    with pytest.raises(Interrupted):
+        run(folder, watcher=watcher)
+    assert len(watcher.notices) == 1  # the stop
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["continued"][-1]["versions"]["torch"] = "2.0.0"
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    watcher = Watcher(1, interrupt)
+    with pytest.raises(Interrupted):
+        run(folder, watcher=watcher, threads=2)
+    (notice,) = watcher.notices[:-1]
+    assert f"torch 2.0.0, now {torch.__version__}; threads: 1, now 2;" in notice
+    # What it goes on with is compared with what it went on with before.
+    watcher = Watcher(1, interrupt)
+    with pytest.raises(Interrupted):
+        run(folder, watcher=watcher, threads=2)
+    assert len(watcher.notices) == 1
+
+
+def test_a_neuron_whose_file_has_changed_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "mine.py"
+    file.write_text("from clifctl.neurons.lif import NEURON as MINE\n")
+    own = ("neuron.name=mine.py:MINE",)
+    with pytest.raises(Interrupted):
+        run(tmp_path / "run", *own, watcher=Watcher(2, interrupt))
+    with pytest.raises(Interrupted):
+        run(tmp_path / "run", *own, watcher=Watcher(1, interrupt))
+    file.write_text("# Another threshold.\nfrom clifctl.neurons.lif import NEURON as MINE\n")
+    with pytest.raises(RecipeError, match=r"'mine\.py:MINE' has changed since the run"):
+        run(tmp_path / "run", *own)
 
 
 def test_keep_keeps_the_last_epochs(tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ def test_installed(version: str, tmp_path: Path, root: Path) -> None:
         assert shipped == {p.name: p.read_text() for p in (root / "recipes").iterdir()}
         metadata = next(site.glob("clifctl-*.dist-info"))
         assert (metadata / "licenses" / "LICENSE").is_file()
-        assert "clifctl = clifctl.cli.app:main" in (metadata / "entry_points.txt").read_text()
+        assert "clifctl = clifctl.__main__:main" in (metadata / "entry_points.txt").read_text()
 
 
 def test_names() -> None:

@@ -354,9 +354,9 @@ def test_an_existing_run_is_kept_unless_told(tmp_path: Path) -> None:
     run = tmp_path / "run"
     make_run(run)
     with pytest.raises(OutputError, match="exists already"):
-        run_folder.create_run_folder(run, overwrite=False)
+        run_folder.clear_run_folder(run, overwrite=False)
     assert (run / "last.pt").read_text() == "old"
-    run_folder.create_run_folder(run, overwrite=True)
+    run_folder.clear_run_folder(run, overwrite=True)
     # What clifctl wrote is gone, what a person put there is not.
     assert [p.name for p in run.iterdir()] == ["my_notes.txt"]
 
@@ -364,8 +364,8 @@ def test_an_existing_run_is_kept_unless_told(tmp_path: Path) -> None:
 def test_what_a_killed_start_left_may_be_replaced(tmp_path: Path) -> None:
     (tmp_path / "recipe.yaml").write_text("old")
     with pytest.raises(OutputError, match="exists already"):
-        run_folder.create_run_folder(tmp_path, overwrite=False)
-    run_folder.create_run_folder(tmp_path, overwrite=True)
+        run_folder.clear_run_folder(tmp_path, overwrite=False)
+    run_folder.clear_run_folder(tmp_path, overwrite=True)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -373,14 +373,16 @@ def test_a_folder_that_is_no_run_is_never_emptied(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("years of work")
     for overwrite in (False, True):
         with pytest.raises(OutputError, match="not a run of clifctl"):
-            run_folder.create_run_folder(tmp_path, overwrite=overwrite)
+            run_folder.clear_run_folder(tmp_path, overwrite=overwrite)
     assert (tmp_path / "thesis.tex").read_text() == "years of work"
 
 
 def test_an_empty_folder_may_become_a_run(tmp_path: Path) -> None:
-    run_folder.create_run_folder(tmp_path, overwrite=False)
-    run_folder.create_run_folder(tmp_path / "a" / "b", overwrite=False)
+    run_folder.clear_run_folder(tmp_path, overwrite=False)
+    run_folder.make_folder(tmp_path / "a" / "b")
     assert (tmp_path / "a" / "b").is_dir()
+    with pytest.raises(OutputError, match="made by another process just now"):
+        run_folder.make_folder(tmp_path / "a" / "b")
 
 
 def test_numbered_folders_never_collide(tmp_path: Path) -> None:

@@ -1,0 +1,70 @@
+"""Signals that ask a run to stop."""
+
+import signal
+from collections.abc import Callable
+
+import pytest
+
+from clifctl.errors import Terminated
+from clifctl.training.distributed import ALONE, Processes
+from clifctl.training.stopping import HANDED_ON_S, StopNow, stop_requests
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def interrupt() -> None:
+    signal.raise_signal(signal.SIGINT)
+
+
+def terminate() -> None:
+    signal.raise_signal(signal.SIGTERM)
+
+
+@pytest.mark.parametrize(("ask", "kind"), [(interrupt, KeyboardInterrupt), (terminate, Terminated)])
+def test_the_first_asks_and_the_second_interrupts(
+    ask: Callable[[], None], kind: type[KeyboardInterrupt]
+) -> None:
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    told = list[str]()
+    with stop_requests(told.append) as request:
+        assert list(request.watched(iter("ab"))) == ["a", "b"]
+        ask()
+        assert type(request.asked) is kind
+        assert (len(told), "stopping at the next step" in told[0]) == (1, True)
+        with pytest.raises(StopNow):
+            next(request.watched(iter("ab")))
+        with pytest.raises(kind):
+            ask()
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+def test_a_signal_that_torchrun_hands_on_is_the_same_one() -> None:
+    clock, told = Clock(), list[str]()
+    with stop_requests(told.append, Processes(1, 2), clock) as request:
+        terminate()
+        clock.now += HANDED_ON_S - 0.1
+        terminate()  # nothing
+        assert (type(request.asked), len(told)) == (Terminated, 1)
+        clock.now += 0.2
+        with pytest.raises(KeyboardInterrupt):
+            interrupt()
+    with stop_requests(told.append, ALONE, clock):
+        interrupt()
+        with pytest.raises(KeyboardInterrupt):
+            interrupt()
+
+
+def test_a_signal_that_is_ignored_stays_ignored() -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with stop_requests(print) as request:
+            interrupt()
+            assert request.asked is None
+    finally:
+        signal.signal(signal.SIGINT, before)
