@@ -117,6 +117,8 @@ def _train(
             keeper.kept = describe(folder, earlier.checkpoint)
         plan = replace(prepared.plan, run_folder=str(folder), continues_after=run.continues_after)
         observer.started(plan, loaded.recipe.train.epochs, steps_of(run.recipe, run.data))
+        if prepared.precision.note is not None:
+            observer.notice(prepared.precision.note)
         with keeper.told(), stop_requests(observer.notice, processes) as request:
             keeper.log("started" if earlier.checkpoint is None else f"goes on: {keeper.kept}")
             keeper.consume(run.events(request), observer, request)

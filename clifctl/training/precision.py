@@ -14,6 +14,10 @@ from clifctl.devices import is_gpu
 ArithmeticName = Literal["float32", "bfloat16", "float16"]
 PrecisionName = Literal["float32", "bfloat16", "float16", "auto"]
 PRECISIONS: tuple[str, ...] = get_args(ArithmeticName)
+SLOW_ON_CPU = (
+    "float16 is meant for GPUs: on a CPU a net with convolutions takes many times as long as with "
+    "train.precision=auto"
+)
 # What other tools call them.
 ALIASES = {"off": "float32", "bf16": "bfloat16", "fp16": "float16"}
 
@@ -25,16 +29,18 @@ def precision_name(given: object) -> object:
 
 @dataclass(frozen=True)
 class Arithmetic:
-    """The arithmetic of a run, and why."""
+    """The arithmetic of a run, and why; `note` is what a person should know of it."""
 
     name: ArithmeticName
     reason: str
+    note: str | None = None
 
 
 def resolve_precision(requested: PrecisionName, device: torch.device) -> Arithmetic:
     """`auto` is bfloat16 where the device multiplies matrices of it in hardware, else float32."""
     if requested != "auto":
-        return Arithmetic(requested, "asked for")
+        slow = requested == "float16" and not is_gpu(device)
+        return Arithmetic(requested, "asked for", SLOW_ON_CPU if slow else None)
     if is_gpu(device):
         major, minor = torch.cuda.get_device_capability(device)
         if major >= 8:

@@ -214,6 +214,12 @@ def test_auto_takes_bfloat16_where_the_device_has_it(monkeypatch: pytest.MonkeyP
     assert resolve_precision("float16", CPU).reason == "asked for"
 
 
+def test_float16_on_a_cpu_is_said_to_be_slow() -> None:
+    assert "train.precision=auto" in (resolve_precision("float16", CPU).note or "")
+    assert resolve_precision("float16", torch.device("cuda")).note is None
+    assert resolve_precision("bfloat16", CPU).note is None
+
+
 def test_determinism_is_put_back() -> None:
     def state() -> tuple[bool, ...]:
         cudnn = torch.backends.cudnn
