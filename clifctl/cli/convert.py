@@ -7,24 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from clifctl.cli.eval import (
-    CheckpointArgument,
-    DataOption,
-    ModelOption,
-    NeuronOption,
-    RecipeOption,
-    RootOption,
-    foreign_recipe,
-)
-from clifctl.cli.options import (
-    ENDINGS,
-    DeviceOption,
-    Output,
-    OverridesArgument,
-    TargetOption,
-    ThreadsOption,
-    command,
-)
+from clifctl.cli.opening import CheckpointArgument, OpeningChoice, opening_command
+from clifctl.cli.options import ENDINGS, Output, OverridesArgument
 from clifctl.errors import RunFailed, UsageError
 
 if TYPE_CHECKING:
@@ -96,7 +80,7 @@ VerifyOption = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add the command to `app`."""
-    command(
+    opening_command(
         app,
         "convert",
         example="clifctl convert runs/digits_snn5-1/last.pt --to lif -o lif.pt",
@@ -117,14 +101,7 @@ def convert(
     profile: ProfileOption = None,
     samples: SamplesOption = None,
     no_verify: VerifyOption = False,
-    recipe: RecipeOption = None,
-    data: DataOption = None,
-    model: ModelOption = None,
-    neuron: NeuronOption = None,
-    root: RootOption = None,
-    device: DeviceOption = "auto",
-    target: TargetOption = "auto",
-    threads: ThreadsOption = None,
+    choice: OpeningChoice,
     output: Output,
 ) -> None:
     """Deploy a trained net: on LIF neurons, or as a NIR graph that others read.
@@ -147,18 +124,10 @@ def convert(
     from clifctl.experiments.convert import ConvertOptions, DeployOptions, deploy
     from clifctl.report.convert import deploy_report
 
-    foreign = foreign_recipe(recipe, data, model, overrides or [])
-    for notice in foreign.notices if foreign else ():
-        output.notice(notice)
     options = ConvertOptions(
         out=out,
         overwrite=output.overwrite,
-        foreign_recipe=foreign,
-        neuron=neuron,
-        root=root,
-        device=device,
-        target=target,
-        threads=threads,
+        opening=choice.opening(overrides or (), output),
         say=output.notice,
     )
     table = replace(output, path=None)  # -o is the net

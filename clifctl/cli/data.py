@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from clifctl.cli.options import Output, OverridesArgument, command
+from clifctl.cli.options import Output, OverridesArgument, command, picture_path
 from clifctl.errors import RunFailed
 
 NameArgument = Annotated[
@@ -117,16 +117,10 @@ def show(
     KEY=VALUE sets the data set's own options (seed=1) and timesteps. A sample of event recordings
     is read from its recording where frames are not prepared.
     """
-    from clifctl.report.data_tables import sample_report
-    from clifctl.report.pictures import check_picture_path, draw_frames
-
-    picture = None if plot is None else Path(f"{name}.png" if plot == "auto" else plot)
-    if picture is not None:
-        check_picture_path(picture)
-        output.may_write(picture)
-        output.keep_apart(picture)
-
+    picture = picture_path(plot, name, output)
     from clifctl.experiments.data import show_sample
+    from clifctl.report.data_tables import sample_report
+    from clifctl.report.pictures import draw_frames
 
     result, frames = show_sample(
         name,

@@ -5,8 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from clifctl.cli.grid_options import picture_path
-from clifctl.cli.options import Output, TargetOption, command
+from clifctl.cli.options import Output, TargetOption, command, picture_path
 
 OverridesArgument = Annotated[
     list[str] | None,

@@ -5,22 +5,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from clifctl.cli.eval import (
-    DataOption,
-    ModelOption,
-    NeuronOption,
-    RecipeOption,
-    RootOption,
-    foreign_recipe,
-)
-from clifctl.cli.options import (
-    DeviceOption,
-    Output,
-    TargetOption,
-    ThreadsOption,
-    command,
-    complete_recipe,
-)
+from clifctl.cli.opening import OpeningChoice, opening_command
+from clifctl.cli.options import Output, complete_recipe, picture_path
 from clifctl.errors import UsageError
 
 SourcesArgument = Annotated[
@@ -60,7 +46,9 @@ PlotOption = Annotated[
 def register(app: typer.Typer) -> None:
     """Add the command to `app`."""
 
-    @command(app, "energy", example="clifctl energy cifar10_resnet18 --rates paper --per-layer")
+    @opening_command(
+        app, "energy", example="clifctl energy cifar10_resnet18 --rates paper --per-layer"
+    )
     def energy(
         sources: SourcesArgument,
         *,
@@ -74,14 +62,7 @@ def register(app: typer.Typer) -> None:
             int | None, typer.Option(help="Another T than that of the source.")
         ] = None,
         plot: PlotOption = None,
-        recipe: RecipeOption = None,
-        data: DataOption = None,
-        model: ModelOption = None,
-        neuron: NeuronOption = None,
-        root: RootOption = None,
-        device: DeviceOption = "auto",
-        target: TargetOption = "auto",
-        threads: ThreadsOption = None,
+        choice: OpeningChoice,
         output: Output,
     ) -> None:
         """What an inference costs: operations, memory accesses, energy, as published and corrected.
@@ -92,15 +73,14 @@ def register(app: typer.Typer) -> None:
         net is always a row. csv holds the first table: --method chooses it.
         """
         names, overrides = _split(sources)
-        picture = _picture(plot, names, output)
+        read = [Path(name) for name in names]
+        picture = picture_path(plot, "energy", output, *read)
+        output.keep_apart(*read)
 
         from clifctl.experiments.energy import EnergyOptions
         from clifctl.experiments.energy import energy as cost
         from clifctl.report.energy import energy_report
 
-        foreign = foreign_recipe(recipe, data, model, overrides if recipe or data else [])
-        for notice in foreign.notices if foreign else ():
-            output.notice(notice)
         options = EnergyOptions(
             overrides=overrides,
             rates=rates,
@@ -108,12 +88,7 @@ def register(app: typer.Typer) -> None:
             per_layer=per_layer or picture is not None,
             constants=constants,
             timesteps=timesteps,
-            foreign_recipe=foreign,
-            neuron=neuron,
-            root=root,
-            device=device,
-            target=target,
-            threads=threads,
+            opening=choice.opening_of_source(overrides, output),
             say=output.notice,
         )
         result = cost(names, options)
@@ -134,17 +109,3 @@ def _split(arguments: list[str]) -> tuple[list[str], list[str]]:
             hint="name a checkpoint or a recipe: clifctl energy cifar10_resnet18",
         )
     return sources, overrides
-
-
-def _picture(plot: str | None, sources: list[str], output: Output) -> Path | None:
-    """Where the picture goes, if it may be written there."""
-    output.keep_apart(*map(Path, sources))
-    if plot is None:
-        return None
-    from clifctl.report.pictures import check_picture_path
-
-    picture = Path("energy.png" if plot == "auto" else plot)
-    check_picture_path(picture)
-    output.may_write(picture, apart_from=tuple(map(Path, sources)))
-    output.keep_apart(picture)
-    return picture

@@ -5,24 +5,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from clifctl.cli.eval import (
-    DataOption,
-    ModelOption,
-    NeuronOption,
-    RecipeOption,
-    RootOption,
-    foreign_recipe,
-)
-from clifctl.cli.grid_options import picture_path
-from clifctl.cli.options import (
-    DeviceOption,
-    Output,
-    OverridesArgument,
-    TargetOption,
-    ThreadsOption,
-    command,
-    complete_recipe,
-)
+from clifctl.cli.opening import OpeningChoice, opening_command
+from clifctl.cli.options import Output, OverridesArgument, complete_recipe, picture_path
 from clifctl.errors import UsageError
 
 SourceArgument = Annotated[
@@ -71,7 +55,9 @@ PlotOption = Annotated[
 def register(app: typer.Typer) -> None:
     """Add the command to `app`."""
 
-    @command(app, "gradients", example="clifctl gradients runs/digits_snn5-1/last.pt --plot")
+    @opening_command(
+        app, "gradients", example="clifctl gradients runs/digits_snn5-1/last.pt --plot"
+    )
     def gradients(
         source: SourceArgument,
         overrides: OverridesArgument = None,
@@ -84,14 +70,7 @@ def register(app: typer.Typer) -> None:
         float64: Float64Option = False,
         windows: WindowsOption = True,
         plot: PlotOption = None,
-        recipe: RecipeOption = None,
-        data: DataOption = None,
-        model: ModelOption = None,
-        neuron: NeuronOption = None,
-        root: RootOption = None,
-        device: DeviceOption = "auto",
-        target: TargetOption = "auto",
-        threads: ThreadsOption = None,
+        choice: OpeningChoice,
         output: Output,
     ) -> None:
         """How much temporal gradient reaches how far back in a net, layer by layer.
@@ -108,9 +87,6 @@ def register(app: typer.Typer) -> None:
         from clifctl.report.gradients import draw_gradients, gradients_report
 
         given = overrides or []
-        foreign = foreign_recipe(recipe, data, model, given if recipe or data else [])
-        for notice in foreign.notices if foreign else ():
-            output.notice(notice)
         options = GradientsOptions(
             overrides=given,
             layers=None if layers is None else _names(layers),
@@ -120,12 +96,7 @@ def register(app: typer.Typer) -> None:
             formula=formula,
             float64=float64,
             windows=windows,
-            foreign_recipe=foreign,
-            neuron=neuron,
-            root=root,
-            device=device,
-            target=target,
-            threads=threads,
+            opening=choice.opening_of_source(given, output),
         )
         result = look(source, options)
         if picture is not None:

@@ -1,7 +1,6 @@
 """What commands that run a grid of trials share: their options, and what is done with them."""
 
 import functools
-import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +8,15 @@ from typing import Annotated, Any
 
 import typer
 
-from clifctl.cli.options import DeviceOption, Output, TargetOption, ThreadsOption, command
+from clifctl.cli.options import (
+    DeviceOption,
+    Output,
+    TargetOption,
+    ThreadsOption,
+    command,
+    picture_path,
+    with_options,
+)
 
 TRIALS_PANEL = "Trials"
 
@@ -86,35 +93,12 @@ class GridChoice:
         raise_for_failures(result.trials, result.results_folder)
 
 
-def picture_path(plot: str | None, name: str, output: Output, *apart_from: Path) -> Path | None:
-    """Where the picture goes, checked before anything is run. Raises OutputError."""
-    if plot is None:
-        return None
-    from clifctl.report.pictures import check_picture_path
-
-    picture = Path(f"{name}.png" if plot == "auto" else plot)
-    check_picture_path(picture)
-    output.may_write(picture, apart_from=apart_from)
-    output.keep_apart(picture)
-    return picture
-
-
 def grid_command(app: typer.Typer, name: str, *, example: str) -> Callable[[Any], Any]:
     """Register a function as a command with the shared options of grids, given to it as `grid`."""
 
     def register(function: Callable[..., None]) -> Callable[..., None]:
-        own = inspect.signature(function, eval_str=True)
-        shared = inspect.signature(_grid, eval_str=True)
-
-        @functools.wraps(function)
-        def run(**values: Any) -> None:
-            settings = {key: values.pop(key) for key in shared.parameters}
-            function(grid=GridChoice(name, **settings), **values)
-
-        kept = [p for p in own.parameters.values() if p.name not in ("grid", "output")]
-        combined = [*kept, *shared.parameters.values(), own.parameters["output"]]
-        run.__signature__ = own.replace(parameters=combined)  # type: ignore[attr-defined]
-        command(app, name, example=example)(run)
+        make = functools.partial(GridChoice, name)
+        command(app, name, example=example)(with_options(function, "grid", _grid, make))
         return function
 
     return register

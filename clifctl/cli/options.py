@@ -204,6 +204,25 @@ def command(
     return register
 
 
+def with_options(
+    function: Callable[..., None], name: str, shared: Callable[..., None], make: Callable[..., Any]
+) -> Callable[..., None]:
+    """`function` with the options of `shared`, which is never called, in the place of its parameter
+    `name`: that is given what `make` makes of their values."""
+    own = inspect.signature(function, eval_str=True)
+    options = inspect.signature(shared, eval_str=True).parameters
+
+    @functools.wraps(function)
+    def run(**values: Any) -> None:
+        settings = {key: values.pop(key) for key in options}
+        function(**{name: make(**settings)}, **values)
+
+    kept = [p for p in own.parameters.values() if p.name not in (name, "output")]
+    combined = [*kept, *options.values(), own.parameters["output"]]
+    run.__signature__ = own.replace(parameters=combined)  # type: ignore[attr-defined]
+    return run
+
+
 def _said_of_output(shared: inspect.Parameter, text: str | None) -> inspect.Parameter:
     """A shared option, with another help if it is -o."""
     if text is None or shared.name != "output_file":
@@ -238,6 +257,19 @@ def _output(
     if path is not None:
         output.may_write(path)
     return output
+
+
+def picture_path(plot: str | None, name: str, output: Output, *apart_from: Path) -> Path | None:
+    """Where the picture goes, checked before anything is run. Raises OutputError."""
+    if plot is None:
+        return None
+    from clifctl.report.pictures import check_picture_path
+
+    picture = Path(f"{name}.png" if plot == "auto" else plot)
+    check_picture_path(picture)
+    output.may_write(picture, apart_from=apart_from)
+    output.keep_apart(picture)
+    return picture
 
 
 def complete_recipe(incomplete: str) -> list[str]:

@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from clifctl.cli.grid_options import PlotOption, picture_path
-from clifctl.cli.options import Output, command
+from clifctl.cli.grid_options import PlotOption
+from clifctl.cli.options import Output, command, picture_path
 
 app = typer.Typer(
     help="List runs, show one, compare several.",

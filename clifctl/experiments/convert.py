@@ -25,20 +25,18 @@ from clifctl.convert.graph import read_net
 from clifctl.data import LoadedData, Split, batches, shuffled_batches
 from clifctl.errors import ConversionError, RunFailed, UsageError
 from clifctl.experiments.assembly import (
-    at_root,
     load_data,
     loss_of,
     repeat_of,
     run_on,
     step_activations_bytes,
 )
-from clifctl.experiments.evaluate import Opened, filled_net, open_checkpoint
+from clifctl.experiments.opening import Opened, Opening, open_checkpoint
 from clifctl.experiments.published import published_deployment
 from clifctl.files import require_file_possible
 from clifctl.kernels import resolve_target
 from clifctl.models import NeuronChoice, SpikingNet, put_neuron
 from clifctl.paper import PublishedDeployment
-from clifctl.recipe.load import LoadedRecipe
 from clifctl.recipe.schema import Recipe, validate
 from clifctl.results import Evaluation
 from clifctl.results.convert import DeployedRow, DeployResult, PublishedRow
@@ -55,16 +53,11 @@ IN_SAMPLE = (
 
 @dataclass(frozen=True)
 class ConvertOptions:
-    """How a checkpoint is opened and run, whatever it is converted to; as for `eval`."""
+    """How a checkpoint is opened, and where the net goes, whatever it is converted to."""
 
     out: Path
     overwrite: bool = False
-    foreign_recipe: LoadedRecipe | None = None
-    neuron: str | None = None
-    root: Path | None = None
-    device: str = "auto"
-    target: str = "auto"
-    threads: int | None = None
+    opening: Opening = field(default_factory=Opening)
     say: Callable[[str], None] = field(default=lambda line: None)
 
 
@@ -117,11 +110,11 @@ def deploy(path: Path, options: ConvertOptions, how: DeployOptions) -> DeployRes
     """
     started = time.perf_counter()
     require_file_possible(options.out, overwrite=options.overwrite)
-    opened = open_checkpoint(path, options.neuron, options.foreign_recipe)
-    where = resolve_device(options.device)
-    target = resolve_target(options.target, where)
-    own = opened.recipe if options.root is None else at_root(opened.recipe, options.root)
-    recipe = run_on(own, target)
+    opening = options.opening
+    opened = open_checkpoint(path, opening)
+    where = resolve_device(opening.device)
+    target = resolve_target(opening.target, where)
+    recipe = run_on(opening.placed(opened.recipe), target)
     require_deployable(recipe.neuron.neuron, recipe.neuron.hyperparameters, str(path))
     choices = {reset: lif_of(recipe.neuron, reset) for reset in how.resets()}
     if how.recalibrate is not None and how.recalibrate < 1:
@@ -131,9 +124,9 @@ def deploy(path: Path, options: ConvertOptions, how: DeployOptions) -> DeployRes
         )
     data = load_data(recipe).to(where)
     torch.set_num_threads(
-        resolve_threads(options.threads, step_activations_bytes(recipe, data)).count
+        resolve_threads(opening.threads, step_activations_bytes(recipe, data)).count
     )
-    net = filled_net(opened, recipe, where)
+    net = opened.net(recipe, where)
     trial = _Trial(recipe, data, net, _copied(net.state_dict()), how)
     require_below_thresholds(net, choices)
     if how.fold:

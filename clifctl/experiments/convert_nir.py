@@ -28,9 +28,9 @@ from clifctl.convert.readers import (
 from clifctl.data import batches
 from clifctl.devices import CPU
 from clifctl.errors import ConversionError, DataError, RunFailed, UsageError
-from clifctl.experiments.assembly import at_root, load_data, repeat_of, run_on
+from clifctl.experiments.assembly import load_data, repeat_of, run_on
 from clifctl.experiments.convert import ConvertOptions
-from clifctl.experiments.evaluate import filled_net, open_checkpoint
+from clifctl.experiments.opening import open_checkpoint
 from clifctl.files import require_file_possible, write_atomically
 from clifctl.kernels import resolve_target
 from clifctl.models import SpikingNet, firing_modules
@@ -63,12 +63,11 @@ def export(path: Path, options: ConvertOptions, how: NirOptions) -> NirResult:
     """
     started = time.perf_counter()
     _require_usable(options, how)
-    opened = open_checkpoint(path, options.neuron, options.foreign_recipe)
-    given = opened.recipe if options.root is None else at_root(opened.recipe, options.root)
-    recipe = run_on(given, resolve_target("reference", CPU))
+    opened = open_checkpoint(path, options.opening)
+    recipe = run_on(options.opening.placed(opened.recipe), resolve_target("reference", CPU))
     _require_lif(path, recipe, how.profile)
-    torch.set_num_threads(resolve_threads(options.threads, 0).count)
-    net = filled_net(opened, recipe, torch.device(CPU)).double().eval()
+    torch.set_num_threads(resolve_threads(options.opening.threads, 0).count)
+    net = opened.net(recipe, torch.device(CPU)).double().eval()
     _require_finite(net, path)
     layers = read_net(net, recipe.data.input_shape)
     about = {"program": f"clifctl {clifctl.__version__}", "dt_s": DT_S, "profile": how.profile}
@@ -122,8 +121,9 @@ def _require_usable(options: ConvertOptions, how: NirOptions) -> None:
         raise UsageError(
             f"--samples {how.samples}: must be 1 or more", hint="--no-verify reads nothing back"
         )
-    if options.device not in ("auto", CPU) or options.target not in ("auto", "reference"):
-        given = options.device if options.device not in ("auto", CPU) else options.target
+    device, target = options.opening.device, options.opening.target
+    if device not in ("auto", CPU) or target not in ("auto", "reference"):
+        given = device if device not in ("auto", CPU) else target
         raise UsageError(
             f"--to nir runs on the CPU with the reference alone, in float64; '{given}' was given",
             hint="leave --device and --target out",

@@ -22,15 +22,11 @@ from clifctl.energy.rates import rates_of_layers
 from clifctl.energy.tracing import trace_net
 from clifctl.errors import DataError, EnergyError, UsageError, unknown_name
 from clifctl.experiments.assembly import build_net, repeat_of
-from clifctl.experiments.evaluate import (
-    Opened,
-    evaluate_checkpoint,
-    is_checkpoint,
-    open_checkpoint,
-)
+from clifctl.experiments.evaluate import evaluate_checkpoint
+from clifctl.experiments.opening import Opened, Opening, is_checkpoint, open_checkpoint
 from clifctl.experiments.published import keeps_the_net
 from clifctl.neurons import NEURONS, Hyperparameters, Neuron
-from clifctl.recipe.load import LoadedRecipe, load_recipe
+from clifctl.recipe.load import load_recipe
 from clifctl.recipe.schema import MAX_TIMESTEPS, Recipe
 from clifctl.results import EvalResult
 from clifctl.results.energy import EnergyResult, EnergyRow, PublishedCost, RateRow
@@ -40,8 +36,8 @@ PAPER_RATES = "paper"
 
 @dataclass(frozen=True)
 class EnergyOptions:
-    """What is asked for. `rates`: `paper`, a file, None (measured, for a checkpoint); the last five
-    say where and on what firing rates are measured, as for `eval`."""
+    """What is asked for. `rates`: `paper`, a file, None (measured, for a checkpoint); `opening`:
+    where and on what they are measured."""
 
     overrides: Sequence[str] = ()
     rates: str | None = None
@@ -49,12 +45,7 @@ class EnergyOptions:
     per_layer: bool = False
     constants: str | None = None
     timesteps: int | None = None
-    foreign_recipe: LoadedRecipe | None = None
-    neuron: str | None = None
-    root: Path | None = None
-    device: str = "auto"
-    target: str = "auto"
-    threads: int | None = None
+    opening: Opening = field(default_factory=Opening)
     say: Callable[[str], None] = field(default=lambda line: None)
 
 
@@ -126,7 +117,7 @@ def _sorted_out(sources: Sequence[str], options: EnergyOptions) -> Sequence[str]
     if list(sources).count("-") > 1:
         raise UsageError("stdin was given twice as a recipe", hint="give - once")
     own = [source for source in sources if is_checkpoint(source)]
-    if own and options.overrides and options.foreign_recipe is None:
+    if own and options.overrides and options.opening.foreign_recipe is None:
         raise UsageError(
             f"'{options.overrides[0]}': the checkpoint '{own[0]}' is costed as it was trained",
             hint="KEY=VALUE goes with recipes, and with --recipe, or --model and --data",
@@ -151,12 +142,7 @@ def _open(source: str, options: EnergyOptions) -> _Source:
         for notice in loaded.notices:
             options.say(notice)
         return _Source(loaded.name, loaded.recipe, _graph(loaded.recipe))
-    opened = open_checkpoint(
-        Path(source),
-        neuron=options.neuron,
-        foreign_recipe=options.foreign_recipe,
-        timesteps=options.timesteps,
-    )
+    opened = open_checkpoint(Path(source), options.opening, timesteps=options.timesteps)
     return _Source(source, opened.recipe, _graph(opened.recipe), opened)
 
 
@@ -181,16 +167,8 @@ def _rates(source: _Source, options: EnergyOptions) -> _Rates:
         return _Rates("unknown")
     options.say(f"measuring firing rates of '{source.name}' on its test data")
     try:
-        measured = evaluate_checkpoint(
-            Path(source.name),
-            device=options.device,
-            target=options.target,
-            threads=options.threads,
-            neuron=options.neuron,
-            foreign_recipe=options.foreign_recipe,
-            root=options.root,
-            timesteps=options.timesteps,
-        )
+        path, steps = Path(source.name), options.timesteps
+        measured = evaluate_checkpoint(path, options.opening, timesteps=steps)
     except DataError as missing:
         hint = "firing rates can also be given: --rates FILE.json"
         raise DataError(

@@ -2,9 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -12,133 +10,53 @@ import torch
 from clifctl.data import LoadedData, batches
 from clifctl.errors import RunFailed, UsageError
 from clifctl.experiments.assembly import (
-    at_root,
-    build_net,
     load_data,
     loss_of,
     repeat_of,
     run_on,
     step_activations_bytes,
 )
-from clifctl.experiments.published import published_for
+from clifctl.experiments.opening import Opened, Opening, open_checkpoint
 from clifctl.kernels import resolve_target
 from clifctl.launch import launch
-from clifctl.models import SpikingNet, batch_statistics
-from clifctl.recipe.catalog import SUFFIXES
-from clifctl.recipe.load import LoadedRecipe
-from clifctl.recipe.schema import Recipe, validate
-from clifctl.results import EvalResult, Evaluation, Published
-from clifctl.training.checkpoint import load_checkpoint, load_weights
+from clifctl.models import batch_statistics
+from clifctl.recipe.schema import Recipe
+from clifctl.results import EvalResult, Evaluation
 from clifctl.training.device import resolve_device, resolve_threads
 from clifctl.training.distributed import Processes, joined
 from clifctl.training.evaluation import evaluate
-from clifctl.training.foreign import load_foreign, load_foreign_weights
 
-
-@dataclass(frozen=True)
-class Opened:
-    """A checkpoint, whoever wrote it: its recipe, and what puts its weights into a net.
-
-    `trained_neuron` is the neuron that a converted net was trained with, None of any other."""
-
-    name: str
-    recipe: Recipe
-    epoch: int | None
-    seed: int | None
-    fill: Callable[[SpikingNet], None]
-    trained_neuron: str | None = None
-
-    def published(self, data: LoadedData) -> Published:
-        """The paper's accuracies on `data`; none for a converted net, since the paper's nets were
-        trained with the neurons that they have."""
-        return published_for(self.recipe, data) if self.trained_neuron is None else Published()
-
-
-def _open(path: Path, neuron: str | None) -> Opened:
-    checkpoint = load_checkpoint(path)
-    trusted = [] if neuron is None else [neuron]
-    recipe = validate(checkpoint.recipe, f"recipe of checkpoint '{path}'", trusted_files=trusted)
-    recipe = replace(recipe, neuron=recipe.neuron_at(checkpoint.epoch_of_weights))
-    return Opened(
-        checkpoint.recipe_name,
-        recipe,
-        checkpoint.epoch,
-        recipe.train.seed,
-        lambda net: load_weights(net, checkpoint, path),
-        checkpoint.trained_neuron,
-    )
-
-
-def _open_foreign(path: Path, given: LoadedRecipe) -> Opened:
-    foreign = load_foreign(path)
-    return Opened(
-        given.name,
-        given.recipe,
-        foreign.epoch,
-        None,
-        lambda net: load_foreign_weights(net, foreign, path),
-    )
-
-
-def is_checkpoint(source: str) -> bool:
-    """Whether `source` is the path of a checkpoint, and not a recipe."""
-    path = Path(source)
-    if source == "-" or path.suffix in SUFFIXES:
-        return False
-    return path.exists() or bool(path.suffix)
-
-
-def open_checkpoint(
-    path: Path,
-    neuron: str | None = None,
-    foreign_recipe: LoadedRecipe | None = None,
-    timesteps: int | None = None,
-    root: Path | None = None,
-) -> Opened:
-    """The checkpoint `path`, as `evaluate_checkpoint` takes it. Raises CheckpointError,
-    RecipeError."""
-    opened = _open(path, neuron) if foreign_recipe is None else _open_foreign(path, foreign_recipe)
-    if timesteps is not None:
-        document = {**opened.recipe.document, "timesteps": timesteps}
-        opened = replace(opened, recipe=validate(document, f"checkpoint '{path}'"))
-    return opened if root is None else replace(opened, recipe=at_root(opened.recipe, root))
+# Its own recipe, and whatever device there is.
+DEFAULT = Opening()
 
 
 def evaluate_checkpoint(
     path: Path,
+    opening: Opening = DEFAULT,
     *,
-    device: str = "auto",
-    target: str = "auto",
-    threads: int | None = None,
     use_batch_statistics: bool = False,
-    neuron: str | None = None,
-    foreign_recipe: LoadedRecipe | None = None,
-    root: Path | None = None,
     per_class: bool = False,
     picture: str | None = None,
     timesteps: int | None = None,
 ) -> EvalResult:
-    """Evaluate the checkpoint `path` with the recipe that it carries, or a state dict of other
-    code with `foreign_recipe`.
+    """Evaluate the checkpoint `path`, opened and run as `opening` says.
 
     `use_batch_statistics` normalises with the statistics of each test batch instead of the running
-    averages. `neuron` is a neuron FILE.py:NAME that the checkpoint may load, `timesteps` another T
-    than the recipe's. `per_class` keeps the count of every class; `picture` names the file that
-    will be drawn. Raises CheckpointError, RecipeError, UsageError where that cannot be done.
+    averages. `timesteps` is another T than the recipe's. `per_class` keeps the count of every
+    class; `picture` names the file that will be drawn. Raises CheckpointError, RecipeError,
+    UsageError where that cannot be done.
     """
     started = time.perf_counter()
     own = launch()
     _require_whole_batches(use_batch_statistics, own.count)
-    where = resolve_device(device, own)
-    chosen = resolve_target(target, where)
+    where = resolve_device(opening.device, own)
+    chosen = resolve_target(opening.target, where)
     with joined(own, where) as processes:
-        opened = processes.agree(
-            lambda: open_checkpoint(path, neuron, foreign_recipe, timesteps, root)
-        )
-        recipe = run_on(opened.recipe, chosen)
+        opened = processes.agree(lambda: open_checkpoint(path, opening, timesteps=timesteps))
+        recipe = processes.agree(lambda: run_on(opening.placed(opened.recipe), chosen))
         data = processes.agree(lambda: load_data(recipe).to(where))
         kept = step_activations_bytes(recipe, data, own.count)
-        torch.set_num_threads(resolve_threads(threads, kept).count)
+        torch.set_num_threads(resolve_threads(opening.threads, kept).count)
         evaluation = _evaluated(opened, recipe, data, where, use_batch_statistics, processes)
     if not math.isfinite(evaluation.loss):
         raise RunFailed(
@@ -176,15 +94,6 @@ def evaluate_checkpoint(
     )
 
 
-def filled_net(opened: Opened, recipe: Recipe, where: torch.device) -> SpikingNet:
-    """The net of `recipe` with the checkpoint's weights. Raises CheckpointError."""
-    with torch.device("meta"):
-        net = build_net(recipe)
-    net.to_empty(device=where)
-    opened.fill(net)
-    return net
-
-
 def _evaluated(
     opened: Opened,
     recipe: Recipe,
@@ -193,7 +102,7 @@ def _evaluated(
     use_batch_statistics: bool,
     processes: Processes,
 ) -> Evaluation:
-    net = filled_net(opened, recipe, where)
+    net = opened.net(recipe, where)
     batch_size = recipe.eval.batch_size
     if use_batch_statistics:
         _require_two_a_batch(batch_size, len(data.test))

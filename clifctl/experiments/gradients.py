@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -14,7 +14,6 @@ from clifctl.analysis.temporal import TemporalGradients, analyse
 from clifctl.data import LoadedData, draw_order
 from clifctl.errors import DataError, UsageError, unknown_name
 from clifctl.experiments.assembly import (
-    at_root,
     build_net,
     load_data,
     loss_of,
@@ -22,10 +21,10 @@ from clifctl.experiments.assembly import (
     run_on,
     step_activations_bytes,
 )
-from clifctl.experiments.evaluate import Opened, is_checkpoint, open_checkpoint
+from clifctl.experiments.opening import Opened, Opening, is_checkpoint, open_checkpoint
 from clifctl.kernels import resolve_target
 from clifctl.models import SpikingNet, TemporalBatchNorm, batch_statistics, firing_modules
-from clifctl.recipe.load import LoadedRecipe, load_recipe
+from clifctl.recipe.load import load_recipe
 from clifctl.recipe.schema import Recipe
 from clifctl.results import GradientsResult, LagRow, LayerGradients, SplitResult, WindowRow
 from clifctl.training.device import resolve_device, resolve_threads, seed_everything
@@ -46,12 +45,7 @@ class GradientsOptions:
     formula: str = "exact"
     float64: bool = False
     windows: bool = True
-    foreign_recipe: LoadedRecipe | None = None
-    neuron: str | None = None
-    root: Path | None = None
-    device: str = "auto"
-    target: str = "auto"
-    threads: int | None = None
+    opening: Opening = field(default_factory=Opening)
 
 
 @dataclass(frozen=True)
@@ -72,14 +66,14 @@ def gradients(source: str, options: GradientsOptions) -> GradientsResult:
     """
     started = time.perf_counter()
     dtype = torch.float64 if options.float64 else torch.float32
-    where = resolve_device(options.device)
-    target = resolve_target(options.target, where, dtype)
+    where = resolve_device(options.opening.device)
+    target = resolve_target(options.opening.target, where, dtype)
     opened = _opened(source, options)
     recipe = run_on(opened.recipe, target)
     _check(recipe, options)
     inputs, targets = _batch(recipe, options, where)
     kept = step_activations_bytes(recipe, None) // recipe.train.batch_size * options.samples
-    torch.set_num_threads(resolve_threads(options.threads, kept).count)
+    torch.set_num_threads(resolve_threads(options.opening.threads, kept).count)
     net = _net(recipe, opened.weights, where).to(dtype)
     names = _layers(net, options.layers)
     found = _analysed(net, recipe, inputs.to(dtype), targets, names, options)
@@ -122,8 +116,9 @@ def temporal_share(
 ) -> float | None:
     """The temporal share of the net of `checkpoint` on the first batch of training samples that
     `gradients` draws; None for a neuron that does not spike. Raises CheckpointError."""
-    options = GradientsOptions(device=device, target=target, neuron=neuron, windows=False)
-    opened = open_checkpoint(checkpoint, neuron)
+    opening = Opening(neuron=neuron, device=device, target=target)
+    options = GradientsOptions(opening=opening, windows=False)
+    opened = open_checkpoint(checkpoint, opening)
     if not opened.recipe.neuron.neuron.spiking:
         return None
     where = resolve_device(device)
@@ -141,14 +136,14 @@ def _opened(source: str, options: GradientsOptions) -> _Source:
         loaded = load_recipe(source, options.overrides)
         name, recipe, weights = loaded.name, loaded.recipe, None
     else:
-        if options.overrides and options.foreign_recipe is None:
+        if options.overrides and options.opening.foreign_recipe is None:
             raise UsageError(
                 f"'{options.overrides[0]}': the checkpoint '{source}' is taken as it was trained",
                 hint="KEY=VALUE goes with recipes, and with --recipe, or --model and --data",
             )
-        weights = open_checkpoint(Path(source), options.neuron, options.foreign_recipe)
+        weights = open_checkpoint(Path(source), options.opening)
         name, recipe = weights.name, weights.recipe
-    return _Source(name, recipe if options.root is None else at_root(recipe, options.root), weights)
+    return _Source(name, options.opening.placed(recipe), weights)
 
 
 def _check(recipe: Recipe, options: GradientsOptions) -> None:
@@ -207,11 +202,7 @@ def _net(recipe: Recipe, weights: Opened | None, where: torch.device) -> Spiking
     if weights is None:
         seed_everything(recipe.train.seed)
         return build_net(recipe).to(where)
-    with torch.device("meta"):
-        net = build_net(recipe)
-    net.to_empty(device=where)
-    weights.fill(net)
-    return net
+    return weights.net(recipe, where)
 
 
 def _layers(net: SpikingNet, asked: Sequence[str] | None) -> list[str]:

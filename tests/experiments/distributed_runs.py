@@ -15,6 +15,7 @@ import torch
 
 from clifctl.errors import ClifctlError, DataError
 from clifctl.experiments.evaluate import evaluate_checkpoint
+from clifctl.experiments.opening import Opening
 from clifctl.experiments.planning import RunOptions
 from clifctl.experiments.train import train
 from clifctl.recipe.load import load_recipe
@@ -139,7 +140,8 @@ def main(rank: int, count: int, folder: Path) -> None:
     meet("plain", lambda: run(folder / "plain"))
     meet("parts", lambda: run(folder / "parts", "train.accumulate=3", "train.clip_norm=0.1"))
     meet("apart", lambda: run(folder / "apart", "train.sync_batch_norm=false"))
-    meet("eval", lambda: asdict(evaluate_checkpoint(folder / "plain/last.pt", target="reference")))
+    reference = Opening(target="reference")
+    meet("eval", lambda: asdict(evaluate_checkpoint(folder / "plain/last.pt", reference)))
     meet("too few", lambda: run(folder / "few", "train.batch_size=1296"))
     meet("whole", lambda: run(folder / "whole", *DRAWN))
     only(1, poison)()

@@ -117,8 +117,9 @@ def test_each_sample_is_evaluated_once(folder: Path, found: list[dict[str, Any]]
     from dataclasses import asdict
 
     from clifctl.experiments.evaluate import evaluate_checkpoint
+    from clifctl.experiments.opening import Opening
 
-    alone = asdict(evaluate_checkpoint(folder / "plain/last.pt", target="reference"))
+    alone = asdict(evaluate_checkpoint(folder / "plain/last.pt", Opening(target="reference")))
     for process in found:
         ours = process["eval"]
         assert ours["samples"] == alone["samples"] == 500
