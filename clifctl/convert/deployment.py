@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from clifctl.errors import ConversionError, UsageError
-from clifctl.models import NeuronChoice, SpikingNet, TemporalBatchNorm, firing_modules
+from clifctl.models import NeuronChoice, SpikingNet, firing_modules, unfolded_norms
 from clifctl.neurons import NEURONS, Neuron
 
 # The columns of Table 8 behind "None".
@@ -118,12 +118,13 @@ def require_below_thresholds(net: SpikingNet, resets: Iterable[Reset]) -> None:
 @torch.no_grad()
 def recalibrate(net: SpikingNet, inputs: Iterable[Tensor], *, repeat: int) -> None:
     """Estimate the running averages of every batch norm of `net` anew, with the neurons that it has
-    now: the mean of the statistics of all batches `inputs` (each `[T, N, *]`, N > 1).
+    now: the mean of the statistics of all batches `inputs` (each `[T, N, *]`, N > 1). Norms that
+    were folded into the weights stay as they are.
 
     Within it each norm uses the statistics of the batch, as in training; dropout is off. `repeat`
     is that of the net's forward.
     """
-    norms = [module for module in net.modules() if isinstance(module, TemporalBatchNorm)]
+    norms = unfolded_norms(net)
     momenta = [norm.momentum for norm in norms]
     net.eval()
     for norm in norms:

@@ -1,7 +1,10 @@
 """Images that stay in their files: decoded at every use, by workers that run ahead."""
 
 import hashlib
+import multiprocessing
+import os
 import signal
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -38,7 +41,7 @@ class ImageFiles:
             batch_size=None,
             num_workers=self.workers,
             generator=torch.Generator(),
-            worker_init_fn=_leave_ctrl_c_to_the_run,
+            worker_init_fn=_leave_signals_to_the_run,
         )
         for pixels in loader:
             if isinstance(pixels, DataError):
@@ -57,9 +60,21 @@ class ImageFiles:
         return digest.digest()
 
 
-def _leave_ctrl_c_to_the_run(worker: int) -> None:
-    """A terminal gives Ctrl-C to the workers too. They end with the run, which saves first."""
+def _leave_signals_to_the_run(worker: int) -> None:
+    """A terminal gives Ctrl-C to the workers too, a scheduler SIGTERM. They end with the run, which
+    saves first."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "sigwaitinfo"):  # not on macOS
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        threading.Thread(target=_end_with_the_run, daemon=True).start()
+
+
+def _end_with_the_run() -> None:
+    """Wait for the SIGTERM of the run itself, which has no more use for this worker."""
+    run = multiprocessing.parent_process()
+    while run is not None and signal.sigwaitinfo({signal.SIGTERM}).si_pid != run.pid:
+        pass
+    os._exit(0)
 
 
 class _Batches(TorchDataset[Any]):

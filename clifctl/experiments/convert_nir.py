@@ -235,8 +235,9 @@ def _row(
         reading = read_with(reader, path, inputs, nodes)
         found = compare(reference, reading, distance, MARGIN[reader.arithmetic])
     except ConversionError as refused:
-        # The portable profile is for readers; of the exact one it is known that they lack nodes.
-        known = profile == "exact"
+        # The portable profile is for readers; of the exact one it is known that they lack nodes,
+        # all but clifctl's own.
+        known = profile == "exact" and reader is not INTERPRETER
         verdict = NOT_RUN if known else UNREADABLE
         return ReaderRow(**{**row, "verdict": verdict, "holds": known, "note": refused.message})
     verdict = DIFFERS if not found.holds else ROUNDED if found.mismatches else SAME

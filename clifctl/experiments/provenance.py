@@ -84,13 +84,17 @@ def surroundings(
 def changed_surroundings(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
     """What of `before`, a manifest, is another thing `now` and may round differently, in words."""
     last = (before.get("continued") or [before])[-1]
-    versions = {f"{name} ": name for name in ("clifctl", "python", "torch")}
+    versions = last.get("versions")
     pairs = [
-        (shown, (last.get("versions") or {}).get(name), now["versions"][name])
-        for shown, name in versions.items()
+        (f"{name} ", versions.get(name), now["versions"][name])
+        for name in ("clifctl", "python", "torch")
+        if isinstance(versions, dict)
     ]
     pairs += [("commit ", last.get("git_commit"), now["git_commit"])]
-    kinds = {"device_name": "device ", "threads": "threads: ", "target": "kernel target "}
+    kinds = {
+        "device_name": "device ", "threads": "threads: ", "target": "kernel target ",
+        "processes": "processes: ",
+    }  # fmt: skip
     pairs += [(shown, last.get(key), now[key]) for key, shown in kinds.items()]
     return [f"{shown}{was}, now {is_}" for shown, was, is_ in pairs if was and is_ and was != is_]
 

@@ -61,11 +61,6 @@ def published_for(recipe: Recipe, data: LoadedData | None = None) -> Published:
         return Published()
     split = getattr(recipe.data.options, "split", None)
     of_paper = SPLITS.get((recipe.data.dataset.name, model.model.name), split)
-    if split != of_paper:
-        return Published(
-            note=f"the paper's numbers are taken to be of data.split={of_paper}, those of "
-            f"{split} do not compare"
-        )
     found = accuracies(
         data=recipe.data.dataset.name,
         model=model.model.name,
@@ -74,6 +69,11 @@ def published_for(recipe: Recipe, data: LoadedData | None = None) -> Published:
         strong=recipe.data.dataset.name in STARRED
         and getattr(recipe.data.options, "augmentation", "none") == "strong",
     )
+    if found and split != of_paper:
+        return Published(
+            note=f"the paper's numbers are taken to be of data.split={of_paper}, those of "
+            f"{split} do not compare"
+        )
     return Published(
         accuracies=tuple(
             PublishedNumber(

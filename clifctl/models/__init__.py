@@ -16,6 +16,7 @@ from clifctl.models.layers import (
     batch_statistics,
     firing_modules,
     fold_time,
+    unfolded_norms,
 )
 from clifctl.models.mlp import MLPOptions, build_mlp
 from clifctl.models.norm import TemporalBatchNorm
@@ -78,4 +79,5 @@ __all__ = [
     "firing_modules",
     "fold_time",
     "put_neuron",
+    "unfolded_norms",
 ]

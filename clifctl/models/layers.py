@@ -245,15 +245,21 @@ def flatten_features(x: Tensor) -> Tensor:
     return flat
 
 
-@contextmanager
-def batch_statistics(model: nn.Module) -> Iterator[None]:
-    """Within it, batch norm in evaluation mode uses each batch's statistics and tracks none. A norm
-    that was folded into the weights stays out of it: it has nothing left to normalise."""
-    norms = [
+def unfolded_norms(model: nn.Module) -> list[TemporalBatchNorm]:
+    """Every batch norm of `model` but those that were folded into the weights before them, which
+    have nothing left to normalise."""
+    return [
         module
         for module in model.modules()
         if isinstance(module, TemporalBatchNorm) and not module.is_identity
     ]
+
+
+@contextmanager
+def batch_statistics(model: nn.Module) -> Iterator[None]:
+    """Within it, batch norm in evaluation mode uses each batch's statistics and tracks none; see
+    `unfolded_norms`."""
+    norms = unfolded_norms(model)
     for norm in norms:
         norm.batch_statistics = True
     try:

@@ -130,7 +130,8 @@ def read_manifest(path: Path) -> dict[str, Any]:
         document = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    whole = isinstance(document, dict) and isinstance(document.get("continued", []), list)
+    continued = document.get("continued", []) if isinstance(document, dict) else None
+    whole = isinstance(continued, list) and all(isinstance(one, dict) for one in continued)
     return document if whole else {}
 
 

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from clifctl.cli.app import run
+from clifctl.errors import ConversionError
 from clifctl.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 
 Run = Callable[..., Any]
@@ -157,6 +158,20 @@ def test_the_exact_profile_needs_no_hard_reset(clifctl: Run, clif: Path) -> None
     assert "SpikingJelly: cannot read it: Unknown node type" in done.out
     verdicts = [line.split()[-1] for line in done.out.splitlines()[4:7]]
     assert verdicts == ["same", "run", "run"]
+
+
+def test_an_exact_graph_that_reads_as_another_one_is_not_kept(
+    clifctl: Run, clif: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def another(*arguments: Any) -> None:
+        raise ConversionError("reads another graph")
+
+    assert clifctl("convert", clif, "--reset", "soft", "-o", "soft.pt", *REFERENCE).code == 0
+    monkeypatch.setattr("clifctl.experiments.convert_nir.compare", another)
+    done = clifctl("convert", "soft.pt", "--to", "nir", "--profile", "exact", "--json")
+    assert (done.code, done.json["verified"]) == (1, False)
+    assert done.json["readers"][0]["note"] == "reads another graph"
+    assert not Path("soft.nir").exists()
 
 
 def test_a_reader_that_finds_other_spikes_ends_it_without_a_file(

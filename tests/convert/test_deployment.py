@@ -13,6 +13,8 @@ from clifctl.convert.deployment import (
     require_deployable,
     reset_values,
 )
+from clifctl.convert.folding import fold_net
+from clifctl.convert.graph import read_net
 from clifctl.errors import ConversionError, UsageError
 from clifctl.kernels import scan
 from clifctl.models import NeuronChoice, TemporalBatchNorm
@@ -100,3 +102,13 @@ def test_statistics_are_the_mean_over_all_batches(lif_net: object) -> None:
     assert not torch.equal(norms[1].running_mean, torch.zeros_like(norms[1].running_mean))
     assert [norm.momentum for norm in norms] == [0.1, 0.1]
     assert not any(module.training for module in net.modules())
+
+
+def test_a_norm_that_was_folded_has_no_statistics_to_estimate(lif_net: object) -> None:
+    net, shape = lif_net("mlp")  # type: ignore[operator]
+    x = torch.randn(2, 9, *shape, generator=torch.Generator().manual_seed(3)).double()
+    fold_net(net, read_net(net, shape))
+    before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    recalibrate(net, iter([x, 2 * x]), repeat=1)
+    for name, tensor in net.state_dict().items():
+        assert torch.equal(tensor, before[name]), name

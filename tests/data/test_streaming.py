@@ -1,8 +1,7 @@
 """Images left in their files: the same batches as from memory, bit for bit."""
 
 import multiprocessing
-import os
-import signal
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -51,21 +50,33 @@ def test_batches_equal_those_from_memory(name: str, workers: int, data_root: Pat
     assert compared >= 5
 
 
+@pytest.mark.parametrize("name", ["INT", "TERM"])
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-def test_ctrl_c_in_a_terminal_leaves_the_workers_at_work(data_root: Path) -> None:
+def test_a_signal_to_all_processes_leaves_the_workers_at_work(name: str, data_root: Path) -> None:
+    """A terminal's Ctrl-C, a scheduler's SIGTERM: the run stops at its next step, and saves."""
     data = load("image_folder", data_root, in_memory=False, workers=2)
     reading = data.train.read([torch.tensor([number]) for number in range(9)])
     first, _ = next(reading)
     workers = multiprocessing.active_children()
     assert len(workers) == 2
-    for worker in workers:
-        assert worker.pid is not None
-        os.kill(worker.pid, signal.SIGINT)
+    # By a process of its own: SIGTERM of the run itself does end them.
+    subprocess.run(["kill", f"-{name}", *(str(worker.pid) for worker in workers)], check=True)
     images = [first, *(image for image, _ in reading)]
     assert len(images) == 9
     held = load("image_folder", data_root).train.inputs
     assert isinstance(held, torch.Tensor)
     assert torch.equal(torch.cat(images, 1), held[:, :9])
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_the_run_itself_ends_its_workers(data_root: Path) -> None:
+    data = load("image_folder", data_root, in_memory=False, workers=1)
+    reading = data.train.read([torch.tensor([number]) for number in range(9)])
+    next(reading)
+    (worker,) = multiprocessing.active_children()
+    worker.terminate()
+    worker.join(4)  # sooner than it would look by itself whether the run is gone
+    assert worker.exitcode == 0
 
 
 def test_the_hash_follows_the_files(data_root: Path, on_disk: Any, tmp_path: Path) -> None:

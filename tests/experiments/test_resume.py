@@ -493,6 +493,15 @@ def test_a_run_that_goes_on_elsewhere_says_so(tmp_path: Path) -> None:
     with pytest.raises(Interrupted):
         run(folder, watcher=watcher, threads=2)
     assert len(watcher.notices) == 1
+    # A manifest that was broken says nothing, and keeps nothing from going on.
+    for broken in ({"continued": [7]}, {"versions": "2.0.0", "processes": 2}):
+        (folder / "manifest.json").write_text(json.dumps(broken))
+        watcher = Watcher(1, interrupt)
+        with pytest.raises(Interrupted):
+            run(folder, watcher=watcher, threads=2)
+        assert ["processes: 2, now 1" in notice for notice in watcher.notices[:-1]] == (
+            [True] if "processes" in broken else []
+        )
 
 
 def test_a_neuron_whose_file_has_changed_is_refused(

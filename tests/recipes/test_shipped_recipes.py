@@ -168,6 +168,9 @@ def test_a_number_of_another_split_is_not_shown() -> None:
         assert moved.accuracies == ()
         assert moved.note is not None
         assert f"those of {other} do not compare" in moved.note
+        # Where the paper has none, there is none to warn of.
+        none = published_for(load_recipe(name, [f"data.split={other}", "timesteps=3"]).recipe)
+        assert (none.accuracies, none.note) == ((), None)
 
 
 def test_the_transformers_lif_is_that_of_its_own_code() -> None:
