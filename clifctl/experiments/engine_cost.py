@@ -25,8 +25,9 @@ from clifctl.training.precision import Precision
 WARM_UP = 3
 SAVES = 5
 PERIOD_SECONDS = 60.0
-# A step that takes so many medians was held up by something else on the machine.
-DISTURBED = 2.0
+GROUP = 16
+# A group of steps that takes so many medians was held up by something else on the machine.
+DISTURBED = 1.5
 
 
 def measure_engine(loaded: LoadedRecipe, options: RunOptions, observer: Observer) -> EngineCost:
@@ -43,13 +44,14 @@ def measure_engine(loaded: LoadedRecipe, options: RunOptions, observer: Observer
         out = Path(folder) / "run"
         result = train(loaded, replace(options, out=out, resume="never"), turns)
         save_seconds = _save_seconds(out / run_folder.LAST)
-    pairs = _undisturbed(turns.bare[WARM_UP:], turns.engine[WARM_UP:])
-    bare, engine = (statistics.mean(seconds) for seconds in zip(*pairs, strict=True))
+    taken = turns.bare[WARM_UP:], turns.engine[WARM_UP:]
+    groups = _undisturbed(*taken)
+    bare, engine = (statistics.mean(seconds) for seconds in zip(*groups, strict=True))
     return EngineCost(
         recipe=loaded.name,
         batch_size=recipe.train.batch_size,
         timesteps=recipe.timesteps,
-        steps=len(pairs),
+        steps=len(groups) * min(GROUP, len(taken[0])),
         bare_step_seconds=bare,
         engine_step_seconds=engine,
         overhead_percent=100 * (engine / bare - 1),
@@ -101,17 +103,18 @@ class _Turns:
 
 
 def _undisturbed(bare: list[float], engine: list[float]) -> list[tuple[float, float]]:
-    """The pairs of steps of which neither took DISTURBED medians.
+    """Seconds of a bare step and of the engine's, in groups of GROUP pairs (of all, where there are
+    fewer), without the groups that something else held up.
 
-    Means of these are compared, not medians: what the engine does at every 16th or 50th step counts
-    too.
+    Groups are compared, not single steps: what the engine does at every 16th step is in each.
     """
-    longest = DISTURBED * statistics.median(bare), DISTURBED * statistics.median(engine)
-    return [
-        pair
-        for pair in zip(bare, engine, strict=True)
-        if pair[0] < longest[0] and pair[1] < longest[1]
+    size = min(GROUP, len(bare))
+    groups = [
+        (statistics.mean(bare[first : first + size]), statistics.mean(engine[first : first + size]))
+        for first in range(0, len(bare) - size + 1, size)
     ]
+    longest = [DISTURBED * statistics.median(means) for means in zip(*groups, strict=True)]
+    return [group for group in groups if group[0] < longest[0] and group[1] < longest[1]]
 
 
 def _bare_step(prepared: Prepared) -> Callable[[], None]:

@@ -178,7 +178,8 @@ def _aside(place: Path, settings: Settings, *, overwrite: bool) -> Iterator[None
         if final.exists():
             shutil.rmtree(old, ignore_errors=True)
         else:
-            os.rename(old, final)
+            with suppress(FileNotFoundError):  # another preparation has cleared it away
+                os.rename(old, final)
 
 
 def _is_bad(final: Path, settings: Settings) -> bool:

@@ -42,7 +42,7 @@ def train_report(result: TrainResult) -> Report:
         Column("firing_rate", "firing rate [spikes/neuron/step]", 4),
         Column("train_seconds", "training time [s]", 1),
         Column("total_seconds", "total time [s]", 1),
-        Column("samples_per_second", "training speed, last epoch [images/s]", 0),
+        Column("samples_per_second", "training speed, last epoch [samples/s]", 0),
         *(
             Column(f"{phase}_percent", f"  share of its time, {words} [%]", 1)
             for phase, words in _PHASES.items()

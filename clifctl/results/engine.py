@@ -8,7 +8,7 @@ from typing import ClassVar
 class EngineCost:
     """Means over `steps` pairs of training steps, taken in turns: one of the whole engine (data,
     checks, loop, logging, progress), one of the bare step (forward, backward, optimizer) on a batch
-    that is there already; pairs that something else on the machine held up are left out.
+    that is there already; groups of 16 that something else on the machine held up are left out.
     `save_percent` is what saving once a minute takes of the time."""
 
     schema: ClassVar[str] = "clifctl.bench.engine/1"

@@ -76,7 +76,8 @@ def stop_requests(
             raise stop
         request.asked, asked_at = stop, clock()
         name = signal.Signals(number).name
-        notice(f"{name}: stopping at the next step; once more ends at once")
+        after = f" after {HANDED_ON_S:g} s" if processes.several else ""
+        notice(f"{name}: stopping at the next step; once more{after} ends at once")
 
     if threading.current_thread() is threading.main_thread():
         for number in SIGNALS:

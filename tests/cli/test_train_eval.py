@@ -336,7 +336,7 @@ def test_the_kernel_target_is_an_option(clifctl: Run, tiny: list[str]) -> None:
 def test_the_table_says_where_the_time_went(clifctl: Run, tiny: list[str]) -> None:
     clifctl("train", "digits_snn5", *tiny, "--target", "reference", "--out", "run", "-q")
     done = clifctl("train", "--resume", "run")
-    assert "training speed, last epoch [images/s]" in done.out
+    assert "training speed, last epoch [samples/s]" in done.out
     assert "share of its time, backward [%]" in done.out
     (row,) = csv.DictReader(clifctl("train", "--resume", "run", "--format", "csv").out.splitlines())
     shares = [

@@ -68,9 +68,14 @@ def test_the_engine_around_the_step(clifctl: Run) -> None:
     assert "epoch 5/5" in done.err
 
 
-def test_a_step_that_was_held_up_is_left_out_with_its_partner() -> None:
-    pairs = _undisturbed([1.0, 1.0, 1.0, 5.0, 1.0], [1.1, 1.1, 1.9, 1.1, 2.3])
-    assert pairs == [(1.0, 1.1), (1.0, 1.1), (1.0, 1.9)]
+def test_groups_that_were_held_up_are_left_out_and_what_comes_seldom_is_not() -> None:
+    bare, engine = [1.0] * 16, [1.0] * 15 + [5.0]  # the engine has more to do at every 16th step
+    held_up = [1.0] * 15 + [20.0]
+    groups = _undisturbed(
+        [*bare, *bare, *held_up, *bare, 9.0], [*engine, *held_up, *engine * 2, 9.0]
+    )
+    assert groups == [(1.0, 1.25), (1.0, 1.25)]
+    assert _undisturbed([1.0, 3.0], [2.0, 4.0]) == [(2.0, 3.0)]
 
 
 def test_noise_is_read_as_cifar10(tmp_path: Path) -> None:
