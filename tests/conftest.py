@@ -1,6 +1,7 @@
 import importlib.util
 import json
 import os
+import signal
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,6 +13,10 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from clifctl.cli.app import run
+
+# A test run in the background of a script ignores Ctrl-C, and so would all that it starts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).resolve().parent.parent
 # A run that takes about a second: two epochs of a tiny net on the real digits.

@@ -1,7 +1,7 @@
 """`train`: a recipe becomes a run folder and a result."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -22,21 +22,14 @@ from clifctl.experiments.assembly import (
     training_step_of,
 )
 from clifctl.experiments.keeping import History, Keeper, Observer, describe
-from clifctl.experiments.planning import RUNS, Prepared, RunOptions, prepare, require_options
-from clifctl.experiments.provenance import (
-    changed_surroundings,
-    manifest,
-    neuron_sources,
-    surroundings,
-)
+from clifctl.experiments.planning import Prepared, RunOptions, prepare, require_options
 from clifctl.experiments.published import published_for
-from clifctl.experiments.resuming import Standing, standing
-from clifctl.files import is_folder, write_text
+from clifctl.experiments.resuming import standing
+from clifctl.experiments.run_opening import lock_folder, open_folder
 from clifctl.launch import launch
-from clifctl.models import SpikingNet
+from clifctl.models import SpikingNet, folded_norms
 from clifctl.recipe.load import LoadedRecipe
 from clifctl.recipe.schema import Recipe
-from clifctl.recipe.yamlfile import dump_document
 from clifctl.results import Evaluation, TrainResult
 from clifctl.training import run_folder
 from clifctl.training.checkpoint import Checkpoint, load_weights
@@ -48,11 +41,15 @@ from clifctl.training.device import (
 )
 from clifctl.training.distributed import Processes, joined
 from clifctl.training.evaluation import evaluate
-from clifctl.training.lock import locked
 from clifctl.training.loop import Event, Position, train_epochs
 from clifctl.training.precision import Precision
 from clifctl.training.resume import InProgress, restore
 from clifctl.training.stopping import StopNow, StopRequest, stop_requests
+
+FOLDED = (
+    "batch norm was folded into the weights of --init: training normalises anew what is normalised "
+    "already; convert without --fold-norm gives weights to train on"
+)
 
 
 def train(loaded: LoadedRecipe, options: RunOptions, observer: Observer) -> TrainResult:
@@ -85,7 +82,7 @@ def _train(
     with ExitStack() as until_done:
         until_done.enter_context(determinism(loaded.recipe.train.deterministic))
         # Once more: until it was locked, another process may have gone on with it.
-        earlier, is_ours = processes.from_main(lambda: _lock(loaded, options, until_done))
+        earlier, is_ours = processes.from_main(lambda: lock_folder(loaded, options, until_done))
         if earlier.result is not None:
             return earlier.result
         run = processes.agree(
@@ -94,10 +91,10 @@ def _train(
         prepare_net(run.recipe, run.net, processes)
         # Only now: whatever cannot be built must not cost the run that --overwrite replaces.
         folder = processes.from_main(
-            lambda: _open_folder(
+            lambda: open_folder(
                 loaded,
                 options,
-                run,
+                prepared,
                 until_done,
                 goes_on=earlier.checkpoint,
                 is_ours=is_ours,
@@ -117,8 +114,8 @@ def _train(
             keeper.kept = describe(folder, earlier.checkpoint)
         plan = replace(prepared.plan, run_folder=str(folder), continues_after=run.continues_after)
         observer.started(plan, loaded.recipe.train.epochs, steps_of(run.recipe, run.data))
-        if prepared.precision.note is not None:
-            observer.notice(prepared.precision.note)
+        for note in run.notes:
+            observer.notice(note)
         with keeper.told(), stop_requests(observer.notice, processes) as request:
             keeper.log("started" if earlier.checkpoint is None else f"goes on: {keeper.kept}")
             keeper.consume(run.events(request), observer, request)
@@ -132,16 +129,6 @@ def _train(
                 )
             keeper.log("finished")
     return result
-
-
-def _lock(
-    loaded: LoadedRecipe, options: RunOptions, until_done: ExitStack
-) -> tuple[Standing, bool]:
-    """How far the run has come, in a folder that is locked if it is there; whether it is."""
-    is_ours = options.out is not None and is_folder(options.out)
-    if options.out is not None and is_ours:
-        until_done.enter_context(locked(options.out))
-    return standing(loaded, options), is_ours
 
 
 def _require_same_data(prepared: Prepared, processes: Processes) -> None:
@@ -173,6 +160,7 @@ class _Run:
     history: History
     continues_after: str | None
     seconds_before: float  # that it has trained for before it went on
+    notes: Sequence[str]  # what a person should know
     processes: Processes
 
     @classmethod
@@ -194,6 +182,7 @@ class _Run:
         step = training_step_of(recipe, net, optimizer, precision, processes)
         running = InProgress(step, schedule, Position(), generator)
         history, after = History(), None
+        notes = [] if prepared.precision.note is None else [prepared.precision.note]
         if checkpoint is not None:
             history = _go_on(running, checkpoint, prepared)
             after = f"epoch {checkpoint.epoch}"
@@ -202,8 +191,11 @@ class _Run:
             exchange_neurons(recipe, net, running.position.epoch)
         elif prepared.start is not None:
             prepared.start.fill(net)
+            notes += [FOLDED] if folded_norms(net) else []
         seconds = history.seconds + running.position.seconds
-        return cls(loaded, prepared, recipe, data, net, running, history, after, seconds, processes)
+        return cls(
+            loaded, prepared, recipe, data, net, running, history, after, seconds, notes, processes
+        )
 
     def events(self, request: StopRequest) -> Iterator[Event]:
         """The training, from where it stands."""
@@ -324,68 +316,3 @@ def _result(run: _Run, folder: Path, request: StopRequest, started: float) -> Tr
         run_folder=str(folder),
         published=published_for(recipe, run.data),
     )
-
-
-def _open_folder(
-    loaded: LoadedRecipe,
-    options: RunOptions,
-    run: _Run,
-    until_done: ExitStack,
-    *,
-    goes_on: Checkpoint | None,
-    is_ours: bool,
-    notice: Callable[[str], None],
-) -> Path:
-    """The run folder, locked, with its recipe and manifest; what a run that goes on has written
-    after `goes_on` is taken back. `is_ours`: it was there, and has been locked. `notice`
-    is told of what may make a run that goes on round differently."""
-    prepared, document = run.prepared, loaded.recipe.document
-    conditions = surroundings(
-        device=prepared.device,
-        target=prepared.target,
-        threads=prepared.threads,
-        precision=prepared.precision,
-    )
-    if goes_on is not None and options.out is not None:
-        folder = options.out
-        run_folder.remove_temporaries(folder)
-        run_folder.trim_metrics(folder / run_folder.METRICS, goes_on.epoch, goes_on.step)
-        (folder / run_folder.RESULT).unlink(missing_ok=True)  # of fewer epochs
-        write_text(folder / run_folder.RECIPE, dump_document(document))
-        at = {"epoch": goes_on.epoch, "step": goes_on.step}
-        kept = folder / run_folder.MANIFEST
-        changed = changed_surroundings(run_folder.read_manifest(kept), conditions)
-        if changed:
-            notice(
-                f"not what the run was on before: {'; '.join(changed)}; it may round differently"
-            )
-        run_folder.add_to_manifest(kept, {**at, **conditions})
-        return folder
-    if options.out is None:
-        folder = run_folder.claim_numbered_folder(RUNS, loaded.name)
-        until_done.enter_context(locked(folder))
-    else:
-        folder = options.out
-        if not is_ours:
-            run_folder.make_folder(folder)
-            until_done.enter_context(locked(folder))
-        # What may be replaced is what was there when it was locked: never another run's new files.
-        may_exist = is_ours and (options.overwrite or options.resume != "never")
-        run_folder.clear_run_folder(folder, overwrite=may_exist)
-    run_folder.write_json(
-        folder / run_folder.MANIFEST,
-        manifest(
-            recipe=loaded.name,
-            seed=loaded.recipe.train.seed,
-            deterministic=loaded.recipe.train.deterministic,
-            data_sha256=prepared.data.sha256(),
-            sources=neuron_sources(document["neuron"]),
-            conditions={
-                **conditions,
-                "init": None if prepared.start is None else prepared.start.document,
-            },
-        ),
-    )
-    # Last: a folder with a recipe is a run that can be gone on with.
-    write_text(folder / run_folder.RECIPE, dump_document(document))
-    return folder

@@ -16,6 +16,7 @@ from clifctl.models.layers import (
     batch_statistics,
     firing_modules,
     fold_time,
+    folded_norms,
     unfolded_norms,
 )
 from clifctl.models.mlp import MLPOptions, build_mlp
@@ -78,6 +79,7 @@ __all__ = [
     "batch_statistics",
     "firing_modules",
     "fold_time",
+    "folded_norms",
     "put_neuron",
     "unfolded_norms",
 ]

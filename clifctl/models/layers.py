@@ -255,6 +255,12 @@ def unfolded_norms(model: nn.Module) -> list[TemporalBatchNorm]:
     ]
 
 
+def folded_norms(model: nn.Module) -> list[TemporalBatchNorm]:
+    """The others: every batch norm of `model` that was folded."""
+    norms = [module for module in model.modules() if isinstance(module, TemporalBatchNorm)]
+    return [norm for norm in norms if norm.is_identity]
+
+
 @contextmanager
 def batch_statistics(model: nn.Module) -> Iterator[None]:
     """Within it, batch norm in evaluation mode uses each batch's statistics and tracks none; see

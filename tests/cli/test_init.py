@@ -35,6 +35,17 @@ def test_a_run_starts_from_the_weights_of_a_conversion(clifctl: Run) -> None:
     assert json.loads(Path("clif/manifest.json").read_text())["init"] is None
 
 
+def test_folded_norms_are_said_to_be_normalised_anew(clifctl: Run) -> None:
+    loud = [word for word in RUN if word != "-q"]
+    assert clifctl(*RUN, "neuron.name=lif", "train.epochs=1", "--out", "lif").code == 0
+    to_lif = ["convert", "lif/last.pt", "--reset", "soft", "-q", "--target", "reference"]
+    assert clifctl(*to_lif, "-o", "whole.pt").code == 0
+    assert clifctl(*to_lif, "--fold-norm", "-o", "folded.pt").code == 0
+    for start, said in (("folded", True), ("whole", False)):
+        begun = clifctl(*loud, "neuron.name=lif", "train.epochs=1", "--init", f"{start}.pt")
+        assert (begun.code, "convert without --fold-norm" in begun.err) == (0, said)
+
+
 def test_a_run_goes_on_with_the_start_that_it_had_alone(clifctl: Run) -> None:
     short = [*RUN, "train.epochs=1"]
     assert clifctl(*short, "--out", "one").code == 0

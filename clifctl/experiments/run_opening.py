@@ -1,0 +1,95 @@
+"""The folder of a run: locked, begun, or gone on with."""
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+from clifctl.experiments.planning import RUNS, Prepared, RunOptions
+from clifctl.experiments.provenance import (
+    changed_surroundings,
+    manifest,
+    neuron_sources,
+    surroundings,
+)
+from clifctl.experiments.resuming import Standing, standing
+from clifctl.files import is_folder, write_text
+from clifctl.recipe.load import LoadedRecipe
+from clifctl.recipe.yamlfile import dump_document
+from clifctl.training import run_folder
+from clifctl.training.checkpoint import Checkpoint
+from clifctl.training.lock import locked
+
+
+def lock_folder(
+    loaded: LoadedRecipe, options: RunOptions, until_done: ExitStack
+) -> tuple[Standing, bool]:
+    """How far the run has come, in a folder that is locked if it is there; whether it is."""
+    is_ours = options.out is not None and is_folder(options.out)
+    if options.out is not None and is_ours:
+        until_done.enter_context(locked(options.out))
+    return standing(loaded, options), is_ours
+
+
+def open_folder(
+    loaded: LoadedRecipe,
+    options: RunOptions,
+    prepared: Prepared,
+    until_done: ExitStack,
+    *,
+    goes_on: Checkpoint | None,
+    is_ours: bool,
+    notice: Callable[[str], None],
+) -> Path:
+    """The run folder, locked, with its recipe and manifest; what a run that goes on has written
+    after `goes_on` is taken back. `is_ours`: it was there, and has been locked. `notice`
+    is told of what may make a run that goes on round differently."""
+    document = loaded.recipe.document
+    conditions = surroundings(
+        device=prepared.device,
+        target=prepared.target,
+        threads=prepared.threads,
+        precision=prepared.precision,
+    )
+    if goes_on is not None and options.out is not None:
+        folder = options.out
+        run_folder.remove_temporaries(folder)
+        run_folder.trim_metrics(folder / run_folder.METRICS, goes_on.epoch, goes_on.step)
+        (folder / run_folder.RESULT).unlink(missing_ok=True)  # of fewer epochs
+        write_text(folder / run_folder.RECIPE, dump_document(document))
+        at = {"epoch": goes_on.epoch, "step": goes_on.step}
+        kept = folder / run_folder.MANIFEST
+        changed = changed_surroundings(run_folder.read_manifest(kept), conditions)
+        if changed:
+            notice(
+                f"not what the run was on before: {'; '.join(changed)}; it may round differently"
+            )
+        run_folder.add_to_manifest(kept, {**at, **conditions})
+        return folder
+    if options.out is None:
+        folder = run_folder.claim_numbered_folder(RUNS, loaded.name)
+        until_done.enter_context(locked(folder))
+    else:
+        folder = options.out
+        if not is_ours:
+            run_folder.make_folder(folder)
+            until_done.enter_context(locked(folder))
+        # What may be replaced is what was there when it was locked: never another run's new files.
+        may_exist = is_ours and (options.overwrite or options.resume != "never")
+        run_folder.clear_run_folder(folder, overwrite=may_exist)
+    run_folder.write_json(
+        folder / run_folder.MANIFEST,
+        manifest(
+            recipe=loaded.name,
+            seed=loaded.recipe.train.seed,
+            deterministic=loaded.recipe.train.deterministic,
+            data_sha256=prepared.data.sha256(),
+            sources=neuron_sources(document["neuron"]),
+            conditions={
+                **conditions,
+                "init": None if prepared.start is None else prepared.start.document,
+            },
+        ),
+    )
+    # Last: a folder with a recipe is a run that can be gone on with.
+    write_text(folder / run_folder.RECIPE, dump_document(document))
+    return folder
