@@ -104,6 +104,12 @@ def load_checkpoint(path: Path) -> Checkpoint:
     missing = [name for name in fields if name not in document]
     if missing:
         raise CheckpointError(f"checkpoint '{path}' lacks {', '.join(missing)}", hint=_HINT)
+    unknown = [str(name) for name in document if name not in fields and name != "format"]
+    if unknown:
+        raise CheckpointError(
+            f"checkpoint '{path}' holds what this clifctl does not know: {', '.join(unknown)}",
+            hint="it is of a newer clifctl, or was changed",
+        )
     checkpoint = Checkpoint(**{name: document[name] for name in fields})
     for name, expected in _TYPES.items():
         if type(getattr(checkpoint, name)) not in expected:
