@@ -117,6 +117,10 @@ def load_checkpoint(path: Path) -> Checkpoint:
             raise CheckpointError(f"checkpoint '{path}': {name} is not a {wanted}", hint=_HINT)
     if checkpoint.epoch < 0 or checkpoint.step < 0:
         raise CheckpointError(f"checkpoint '{path}': epoch or step is negative", hint=_HINT)
+    if checkpoint.training is not None and checkpoint.trained_neuron is not None:
+        raise CheckpointError(
+            f"checkpoint '{path}' is a run's and a conversion's at once", hint=_HINT
+        )
     if not isinstance(checkpoint.model, dict) or not all(
         isinstance(key, str) and isinstance(value, Tensor)
         for key, value in checkpoint.model.items()
