@@ -24,6 +24,7 @@ from clifctl.experiments.published import published_for
 from clifctl.kernels import resolve_target
 from clifctl.launch import launch
 from clifctl.models import SpikingNet, batch_statistics
+from clifctl.neurons.loading import is_file_reference
 from clifctl.recipe.catalog import SUFFIXES
 from clifctl.recipe.load import LoadedRecipe
 from clifctl.recipe.schema import Recipe, validate
@@ -55,6 +56,11 @@ class Opened:
 
 
 def _open(path: Path, neuron: str | None) -> Opened:
+    if neuron is not None and not is_file_reference(neuron):
+        raise UsageError(
+            f"--neuron {neuron}: must be FILE.py:NAME, the checkpoint's own neuron",
+            hint="leave it out for a neuron of clifctl; clifctl convert puts a net on LIF",
+        )
     checkpoint = load_checkpoint(path)
     trusted = [] if neuron is None else [neuron]
     recipe = validate(checkpoint.recipe, f"recipe of checkpoint '{path}'", trusted_files=trusted)

@@ -202,6 +202,17 @@ def test_a_cut_off_recording_is_named_and_left_out_only_when_asked(
     assert "test: 10 of 1,000 samples, so results are not comparable" in shown
 
 
+def test_a_recording_that_is_text_is_named_without_advice_to_unpickle(
+    clifctl: Run, own: Path
+) -> None:
+    file = sorted(own.glob("train/*/*.npz"))[0]
+    file.write_text("t x y p")
+    done = clifctl("data", "prepare", *PREPARE)
+    assert done.code == 2
+    assert f"{file.name}': corrupted, cut off, or no .npz of plain arrays (" in done.err
+    assert "pickle.load" not in done.err
+
+
 def test_recordings_that_changed_are_not_passed_over(clifctl: Run, own: Path) -> None:
     first = clifctl("data", "prepare", *PREPARE, "--workers", "1", "--json").json
     changed = own / "test/class2/1.npz"
