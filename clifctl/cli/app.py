@@ -200,7 +200,7 @@ def _launch_or_alone() -> Launch:
 
 
 def _sentence(text: str) -> str:
-    text = " ".join(text.split()).rstrip(".")
+    text = " ".join(text.split()).rstrip(".").replace(": Value error, ", ": ")
     return text[:1].lower() + text[1:]
 
 

@@ -20,6 +20,8 @@ from clifctl.errors import UsageError
 from clifctl.report.tensorboard import require_tensorboard
 
 if TYPE_CHECKING:
+    from clifctl.experiments.planning import RunOptions
+    from clifctl.recipe.load import LoadedRecipe
     from clifctl.report.observers import Observers
     from clifctl.report.progress import TrainProgress
 
@@ -117,6 +119,7 @@ def register(app: typer.Typer) -> None:
             init=init,
         )
         if dry_run:
+            _tell_standing(loaded, options, output)
             plan, unusable_data = plan_training(loaded, options)
             output.emit(plan_report(plan, dump_document(plan.resolved_recipe)))
             if unusable_data is not None:
@@ -128,6 +131,18 @@ def register(app: typer.Typer) -> None:
         ):
             result = run(loaded, options, observers)
         output.emit(train_report(result))
+
+
+def _tell_standing(loaded: "LoadedRecipe", options: "RunOptions", output: Output) -> None:
+    """Say how far the run has come that would go on; raises what that run would."""
+    from clifctl.experiments.keeping import describe
+    from clifctl.experiments.resuming import standing
+
+    come = standing(loaded, options)
+    if come.result is not None:
+        output.notice(f"'{options.out}' is already finished")
+    elif come.checkpoint is not None and options.out is not None:
+        output.notice(describe(options.out, come.checkpoint))
 
 
 def _folder_to_resume(

@@ -64,9 +64,23 @@ def load_events(
             f"data set '{name}': its frames are not prepared: {unusable}",
             hint=prepare_command(name, options, timesteps),
         ) from None
+    require_classes(name, options, cache)
     return _assembled(
         name, camera, options, {part: (cache.frames(part), cache.labels(part)) for part in PARTS}
     )
+
+
+def require_classes(name: str, options: EventOptions, cache: Cache) -> None:
+    """Raise DataError where the prepared frames are of more classes than `options` declare: a
+    cache does not depend on that number."""
+    declared = getattr(options, "classes", None)
+    there = 1 + max(int(cache.labels(part).max()) for part in PARTS)
+    if declared is not None and there > declared:
+        raise DataError(
+            f"data set '{name}': the frames in '{cache.folder}' are of {there} classes, "
+            f"the recipe says {declared}",
+            hint=f"classes={there}",
+        )
 
 
 class NotPrepared(DataError):

@@ -102,7 +102,8 @@ def _arrays(stream: Any) -> dict[str, Array]:
             return {name: opened[name] for name in opened.files}
     except Exception as broken:
         # Broken bytes make zip and numpy raise anything; the file is refused as a whole.
-        raise BadRecording(f"corrupted, cut off, or no .npz of plain arrays ({broken})") from broken
+        why = str(broken).partition(". ")[0]  # numpy goes on with how to load it unsafely
+        raise BadRecording(f"corrupted, cut off, or no .npz of plain arrays ({why})") from broken
 
 
 def integrate(

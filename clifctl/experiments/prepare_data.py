@@ -9,7 +9,7 @@ from pathlib import Path
 
 from clifctl.data import DATASETS, Dataset
 from clifctl.data.event_options import EventOptions
-from clifctl.data.event_set import caches_of, settings_of
+from clifctl.data.event_set import caches_of, require_classes, settings_of
 from clifctl.data.frame_cache import PARTS, BadCache, Cache, Settings
 from clifctl.data.frame_preparation import (
     BadRecordings,
@@ -67,6 +67,7 @@ def prepare_data(
         existing = Cache.open(final, settings)
     elsewhere = f"{'' if name in DATASETS else 'data.'}cache=DIR"
     if existing is not None and not overwrite:
+        require_classes(dataset.name, options, existing)
         clear_away(place, settings)
         with suppress(DataError):  # the cache alone is enough
             recordings = dataset.camera.recordings(options)

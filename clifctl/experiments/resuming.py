@@ -1,6 +1,7 @@
 """What a run folder holds of a recipe: nothing yet, a run to go on with, or a finished one."""
 
 import json
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -39,10 +40,12 @@ def recipe_of_run(folder: Path, overrides: Sequence[str] = ()) -> LoadedRecipe:
     file = folder / run_folder.RECIPE
     if not file.is_file():
         what = f"has no {run_folder.RECIPE}" if folder.is_dir() else "does not exist"
-        raise UsageError(
-            f"--resume: there is no run in '{folder}': it {what}",
-            hint="give the folder of a run, or start one: clifctl train RECIPE --out DIR",
-        )
+        hint = "give the folder of a run, or start one: clifctl train RECIPE --out DIR"
+        if folder.is_file():
+            what = "is a file"
+            if (folder.parent / run_folder.RECIPE).is_file():
+                hint = f"give the folder of the run: --resume {shlex.quote(str(folder.parent))}"
+        raise UsageError(f"--resume: there is no run in '{folder}': it {what}", hint=hint)
     loaded = load_recipe(str(file), overrides)
     return replace(loaded, name=_name_of_run(folder))
 

@@ -85,7 +85,7 @@ def plan_report(plan: TrainPlan, resolved: str) -> Report:
         Column("processes", "processes"),
         Column("target", "kernel target"),
         Column("threads", "CPU threads"),
-        Column("run_folder", "run folder (not made)"),
+        Column("run_folder", "run folder"),
     )
     found = "valid" if plan.train_samples is not None else "valid but for its data"
     table = Table(f"{plan.recipe}: {found}, nothing was run", columns, (shown,), vertical=True)

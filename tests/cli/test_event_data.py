@@ -132,6 +132,21 @@ def test_train_names_the_command_that_prepares_and_then_goes_on(clifctl: Run, ow
     assert again.json["accuracy_percent"] == done.json["accuracy_percent_last"]
 
 
+def test_frames_of_more_classes_than_declared_are_refused(clifctl: Run, own: Path) -> None:
+    assert clifctl("data", "prepare", *PREPARE).code == 0
+    for command in (
+        ["data", "prepare", *PREPARE, "classes=2"],
+        ["train", "digits_snn5", *OWN, *SMALL, "data.classes=2", "--out", "run"],
+    ):
+        command = [word for word in command if word not in ("classes=3", "data.classes=3")]
+        done = clifctl(*command)
+        assert (done.code, done.out) == (2, "")
+        error, hint = errors(done.err)
+        assert error.endswith("are of 3 classes, the recipe says 2")
+        assert hint == "hint: classes=3"
+    assert not Path("run").exists()
+
+
 def test_prepare_says_what_it_does(clifctl: Run, own: Path) -> None:
     done = clifctl("data", "prepare", *PREPARE, "--workers", "1")
     assert done.code == 0
@@ -185,6 +200,17 @@ def test_a_cut_off_recording_is_named_and_left_out_only_when_asked(
     shown = clifctl(*prepare).out
     assert "left out: cat/cifar10_cat_0.aedat: cut off" in shown
     assert "test: 10 of 1,000 samples, so results are not comparable" in shown
+
+
+def test_a_recording_that_is_text_is_named_without_advice_to_unpickle(
+    clifctl: Run, own: Path
+) -> None:
+    file = sorted(own.glob("train/*/*.npz"))[0]
+    file.write_text("t x y p")
+    done = clifctl("data", "prepare", *PREPARE)
+    assert done.code == 2
+    assert f"{file.name}': corrupted, cut off, or no .npz of plain arrays (" in done.err
+    assert "pickle.load" not in done.err
 
 
 def test_recordings_that_changed_are_not_passed_over(clifctl: Run, own: Path) -> None:

@@ -125,6 +125,9 @@ def test_a_neuron_of_ones_own_trains_and_is_run_by_eval_only_when_trusted(
     assert refused.code == 2
     assert "is not run unasked" in refused.err
     assert "add --neuron own.py:FOO" in refused.err
+    other = clifctl("eval", "run/last.pt", "--neuron", "lif")
+    assert (other.code, other.out) == (2, "")
+    assert "--neuron lif: must be FILE.py:NAME" in other.err
     trusted = clifctl("eval", "run/last.pt", "--neuron", "own.py:FOO", "--json")
     assert trusted.json["accuracy_percent"] == done.json["accuracy_percent_last"]
 

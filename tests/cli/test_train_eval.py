@@ -346,3 +346,20 @@ def test_the_table_says_where_the_time_went(clifctl: Run, tiny: list[str]) -> No
     assert sum(shares) == pytest.approx(100)
     assert min(shares) > 0
     assert float(row["samples_per_second"]) > 1
+
+
+def test_a_dry_run_of_a_run_that_goes_on_says_what_the_run_would(
+    clifctl: Run, tiny: list[str]
+) -> None:
+    train = ["train", "digits_snn5", *tiny, "--out", "run", "--resume", "auto"]
+    assert clifctl(*train, "-q").code == 0
+    finished = clifctl(*train, "--dry-run")
+    assert finished.code == 0
+    assert "note: 'run' is already finished" in finished.err
+    Path("run/result.json").unlink()
+    goes_on = clifctl("train", "--resume", "run", "--dry-run")
+    assert goes_on.code == 0
+    assert "note: 'run/last.pt' holds the run after epoch" in goes_on.err
+    other = clifctl(*train, "neuron.tau=3", "--dry-run")
+    assert (other.code, other.out) == (2, "")
+    assert "run folder 'run' is of another recipe: neuron.tau" in other.err

@@ -61,7 +61,9 @@ def refused(done: Any, *parts: str) -> None:
         (["digits_snn5", "-q", "-v"], "contradict each other"),
         (["digits_snn5", "-o", "none/result.json"], "no folder 'none'"),
         (["digits_snn5", "-o", "."], "is a folder"),
-        (["digits_snn5", "--format", "xml"], "xml"),
+        (["digits_snn5", "--format", "xml"], "invalid value for '--format': 'xml' is not one of"),
+        (["--resume", "file.txt"], "there is no run in 'file.txt': it is a file"),
+        (["--resume", "run/last.pt"], "hint: give the folder of the run: --resume run"),
         (["digits_snn5", "--epochs", "3"], "no such option: --epochs"),
         (["digits_snn5", "--seed", "x"], "x"),
         (["digits_snn5", "--threads", "100000"], "must be between 1 and"),
@@ -97,6 +99,9 @@ def test_train(clifctl: Run, tmp_path: Path, arguments: list[str], part: str) ->
     (tmp_path / "aliases.yaml").write_text("a: &x [1]\nb: *x\n")
     (tmp_path / "date.yaml").write_text("title: 3\ntimesteps: 2020-01-01\n")
     (tmp_path / "dangling").symlink_to("nowhere")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "recipe.yaml").write_text("timesteps: 1\n")
+    (tmp_path / "run" / "last.pt").write_text("weights")
     before = sorted(tmp_path.iterdir())
     refused(clifctl("train", *arguments), part)
     assert sorted(tmp_path.iterdir()) == before
