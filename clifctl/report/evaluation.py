@@ -29,7 +29,7 @@ def eval_report(result: EvalResult) -> Report:
         Column("accuracy_percent", "test accuracy [%]", 2),
         Column("accuracy_top5_percent", "test accuracy, top 5 [%]", 2),
         Column("loss", "test loss (TET)", 4),
-        Column("cross_entropy", "test cross entropy", 4),
+        Column("cross_entropy", "test cross entropy, mean over steps", 4),
         Column("firing_rate", "firing rate [spikes/neuron/step]", 4),
         Column("seconds", "time [s]", 1),
         Column("device", "device"),
@@ -51,7 +51,7 @@ def _per_step(result: EvalResult) -> Table:
             Column("step", "time step"),
             Column("accuracy_percent", "accuracy [%]", 2),
             Column("accuracy_top5_percent", "top 5 [%]", 2),
-            Column("cross_entropy", "cross entropy", 4),
+            Column("cross_entropy", "cross entropy of the mean so far", 4),
         ),
         tuple(
             {
