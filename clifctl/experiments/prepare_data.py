@@ -197,8 +197,7 @@ def _unreadable(dataset: Dataset, found: dict[str, str]) -> DataError:
     which = "the file" if len(named) == 1 else "these files"
     return DataError(
         f"data set '{dataset.name}': {'; '.join(named[:MOST_NAMED])}{more}",
-        hint=f"get {which} again, then the same command goes on; --skip-bad leaves such files out; "
-        "an event outside of the sensor: look at the data set's option sensor too",
+        hint=f"get {which} again, then the same command goes on; --skip-bad leaves such files out",
     )
 
 

@@ -8,6 +8,7 @@ from clifctl.data import LoadedData
 from clifctl.experiments.assembly import load_data
 from clifctl.experiments.gradients import temporal_share
 from clifctl.experiments.grid import Grid
+from clifctl.neurons.loading import is_file_reference
 from clifctl.training.device import resolve_threads
 from clifctl.training.run_folder import LAST
 
@@ -27,10 +28,11 @@ def temporal_shares(grid: Grid, names: Sequence[str]) -> Mapping[str, float]:
             data[source] = load_data(recipe)
         kept = grid.kept_bytes[trial.name]
         torch.set_num_threads(resolve_threads(grid.options.threads, kept).count)
+        name = recipe.document["neuron"]["name"]
         share = temporal_share(
             grid.folder.run_folder(trial.name) / LAST,
             data[source],
-            neuron=recipe.document["neuron"]["name"],
+            neuron=name if is_file_reference(name) else None,
             device=grid.options.device,
             target=grid.options.target,
         )
