@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from clifctl.cli.options import Output, OverridesArgument, command, picture_path
-from clifctl.errors import RunFailed
+from clifctl.errors import RunFailed, UsageError
 
 NameArgument = Annotated[
     str, typer.Argument(metavar="NAME", help="A data set of `clifctl data ls`.")
@@ -31,6 +31,9 @@ def ls(*, output: Output) -> None:
 @command(app, "check", example="clifctl data check cifar10 --root ~/data")
 def check(
     name: NameArgument,
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="root=DIR", help="As --root.")
+    ] = None,
     *,
     root: Annotated[
         Path | None,
@@ -45,7 +48,7 @@ def check(
     from clifctl.experiments.data import check_data
     from clifctl.report.data_tables import data_check_report
 
-    result = check_data(name, root)
+    result = check_data(name, _root(root, overrides or []))
     output.emit(data_check_report(result))
     if not result.complete:
         wrong = [row for row in result.files if row.state != "good"]
@@ -54,6 +57,22 @@ def check(
             + (f", and {len(wrong) - 1} more" if len(wrong) > 1 else ""),
             hint=result.obtain,
         )
+
+
+def _root(root: Path | None, overrides: list[str]) -> Path | None:
+    """The folder, however it was given."""
+    given = [] if root is None else [root]
+    for override in overrides:
+        key, _, value = override.partition("=")
+        if key.removeprefix("data.") != "root" or not value:
+            raise UsageError(
+                f"'{override}': files are checked, whatever else is set: root=DIR alone is taken",
+                hint="clifctl data show NAME KEY=VALUE looks at a sample",
+            )
+        given.append(Path(value))
+    if len(given) > 1:
+        raise UsageError("the root was given twice", hint="give one")
+    return given[0] if given else None
 
 
 @command(

@@ -195,10 +195,10 @@ def _unreadable(dataset: Dataset, found: dict[str, str]) -> DataError:
     named = [f"'{file}': {why}" for file, why in found.items()]
     more = f", and {len(named) - MOST_NAMED} more" if len(named) > MOST_NAMED else ""
     which = "the file" if len(named) == 1 else "these files"
-    return DataError(
-        f"data set '{dataset.name}': {'; '.join(named[:MOST_NAMED])}{more}",
-        hint=f"get {which} again, then the same command goes on; --skip-bad leaves such files out",
-    )
+    hint = f"get {which} again, then the same command goes on; --skip-bad leaves such files out"
+    if "sensor" in dataset.options.model_fields:
+        hint += "; is sensor=[height,width] that of the camera?"
+    return DataError(f"data set '{dataset.name}': {'; '.join(named[:MOST_NAMED])}{more}", hint=hint)
 
 
 def _in_both(cache: Cache) -> int:

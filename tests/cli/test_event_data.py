@@ -178,6 +178,15 @@ def test_workers_make_the_same_bytes(clifctl: Run, own: Path) -> None:
         assert one == two
 
 
+def test_a_sensor_that_is_too_small_is_asked_about(clifctl: Run, own: Path) -> None:
+    del own  # its recordings are below data
+    small = [item if not item.startswith("sensor=") else "sensor=[16,16]" for item in PREPARE]
+    done = clifctl("data", "prepare", *small, "--workers", "1")
+    error, hint = errors(done.err)
+    assert (done.code, "the sensor has" in error) == (2, True)
+    assert "is sensor=[height,width] that of the camera?" in hint
+
+
 def test_a_cut_off_recording_is_named_and_left_out_only_when_asked(
     clifctl: Run, recorded: ModuleType, tmp_path: Path
 ) -> None:

@@ -45,10 +45,20 @@ def test_check_says_where_it_comes_from(clifctl: Run) -> None:
     assert "http://cs231n.stanford.edu/tiny-imagenet-200.zip" in shown
 
 
+def test_check_takes_the_root_as_other_commands_do(clifctl: Run, data_root: Path) -> None:
+    named = clifctl("data", "check", "npz", "--root", data_root, "--json")
+    for way in ("root", "data.root"):
+        done = clifctl("data", "check", "npz", f"{way}={data_root}", "--json")
+        assert (done.code, done.json) == (named.code, named.json)
+    for wrong in (["classes=3"], ["root="], [f"root={data_root}", "--root", data_root]):
+        assert clifctl("data", "check", "npz", *wrong).code == 2
+
+
 def test_check_of_embedded_data(clifctl: Run) -> None:
     done = clifctl("data", "check", "digits", "--json")
     assert (done.code, done.json["complete"], done.json["root"]) == (0, True, None)
     assert clifctl("data", "check", "digits", "--root", "x").code == 2
+    assert clifctl("data", "check", "digits", "root=x").code == 2
     assert "did you mean 'cifar10'" in clifctl("data", "check", "cifar1").err
 
 
