@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,9 @@ class ImageFiles:
             generator=torch.Generator(),
             worker_init_fn=_leave_signals_to_the_run,
         )
-        for pixels in loader:
+        with _signals_held_back():  # a worker is born with them held back
+            stream = iter(loader)
+        for pixels in stream:
             if isinstance(pixels, DataError):
                 raise pixels
             yield pixels
@@ -60,12 +63,30 @@ class ImageFiles:
         return digest.digest()
 
 
+# Whether a process can see who sent it a signal; not on macOS and Windows.
+_SENDER_IS_KNOWN = hasattr(signal, "sigwaitinfo")
+_HELD_BACK = (signal.SIGINT, signal.SIGTERM)
+
+
+@contextmanager
+def _signals_held_back() -> Iterator[None]:
+    """Within it SIGINT and SIGTERM wait."""
+    if not _SENDER_IS_KNOWN:
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _HELD_BACK)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _leave_signals_to_the_run(worker: int) -> None:
     """A terminal gives Ctrl-C to the workers too, a scheduler SIGTERM. They end with the run, which
     saves first."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if hasattr(signal, "sigwaitinfo"):  # not on macOS
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    if _SENDER_IS_KNOWN:
+        signal.pthread_sigmask(signal.SIG_BLOCK, _HELD_BACK)  # where it was not forked
         threading.Thread(target=_end_with_the_run, daemon=True).start()
 
 
