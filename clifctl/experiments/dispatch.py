@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from clifctl.errors import Interrupted, UsageError
+from clifctl.experiments.trial_names import Trial
 from clifctl.experiments.trial_run import (
     Order,
     Outcome,
@@ -17,7 +18,7 @@ from clifctl.experiments.trial_run import (
     run_trial,
     run_trial_remotely,
 )
-from clifctl.experiments.trials import ResultsFolder, Trial
+from clifctl.experiments.trials import ResultsFolder
 from clifctl.experiments.worker_pool import WorkerLost, WorkerPool
 from clifctl.results import TrialRecord
 

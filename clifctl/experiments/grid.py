@@ -28,14 +28,11 @@ from clifctl.experiments.dispatch import (
     local_workforce,
 )
 from clifctl.experiments.resuming import decisive
+from clifctl.experiments.trial_names import Numerics, Trial, trial_of, without_repetition
 from clifctl.experiments.trial_run import Order, numerics_of
 from clifctl.experiments.trials import (
-    Numerics,
     ResultsFolder,
-    Trial,
     cores,
-    trial_of,
-    without_repetition,
 )
 from clifctl.kernels import resolve_target
 from clifctl.recipe.load import LoadedRecipe
@@ -130,9 +127,9 @@ def plan_grid(variants: Sequence[tuple[LoadedRecipe, str]], options: GridOptions
     missing: those are `unusable_data`, for a dry run to tell.
     """
     numerics = _numerics(options)
-    cells = [trial_of(*variant, numerics) for variant in variants]
-    trials = without_repetition(cells)
     folder = ResultsFolder(options.out)
+    cells = folder.named([trial_of(*variant, numerics) for variant in variants])
+    trials = without_repetition(cells)
     folder.check(trials)
     if options.shard is not None:
         Shard.parse(options.shard)

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from clifctl.errors import CheckpointError, Interrupted, OutputError, RunFailed
 from clifctl.recipe.load import LoadedRecipe
-from clifctl.results import EpochRecord, Running, StepRecord, TrainPlan, epoch_record_of
+from clifctl.results import EpochRecord, Running, StepRecord, TrainPlan, decode
 from clifctl.training import run_folder
 from clifctl.training.checkpoint import Checkpoint, save_checkpoint
 from clifctl.training.distributed import ALONE, Processes, lost_process
@@ -54,7 +54,7 @@ class History:
         """The history in a checkpoint. Raises CheckpointError where it is none."""
         try:
             last, best = (
-                epoch_record_of(document[name]) if document[name] is not None else None
+                decode(EpochRecord, document[name]) if document[name] is not None else None
                 for name in ("last", "best")
             )
             if (last is None) != (best is None):

@@ -67,6 +67,7 @@ def surroundings(
             "torch": torch.__version__,
             "numpy": numpy.__version__,
         },
+        "numerics_version": clifctl.NUMERICS_VERSION,
         "git_commit": _git_commit(),
         "platform": platform.platform(),
         "device": str(device),
@@ -92,8 +93,8 @@ def changed_surroundings(before: dict[str, Any], now: dict[str, Any]) -> list[st
     ]
     pairs += [("commit ", last.get("git_commit"), now["git_commit"])]
     kinds = {
-        "device_name": "device ", "threads": "threads: ", "target": "kernel target ",
-        "processes": "processes: ",
+        "numerics_version": "numerics version ", "device_name": "device ", "threads": "threads: ",
+        "target": "kernel target ", "processes": "processes: ",
     }  # fmt: skip
     pairs += [(shown, last.get(key), now[key]) for key, shown in kinds.items()]
     return [f"{shown}{was}, now {is_}" for shown, was, is_ in pairs if was and is_ and was != is_]

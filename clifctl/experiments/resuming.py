@@ -11,9 +11,10 @@ from clifctl.errors import CheckpointError, RecipeError, UsageError
 from clifctl.experiments.planning import RunOptions
 from clifctl.experiments.provenance import neuron_sources
 from clifctl.experiments.starting import require_same_start
+from clifctl.recipe.defaults import completed, defaults_of
 from clifctl.recipe.load import LoadedRecipe, load_recipe
 from clifctl.recipe.yamlfile import parse_document
-from clifctl.results import TrainResult, train_result_of
+from clifctl.results import NewerResult, TrainResult, UnreadableResult, decode
 from clifctl.training import run_folder
 from clifctl.training.checkpoint import Checkpoint, load_checkpoint
 from clifctl.training.optimizer import OPEN_ENDED
@@ -94,10 +95,11 @@ def standing(loaded: LoadedRecipe, options: RunOptions) -> Standing:
 def _require_same(loaded: LoadedRecipe, earlier: dict[str, Any], where: str) -> bool:
     """Whether the recipe asks for more epochs than `earlier`, which is otherwise the same.
 
-    Raises RecipeError where it is not, or where a longer run would have been another one from the
-    start.
+    A key that `earlier` lacks counts as its default. Raises RecipeError where they differ, or where
+    a longer run would have been another one from the start.
     """
-    own, other = _flat(loaded.recipe.document), _flat(earlier)
+    document = loaded.recipe.document
+    own, other = _flat(document), _flat(completed(earlier, defaults_of(document)))
     free = (*FREE, *PLACES)
     keys = [k for k in {**other, **own} if k not in free and own.get(k) != other.get(k)]
     longer = keys == ["train.epochs"] and _is_larger(own["train.epochs"], other.get("train.epochs"))
@@ -111,12 +113,16 @@ def _require_same(loaded: LoadedRecipe, earlier: dict[str, Any], where: str) -> 
             "its first step",
             hint=f"start it in another --out; runs with {' or '.join(OPEN_ENDED)} can be longer",
         )
-    shown = ", ".join(f"{k} = {other.get(k)} there, {own.get(k)} here" for k in keys[:3])
+    shown = ", ".join(f"{_told(other, k)} there, {_told(own, k)} here" for k in keys[:3])
     more = f" and {len(keys) - 3} more" if len(keys) > 3 else ""
     raise RecipeError(
         f"{where} is of another recipe: {shown}{more}",
         hint="choose another --out, replace it with --overwrite, or leave these keys out",
     )
+
+
+def _told(flat: dict[str, Any], key: str) -> str:
+    return f"{key} = {flat[key]}" if key in flat else f"no {key}"
 
 
 def _require_same_sources(loaded: LoadedRecipe, folder: Path) -> None:
@@ -160,9 +166,14 @@ def _flat(document: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def _read_result(path: Path) -> TrainResult:
     try:
-        return train_result_of(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return decode(TrainResult, json.loads(path.read_text(encoding="utf-8")))
+    except NewerResult as newer:
         raise CheckpointError(
-            f"'{path}' is not the result of a run, or not a whole one",
+            f"'{path}' was written by a newer clifctl: {newer}", hint="show it with that one"
+        ) from None
+    except (OSError, ValueError) as broken:
+        reason = f": {broken}" if isinstance(broken, UnreadableResult) else ""
+        raise CheckpointError(
+            f"'{path}' is not the result of a run, or not a whole one{reason}",
             hint="remove it: the run's last checkpoint is then evaluated again",
         ) from None

@@ -7,6 +7,7 @@ from typing import Any
 
 from clifctl.errors import RecipeError, UsageError
 from clifctl.experiments.trials import epoch_records, read_epochs
+from clifctl.neurons.loading import is_file_reference
 from clifctl.recipe.yamlfile import parse_document
 from clifctl.results import (
     RecipeDifference,
@@ -51,7 +52,7 @@ def compare_runs(paths: Sequence[Path]) -> RunComparison:
     if len(paths) < 2:
         raise UsageError("runs compare needs two run folders", hint="clifctl runs ls lists them")
     rows = [_row(path) for path in paths]
-    leaves = [dict(_leaves(_recipe(path))) for path in paths]
+    leaves = [dict(_leaves(_whole(_recipe(path)))) for path in paths]
     keys = dict.fromkeys(key for one in leaves for key in one)
     differing = tuple(
         RecipeDifference(key=key, values=tuple(one.get(key) for one in leaves))
@@ -125,6 +126,16 @@ def _recipe(path: Path) -> dict[str, Any]:
         ) from None
     except RecipeError as broken:
         raise UsageError(broken.message, hint="clifctl runs ls lists runs") from None
+
+
+def _whole(document: dict[str, Any]) -> dict[str, Any]:
+    """`document` with the keys that came after it was written, at their defaults. The file of a
+    person's own neuron is not run for that."""
+    from clifctl.recipe.defaults import completed, defaults_of
+
+    of_file = is_file_reference(document["neuron"]["name"])
+    known = {**document, "neuron": {}} if of_file else document
+    return completed(document, defaults_of(known))
 
 
 def _manifest(path: Path) -> dict[str, Any]:

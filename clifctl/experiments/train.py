@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -30,7 +30,7 @@ from clifctl.launch import launch
 from clifctl.models import SpikingNet, folded_norms
 from clifctl.recipe.load import LoadedRecipe
 from clifctl.recipe.schema import Recipe
-from clifctl.results import Evaluation, TrainResult
+from clifctl.results import Evaluation, TrainResult, encode
 from clifctl.training import run_folder
 from clifctl.training.checkpoint import Checkpoint, load_weights
 from clifctl.training.device import (
@@ -124,9 +124,7 @@ def _train(
             except StopNow:
                 raise keeper.interrupted(request) from None
             if processes.main:
-                run_folder.write_json(
-                    folder / run_folder.RESULT, {"schema": result.schema, **asdict(result)}
-                )
+                run_folder.write_json(folder / run_folder.RESULT, encode(result))
             keeper.log("finished")
     return result
 

@@ -17,7 +17,8 @@ from clifctl.devices import gpu_available, is_gpu
 from clifctl.errors import CheckpointError, ClifctlError, Interrupted
 from clifctl.experiments.planning import RunOptions
 from clifctl.experiments.train import train
-from clifctl.experiments.trials import Numerics, ResultsFolder
+from clifctl.experiments.trial_names import Numerics
+from clifctl.experiments.trials import ResultsFolder
 from clifctl.kernels import resolve_target
 from clifctl.recipe.load import LoadedRecipe
 from clifctl.recipe.schema import validate

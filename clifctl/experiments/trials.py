@@ -1,27 +1,22 @@
-"""Trials: one run of one resolved recipe each, named by what decides its result.
+"""The results folder of a grid: plain files, and several processes may work on one at once.
 
-A results folder holds plain files, and several processes may work on one folder at once:
-
-    grid.json       which recipe its trials are variants of
-    <trial>/        the run folder of a trial, as `train` writes it
-    <trial>.json    how it ended: its result, or why it failed
-    claims/<trial>  locked by the process that runs it, for as long as that process lives
+grid.json       which recipe its trials are variants of
+<trial>/        the run folder of a trial, as `train` writes it
+<trial>.json    how it ended: its result, or why it failed
+claims/<trial>  locked by the process that runs it, for as long as that process lives
 """
 
 import fcntl
-import hashlib
 import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import clifctl
-from clifctl.errors import OutputError, UsageError
-from clifctl.experiments.provenance import neuron_sources
-from clifctl.experiments.resuming import decisive
+from clifctl.errors import OutputError
+from clifctl.experiments.trial_names import Trial, base_of, named_with_defaults
 from clifctl.files import (
     cannot_write,
     exists,
@@ -30,66 +25,13 @@ from clifctl.files import (
     to_json,
     write_text,
 )
-from clifctl.recipe.load import LoadedRecipe
-from clifctl.results import Epochs, Measured, TrialRecord
+from clifctl.results import Epochs, NewerResult, TrialRecord, UnreadableResult, decode, encode
 from clifctl.training import run_folder
 
 GRID = "grid.json"
 CLAIMS = "claims"
-_NAME_LENGTH = 16
-# What a comparison varies: two trials may differ in these and still belong to one folder.
-AXES = (("neuron",), ("timesteps",), ("model", "batch_norm"), ("train", "seed"))
-
-
-@dataclass(frozen=True)
-class Numerics:
-    """Where a trial computes: device type and kernel target. Runs of one recipe on two of them
-    differ in rounding, and after some epochs in everything."""
-
-    device: str
-    target: str
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One run of a grid. `title` says in words what sets it apart."""
-
-    name: str
-    title: str
-    loaded: LoadedRecipe
-
-    @property
-    def seed(self) -> int:
-        """The seed of weights, order and augmentation."""
-        return self.loaded.recipe.train.seed
-
-
-def trial_of(loaded: LoadedRecipe, title: str, numerics: Numerics) -> Trial:
-    """`loaded` as a trial, named by the hash of what decides its result.
-
-    That is: the resolved recipe but for keys that change no result; `clifctl.NUMERICS_VERSION`,
-    which is raised with every change of clifctl that can change a result (the version of the
-    package would make every release forget what is finished); the device type and the kernel
-    target; and the source of a neuron that comes from a person's file. Versions of torch, number of
-    threads and machine are recorded with the run and not part of the name.
-    """
-    document = decisive(loaded.recipe.document)
-    decides = {
-        "recipe": document,
-        "numerics_version": clifctl.NUMERICS_VERSION,
-        "numerics": asdict(numerics),
-        "neuron_sources": neuron_sources(document["neuron"]),
-    }
-    text = json.dumps(decides, sort_keys=True)
-    return Trial(hashlib.sha256(text.encode()).hexdigest()[:_NAME_LENGTH], title, loaded)
-
-
-def without_repetition(trials: Sequence[Trial]) -> tuple[Trial, ...]:
-    """Each trial once, in order. Raises UsageError for no trial at all."""
-    found = tuple({trial.name: trial for trial in trials}.values())
-    if not found:
-        raise UsageError("the grid is empty", hint="give each axis at least one value")
-    return found
+# In folders of the first schema names hash the defaults too.
+_SCHEMA, _WITH_DEFAULTS = "clifctl.grid/2", "clifctl.grid/1"
 
 
 @dataclass(frozen=True)
@@ -108,19 +50,31 @@ class ResultsFolder:
         require_folder_possible(path)
         if not is_folder(path) or not any(path.iterdir()):
             return
-        mine = _base(trials[0])
-        theirs = self._read(path / GRID)
-        if theirs is None or "base" not in theirs:
+        grid = self._grid()
+        if grid is None:
             raise OutputError(
                 f"folder '{path}' is not empty and holds no results of clifctl: it is left alone",
                 hint="choose another --out",
             )
-        if theirs["base"] != mine["base"]:
+        if grid["schema"] not in (_SCHEMA, _WITH_DEFAULTS):
             raise OutputError(
-                f"'{path}' holds the results of another recipe ({theirs['recipe']}): "
-                f"{_first_difference(theirs['base'], mine['base'])}",
+                f"'{path / GRID}' is {grid['schema']}, this clifctl knows {_SCHEMA} and older ones",
+                hint="go on with the clifctl that wrote it, or choose another --out",
+            )
+        mine, theirs = base_of(trials[0]), base_of(trials[0], grid["base"])
+        if theirs != mine:
+            raise OutputError(
+                f"'{path}' holds the results of another recipe ({grid.get('recipe')}): "
+                f"{_first_difference(theirs, mine)}",
                 hint="choose another --out; finished trials are never thrown away",
             )
+
+    def named(self, trials: Sequence[Trial]) -> tuple[Trial, ...]:
+        """`trials` under the names that they have in this folder: in an older one, older names."""
+        grid = self._grid()
+        if grid is None or grid["schema"] != _WITH_DEFAULTS:
+            return tuple(trials)
+        return tuple(named_with_defaults(trial, grid["base"]) for trial in trials)
 
     def open(self, trials: Sequence[Trial]) -> None:
         """Make the folder, or add to the one that is there. Raises OutputError as `check`."""
@@ -130,7 +84,8 @@ class ResultsFolder:
         except OSError as refused:
             raise cannot_write(self.path, refused) from None
         if not (self.path / GRID).exists():
-            run_folder.write_json(self.path / GRID, _base(trials[0]))
+            document = {"recipe": trials[0].loaded.name, "base": base_of(trials[0])}
+            run_folder.write_json(self.path / GRID, {"schema": _SCHEMA, **document})
 
     def files(self, trials: Sequence[Trial]) -> tuple[Path, ...]:
         """The files that the trials write here, run folders not counted."""
@@ -141,21 +96,22 @@ class ResultsFolder:
         return self.path / name
 
     def record(self, name: str) -> TrialRecord | None:
-        """How trial `name` ended, None for one that did not."""
-        document = self._read(self.path / f"{name}.json")
-        if document is None:
-            return None
+        """How trial `name` ended, None for one that did not: a record that is not whole is none.
+        Raises OutputError for one that a newer clifctl wrote."""
+        path = self.path / f"{name}.json"
         try:
-            document.pop("schema")
-            measured = document.pop("measured")
-            return TrialRecord(measured=measured and Measured(**measured), **document)
-        except (TypeError, KeyError):
+            return decode(TrialRecord, self._read(path))
+        except NewerResult as newer:
+            raise OutputError(
+                f"'{path}' was written by a newer clifctl: {newer}",
+                hint="go on with that one, or choose another --out",
+            ) from None
+        except UnreadableResult:
             return None
 
     def write(self, record: TrialRecord) -> None:
         """Keep how a trial ended, atomically. Raises OutputError where that cannot be written."""
-        document = {"schema": record.schema, **asdict(record)}
-        write_text(self.path / f"{record.trial}.json", to_json(document, indent=2) + "\n")
+        write_text(self.path / f"{record.trial}.json", to_json(encode(record), indent=2) + "\n")
 
     def epochs(self, name: str) -> Epochs:
         """The loss curves of trial `name`, so far."""
@@ -181,6 +137,12 @@ class ResultsFolder:
             return False
         with self.claim(name) as free:
             return not free
+
+    def _grid(self) -> dict[str, Any] | None:
+        """What grid.json holds, None where there is none, or none of clifctl."""
+        document = self._read(self.path / GRID) or {}
+        is_one = isinstance(document.get("base"), dict)
+        return document if is_one and str(document.get("schema")).startswith("clifctl.") else None
 
     @staticmethod
     def _read(path: Path) -> dict[str, Any] | None:
@@ -221,22 +183,12 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _base(trial: Trial) -> dict[str, Any]:
-    """What all trials of a folder have in common."""
-    document = json.loads(to_json(decisive(trial.loaded.recipe.document)))
-    for *sections, key in AXES:
-        place = document
-        for section in sections:
-            place = place[section]
-        place.pop(key, None)
-    return {"schema": "clifctl.grid/1", "recipe": trial.loaded.name, "base": document}
-
-
 def _first_difference(theirs: Any, mine: Any, path: str = "") -> str:
     """Where two documents part, in words."""
     if isinstance(theirs, dict) and isinstance(mine, dict):
         for key in [*theirs, *mine]:
-            if theirs.get(key) != mine.get(key):
+            if theirs.get(key, ...) != mine.get(key, ...):
                 below = f"{path}.{key}" if path else key
-                return _first_difference(theirs.get(key), mine.get(key), below)
-    return f"{path} is {theirs} there and {mine} here"
+                return _first_difference(theirs.get(key, ...), mine.get(key, ...), below)
+    there, here = ("missing" if value is ... else value for value in (theirs, mine))
+    return f"{path} is {there} there and {here} here"

@@ -121,7 +121,7 @@ def validate(
                 hint=f"if you trust that file, add --neuron {name}",
             )
     problems: list[str] = []
-    valid = _checked(_schema_for(document, problems), document, where, problems)
+    valid = _checked(schema_for(document, problems), document, where, problems)
     resolved = valid.model_dump(mode="json")
     for section in TABLES:
         resolved[section] = {"name": resolved[section].pop("name"), **resolved[section]}
@@ -196,7 +196,9 @@ def _echo(error: ErrorDetails) -> bool:
     return error["type"] == "too_short" and len(error["input"]) >= error["ctx"]["min_length"]
 
 
-def _schema_for(document: dict[str, Any], problems: list[str]) -> type[BaseModel]:
+def schema_for(document: dict[str, Any], problems: list[str]) -> type[BaseModel]:
+    """The schema of recipes that name the same rows as `document`; what keeps a row from being
+    found is added to `problems`."""
     sections = _named_sections(document, problems)
     fields: dict[str, Any] = {
         "title": (str, Field("", description="one line on what the recipe is")),

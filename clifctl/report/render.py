@@ -2,12 +2,12 @@
 that `jsonl` and `csv` give."""
 
 import csv
-import dataclasses
 import io
 from dataclasses import dataclass
 from typing import IO, Any
 
 from clifctl.files import plain, to_json
+from clifctl.results import encode
 
 GAP = 3  # between two columns of a printed table
 MIN_FLEXIBLE = 16
@@ -58,7 +58,8 @@ def record_table(title: str, result: Any, *columns: Column, notes: tuple[str, ..
 
 def document_of(result: Any) -> dict[str, Any]:
     """The JSON document of a result dataclass: its schema first, NaN and infinity as null."""
-    return {"schema": type(result).schema, **plain(dataclasses.asdict(result))}
+    document: dict[str, Any] = plain(encode(result))
+    return document
 
 
 def render(report: Report, how: str, stream: IO[str]) -> None:

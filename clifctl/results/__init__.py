@@ -30,6 +30,7 @@ from clifctl.results.data import (
     SampleResult,
     SkippedRecording,
 )
+from clifctl.results.decoding import NewerResult, UnreadableResult, decode, encode
 from clifctl.results.doctor import (
     CacheState,
     DataState,
@@ -99,8 +100,6 @@ from clifctl.results.runs import (
     TimeShares,
     TrainPlan,
     TrainResult,
-    epoch_record_of,
-    train_result_of,
 )
 from clifctl.results.statistics import Difference, Estimate
 from clifctl.results.trials import (
@@ -157,6 +156,7 @@ __all__ = [
     "NeuronDynamics",
     "NeuronList",
     "NeuronRow",
+    "NewerResult",
     "OperationRow",
     "PlannedTrial",
     "PrepareResult",
@@ -200,7 +200,8 @@ __all__ = [
     "TruncationResult",
     "TruncationRow",
     "TruncationStep",
+    "UnreadableResult",
     "WindowRow",
-    "epoch_record_of",
-    "train_result_of",
+    "decode",
+    "encode",
 ]

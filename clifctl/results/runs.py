@@ -173,32 +173,6 @@ class TrainResult:
     published: Published
 
 
-def epoch_record_of(document: dict[str, Any]) -> EpochRecord:
-    """The record that `dataclasses.asdict` made `document` of. Raises TypeError, KeyError where it
-    is another."""
-    return EpochRecord(**{**document, "time": TimeShares(**document["time"])})
-
-
-def train_result_of(document: dict[str, Any]) -> TrainResult:
-    """The result that `dataclasses.asdict` made `document` of. Raises TypeError, KeyError where it
-    is another."""
-    fields = {key: value for key, value in document.items() if key != "schema"}
-    published = fields["published"]
-    numbers = (PublishedNumber(**number) for number in published["accuracies"])
-    layers = (
-        LayerRate(**{**layer, "firing_rate_per_step": tuple(layer["firing_rate_per_step"])})
-        for layer in fields["firing_rates"]
-    )
-    return TrainResult(
-        **{
-            **fields,
-            "firing_rates": tuple(layers),
-            "time": TimeShares(**fields["time"]),
-            "published": Published(accuracies=tuple(numbers), note=published["note"]),
-        }
-    )
-
-
 @dataclass(frozen=True, kw_only=True)
 class TrainPlan:
     """What `train --dry-run` found out: this is what would run. Without usable data their numbers

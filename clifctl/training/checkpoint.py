@@ -7,7 +7,7 @@ stands before it: a file that was cut off or has changed in a single bit is refu
 import hashlib
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -97,11 +97,9 @@ def load_checkpoint(path: Path) -> Checkpoint:
             f"checkpoint '{path}' was changed after clifctl wrote it: its checksum is missing",
             hint=_HINT,
         )
-    if document["format"] == _OLD_FORMAT:
-        document = {**document, "step": 0, "training": None}
-    document = {"trained_neuron": None, **document}  # younger than the format
     fields = Checkpoint.__dataclass_fields__
-    missing = [name for name in fields if name not in document]
+    # What an older version did not write has its default.
+    missing = [n for n, field in fields.items() if n not in document and field.default is MISSING]
     if missing:
         raise CheckpointError(f"checkpoint '{path}' lacks {', '.join(missing)}", hint=_HINT)
     unknown = [str(name) for name in document if name not in fields and name != "format"]
@@ -110,7 +108,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
             f"checkpoint '{path}' holds what this clifctl does not know: {', '.join(unknown)}",
             hint="it is of a newer clifctl, or was changed",
         )
-    checkpoint = Checkpoint(**{name: document[name] for name in fields})
+    checkpoint = Checkpoint(**{name: document[name] for name in fields if name in document})
     for name, expected in _TYPES.items():
         if type(getattr(checkpoint, name)) not in expected:
             wanted = expected[0].__name__

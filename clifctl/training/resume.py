@@ -104,6 +104,10 @@ def restore(
 _HINT = "the file was changed after training: resume from another one, or start anew"
 
 
+# Of an optimizer and a schedule, what is no option: how far they have come.
+_PROGRESS = {"lr", "initial_lr", "last_epoch", "_step_count", "_last_lr", "base_lrs"}
+
+
 class _Misfit(Exception):
     """What does not fit, in words."""
 
@@ -113,9 +117,14 @@ def _restore(
 ) -> None:
     step, generators, given = running.step, state["generators"], state["position"]
     _require(state["precision"] == step.precision.name, "it is of another arithmetic")
+    # Options that an older torch did not write are as in a run that begins.
+    schedule = _filled(running.schedule.state_dict(), state["schedule"])
+    optimizer = dict(state["optimizer"])
+    groups = step.optimizer.state_dict()["param_groups"]
+    optimizer["param_groups"] = _filled(groups, optimizer["param_groups"])
     _require_like(step.precision.state_dict(), state["scaler"], "scaler")
-    _require_like(running.schedule.state_dict(), state["schedule"], "schedule")
-    _require_optimizer_state(step.optimizer, state["optimizer"])
+    _require_like(running.schedule.state_dict(), schedule, "schedule")
+    _require_optimizer_state(step.optimizer, optimizer)
     epoch, done = given["epoch"], given["step"]
     counts = ("epoch", "step", "correct", "samples", "skipped", "skipped_in_a_row")
     for name in counts:
@@ -124,8 +133,8 @@ def _restore(
         _require(type(given[name]) is float, f"{name} is no number")
     _require(1 <= epoch <= epochs + 1, f"epoch {epoch} of {epochs}")
     _require(done <= steps, f"step {done} of {steps}")
-    _require(state["schedule"]["last_epoch"] == epoch - 1, "its schedule is at another epoch")
-    phases = given["phase_seconds"]
+    _require(schedule["last_epoch"] == epoch - 1, "its schedule is at another epoch")
+    phases = {**dict.fromkeys(PHASES, 0.0), **given["phase_seconds"]}
     _require(sorted(phases) == sorted(PHASES), "phase_seconds has other phases")
     _require(all(type(value) is float for value in phases.values()), "phase_seconds: no numbers")
     cuda = generators[GPU]
@@ -140,8 +149,8 @@ def _restore(
         _require(fits and torch.equal(order.sort().values, whole), "order is no permutation")
 
     step.precision.load_state_dict(state["scaler"])
-    step.optimizer.load_state_dict(state["optimizer"])
-    running.schedule.load_state_dict(state["schedule"])
+    step.optimizer.load_state_dict(optimizer)
+    running.schedule.load_state_dict(schedule)
     step.health.skipped.fill_(given["skipped"])
     step.health.in_a_row.fill_(given["skipped_in_a_row"])
     step.clock.seconds = dict(phases)
@@ -159,6 +168,16 @@ def _restore(
     torch.set_rng_state(generators["torch"])
     if is_gpu(device) and cuda is not None:
         torch.cuda.set_rng_state(cuda, device)
+
+
+def _filled(own: Any, given: Any) -> Any:
+    """`given` with the options that it lacks of `own`, in mappings and in lists of mappings."""
+    if isinstance(own, dict) and isinstance(given, dict):
+        options = {key: value for key, value in own.items() if key not in _PROGRESS}
+        return {**options, **{key: _filled(own.get(key), value) for key, value in given.items()}}
+    if isinstance(own, list) and isinstance(given, list) and len(own) == len(given):
+        return [_filled(*pair) for pair in zip(own, given, strict=True)]
+    return given
 
 
 def _require(holds: bool, otherwise: str) -> None:

@@ -19,7 +19,10 @@ from typing import IO
 NET = ["digits_rows_mlp", "model.hidden=[6]", "train.epochs=4", "train.log_every=10"]
 SLOWLY = ["train.batch_size=17", "train.epochs=6", "train.log_every=40"]
 REFERENCE = ["--target", "reference"]  # no kernel has to be compiled to go on
-PROGRAM = "import sys; from clifctl.cli.app import run; sys.argv[0] = 'clifctl'; sys.exit(run(sys.argv[1:]))"
+PROGRAM = (
+    "import sys; from clifctl.cli.app import run; "
+    "sys.argv[0] = 'clifctl'; sys.exit(run(sys.argv[1:]))"
+)
 
 
 def start(*arguments: str, stdout: IO[str] | None = None) -> subprocess.Popen[bytes]:

@@ -301,7 +301,7 @@ def test_a_run_killed_after_its_last_epoch_is_evaluated(
 def test_another_recipe_is_refused(whole: tuple[Path, TrainResult]) -> None:
     folder = whole[0]
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
-    with pytest.raises(RecipeError, match=r"train\.lr = 0\.1 there, 0\.2 here"):
+    with pytest.raises(RecipeError, match=r"train\.lr = 0\.1 there, train\.lr = 0\.2 here"):
         run(folder, "train.lr=0.2")
     with pytest.raises(RecipeError, match="with the schedule 'cosine' over 3 epochs"):
         run(folder, "train.epochs=4")

@@ -17,14 +17,9 @@ import pytest
 from clifctl.errors import Interrupted, OutputError, Terminated, UsageError
 from clifctl.experiments.dispatch import Dispatch, Shard, Workforce, available_memory_bytes
 from clifctl.experiments.grid import GridOptions, numbers, seeds_of
+from clifctl.experiments.trial_names import Numerics, Trial, trial_of, without_repetition
 from clifctl.experiments.trial_run import Order, failed_record
-from clifctl.experiments.trials import (
-    Numerics,
-    ResultsFolder,
-    Trial,
-    trial_of,
-    without_repetition,
-)
+from clifctl.experiments.trials import ResultsFolder
 from clifctl.experiments.worker_pool import WorkerLost, WorkerPool
 from clifctl.recipe.load import load_recipe, open_recipe
 from clifctl.results import TrialRecord
