@@ -1,0 +1,127 @@
+"""What is measured together and stored in one file: the commands of each group.
+
+A step with a label prints a result, which is stored under the label; one without makes what a later
+step reads. A command that starts with `clifctl` is the checkout's own, one that starts with
+`python` a script of benchmarks/. Every command runs in an empty folder that is thrown away.
+"""
+
+import shlex
+from dataclasses import dataclass
+
+_SEEDS = range(5)
+_RESETS = "0,-0.02,-0.04,-0.06,-0.08,-0.1,-0.15,-0.2,-0.3"
+# The tables are those of the longest time.
+_DYNAMICS = "clifctl dynamics --neurons lif,clif,alif,cuba --timesteps 512"
+
+
+@dataclass(frozen=True)
+class Step:
+    """One command line. `label` is None for one that prints nothing that is quoted."""
+
+    label: str | None
+    command: str
+
+    @property
+    def arguments(self) -> list[str]:
+        """The command line, split as a shell would."""
+        return shlex.split(self.command)
+
+
+def _digits() -> list[Step]:
+    recipes = {"images": "digits_snn5", "events": "digits_events_snn5", "rows": "digits_rows_mlp"}
+    return [
+        Step(
+            label,
+            f"clifctl compare-neurons {recipe} --neurons lif,clif --seeds {len(_SEEDS)} "
+            f"--gradients --workers 1 --out {label}",
+        )
+        for label, recipe in recipes.items()
+    ]
+
+
+def _experiments() -> list[Step]:
+    compare = "clifctl compare-neurons --workers 1 --out images"
+    windows = "clifctl truncate-bptt digits_events_snn5 --k 1,2,3,8 --tau 1.5,2.0 --seeds 4"
+    return [
+        Step("neurons", f"{compare} --neurons lif,plif,glif,clif --seeds 8"),
+        Step("six", f"{compare} --neurons lif,plif,klif,glif,clif,relu --seeds 4"),
+        Step("timesteps", f"{compare} --neurons lif,clif --timesteps 1,2,4,8 --seeds 4"),
+        Step("eight", f"{compare} --neurons lif,clif --timesteps 2,4 --seeds 8"),
+        Step("norms", f"{compare} --neurons lif,clif --batch-norm per_step,folded --seeds 8"),
+        Step("plain", f"{compare} --neurons lif,clif --seeds 4"),
+        Step(
+            "exchange",
+            f"{compare} --neurons lif 'neuron.exchange={{epoch: 20, to: clif}}' --seeds 4",
+        ),
+        Step("windows_lif", f"{windows} neuron.name=lif --workers 1 --out windows"),
+        Step("windows_clif", f"{windows} --workers 1 --out windows"),
+    ]
+
+
+def _convert() -> list[Step]:
+    steps = []
+    for neuron in ("clif", "lif"):
+        for seed in _SEEDS:
+            run = f"{neuron}{seed}"
+            steps += [
+                Step(
+                    None,
+                    f"clifctl train digits_snn5 neuron.name={neuron} timesteps=6 train.epochs=30 "
+                    f"--seed {seed} --out {run}",
+                ),
+                Step(
+                    run,
+                    f"clifctl convert {run}/last.pt --recalibrate 40 --reset-values {_RESETS} "
+                    f"-o {run}.pt",
+                ),
+            ]
+    return steps
+
+
+def _gradients() -> list[Step]:
+    steps = [
+        Step(f"fresh_{neuron}", f"clifctl gradients digits_snn5 timesteps=8 neuron.name={neuron}")
+        for neuron in ("lif", "clif")
+    ]
+    for neuron in ("lif", "clif"):
+        steps += [
+            Step(None, f"clifctl train digits_snn5 neuron.name={neuron} --seed 0 --out {neuron}"),
+            Step(neuron, f"clifctl gradients {neuron}/last.pt"),
+        ]
+    for formula in ("exact", "exact-xi", "paper"):
+        label = formula.replace("-", "_")
+        split = f"--float64 --formula {formula} --no-windows"
+        steps += [
+            Step(f"split_fresh_{label}", f"clifctl gradients digits_snn5 {split}"),
+            Step(f"split_trained_{label}", f"clifctl gradients clif/last.pt {split}"),
+        ]
+    return steps
+
+
+def _one(label: str, command: str) -> list[Step]:
+    return [Step(label, command)]
+
+
+GROUPS: dict[str, list[Step]] = {
+    "digits": _digits(),
+    "experiments": _experiments(),
+    "convert": _convert(),
+    "gradients": _gradients(),
+    "dynamics": [
+        Step("half", f"{_DYNAMICS} --rate 0.5 --weight 0.8"),
+        Step("default", _DYNAMICS),
+    ],
+    "energy": [
+        Step("resnet18", "clifctl energy cifar10_resnet18 --rates paper"),
+        Step("vgg13", "clifctl energy tiny_imagenet_vgg13 --rates paper"),
+    ],
+    "neurons": _one("bench", "clifctl bench neurons"),
+    "train-resnet18": _one("bench", "clifctl bench train --timesteps 6"),
+    "train-resnet18-bfloat16": _one("bench", "clifctl bench train --precision bfloat16"),
+    "train-resnet18-timesteps": _one(
+        "bench", "clifctl bench train --timesteps 1,2,4,6,8,16 --no-peak"
+    ),
+    "train-digits": _one("bench", "clifctl bench train --model snn5 --batch 32 --repeats 51"),
+    "input": _one("bench", "python input_pipeline.py"),
+    "event-input": _one("bench", "python event_input.py"),
+}

@@ -1,0 +1,109 @@
+"""Stored results -> figures by name: `digits.images.clif.accuracy` is '97.04 ± 0.17'.
+
+A name is that of the group, the label of the step, and what a document of that schema has to say.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import clifctl
+from quoted import compared, looked_into, timed
+from quoted.formats import span
+from quoted.store import Stored, newest_by_group
+
+Document = dict[str, Any]
+
+_BY_SCHEMA = {
+    "clifctl.compare-neurons/1": compared.neurons,
+    "clifctl.truncate-bptt/1": compared.windows,
+    "clifctl.gradients/1": looked_into.gradients,
+    "clifctl.dynamics/1": looked_into.dynamics,
+    "clifctl.energy/1": looked_into.energy,
+    "clifctl.bench.neurons/1": timed.neurons,
+    "clifctl.bench.train/1": timed.training,
+    "clifctl.convert.lif/1": None,  # of several seeds together, below
+    None: timed.inputs,
+}
+
+
+# More programs than this on average before a measurement, and the machine was not free.
+_BUSY = 0.5
+
+
+def figures_of(stored: Stored) -> dict[str, str]:
+    """Every figure of one file by its name without the group, and where the file comes from."""
+    figures = {"machine": machine(stored), "from": provenance(stored)}
+    if stored.transcribed is not None:
+        return figures | stored.transcribed
+    # Core-seconds, too, are more where other programs take the caches.
+    figures["state"] = "busy" if (stored.document["load_before"] or 0) > _BUSY else "free"
+    results = stored.document["results"]
+    for label, document in results.items():
+        named = _BY_SCHEMA[document.get("schema")]
+        found = named(document) if named else {}
+        seconds = stored.document["cpu_seconds"].get(label)
+        if seconds and isinstance(runs := document.get("trials"), list):
+            found["takes"] = f"{seconds / len(runs):.0f}"
+        figures |= {f"{label}.{name}": text for name, text in found.items()}
+    if stored.group == "convert":
+        figures |= looked_into.conversions(results)
+    return figures
+
+
+def by_name(files: Sequence[Stored]) -> dict[str, str]:
+    """Every figure by its name with the group, from the newest file of each, and how far the
+    accuracies of one command lie apart on different machines."""
+    newest = newest_by_group(files)
+    figures = {
+        f"{group}.{name}": text
+        for group, stored in newest.items()
+        for name, text in figures_of(stored).items()
+    }
+    return figures | _ranges([figures_of(stored) for stored in files if stored.group == "digits"])
+
+
+def _ranges(machines: Sequence[dict[str, str]]) -> dict[str, str]:
+    """`digits.images.clif.range` and so on: the least and the most of the machines' means."""
+    figures = {}
+    for label in ("images", "events", "rows"):
+        means = [
+            [_mean(found[f"{label}.{neuron}.accuracy"]) for neuron in ("clif", "lif")]
+            for found in machines
+            if f"{label}.clif.accuracy" in found
+        ]
+        clif, lif = zip(*means, strict=True) if means else ((), ())
+        for name, values in (("clif", clif), ("lif", lif)):
+            figures[f"digits.{label}.{name}.range"] = span(values, 1) if values else "-"
+        apart = [one - other for one, other in means]
+        told = f"{min(apart):+.1f} to {max(apart):+.1f}" if apart else "-"
+        figures[f"digits.{label}.difference.range"] = told
+    return figures
+
+
+def _mean(printed: str) -> float:
+    return float(printed.split(" ")[0])
+
+
+def machine(stored: Stored) -> str:
+    """The machine in words."""
+    found = stored.document["machine"]
+    words = [found["name"].replace("(R)", "").replace(" Processor", "")]
+    if found["cores"]:
+        words.append(f"{found['cores']} cores")
+    if found["vectors"]:
+        words.append(found["vectors"])
+    return ", ".join(words)
+
+
+def provenance(stored: Stored) -> str:
+    """Machine, date, commit and numerics version in words."""
+    document = stored.document
+    commit = document["commit"]
+    numerics = document["numerics_version"]
+    told = "numerics version not recorded"
+    if numerics is not None:
+        told = f"numerics version {numerics}"
+        if numerics != clifctl.NUMERICS_VERSION:
+            told += f" (now {clifctl.NUMERICS_VERSION})"
+    commit = f"commit {commit[:7]}{'+' * commit.endswith('+')}" if commit else "commit not recorded"
+    return f"{machine(stored)}; {document['date']}, {commit}, {told}"

@@ -1,0 +1,330 @@
+"""The tables of the pages, and the lines of the recipes' headers: text with {NAME} for a figure."""
+
+from collections.abc import Iterable, Sequence
+
+from clifctl.paper.accuracy import deployment
+from quoted.looked_into import PAPERS_RESETS
+from quoted.names import figures_of
+from quoted.store import Stored
+
+DIGITS = {"images": "digits_snn5", "events": "digits_events_snn5", "rows": "digits_rows_mlp"}
+
+
+def templates(files: Sequence[Stored]) -> dict[str, str]:
+    """Every table by its name."""
+    return {
+        "expect": _expect(),
+        "machines": _machines(files),
+        **_analysis(),
+        **_convert(),
+        **_experiments(),
+        **_windows(),
+        **_benchmarks(),
+    }
+
+
+def _table(heading: str, rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table; `heading` has ' | ' between its cells."""
+    columns = heading.split(" | ")
+    printed = [f"| {' | '.join(cells)} |".replace("  |", " |") for cells in (columns, *rows)]
+    return "\n".join([printed[0], "|" + "---|" * len(columns), *printed[1:]])
+
+
+def _expect() -> str:
+    rows = []
+    for label, recipe in DIGITS.items():
+        at = f"digits.{label}"
+        difference = f"{{{at}.clif.over.accuracy}}"
+        interval = f"{{{at}.clif.over.accuracy.interval}}"
+        rows.append(
+            [
+                *(f"`{recipe}`", f"{{{at}.clif.accuracy}}", f"{{{at}.lif.accuracy}}"),
+                *(difference, interval, f"{{{at}.clif.over.accuracy.p}}", f"{{{at}.takes}}"),
+            ]
+        )
+    heading = "recipe | CLIF [%] | LIF [%] | CLIF - LIF [points] | 95 % interval | p"
+    return _table(f"{heading} | a run [core-seconds]", rows)
+
+
+def _machines(files: Sequence[Stored]) -> str:
+    """The same command wherever it was run: one row a file."""
+    rows = []
+    for label, recipe in DIGITS.items():
+        for stored in files:
+            figures = figures_of(stored)
+            if stored.group == "digits" and f"{label}.clif.accuracy" in figures:
+                accuracies = [figures[f"{label}.{neuron}.accuracy"] for neuron in ("clif", "lif")]
+                rows.append([f"`{recipe}`", figures["from"], *accuracies])
+    return _table("recipe | where | CLIF [%] | LIF [%]", rows)
+
+
+def _analysis() -> dict[str, str]:
+    rates = {"half": "p = 0.5, weight 0.8", "default": "p = 0.3, weight 1 (the default)"}
+    over = "clif.over"
+    return {
+        "dynamics": _table(
+            "input | rate of LIF [spikes/step] | rate of CLIF",
+            [
+                [text, *(f"{{dynamics.{label}.{neuron}.rate}}" for neuron in ("lif", "clif"))]
+                for label, text in rates.items()
+            ],
+        ),
+        "temporal": _table(
+            " | lif | clif | difference [points] | test loss, CLIF - LIF",
+            [
+                [
+                    f"`{recipe}`",
+                    f"{{digits.{label}.lif.temporal}}",
+                    f"{{digits.{label}.clif.temporal}}",
+                    f"{{digits.{label}.{over}.temporal.told}}",
+                    f"{{digits.{label}.{over}.test_loss.told}}",
+                ]
+                for label, recipe in DIGITS.items()
+            ],
+        ),
+        "split": _table(
+            "distance of P + M1 + M2 from autograd's gradient, relative | exact | exact-xi | paper",
+            [
+                [
+                    text,
+                    f"at most {{gradients.split_{net}_exact.split.most}}",
+                    f"at most {{gradients.split_{net}_exact_xi.split.most}}",
+                    f"{{gradients.split_{net}_paper.split}}",
+                ]
+                for net, text in (
+                    ("fresh", "fresh net, five layers"),
+                    ("trained", "trained CLIF net (above)"),
+                )
+            ],
+        ),
+    }
+
+
+def _convert() -> dict[str, str]:
+    resets = [*PAPERS_RESETS, "-0.15", "-0.2", "-0.3"]
+    rows = []
+    for kind, text in (("at", ""), ("anew", ", norm estimated anew")):
+        for neuron in ("clif", "lif"):
+            given = "" if text else f"{{convert.{neuron}.given}}"
+            cells = [f"{{convert.{neuron}.{kind}.{reset}}}" for reset in resets]
+            rows.append([f"{neuron.upper()}{text}", given, *cells])
+    for neuron in ("clif", "lif"):
+        published = deployment("cifar10", neuron)
+        assert published is not None
+        percents = [published.pretrained_accuracy_percent, *published.accuracy_percent.values()]
+        cells = [f"{percent:.2f}" for percent in percents]
+        empty = [""] * (1 + len(resets) - len(cells))
+        rows.append([f"the paper, CIFAR-10, {neuron.upper()}", *cells, *empty])
+    nets = {
+        "mlp": "MLP 128-128 (`digits_rows_mlp`), hard reset to -0.06",
+        "snn5": "5 convolutions (`digits_snn5`, T = 6), hard reset to -0.04",
+        "snn5_500": "the same net on all 500 test samples (`--samples 500`)",
+        "resnet18": "ResNet-18 of width 8, T = 4, hard reset to 0",
+        "resnet18_full": "random weights: CIFAR-10's ResNet-18 at full size, T = 6, 2 samples of "
+        "noise",
+        "vgg13_full": "random weights: Tiny-ImageNet's VGG-13 at full size, T = 6, 2 samples of "
+        "noise",
+    }
+    columns = ("positions", "spikes", "own", "spikingjelly", "snntorch")
+    return {
+        "convert": _table(f"trained with | as trained | {' | '.join(resets)}", rows),
+        "nir": _table(
+            "net (trained on the digits, but for the last two) | neurons x steps x samples "
+            "| spikes | clifctl's interpreter | SpikingJelly 2.0.0 | snnTorch 1.0.0",
+            [
+                [text, *(f"{{nir.{net}.{column}}}" for column in columns)]
+                for net, text in nets.items()
+            ],
+        ),
+    }
+
+
+def _experiments() -> dict[str, str]:
+    e = "experiments"
+    columns = ("accuracy", "best", "train_loss", "train_loss_eval", "test_loss", "rate")
+    compared = [
+        *(("plif", "accuracy", "accuracy [points]"), ("glif", "accuracy", "accuracy")),
+        *(("clif", "accuracy", "accuracy"), ("glif", "train_loss", "training loss, train mode")),
+        *(("clif", "train_loss", "training loss, train mode"), ("glif", "test_loss", "test loss")),
+        *(("clif", "test_loss", "test loss"), ("clif", "rate", "firing rate")),
+    ]
+    norms = []
+    for norm in ("per_step", "folded"):
+        at = f"{e}.norms"
+        norms.append(
+            [
+                norm,
+                *(f"{{{at}.{neuron}.{norm}.accuracy}}" for neuron in ("lif", "clif")),
+                f"{{{at}.clif.{norm}.over.accuracy}}",
+                *(f"{{{at}.{neuron}.{norm}.test_loss}}" for neuron in ("lif", "clif")),
+                f"{{{at}.clif.{norm}.over.test_loss.told}}",
+            ]
+        )
+    curves = {
+        "LIF": f"{e}.plain.lif",
+        "LIF, from epoch 21 on CLIF": f"{e}.exchange.lif",
+        "CLIF": f"{e}.plain.clif",
+    }
+    epochs = (20, 21, 22, 40)
+    told = ("accuracy", "test_loss", "train_loss", "train_loss_eval")
+    told_as = ("accuracy [points]", "test loss", "training loss, train mode")
+    return {
+        "neurons": _table(
+            "neuron | accuracy, last [%] | best [%] | train loss, train mode | train loss, "
+            "eval. mode | test loss | firing rate | parameters",
+            [
+                [n, *(f"{{{e}.neurons.{n}.{c}}}" for c in (*columns, "parameters"))]
+                for n in ("lif", "plif", "glif", "clif")
+            ],
+        ),
+        "neurons-compared": _table(
+            "against lif | difference | 95 % interval | p, corrected | higher in",
+            [
+                [f"{n}, {text}"]
+                + [
+                    f"{{{e}.neurons.{n}.over.{q}{part}}}"
+                    for part in ("", ".interval", ".p", ".wins")
+                ]
+                for n, q, text in compared
+            ],
+        ),
+        "timesteps": _table(
+            "T | LIF [%] | CLIF [%] | CLIF - LIF [points] | firing rate LIF | CLIF",
+            [
+                [
+                    str(t),
+                    *(f"{{{e}.timesteps.{n}.t{t}.accuracy}}" for n in ("lif", "clif")),
+                    f"{{{e}.timesteps.clif.t{t}.over.accuracy}}",
+                    *(f"{{{e}.timesteps.{n}.t{t}.rate_mean}}" for n in ("lif", "clif")),
+                ]
+                for t in (1, 2, 4, 8)
+            ],
+        ),
+        "eight": _table(
+            "CLIF - LIF, eight seeds | T = 2 | T = 4",
+            [
+                [text, *(f"{{{e}.eight.clif.t{t}.over.{q}.told}}" for t in (2, 4))]
+                for q, text in zip(told, (*told_as, "training loss, evaluation mode"), strict=True)
+            ],
+        ),
+        "norms": _table(
+            "batch norm | LIF [%] | CLIF [%] | CLIF - LIF [points] | test loss LIF | CLIF "
+            "| CLIF - LIF",
+            norms,
+        ),
+        "exchange": _table(
+            " | training loss, train mode: epoch 20 | 21 | 22 | 40 | test loss: 20 | 21 | 22 | 40",
+            [
+                [name]
+                + [f"{{{at}.train_loss_curve.{epoch}}}" for epoch in epochs]
+                + [f"{{{at}.test_loss_curve.{epoch}}}" for epoch in epochs]
+                for name, at in curves.items()
+            ],
+        ),
+    }
+
+
+def _windows() -> dict[str, str]:
+    cells = [
+        (neuron, quantity, tau)
+        for quantity in ("train_loss", "accuracy")
+        for neuron in ("lif", "clif")
+        for tau in ("1.5", "2.0")
+    ]
+    shown = {"train_loss": "loss", "accuracy": "accuracy [%]"}
+    steps = ((1, 2), (2, 3), (3, 8))
+    pairs = [(neuron, tau) for neuron in ("lif", "clif") for tau in ("1.5", "2.0")]
+    columns = [f"{neuron.upper()}, tau {tau.removesuffix('.0')}" for neuron, tau in pairs]
+    return {
+        "windows": _table(
+            "neuron | tau | k = 1 | 2 | 3 | 8 (full)",
+            [
+                [f"{neuron.upper()}, {shown[quantity]}", tau]
+                + [
+                    f"{{experiments.windows_{neuron}.tau{tau}.k{k}.{quantity}}}"
+                    for k in (1, 2, 3, 8)
+                ]
+                for neuron, quantity, tau in cells
+            ],
+        ),
+        "windows-compared": _table(
+            f"one window to the next, training loss | {' | '.join(columns)}",
+            [
+                [f"k = {one} to {other}"]
+                + [
+                    f"{{experiments.windows_{neuron}.tau{tau}.k{one}to{other}.train_loss.told}}"
+                    for neuron, tau in pairs
+                ]
+                for one, other in steps
+            ],
+        ),
+    }
+
+
+def _benchmarks() -> dict[str, str]:
+    float32, bfloat16 = "train-resnet18.bench.t6", "train-resnet18-bfloat16.bench.t6"
+    contestants = [
+        *(("ours, float32", f"{float32}.ours"), ("ours, plain path", f"{float32}.ours_plain")),
+        ("SpikingJelly multi-step", f"{float32}.sj_multi_step"),
+        ("SpikingJelly step by step", f"{float32}.sj_step_by_step"),
+        ("ours, bfloat16", f"{bfloat16}.ours"),
+    ]
+    events = {
+        "dvs_gesture_vgg11": "T = 20, 128x128",
+        "cifar10_dvs_vgg11": "T = 16, 48x48",
+    }
+    engines = {
+        "train-digits": "`digits_snn5`, batch 32, one thread",
+        "train-resnet18": "`cifar10_resnet18`, batch 8, float32",
+    }
+    shares = ("step_s", "wait_ms", "share", "memory_ms", "disk_ms")
+    costs = ("bare_ms", "overhead", "save_ms", "save")
+    return {
+        "training-step": _table(
+            " | step / ReLU net's | held for backward / ReLU net's",
+            [
+                [
+                    text,
+                    f"{{{at}.relu}} (quartiles {{{at}.quartiles}})",
+                    f"{{{at}.held}} ({{{at}.held_mib}} MiB)",
+                ]
+                for text, at in contestants
+            ],
+        ),
+        "event-input": _table(
+            "recipe | step [s] | waits for input [ms] | share [%] | batch from memory [ms] "
+            "| from disk [ms]",
+            [
+                [
+                    f"`{recipe}`, {shape}",
+                    *(f"{{event-input.bench.{recipe}.{key}}}" for key in shares),
+                ]
+                for recipe, shape in events.items()
+            ],
+        ),
+        "engine": _table(
+            " | bare step [ms] | a run adds [%] | a save takes [ms] | of a minute [%]",
+            [
+                [text, *(f"{{{group}.bench.engine.{key}}}" for key in costs)]
+                for group, text in engines.items()
+            ],
+        ),
+    }
+
+
+def _header(label: str) -> dict[str, str]:
+    at = f"digits.{label}"
+    return {
+        "Expect": f"test accuracy {{{at}.clif.accuracy}} % (mean and standard error of seeds 0 to "
+        f"4, last epoch); with neuron.name=lif {{{at}.lif.accuracy}} %.",
+        "Takes": f"about {{{at}.takes}} s of one core ({{digits.machine}}; {{digits.state}}).",
+    }
+
+
+# recipe -> first word of a line of its header -> what follows it
+HEADERS = {recipe: _header(label) for label, recipe in DIGITS.items()}
+HEADERS["dvs_gesture_sdt"] = {
+    "On a CPU": "{transformer.core_seconds} core-seconds a sample and step (float32, "
+    "{transformer.machine}), {transformer.core_hours} core-hours in all without tests; "
+    "{transformer.kept_mib} MiB a sample."
+}
