@@ -164,6 +164,18 @@ def test_results_of_another_numerics_version_say_so(figures: ModuleType) -> None
     assert figures.names.provenance(old).endswith(f"numerics version {now - 1} (now {now})")
 
 
+def test_what_a_run_takes_is_of_its_command(figures: ModuleType) -> None:
+    stored = figures.store.newest_by_group(figures.store.read_all())["digits"]
+    assert stored.transcribed is None
+    found = figures.names.figures_of(stored)
+    seconds = stored.document["cpu_seconds"]["images"]
+    assert found["images.takes"] == f"{seconds / 10:.0f}"
+    free = figures.store.Stored(stored.path, {**stored.document, "load_before": 0.1})
+    busy = figures.store.Stored(stored.path, {**stored.document, "load_before": 3.0})
+    assert figures.names.figures_of(free)["state"] == "free"
+    assert figures.names.figures_of(busy)["state"] == "busy"
+
+
 def test_how_figures_are_rounded(figures: ModuleType) -> None:
     from quoted import formats
 
@@ -198,7 +210,6 @@ def test_a_comparison_has_its_figures_by_neuron(figures: ModuleType) -> None:
     row = {"batch_norm": "per_step", "timesteps": 4, "paired_timesteps": 4}
     row |= {"train_loss_curve": None, "test_loss_curve": {"mean": [0.5, 0.25]}}
     result = {
-        "schema": "clifctl.compare-neurons/1",
         "rows": [
             {**row, "neuron": "lif", "summary": summary(96.5, 0.3), "differences": None},
             {
@@ -207,25 +218,21 @@ def test_a_comparison_has_its_figures_by_neuron(figures: ModuleType) -> None:
             },
         ],
         "conclusions": ["Test accuracy (last epoch) against lif: nothing."],
-        "trials": [{}] * 10,
     }
-    rest = {"results": {"images": result}, "cpu_seconds": {"images": 153.0}, "load_before": 2.0}
-    found = figures.names.figures_of(
-        figures.store.Stored(Path("x"), document("digits", "2026-01-01", "One", **rest))
-    )
+    from quoted import compared
+
+    found = compared.neurons(result)
     expected = {
-        "images.lif.accuracy": "96.50 ± 0.30",
-        "images.clif.rate": "0.250 ± 0.003",
-        "images.clif.kept_mib": "1.50",
-        "images.clif.parameters": "9,906",
-        "images.clif.test_loss_curve.2": "0.250",
-        "images.clif.over.accuracy": "+0.40 ± 0.64",
-        "images.clif.over.accuracy.interval": "-1.11 to +1.91",
-        "images.clif.over.accuracy.told": "+0.40 ± 0.64 (p = 0.551)",
-        "images.clif.over.accuracy.wins": "4 of 5",
-        "images.concluded.accuracy": "Test accuracy (last epoch) against lif: nothing.",
-        "images.takes": "15",
-        "state": "busy",
+        "lif.accuracy": "96.50 ± 0.30",
+        "clif.rate": "0.250 ± 0.003",
+        "clif.kept_mib": "1.50",
+        "clif.parameters": "9,906",
+        "clif.test_loss_curve.2": "0.250",
+        "clif.over.accuracy": "+0.40 ± 0.64",
+        "clif.over.accuracy.interval": "-1.11 to +1.91",
+        "clif.over.accuracy.told": "+0.40 ± 0.64 (p = 0.551)",
+        "clif.over.accuracy.wins": "4 of 5",
+        "concluded.accuracy": "Test accuracy (last epoch) against lif: nothing.",
     }
     assert {name: found[name] for name in expected} == expected
 

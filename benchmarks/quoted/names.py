@@ -3,26 +3,38 @@
 A name is that of the group, the label of the step, and what a document of that schema has to say.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import clifctl
+from clifctl.results import (
+    BenchResult,
+    DynamicsResult,
+    EnergyResult,
+    GradientsResult,
+    NeuronComparison,
+    TrainBenchResult,
+    TruncationResult,
+    decode,
+)
+from clifctl.results.convert import DeployResult
 from quoted import compared, looked_into, timed
 from quoted.formats import span
 from quoted.store import Stored, newest_by_group
 
 Document = dict[str, Any]
 
-_BY_SCHEMA = {
-    "clifctl.compare-neurons/1": compared.neurons,
-    "clifctl.truncate-bptt/1": compared.windows,
-    "clifctl.gradients/1": looked_into.gradients,
-    "clifctl.dynamics/1": looked_into.dynamics,
-    "clifctl.energy/1": looked_into.energy,
-    "clifctl.bench.neurons/1": timed.neurons,
-    "clifctl.bench.train/1": timed.training,
-    "clifctl.convert.lif/1": None,  # of several seeds together, below
-    None: timed.inputs,
+# name of a schema -> the type of the result, and what it has to say
+_BY_SCHEMA: dict[str, tuple[type, Callable[[Document], dict[str, str]]]] = {
+    "clifctl.compare-neurons": (NeuronComparison, compared.neurons),
+    "clifctl.truncate-bptt": (TruncationResult, compared.windows),
+    "clifctl.gradients": (GradientsResult, looked_into.gradients),
+    "clifctl.dynamics": (DynamicsResult, looked_into.dynamics),
+    "clifctl.energy": (EnergyResult, looked_into.energy),
+    "clifctl.bench.neurons": (BenchResult, timed.neurons),
+    "clifctl.bench.train": (TrainBenchResult, timed.training),
+    "clifctl.convert.lif": (DeployResult, lambda _: {}),  # several seeds make a figure
 }
 
 
@@ -39,8 +51,7 @@ def figures_of(stored: Stored) -> dict[str, str]:
     figures["state"] = "busy" if (stored.document["load_before"] or 0) > _BUSY else "free"
     results = stored.document["results"]
     for label, document in results.items():
-        named = _BY_SCHEMA[document.get("schema")]
-        found = named(document) if named else {}
+        found = _figures(document)
         seconds = stored.document["cpu_seconds"].get(label)
         if seconds and isinstance(runs := document.get("trials"), list):
             found["takes"] = f"{seconds / len(runs):.0f}"
@@ -48,6 +59,15 @@ def figures_of(stored: Stored) -> dict[str, str]:
     if stored.group == "convert":
         figures |= looked_into.conversions(results)
     return figures
+
+
+def _figures(document: Document) -> dict[str, str]:
+    """Of a result of clifctl, read as every other is: what an older one lacks has its default. The
+    scripts of benchmarks/ print documents without a schema."""
+    if "schema" not in document:
+        return timed.inputs(document)
+    kind, figures = _BY_SCHEMA[document["schema"].rpartition("/")[0]]
+    return figures(asdict(decode(kind, document)))
 
 
 def by_name(files: Sequence[Stored]) -> dict[str, str]:

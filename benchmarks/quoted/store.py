@@ -81,12 +81,12 @@ def _plain(words: str) -> str:
 
 
 def without_long_lists(value: Any) -> Any:
-    """`value` with lists of numbers that nobody quotes as None."""
+    """`value` with lists of numbers that nobody quotes emptied."""
     if isinstance(value, dict):
         return {key: without_long_lists(item) for key, item in value.items()}
     if isinstance(value, list):
         numbers = all(isinstance(item, int | float) for item in value)
         if numbers and len(value) > _LONGEST_LIST:
-            return None
+            return []
         return [without_long_lists(item) for item in value]
     return value

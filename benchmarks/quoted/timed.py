@@ -44,7 +44,7 @@ def training(document: dict[str, Any]) -> dict[str, str]:
     for cost in document["costs"]:
         for key in ("fixed_ms", "per_timestep_ms"):
             figures[f"{cost['contestant']}.{key}"] = number(cost[key])
-    if engine := document.get("engine"):
+    if engine := document["engine"]:
         figures |= {
             "engine.bare_ms": number(1000 * engine["bare_step_seconds"], 1),
             "engine.overhead": number(engine["overhead_percent"], 1),

@@ -145,4 +145,4 @@ class TrainBenchResult:
     checks: tuple[TrainBenchCheck, ...]
     rows: tuple[TrainBenchRow, ...]
     costs: tuple[TrainBenchCost, ...]
-    engine: EngineCost | None
+    engine: EngineCost | None = None
