@@ -7,7 +7,7 @@ import clifctl
 
 PACKAGE = Path(clifctl.__file__).parent
 
-LEAVES = {"devices", "errors", "files", "launch", "results", "strict"}
+LEAVES = {"devices", "errors", "files", "launch", "results", "strict", "transfer"}
 # package or module -> what it may import of clifctl besides itself
 ARROWS: dict[str, set[str]] = {
     "devices": set(),
@@ -16,6 +16,7 @@ ARROWS: dict[str, set[str]] = {
     "launch": {"errors"},
     "results": set(),
     "strict": set(),
+    "transfer": {"devices"},
     "neurons": LEAVES,
     "kernels": {*LEAVES, "neurons"},
     "models": {*LEAVES, "neurons", "kernels"},
