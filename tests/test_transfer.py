@@ -1,4 +1,4 @@
-"""What comes from the CPU to a device; on the CPU, where nothing has to come. (GPU: test_gpu_steps.)"""
+"""What comes from the CPU to a device; here on the CPU, where nothing has to come."""
 
 import torch
 
