@@ -117,6 +117,25 @@ def cannot_write(path: Path, refused: Exception) -> OutputError:
     return OutputError(f"cannot write '{path}': {reason}", hint="choose another place")
 
 
+def parse_json(text: str) -> Any:
+    """The value that a JSON text of a person's own holds. Raises ValueError, in words, for what is
+    no JSON, for nesting without measure, and for a key that is given twice."""
+    try:
+        return json.loads(text.removeprefix("\ufeff"), object_pairs_hook=_without_repetition)
+    except json.JSONDecodeError as broken:
+        raise ValueError(f"is not JSON: {broken.msg}, line {broken.lineno}") from None
+    except RecursionError:
+        raise ValueError("is nested too deeply") from None
+
+
+def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = next(key for key in found if sum(key == one for one, _ in pairs) > 1)
+        raise ValueError(f"gives the key {json.dumps(twice)} twice")
+    return found
+
+
 def to_json(document: Any, *, indent: int | None = None) -> str:
     """JSON text; a number that JSON does not have (NaN, infinity) is null."""
     return json.dumps(plain(document), indent=indent, allow_nan=False)

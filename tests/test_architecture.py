@@ -7,9 +7,10 @@ import clifctl
 
 PACKAGE = Path(clifctl.__file__).parent
 
-LEAVES = {"devices", "errors", "files", "launch", "results", "strict", "transfer"}
+LEAVES = {"commands", "devices", "errors", "files", "launch", "results", "strict", "transfer"}
 # package or module -> what it may import of clifctl besides itself
 ARROWS: dict[str, set[str]] = {
+    "commands": set(),
     "devices": set(),
     "errors": set(),
     "files": {"errors"},
@@ -36,7 +37,7 @@ ARROWS: dict[str, set[str]] = {
     "spikingjelly": {*LEAVES, "neurons", "kernels"},
     "cli": {*LEAVES, "recipe", "experiments", "report"},
 }
-LIGHT = {"devices", "errors", "files", "launch", "results", "cli", "paper", "report"}
+LIGHT = {"commands", "devices", "errors", "files", "launch", "results", "cli", "paper", "report"}
 HEAVY_LIBRARIES = {"torch", "torchvision", "numba", "triton", "sklearn", "matplotlib", "pydantic"}
 
 

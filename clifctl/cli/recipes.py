@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from clifctl.cli.options import Output, OverridesArgument, RecipeArgument, command
+from clifctl.commands import command_line
 
 app = typer.Typer(
     help="List, show, copy and check recipes.",
@@ -65,7 +66,7 @@ def cp(
     from clifctl.experiments.recipes import copy_recipe
 
     path = copy_recipe(recipe, destination, may_write=output.may_write)
-    output.notice(f"wrote {path}; run it with: clifctl train {path}")
+    output.notice(f"wrote {path}; run it with: {command_line('train', path)}")
 
 
 @command(app, "check", example="clifctl recipes check recipes/*.yaml train.seed=1")

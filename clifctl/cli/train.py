@@ -16,6 +16,7 @@ from clifctl.cli.options import (
     ThreadsOption,
     command,
 )
+from clifctl.commands import command_line
 from clifctl.errors import UsageError
 from clifctl.report.tensorboard import require_tensorboard
 
@@ -165,9 +166,10 @@ def _folder_to_resume(
         )
     if recipe is not None:
         if "=" not in recipe:
+            auto = ("--resume", "auto")
             raise UsageError(
                 f"--resume {resume} takes the recipe of that run, '{recipe}' was given too",
-                hint=f"leave it out, or write {recipe} --out {resume} --resume auto",
+                hint=f"leave it out, or: {command_line('train', recipe, '--out', resume, *auto)}",
             )
         overrides.insert(0, recipe)
     return Path(resume)

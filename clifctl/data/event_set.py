@@ -1,7 +1,6 @@
 """What the sets of event recordings share: from options to settings, cache, splits and errors."""
 
 import re
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from clifctl.commands import command_line, override
 from clifctl.data.contract import EventCamera, Files, LoadedData, Split
 from clifctl.data.event_options import DECLARED, PREPARED, EventOptions
 from clifctl.data.event_pipelines import augmentation_of, preparation_of
@@ -44,10 +44,8 @@ def prepare_command(name: str, options: EventOptions, timesteps: int) -> str:
         field = type(options).model_fields.get(key)
         if field is None or getattr(options, key) == field.default:
             continue
-        value = getattr(options, key)
-        shown = str(list(value)).replace(" ", "") if isinstance(value, tuple) else str(value)
-        words.append(shlex.quote(f"{key}={shown}"))
-    return f"clifctl data prepare {name} {' '.join(words)}"
+        words.append(override(key, getattr(options, key)))
+    return command_line("data", "prepare", name, *words)
 
 
 def load_events(

@@ -7,6 +7,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from clifctl.commands import command_line
 from clifctl.data.contract import (
     Augmentation,
     DataOptions,
@@ -67,8 +68,8 @@ class Place:
 
     def error(self, message: str, *, hint: str | None = None) -> DataError:
         """The error `message` about this data set, with the command that helps."""
-        elsewhere = "" if self.root == Path(DEFAULT_ROOT) else f" --root '{self.root}'"
-        check = f"clifctl data check {self.name}{elsewhere}"
+        elsewhere = () if self.root == Path(DEFAULT_ROOT) else ("--root", self.root)
+        check = command_line("data", "check", self.name, *elsewhere)
         return DataError(
             f"data set '{self.name}': {message}", hint=f"{hint}; {check}" if hint else check
         )

@@ -1,5 +1,6 @@
-"""The nets of `bench train` as plain PyTorch: the same connections, torch's own batch norm, and any
-activation. Nothing of clifctl's layers is in them, so a contestant pays for nothing of ours."""
+"""The nets of `bench train` as plain PyTorch: the same connections and pools, torch's own batch
+norm, and any activation. Nothing of clifctl's neurons or norms is in them, so a contestant pays for
+nothing of ours."""
 
 from collections.abc import Callable
 from typing import Any

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 import clifctl
+from clifctl.commands import command_line
 from clifctl.convert.deployment import require_deployable
 from clifctl.convert.graph import LayerGraph, read_net
 from clifctl.convert.nir_graph import DT_S, Profile, nir_graph, node_name
@@ -141,10 +142,8 @@ def _require_finite(net: SpikingNet, path: Path) -> None:
 def _require_lif(path: Path, recipe: Recipe, profile: Profile) -> None:
     """Raise ConversionError, with the command that helps, for neurons that NIR cannot express."""
     neuron, values = recipe.neuron.neuron, recipe.neuron.hyperparameters
-    first = (
-        f"clifctl convert {path} --to lif --reset hard -o hard.pt, then "
-        "clifctl convert hard.pt --to nir"
-    )
+    to_lif = command_line("convert", path, "--to", "lif", "--reset", "hard", "-o", "hard.pt")
+    first = f"{to_lif}, then {command_line('convert', 'hard.pt', '--to', 'nir')}"
     if neuron.name != "lif":
         require_deployable(neuron, values, str(path))
         raise ConversionError(

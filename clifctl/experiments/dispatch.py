@@ -1,5 +1,6 @@
 """Running the trials of a grid: in this process, in processes beside it, or on a cluster."""
 
+import shlex
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -107,17 +108,19 @@ def dask_workforce(address: str) -> Iterator[Workforce]:
         raise UsageError(
             f"--scheduler {address}: {reason}", hint="give the address that dask scheduler prints"
         ) from None
+    start = f"dask worker {shlex.quote(address)}"
     try:
         workers = client.scheduler_info(n_workers=-1)["workers"].values()
         if not workers:
             raise UsageError(
-                f"the scheduler at {address} has no workers", hint=f"dask worker {address}"
+                f"the scheduler at {address} has no workers",
+                hint=f"{start}",
             )
         if any(worker["nthreads"] > 1 for worker in workers):
             # The generators of torch belong to a process: two trials there would share them.
             raise UsageError(
                 f"workers of {address} have several threads, a trial needs a process of its own",
-                hint=f"dask worker {address} --nworkers N --nthreads 1",
+                hint=f"{start} --nworkers N --nthreads 1",
             )
         executor = client.get_executor(pure=False, retries=ATTEMPTS - 1)
         yield Workforce(

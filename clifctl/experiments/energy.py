@@ -1,6 +1,5 @@
 """`energy`: what an inference costs, for nets of recipes and checkpoints, beside the paper's."""
 
-import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -25,6 +24,7 @@ from clifctl.experiments.assembly import build_net, repeat_of
 from clifctl.experiments.evaluate import evaluate_checkpoint
 from clifctl.experiments.opening import Opened, Opening, is_checkpoint, open_checkpoint
 from clifctl.experiments.published import keeps_the_net
+from clifctl.files import parse_json
 from clifctl.neurons import NEURONS, Hyperparameters, Neuron
 from clifctl.recipe.load import load_recipe
 from clifctl.recipe.schema import MAX_TIMESTEPS, Recipe
@@ -103,13 +103,15 @@ def constants_of(reference: str | None) -> Constants:
 
 def _json(reference: str) -> Any:
     try:
-        return json.loads(Path(reference).read_text(encoding="utf-8"))
+        return parse_json(Path(reference).read_text(encoding="utf-8"))
     except OSError as unreadable:
         raise EnergyError(
             f"cannot read '{reference}': {unreadable.strerror}", hint="give the path of a JSON file"
         ) from None
-    except ValueError:
-        raise EnergyError(f"'{reference}' is not JSON", hint="give a JSON file") from None
+    except UnicodeDecodeError:
+        raise EnergyError(f"'{reference}' is not UTF-8", hint="give a JSON file") from None
+    except ValueError as broken:
+        raise EnergyError(f"'{reference}' {broken}", hint="give a JSON file") from None
 
 
 def _sorted_out(sources: Sequence[str], options: EnergyOptions) -> Sequence[str]:

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
+from clifctl.commands import command_line
 from clifctl.errors import CheckpointError, Interrupted, OutputError, RunFailed
 from clifctl.recipe.load import LoadedRecipe
 from clifctl.results import EpochRecord, Running, StepRecord, TrainPlan, decode
@@ -133,7 +134,7 @@ class Keeper:
         return Interrupted(
             stop,
             f"training stopped in '{self.folder}': {self.kept}",
-            hint=f"go on with: clifctl train --resume {self.folder}",
+            hint=f"go on with: {command_line('train', '--resume', self.folder)}",
             at_once=at_once,
         )
 
@@ -197,7 +198,8 @@ class Keeper:
             raise self._interrupted(stop, at_once=True) from None
         except OutputError as refused:
             # The input was good; the disk was not.
-            mended = f"when that is mended, go on with: clifctl train --resume {self.folder}"
+            again = command_line("train", "--resume", self.folder)
+            mended = f"when that is mended, go on with: {again}"
             raise self._with_what_was_kept(RunFailed(refused.message, hint=mended)) from None
         except RunFailed as failed:
             raise self._with_what_was_kept(failed) from failed

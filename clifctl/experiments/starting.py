@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,7 +67,7 @@ def require_same_start(folder: Path, init: Path | None) -> None:
             raise UsageError(
                 f"the run in '{folder}' began with the weights of '{began['checkpoint']}' and has "
                 "saved none of its own",
-                hint=f"add --init {began['checkpoint']}",
+                hint=f"add --init {shlex.quote(str(began['checkpoint']))}",
             )
         return
     load_checkpoint(init)

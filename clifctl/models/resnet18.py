@@ -15,6 +15,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from clifctl.errors import RecipeError
+from clifctl.models.convolution import Convolution
 from clifctl.models.layers import (
     LayerState,
     NetState,
@@ -93,7 +94,7 @@ class ResNet18(SpikingNet):
                 channels = out
         self.norm = options.norm(channels)
         self.neuron = neuron.layer(channels, timesteps)
-        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.pool = nn.AdaptiveAvgPool2d(1)  # torch takes the mean: repeatable on a GPU
         self.dropout = SharedDropout(options.dropout)
         self.linear = nn.Linear(channels, classes)
         nn.init.zeros_(self.linear.bias)
@@ -134,7 +135,7 @@ def build_resnet18(
 
 def _convolution(
     channels: int, out: int, kernel: int, stride: int, *, bias: bool = True
-) -> nn.Conv2d:
-    convolution = nn.Conv2d(channels, out, kernel, stride, kernel // 2, bias=bias)
+) -> Convolution:
+    convolution = Convolution(channels, out, kernel, stride, kernel // 2, bias=bias)
     nn.init.kaiming_normal_(convolution.weight, mode="fan_out", nonlinearity="relu")
     return convolution

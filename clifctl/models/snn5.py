@@ -11,6 +11,7 @@ from pydantic import Field
 from torch import nn
 
 from clifctl.errors import RecipeError
+from clifctl.models.convolution import Convolution
 from clifctl.models.layers import NeuronChoice, SynapticLayer
 from clifctl.models.options import ModelOptions
 from clifctl.models.sequential import SequentialNet
@@ -57,7 +58,7 @@ def build_snn5(
                 f"pixel of images {list(input_shape)}",
                 hint="choose smaller model.kernel_sizes or model.strides",
             )
-        convolution = nn.Conv2d(channels, out, kernel, stride, PADDING)
+        convolution = Convolution(channels, out, kernel, stride, PADDING)
         nn.init.kaiming_normal_(convolution.weight, mode="fan_out", nonlinearity="relu")
         norm = options.norm(out)
         layers.append(SynapticLayer(convolution, norm, neuron.layer(out, timesteps)))

@@ -30,6 +30,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from clifctl.errors import RecipeError
+from clifctl.models.convolution import Convolution
 from clifctl.models.layers import (
     LayerStates,
     NetState,
@@ -239,8 +240,8 @@ def _has_threshold(neuron: Neuron) -> bool:
     return "v_threshold" in neuron.hyperparameters.model_fields
 
 
-def _convolution(channels: int, out: int, kernel: int, *, bias: bool = True) -> nn.Conv2d:
-    convolution = nn.Conv2d(channels, out, kernel, 1, kernel // 2, bias=bias)
+def _convolution(channels: int, out: int, kernel: int, *, bias: bool = True) -> Convolution:
+    convolution = Convolution(channels, out, kernel, 1, kernel // 2, bias=bias)
     nn.init.trunc_normal_(convolution.weight, std=0.02)
     if convolution.bias is not None:
         nn.init.zeros_(convolution.bias)

@@ -15,8 +15,10 @@ from pydantic import Field
 from torch import nn
 
 from clifctl.errors import RecipeError
+from clifctl.models.convolution import Convolution
 from clifctl.models.layers import NeuronChoice, Pool, SharedDropout, SynapticLayer
 from clifctl.models.options import ModelOptions
+from clifctl.models.pooling import AdaptiveAvgPool
 from clifctl.models.sequential import SequentialNet
 from clifctl.strict import Width
 
@@ -59,7 +61,7 @@ def vgg_builder(name: str, groups: Sequence[Sequence[int]]) -> Callable[..., Seq
                 layers += [layer, SharedDropout(options.dropout)]
                 channels = out
             layers.append(Pool(nn.AvgPool2d(2)))
-        layers.append(Pool(nn.AdaptiveAvgPool2d(POOLED_TO)))
+        layers.append(Pool(AdaptiveAvgPool(POOLED_TO)))
         features = channels * POOLED_TO * POOLED_TO
         net = SequentialNet(layers, features=features, classes=classes, dropout=0.0)
         nn.init.normal_(net.classifier.weight, std=0.01)
@@ -105,7 +107,7 @@ def build_vggsnn(
 def _layer(
     channels: int, out: int, options: VGGOptions, neuron: NeuronChoice, timesteps: int
 ) -> SynapticLayer:
-    convolution = nn.Conv2d(channels, out, kernel_size=3, padding=1)
+    convolution = Convolution(channels, out, kernel=3, padding=1)
     nn.init.kaiming_normal_(convolution.weight, mode="fan_out", nonlinearity="relu")
     norm = options.norm(out)
     return SynapticLayer(convolution, norm, neuron.layer(out, timesteps))

@@ -4,6 +4,7 @@ and stdin."""
 import sys
 from pathlib import Path
 
+from clifctl.commands import command_line
 from clifctl.errors import RecipeError, unknown_name
 
 SUFFIXES = (".yaml", ".yml")
@@ -53,7 +54,7 @@ def read_text(reference: str) -> tuple[str, str, str]:
         known = path.stem in names()
         raise RecipeError(
             f"no recipe file '{reference}'",
-            hint=f"the catalog has one: clifctl recipes show {path.stem}"
+            hint=f"the catalog has one: {command_line('recipes', 'show', path.stem)}"
             if known
             else "clifctl recipes ls lists the recipes that clifctl ships",
         ) from None

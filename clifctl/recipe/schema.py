@@ -4,6 +4,8 @@ The sections `data`, `model` and `neuron` name a row of a table; the keys allowe
 are that row's own options, so the schema is put together for the names that a recipe gives.
 """
 
+import json
+import shlex
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal, cast, get_args
@@ -118,7 +120,7 @@ def validate(
         if trusted_files is not None and is_file_reference(name) and name not in trusted_files:
             raise RecipeError(
                 f"{where}: it uses the neuron '{name}' of a file, which is not run unasked",
-                hint=f"if you trust that file, add --neuron {name}",
+                hint=f"if you trust that file, add --neuron {shlex.quote(name)}",
             )
     problems: list[str] = []
     valid = _checked(schema_for(document, problems), document, where, problems)
@@ -271,6 +273,9 @@ def _describe(error: ErrorDetails, schema: type[BaseModel]) -> str:
         return f"{path} = {given}: must have {bound} {count} entries, has {len(given)}"
     message = error["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
     must = "" if error["type"] == "value_error" else "must be "
+    if error["type"] == "string_type" and isinstance(given, bool | int | float):
+        quoted = f'"{json.dumps(given)}"'
+        message = f"text, which it is in quotes: {quoted} (in a shell: {path}='{quoted}')"
     shown = "" if isinstance(given, dict) else f" = {_shown(given)}"
     return f"{path}{shown}: {must}{message}"
 

@@ -4,7 +4,9 @@ Text, whole numbers in decimal, numbers (`1e-3` is one), true, false, null, list
 text as keys. Refused: a key given twice, anchors and aliases, tags, dates.
 """
 
+import json
 import re
+import shlex
 from typing import Any
 
 import yaml
@@ -30,6 +32,14 @@ class _Loader(yaml.SafeLoader):
             line = event.start_mark.line + 1
             raise RecipeError(f"line {line}: anchors and aliases are not used in recipes")
         return super().compose_node(parent, index)
+
+    @classmethod
+    def resolve_plain(cls, text: str) -> str:
+        """The type, null, bool, int, float or str, that text without quotes has."""
+        for tag, pattern in cls.yaml_implicit_resolvers.get(text[:1], ()):
+            if pattern.match(text):
+                return str(tag).rpartition(":")[2]
+        return "str"
 
 
 for _tag, _pattern, _first in (
@@ -80,8 +90,26 @@ def parse_document(text: str, where: str) -> dict[str, Any]:
 
 
 def parse_scalar(text: str, where: str) -> Any:
-    """The value of an override, read as YAML: a number, true, null, text or a [list]."""
-    return _parse(text, where)
+    """The value of an override: a number, true, null, a [list], a {mapping}, "text" in quotes, or
+    any other text as it is, with what would end it in a file (` #`, `: `). Raises RecipeError."""
+    bare = text.strip()
+    if bare[:1] not in _OPENING:
+        tag = _Loader.resolve_plain(bare)
+        return text if tag == "str" else _parse(bare, where)
+    as_text = f"as text it is {shlex.quote(json.dumps(bare))}"
+    try:
+        value = _parse(bare, where)
+    except RecipeError as broken:
+        raise RecipeError(broken.message, hint=as_text) from None
+    node: Any = yaml.compose(bare, _Loader)
+    end = node.end_mark.index
+    if end < len(bare):
+        raise RecipeError(f"{where}: what is '{bare[end:].strip()}' after the value?", hint=as_text)
+    return value
+
+
+# What a value begins with that is more than a bare word.
+_OPENING = ("[", "{", '"', "'")
 
 
 def _parse(text: str, where: str) -> Any:
@@ -108,9 +136,28 @@ def dump_document(document: dict[str, Any]) -> str:
 
 
 class _Dumper(yaml.SafeDumper):
-    pass
+    """SafeDumper that quotes what either YAML 1.1 or a recipe reads as anything but text, and
+    writes equal lists twice."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012
+        first: [
+            *yaml.SafeDumper.yaml_implicit_resolvers.get(first, []),
+            *_Loader.yaml_implicit_resolvers.get(first, []),
+        ]
+        for first in {**yaml.SafeDumper.yaml_implicit_resolvers, **_Loader.yaml_implicit_resolvers}
+    }
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
 
 
+def _text(dumper: _Dumper, text: str) -> yaml.ScalarNode:
+    # Line breaks that only Unicode knows, and what cannot be seen, are escaped.
+    style = None if all(c.isprintable() or c == "\n" for c in text) else '"'
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _text)
 _Dumper.add_representer(
     list,
     lambda dumper, items: dumper.represent_sequence(

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from clifctl.devices import CPU, GPU, gpu_available, gpu_missing, gpus, is_gpu
-from clifctl.errors import UsageError
+from clifctl.errors import RunFailed, UsageError
 from clifctl.launch import Launch
 from clifctl.training.precision import Tf32Name
 
@@ -108,8 +108,10 @@ def seed_everything(seed: int) -> torch.Generator:
 
 @contextmanager
 def determinism(wanted: bool) -> Iterator[None]:
-    """Within it, torch takes algorithms that give the same bits every time, where it has them; it
-    warns of an operation that has none. Otherwise cuDNN times several and takes the fastest.
+    """Within it, torch takes algorithms that give the same bits every time. Otherwise cuDNN times
+    several and takes the fastest.
+
+    Raises RunFailed for an operation that has no such algorithm.
     """
     algorithms = torch.are_deterministic_algorithms_enabled()
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
@@ -119,12 +121,20 @@ def determinism(wanted: bool) -> Iterator[None]:
     if wanted:
         # cuBLAS reads it when it starts.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(wanted, warn_only=True)
+    torch.use_deterministic_algorithms(wanted)
     # Filling every new tensor would cost much, and would only hide a kernel that reads too early.
     memory.fill_uninitialized_memory = False
     torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = wanted, not wanted
     try:
         yield
+    except RuntimeError as error:
+        if not wanted or "torch.use_deterministic_algorithms" not in str(error):
+            raise
+        reason = str(error).partition(", but you set")[0].partition("\n")[0][:200]
+        raise RunFailed(
+            f"train.deterministic = true, and this run cannot repeat its bits: {reason}",
+            hint="train.deterministic=false; then the same seed gives other bits each time",
+        ) from error
     finally:
         torch.use_deterministic_algorithms(algorithms, warn_only=warn_only)
         memory.fill_uninitialized_memory = fill
@@ -156,7 +166,7 @@ def _allow_tf32(convolutions: bool, products: bool) -> None:
 
 @contextmanager
 def evaluating() -> Iterator[None]:
-    """Within it, no warning of operations that have no deterministic algorithm: what is measured
+    """Within it, operations that have no deterministic algorithm are taken too: what is measured
     does not come back into the training."""
     before = torch.are_deterministic_algorithms_enabled()
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()

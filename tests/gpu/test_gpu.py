@@ -10,8 +10,9 @@ import torch
 
 from clifctl.kernels import scan
 from clifctl.kernels.parity import Case, check, covering_cases
-from clifctl.models import NeuronChoice
+from clifctl.models import MODELS, NeuronChoice
 from clifctl.neurons import NEURONS, Neuron
+from clifctl.training.device import determinism
 
 Run = Callable[..., Any]
 pytestmark = [
@@ -148,6 +149,25 @@ def test_the_benchmark_runs(clifctl: Run) -> None:
     result = json.loads(clifctl("bench", "neurons", "--device", "cuda", *shape, "--json").out)
     assert result["target"] == "triton"
     assert [row["neuron"] for row in result["rows"]] == list(NEURONS)
+
+
+@pytest.mark.parametrize("model", ["vgg11", "resnet18", "spike_driven_transformer"])
+def test_the_gradients_of_a_net_repeat_their_bits(model: str) -> None:
+    torch.manual_seed(0)
+    neuron = NEURONS["clif"]
+    net = MODELS[model].build(
+        MODELS[model].options(width=8), input_shape=(2, 128, 96), classes=10, timesteps=4,
+        neuron=NeuronChoice(neuron, neuron.hyperparameters()),
+    )  # fmt: skip
+    net = net.to("cuda", memory_format=torch.channels_last)
+    images = torch.rand(4, 16, 2, 128, 96, device="cuda")
+    with determinism(True):
+        first, second = (
+            torch.autograd.grad(net(images)[0].square().sum(), [*net.parameters()])
+            for _ in range(2)
+        )
+    for name, one, other in zip(dict(net.named_parameters()), first, second, strict=True):
+        assert torch.equal(one, other), name
 
 
 def test_a_net_trains(clifctl: Run, tiny: list[str]) -> None:

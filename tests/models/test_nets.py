@@ -15,6 +15,7 @@ from clifctl.models import (
     TemporalBatchNorm,
     batch_statistics,
 )
+from clifctl.models.convolution import Convolution
 from clifctl.neurons import NEURONS
 
 DIGITS = {
@@ -55,7 +56,9 @@ def test_the_papers_net_has_the_papers_parameters() -> None:
     count = {"conv": 0, "norm": 0, "linear": 0}
     for module in net.modules():
         own = sum(p.numel() for p in module.parameters(recurse=False))
-        kind = {nn.Conv2d: "conv", TemporalBatchNorm: "norm", nn.Linear: "linear"}.get(type(module))
+        kind = {Convolution: "conv", TemporalBatchNorm: "norm", nn.Linear: "linear"}.get(
+            type(module)
+        )
         if kind:
             count[kind] += own
     assert count == {"conv": 1_640_576, "norm": 1_440, "linear": 2_570}
@@ -94,7 +97,7 @@ def test_parameters_and_neurons_are_the_authors(
             if isinstance(module, SpikingLayer):
                 module.register_forward_hook(lambda m, i, o: neurons.append(o[0][0, 0].numel()))
         net.eval()(torch.empty(1, 1, *shape), repeat=1)
-    count = {nn.Conv2d: 0, TemporalBatchNorm: 0, nn.Linear: 0}
+    count = {Convolution: 0, TemporalBatchNorm: 0, nn.Linear: 0}
     for module in net.modules():
         if type(module) in count:
             count[type(module)] += sum(p.numel() for p in module.parameters(recurse=False))

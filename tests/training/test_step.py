@@ -236,6 +236,24 @@ def test_determinism_is_put_back() -> None:
     assert state() == before
 
 
+def test_what_cannot_repeat_its_bits_ends_the_run() -> None:
+    """`put_` without accumulate is one that no device repeats."""
+
+    def put() -> None:
+        torch.zeros(3).put_(torch.tensor([0, 0]), torch.ones(2))
+
+    with pytest.raises(RunFailed, match="bits: put_ does not") as failed, determinism(True):
+        put()
+    assert "train.deterministic=false" in (failed.value.hint or "")
+    assert not torch.are_deterministic_algorithms_enabled()
+    with determinism(True), evaluating():
+        put()
+    with determinism(False):
+        put()
+    with pytest.raises(RuntimeError, match="something else"), determinism(True):
+        raise RuntimeError("something else")
+
+
 @pytest.mark.parametrize(
     ("text", "interval"),
     [("60s", Interval(seconds=60.0)), ("200steps", Interval(steps=200)), (None, Interval())],
