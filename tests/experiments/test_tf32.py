@@ -1,13 +1,14 @@
 """`train.tf32`: in force in whatever computes, put back afterwards, recorded."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.module import register_module_forward_pre_hook
 
 from clifctl.errors import RecipeError
 from clifctl.experiments.provenance import changed_surroundings
@@ -36,18 +37,17 @@ def test_it_is_in_force_within_and_put_back(name: Any) -> None:
 
 
 @pytest.fixture
-def seen(monkeypatch: pytest.MonkeyPatch) -> set[tuple[bool, bool]]:
+def seen() -> Iterator[set[tuple[bool, bool]]]:
     """The flags under which convolutions have run."""
     found: set[tuple[bool, bool]] = set()
-    plain = nn.Conv2d.forward
 
-    def forward(self: nn.Conv2d, x: Tensor) -> Tensor:
-        if not x.is_meta:
+    def look(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        if isinstance(module, nn.Conv2d) and not inputs[0].is_meta:
             found.add(flags())
-        return plain(self, x)
 
-    monkeypatch.setattr(nn.Conv2d, "forward", forward)
-    return found
+    handle = register_module_forward_pre_hook(look)
+    yield found
+    handle.remove()
 
 
 def test_every_command_computes_under_it(
