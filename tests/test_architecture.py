@@ -7,7 +7,7 @@ import clifctl
 
 PACKAGE = Path(clifctl.__file__).parent
 
-LEAVES = {"commands", "devices", "errors", "files", "launch", "results", "strict"}
+LEAVES = {"commands", "devices", "errors", "files", "launch", "results", "strict", "transfer"}
 # package or module -> what it may import of clifctl besides itself
 ARROWS: dict[str, set[str]] = {
     "commands": set(),
@@ -17,6 +17,7 @@ ARROWS: dict[str, set[str]] = {
     "launch": {"errors"},
     "results": set(),
     "strict": set(),
+    "transfer": {"devices"},
     "neurons": LEAVES,
     "kernels": {*LEAVES, "neurons"},
     "models": {*LEAVES, "neurons", "kernels"},

@@ -1,7 +1,8 @@
 """Device mix-ups, found without a GPU: data, forward, loss and evaluation on fake CUDA tensors.
 
 A fake tensor has a shape, a dtype and a device, and no values; an operation that mixes devices
-raises, as it would on a real GPU. Its backward needs a real CUDA context and is left to `-m gpu`.
+raises, as it would on a real GPU. The backward of a fake CUDA tensor needs a real driver: whole
+steps are in test_gpu_steps.py.
 """
 
 from collections.abc import Callable, Iterator
@@ -26,6 +27,7 @@ from clifctl.recipe.catalog import names
 from clifctl.recipe.load import load_recipe
 from clifctl.recipe.schema import Recipe, validate
 from clifctl.training.evaluation import evaluate
+from clifctl.transfer import _constant
 
 GPU = torch.device("cuda")
 # What brings values from the GPU to the CPU.
@@ -49,7 +51,8 @@ class FakeGpu(TorchFunctionMode):
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
-        kwargs = kwargs or {}
+        # Without a driver no memory can be pinned.
+        kwargs = {name: value for name, value in (kwargs or {}).items() if name != "pin_memory"}
         leaves = tree_leaves((args, kwargs))
         fake = any(isinstance(leaf, FakeTensor) for leaf in leaves)
         if fake and (func in READS or (func is Tensor.to and _names_cpu(leaves))):
@@ -74,8 +77,10 @@ def fake_gpu() -> Iterator[None]:
     torch.set_num_threads(1)  # the real work is small
     # FakeTensor has a tolist of its own, which takes a tensor apart.
     zeros = patch.object(FakeTensor, "tolist", lambda self: self.cpu().tolist())
+    _constant.cache_clear()
     with FakeGpu(), zeros:
         yield
+    _constant.cache_clear()  # of fake tensors
     torch.set_num_threads(threads)
 
 

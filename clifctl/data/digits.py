@@ -71,11 +71,12 @@ def load(options: DigitsOptions, timesteps: int) -> LoadedData:
     padding = options.random_crop_padding
     if padding == 0:
         return LoadedData(train, test)
+    crop = random_crop(padding, black)
 
     def augment(
         inputs: Tensor, targets: Tensor, generator: torch.Generator
     ) -> tuple[Tensor, Tensor]:
-        return random_crop(inputs, padding, black, generator), targets
+        return crop(inputs, generator), targets
 
     return LoadedData(train, test, augment)
 

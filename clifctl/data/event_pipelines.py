@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from clifctl.data.augmentation import horizontal_flip, random_crop
+from clifctl.data.augmentation import Change, Draws, changed, horizontal_flip, random_crop
 from clifctl.data.contract import Augmentation, Preparation
 from clifctl.data.event_options import EventOptions, Resize, Values
 from clifctl.data.pil_resize import grey_with_opacity, nearest
@@ -73,66 +73,54 @@ def augmentation_of(options: EventOptions, prepare: Preparation) -> Augmentation
 
     Each sample has one draw for all its frames.
     """
-    change = {
-        "crop_flip": crop_flip,
-        "flip_rotate": flip_rotate,
-        "flip_roll_affine": flip_roll_affine,
-    }.get(options.augmentation)
-    if change is None:
+    changes = CHANGES.get(options.augmentation)
+    if changes is None:
         return None
 
     def augment(
         inputs: Tensor, targets: Tensor, generator: torch.Generator
     ) -> tuple[Tensor, Tensor]:
-        return change(prepare(inputs), generator), targets
+        return changed(prepare(inputs), changes, generator), targets
 
     return augment
 
 
-def crop_flip(frames: Tensor, generator: torch.Generator) -> Tensor:
-    """Random crop with a padding of 4, flip: the augmentation of PSN's CIFAR10-DVS code."""
-    return horizontal_flip(random_crop(frames, CROP_PADDING, 0.0, generator), generator)
-
-
-def flip_rotate(frames: Tensor, generator: torch.Generator) -> Tensor:
-    """Flip, rotation by a whole angle of -15 to 14 degrees: the authors' for CIFAR10-DVS, but that
-    frames keep their size (theirs grow with the angle and cannot be put into one batch)."""
-    frames = horizontal_flip(frames, generator)
-    low, high = ROTATION
-    degrees = torch.randint(low, high + 1, (frames.shape[1],), generator=generator)
-    return rotate_shear(frames, degrees, torch.zeros_like(degrees))
-
-
-def flip_roll_affine(frames: Tensor, generator: torch.Generator) -> Tensor:
-    """Flip; shift by up to 5 pixels along both axes, around the edge; then nothing, a rotation or a
-    shear by up to 30 degrees, each with probability 1/3: the authors' for their .pt files."""
-    frames = horizontal_flip(frames, generator)
-    samples = frames.shape[1]
-    frames = roll(frames, torch.randint(-ROLL, ROLL + 1, (2, samples), generator=generator))
-    what = torch.randint(3, (samples,), generator=generator)
-    degrees = (2 * torch.rand(samples, generator=generator) - 1) * LARGEST_ANGLE
-    return rotate_shear(
-        frames, torch.where(what == 1, degrees, 0.0), torch.where(what == 2, degrees, 0.0)
-    )
+def _draw_roll(shape: torch.Size, generator: torch.Generator) -> Draws:
+    return (torch.randint(-ROLL, ROLL + 1, (2, shape[1]), generator=generator),)
 
 
 def roll(frames: Tensor, by: Tensor) -> Tensor:
     """Each sample of `frames` `[T, N, C, H, W]` shifted by `by` `[2, N]` rows and columns, around
     the edge."""
     height, width = frames.shape[-2:]
-    down, right = by.to(frames.device)
+    down, right = by
     row = (torch.arange(height, device=frames.device) - down[:, None]) % height
     column = (torch.arange(width, device=frames.device) - right[:, None]) % width
     sample = torch.arange(frames.shape[1], device=frames.device)[:, None, None]
     # [N, H, W, T, C]: separate indexed dimensions move to the front.
-    moved = frames[:, sample, :, row[:, :, None], column[:, None, :]]
-    return moved.permute(3, 0, 4, 1, 2).contiguous()
+    rolled = frames[:, sample, :, row[:, :, None], column[:, None, :]]
+    return rolled.permute(3, 0, 4, 1, 2).contiguous()
 
 
-def rotate_shear(frames: Tensor, rotation: Tensor, shear: Tensor) -> Tensor:
-    """Each sample of `frames` `[T, N, C, H, W]` turned counter-clockwise by `rotation` and sheared
-    along x by `shear` `[N]` degrees about its centre: the nearest pixel, 0 from outside."""
-    steps, samples, channels, height, width = frames.shape
+def _draw_rotation(shape: torch.Size, generator: torch.Generator) -> Draws:
+    low, high = ROTATION
+    degrees = torch.randint(low, high + 1, (shape[1],), generator=generator)
+    return (origins(shape, degrees, torch.zeros_like(degrees)),)
+
+
+def _draw_rotation_or_shear(shape: torch.Size, generator: torch.Generator) -> Draws:
+    samples = shape[1]
+    what = torch.randint(3, (samples,), generator=generator)
+    degrees = (2 * torch.rand(samples, generator=generator) - 1) * LARGEST_ANGLE
+    turn, lean = torch.where(what == 1, degrees, 0.0), torch.where(what == 2, degrees, 0.0)
+    return (origins(shape, turn, lean),)
+
+
+def origins(shape: torch.Size, rotation: Tensor, shear: Tensor) -> Tensor:
+    """Where the pixels of frames of `shape` `[T, N, C, H, W]` come from, as F.affine_grid takes it,
+    `[N, 2, 3]`, when each sample is turned counter-clockwise by `rotation` and sheared along x by
+    `shear` `[N]` degrees about its centre."""
+    height, width = shape[-2:]
     turn, lean = (angle.to(torch.float32) * (math.pi / 180) for angle in (rotation, shear))
     # Where the pixel (x, y) comes from, in pixels from the centre.
     cos, sin, tan = turn.cos(), turn.sin(), lean.tan()
@@ -141,8 +129,30 @@ def rotate_shear(frames: Tensor, rotation: Tensor, shear: Tensor) -> Tensor:
     # affine_grid counts in halves of the image.
     from_x[:, 1] *= height / width
     from_y[:, 0] *= width / height
-    theta = torch.stack([from_x, from_y], 1).to(frames.device)
+    return torch.stack([from_x, from_y], 1)
+
+
+def moved(frames: Tensor, origins: Tensor) -> Tensor:
+    """Each pixel of `frames` `[T, N, C, H, W]` from its origin: the nearest pixel, 0 from
+    outside."""
+    steps, samples, channels, height, width = frames.shape
     folded = frames.transpose(0, 1).reshape(samples, steps * channels, height, width)
-    grid = F.affine_grid(theta, [samples, 1, height, width], align_corners=False)
-    moved = F.grid_sample(folded, grid, "nearest", "zeros", align_corners=False)
-    return moved.view(samples, steps, channels, height, width).transpose(0, 1).contiguous()
+    grid = F.affine_grid(origins, [samples, 1, height, width], align_corners=False)
+    found = F.grid_sample(folded, grid, "nearest", "zeros", align_corners=False)
+    return found.view(samples, steps, channels, height, width).transpose(0, 1).contiguous()
+
+
+# `crop_flip`: the augmentation of PSN's CIFAR10-DVS code. `flip_rotate`: the authors' for
+# CIFAR10-DVS, flip and a rotation by a whole angle of -15 to 14 degrees, but that frames keep their
+# size (theirs grow with the angle and cannot be put into one batch). `flip_roll_affine`: the
+# authors' for their .pt files, flip; shift by up to 5 pixels along both axes, around the edge; then
+# nothing, a rotation or a shear by up to 30 degrees, each with probability 1/3.
+CHANGES: dict[str, tuple[Change, ...]] = {
+    "crop_flip": (random_crop(CROP_PADDING, 0.0), horizontal_flip),
+    "flip_rotate": (horizontal_flip, Change(_draw_rotation, moved)),
+    "flip_roll_affine": (
+        horizontal_flip,
+        Change(_draw_roll, roll),
+        Change(_draw_rotation_or_shear, moved),
+    ),
+}

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from clifctl.transfer import constant
+
 MOST = 255
 WHOLE = 2**22  # what PIL's weights of a pixel add up to
 AT_ONCE = 64  # images
@@ -20,7 +22,7 @@ AT_ONCE = 64  # images
 def nearest(images: Tensor, size: int) -> Tensor:
     """`images` `[..., H, W]` as `[..., size, size]`: of each place the one pixel that PIL takes."""
     rows, columns = (
-        torch.tensor(_nearest_numbers(side, size), device=images.device)
+        constant(_nearest_numbers(side, size), torch.int64, images.device)
         for side in images.shape[-2:]
     )
     return images[..., rows[:, None], columns]
@@ -51,17 +53,17 @@ def _shrunk(images: Tensor, size: int) -> Tensor:
     to bytes after each. float64 holds the sums exactly."""
     half = images.new_full((size,), 0.5)
     for side in reversed(images.shape[-2:]):
-        weights = torch.tensor(_weights(side, size), dtype=images.dtype, device=images.device)
-        images = F.linear(images, weights / WHOLE, half).floor_().transpose(-1, -2)
+        weights = constant(_weights(side, size), images.dtype, images.device) / WHOLE
+        images = F.linear(images, weights.view(size, side), half).floor_().transpose(-1, -2)
     return images
 
 
 @lru_cache
-def _weights(side: int, size: int) -> list[list[int]]:
-    """PIL's weights `[size, side]`: triangles, as wide as the scale where it makes smaller."""
+def _weights(side: int, size: int) -> tuple[int, ...]:
+    """PIL's weights `[size * side]`: triangles, as wide as the scale where it makes smaller."""
     scale = side / size
     support = max(scale, 1.0)
-    rows = []
+    rows: list[int] = []
     for place in range(size):
         centre = (place + 0.5) * scale
         first = max(int(centre - support + 0.5), 0)
@@ -73,16 +75,16 @@ def _weights(side: int, size: int) -> list[list[int]]:
         total = sum(heights)
         row = [0] * side
         row[first:end] = [math.floor(0.5 + one * (1.0 / total) * WHOLE) for one in heights]
-        rows.append(row)
-    return rows
+        rows += row
+    return tuple(rows)
 
 
 @lru_cache
-def _nearest_numbers(side: int, size: int) -> list[int]:
+def _nearest_numbers(side: int, size: int) -> tuple[int, ...]:
     """PIL adds the scale up: where a centre lies between two pixels, the sum's rounding decides."""
     scale = side / size
     numbers, centre = [], scale * 0.5
     for _ in range(size):
         numbers.append(min(int(centre), side - 1))
         centre += scale
-    return numbers
+    return tuple(numbers)

@@ -7,10 +7,17 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from clifctl.data.augmentation import cutout, horizontal_flip, random_crop, random_erasing
+from clifctl.data.augmentation import (
+    changed,
+    cutout,
+    horizontal_flip,
+    random_crop,
+    random_erasing,
+)
 from clifctl.data.contract import Augmentation, Preparation
 from clifctl.data.mixing import mixup_or_cutmix
 from clifctl.data.policies import apply_policy
+from clifctl.transfer import constant
 
 AugmentationName = Literal["none", "plain", "strong"]
 ERASING_PROBABILITY = 0.1
@@ -26,7 +33,7 @@ class Normalise:
 
     def __call__(self, inputs: Tensor) -> Tensor:
         mean, std = (
-            torch.tensor(values, dtype=torch.float32, device=inputs.device).view(-1, 1, 1)
+            constant(values, torch.float32, inputs.device).view(-1, 1, 1)
             for values in (self.mean, self.std)
         )
         return inputs.to(torch.float32).div_(255).sub_(mean).div_(std)
@@ -34,13 +41,12 @@ class Normalise:
 
 def crop_cutout_flip(prepare: Preparation, padding: int) -> Augmentation:
     """CIFAR, the first number of a row of Table 1: random crop, Cutout, flip, normalise."""
+    changes = (random_crop(padding, 0), cutout, horizontal_flip)
 
     def augment(
         inputs: Tensor, targets: Tensor, generator: torch.Generator
     ) -> tuple[Tensor, Tensor]:
-        inputs = random_crop(inputs, padding, 0, generator)
-        inputs = horizontal_flip(cutout(inputs, generator), generator)
-        return prepare(inputs), targets
+        return prepare(changed(inputs, changes, generator)), targets
 
     return augment
 
@@ -48,14 +54,14 @@ def crop_cutout_flip(prepare: Preparation, padding: int) -> Augmentation:
 def trivial_erase_mix(prepare: Preparation, classes: int) -> Augmentation:
     """CIFAR, the starred number: flip, TrivialAugmentWide (bilinear), normalise, random erasing
     (p = .1), then Mixup or CutMix. Labels become `[N, classes]`."""
+    erase = random_erasing(ERASING_PROBABILITY)
 
     def augment(
         inputs: Tensor, targets: Tensor, generator: torch.Generator
     ) -> tuple[Tensor, Tensor]:
         inputs = horizontal_flip(inputs, generator)
         inputs = prepare(apply_policy(inputs, "trivial_augment_wide", generator))
-        inputs = random_erasing(inputs, ERASING_PROBABILITY, generator)
-        return mixup_or_cutmix(inputs, targets, classes, generator)
+        return mixup_or_cutmix(erase(inputs, generator), targets, classes, generator)
 
     return augment
 

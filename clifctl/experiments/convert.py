@@ -41,7 +41,7 @@ from clifctl.recipe.schema import Recipe, validate
 from clifctl.results import Evaluation
 from clifctl.results.convert import DeployedRow, DeployResult, PublishedRow
 from clifctl.training.checkpoint import Checkpoint, save_checkpoint
-from clifctl.training.device import resolve_device, resolve_threads
+from clifctl.training.device import resolve_device, resolve_threads, tf32
 from clifctl.training.evaluation import evaluate
 
 ChooseOn = Literal["train", "test"]
@@ -275,7 +275,9 @@ class _Trial:
                 put_neuron(self.net, choice)
                 self.net.load_state_dict(self.before)
                 if again:
-                    recalibrate(self.net, self._training_inputs(), repeat=repeat_of(self.recipe))
+                    with tf32(self.recipe.train.tf32):
+                        inputs = self._training_inputs()
+                        recalibrate(self.net, inputs, repeat=repeat_of(self.recipe))
                 yield self.measured(reset, recalibrated=again)
 
     def written(self, best: _Measured, choice: NeuronChoice) -> _Written:
@@ -295,13 +297,14 @@ class _Trial:
         return _Measured(reset, recalibrated, choice, test, _copied(dict(self.net.named_buffers())))
 
     def _evaluated(self, split: Split) -> Evaluation:
-        return evaluate(
-            self.net,
-            batches(split, self.recipe.eval.batch_size),
-            loss_of(self.recipe),
-            repeat=repeat_of(self.recipe),
-            with_rates=True,
-        )
+        with tf32(self.recipe.train.tf32):
+            return evaluate(
+                self.net,
+                batches(split, self.recipe.eval.batch_size),
+                loss_of(self.recipe),
+                repeat=repeat_of(self.recipe),
+                with_rates=True,
+            )
 
     def _training_inputs(self) -> Iterator[Tensor]:
         """So many batches as training sees them, the same for every setting."""

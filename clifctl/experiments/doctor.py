@@ -26,6 +26,7 @@ from clifctl.results import (
     SelfTestRow,
 )
 from clifctl.training.device import OWN_THREADS
+from clifctl.training.precision import TF32_DEFAULT, resolve_tf32
 
 PACKAGES = (
     "clifctl", "torch", "torchvision", "triton", "numba", "numpy", "scikit-learn", "matplotlib",
@@ -63,18 +64,23 @@ def examine(root: Path | None = None) -> DoctorResult:
 
 
 def _devices(devices: list[torch.device]) -> list[DeviceRow]:
-    rows = [
-        DeviceRow(
-            device=str(device),
-            name=device_name(device),
-            memory_bytes=memory_bytes(device),
-            problem=None,
+    rows = []
+    for device in devices:
+        tf32 = resolve_tf32(TF32_DEFAULT, device)
+        rows.append(
+            DeviceRow(
+                device=str(device),
+                name=device_name(device),
+                memory_bytes=memory_bytes(device),
+                tf32=tf32.name,
+                tf32_reason=tf32.reason,
+                problem=None,
+            )
         )
-        for device in devices
-    ]
     missing = gpu_missing()
     if missing:
-        rows.append(DeviceRow(device=GPU, name=None, memory_bytes=None, problem=missing))
+        unknown = dict.fromkeys(("name", "memory_bytes", "tf32", "tf32_reason"))
+        rows.append(DeviceRow(device=GPU, problem=missing, **unknown))
     return rows
 
 

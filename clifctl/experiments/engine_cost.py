@@ -19,7 +19,7 @@ from clifctl.recipe.load import LoadedRecipe
 from clifctl.results import EngineCost, EpochRecord, Running, StepRecord, TrainPlan
 from clifctl.training import run_folder
 from clifctl.training.checkpoint import load_checkpoint, save_checkpoint
-from clifctl.training.device import determinism
+from clifctl.training.device import determinism, tf32
 from clifctl.training.precision import Precision
 
 WARM_UP = 3
@@ -38,7 +38,7 @@ def measure_engine(loaded: LoadedRecipe, options: RunOptions, observer: Observer
     """
     prepared = prepare(loaded, replace(options, out=None, resume="never"))
     recipe = prepared.recipe
-    with determinism(recipe.train.deterministic):
+    with determinism(recipe.train.deterministic), tf32(recipe.train.tf32):
         turns = _Turns(observer, _bare_step(prepared), prepared.device)
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "run"

@@ -22,7 +22,7 @@ from clifctl.launch import launch
 from clifctl.models import batch_statistics
 from clifctl.recipe.schema import Recipe
 from clifctl.results import EvalResult, Evaluation
-from clifctl.training.device import resolve_device, resolve_threads
+from clifctl.training.device import resolve_device, resolve_threads, tf32
 from clifctl.training.distributed import Processes, joined
 from clifctl.training.evaluation import evaluate
 
@@ -57,7 +57,8 @@ def evaluate_checkpoint(
         data = processes.agree(lambda: load_data(recipe).to(where))
         kept = step_activations_bytes(recipe, data, own.count)
         torch.set_num_threads(resolve_threads(opening.threads, kept).count)
-        evaluation = _evaluated(opened, recipe, data, where, use_batch_statistics, processes)
+        with tf32(recipe.train.tf32):
+            evaluation = _evaluated(opened, recipe, data, where, use_batch_statistics, processes)
     if not math.isfinite(evaluation.loss):
         raise RunFailed(
             f"the loss of '{path}' is {evaluation.loss}", hint="its weights are not usable"

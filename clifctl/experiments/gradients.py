@@ -27,7 +27,7 @@ from clifctl.models import SpikingNet, TemporalBatchNorm, batch_statistics, firi
 from clifctl.recipe.load import load_recipe
 from clifctl.recipe.schema import Recipe
 from clifctl.results import GradientsResult, LagRow, LayerGradients, SplitResult, WindowRow
-from clifctl.training.device import resolve_device, resolve_threads, seed_everything
+from clifctl.training.device import resolve_device, resolve_threads, seed_everything, tf32
 
 DEFAULT_SAMPLES = 64
 
@@ -228,7 +228,7 @@ def _analysed(
 ) -> TemporalGradients:
     loss = loss_of(recipe)
     net.eval()
-    with batch_statistics(net):
+    with batch_statistics(net), tf32(recipe.train.tf32):
         return analyse(
             net,
             inputs,

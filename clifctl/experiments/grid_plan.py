@@ -22,7 +22,7 @@ from clifctl.experiments.measuring import cpu_threads
 from clifctl.kernels import resolve_target
 from clifctl.recipe.schema import Recipe
 from clifctl.results import PlannedTrial, TrialPlan
-from clifctl.training.device import determinism, resolve_device, resolve_threads
+from clifctl.training.device import determinism, resolve_device, resolve_threads, tf32
 from clifctl.training.precision import Precision, resolve_precision
 from clifctl.training.step import Sums
 
@@ -93,7 +93,7 @@ def _timed(recipe: Recipe, grid: Grid) -> _Timed:
     device = resolve_device(grid.options.device)
     recipe = run_on(recipe, resolve_target(grid.options.target, device))
     section = recipe.train
-    with cpu_threads(_threads(grid)), determinism(section.deterministic):
+    with cpu_threads(_threads(grid)), determinism(section.deterministic), tf32(section.tf32):
         data = load_data(recipe).to(device)
         net = build_net(recipe).to(device)
         optimizer, _ = optimizer_of(recipe, net)

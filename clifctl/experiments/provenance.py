@@ -19,7 +19,7 @@ from clifctl.kernels import Target
 from clifctl.launch import launch
 from clifctl.neurons.loading import is_file_reference
 from clifctl.training.device import Threads
-from clifctl.training.precision import Arithmetic
+from clifctl.training.precision import Arithmetic, Tf32
 
 
 def manifest(
@@ -54,10 +54,10 @@ def neuron_sources(section: dict[str, Any]) -> dict[str, str]:
 
 
 def surroundings(
-    *, device: torch.device, target: Target, threads: Threads, precision: Arithmetic
+    *, device: torch.device, target: Target, threads: Threads, precision: Arithmetic, tf32: Tf32
 ) -> dict[str, Any]:
-    """Time, command line, versions, commit, machine, device, threads, kernel target and arithmetic
-    with their reasons: what a run was started, or continued, with."""
+    """Time, command line, versions, commit, machine, device, threads, kernel target, arithmetic and
+    TF32 with their reasons: what a run was started, or continued, with."""
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": sys.argv,
@@ -79,6 +79,8 @@ def surroundings(
         "target_reason": target.reason,
         "precision": precision.name,
         "precision_reason": precision.reason,
+        "tf32": tf32.name,
+        "tf32_reason": tf32.reason,
     }
 
 
@@ -94,7 +96,7 @@ def changed_surroundings(before: dict[str, Any], now: dict[str, Any]) -> list[st
     pairs += [("commit ", last.get("git_commit"), now["git_commit"])]
     kinds = {
         "numerics_version": "numerics version ", "device_name": "device ", "threads": "threads: ",
-        "target": "kernel target ", "processes": "processes: ",
+        "target": "kernel target ", "processes": "processes: ", "tf32": "TF32: ",
     }  # fmt: skip
     pairs += [(shown, last.get(key), now[key]) for key, shown in kinds.items()]
     return [f"{shown}{was}, now {is_}" for shown, was, is_ in pairs if was and is_ and was != is_]

@@ -18,6 +18,7 @@ from clifctl.recipe.yamlfile import dump_document
 from clifctl.training import run_folder
 from clifctl.training.checkpoint import Checkpoint
 from clifctl.training.lock import locked
+from clifctl.training.precision import resolve_tf32
 
 
 def lock_folder(
@@ -49,6 +50,7 @@ def open_folder(
         target=prepared.target,
         threads=prepared.threads,
         precision=prepared.precision,
+        tf32=resolve_tf32(loaded.recipe.train.tf32, prepared.device),
     )
     if goes_on is not None and options.out is not None:
         folder = options.out

@@ -38,6 +38,7 @@ from clifctl.training.device import (
     evaluating,
     resolve_device,
     seed_everything,
+    tf32,
 )
 from clifctl.training.distributed import Processes, joined
 from clifctl.training.evaluation import evaluate
@@ -81,6 +82,7 @@ def _train(
     _require_same_data(prepared, processes)
     with ExitStack() as until_done:
         until_done.enter_context(determinism(loaded.recipe.train.deterministic))
+        until_done.enter_context(tf32(loaded.recipe.train.tf32))
         # Once more: until it was locked, another process may have gone on with it.
         earlier, is_ours = processes.from_main(lambda: lock_folder(loaded, options, until_done))
         if earlier.result is not None:

@@ -15,6 +15,7 @@ from clifctl.kernels import (
     several_processes,
     sum_over_processes,
 )
+from clifctl.transfer import constant
 
 NormMode = Literal["per_step", "folded"]
 
@@ -205,8 +206,8 @@ class TemporalBatchNorm(nn.Module):
         else:
             stays = 1 - self.momentum
             # What is left of each step's share once the steps after it have been added.
-            shares = means.new_tensor([stays**t for t in range(steps - repeats, -1, -repeats)])
-            shares *= 1 - stays**repeats
+            left = tuple(stays**t for t in range(steps - repeats, -1, -repeats))
+            shares = constant(left, means.dtype, means.device) * (1 - stays**repeats)
             for running, new in ((self.running_mean, means), (self.running_var, unbiased)):
                 # No matrix product: autocast would round it to 16 bits.
                 running.mul_(stays**steps).add_((shares[:, None] * new).sum(0))

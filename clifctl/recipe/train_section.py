@@ -7,7 +7,13 @@ from pydantic import BeforeValidator, Field, model_validator
 from clifctl.strict import Count, Seed, Strict
 from clifctl.training.loss import CrossEntropyOf, TetTarget
 from clifctl.training.optimizer import Decayed, OptimizerName, ScheduleName
-from clifctl.training.precision import PrecisionName, precision_name
+from clifctl.training.precision import (
+    TF32_DEFAULT,
+    PrecisionName,
+    Tf32Name,
+    precision_name,
+    tf32_name,
+)
 from clifctl.training.saving import checked_interval
 
 
@@ -42,6 +48,10 @@ class TrainSection(Strict):
     step_factor: float = Field(0.1, gt=0.0, le=1.0, description="factor of each such step")
     precision: Annotated[PrecisionName, BeforeValidator(precision_name)] = Field(
         "float32", description="arithmetic of training: float32, bfloat16, float16 or auto"
+    )
+    tf32: Annotated[Tf32Name, BeforeValidator(tf32_name)] = Field(
+        TF32_DEFAULT,
+        description="float32 that a GPU may round to TF32: convolutions, all or none",
     )
     accumulate: Count = Field(1, description="parts that a batch is computed in, to save memory")
     clip_norm: float | None = Field(None, gt=0.0, description="largest 2-norm of the gradients")

@@ -34,6 +34,7 @@ def _rows(result: DoctorResult) -> Iterator[tuple[Any, ...]]:
         cores = f"{result.cpu_cores} cores, " if device.device == result.devices[0].device else ""
         memory = (device.memory_bytes or 0) / MIB / 1024
         yield "device", device.device, "usable", f"{device.name}, {cores}{memory:,.1f} GiB"
+        yield "TF32", device.device, device.tf32, device.tf32_reason
     for target in result.targets:
         state = "chosen" if target.chosen else "usable" if target.usable else "no"
         yield "kernels", f"{target.target}/{target.device}", state, target.reason

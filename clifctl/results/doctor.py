@@ -6,11 +6,14 @@ from typing import ClassVar
 
 @dataclass(frozen=True, kw_only=True)
 class DeviceRow:
-    """A device that torch can use, or (`problem`) why there is none of that kind."""
+    """A device that torch can use, or (`problem`) why there is none of that kind. `tf32`: which
+    products of float32 are TF32 there unless a recipe says otherwise, and why."""
 
     device: str
     name: str | None
     memory_bytes: int | None
+    tf32: str | None
+    tf32_reason: str | None
     problem: str | None
 
 

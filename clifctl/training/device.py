@@ -1,6 +1,7 @@
 """Device, CPU threads and seeds of a run."""
 
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ import torch
 from clifctl.devices import CPU, GPU, gpu_available, gpu_missing, gpus, is_gpu
 from clifctl.errors import RunFailed, UsageError
 from clifctl.launch import Launch
+from clifctl.training.precision import Tf32Name
 
 _BY_ITSELF = Launch()
 
@@ -137,6 +139,29 @@ def determinism(wanted: bool) -> Iterator[None]:
         torch.use_deterministic_algorithms(algorithms, warn_only=warn_only)
         memory.fill_uninitialized_memory = fill
         torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = cudnn
+
+
+@contextmanager
+def tf32(allowed: Tf32Name) -> Iterator[None]:
+    """Within it, `allowed` of the products of float32 may be TF32 on a GPU; without effect on a
+    CPU."""
+    # The flags that every torch has: it keeps its newer ones (`fp32_precision`) in agreement with
+    # them, and refuses to read them where those were set one by one.
+    cudnn, cublas = torch.backends.cudnn, torch.backends.cuda.matmul
+    before = cudnn.allow_tf32, cublas.allow_tf32
+    _allow_tf32(allowed != "none", allowed == "all")
+    try:
+        yield
+    finally:
+        _allow_tf32(*before)
+
+
+def _allow_tf32(convolutions: bool, products: bool) -> None:
+    with warnings.catch_warnings():
+        # torch 2.9 speaks of the newer flags.
+        warnings.filterwarnings("ignore", "Please use the new API settings to control TF32")
+        torch.backends.cudnn.allow_tf32 = convolutions
+        torch.backends.cuda.matmul.allow_tf32 = products
 
 
 @contextmanager

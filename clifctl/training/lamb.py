@@ -20,9 +20,19 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from clifctl.devices import CPU
+
 
 class Lamb(Optimizer):
-    """The optimizer. It keeps three tensors a parameter: `step`, `exp_avg` m, `exp_avg_sq` v."""
+    """The optimizer. It keeps three tensors a parameter: `step`, `exp_avg` m, `exp_avg_sq` v.
+
+    `on_device`: the number of steps lies beside the parameters, so that nothing waits for a GPU,
+    and a step is left out where `found_inf`, a flag there, is set: what torch's fused optimizers
+    do, and by which its GradScaler knows them.
+    """
+
+    found_inf: Tensor | None = None
+    _step_supports_amp_scaling = False
 
     def __init__(
         self,
@@ -32,10 +42,21 @@ class Lamb(Optimizer):
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-6,
         weight_decay: float = 0.0,
+        on_device: bool = False,
     ) -> None:
+        self._step_supports_amp_scaling = on_device
         super().__init__(
             params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}
         )
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        for parameter, own in self.state.items():
+            own["step"] = own["step"].to(self._where(parameter))
+
+    def _where(self, parameter: Tensor) -> torch.device:
+        """Where the number of steps lies."""
+        return parameter.device if self._step_supports_amp_scaling else torch.device(CPU)
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
@@ -44,17 +65,31 @@ class Lamb(Optimizer):
             raise ValueError("Lamb computes no loss: compute gradients, then call step()")
         for group in self.param_groups:
             for parameter in group["params"]:
-                if parameter.grad is not None:
+                if parameter.grad is None:
+                    continue
+                state = self._state_of(parameter)
+                if self.found_inf is None:
                     self._update(parameter, parameter.grad, group)
+                    continue
+                changing = [parameter, *state.values()]
+                before = [tensor.clone() for tensor in changing]
+                self._update(parameter, parameter.grad, group)
+                for tensor, old in zip(changing, before, strict=True):
+                    tensor.copy_(torch.where(self.found_inf != 0, old, tensor))
+
+    def _state_of(self, parameter: Tensor) -> dict[str, Tensor]:
+        state: dict[str, Tensor] = self.state[parameter]
+        if not state:
+            state["step"] = torch.zeros((), device=self._where(parameter))
+            state["exp_avg"] = torch.zeros_like(parameter)
+            state["exp_avg_sq"] = torch.zeros_like(parameter)
+        return state
 
     def _update(self, parameter: nn.Parameter, gradient: Tensor, group: dict[str, Any]) -> None:
         state = self.state[parameter]
-        if not state:
-            state["step"] = torch.tensor(0.0)
-            state["exp_avg"] = torch.zeros_like(parameter)
-            state["exp_avg_sq"] = torch.zeros_like(parameter)
         state["step"] += 1
-        done = int(state["step"])
+        # As a number it is on the CPU already; on a GPU float64 stands for Python's numbers.
+        done = state["step"].double() if self._step_supports_amp_scaling else int(state["step"])
         beta1, beta2 = group["betas"]
         mean = state["exp_avg"].lerp_(gradient, 1 - beta1)
         square = state["exp_avg_sq"].mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)

@@ -3,6 +3,7 @@
 import math
 from typing import Any, Literal
 
+import torch
 from torch import nn
 from torch.optim import SGD, AdamW, Optimizer
 from torch.optim.lr_scheduler import (
@@ -53,16 +54,22 @@ def optimizer_and_schedule(
     once an epoch: `cosine` is lr / 2 * (1 + cos(pi * epoch / epochs)), `step` multiplies by
     `step_factor` every `step_epochs`. A warm-up goes linearly from lr / warmup_epochs to lr, and
     the schedule takes the rest of the epochs. `timm_cosine` is `timm_cosine_lr`; `warmup_lr`,
-    `min_lr` and `cooldown_epochs` are its own. `fused` is torch's: one kernel for all parameters.
+    `min_lr` and `cooldown_epochs` are its own. `fused`: nothing waits for the device, and a flag
+    there can leave a step out (`leaves_out`); torch's own are one kernel for all parameters then.
     """
     groups = _groups(net, decayed, weight_decay)
     chosen: Optimizer
     if optimizer == "sgd":
         chosen = SGD(groups, lr=lr, momentum=momentum, fused=fused)
+        if fused and momentum:
+            # torch takes memory as it finds it for them, and leaves it so where it leaves out the
+            # first step, as float16 often does.
+            for parameter in net.parameters():
+                chosen.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
     elif optimizer == "adamw":
         chosen = AdamW(groups, lr=lr, betas=(momentum, 0.999), fused=fused)
     else:
-        chosen = Lamb(groups, lr, betas=(momentum, 0.999))
+        chosen = Lamb(groups, lr, betas=(momentum, 0.999), on_device=bool(fused))
     if schedule == "timm_cosine":
         rates: dict[str, Any] = {
             "lr": lr, "min_lr": min_lr, "warmup_epochs": warmup_epochs,
@@ -83,6 +90,11 @@ def optimizer_and_schedule(
     if not warmup_epochs:
         return chosen, after
     return chosen, SequentialLR(chosen, [warmup, after], milestones=[warmup_epochs])
+
+
+def leaves_out(optimizer: Optimizer) -> bool:
+    """Whether `optimizer` obeys a flag on the device, `found_inf`, that leaves a step out."""
+    return bool(getattr(optimizer, "_step_supports_amp_scaling", False))
 
 
 def timm_cosine_lr(

@@ -1,5 +1,6 @@
 """Mixed precision: which arithmetic a training step uses, and how its gradients are scaled."""
 
+import os
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,37 @@ ALIASES = {"off": "float32", "bf16": "bfloat16", "fp16": "float16"}
 def precision_name(given: object) -> object:
     """`given` by the name that it has here; what is no such name is left for the schema."""
     return ALIASES.get(given, given) if isinstance(given, str) else given
+
+
+# Whose factors, of float32, a GPU may round to TF32: 10 of their 23 bits. The first is torch's own
+# default, and so what the authors ran.
+Tf32Name = Literal["convolutions", "all", "none"]
+TF32_DEFAULT: Tf32Name = "convolutions"
+
+
+def tf32_name(given: object) -> object:
+    """`given` by the name that it has here: true is all, false is none."""
+    return {True: "all", False: "none"}[given] if isinstance(given, bool) else given
+
+
+@dataclass(frozen=True)
+class Tf32:
+    """Which products of float32 are TF32 on a device, and why."""
+
+    name: Tf32Name
+    reason: str
+
+
+def resolve_tf32(requested: Tf32Name, device: torch.device) -> Tf32:
+    """What `train.tf32` comes to on `device`."""
+    if not is_gpu(device):
+        return Tf32("none", "a CPU has none")
+    major, minor = torch.cuda.get_device_capability(device)
+    if major < 8:
+        return Tf32("none", f"compute capability {major}.{minor} is below 8.0")
+    if os.environ.get("NVIDIA_TF32_OVERRIDE") == "0":
+        return Tf32("none", "NVIDIA_TF32_OVERRIDE=0 forbids it")
+    return Tf32(requested, f"train.tf32={requested}")
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from clifctl.training.distributed import ALONE, Processes
 from clifctl.training.evaluation import Loss
 from clifctl.training.health import Health
 from clifctl.training.loss import hard_labels
+from clifctl.training.optimizer import leaves_out
 from clifctl.training.precision import Precision
 from clifctl.training.timing import PhaseClock
 
@@ -114,10 +115,10 @@ class TrainingStep:
         self._accumulate = accumulate
         self._processes = processes
         self._seed = seed
-        # A fused optimizer obeys a flag on the device; any other needs the verdict before its step.
+        # An optimizer that obeys no flag on the device needs the verdict before its step.
         self.health = Health(
             net,
-            lazy=bool(optimizer.defaults.get("fused")),
+            lazy=leaves_out(optimizer),
             scaled=precision.scales,
             replay=lambda inputs: self._forward(net, inputs),  # a compiled net calls no hooks
             processes=processes,

@@ -23,6 +23,7 @@ def test_a_sound_machine(clifctl: Run) -> None:
     assert result["versions"]["torch"] == torch.__version__.partition("+")[0]
     assert result["devices"][0]["device"] == "cpu"
     assert result["devices"][0]["memory_bytes"] > 2**28
+    assert result["devices"][0]["tf32"] == "none"
     chosen = {(row["target"], row["device"]): row for row in result["targets"]}
     assert chosen["numba", "cpu"]["chosen"]
     assert chosen["triton", "cpu"]["usable"] is False
@@ -47,7 +48,7 @@ def test_without_a_gpu_it_says_why(clifctl: Run) -> None:
 def test_every_format_has_a_line_a_finding(clifctl: Run) -> None:
     lines = [json.loads(line) for line in clifctl("doctor", "--format", "jsonl").out.splitlines()]
     assert {line["what"] for line in lines} == {
-        "version", "device", "kernels", "cache", "data", "test",
+        "version", "device", "TF32", "kernels", "cache", "data", "test",
     }  # fmt: skip
     shown = clifctl("doctor").out
     for line in lines:

@@ -35,7 +35,7 @@ def test_crop_draws_each_of_the_81_offsets_alike() -> None:
     place = torch.arange(1, 40 * 40 + 1, dtype=torch.float32).view(1, 1, 1, 40, 40)
     image = place[..., 4:36, 4:36].expand(1, 20_000, 1, 32, 32)
     # Padding by 4 hides the rim; the centre of a crop is never padding.
-    seen = random_crop(image, 4, 0, seeded())[0, :, 0, 16, 16].long() - 1
+    seen = random_crop(4, 0)(image, seeded())[0, :, 0, 16, 16].long() - 1
     top, left = seen // 40 - 16, seen % 40 - 16
     counts = torch.bincount(top * 9 + left, minlength=81)
     assert len(counts) == 81
@@ -44,7 +44,7 @@ def test_crop_draws_each_of_the_81_offsets_alike() -> None:
 
 
 def test_crop_of_bytes_pads_with_black() -> None:
-    out = random_crop(torch.full((1, 500, 3, 32, 32), 200, dtype=torch.uint8), 4, 0, seeded())
+    out = random_crop(4, 0)(torch.full((1, 500, 3, 32, 32), 200, dtype=torch.uint8), seeded())
     assert out.dtype == torch.uint8
     assert set(out.unique().tolist()) == {0, 200}
 
@@ -112,7 +112,7 @@ def test_erasing_is_torchvisions_by_distribution() -> None:
     from torchvision.transforms import v2
 
     samples = 6000
-    ours = random_erasing(torch.ones(1, samples, 3, 32, 32), 1.0, seeded())[0]
+    ours = random_erasing(1.0)(torch.ones(1, samples, 3, 32, 32), seeded())[0]
     theirs_of = v2.RandomErasing(p=1.0)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -121,7 +121,7 @@ def test_erasing_is_torchvisions_by_distribution() -> None:
     for mine, other in zip(boxes(ours[:, 0] == 0), boxes(theirs[:, 0] == 0), strict=True):
         assert mine.float().mean().item() == pytest.approx(other.float().mean().item(), rel=0.04)
         assert mine.float().std().item() == pytest.approx(other.float().std().item(), rel=0.05)
-    some = random_erasing(torch.ones(1, samples, 3, 32, 32), 0.1, seeded())[0]
+    some = random_erasing(0.1)(torch.ones(1, samples, 3, 32, 32), seeded())[0]
     assert (some == 0).flatten(1).any(1).float().mean().item() == pytest.approx(0.1, abs=0.015)
 
 
@@ -276,9 +276,9 @@ def test_everything_stays_on_the_device_of_the_batch(monkeypatch: pytest.MonkeyP
     generator = seeded()
     with FakeTensorMode():  # a GPU that is not there: mixing devices raises
         x = torch.empty(1, 8, 3, 32, 32, dtype=torch.uint8, device="cuda")
-        x = cutout(random_crop(x, 4, 0, generator), generator)
+        x = cutout(random_crop(4, 0)(x, generator), generator)
         assert (x.device.type, x.dtype) == ("cuda", torch.uint8)
         x = Normalise((0.5,) * 3, (0.2,) * 3)(horizontal_flip(x, generator))
-        x, weights = mixup(random_erasing(x, 0.1, generator), x.new_zeros(8).long(), 10, generator)
+        x, weights = mixup(random_erasing(0.1)(x, generator), x.new_zeros(8).long(), 10, generator)
         assert (x.device.type, x.dtype, x.shape) == ("cuda", torch.float32, (1, 8, 3, 32, 32))
         assert (weights.device.type, weights.shape) == ("cuda", (8, 10))

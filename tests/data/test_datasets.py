@@ -89,7 +89,7 @@ def test_a_run_on_digits_draws_what_it_has_always_drawn() -> None:
     def augment(
         x: torch.Tensor, y: torch.Tensor, g: torch.Generator
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        return random_crop(x, 1, 0, g), y
+        return random_crop(1, 0)(x, g), y
 
     for _ in range(2):
         for x, y in shuffled_batches(split, 128, generator, augment):
@@ -169,7 +169,7 @@ def test_random_crop_shifts_each_sample_by_itself() -> None:
     x = torch.arange(2 * 5 * 1 * 4 * 6, dtype=torch.float32).reshape(2, 5, 1, 4, 6)
     generator = torch.Generator().manual_seed(0)
     top, left = torch.randint(0, 5, (2, 5), generator=torch.Generator().manual_seed(0))
-    out = random_crop(x, 2, -1.0, generator)
+    out = random_crop(2, -1.0)(x, generator)
     padded = torch.full((2, 5, 1, 8, 10), -1.0)
     padded[..., 2:6, 2:8] = x
     for n in range(5):
@@ -206,7 +206,7 @@ def test_batches_augmented_in_a_row_are_those_augmented_one_by_one() -> None:
     def augment(
         inputs: Tensor, targets: Tensor, generator: torch.Generator
     ) -> tuple[Tensor, Tensor]:
-        return random_crop(inputs, 2, -1.0, generator), targets
+        return random_crop(2, -1.0)(inputs, generator), targets
 
     generator = torch.Generator().manual_seed(3)
     order = torch.randperm(len(split), generator=torch.Generator().manual_seed(4))

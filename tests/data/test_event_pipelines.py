@@ -6,14 +6,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from clifctl.data.augmentation import horizontal_flip
+from clifctl.data.augmentation import changed, horizontal_flip
 from clifctl.data.event_pipelines import (
+    CHANGES,
     FramePreparation,
-    crop_flip,
-    flip_roll_affine,
-    flip_rotate,
+    moved,
+    origins,
     roll,
-    rotate_shear,
 )
 
 
@@ -109,13 +108,16 @@ def test_float_counts_are_resized_as_torchvision_does() -> None:
     assert pooled[0, 0, 0, 0, 0].item() == stored[0, 0, 0, :2, :2].sum().item() / 4
 
 
-@pytest.mark.parametrize("augment", [crop_flip, flip_rotate, flip_roll_affine])
-def test_all_frames_of_a_sample_are_changed_alike(augment: Any) -> None:
+@pytest.mark.parametrize("name", CHANGES)
+def test_all_frames_of_a_sample_are_changed_alike(name: str) -> None:
+    def augment(frames: Tensor, generator: torch.Generator) -> Tensor:
+        return changed(frames, CHANGES[name], generator)
+
     same = counts(1, 8, 2, 12, 12).float().expand(3, -1, -1, -1, -1)
-    changed = augment(same, seeded())
-    assert changed.shape == same.shape
-    assert torch.equal(changed[0], changed[1])
-    assert torch.equal(changed[0], changed[2])
+    out = augment(same, seeded())
+    assert out.shape == same.shape
+    assert torch.equal(out[0], out[1])
+    assert torch.equal(out[0], out[2])
     # Samples are changed each by itself, both channels alike, and anew in the next batch.
     equal = same[:, :1].expand(-1, 8, -1, -1, -1)
     own = augment(equal, seeded())
@@ -143,6 +145,10 @@ def test_roll_is_torchs() -> None:
     for n in range(4):
         shifts = (int(by[0, n]), int(by[1, n]))
         assert torch.equal(rolled[:, n], frames[:, n].roll(shifts, (-2, -1)))
+
+
+def rotate_shear(frames: Tensor, rotation: Tensor, shear: Tensor) -> Tensor:
+    return moved(frames, origins(frames.shape, rotation, shear))
 
 
 def test_quarter_turns_and_no_turn_are_exact() -> None:

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from clifctl.data.augmentation import cutout, horizontal_flip, random_crop, random_erasing
-from clifctl.data.event_pipelines import FramePreparation, flip_roll_affine, flip_rotate
+from clifctl.data.augmentation import changed, cutout, horizontal_flip, random_crop, random_erasing
+from clifctl.data.event_pipelines import CHANGES, FramePreparation
 from clifctl.data.mixing import cutmix, mixup
 from clifctl.models import MODELS, SpikingNet
 from clifctl.neurons import NEURONS
@@ -98,12 +98,12 @@ def test_losses(soft: bool, loss: dict[str, Any], narrow_net: Build) -> None:
 
 
 AUGMENTATIONS: dict[str, Callable[[Tensor, torch.Generator], Any]] = {
-    "crop": lambda x, draw: random_crop(x, 2, 0.0, draw),
+    "crop": random_crop(2, 0.0),
     "flip": horizontal_flip,
     "cutout": cutout,
-    "erasing": lambda x, draw: random_erasing(x, 1.0, draw),
-    "flip_rotate": flip_rotate,
-    "flip_roll_affine": flip_roll_affine,
+    "erasing": random_erasing(1.0),
+    "flip_rotate": lambda x, draw: changed(x, CHANGES["flip_rotate"], draw),
+    "flip_roll_affine": lambda x, draw: changed(x, CHANGES["flip_roll_affine"], draw),
     "mixup": lambda x, draw: mixup(x, torch.zeros(SAMPLES).long(), CLASSES, draw),
     "cutmix": lambda x, draw: cutmix(x, torch.zeros(SAMPLES).long(), CLASSES, draw),
     **{

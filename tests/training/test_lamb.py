@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,7 +17,7 @@ from clifctl.recipe.schema import Recipe
 from clifctl.training.lamb import Lamb
 from clifctl.training.loop import Position
 from clifctl.training.loss import step_cross_entropy, tet_loss
-from clifctl.training.optimizer import optimizer_and_schedule, timm_cosine_lr
+from clifctl.training.optimizer import leaves_out, optimizer_and_schedule, timm_cosine_lr
 from clifctl.training.precision import Precision
 from clifctl.training.resume import InProgress, capture, restore
 from clifctl.training.step import Sums
@@ -55,6 +56,53 @@ def test_lamb_is_timms() -> None:
     for found, expected in ((weight, TIMMS_WEIGHT), (zeros, TIMMS_ZEROS), (bias, TIMMS_BIAS)):
         timms = torch.tensor(expected, dtype=torch.float64)
         assert torch.allclose(found.detach(), timms, atol=1e-13, rtol=0)
+
+
+@pytest.mark.parametrize("name", ["sgd", "adamw", "lamb"])
+def test_a_step_that_a_flag_on_the_device_leaves_out_changes_nothing(name: str) -> None:
+    """As on a GPU, and its numbers are those of the optimizer that knows no flag."""
+    nets = []
+    deterministic, warn_only = (
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+    )
+    for fused in (None, True):
+        torch.manual_seed(1)
+        net = nn.Linear(3, 2, dtype=torch.float64)
+        keys: dict[str, Any] = {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.01, "epochs": 1}
+        optimizer, _ = optimizer_and_schedule(net, **keys, optimizer=name, fused=fused)  # type: ignore[arg-type]
+        assert leaves_out(optimizer) is bool(fused)
+        generator = torch.Generator().manual_seed(2)
+        torch.use_deterministic_algorithms(True)  # what is made and not filled is NaN
+        for left_out in (True, False, False, True, False):
+            for parameter in net.parameters():
+                parameter.grad = torch.randn(
+                    parameter.shape, generator=generator, dtype=torch.float64
+                )
+            if left_out and not fused:
+                continue
+            if fused:
+                optimizer.grad_scale = None  # type: ignore[attr-defined]
+                optimizer.found_inf = torch.tensor(float(left_out))  # type: ignore[attr-defined]
+                if left_out:
+                    net.weight.grad[0, 0] = float("inf")  # type: ignore[index]
+            optimizer.step()
+        torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
+        nets.append(net)
+    for plain, flagged in zip(nets[0].parameters(), nets[1].parameters(), strict=True):
+        assert torch.allclose(plain, flagged, rtol=1e-13, atol=1e-14)
+
+
+def test_steps_that_were_counted_on_the_cpu_go_on_beside_the_parameters() -> None:
+    parameter = nn.Parameter(torch.ones(2))
+    parameter.grad = torch.ones(2)
+    before = Lamb([parameter], 0.1)
+    before.step()
+    there = nn.Parameter(torch.ones(2, device="meta"))
+    after = Lamb([there], 0.1, on_device=True)
+    after.load_state_dict(before.state_dict())
+    assert after.state[there]["step"].device.type == "meta"
+    assert before.state[parameter]["step"].device.type == "cpu"
 
 
 def test_lamb_by_hand() -> None:

@@ -1,0 +1,43 @@
+"""What a step brings from the CPU to its device: one copy, which nothing waits for.
+
+A copy from ordinary memory, or of a single number, makes the CPU wait until the GPU has done all
+that was asked of it before. So what is drawn for a batch travels together, from memory that the GPU
+reads by itself, and numbers that never change stay on the device.
+"""
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from clifctl.devices import is_gpu
+
+_ALIGNED = 16  # bytes; no dtype is larger
+
+
+def to_device(tensors: Sequence[Tensor], device: torch.device) -> list[Tensor]:
+    """`tensors`, which are on the CPU, on `device`; to a GPU in one copy."""
+    if not is_gpu(device):
+        return [tensor.to(device) for tensor in tensors]
+    sizes = [-(-tensor.nbytes // _ALIGNED) * _ALIGNED for tensor in tensors]
+    packed = torch.empty(sum(sizes), dtype=torch.uint8, pin_memory=True)
+    for part, tensor in zip(packed.split(sizes), tensors, strict=True):
+        part[: tensor.nbytes].view(tensor.dtype).copy_(tensor.flatten())
+    there = packed.to(device, non_blocking=True).split(sizes)
+    return [
+        part[: tensor.nbytes].view(tensor.dtype).view(tensor.shape)
+        for part, tensor in zip(there, tensors, strict=True)
+    ]
+
+
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def constant(values: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """`values` as a tensor on `device`, copied there once. It must not be changed in place."""
+    return _constant(values, dtype, device)
+
+
+@lru_cache(maxsize=256)
+def _constant(values: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    with torch.inference_mode(False):  # what is made for an evaluation must do for training too
+        return torch.tensor(values, dtype=dtype, device=device)
