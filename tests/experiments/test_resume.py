@@ -305,7 +305,7 @@ def test_another_recipe_is_refused(whole: tuple[Path, TrainResult]) -> None:
         run(folder, "train.lr=0.2")
     with pytest.raises(RecipeError, match="with the schedule 'cosine' over 3 epochs"):
         run(folder, "train.epochs=4")
-    with pytest.raises(RecipeError, match=r"train\.epochs = 3 there, 2 here"):
+    with pytest.raises(RecipeError, match=r"train\.epochs = 3 there, train\.epochs = 2 here"):
         run(folder, "train.epochs=2")
     with pytest.raises(OutputError, match="exists already"):
         run(folder, resume="never")
