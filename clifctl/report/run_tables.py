@@ -25,7 +25,7 @@ _COLUMNS = (
 
 def runs_report(result: RunList) -> Report:
     """Every run, a line each."""
-    notes = tuple(f"not a run that can be read: {path}" for path in result.skipped)
+    notes = tuple(f"damaged: '{one.run}': {one.problem}" for one in result.damaged)
     table = _runs_table(f"{len(result.runs)} run(s) below '{result.folder}'", result.runs, notes)
     return Report(document_of(result), (table,))
 

@@ -80,6 +80,7 @@ from clifctl.results.recipes import (
     RecipeRow,
 )
 from clifctl.results.run_list import (
+    DamagedRun,
     RecipeDifference,
     RunComparison,
     RunCurves,
@@ -123,6 +124,7 @@ __all__ = [
     "ClassCount",
     "ComparedNeuron",
     "Cost",
+    "DamagedRun",
     "DataCheckResult",
     "DataState",
     "DatasetList",

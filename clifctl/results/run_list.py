@@ -29,14 +29,23 @@ class RunRow:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DamagedRun:
+    """A folder that looks like a run, or may hold some, and cannot be read."""
+
+    run: str
+    problem: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunList:
-    """`runs ls`. `skipped` counts folders that look like a run and cannot be read."""
+    """`runs ls`. `skipped` names the folders that are damaged, and `damaged` says what is wrong."""
 
     schema: ClassVar[str] = "clifctl.runs/1"
 
     folder: str
     runs: tuple[RunRow, ...]
     skipped: tuple[str, ...]
+    damaged: tuple[DamagedRun, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
