@@ -1,7 +1,7 @@
 """`gradients`: how much temporal gradient reaches how far back in a net."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -46,6 +46,7 @@ class GradientsOptions:
     float64: bool = False
     windows: bool = True
     opening: Opening = field(default_factory=Opening)
+    say: Callable[[str], None] = field(default=lambda line: None)
 
 
 @dataclass(frozen=True)
@@ -134,6 +135,8 @@ def temporal_share(
 def _opened(source: str, options: GradientsOptions) -> _Source:
     if not is_checkpoint(source):
         loaded = load_recipe(source, options.overrides)
+        for notice in loaded.notices:
+            options.say(notice)
         name, recipe, weights = loaded.name, loaded.recipe, None
     else:
         if options.overrides and options.opening.foreign_recipe is None:
