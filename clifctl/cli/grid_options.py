@@ -57,7 +57,7 @@ class GridChoice:
         a dry run, write the plan. Exit code 1 if a trial failed."""
         from clifctl.experiments.grid import GridOptions, raise_for_failures
         from clifctl.experiments.grid_plan import dry_run
-        from clifctl.report.comparison import trial_plan_report
+        from clifctl.report.trial_plan import trial_plan_report
         from clifctl.report.trials_progress import TrialsProgress
 
         folder = self.out or default_out
