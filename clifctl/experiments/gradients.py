@@ -22,6 +22,7 @@ from clifctl.experiments.assembly import (
     step_activations_bytes,
 )
 from clifctl.experiments.opening import Opened, Opening, is_checkpoint, open_checkpoint
+from clifctl.experiments.published import figure_of_windows
 from clifctl.kernels import resolve_target
 from clifctl.models import SpikingNet, TemporalBatchNorm, batch_statistics, firing_modules
 from clifctl.recipe.load import load_recipe
@@ -313,6 +314,8 @@ def _notes(
             "Folded batch norm takes its statistics over all time steps: some gradient passes "
             "between steps through them, with every window."
         )
+    if options.windows:
+        notes += filter(None, (figure_of_windows(recipe),))
     if can_split(recipe.neuron.neuron):
         notes.append(f"Formula {options.formula}: {FORMULAS[options.formula]}.")
     else:

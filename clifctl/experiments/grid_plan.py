@@ -9,7 +9,7 @@ from clifctl.experiments.assembly import run_on
 from clifctl.experiments.grid import Grid, configuration, state_of
 from clifctl.experiments.measuring import cpu_threads
 from clifctl.experiments.step_cost import StepCost, float16_factor_of_cpu, size_of, step_cost
-from clifctl.experiments.trials import Trial
+from clifctl.experiments.trial_names import Trial
 from clifctl.kernels import resolve_target
 from clifctl.results import PlannedTrial, TimedStep, TrialPlan
 from clifctl.training.device import determinism, resolve_device, resolve_threads, tf32

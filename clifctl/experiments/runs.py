@@ -5,11 +5,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from clifctl.errors import RecipeError, UsageError
+from clifctl.errors import ClifctlError, RecipeError, UsageError
+from clifctl.experiments.published import published_for
 from clifctl.experiments.trials import epoch_records, read_epochs
 from clifctl.neurons.loading import is_file_reference
+from clifctl.recipe.schema import validate
 from clifctl.recipe.yamlfile import parse_document
 from clifctl.results import (
+    Published,
     RecipeDifference,
     RunComparison,
     RunCurves,
@@ -44,7 +47,18 @@ def show_run(path: Path) -> RunShown:
         curves=_curves(path, row),
         manifest=_manifest(path),
         resolved_recipe=_recipe(path),
+        published=_published(path),
     )
+
+
+def _published(path: Path) -> Published:
+    """The paper's numbers for the recipe of a run; none for one with a neuron of a file, which is
+    not run for that, and for a recipe that this version does not take."""
+    try:
+        recipe = validate(_recipe(path), str(path), trusted_files=())
+    except ClifctlError:
+        return Published()
+    return published_for(recipe)
 
 
 def compare_runs(paths: Sequence[Path]) -> RunComparison:

@@ -35,8 +35,11 @@ class Cost:
 
 @dataclass(frozen=True, kw_only=True)
 class PublishedCost:
-    """The paper's own cells, as printed: operations in millions, a time step for a spiking net."""
+    """The paper's own cells, as printed: parameters and operations in millions, those of one time
+    step for a spiking net of `timesteps`. `note` says what to know before they are compared."""
 
+    timesteps: int
+    parameters_millions: float
     acs_millions: float
     macs_millions: float
     sop_energy_uj: float
@@ -46,6 +49,7 @@ class PublishedCost:
     operations_mj: float
     addressing_uj: float
     total_mj: float
+    note: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,9 +7,9 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+import torch
 from torch import Tensor
 
-from clifctl.devices import CPU
 from clifctl.experiments import grid_plan, step_cost
 from clifctl.experiments.step_cost import (
     MOST_MACS_CPU,
@@ -152,12 +152,14 @@ def test_a_step_in_float16_is_timed_in_float32_on_a_cpu_alone() -> None:
         ["train.precision=float16", "model.hidden=[4]", "timesteps=8", "train.batch_size=4"],
     ).recipe
     recipe = replace(recipe, neuron=replace(recipe.neuron, target="reference"))
-    cost = step_cost.step_cost(recipe, size_of(recipe, 4), CPU, lambda: 7.0)
+    cost = step_cost.step_cost(recipe, size_of(recipe, 4), torch.device("cpu"), lambda: 7.0)
     assert (cost.precision, cost.precision_factor) == ("float32", 7.0)
     assert cost.step_seconds > cost.optimizer_seconds > 0
     plain = replace(recipe, train=recipe.train.model_copy(update={"precision": "bfloat16"}))
     asked: list[float] = []
-    cost = step_cost.step_cost(plain, size_of(plain, 4), CPU, lambda: asked.append(1.0) or 1.0)
+    cost = step_cost.step_cost(
+        plain, size_of(plain, 4), torch.device("cpu"), lambda: asked.append(1.0) or 1.0
+    )
     assert (cost.precision, cost.precision_factor, asked) == ("bfloat16", 1.0, [])
 
 
