@@ -152,7 +152,7 @@ def _grid(
         bool,
         typer.Option(
             "--dry-run",
-            help="List the trials, estimate the time from a timed step; write nothing.",
+            help="List the trials, estimate the time from small timed steps; write nothing.",
             rich_help_panel=TRIALS_PANEL,
         ),
     ] = False,
