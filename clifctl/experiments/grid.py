@@ -13,6 +13,7 @@ from clifctl.devices import is_gpu
 from clifctl.errors import DataError, RunFailed, UsageError
 from clifctl.experiments.assembly import (
     build_net,
+    list_data,
     load_data,
     require_trainable,
     run_on,
@@ -62,6 +63,7 @@ class GridOptions:
     scheduler: str | None = None
     shard: str | None = None
     fail_fast: bool = False
+    dry_run: bool = False
 
     def __post_init__(self) -> None:
         if self.scheduler is not None and self.workers is not None:
@@ -188,7 +190,7 @@ def _sizes(
     """The size of every trial, and what is wrong with the data. One look for trials that differ in
     their seed alone."""
     target = resolve_target(options.target, resolve_device(options.device))
-    data: dict[str, LoadedData | None] = {}
+    data: dict[str, tuple[LoadedData, int] | None] = {}
     seen: dict[str, Size] = {}
     sizes: dict[str, Size] = {}
     unusable: DataError | None = None
@@ -199,7 +201,7 @@ def _sizes(
             source = f"{recipe.document['data']} {recipe.timesteps}"
             if source not in data:
                 try:
-                    data[source] = load_data(recipe)
+                    data[source] = list_data(recipe) if options.dry_run else _loaded(recipe)
                 except DataError as missing:
                     data[source], unusable = None, missing
             seen[key] = _size(recipe, data[source])
@@ -214,13 +216,18 @@ def configuration(recipe: Recipe) -> str:
     return str(document)
 
 
-def _size(recipe: Recipe, data: LoadedData | None) -> Size:
+def _loaded(recipe: Recipe) -> tuple[LoadedData, int]:
+    data = load_data(recipe)
+    return data, sum(split.held_bytes for split in data.splits)
+
+
+def _size(recipe: Recipe, found: tuple[LoadedData, int] | None) -> Size:
+    data, held = found or (None, 0)
     if data is not None:
         require_trainable(recipe, data)
     with torch.device("meta"):
         net = build_net(recipe)
     kept = step_activations_bytes(recipe, data)
-    held = 0 if data is None else sum(split.held_bytes for split in data.splits)
     weights = 3 * bytes_of(*net.parameters()) + bytes_of(*net.buffers())
     need = held + weights + kept + PROCESS_BYTES
     if data is None:
