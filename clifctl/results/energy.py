@@ -36,10 +36,9 @@ class Cost:
 @dataclass(frozen=True, kw_only=True)
 class PublishedCost:
     """The paper's own cells, as printed: parameters and operations in millions, those of one time
-    step for a spiking net of `timesteps`. `note` says what to know before they are compared."""
+    step for a spiking net of `timesteps`. `note` says what to know before they are compared.
+    Results of older versions lack these three."""
 
-    timesteps: int
-    parameters_millions: float
     acs_millions: float
     macs_millions: float
     sop_energy_uj: float
@@ -49,6 +48,8 @@ class PublishedCost:
     operations_mj: float
     addressing_uj: float
     total_mj: float
+    timesteps: int | None = None
+    parameters_millions: float | None = None
     note: str | None = None
 
 
