@@ -8,7 +8,7 @@ from dataclasses import replace
 from clifctl.experiments.assembly import run_on
 from clifctl.experiments.grid import Grid, configuration, state_of
 from clifctl.experiments.measuring import cpu_threads
-from clifctl.experiments.step_cost import StepCost, float16_factor_of_cpu, size_of, step_cost
+from clifctl.experiments.step_cost import StepCost, float16_extra_of_cpu, size_of, step_cost
 from clifctl.experiments.trial_names import Trial
 from clifctl.kernels import resolve_target
 from clifctl.results import PlannedTrial, TimedStep, TrialPlan
@@ -87,7 +87,7 @@ def _costs(grid: Grid) -> Iterator[tuple[str, tuple[Trial, StepCost]]]:
     started = time.perf_counter()
     device = resolve_device(grid.options.device)
     target = resolve_target(grid.options.target, device)
-    float16_factor = functools.cache(float16_factor_of_cpu)
+    float16_extra = functools.cache(float16_extra_of_cpu)
     known: dict[str, tuple[Trial, StepCost]] = {}
     by_neuron: dict[str, tuple[Trial, StepCost]] = {}
     for trial in grid.trials:
@@ -103,7 +103,7 @@ def _costs(grid: Grid) -> Iterator[tuple[str, tuple[Trial, StepCost]]]:
                 determinism(train.deterministic),
                 tf32(train.tf32),
             ):
-                known[key] = trial, step_cost(recipe, whole, device, float16_factor)
+                known[key] = trial, step_cost(recipe, whole, device, float16_extra)
             by_neuron[neuron] = known[key]
         else:
             of, cost = by_neuron.get(neuron, next(iter(known.values())))

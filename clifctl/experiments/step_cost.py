@@ -2,8 +2,8 @@
 
 A smaller step has fewer samples, then fewer time steps; its time is multiplied by counted work, the
 multiply-accumulates of connections. The optimizer's step is as long as ever. On a CPU float16 takes
-many times as long as float32: the step is timed in float32 there, and float16 taken as so many
-times as long as one convolution takes in it.
+many times as long as float32: the step is timed in float32 there, and what one convolution
+takes longer in float16 is added for each multiply-accumulate.
 """
 
 import statistics
@@ -104,11 +104,12 @@ def shortened(recipe: Recipe, timesteps: int) -> Recipe:
 
 
 def step_cost(
-    recipe: Recipe, whole: StepSize, device: torch.device, float16_factor: Callable[[], float]
+    recipe: Recipe, whole: StepSize, device: torch.device, float16_extra: Callable[[], float]
 ) -> StepCost:
     """The cost of the step `whole` of the recipe, on noise.
 
-    `float16_factor` is how many times as long float16 takes; it is asked on a CPU alone. A net that
+    `float16_extra` is how many seconds a multiply-accumulate takes longer in float16; it is asked
+    on a CPU alone. A net that
     is to be compiled is timed as it is: compiling takes longer than a person waits for an answer.
     """
     most = MOST_MACS_GPU if is_gpu(device) else MOST_MACS_CPU
@@ -123,10 +124,12 @@ def step_cost(
     inputs = torch.rand(_input_shape(recipe, samples), device=device)
     step, optimizer = _timed_steps(recipe, net, inputs, Precision(precision, device))
     test = _timed_test(recipe, net, inputs)
-    factor = float16_factor() if slow else 1.0
+    own = max(step - optimizer, 1e-9)
+    # The backward of a connection is two passes of the size of its forward one.
+    factor = 1.0 + 3 * timed.macs * float16_extra() / own if slow else 1.0
     work = whole.macs / timed.macs if timed.macs else 1.0
     return StepCost(
-        step_seconds=optimizer + factor * work * max(0.0, step - optimizer),
+        step_seconds=optimizer + factor * work * own,
         optimizer_seconds=optimizer,
         test_seconds_per_sample=test * work / whole.samples,
         timed=timed,
@@ -170,8 +173,9 @@ def _timed_test(recipe: Recipe, net: SpikingNet, inputs: torch.Tensor) -> float:
     return time.perf_counter() - start
 
 
-def float16_factor_of_cpu() -> float:
-    """How many times as long as in float32 a convolution takes in float16, with its backward."""
+def float16_extra_of_cpu() -> float:
+    """Seconds that a multiply-accumulate of a convolution and its backward takes longer in float16
+    than in float32."""
     layer = nn.Conv2d(_CHANNELS, _CHANNELS, 3, padding=1).to(memory_format=torch.channels_last)
     inputs = torch.rand(LEAST_SAMPLES, _CHANNELS, _SIDE, _SIDE, requires_grad=True)
 
@@ -183,4 +187,5 @@ def float16_factor_of_cpu() -> float:
         return time.perf_counter() - start
 
     times = {half: min(seconds(half=half) for _ in range(3)) for half in (False, True)}
-    return max(1.0, times[True] / times[False])
+    macs = 3 * LEAST_SAMPLES * _SIDE**2 * _CHANNELS**2 * 3**2
+    return max(0.0, times[True] - times[False]) / macs

@@ -63,7 +63,10 @@ def _time_left(plan: TrialPlan) -> tuple[str, ...]:
     factors = [one.timed.precision_factor for one in plan.trials if one.timed is not None]
     half = max(factors)
     if half > 1.0:
-        scaled += f", in float16 {half:.2g} times longer still, as one convolution on this CPU"
+        scaled += (
+            f", in float16 up to {half:.3g} times as long still, by what a convolution takes "
+            "longer in it on this CPU"
+        )
     return (said, f"{scaled}.")
 
 

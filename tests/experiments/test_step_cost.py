@@ -97,7 +97,10 @@ def test_a_dry_run_of_resnet18_on_a_cpu_times_little_and_no_float16(
 
     monkeypatch.setattr(TrainingStep, "__call__", take)
     monkeypatch.setattr(step_cost, "_timed_steps", counted_steps(step_cost._timed_steps))
-    monkeypatch.setattr(grid_plan, "float16_factor_of_cpu", lambda: 25.0)
+    recipe = load_recipe("cifar10_resnet18").recipe
+    macs = size_of(recipe, 2, timesteps=1).macs
+    # 24 times the 2 s of a step without its optimizer.
+    monkeypatch.setattr(grid_plan, "float16_extra_of_cpu", lambda: 24 * 2 / (3 * macs))
     grid = ["truncate-bptt", "cifar10_resnet18", f"data.root={tmp_path}", "--dry-run"]
     done = clifctl(*grid, "--k", "6", "--seeds", "1", "--json")
     assert done.code == 0, done.err
@@ -107,16 +110,16 @@ def test_a_dry_run_of_resnet18_on_a_cpu_times_little_and_no_float16(
     assert trial["steps"] == 200 * 2  # 200 images are a batch of 128 and a smaller one
     timed = trial["timed"]
     assert (timed["samples"], timed["timesteps"]) == (2, 1)
-    assert (timed["precision"], timed["precision_factor"]) == ("float32", 25.0)
-    recipe = load_recipe("cifar10_resnet18").recipe
-    factor = size_of(recipe, 128).macs / size_of(recipe, 2, timesteps=1).macs
+    assert timed["precision"] == "float32"
+    assert timed["precision_factor"] == pytest.approx(25.0)
+    factor = size_of(recipe, 128).macs / macs
     assert timed["work_factor"] == pytest.approx(factor)
     # A step of 3 s, of which the optimizer takes 1.
     assert trial["step_ms"] == pytest.approx(1000 * (1 + 25 * factor * 2))
     shown = clifctl(*grid, "--k", "6", "--seeds", "1").out
     assert "An estimate: about" in shown
     assert "2 samples, T = 1, float32; x" in shown
-    assert "in float16 25 times longer still" in shown
+    assert "in float16 up to 25 times as long still" in shown
 
 
 def counted_steps(timed: Callable[..., Any]) -> Callable[..., tuple[float, float]]:
@@ -152,8 +155,12 @@ def test_a_step_in_float16_is_timed_in_float32_on_a_cpu_alone() -> None:
         ["train.precision=float16", "model.hidden=[4]", "timesteps=8", "train.batch_size=4"],
     ).recipe
     recipe = replace(recipe, neuron=replace(recipe.neuron, target="reference"))
-    cost = step_cost.step_cost(recipe, size_of(recipe, 4), torch.device("cpu"), lambda: 7.0)
-    assert (cost.precision, cost.precision_factor) == ("float32", 7.0)
+    cost = step_cost.step_cost(recipe, size_of(recipe, 4), torch.device("cpu"), lambda: 1.0)
+    # A second longer for each of so many is all that there is to see.
+    extra = 3 * cost.timed.macs
+    assert cost.precision == "float32"
+    assert cost.step_seconds == pytest.approx(extra, rel=0.5)
+    assert cost.precision_factor > 2
     assert cost.step_seconds > cost.optimizer_seconds > 0
     plain = replace(recipe, train=recipe.train.model_copy(update={"precision": "bfloat16"}))
     asked: list[float] = []
@@ -163,5 +170,5 @@ def test_a_step_in_float16_is_timed_in_float32_on_a_cpu_alone() -> None:
     assert (cost.precision, cost.precision_factor, asked) == ("bfloat16", 1.0, [])
 
 
-def test_float16_takes_at_least_as_long() -> None:
-    assert step_cost.float16_factor_of_cpu() >= 1.0
+def test_float16_takes_no_less_time() -> None:
+    assert 0.0 <= step_cost.float16_extra_of_cpu() < 1.0
