@@ -112,6 +112,7 @@ def prepare(
             skip_bad=skip_bad,
             overwrite=output.overwrite,
             watcher=progress,
+            say=output.notice,
         )
     output.emit(prepare_report(result))
 

@@ -1,5 +1,6 @@
 """From a recipe to the things that run: data, net and loss."""
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from clifctl.data import LoadedData
+from clifctl.data.images import ImageFileOptions
 from clifctl.devices import is_gpu
 from clifctl.errors import RecipeError, UsageError
 from clifctl.kernels import Target
@@ -48,6 +50,21 @@ def exchange_neurons(recipe: Recipe, net: SpikingNet, epoch: int) -> None:
 def load_data(recipe: Recipe) -> LoadedData:
     """The recipe's data on the CPU."""
     return recipe.data.dataset.load(recipe.data.options, recipe.timesteps)
+
+
+def list_data(recipe: Recipe) -> tuple[LoadedData, int]:
+    """The recipe's data for a dry run, which needs their number alone: images that a run decodes
+    into memory stay in their files. And the bytes that the run itself will hold."""
+    options = recipe.data.options
+    if not (isinstance(options, ImageFileOptions) and options.in_memory):
+        data = load_data(recipe)
+        return data, sum(split.held_bytes for split in data.splits)
+    in_files = options.model_copy(update={"in_memory": False, "workers": 0})
+    data = load_data(replace(recipe, data=replace(recipe.data, options=in_files)))
+    for split in data.splits:
+        next(iter(split.read([torch.zeros(1, dtype=torch.int64)])))  # one that cannot be read: told
+    pixels = math.prod(recipe.data.input_shape)  # a byte each
+    return data, sum(split.held_bytes + len(split) * pixels for split in data.splits)
 
 
 def require_trainable(recipe: Recipe, data: LoadedData, processes: int = 1) -> None:

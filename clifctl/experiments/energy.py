@@ -23,7 +23,7 @@ from clifctl.errors import DataError, EnergyError, UsageError, unknown_name
 from clifctl.experiments.assembly import build_net, repeat_of
 from clifctl.experiments.evaluate import evaluate_checkpoint
 from clifctl.experiments.opening import Opened, Opening, is_checkpoint, open_checkpoint
-from clifctl.experiments.published import keeps_the_net
+from clifctl.experiments.published import keeps_the_net, protocol_note
 from clifctl.files import parse_json
 from clifctl.neurons import NEURONS, Hyperparameters, Neuron
 from clifctl.recipe.load import load_recipe
@@ -32,6 +32,7 @@ from clifctl.results import EvalResult
 from clifctl.results.energy import EnergyResult, EnergyRow, PublishedCost, RateRow
 
 PAPER_RATES = "paper"
+FIGURE_OF_RATES = 11
 
 
 @dataclass(frozen=True)
@@ -190,7 +191,7 @@ def _published_rates(source: _Source, neuron: str, options: EnergyOptions) -> di
             f"--rates paper: the paper has no firing rates for '{neuron}' in '{model}' on '{data}'"
             + (" in another width" if changed else ""),
             hint="it has those of lif and clif, resnet18 on cifar10 and cifar100, vgg13 on "
-            "tiny_imagenet; give others in a file",
+            "tiny_imagenet, vgg11 on dvs_gesture and cifar10_dvs; give others in a file",
         )
     if found.timesteps != recipe.timesteps and neuron == recipe.neuron.neuron.name:
         options.say(f"the published firing rates are those of T = {found.timesteps}")
@@ -256,7 +257,7 @@ def _row(
         accuracy_percent=rates.measured.accuracy_percent if rates.measured else None,
         paper=costs.paper,
         corrected=costs.corrected,
-        published=_published(recipe, neuron.name, costs.timesteps)
+        published=_published(source, neuron, rates, costs.timesteps)
         if constants == DEFAULT
         else None,
         firing_rates=_rate_rows(rates, source.graph),
@@ -304,15 +305,26 @@ def _bias_share(recipe: Recipe, measured: EvalResult | None) -> float:
     return math.ceil(samples / batch) / samples
 
 
-def _published(recipe: Recipe, neuron: str, timesteps: int) -> PublishedCost | None:
-    """The paper's own row, for the net and T of its tables."""
+def _published(
+    source: _Source, neuron: Neuron, rates: _Rates, timesteps: int
+) -> PublishedCost | None:
+    """The paper's own row, for the net of its tables."""
+    recipe = source.recipe
     data = recipe.data.dataset.name
-    sop, memory = paper.energy(data).get(neuron), paper.memory(data).get(neuron)
+    sop, memory = paper.energy(data).get(neuron.name), paper.memory(data).get(neuron.name)
     if sop is None or memory is None or not keeps_the_net(recipe):
         return None
-    if (sop.model, sop.timesteps) != (recipe.model.model.name, timesteps):
+    if sop.model != recipe.model.model.name:
         return None
+    notes = [sop.note, memory.note]
+    if sop.timesteps != timesteps:
+        notes.insert(0, f"of T = {sop.timesteps}, where this net has T = {timesteps}")
+    if rates.measured is not None:  # what was counted does not depend on training
+        notes.append(protocol_note(recipe))
     return PublishedCost(
+        timesteps=sop.timesteps,
+        parameters_millions=sop.parameters_millions,
+        note="; ".join(filter(None, notes)) or None,
         acs_millions=sop.ac_millions,
         macs_millions=sop.mac_millions,
         sop_energy_uj=sop.energy_uj,
@@ -340,6 +352,15 @@ def _assumptions(
     unknown = sorted({kind for graph in graphs for kind in without_rule(graph)})
     if unknown:
         lines.append(f"paper: operations of kind {', '.join(unknown)} are not counted")
+    if any(row.published is not None for row in rows):
+        lines.append("(published): as printed, where parameters and operations are in millions")
+    lines += [
+        f"(published) {row.source}, {row.neuron}: {row.published.note}"
+        for row in rows
+        if row.published is not None and row.published.note
+    ]
+    if any(row.rates == PAPER_RATES for row in rows):
+        lines += filter(None, [paper.figure_note(FIGURE_OF_RATES)])
     if any(row.rates == "unknown" for row in rows):
         lines.append("- : not known without firing rates; --rates gives them")
     lines += ASSUMPTIONS

@@ -99,7 +99,7 @@ def _require_same(loaded: LoadedRecipe, earlier: dict[str, Any], where: str) -> 
     a longer run would have been another one from the start.
     """
     document = loaded.recipe.document
-    own, other = _flat(document), _flat(completed(earlier, defaults_of(document)))
+    own, other = flat(document), flat(completed(earlier, defaults_of(document)))
     free = (*FREE, *PLACES)
     keys = [k for k in {**other, **own} if k not in free and own.get(k) != other.get(k)]
     longer = keys == ["train.epochs"] and _is_larger(own["train.epochs"], other.get("train.epochs"))
@@ -153,12 +153,12 @@ def _is_larger(own: Any, other: Any) -> bool:
     return isinstance(own, int) and isinstance(other, int) and own > other
 
 
-def _flat(document: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+def flat(document: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """Dotted key -> value."""
     found: dict[str, Any] = {}
     for key, value in document.items():
         if isinstance(value, dict):
-            found |= _flat(value, f"{prefix}{key}.")
+            found |= flat(value, f"{prefix}{key}.")
         else:
             found[f"{prefix}{key}"] = value
     return found

@@ -9,6 +9,7 @@ from clifctl.errors import ClifctlError, RecipeError, RunFolderError, UsageError
 from clifctl.recipe.yamlfile import parse_document
 from clifctl.results import (
     DamagedRun,
+    Published,
     RecipeDifference,
     RunComparison,
     RunCurves,
@@ -52,12 +53,25 @@ def show_run(path: Path) -> RunShown:
         curves=_curves(path, row),
         manifest=_manifest(path),
         resolved_recipe=_recipe(path),
+        published=_published(path),
     )
 
 
+def _published(path: Path) -> Published:
+    """The paper's numbers for the recipe of a run; none for one with a neuron of a file, which is
+    not run for that, and for a recipe that this version does not take."""
+    from clifctl.experiments.published import published_for
+    from clifctl.recipe.schema import validate
+
+    try:
+        recipe = validate(_recipe(path), str(path), trusted_files=())
+    except ClifctlError:
+        return Published()
+    return published_for(recipe)
+
+
 def compare_runs(paths: Sequence[Path]) -> RunComparison:
-    """Two runs or more. Raises UsageError for fewer, RunFolderError for what
-    is no run."""
+    """Two runs or more. Raises UsageError for fewer, RunFolderError for what is no run."""
     if len(paths) < 2:
         raise UsageError("runs compare needs two run folders", hint="clifctl runs ls lists them")
     rows = [_row(path) for path in paths]

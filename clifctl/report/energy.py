@@ -105,12 +105,11 @@ def _lines(row: EnergyRow) -> list[dict[str, Any]]:
 
 
 def _printed(published: PublishedCost) -> dict[str, Any]:
-    """The published cells under the names of the computed ones."""
+    """The published cells under the names of the computed ones, with the T that they are of."""
     cells = dataclasses.asdict(published)
-    cells |= {
-        "acs": cells.pop("acs_millions") * _SCALE,
-        "macs": cells.pop("macs_millions") * _SCALE,
-    }
+    del cells["note"]
+    for name in ("parameters", "acs", "macs"):
+        cells[name] = round(cells.pop(f"{name}_millions") * _SCALE)
     return {**dataclasses.asdict(Cost()), **cells}
 
 

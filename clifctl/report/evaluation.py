@@ -36,7 +36,7 @@ def eval_report(result: EvalResult) -> Report:
         Column("target", "kernel target"),
         *((Column("picture", "picture"),) if result.picture else ()),
     )
-    published = published_tables(result, result.accuracy_percent)
+    published = published_tables(result.published, result.accuracy_percent)
     tables = (summary, *published, _per_step(result), *rate_tables(result.firing_rates))
     per_class = () if result.per_class is None else (_per_class(result.per_class),)
     return Report(document_of(result), (*tables, *per_class))

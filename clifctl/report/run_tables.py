@@ -3,6 +3,7 @@
 import dataclasses
 
 from clifctl.report.render import Column, Report, Table, document_of
+from clifctl.report.runs import published_tables
 from clifctl.results import RunComparison, RunList, RunRow, RunShown
 
 _COLUMNS = (
@@ -65,7 +66,8 @@ def run_report(result: RunShown) -> Report:
     after = result.curves.exchange_after_epoch
     notes = () if after is None else (f"the neuron is exchanged after epoch {after}",)
     table = Table("epochs", columns, rows, notes=notes)
-    return Report(document_of(result), (summary, table), data=table)
+    published = published_tables(result.published, result.row.accuracy_percent_best)
+    return Report(document_of(result), (summary, *published, table), data=table)
 
 
 def run_comparison_report(result: RunComparison) -> Report:

@@ -35,7 +35,9 @@ class Cost:
 
 @dataclass(frozen=True, kw_only=True)
 class PublishedCost:
-    """The paper's own cells, as printed: operations in millions, a time step for a spiking net."""
+    """The paper's own cells, as printed: parameters and operations in millions, those of one time
+    step for a spiking net of `timesteps`. `note` says what to know before they are compared.
+    Results of older versions lack these three."""
 
     acs_millions: float
     macs_millions: float
@@ -46,6 +48,9 @@ class PublishedCost:
     operations_mj: float
     addressing_uj: float
     total_mj: float
+    timesteps: int | None = None
+    parameters_millions: float | None = None
+    note: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

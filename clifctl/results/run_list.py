@@ -1,8 +1,9 @@
 """What the `runs` commands return."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from clifctl.results.runs import Published
 from clifctl.results.trials import Epochs
 
 
@@ -59,7 +60,8 @@ class RunCurves:
 
 @dataclass(frozen=True, kw_only=True)
 class RunShown:
-    """`runs show`: one run, its curves, its manifest and its resolved recipe."""
+    """`runs show`: one run, its curves, its manifest, its resolved recipe, and what the paper says
+    of such a run."""
 
     schema: ClassVar[str] = "clifctl.runs.show/1"
 
@@ -67,6 +69,7 @@ class RunShown:
     curves: RunCurves
     manifest: dict[str, Any]
     resolved_recipe: dict[str, Any]
+    published: Published = field(default_factory=Published)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -60,11 +60,39 @@ def test_the_papers_tables_from_a_recipe(clifctl: Run, recipe: str) -> None:
         for key in MEMORY_KEYS:
             assert abs(row["paper"][key] - getattr(cells, key)) <= 0.5001e-4, (neuron, key)
             assert row["published"][key] == getattr(cells, key)
+        assert row["published"]["parameters_millions"] == energy(data)[neuron].parameters_millions
         sop = energy(data)[neuron]
         assert row["paper"]["sop_energy_uj"] == pytest.approx(sop.energy_uj, rel=5e-3)
         assert row["paper"]["acs"] == pytest.approx(1e6 * sop.ac_millions, rel=9e-3)
     ann = by_neuron(done.json)["relu"]
     assert round(ann["paper"]["sop_energy_uj"], 3) == ann["published"]["sop_energy_uj"]
+
+
+def test_the_five_tasks_fit_one_command(clifctl: Run) -> None:
+    tasks = ["cifar10_resnet18", "cifar100_resnet18", "tiny_imagenet_vgg13", "dvs_gesture_vgg11"]
+    done = clifctl("energy", *tasks, "cifar10_dvs_vgg11", "--rates", "paper")
+    assert done.code == 0, done.err
+    table = done.out[: done.out.index("memory accesses")].splitlines()
+    printed = [line.split() for line in table if "(published)" in line]
+    # Table 6: an ANN, LIF and CLIF of the images, LIF and CLIF of the events.
+    assert [words[:3] for words in printed[-4:]] == [
+        ["dvs_gesture_vgg11", "lif", "20"],
+        ["dvs_gesture_vgg11", "clif", "20"],
+        ["cifar10_dvs_vgg11", "lif", "10"],
+        ["cifar10_dvs_vgg11", "clif", "10"],
+    ]
+    assert len(printed) == 3 * 3 + 2 * 2
+    assert {words[4] for words in printed if words[0] == "cifar10_resnet18"} == {"11,200,000"}
+    assert printed[-1][4:] == ["9,500,000", "12,020,000", "153,870,000", "718.620", "-"]
+    assert "(published) cifar10_dvs_vgg11, clif: of T = 10, where this net has T = 16;" in done.out
+    assert "The paper's Figure 11 draws firing rates" in done.out
+
+
+def test_the_published_row_of_t_10_stands_without_rates_too(clifctl: Run) -> None:
+    done = clifctl("energy", "cifar10_dvs_vgg11", "--method", "sop", "--json")
+    published = by_neuron(done.json)["clif"]["published"]
+    assert (published["timesteps"], published["parameters_millions"]) == (10, 9.5)
+    assert published["note"].startswith("of T = 10, where this net has T = 16; ")
 
 
 def test_a_task_without_a_data_set_from_rates_in_a_file(clifctl: Run) -> None:
@@ -237,8 +265,10 @@ def test_missing_data_point_to_rates(clifctl: Run, trained: Path) -> None:
 def test_rates_of_another_t_are_noted(clifctl: Run) -> None:
     done = clifctl("energy", "cifar10_resnet18", "timesteps=4", "--rates", "paper", "--json")
     assert done.err == "note: the published firing rates are those of T = 6\n"
-    assert by_neuron(done.json)["clif"]["published"] is None
-    assert by_neuron(done.json)["relu"]["published"] is not None
+    published = by_neuron(done.json)["clif"]["published"]
+    assert (published["timesteps"], published["macs_millions"]) == (6, 5.12)
+    assert published["note"] == "of T = 6, where this net has T = 4"
+    assert by_neuron(done.json)["relu"]["published"]["note"] is None
 
 
 def test_cost_of_a_neuron(clifctl: Run) -> None:
