@@ -81,8 +81,16 @@ else
   net=resnet18 nets=vgg11 input=(--batch 128 --steps 40 --workers 0,1,2,4,8)
 fi
 
-begun=$SECONDS failed=0 interrupted=false
-trap 'interrupted=true' INT TERM
+begun=$SECONDS failed=0 running='' ended=0
+set -m # a step is a process group of its own, and ends as one
+
+# stop CODE: ends the step that runs, which says what it has; those that follow are not begun.
+stop() {
+  ended=$1
+  [[ -z $running ]] || kill -INT "$running" 2>/dev/null # timeout hands it on
+}
+trap 'stop 130' INT
+trap 'stop 143' TERM HUP
 
 # What became of a step: on the terminal, and in the summary.
 tell() {
@@ -104,7 +112,7 @@ step() {
     printf '\n'
     return
   fi
-  if $interrupted; then
+  if ((ended)); then
     tell "$name" "not run: interrupted" ""
     return
   fi
@@ -113,12 +121,20 @@ step() {
     return
   fi
   limit=$((limit < left ? limit : left))
-  # In the foreground: Ctrl-C reaches it. Python ends by SIGINT as by Ctrl-C, and says what it has.
-  timeout --foreground --signal=INT --kill-after=10 "$limit" "${command[@]}" >"$log" 2>&1
+  # Python ends by SIGINT as by Ctrl-C: with what it has to say.
+  timeout --signal=INT --kill-after=10 "$limit" "${command[@]}" </dev/null >"$log" 2>&1 &
+  running=$!
+  wait "$running"
   status=$?
+  while kill -0 "$running" 2>/dev/null; do # a signal to this script has ended the wait
+    wait "$running"
+  done
+  running=''
   local files=$log
   [[ -s $result && $result != "$log" ]] && files="$result $log"
+  ((!ended)) || status=interrupted
   case $status in
+    interrupted) tell "$name" "interrupted" "$files" ;;
     0) tell "$name" "done in $((SECONDS - started)) s" "$files" ;;
     124 | 137)
       failed=1
@@ -161,5 +177,5 @@ step tests-every-length 120 log "${pytest[@]}" tests/gpu -k every_length
 
 $dry_run && exit 0
 printf 'in %s s; this list is in %s\n' "$((SECONDS - begun))" "$summary"
-$interrupted && exit 130
+((!ended)) || exit "$ended"
 exit $failed

@@ -20,9 +20,9 @@ from clifctl.training.checkpoint import Checkpoint, load_checkpoint
 from clifctl.training.optimizer import OPEN_ENDED
 
 # Keys that do not change what is computed: a run may go on with others.
-FREE = ("title", "train.save_every", "train.log_every", "data.workers")
-# Keys that say where the data lie and how they come: their hash says whether they are the same.
-PLACES = ("data.root", "data.cache", "data.download")
+FREE = ("title", "train.save_every", "train.log_every")
+# Keys that say where the data lie and how they are read: their hash says whether they are the same.
+PLACES = ("data.root", "data.cache", "data.workers", "data.download")
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,10 @@ import os
 import re
 import shlex
 import subprocess
+import time
 from pathlib import Path
 
+import pytest
 import typer
 from typer.main import get_command
 
@@ -20,6 +22,7 @@ case "$*" in
 esac
 echo "this is $*"
 [[ $* == *"bench neurons"* ]] && exit 3
+[[ $* == *"bench train"* ]] && sleep "${SLEEP:-0}"
 while (($#)); do
   [[ $1 == -o || $1 == --out ]] && echo '{}' >"$2"
   shift
@@ -27,7 +30,7 @@ done
 """
 # And for the program that knows when a step has taken too long.
 TIMEOUT = """#!/usr/bin/env bash
-shift 4
+shift 3
 "$@"
 status=$?
 [[ $* == *bfloat16* ]] && exit 124
@@ -87,13 +90,17 @@ def test_its_commands_are_those_of_clifctl(tmp_path: Path) -> None:
     assert checked >= 16
 
 
-def test_a_step_that_fails_does_not_stop_the_next(tmp_path: Path) -> None:
+@pytest.fixture
+def stubs(tmp_path: Path) -> dict[str, str]:
+    """What makes the script take the two stand-ins."""
     for name, text in (("python", PYTHON), ("timeout", TIMEOUT)):
         (tmp_path / name).write_text(text)
         (tmp_path / name).chmod(0o755)
-    path = f"{tmp_path}:{os.environ['PATH']}"
-    python = str(tmp_path / "python")
-    done = gpu_sh("--out", "kept/here", folder=tmp_path, PATH=path, PYTHON=python)
+    return {"PYTHON": str(tmp_path / "python"), "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+
+
+def test_a_step_that_fails_does_not_stop_the_next(tmp_path: Path, stubs: dict[str, str]) -> None:
+    done = gpu_sh("--out", "kept/here", folder=tmp_path, **stubs)
     assert (done.returncode, done.stderr) == (1, "")
     kept = tmp_path / "kept" / "here"
     (summary,) = kept.glob("*-gpu-summary-fake-gpu-80gb.txt")
@@ -117,15 +124,36 @@ def test_a_step_that_fails_does_not_stop_the_next(tmp_path: Path) -> None:
         assert len(results) == (not name.startswith(("neurons", "tests")))
 
 
-def test_wrong_use_is_told(tmp_path: Path) -> None:
+def test_what_is_cut_short_keeps_what_it_had(tmp_path: Path, stubs: dict[str, str]) -> None:
+    (tmp_path / "timeout").unlink()  # the real one
+    process = subprocess.Popen(
+        [SCRIPT, "--out", tmp_path / "kept"],
+        env={**os.environ, **stubs, "SLEEP": "50"},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    lines = [next(process.stdout) for _ in range(3)]
+    while not list(tmp_path.glob("kept/*-gpu-train-resnet18-fake-gpu-80gb.log")):
+        time.sleep(0.02)
+    process.terminate()
+    lines += process.communicate(timeout=20)[0].splitlines()[:-1]
+    assert process.returncode == 143
+    assert [line.split()[0] for line in lines] == list(planned(tmp_path))
+    assert " done in" in lines[0]
+    assert " interrupted " in lines[3]
+    assert all("not run: interrupted" in line for line in lines[4:])
+    assert len(list(tmp_path.glob("kept/*-gpu-doctor-fake-gpu-80gb.json"))) == 1
+
+
+def test_wrong_use_is_told(tmp_path: Path, stubs: dict[str, str]) -> None:
     for arguments in (["--minutes", "0"], ["--minutes"], ["--there"]):
         done = gpu_sh(*arguments, folder=tmp_path)
         assert done.returncode == 2
         assert done.stderr.startswith("error: ")
         assert "hint: " in done.stderr
     (tmp_path / "python").write_text(PYTHON.replace("Fake GPU (80GB)", ""))
-    (tmp_path / "python").chmod(0o755)
-    done = gpu_sh(folder=tmp_path, PYTHON=str(tmp_path / "python"))
+    done = gpu_sh(folder=tmp_path, **stubs)
     assert (done.returncode, "torch finds no GPU here" in done.stderr) == (2, True)
     done = gpu_sh(folder=tmp_path, PYTHON="no-such-python")
     assert (done.returncode, "activate the environment" in done.stderr) == (2, True)
