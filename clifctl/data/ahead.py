@@ -1,4 +1,4 @@
-"""Work on batches that is done ahead of the step that takes them, by processes beside the run."""
+"""Work on batches that is done ahead of the step that takes them, by processes or threads."""
 
 import multiprocessing
 import os
@@ -6,18 +6,21 @@ import signal
 import sys
 import threading
 import warnings
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import islice
 from typing import Any, TypeVar
 
 import torch
+from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from clifctl.errors import DataError, WorkerFailed
 
 Item = TypeVar("Item")
-Result = TypeVar("Result")
 
 BATCHES_AHEAD = 2  # of each worker, those included that are done and wait
 # A child has what the run holds without a copy, within milliseconds. macOS's own libraries do not
@@ -27,15 +30,15 @@ _IN_THE_RUN = "data.workers=0 does without; a run goes on: --resume DIR data.wor
 
 
 def ahead(
-    work: Callable[[Item], Result], items: Iterable[Item], workers: int, *, pinned: bool = False
-) -> Iterator[Result]:
-    """`work(item)` for each item, in order, whatever the number of `workers`; 0: here, when it is
-    asked for.
+    work: Callable[[Item], Tensor], items: Iterable[Item], workers: int, *, pinned: bool = False
+) -> Iterator[Tensor]:
+    """`work(item)` for each item, in order, whatever the number of `workers`, which are processes;
+    0: here, when it is asked for.
 
     At most BATCHES_AHEAD items a worker are asked for before their results are taken. Items are
     sent to a worker each by itself and should hold no tensors; `work` is what a worker starts with,
-    and must be possible to pickle where processes do not fork. `pinned`: tensors that are returned
-    lie in memory that a GPU copies from without waiting.
+    and must be possible to pickle where processes do not fork. `pinned`: what is returned lies in
+    memory that a GPU copies from without waiting.
 
     Raises DataError where `work` does, at its item, and WorkerFailed where a worker is gone or
     cannot be started. Workers end with the iterator, or with this process.
@@ -62,6 +65,33 @@ def ahead(
             yield result
     finally:
         del stream  # ends the workers, whatever an error's traceback holds
+
+
+def ahead_in_threads(
+    work: Callable[[Item], Tensor], items: Iterable[Item], workers: int, *, pinned: bool = False
+) -> Iterator[Tensor]:
+    """`ahead` with threads for workers: for work that is done outside of Python's lock, such as
+    copying out of a file. Nothing is sent anywhere."""
+
+    def result(item: Item) -> Tensor:
+        done = work(item)
+        return done.pin_memory() if pinned else done
+
+    if not workers:
+        yield from map(result, items)
+        return
+    coming: deque[Future[Tensor]] = deque()
+    pool, rest = ThreadPoolExecutor(workers), iter(items)
+    try:
+        for item in islice(rest, workers * BATCHES_AHEAD):
+            coming.append(pool.submit(result, item))
+        while coming:
+            done = coming.popleft().result()
+            for item in islice(rest, 1):
+                coming.append(pool.submit(result, item))
+            yield done
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 class _Work(TorchDataset[Any]):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 from torch import Tensor
 
-from clifctl.data.ahead import ahead
+from clifctl.data.ahead import ahead, ahead_in_threads
 from clifctl.devices import is_gpu, pins_memory
 from clifctl.strict import Strict
 from clifctl.transfer import to_device
@@ -74,7 +74,11 @@ class DataOptions(Strict):
 
 
 class Streamed(Protocol):
-    """Samples that are not held in memory."""
+    """Samples that are not held in memory. `threads`: whether taking them is done outside of
+    Python's lock."""
+
+    @property
+    def threads(self) -> bool: ...
 
     def take(self, numbers: Sequence[int]) -> Tensor:
         """A stored batch `[T, n, *]` on the CPU. Raises DataError."""
@@ -92,7 +96,8 @@ class Split:
 
     Images are stored as uint8; `prepare` makes a batch of them what the net sees. Without it the
     stored numbers are that already. Inputs are held on the device, which is that of `targets`, or
-    on the CPU beside it, or streamed; `workers` processes bring what is not held on the device.
+    on the CPU beside it, or streamed; `workers` (processes, or threads) bring what is not held on
+    the device.
     """
 
     inputs: Tensor | Streamed
@@ -113,23 +118,27 @@ class Split:
                 yield held.index_select(1, there), self.targets.index_select(0, there)
             return
         # At once: asking a GPU for them later would wait for its work.
-        numbers = [order.tolist() for order in orders]
-        stored = self.worked(_as_stored, ((each, None) for each in numbers), len(orders))
+        items = [(order.tolist(), None) for order in orders]
+        threads = not isinstance(self.inputs, Tensor) and self.inputs.threads
+        stored = self.worked(_as_stored, items, len(items), threads=threads)
         for labels, batch in zip(self.labels(orders), stored, strict=True):
             yield to_device([batch], labels.device)[0], labels
 
     def worked(
         self,
-        work: Callable[[Tensor, Any], Tensor],
+        work: Work,
         items: Iterable[tuple[list[int], Any]],
         count: int,
+        *,
+        threads: bool = False,
     ) -> Iterator[Tensor]:
         """What `work` makes of the stored batch of each of `count` items (sample numbers, and what
         else `work` takes), on the CPU: done ahead by this split's workers."""
         # The first batch is waited for in any case.
         workers = min(self.workers, max(0, count - 1))
         pinned = pins_memory(self.targets.device)
-        return ahead(partial(_worked, self.inputs, work), items, workers, pinned=pinned)
+        by = ahead_in_threads if threads else ahead
+        return by(partial(_worked, self.inputs, work), items, workers, pinned=pinned)
 
     def labels(self, orders: Sequence[Tensor]) -> Iterator[Tensor]:
         """The labels `[n]` on the device, for each list of n numbers."""

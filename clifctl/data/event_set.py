@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -107,6 +107,8 @@ class RecordedFrames:
     where: tuple[tuple[Recording, int], ...]
     settings: Settings
     place: Place
+
+    threads: ClassVar[bool] = False
 
     def __len__(self) -> int:
         return len(self.where)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -123,6 +123,8 @@ class CachedFrames:
     file: Path
     samples: tuple[CachedSample, ...]
     numbers: tuple[int, ...]
+
+    threads: ClassVar[bool] = True
 
     def __len__(self) -> int:
         return len(self.numbers)

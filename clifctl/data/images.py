@@ -44,8 +44,8 @@ class AheadOptions(FileOptions):
         2,
         ge=0,
         le=256,
-        description="processes that read, decode and transform ahead what is not held on the "
-        "device, or is augmented image by image (strong); 0: none",
+        description="processes that decode or augment (strong) images ahead, or threads that read "
+        "event frames; 0: none",
     )
 
 

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -19,6 +20,8 @@ class ImageFiles:
     place: Place
     channels: int
     size: int
+
+    threads: ClassVar[bool] = False
 
     def take(self, numbers: Sequence[int]) -> Tensor:
         """uint8 `[1, n, C, size, size]` of the images `numbers`.

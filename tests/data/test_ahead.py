@@ -5,16 +5,18 @@ import multiprocessing
 import os
 import pickle
 import subprocess
+import threading
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
 from clifctl.data import DATASETS, shuffled_batches
-from clifctl.data.ahead import BATCHES_AHEAD, ahead
+from clifctl.data.ahead import BATCHES_AHEAD, ahead, ahead_in_threads
 from clifctl.data.pipelines import FlipAndPolicy
 from clifctl.errors import DataError, WorkerFailed
 
@@ -26,7 +28,8 @@ def square(number: int) -> Tensor:
 
 
 @pytest.mark.parametrize("workers", [0, 1, 3])
-def test_results_come_in_order_and_few_are_asked_for_ahead(workers: int) -> None:
+@pytest.mark.parametrize("by", [ahead, ahead_in_threads])
+def test_results_come_in_order_and_few_are_asked_for_ahead(by: Any, workers: int) -> None:
     asked = []
 
     def items() -> Iterator[int]:
@@ -35,34 +38,43 @@ def test_results_come_in_order_and_few_are_asked_for_ahead(workers: int) -> None
             yield number
 
     pids, taken = set(), 0
-    for result in ahead(square, items(), workers):
+    for result in by(square, items(), workers):
         value, pid = result.tolist()
         assert value == taken**2
         taken += 1
         pids.add(pid)
         assert len(asked) <= taken + workers * BATCHES_AHEAD
     assert taken == 11
-    assert (os.getpid() in pids) == (workers == 0)
-    assert len(pids) == max(1, workers)
+    if by is ahead and workers:
+        assert len(pids) == workers
+        assert os.getpid() not in pids
+    else:
+        assert pids == {os.getpid()}
     assert multiprocessing.active_children() == []
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_what_is_wrong_is_told_at_its_item_and_nothing_is_left(workers: int) -> None:
-    stream = ahead(square, [1, 2, -3, 4], workers)
+@pytest.mark.parametrize("by", [ahead, ahead_in_threads])
+def test_what_is_wrong_is_told_at_its_item_and_nothing_is_left(by: Any, workers: int) -> None:
+    threads = threading.active_count()
+    stream = by(square, [1, 2, -3, 4], workers)
     assert [int(next(stream)[0]) for _ in range(2)] == [1, 4]
     with pytest.raises(DataError, match="-3 is negative") as caught:
         next(stream)
     assert "Traceback" not in caught.value.message
     assert multiprocessing.active_children() == []
+    assert by is ahead or threading.active_count() == threads
 
 
-def test_workers_end_where_the_rest_is_not_wanted() -> None:
-    stream = ahead(square, range(99), 2)
+@pytest.mark.parametrize("by", [ahead, ahead_in_threads])
+def test_workers_end_where_the_rest_is_not_wanted(by: Any) -> None:
+    threads = threading.active_count()
+    stream = by(square, range(99), 2)
     next(stream)
-    assert len(multiprocessing.active_children()) == 2
-    stream.close()  # type: ignore[attr-defined]
+    assert len(multiprocessing.active_children()) == (2 if by is ahead else 0)
+    stream.close()
     assert multiprocessing.active_children() == []
+    assert by is ahead or threading.active_count() == threads
 
 
 def test_a_lost_worker_is_told() -> None:
