@@ -166,7 +166,7 @@ step train-$net-bfloat16 50 json "${clifctl[@]}" bench train --device $on --mode
 # How long a step waits for its input, by number of workers.
 step input 50 json "$python" benchmarks/input_pipeline.py --device $on "${input[@]}" --out @
 step check-clif 40 json "${clifctl[@]}" neurons check clif -o @
-step registers-clif 30 csv env -u TRITON_INTERPRET "${clifctl[@]}" neurons show clif --kernel triton \
+step registers-clif 120 csv env -u TRITON_INTERPRET "${clifctl[@]}" neurons show clif --kernel triton \
   --registers -o @
 # What is left of the time: the other neurons and nets, what a run adds to a step, every length.
 step train-$nets-engine 60 json "${clifctl[@]}" bench train --device $on --model $nets \
