@@ -66,6 +66,10 @@ class RunFailed(ClifctlError):
     exit_code = 1
 
 
+class WorkerFailed(RunFailed):
+    """A process that worked for this one is gone, or could not be started."""
+
+
 class OfOneProcess(ClifctlError):
     """What went wrong in one of several processes, which has to tell it itself."""
 

@@ -18,9 +18,9 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from clifctl.data.contract import Dataset, Files, FileState, LoadedData
+from clifctl.data.contract import Augmentation, Dataset, Files, FileState, LoadedData
 from clifctl.data.images import ImageOptions, Place, Samples, assemble, require_labels
-from clifctl.data.pipelines import Normalise, crop_cutout_flip, trivial_erase_mix
+from clifctl.data.pipelines import Normalise, TrivialEraseMix, crop_cutout_flip
 from clifctl.data.unpickling import load_plain
 from clifctl.errors import DataError
 
@@ -93,9 +93,9 @@ def load(form: Format, options: CifarOptions) -> LoadedData:
         for training in (True, False)
     )
     prepare = Normalise(form.mean, form.std)
-    augmentations = {
+    augmentations: dict[str, Augmentation] = {
         "plain": crop_cutout_flip(prepare, PADDING),
-        "strong": trivial_erase_mix(prepare, form.classes),
+        "strong": TrivialEraseMix(prepare, form.classes, (3, SIDE, SIDE)),
     }
     return assemble(
         train,

@@ -1,10 +1,10 @@
 """What the sets of event recordings share: from options to settings, cache, splits and errors."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -108,6 +108,8 @@ class RecordedFrames:
     settings: Settings
     place: Place
 
+    threads: ClassVar[bool] = False
+
     def __len__(self) -> int:
         return len(self.where)
 
@@ -116,15 +118,10 @@ class RecordedFrames:
         recording, within = self.where[number]
         return recording.samples[within].name
 
-    def read(self, orders: Sequence[Tensor]) -> Iterator[Tensor]:
-        """Counts `[T, n, 2, H, W]` for each list of n sample numbers. Raises DataError."""
-        for order in orders:
-            yield self.take(order)
-
-    def take(self, order: Tensor) -> Tensor:
-        """Counts `[T, n, 2, H, W]` of the samples `order` `[n]`. Raises DataError."""
+    def take(self, numbers: Sequence[int]) -> Tensor:
+        """Counts `[T, n, 2, H, W]` of the samples `numbers`. Raises DataError."""
         frames = []
-        for number in order.tolist():
+        for number in numbers:
             recording, within = self.where[number]
             try:
                 counts = self.settings.counts(recording.read()[within])
@@ -159,8 +156,8 @@ def _assembled(
         frames = samples.inputs
         assert isinstance(frames, CachedFrames | RecordedFrames)
         hold = options.in_memory and isinstance(frames, CachedFrames)
-        inputs = frames.take(torch.arange(len(frames))) if hold else frames
-        return Split(inputs, samples.targets, prepare)
+        inputs = frames.take(range(len(frames))) if hold else frames
+        return Split(inputs, samples.targets, prepare, options.workers)
 
     return LoadedData(
         split(train),

@@ -8,12 +8,11 @@ ends in a hash of the settings, and whoever opens it compares them again.
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -125,6 +124,8 @@ class CachedFrames:
     samples: tuple[CachedSample, ...]
     numbers: tuple[int, ...]
 
+    threads: ClassVar[bool] = True
+
     def __len__(self) -> int:
         return len(self.numbers)
 
@@ -136,25 +137,8 @@ class CachedFrames:
     def _map(self) -> Array:
         return np.load(self.file, mmap_mode="r")
 
-    def read(self, orders: Sequence[Tensor]) -> Iterator[Tensor]:
-        """Counts `[T, n, 2, H, W]` for each list of n sample numbers; the next ones are read
-        while these are used."""
-        # Here and at once: asking a GPU for them later would wait for its work.
-        lists = [order.tolist() for order in orders]
-        if not lists:
-            return
-        with ThreadPoolExecutor(1) as ahead:
-            coming = ahead.submit(self._counts, lists[0])
-            for numbers in lists[1:]:
-                ready, coming = coming.result(), ahead.submit(self._counts, numbers)
-                yield ready
-            yield coming.result()
-
-    def take(self, order: Tensor) -> Tensor:
-        """Counts `[T, n, 2, H, W]` of the samples `order` `[n]`."""
-        return self._counts(order.tolist())
-
-    def _counts(self, numbers: Sequence[int]) -> Tensor:
+    def take(self, numbers: Sequence[int]) -> Tensor:
+        """Counts `[T, n, 2, H, W]` of the samples `numbers`."""
         stored = self._map
         rows = [self.numbers[i] for i in numbers]
         out = np.empty((stored.shape[1], len(rows), *stored.shape[2:]), dtype=stored.dtype)

@@ -7,10 +7,17 @@ from typing import Literal
 import torch
 from pydantic import Field, model_validator
 
-from clifctl.data.contract import Dataset, DataShape, Files, FileState, LoadedData
+from clifctl.data.contract import (
+    Augmentation,
+    Dataset,
+    DataShape,
+    Files,
+    FileState,
+    LoadedData,
+)
 from clifctl.data.decoding import image_files
 from clifctl.data.images import ImageFileOptions, Place, Samples, assemble
-from clifctl.data.pipelines import Normalise, crop_cutout_flip, trivial_erase_mix
+from clifctl.data.pipelines import Normalise, TrivialEraseMix, crop_cutout_flip
 from clifctl.data.streaming import samples_of
 from clifctl.strict import Count, Numbers
 
@@ -53,9 +60,10 @@ def load(options: ImageFolderOptions, timesteps: int) -> LoadedData:
     train, test = (_samples(place.root / part, folders, options, place) for part in _PARTS)
     half = (0.5,) * options.channels
     prepare = Normalise(options.mean or half, options.std or half)
-    augmentations = {
+    image = (options.channels, options.image_size, options.image_size)
+    augmentations: dict[str, Augmentation] = {
         "plain": crop_cutout_flip(prepare, options.image_size // PADDING_OF_SIDE),
-        "strong": trivial_erase_mix(prepare, options.classes),
+        "strong": TrivialEraseMix(prepare, options.classes, image),
     }
     return assemble(
         train,
@@ -103,7 +111,6 @@ def _samples(
         channels=options.channels,
         size=options.image_size,
         in_memory=options.in_memory,
-        workers=options.workers,
     )
     return Samples(pixels, torch.tensor(labels, dtype=torch.int64))
 

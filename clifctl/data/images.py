@@ -37,7 +37,19 @@ class FileOptions(DataOptions):
     split_seed: Seed = Field(0, description="seed of what is held out, apart from train.seed")
 
 
-class ImageOptions(FileOptions):
+class AheadOptions(FileOptions):
+    """Options of every data set whose batches may be prepared ahead."""
+
+    workers: int = Field(
+        2,
+        ge=0,
+        le=256,
+        description="processes that decode or augment (strong) images ahead, or threads that read "
+        "event frames; 0: none",
+    )
+
+
+class ImageOptions(AheadOptions):
     """Options of every data set of images."""
 
     augmentation: AugmentationName = Field("none", description="augmentation of training batches")
@@ -48,9 +60,6 @@ class ImageFileOptions(ImageOptions):
 
     in_memory: bool = Field(
         True, description="hold all images on the device; false: decode them at every use"
-    )
-    workers: int = Field(
-        2, ge=0, le=256, description="processes that decode ahead where in_memory is false"
     )
 
 
@@ -118,11 +127,12 @@ def assemble(
 ) -> LoadedData:
     """Static data `[1, N, *]` with the split that `options` ask for."""
     train, held_out = hold_out(train, options, place)
+    workers = options.workers if isinstance(options, AheadOptions) else 0
 
     def split(samples: Samples) -> Split:
         held = samples.inputs
         inputs = held.unsqueeze(0) if isinstance(held, Tensor) else held
-        return Split(inputs, samples.targets, prepare)
+        return Split(inputs, samples.targets, prepare, workers)
 
     return LoadedData(
         split(train),

@@ -12,10 +12,17 @@ from pathlib import Path
 import torch
 from pydantic import Field
 
-from clifctl.data.contract import Dataset, DataShape, Files, FileState, LoadedData
+from clifctl.data.contract import (
+    Augmentation,
+    Dataset,
+    DataShape,
+    Files,
+    FileState,
+    LoadedData,
+)
 from clifctl.data.decoding import image_files
 from clifctl.data.images import ImageFileOptions, Place, Samples, assemble
-from clifctl.data.pipelines import Normalise, flip
+from clifctl.data.pipelines import FlipAutoAugment, Normalise, flip
 from clifctl.data.streaming import samples_of
 from clifctl.errors import DataError
 from clifctl.strict import Count
@@ -61,16 +68,15 @@ def load(options: TinyImageNetOptions, timesteps: int) -> LoadedData:
                 channels=3,
                 size=SIDE,
                 in_memory=options.in_memory,
-                workers=options.workers,
             ),
             torch.tensor(listing.labels, dtype=torch.int64),
         )
         for listing in (_train(folder, wnids, place), _test(folder, wnids, place))
     )
     prepare = Normalise(MEAN, STD)
-    augmentations = {
-        "plain": flip(prepare, auto_augment=False),
-        "strong": flip(prepare, auto_augment=True),
+    augmentations: dict[str, Augmentation] = {
+        "plain": flip(prepare),
+        "strong": FlipAutoAugment(prepare, (3, SIDE, SIDE)),
     }
     return assemble(
         train,
