@@ -2,7 +2,7 @@
 
 import json
 import shlex
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,8 @@ from clifctl.training.optimizer import OPEN_ENDED
 # Keys that do not change what is computed: a run may go on with others.
 FREE = ("title", "train.save_every", "train.log_every")
 # Keys that say where the data lie and how they are read: their hash says whether they are the same.
-PLACES = ("data.root", "data.cache", "data.workers", "data.download")
+READING = ("data.cache", "data.workers", "data.download")
+PLACES = ("data.root", *READING)
 
 
 @dataclass(frozen=True)
@@ -137,15 +138,17 @@ def _require_same_sources(loaded: LoadedRecipe, folder: Path) -> None:
 
 
 def decisive(document: dict[str, Any]) -> dict[str, Any]:
-    """A resolved recipe's document without the keys that do not change what is computed."""
-    return _without_free(document, "")
+    """A resolved recipe's document without the keys that do not change what is computed: of those
+    that say how data are read, `data.root` stays, which may say what data."""
+    return without(document, (*FREE, *READING))
 
 
-def _without_free(document: dict[str, Any], prefix: str) -> dict[str, Any]:
+def without(document: dict[str, Any], keys: Collection[str], prefix: str = "") -> dict[str, Any]:
+    """`document` without some dotted keys."""
     return {
-        key: _without_free(value, f"{prefix}{key}.") if isinstance(value, dict) else value
+        key: without(value, keys, f"{prefix}{key}.") if isinstance(value, dict) else value
         for key, value in document.items()
-        if f"{prefix}{key}" not in FREE
+        if f"{prefix}{key}" not in keys
     }
 
 
