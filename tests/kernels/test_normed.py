@@ -37,7 +37,18 @@ PARITY = [
 ]
 
 
-@pytest.mark.parametrize(("name", "dtype", "window", "shape"), PARITY)
+# To compile a neuron takes seconds. These have parameters of every shape, two states, and no time.
+FIRST = ("clif", "plif", "glif_channel", "relu")
+
+
+def _marks(name: str) -> list[pytest.MarkDecorator]:
+    return [] if name in FIRST else [pytest.mark.exhaustive]
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype", "window", "shape"),
+    [pytest.param(*case, marks=_marks(case[0])) for case in PARITY],
+)
 def test_kernels_equal_the_reference(name: str, dtype: str, window: str, shape: str) -> None:
     neuron = with_norm(NEURONS[name])
     outcome = check(neuron, _case(NEURONS[name], dtype, window, shape))
@@ -222,7 +233,11 @@ def _error(found: Tensor, expected: Tensor) -> float:
     return float(difference / expected.abs().max().clamp(min=1.0))
 
 
-@pytest.mark.parametrize("setting", SETTINGS, ids=str)
+def _params(settings: list[Setting]) -> list[Any]:
+    return [pytest.param(s, id=str(s), marks=_marks(s.neuron)) for s in settings]
+
+
+@pytest.mark.parametrize("setting", _params(SETTINGS))
 def test_one_operator_gives_the_numbers_of_two(setting: Setting) -> None:
     found, expected = _run(setting, "numba"), _run(setting, "reference")
     assert "NormScan" in found.node
@@ -235,7 +250,7 @@ def test_one_operator_gives_the_numbers_of_two(setting: Setting) -> None:
     assert expected.values["gradient of x"].abs().max() > 1e-3
 
 
-@pytest.mark.parametrize("setting", SETTINGS[::7] + SETTINGS[-3:], ids=str)
+@pytest.mark.parametrize("setting", _params(SETTINGS[::7] + SETTINGS[-3:]))
 def test_running_averages_are_those_of_torch_step_by_step(setting: Setting) -> None:
     values = _run(setting, "numba").values
     fresh = _norm(setting)
