@@ -27,6 +27,7 @@ TINY = ["train.epochs=2", "train.batch_size=256", "model.channels=[2,2,2,2,4]", 
 # Tests of values, which must hold on every CPU: `pytest -m numerical` runs them alone.
 NUMERICAL = ("kernels", "neurons", "models", "training", "convert", "analysis")
 NUMERICAL += ("test_spikingjelly.py", "test_distributed.py")
+GPUS = "test_triton.py"  # their kernels are the same on every CPU
 # What a plain `pytest` leaves out, and so does `pytest -m numerical`.
 ON_REQUEST = ("exhaustive", "product", "machine_code", "gpu")
 # More processes than this gain little: each imports torch, and takes half a gigabyte.
@@ -84,7 +85,8 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         place = item.path.relative_to(ROOT / "tests").parts
-        if set(place) & set(NUMERICAL) and not any(map(item.get_closest_marker, ON_REQUEST)):
+        of_values = GPUS not in place and not set(NUMERICAL).isdisjoint(place)
+        if of_values and not any(map(item.get_closest_marker, ON_REQUEST)):
             item.add_marker(pytest.mark.numerical)
 
 
