@@ -14,10 +14,12 @@ from clifctl.energy.accounting import METHODS, NetCosts, net_costs
 from clifctl.energy.as_published import NEURONS as NEURONS_OF_THE_PAPER
 from clifctl.energy.as_published import without_rule
 from clifctl.energy.constants import DEFAULT, PRESETS, Constants, constants_from
-from clifctl.energy.corrected import ASSUMPTIONS
+from clifctl.energy.corrected import ASSUMPTIONS, COUNTED, GIVEN
+from clifctl.energy.counting import SpikeCounter
 from clifctl.energy.defects import DEFECTS
 from clifctl.energy.graph import OperationGraph
 from clifctl.energy.rates import rates_of_layers
+from clifctl.energy.signals import Counted
 from clifctl.energy.tracing import trace_net
 from clifctl.errors import DataError, EnergyError, UsageError, unknown_name
 from clifctl.experiments.assembly import build_net, repeat_of
@@ -62,11 +64,13 @@ class _Source:
 
 @dataclass(frozen=True)
 class _Rates:
-    """Firing rates of the layers of one net, None where they are not known, and their origin."""
+    """Firing rates of the layers of one net, None where they are not known, and their origin; what
+    was counted with them, where they are measured."""
 
     origin: str
     of_layers: Mapping[str, float] | None = None
     measured: EvalResult | None = None
+    counted: Counted | None = None
 
 
 def energy(sources: Sequence[str], options: EnergyOptions) -> EnergyResult:
@@ -171,14 +175,17 @@ def _rates(source: _Source, options: EnergyOptions) -> _Rates:
     options.say(f"measuring firing rates of '{source.name}' on its test data")
     try:
         path, steps = Path(source.name), options.timesteps
-        measured = evaluate_checkpoint(path, options.opening, timesteps=steps)
+        counter = SpikeCounter(source.graph)
+        measured = evaluate_checkpoint(
+            path, options.opening, timesteps=steps, watch=counter.following
+        )
     except DataError as missing:
         hint = "firing rates can also be given: --rates FILE.json"
         raise DataError(
             missing.message, hint=f"{missing.hint}; {hint}" if missing.hint else hint
         ) from None
     rates = {layer.layer: layer.firing_rate for layer in measured.firing_rates}
-    return _Rates("measured", rates, measured)
+    return _Rates("measured", rates, measured, counter.counted())
 
 
 def _published_rates(source: _Source, neuron: str, options: EnergyOptions) -> dict[str, float]:
@@ -213,6 +220,7 @@ def _rows(source: _Source, options: EnergyOptions, constants: Constants) -> list
             neuron,
             values,
             rates=used.of_layers,
+            counted=used.counted,
             constants=constants,
             methods=options.methods,
             bias_share=share,
@@ -364,6 +372,11 @@ def _assumptions(
     if any(row.rates == "unknown" for row in rows):
         lines.append("- : not known without firing rates; --rates gives them")
     lines += ASSUMPTIONS
+    origins = {row.rates for row in rows} - {"none", "unknown"}
+    if "measured" in origins:
+        lines.append(COUNTED)
+    if origins - {"measured"}:
+        lines.append(GIVEN)
     lines.append(
         f"constants {constants.name}: {constants.source}; a sigmoid, exp or tanh counts as "
         f"{constants.function_multiplications:g} multiplications and "

@@ -24,7 +24,7 @@ from clifctl.recipe.schema import Recipe
 from clifctl.results import EvalResult, Evaluation
 from clifctl.training.device import resolve_device, resolve_threads, tf32
 from clifctl.training.distributed import Processes, joined
-from clifctl.training.evaluation import evaluate
+from clifctl.training.evaluation import Watch, evaluate
 
 # Its own recipe, and whatever device there is.
 DEFAULT = Opening()
@@ -38,13 +38,14 @@ def evaluate_checkpoint(
     per_class: bool = False,
     picture: str | None = None,
     timesteps: int | None = None,
+    watch: Watch = nullcontext,
 ) -> EvalResult:
     """Evaluate the checkpoint `path`, opened and run as `opening` says.
 
     `use_batch_statistics` normalises with the statistics of each test batch instead of the running
     averages. `timesteps` is another T than the recipe's. `per_class` keeps the count of every
-    class; `picture` names the file that will be drawn. Raises CheckpointError, RecipeError,
-    UsageError where that cannot be done.
+    class; `picture` names the file that will be drawn; `watch` is that of `evaluate`. Raises
+    CheckpointError, RecipeError, UsageError where that cannot be done.
     """
     started = time.perf_counter()
     own = launch()
@@ -58,7 +59,9 @@ def evaluate_checkpoint(
         kept = step_activations_bytes(recipe, data, own.count)
         torch.set_num_threads(resolve_threads(opening.threads, kept).count)
         with tf32(recipe.train.tf32):
-            evaluation = _evaluated(opened, recipe, data, where, use_batch_statistics, processes)
+            evaluation = _evaluated(
+                opened, recipe, data, where, use_batch_statistics, processes, watch
+            )
     if not math.isfinite(evaluation.loss):
         raise RunFailed(
             f"the loss of '{path}' is {evaluation.loss}", hint="its weights are not usable"
@@ -102,6 +105,7 @@ def _evaluated(
     where: torch.device,
     use_batch_statistics: bool,
     processes: Processes,
+    watch: Watch,
 ) -> Evaluation:
     net = opened.net(recipe, where)
     batch_size = recipe.eval.batch_size
@@ -117,6 +121,7 @@ def _evaluated(
             loss_of(recipe),
             repeat=repeat_of(recipe),
             with_rates=True,
+            watch=watch,
             processes=processes,
         )
 

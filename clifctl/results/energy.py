@@ -56,7 +56,9 @@ class PublishedCost:
 @dataclass(frozen=True, kw_only=True)
 class LayerCost:
     """One operation of a net. `fed_by`: image, spikes or values; `firing_rate` is that of its
-    input, spikes per neuron and step; `fan_out` the mean number of outputs that an input reaches.
+    input, spikes per neuron and step; `fan_out` the mean number of outputs that an input reaches,
+    `spike_fan_out` that of the spikes that were counted (None: they were not, or reach alike many
+    from everywhere).
     """
 
     layer: str
@@ -69,6 +71,7 @@ class LayerCost:
     firing_rate: float | None
     paper: Cost
     corrected: Cost
+    spike_fan_out: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,11 +4,14 @@ import csv
 import io
 import json
 from collections.abc import Callable
+from math import prod
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from torch import nn
+from torch.nn import functional as F
 
 from clifctl.data import batches
 from clifctl.experiments.assembly import build_net, load_data
@@ -112,7 +115,16 @@ def test_a_task_without_a_data_set_from_rates_in_a_file(clifctl: Run) -> None:
         assert row["published"] is None
 
 
-def test_rates_are_those_of_an_independent_count(clifctl: Run, trained: Path) -> None:
+def _reach(layer: nn.Conv2d, spikes: torch.Tensor) -> int:
+    """The sum over all outputs of the spikes that each of them gets."""
+    ones = torch.ones_like(layer.weight, dtype=torch.float64)
+    where = (layer.stride, layer.padding, layer.dilation, layer.groups)
+    return int(F.conv2d((spikes != 0).double(), ones, None, *where).sum())
+
+
+def test_rates_and_operations_are_those_of_an_independent_count(
+    clifctl: Run, trained: Path
+) -> None:
     done = clifctl("energy", trained, "--per-layer", "--json")
     assert "measuring firing rates" in done.err
     row = by_neuron(done.json)["lif"]
@@ -122,10 +134,14 @@ def test_rates_are_those_of_an_independent_count(clifctl: Run, trained: Path) ->
     net.load_state_dict(checkpoint.model)
     test = load_data(recipe).test
     counted: dict[str, list[torch.Tensor]] = {}
+    reached: dict[str, list[int]] = {}
     for name, module in net.named_modules():
         if isinstance(module, SpikingLayer):
             spikes = counted.setdefault(name, [])
             module.register_forward_hook(lambda m, i, o, to=spikes: to.append(o[0]))
+        elif isinstance(module, nn.Conv2d):
+            to_outputs = reached.setdefault(name, [])
+            module.register_forward_hook(lambda m, i, o, to=to_outputs: to.append(_reach(m, i[0])))
     with torch.no_grad():
         for inputs, _ in batches(test, 100):
             net(inputs, repeat=3)
@@ -135,6 +151,15 @@ def test_rates_are_those_of_an_independent_count(clifctl: Run, trained: Path) ->
         assert rate["firing_rate"] == pytest.approx(spikes.mean().item(), rel=1e-12)
         assert rate["firing_rate_per_step"] == pytest.approx(spikes.mean((1, 2)).tolist())
         assert rate["firing_rate_sample_std"] == pytest.approx(spikes.mean((0, 2)).std().item())
+    layers = {layer["layer"]: layer for layer in row["layers"]}
+    for name, outputs in list(reached.items())[1:]:
+        layer = layers[name]
+        biases = 3 * prod(layer["output_shape"])
+        exact = sum(outputs) / len(test)
+        assert layer["corrected"]["acs"] == pytest.approx(exact + biases, rel=1e-12)
+        spikes_in = layer["firing_rate"] * 3 * prod(layer["input_shape"])
+        assert layer["spike_fan_out"] == pytest.approx(exact / spikes_in, rel=1e-12)
+        assert abs(layer["spike_fan_out"] / layer["fan_out"] - 1) > 1e-4
     assert row["accuracy_percent"] == clifctl("eval", trained, "--json").json["accuracy_percent"]
     for accounting in ("paper", "corrected"):
         for key in KEYS - {"functions"}:
@@ -148,9 +173,15 @@ def test_given_rates_need_no_data_and_take_any_form(clifctl: Run, trained: Path)
     Path("named.json").write_text(json.dumps(dict(reversed(rates.items()))))
     Path("listed.json").write_text(json.dumps({"rates": list(rates.values())}))
     for name in ("named.json", "listed.json"):
-        row = by_neuron(clifctl("energy", trained, "--rates", name, "--json").json)["lif"]
-        assert row["corrected"] == measured["corrected"]
+        done = clifctl("energy", trained, "--rates", name, "--json")
+        row = by_neuron(done.json)["lif"]
+        assert row["paper"] == measured["paper"]
+        # Each place fires alike here, those at borders too.
+        assert row["corrected"]["acs"] != measured["corrected"]["acs"]
+        assert row["corrected"]["acs"] == pytest.approx(measured["corrected"]["acs"], rel=0.05)
         assert row["rates"] == name
+        assert "mean rate times mean fan-out" in " ".join(done.json["assumptions"])
+        assert "from its own place" not in " ".join(done.json["assumptions"])
 
 
 def test_several_sources_make_one_table(clifctl: Run, trained: Path) -> None:
@@ -188,8 +219,11 @@ def test_weights_of_other_code(clifctl: Run, trained: Path) -> None:
 def test_tables_and_picture(clifctl: Run, trained: Path) -> None:
     done = clifctl("energy", trained, "--per-layer", "--plot", "energy.png")
     assert Path("energy.png").read_bytes()[:4] == b"\x89PNG"
-    for expected in ("memory accesses (Table 7)", "corrected: one inference", "s.d. over samples"):
-        assert expected in done.out
+    for expected in (
+        *("memory accesses (Table 7)", "corrected: one inference", "s.d. over samples"),
+        *("fan-out of spikes", "the outputs that it reaches from its own place"),
+    ):
+        assert expected in " ".join(done.out.split())
     assert "features.4.connection   convolution   spikes" in done.out
     assert clifctl("energy", trained, "--plot", "energy.png").code == 2
     plain = clifctl("energy", "digits_snn5", "--plot", "counts.svg", "--json")
