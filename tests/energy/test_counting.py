@@ -218,6 +218,32 @@ def test_a_transformer_is_counted_through_its_masks_and_pools() -> None:
     assert second == pytest.approx(float(min(query.sum(), tokens * mask.sum())) / SAMPLES)
 
 
+@pytest.mark.parametrize(("model", "fed_by_spikes"), [("resnet18", 19), ("vgg13", 5)])
+def test_nets_run_on_data_as_they_were_traced(model: str, fed_by_spikes: int) -> None:
+    """On a CPU, where some convolutions and pools are our own, and with an image that is static."""
+    row, shape = MODELS[model], (3, 32, 32)
+    options = row.options(width=2)
+    net = row.build(options, input_shape=shape, classes=3, timesteps=STEPS, neuron=neurons())
+    firing(net)
+    x = images(*shape)[:1]
+    meta = copy.deepcopy(net).to("meta", torch.float32)
+    graph = trace_net(meta, shape, STEPS, repeat=STEPS)
+    counter = SpikeCounter(graph)
+    with torch.inference_mode(), counter.following(net):
+        net(x, repeat=STEPS)
+    got = inputs_of_layers(net, lambda: net(x, repeat=STEPS))
+    reached = {
+        graph.operations[number].name: outputs
+        for number, outputs in counter.counted().reached.items()
+        if graph.operations[number].kind == "convolution"
+    }
+    assert len(reached) == fed_by_spikes
+    for name, outputs in reached.items():
+        acs, macs = effective_operations(net.get_submodule(name), got[name])
+        assert outputs == pytest.approx(acs / SAMPLES, rel=1e-12), name
+        assert macs == 0
+
+
 @pytest.mark.parametrize("padded", [False, True], ids=["plain", "padded"])
 def test_neurobenchs_effective_operations(padded: bool) -> None:
     """Of one layer of a convolution that gets an image, one that gets spikes, a linear layer."""
