@@ -171,7 +171,7 @@ def test_missing_data_names_the_file_and_the_command(name: str, tmp_path: Path) 
     error = refused(name, tmp_path / "nowhere", **options)
     assert str(tmp_path / "nowhere") in error.message
     assert "missing" in error.message
-    assert f"--root '{tmp_path / 'nowhere'}'" in str(error.hint)
+    assert f"--root {tmp_path / 'nowhere'}" in str(error.hint)
 
 
 def test_nothing_is_downloaded_unasked_and_no_network_is_an_error(
