@@ -233,8 +233,10 @@ def dataset(form: Format, *, title: str, url: str, folder: str) -> Dataset:
             url=url,
             licence=LICENCE,
             size_bytes=form.archive_bytes,
-            obtain=f"unpack the archive in '{{root}}', which makes '{folder}', or give "
-            "data.download=true to train where there is network",
+            obtain=lambda root: (
+                f"unpack the archive in '{root}', which makes '{folder}', or give "
+                "data.download=true to train where there is network"
+            ),
             inspect=lambda root: inspect(form, root),
         ),
     )

@@ -161,8 +161,10 @@ FILES = Files(
     url="https://figshare.com/articles/dataset/CIFAR10-DVS_New/4724671",
     licence="CC BY 4.0; cite Li et al., Frontiers in Neuroscience 11:309, 2017",
     size_bytes=None,
-    obtain="download the ten archives airplane.zip to truck.zip and unpack them in "
-    f"'{{root}}/{NAME}', which makes a folder a class",
+    obtain=lambda root: (
+        "download the ten archives airplane.zip to truck.zip and unpack them in "
+        f"'{root}/{NAME}', which makes a folder a class"
+    ),
     inspect=inspect,
 )
 CAMERA = EventCamera(

@@ -268,12 +268,12 @@ class FileState:
 @dataclass(frozen=True)
 class Files:
     """Where a data set's files come from, and a look at those below a root, without loading them
-    for use. `obtain` is one sentence on how to get them, `{root}` stands for the root."""
+    for use. `obtain` says in one sentence how to get them into a root."""
 
     url: str | None
     licence: str
     size_bytes: int | None
-    obtain: str
+    obtain: Callable[[Path], str]
     inspect: Callable[[Path], tuple[FileState, ...]]
 
 

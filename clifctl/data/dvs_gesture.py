@@ -211,8 +211,10 @@ FILES = Files(
     url="https://research.ibm.com/interactive/dvsgesture/",
     licence="CC BY 4.0; cite Amir et al., CVPR 2017",
     size_bytes=None,
-    obtain="download DvsGesture.tar.gz (3 GB, by hand: IBM asks who you are) and unpack it in "
-    "'{root}', which makes 'DvsGesture' (5 GB)",
+    obtain=lambda root: (
+        "download DvsGesture.tar.gz (3 GB, by hand: IBM asks who you are) and unpack it in "
+        f"'{root}', which makes 'DvsGesture' (5 GB)"
+    ),
     inspect=inspect,
 )
 CAMERA = EventCamera(

@@ -96,8 +96,10 @@ FILES = Files(
     url=None,
     licence="your own",
     size_bytes=None,
-    obtain="write '{root}/train/<class>/<name>.npz' and '{root}/test/<class>/<name>.npz' with "
-    "numpy.savez(file, t=..., x=..., y=..., p=...)",
+    obtain=lambda root: (
+        f"write '{root}/train/<class>/<name>.npz' and "
+        f"'{root}/test/<class>/<name>.npz' with numpy.savez(file, t=..., x=..., y=..., p=...)"
+    ),
     inspect=inspect,
 )
 CAMERA = EventCamera(sensor=_sensor, recordings=recordings)

@@ -18,6 +18,7 @@ from clifctl.data.events import BadRecording, Recording
 from clifctl.data.frame_cache import PARTS, BadCache, Cache, CachedFrames, Settings
 from clifctl.data.images import Place, Samples, hold_out
 from clifctl.errors import DataError
+from clifctl.files import expanded
 
 CACHES = "prepared"  # below the root, where the options name no other folder
 
@@ -33,8 +34,8 @@ def settings_of(name: str, camera: EventCamera, options: EventOptions, timesteps
 def caches_of(options: EventOptions) -> Path:
     """The folder that holds the caches."""
     if options.cache is not None:
-        return Path(options.cache).expanduser()
-    return Path(options.root).expanduser() / CACHES
+        return expanded(options.cache)
+    return expanded(options.root) / CACHES
 
 
 def prepare_command(name: str, options: EventOptions, timesteps: int) -> str:
@@ -189,9 +190,8 @@ def unfinished(folder: Path) -> bool:
 
 def missing(place: Place, files: Files) -> DataError:
     """The error for a root on which there is nothing: what to put where, and where it is from."""
-    obtain = files.obtain.replace("{root}", str(place.root))
     source = f"; from {files.url}" if files.url else ""
     return place.error(
         f"its recordings are missing: there are none below '{place.root}'",
-        hint=f"{obtain}{source}; licence: {files.licence}",
+        hint=f"{files.obtain(place.root)}{source}; licence: {files.licence}",
     )

@@ -156,7 +156,9 @@ DATASET = Dataset(
         url=None,
         licence="your own",
         size_bytes=None,
-        obtain="put your images into '{root}/train/<class>/' and '{root}/test/<class>/'",
+        obtain=lambda root: (
+            f"put your images into '{root}/train/<class>/' and '{root}/test/<class>/'"
+        ),
         inspect=inspect,
     ),
 )

@@ -18,6 +18,7 @@ from clifctl.data.contract import (
 )
 from clifctl.data.pipelines import AugmentationName
 from clifctl.errors import DataError
+from clifctl.files import expanded
 from clifctl.strict import Seed
 
 DEFAULT_ROOT = "data"
@@ -72,8 +73,8 @@ class Place:
 
     @classmethod
     def of(cls, name: str, root: str | Path) -> "Place":
-        """The place of data set `name` below `root`, `~` allowed."""
-        return cls(name, Path(root).expanduser())
+        """The place of data set `name` below `root`, `~` allowed: see `expanded`."""
+        return cls(name, expanded(root))
 
     def error(self, message: str, *, hint: str | None = None) -> DataError:
         """The error `message` about this data set, with the command that helps."""

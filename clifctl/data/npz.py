@@ -43,7 +43,8 @@ def _scaled(inputs: Tensor) -> Tensor:
 
 
 def _file(root: Path) -> Path:
-    return root if root.suffix == ".npz" else root / FILE
+    named = root.is_file() or (root.suffix == ".npz" and not root.is_dir())
+    return root if named else root / FILE
 
 
 def _arrays(file: Path, place: Place) -> dict[str, np.ndarray[Any, Any]]:
@@ -129,8 +130,10 @@ DATASET = Dataset(
         url=None,
         licence="your own",
         size_bytes=None,
-        obtain=f"write '{{root}}/{FILE}' with numpy.savez(file, x_train=..., y_train=..., "
-        "x_test=..., y_test=...)",
+        obtain=lambda root: (
+            f"write '{_file(root)}' with numpy.savez(file, x_train=..., "
+            "y_train=..., x_test=..., y_test=...)"
+        ),
         inspect=inspect,
     ),
 )

@@ -184,7 +184,9 @@ DATASET = Dataset(
         url="http://cs231n.stanford.edu/tiny-imagenet-200.zip",
         licence="ImageNet's terms of access: non-commercial research and education",
         size_bytes=248_100_043,
-        obtain=f"download the archive and unpack it in '{{root}}', which makes '{FOLDER}'",
+        obtain=lambda root: (
+            f"download the archive and unpack it in '{root}', which makes '{FOLDER}'"
+        ),
         inspect=inspect,
     ),
 )

@@ -12,6 +12,7 @@ from clifctl.data.event_options import EventOptions
 from clifctl.data.event_set import NotPrepared, RecordedFrames, read_recordings
 from clifctl.data.frame_cache import CachedFrames
 from clifctl.errors import UsageError, unknown_name
+from clifctl.files import expanded
 from clifctl.recipe.load import data_section
 from clifctl.results import (
     DataCheckResult,
@@ -63,7 +64,7 @@ def check_data(name: str, root: Path | None) -> DataCheckResult:
             obtain=None,
             files=(FileRow(file="embedded", state="good", what=dataset.source, problem=None),),
         )
-    place = (Path(DEFAULT_ROOT) if root is None else root).expanduser()
+    place = expanded(DEFAULT_ROOT if root is None else root)
     rows = tuple(map(_file_row, files.inspect(place)))
     return DataCheckResult(
         data=name,
@@ -72,7 +73,7 @@ def check_data(name: str, root: Path | None) -> DataCheckResult:
         url=files.url,
         licence=files.licence,
         download_bytes=files.size_bytes,
-        obtain=files.obtain.replace("{root}", str(place)),
+        obtain=files.obtain(place),
         files=rows,
     )
 

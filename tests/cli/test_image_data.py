@@ -163,3 +163,30 @@ def test_colour_images_are_drawn_in_colour(clifctl: Run, data_root: Path, tmp_pa
     pixels = imread(tmp_path / "colour.png")[..., :3]
     spread = pixels.max(2) - pixels.min(2)
     assert (spread > 0.3).mean() > 0.05  # grey has none
+
+
+def test_a_home_that_nobody_has_is_told(clifctl: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    for command in (
+        ["data", "check", "npz", "--root", "~nobody-at-all/x"],
+        ["data", "show", "npz", "root=~nobody-at-all/x", "shape=[3]", "classes=2"],
+        ["train", "digits_snn5", "data.name=cifar10", "data.root=~nobody-at-all/x"],
+        ["doctor", "--root", "~nobody-at-all/x"],
+        ["data", "prepare", "dvs_gesture", "timesteps=2", "cache=~nobody-at-all/x"],
+    ):
+        done = clifctl(*command)
+        assert (done.code, done.out) == (2, "")
+        assert "'~nobody-at-all/x': no home folder is known for '~nobody-at-all'" in done.err
+    # A container's user without a name, in an environment without HOME.
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("pwd.getpwuid", lambda number: {}[number])
+    done = clifctl("data", "check", "npz", "--root", "~/x")
+    assert (done.code, "no home folder is known for '~'" in done.err) == (2, True)
+
+
+def test_advice_about_a_single_file_names_that_file(clifctl: Run, tmp_path: Path) -> None:
+    for root, file in (("mine.npz", "mine.npz"), ("folder", "folder/data.npz")):
+        done = clifctl("data", "check", "npz", f"root={root}", "--json")
+        assert done.json["obtain"].startswith(f"write '{file}' with numpy.savez(")
+    (tmp_path / "arrays.npz").mkdir()
+    done = clifctl("data", "check", "npz", "root=arrays.npz", "--json")
+    assert done.json["files"][0]["file"] == "arrays.npz/data.npz"
