@@ -281,13 +281,15 @@ class Files:
 class EventCamera:
     """What a set of event recordings is made from, under given options: rows and columns of the
     camera; for "train" and "test" the recordings, none of which is read for that; what makes the
-    recordings' labels `[N]` the data set's; and how many samples a split has where none is missing
-    (None: that is the person's own matter)."""
+    recordings' labels `[N]` the data set's; how many samples a split has where none is missing
+    (None: that is the person's own matter); and whether events are put into the order of their
+    times first: those of published sets are taken as their files have them, as others take them."""
 
     sensor: Callable[[Any], tuple[int, int]]
     recordings: Callable[[Any], "Mapping[str, Sequence[Recording]]"]
     relabel: Callable[[Any, Tensor], Tensor] = lambda options, labels: labels
     complete: Mapping[str, int] | None = None
+    by_time: bool = False
 
 
 @dataclass(frozen=True)

@@ -102,7 +102,7 @@ FILES = Files(
     ),
     inspect=inspect,
 )
-CAMERA = EventCamera(sensor=_sensor, recordings=recordings)
+CAMERA = EventCamera(sensor=_sensor, recordings=recordings, by_time=True)
 DATASET = Dataset(
     name=NAME,
     title="event recordings of your own: train/<class>/*.npz, test/<class>/*.npz (t, x, y, p)",

@@ -28,7 +28,7 @@ def settings_of(name: str, camera: EventCamera, options: EventOptions, timesteps
     fields = type(options).model_fields
     chosen = {key: getattr(options, key) for key in PREPARED if key in fields}
     height, width = camera.sensor(options)
-    return Settings(name, timesteps, height, width, chosen)
+    return Settings(name, timesteps, height, width, chosen, camera.by_time)
 
 
 def caches_of(options: EventOptions) -> Path:
@@ -59,8 +59,14 @@ def load_events(
         cache = Cache.open(caches_of(options) / settings.folder_name, settings)
     except BadCache as unusable:
         camera.recordings(options)
+        former = caches_of(options) / replace(settings, by_time=False).folder_name
+        why = (
+            unusable
+            if settings.folder_name == former.name or not former.is_dir()
+            else (f"those in '{former}' were counted in the order of their files, and not by time")
+        )
         raise NotPrepared(
-            f"data set '{name}': its frames are not prepared: {unusable}",
+            f"data set '{name}': its frames are not prepared: {why}",
             hint=prepare_command(name, options, timesteps),
         ) from None
     require_classes(name, options, cache)
@@ -170,7 +176,7 @@ def _assembled(
 
 def natural(text: str) -> list[Any]:
     """What to sort by so that 'user2' comes before 'user10'."""
-    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", text)]
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", text)]
 
 
 def folders_of(root: Path, name: str, *inner: str) -> list[Path]:

@@ -11,10 +11,12 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from clifctl.data.arrays import BadArrays, read_arrays
 from clifctl.data.event_options import FramesBy
 
 Array = np.ndarray[Any, np.dtype[Any]]
 POLARITIES = ("OFF", "ON")
+LARGEST = 2**62  # of times: their differences are whole numbers of 64 bits too
 
 
 class BadRecording(Exception):
@@ -33,9 +35,18 @@ class Events:
     def __len__(self) -> int:
         return len(self.t)
 
+    @property
+    def in_order(self) -> bool:
+        """Whether no event is earlier than the one before it."""
+        return bool((np.diff(self.t) >= 0).all())
+
     def where(self, mask: Array) -> "Events":
         """Some of the events."""
         return Events(self.t[mask], self.x[mask], self.y[mask], self.p[mask])
+
+    def by_time(self) -> "Events":
+        """The events in the order of their times, those of one time in the order that they have."""
+        return self if self.in_order else self.where(np.argsort(self.t, kind="stable"))
 
 
 @dataclass(frozen=True)
@@ -81,8 +92,10 @@ class NpzRecording:
 
     def read(self) -> list[Events]:
         """Its events, in the order of the file. Raises BadRecording, OSError."""
-        with self.path.open("rb") as stream:
-            arrays = _arrays(stream)
+        try:
+            arrays = read_arrays(self.path)
+        except BadArrays as bad:
+            raise BadRecording(str(bad)) from bad
         lacking = [key for key in "txyp" if key not in arrays]
         if lacking:
             raise BadRecording(f"no array '{lacking[0]}', it has {', '.join(arrays) or 'none'}")
@@ -90,20 +103,39 @@ class NpzRecording:
         shapes = {array.shape for array in (t, x, y, p)}
         if len(shapes) != 1 or t.ndim != 1:
             raise BadRecording("t, x, y and p must be lists of equally many numbers")
-        for key, array in (("t", t), ("x", x), ("y", y), ("p", p)):
-            if array.dtype.kind not in "uib":
-                raise BadRecording(f"{key} is {array.dtype}, must be whole numbers")
-        return [Events(t.astype(np.int64), x.astype(np.int64), y.astype(np.int64), p > 0)]
+        whole = {key: _whole(key, arrays[key]) for key in "txyp"}
+        if t.dtype.itemsize == 4:
+            _require_no_overflow(whole["t"])
+        return [Events(whole["t"], whole["x"], whole["y"], _is_on(whole["p"]))]
 
 
-def _arrays(stream: Any) -> dict[str, Array]:
-    try:
-        with np.load(stream, allow_pickle=False) as opened:
-            return {name: opened[name] for name in opened.files}
-    except Exception as broken:
-        # Broken bytes make zip and numpy raise anything; the file is refused as a whole.
-        why = str(broken).partition(". ")[0]  # numpy goes on with how to load it unsafely
-        raise BadRecording(f"corrupted, cut off, or no .npz of plain arrays ({why})") from broken
+def _whole(key: str, array: Array) -> Array:
+    """The whole numbers of `array` as int64. Raises BadRecording."""
+    if array.dtype.kind not in "uib":
+        raise BadRecording(f"{key} is {array.dtype}, must be whole numbers")
+    for number in (int(array.min()), int(array.max())) if len(array) else ():
+        if abs(number) > LARGEST:
+            raise BadRecording(f"{key} holds {number}, which is beyond 2**62")
+    return array.astype(np.int64)
+
+
+def _require_no_overflow(t: Array) -> None:
+    """Raise BadRecording where times of 32 bits go back as they do when their counter is full."""
+    back = np.flatnonzero(np.diff(t) <= -(2**31))
+    if len(back):
+        number = int(back[0]) + 1
+        raise BadRecording(
+            f"t goes back from {t[number - 1]} to {t[number]} at event {number}: a counter of 32 "
+            "bits ran over; add 2**32 from there on, as int64"
+        )
+
+
+def _is_on(p: Array) -> Array:
+    """Whether each event is ON. Raises BadRecording for what is no polarity."""
+    wrong = p[(p < -1) | (p > 1)]
+    if len(wrong):
+        raise BadRecording(f"an event of polarity {wrong[0]}: 1 is ON, 0 and -1 are OFF")
+    return np.equal(p, 1)
 
 
 def integrate(
@@ -112,9 +144,10 @@ def integrate(
     """Counts of `events` per frame, polarity and pixel: `[T, 2, height, width]`.
 
     "number": frame i holds the events from i floor(N / T) on, as many in each, the last one what is
-    left. "time": equal durations floor((t_last - t_first) / T); a frame without events is empty.
-    Both cut as SpikingJelly does. The type is the smallest of uint8, uint16 and uint32 that holds
-    the counts. Raises BadRecording for no events, or one outside of the sensor.
+    left. "time": equal durations floor((t_last - t_first) / T) of events in the order of their
+    times; a frame without events is empty. Both cut as SpikingJelly does. The type is the smallest
+    of uint8, uint16 and uint32 that holds the counts. Raises BadRecording for no events, or one
+    outside of the sensor.
     """
     if not len(events):
         raise BadRecording("no event")
@@ -125,8 +158,6 @@ def integrate(
             raise BadRecording(
                 f"an event at {name} = {wrong}, the sensor has {name} = 0 to {size - 1}"
             )
-    if frames_by == "time" and (np.diff(events.t) < 0).any():
-        events = events.where(np.argsort(events.t, kind="stable"))
     frame = np.repeat(np.arange(timesteps), np.diff(_bounds(events.t, timesteps, frames_by)))
     position = ((frame * 2 + events.p) * height + events.y) * width + events.x
     counts = np.bincount(position, minlength=timesteps * 2 * height * width)

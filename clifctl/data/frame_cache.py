@@ -31,13 +31,15 @@ class BadCache(Exception):
 
 @dataclass(frozen=True)
 class Settings:
-    """What the frames of a cache depend on. `options`: see `event_options.PREPARED`."""
+    """What the frames of a cache depend on. `options`: see `event_options.PREPARED`; `by_time`: see
+    `contract.EventCamera`."""
 
     data: str
     timesteps: int
     height: int
     width: int
     options: dict[str, Any]
+    by_time: bool = False
 
     @property
     def document(self) -> dict[str, Any]:
@@ -48,12 +50,19 @@ class Settings:
             "timesteps": self.timesteps,
             "sensor": [self.height, self.width],
             "options": self.options,
+            # Caches that were made before there was a choice are of the other order.
+            **({"order": "time"} if self.by_time else {}),
         }
+
+    @property
+    def counted_by_time(self) -> bool:
+        """Whether events are put into the order of their times before they are counted."""
+        return self.by_time or self.options["frames_by"] == "time"
 
     def counts(self, events: Events) -> Array:
         """The frames `[T, 2, H, W]` of a sample. Raises BadRecording."""
         return integrate(
-            events,
+            events.by_time() if self.counted_by_time else events,
             timesteps=self.timesteps,
             frames_by=self.options["frames_by"],
             height=self.height,
@@ -80,12 +89,13 @@ class CachedSample:
 @dataclass(frozen=True)
 class CacheIndex:
     """What `cache.json` holds. `skipped`: file, from the folder of all recordings -> what was wrong
-    with it."""
+    with it. `unsorted`: how many samples have events that are not in the order of their times."""
 
     settings: dict[str, Any]
     samples: dict[str, tuple[CachedSample, ...]]
     sources: str
     skipped: dict[str, str]
+    unsorted: int = 0
 
     @property
     def document(self) -> dict[str, Any]:
@@ -98,6 +108,7 @@ class CacheIndex:
             "settings": self.settings,
             "sources": self.sources,
             "skipped": self.skipped,
+            "unsorted": self.unsorted,
             "columns": ["name", "label", "events", "sha256"],
             "samples": rows,
         }
@@ -111,7 +122,13 @@ class CacheIndex:
                 part: tuple(CachedSample(*row) for row in document["samples"][part])
                 for part in PARTS
             }
-            return cls(document["settings"], samples, document["sources"], document["skipped"])
+            return cls(
+                document["settings"],
+                samples,
+                document["sources"],
+                document["skipped"],
+                document.get("unsorted", 0),
+            )
         except (OSError, ValueError, TypeError, KeyError) as unusable:
             raise BadCache(f"'{folder / INDEX}' cannot be read ({unusable})") from unusable
 

@@ -38,6 +38,8 @@ Recordings = Mapping[str, Sequence[Recording]]
 # How many recordings are handed to workers at once: enough to keep them busy, few enough to notice
 # soon what somebody else has done.
 AHEAD = 64
+# What a part holds: it is in the part's name, so that one of another kind is not taken for this.
+PART = 2
 
 
 class Watcher(Protocol):
@@ -69,10 +71,12 @@ class _Job:
         settings = self.settings
         frames: list[Array] = []
         events: list[int] = []
+        unsorted = 0
         try:
             for found in self.recording.read():
                 frames.append(settings.counts(found))
                 events.append(len(found))
+                unsorted += not found.in_order
         except BadRecording as bad:
             return str(bad)
         except OSError as refused:
@@ -83,6 +87,7 @@ class _Job:
             "frames": stacked,
             "itemsize": np.array(stacked.itemsize),
             "events": np.array(events, dtype=np.int64),
+            "unsorted": np.array(unsorted),
             "sha256": np.array([list(one) for one in hashes], dtype=np.uint8),
         }
 
@@ -98,7 +103,7 @@ class _Job:
 def _part_name(recording: Recording) -> str:
     """The part of a recording, of this size and time of change: another file, another part."""
     state = recording.path.stat()
-    text = f"{recording.path.resolve()} {state.st_mtime_ns} {_described(recording)}"
+    text = f"{PART} {recording.path.resolve()} {state.st_mtime_ns} {_described(recording)}"
     return hashlib.sha256(text.encode()).hexdigest()[:24] + ".npz"
 
 
@@ -250,7 +255,9 @@ def _assemble(
             _write_frames, jobs=jobs[part], samples=len(samples[part]), settings=settings
         )
         write_atomically(temporary / f"{part}.npy", write)
-    index = CacheIndex(settings.document, samples, sources, skipped)
+    every = [job for part in PARTS for job in jobs[part]]
+    unsorted = sum(int(_stored(job, "unsorted")["unsorted"]) for job in every)
+    index = CacheIndex(settings.document, samples, sources, skipped, unsorted)
     write_text(temporary / INDEX, to_json(index.document) + "\n")
     try:
         os.rename(temporary, final)

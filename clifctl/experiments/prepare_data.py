@@ -240,6 +240,8 @@ def _result(
         settings=settings.document,
         already_prepared=already,
         test_samples_in_train=_in_both(cache),
+        unsorted_samples=cache.index.unsorted,
+        order="time" if settings.counted_by_time else "file",
         splits=tuple(splits),
         skipped=tuple(
             SkippedRecording(file=file, problem=problem)

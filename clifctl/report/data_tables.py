@@ -92,6 +92,11 @@ def prepare_report(result: PrepareResult) -> Report:
             "test samples with the very frames of a training sample: "
             f"{result.test_samples_in_train:,}, so accuracies are too high"
         )
+    if result.unsorted_samples:
+        how = "they were sorted" if result.order == "time" else "frames are cut as in the file"
+        missing.append(
+            f"samples whose events are not in the order of time: {result.unsorted_samples:,}, {how}"
+        )
     left_out = [f"left out: {one.file}: {one.problem}" for one in result.skipped]
     was = "was prepared before" if result.already_prepared else "prepared"
     table = Table(

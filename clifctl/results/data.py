@@ -113,7 +113,9 @@ class SkippedRecording:
 @dataclass(frozen=True, kw_only=True)
 class PrepareResult:
     """A cache of frames, and what it was made with. `test_samples_in_train`: how many samples of
-    the test split have the very frames of a training sample."""
+    the test split have the very frames of a training sample. `unsorted_samples`: how many have
+    events that are not in the order of time, and `order` in which they were counted: "time", or
+    that of the "file"."""
 
     schema: ClassVar[str] = "clifctl.data.prepare/1"
 
@@ -123,6 +125,8 @@ class PrepareResult:
     settings: dict[str, Any]
     already_prepared: bool
     test_samples_in_train: int
+    unsorted_samples: int
+    order: str
     splits: tuple[PreparedSplit, ...]
     skipped: tuple[SkippedRecording, ...]
     seconds: float

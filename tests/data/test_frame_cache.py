@@ -322,10 +322,45 @@ def test_every_setting_gives_the_cache_another_name() -> None:
     assert len({one.folder_name for one in (base, *others)}) == 6
 
 
+def test_frames_in_the_order_of_the_file_are_not_taken_for_sorted_ones(
+    own: Path, tmp_path: Path, silent: Any
+) -> None:
+    """As they were counted once; published sets still are, and their caches keep their names."""
+    published = Settings("dvs_gesture", 20, 128, 128, {"frames_by": "number", "split": "official"})
+    assert published.folder_name == "dvs_gesture-T20-c0f6cb103041"
+    place = tmp_path / "cache"
+    by_time = made(own, place, silent).folder
+    in_file = Settings("event_files", T, 24, 32, {"frames_by": "number"})
+    assert in_file.folder_name == "event_files-T3-56d70a69b732"
+    document = json.loads((by_time / "cache.json").read_text())
+    document["settings"] = in_file.document
+    (by_time / "cache.json").write_text(json.dumps(document))
+    by_time.rename(place / in_file.folder_name)
+    with pytest.raises(DataError, match=r"are not prepared: .* in the order of their files"):
+        loaded(own, place)
+    by_time = made(own, place, silent).folder
+    loaded(own, place)
+
+
+def test_recordings_that_are_not_sorted_are_counted(own: Path, recorded: ModuleType) -> None:
+    prepare = ("event_files", f"root={own}", "classes=3", "sensor=[24,32]", f"timesteps={T}")
+    before = recorded.prepare(*prepare)
+    assert (before.unsorted_samples, before.order) == (0, "time")
+    for file in ("train/class0/0.npz", "test/class1/1.npz"):
+        arrays = np.load(own / file)
+        np.savez(own / file, **{key: arrays[key][::-1] for key in "txyp"})
+    after = recorded.prepare(*prepare, f"cache={own / 'again'}")
+    assert after.unsorted_samples == 2
+    # Reversed events of one time are few: the frames are the same but for those.
+    frames = [np.load(one.splits[0].file).astype(int) for one in (before, after)]
+    assert np.abs(frames[0] - frames[1])[1:].sum() == 0
+    assert np.abs(frames[0] - frames[1])[0].sum() < 8
+
+
 @pytest.mark.parametrize("what", ["cache.json", "train.npy", "shorter", "label"])
 def test_a_damaged_cache_is_refused(own: Path, tmp_path: Path, silent: Any, what: str) -> None:
     cache = made(own, tmp_path / "cache", silent)
-    settings = Settings("event_files", T, 24, 32, {"frames_by": "number"})
+    settings = Settings("event_files", T, 24, 32, {"frames_by": "number"}, by_time=True)
     assert Cache.open(cache.folder, settings).index == cache.index
     if what == "shorter":
         os.truncate(cache.folder / "train.npy", 5000)
