@@ -52,10 +52,13 @@ def check(
     output.emit(data_check_report(result))
     if not result.complete:
         wrong = [row for row in result.files if row.state != "good"]
+        first = wrong[0]
         raise RunFailed(
-            f"data set '{name}' is incomplete: {wrong[0].file} is {wrong[0].state}"
-            + (f", and {len(wrong) - 1} more" if len(wrong) > 1 else ""),
-            hint=result.obtain,
+            f"data set '{name}' is incomplete: "
+            + (f"{first.file}: {first.problem}" if first.problem else f"{first.file} is missing")
+            + (f"; and {len(wrong) - 1} more" if len(wrong) > 1 else ""),
+            # Files of a person's own that are bad are there already.
+            hint=result.obtain if first.problem is None or result.url else None,
         )
 
 

@@ -19,6 +19,8 @@ from clifctl.transfer import to_device
 if TYPE_CHECKING:
     from clifctl.data.events import Recording
 
+PARTS = ("train", "test")  # the splits that a data set comes with
+
 # Stored batch `[T, N, *]` -> what the net sees, float `[T, N, *]`.
 Preparation = Callable[[Tensor], Tensor]
 # Stored batch `[T, N, *]`, labels `[N]` -> what the net trains on: float `[T, N, *]`, and labels
@@ -268,13 +270,17 @@ class FileState:
 @dataclass(frozen=True)
 class Files:
     """Where a data set's files come from, and a look at those below a root, without loading them
-    for use. `obtain` says in one sentence how to get them into a root."""
+    for use. `obtain` says in one sentence how to get them into a root. `examine` looks at the files
+    more closely than `inspect`, where that takes longer; `class_names` are those below a root, in
+    the order of their labels, None where they have none."""
 
     url: str | None
     licence: str
     size_bytes: int | None
     obtain: Callable[[Path], str]
     inspect: Callable[[Path], tuple[FileState, ...]]
+    examine: Callable[[Path], tuple[FileState, ...]] | None = None
+    class_names: Callable[[Path], tuple[str, ...] | None] = lambda root: None
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from clifctl.data.contract import Dataset, DataShape, EventCamera, Files, FileSt
 from clifctl.data.event_options import EventOptions
 from clifctl.data.event_set import few, folders_of, load_events, missing, natural, unfinished
 from clifctl.data.events import POLARITIES, Events, NpzRecording, Recording, Sample
+from clifctl.data.folders import files_in
 from clifctl.data.images import Place
 from clifctl.errors import DataError
 
@@ -175,7 +176,7 @@ def _gestures(file: Path, place: Place) -> tuple[Gesture, ...]:
 def _arrays(folder: Path, place: Place) -> tuple[Recording, ...]:
     found = []
     for label in range(CLASSES):
-        for file in (folder / str(label)).glob("*.npz"):
+        for file in files_in(folder / str(label), (".npz",), place).files:
             found.append(NpzRecording(file, f"{label}/{file.stem}", label))
     if not found:
         raise place.error(f"'{folder}' holds no recording: expected {folder}/0/*.npz to 10/*.npz")

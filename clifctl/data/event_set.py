@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from clifctl.commands import command_line, override
-from clifctl.data.contract import EventCamera, Files, LoadedData, Split
+from clifctl.data.contract import PARTS, EventCamera, Files, LoadedData, Split
 from clifctl.data.event_options import DECLARED, PREPARED, EventOptions
 from clifctl.data.event_pipelines import augmentation_of, preparation_of
 from clifctl.data.events import BadRecording, Recording
-from clifctl.data.frame_cache import PARTS, BadCache, Cache, CachedFrames, Settings
+from clifctl.data.frame_cache import BadCache, Cache, CachedFrames, Settings
 from clifctl.data.images import Place, Samples, hold_out
 from clifctl.errors import DataError
 from clifctl.files import expanded
@@ -58,7 +58,7 @@ def load_events(
     try:
         cache = Cache.open(caches_of(options) / settings.folder_name, settings)
     except BadCache as unusable:
-        camera.recordings(options)
+        recordings_of(name, camera, options)
         former = caches_of(options) / replace(settings, by_time=False).folder_name
         why = (
             unusable
@@ -81,11 +81,29 @@ def require_classes(name: str, options: EventOptions, cache: Cache) -> None:
     declared = getattr(options, "classes", None)
     there = 1 + max(int(cache.labels(part).max()) for part in PARTS)
     if declared is not None and there > declared:
-        raise DataError(
-            f"data set '{name}': the frames in '{cache.folder}' are of {there} classes, "
-            f"the recipe says {declared}",
-            hint=f"classes={there}",
-        )
+        what = f"the frames in '{cache.folder}'"
+        raise _other_classes(name, what, there, declared)
+
+
+def recordings_of(
+    name: str, camera: EventCamera, options: EventOptions
+) -> Mapping[str, Sequence[Recording]]:
+    """The recordings of both splits. Raises DataError, also where they are not of as many classes
+    as `options` declare."""
+    found = camera.recordings(options)
+    declared = getattr(options, "classes", None)
+    labels = {sample.label for part in PARTS for one in found[part] for sample in one.samples}
+    if declared is not None and len(labels) != declared:
+        what = f"the recordings below '{options.root}'"
+        raise _other_classes(name, what, len(labels), declared)
+    return found
+
+
+def _other_classes(name: str, what: str, there: int, declared: int) -> DataError:
+    return DataError(
+        f"data set '{name}': {what} are of {there} classes, the recipe says {declared}",
+        hint=f"data.classes={there}",
+    )
 
 
 class NotPrepared(DataError):
@@ -99,7 +117,7 @@ def read_recordings(
     settings = settings_of(name, camera, options, timesteps)
     place = Place.of(name, options.root)
     found = {}
-    for part, recordings in camera.recordings(options).items():
+    for part, recordings in recordings_of(name, camera, options).items():
         labels = [sample.label for one in recordings for sample in one.samples]
         where = tuple((one, number) for one in recordings for number in range(len(one.samples)))
         found[part] = RecordedFrames(where, settings, place), torch.tensor(labels)

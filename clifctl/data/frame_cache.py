@@ -18,11 +18,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from clifctl.data.contract import PARTS
 from clifctl.data.events import Array, Events, integrate
 
 FORMAT = "clifctl.frames/1"
 INDEX = "cache.json"
-PARTS = ("train", "test")
 
 
 class BadCache(Exception):

@@ -21,10 +21,10 @@ from typing import IO, Any, Protocol
 
 import numpy as np
 
+from clifctl.data.contract import PARTS
 from clifctl.data.events import Array, BadRecording, Recording
 from clifctl.data.frame_cache import (
     INDEX,
-    PARTS,
     BadCache,
     Cache,
     CachedSample,

@@ -20,7 +20,7 @@ from clifctl.data.contract import (
     FileState,
     LoadedData,
 )
-from clifctl.data.decoding import image_files
+from clifctl.data.decoding import Examined, examine, image_files
 from clifctl.data.images import ImageFileOptions, Place, Samples, assemble
 from clifctl.data.pipelines import FlipAutoAugment, Normalise, flip
 from clifctl.data.streaming import samples_of
@@ -113,7 +113,7 @@ def _wnids(folder: Path, place: Place) -> dict[str, int]:
 def _train(folder: Path, wnids: dict[str, int], place: Place) -> _Listing:
     listing = _Listing([], [])
     for wnid, label in wnids.items():
-        files = image_files(folder / "train" / wnid)
+        files = image_files(folder / "train" / wnid, place).files
         if not files:
             raise place.error(f"'{folder / 'train' / wnid}' is missing, or holds no image")
         listing.files.extend(files)
@@ -141,6 +141,11 @@ def _test(folder: Path, wnids: dict[str, int], place: Place) -> _Listing:
 
 def inspect(root: Path) -> tuple[FileState, ...]:
     """The lists and both splits below `root`; images are counted, not decoded."""
+    return _states(root, closely=False)
+
+
+def _states(root: Path, *, closely: bool) -> tuple[FileState, ...]:
+    """The lists and both splits below `root`; `closely` decodes the images."""
     place, folder = Place(NAME, root), _folder(root)
     lists = [
         FileState(folder / file, what, (folder / file).is_file())
@@ -161,11 +166,20 @@ def inspect(root: Path) -> tuple[FileState, ...]:
         path, problem = folder / part, None
         if path.is_dir() and ready:
             try:
-                what = f"{what}, {len(find(folder, wnids, place).files):,} found"
+                files = find(folder, wnids, place).files
+                what = f"{what}, {len(files):,} found"
+                if closely:
+                    _require_size(examine(files, place), place)
             except DataError as refused:
                 problem = refused.message
         states.append(FileState(path, what, path.is_dir(), problem))
     return tuple(states)
+
+
+def _require_size(examined: Examined, place: Place) -> None:
+    for (width, height), file in examined.sizes.items():
+        if (width, height) != (SIDE, SIDE):
+            raise place.error(f"'{file}' has {width}x{height} pixels, {SIDE}x{SIDE} are needed")
 
 
 DATASET = Dataset(
@@ -188,5 +202,6 @@ DATASET = Dataset(
             f"download the archive and unpack it in '{root}', which makes '{FOLDER}'"
         ),
         inspect=inspect,
+        examine=lambda root: _states(root, closely=True),
     ),
 )

@@ -65,7 +65,7 @@ def check_data(name: str, root: Path | None) -> DataCheckResult:
             files=(FileRow(file="embedded", state="good", what=dataset.source, problem=None),),
         )
     place = expanded(DEFAULT_ROOT if root is None else root)
-    rows = tuple(map(_file_row, files.inspect(place)))
+    rows = tuple(_file_row(name, state) for state in (files.examine or files.inspect)(place))
     return DataCheckResult(
         data=name,
         root=str(place),
@@ -78,13 +78,14 @@ def check_data(name: str, root: Path | None) -> DataCheckResult:
     )
 
 
-def _file_row(state: FileState) -> FileRow:
-    good = "bad" if state.problem else "good"
+def _file_row(name: str, state: FileState) -> FileRow:
+    good, problem = "bad" if state.problem else "good", state.problem
     return FileRow(
         file=str(state.path),
         state=good if state.present else "missing",
         what=state.what,
-        problem=state.problem,
+        # Said of this data set, as everything here.
+        problem=problem and problem.removeprefix(f"data set '{name}': "),
     )
 
 

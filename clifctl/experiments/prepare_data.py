@@ -8,9 +8,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from clifctl.data import DATASETS, Dataset
+from clifctl.data.contract import PARTS
 from clifctl.data.event_options import EventOptions
-from clifctl.data.event_set import caches_of, require_classes, settings_of
-from clifctl.data.frame_cache import PARTS, BadCache, Cache, Settings
+from clifctl.data.event_set import caches_of, recordings_of, require_classes, settings_of
+from clifctl.data.frame_cache import BadCache, Cache, Settings
 from clifctl.data.frame_preparation import (
     BadRecordings,
     Recordings,
@@ -75,7 +76,7 @@ def prepare_data(
         if recordings is not None:
             _require_made_of(existing, recordings, options, elsewhere)
         return _result(dataset, settings, existing, started, already=True)
-    recordings = dataset.camera.recordings(options)
+    recordings = recordings_of(dataset.name, dataset.camera, options)
     _require_room(place, settings, recordings, elsewhere)
     count = _workers(workers, sum(len(recordings[part]) for part in PARTS))
     pool = WorkerPool(count) if count > 1 else None

@@ -143,7 +143,7 @@ def test_frames_of_more_classes_than_declared_are_refused(clifctl: Run, own: Pat
         assert (done.code, done.out) == (2, "")
         error, hint = errors(done.err)
         assert error.endswith("are of 3 classes, the recipe says 2")
-        assert hint == "hint: classes=3"
+        assert hint == "hint: data.classes=3"
     assert not Path("run").exists()
 
 

@@ -85,7 +85,7 @@ def test_check_finds_what_is_bad(clifctl: Run, on_disk: ModuleType, tmp_path: Pa
     (tmp_path / "own/test/class9").mkdir()
     done = clifctl("data", "check", "image_folder", "--root", "own")
     assert done.code == 1
-    assert "no image in 'class9'" in done.out
+    assert "own/test/class9' holds no image" in done.out
 
 
 def test_show(clifctl: Run, data_root: Path) -> None:
