@@ -157,8 +157,10 @@ def _trials(folder: Path, part: str, place: Place) -> tuple[Recording, ...]:
 
 def _gestures(file: Path, place: Place) -> tuple[Gesture, ...]:
     try:
-        with file.open(newline="", encoding="utf-8") as stream:
-            rows = [row for row in csv.reader(stream) if row][1:]
+        with file.open(newline="", encoding="utf-8-sig") as stream:
+            rows = [row for row in csv.reader(stream) if row]
+        if rows and not any(map(_is_number, rows[0])):
+            del rows[0]  # the names of the columns
         found = [Gesture(int(row[0]) - 1, int(row[1]), int(row[2])) for row in rows]
     except FileNotFoundError:
         raise place.error(f"'{file}' is missing") from None
@@ -171,6 +173,10 @@ def _gestures(file: Path, place: Place) -> tuple[Gesture, ...]:
         what = f"class {wrong[0]}, known are 1 to {CLASSES}" if wrong else "no gesture"
         raise place.error(f"'{file}' names {what}")
     return tuple(sorted(found, key=lambda gesture: gesture.label))
+
+
+def _is_number(text: str) -> bool:
+    return text.strip().removeprefix("-").isdecimal()
 
 
 def _arrays(folder: Path, place: Place) -> tuple[Recording, ...]:

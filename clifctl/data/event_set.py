@@ -16,6 +16,7 @@ from clifctl.data.event_options import DECLARED, PREPARED, EventOptions
 from clifctl.data.event_pipelines import augmentation_of, preparation_of
 from clifctl.data.events import BadRecording, Recording
 from clifctl.data.frame_cache import BadCache, Cache, CachedFrames, Settings
+from clifctl.data.frame_preparation import sources_of
 from clifctl.data.images import Place, Samples, hold_out
 from clifctl.errors import DataError
 from clifctl.files import expanded
@@ -38,7 +39,7 @@ def caches_of(options: EventOptions) -> Path:
     return expanded(options.root) / CACHES
 
 
-def prepare_command(name: str, options: EventOptions, timesteps: int) -> str:
+def prepare_command(name: str, options: EventOptions, timesteps: int, *flags: str) -> str:
     """The command that prepares the frames of `options`."""
     words = [f"timesteps={timesteps}"]
     for key in ("root", "cache", *PREPARED, *DECLARED):
@@ -46,14 +47,15 @@ def prepare_command(name: str, options: EventOptions, timesteps: int) -> str:
         if field is None or getattr(options, key) == field.default:
             continue
         words.append(override(key, getattr(options, key)))
-    return command_line("data", "prepare", name, *words)
+    return command_line("data", "prepare", name, *words, *flags)
 
 
 def load_events(
     name: str, camera: EventCamera, options: EventOptions, timesteps: int
 ) -> LoadedData:
-    """Both splits from the cache. Raises DataError where it is not prepared: with what is wrong
-    about the recordings if they are not there either, else with the command that prepares them."""
+    """Both splits from the cache. Raises DataError where it is not prepared, or not with all
+    recordings that are there: with what is wrong about the recordings if they are not there either,
+    else with the command that prepares them."""
     settings = settings_of(name, camera, options, timesteps)
     try:
         cache = Cache.open(caches_of(options) / settings.folder_name, settings)
@@ -70,8 +72,39 @@ def load_events(
             hint=prepare_command(name, options, timesteps),
         ) from None
     require_classes(name, options, cache)
+    _require_current(name, camera, options, timesteps, cache)
     return _assembled(
         name, camera, options, {part: (cache.frames(part), cache.labels(part)) for part in PARTS}
+    )
+
+
+def _require_current(
+    name: str, camera: EventCamera, options: EventOptions, timesteps: int, cache: Cache
+) -> None:
+    """Raise DataError where recordings were added or have changed since the frames in `cache` were
+    made. They may have been deleted."""
+    try:
+        found = camera.recordings(options)
+    except DataError:
+        return
+    left_out = tuple(f"/{file}" for file in cache.index.skipped)
+    there, added = set(), []
+    for part in PARTS:
+        for one in found[part]:
+            if not f"/{one.path.as_posix()}".endswith(left_out):
+                there |= (names := {(part, sample.name) for sample in one.samples})
+                added += [one.path] if names - cache.index.names else []
+    if added:
+        more = f", and {len(added) - 1:,} more" if len(added) > 1 else ""
+        what = f"'{added[0]}' was added{more}"
+    elif there == cache.index.names and sources_of(found) != cache.index.sources:
+        what = "recordings have changed"
+    else:
+        return
+    flags = ["--overwrite", *(["--skip-bad"] if left_out else [])]
+    raise NotPrepared(
+        f"data set '{name}': {what} since the frames in '{cache.folder}' were prepared",
+        hint=prepare_command(name, options, timesteps, *flags),
     )
 
 

@@ -97,6 +97,11 @@ class CacheIndex:
     skipped: dict[str, str]
     unsorted: int = 0
 
+    @cached_property
+    def names(self) -> set[tuple[str, str]]:
+        """Part and name of every sample."""
+        return {(part, sample.name) for part in PARTS for sample in self.samples[part]}
+
     @property
     def document(self) -> dict[str, Any]:
         """As it is written: the same for the same settings and files, whenever it was made."""

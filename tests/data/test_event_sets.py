@@ -360,6 +360,20 @@ def test_other_times_of_a_gesture_are_other_recordings(
     assert 150 < 11 * 400 - again.events < 250
 
 
+def test_a_list_without_names_of_columns_keeps_its_first_gesture(
+    tmp_path: Path, recorded: ModuleType
+) -> None:
+    folder = recorded.write_dvs_gesture(tmp_path / "DvsGesture", train=1)
+    whole = load("dvs_gesture", tmp_path).train
+    labels = folder / "user01_led_labels.csv"
+    names, rest = labels.read_text().split("\n", 1)
+    for text in (rest, "\ufeff" + rest, f"\ufeff{names}\n\n{rest}"):
+        labels.write_text(text)
+        found = load("dvs_gesture", tmp_path).train
+        assert torch.equal(found.targets, whole.targets)
+        assert torch.equal(every_frame(found), every_frame(whole))
+
+
 def test_lists_that_are_wrong_are_named(tmp_path: Path, recorded: ModuleType) -> None:
     folder = recorded.write_dvs_gesture(tmp_path / "DvsGesture", train=1)
     labels = folder / "user01_led_labels.csv"
@@ -367,6 +381,8 @@ def test_lists_that_are_wrong_are_named(tmp_path: Path, recorded: ModuleType) ->
         ("class,startTime_usec,endTime_usec\n12,1,2\n", "names class 12, known are 1 to 11"),
         ("class,startTime_usec,endTime_usec\n", "names no gesture"),
         ("class\n1,a,2\n", "is no list of class, start and end"),
+        ("1,a,2\n", "is no list of class, start and end"),
+        ("", "names no gesture"),
     ):
         labels.write_text(text)
         with pytest.raises(DataError, match=said):

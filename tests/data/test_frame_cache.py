@@ -17,7 +17,7 @@ import torch
 
 from clifctl.data import DATASETS, LoadedData, batches, shuffled_batches
 from clifctl.data.event_options import EventOptions
-from clifctl.data.event_set import load_events, read_recordings, settings_of
+from clifctl.data.event_set import NotPrepared, load_events, read_recordings, settings_of
 from clifctl.data.frame_cache import BadCache, Cache, Settings
 from clifctl.data.frame_preparation import prepare_frames
 from clifctl.errors import DataError
@@ -260,6 +260,36 @@ def test_what_another_made_of_other_recordings_is_not_taken(
     with pytest.raises(DataError, match="was prepared from other recordings"):
         recorded.prepare("event_files", f"root={own}", *options, watcher=silent)
     assert recorded.prepare("event_files", f"root={other}", *options).already_prepared
+
+
+def test_recordings_that_were_added_are_not_passed_over(
+    own: Path, tmp_path: Path, silent: Any
+) -> None:
+    place = tmp_path / "cache"
+    bad = own / "train/class0/bad.npz"
+    bad.write_bytes(b"PK")
+    made(own, place, silent, skip_bad=True)
+    before = loaded(own, place).sha256()  # what was left out was not added
+    added = own / "train/class1/7.npz"
+    shutil.copy(own / "train/class0/0.npz", added)
+    with pytest.raises(NotPrepared, match=r"class1/7\.npz' was added since") as refused:
+        loaded(own, place)
+    assert str(refused.value.hint).endswith(" --overwrite --skip-bad")
+    added.unlink()
+    # Another one under the name of one that is there.
+    known = own / "test/class1/0.npz"
+    content = known.read_bytes()
+    np.savez(known, t=[1, 2], x=[1, 2], y=[1, 2], p=[1, 0])
+    with pytest.raises(NotPrepared, match="recordings have changed since"):
+        loaded(own, place)
+    known.write_bytes(content)
+    bad.unlink()
+    known.unlink()
+    assert loaded(own, place).sha256() == before  # what was prepared may be deleted
+    for part in ("train", "test"):
+        shutil.copytree(own / part / "class0", own / part / "class3")
+    with pytest.raises(NotPrepared, match=r"class3/0\.npz' was added, and 4 more since"):
+        loaded(own, place)
 
 
 def test_a_recording_that_changed_meanwhile_is_read_again(
