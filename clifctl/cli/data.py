@@ -142,7 +142,7 @@ def show(
     """
     picture = picture_path(plot, name, output)
     from clifctl.experiments.data import show_sample
-    from clifctl.report.data_tables import sample_report
+    from clifctl.report.data_tables import labelled, sample_report
     from clifctl.report.pictures import draw_frames
 
     result, frames = show_sample(
@@ -153,7 +153,7 @@ def show(
         picture=None if picture is None else str(picture),
     )
     if picture is not None:
-        title = f"{name}: {split} sample {sample}, label {result.label}"
+        title = f"{name}: {split} sample {sample}, label {labelled(result)}"
         draw_frames(
             picture,
             frames.numpy(),

@@ -7,9 +7,10 @@ published one must be the published one, a smaller one is somebody's own data in
 """
 
 import hashlib
+import shlex
 import sys
 from collections.abc import Callable
-from contextlib import redirect_stdout
+from contextlib import redirect_stdout, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -104,7 +105,20 @@ def load(form: Format, options: CifarOptions) -> LoadedData:
         place,
         prepare=prepare,
         augment=augmentations.get(options.augmentation),
+        class_names=_class_names(form, place.root),
     )
+
+
+def _class_names(form: Format, root: Path) -> tuple[str, ...] | None:
+    """The names in the file that the archive has for them, None where it is not there."""
+    meta = _published(form).meta
+    names = None
+    with suppress(Exception):  # broken bytes make an unpickler raise anything; training needs none
+        content = (root / _published(form).base_folder / meta["filename"]).read_bytes()
+        names = load_plain(content)[meta["key"]]
+    if isinstance(names, list) and len(names) == form.classes:
+        return tuple(map(str, names))
+    return None
 
 
 def _joined(parts: list[Samples]) -> Samples:
@@ -166,7 +180,7 @@ def _missing(form: Format, missing: list[Path], place: Place) -> DataError:
             )
         return place.error(
             f"'{missing[0]}' is missing, its archive is there",
-            hint=f"tar -xzf '{archive}' -C '{place.root}'",
+            hint=shlex.join(["tar", "-xzf", str(archive), "-C", str(place.root)]),
         )
     others = f" and {len(missing) - 1} more are" if len(missing) > 1 else " is"
     return place.error(
@@ -238,5 +252,6 @@ def dataset(form: Format, *, title: str, url: str, folder: str) -> Dataset:
                 "data.download=true to train where there is network"
             ),
             inspect=lambda root: inspect(form, root),
+            class_names=lambda root: _class_names(form, root),
         ),
     )

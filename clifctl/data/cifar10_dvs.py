@@ -172,11 +172,13 @@ FILES = Files(
         f"'{root}/{NAME}', which makes a folder a class"
     ),
     inspect=inspect,
+    class_names=lambda root: CLASS_NAMES,
 )
 CAMERA = EventCamera(
     sensor=lambda options: (SIDE, SIDE),
     recordings=recordings,
     complete={"train": 9000, "test": 1000},
+    class_names=lambda options, named: CLASS_NAMES,
 )
 DATASET = Dataset(
     name=NAME,

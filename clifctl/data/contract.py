@@ -212,12 +212,14 @@ class LoadedData:
 
     `validation` is a share of the training data that is held out of `train`: what the best epoch is
     chosen on. None: there is none, and the official training split is trained on as a whole.
+    `class_names` are in the order of the labels, None where classes have none.
     """
 
     train: Split
     test: Split
     augment: Augmentation | None = None
     validation: Split | None = None
+    class_names: tuple[str, ...] | None = None
 
     @property
     def splits(self) -> tuple[Split, ...]:
@@ -289,13 +291,16 @@ class EventCamera:
     camera; for "train" and "test" the recordings, none of which is read for that; what makes the
     recordings' labels `[N]` the data set's; how many samples a split has where none is missing
     (None: that is the person's own matter); and whether events are put into the order of their
-    times first: those of published sets are taken as their files have them, as others take them."""
+    times first: those of published sets are taken as their files have them, as others take them.
+    `class_names` makes the names of the classes of the options, and of a sample's name for each
+    label."""
 
     sensor: Callable[[Any], tuple[int, int]]
     recordings: Callable[[Any], "Mapping[str, Sequence[Recording]]"]
     relabel: Callable[[Any, Tensor], Tensor] = lambda options, labels: labels
     complete: Mapping[str, int] | None = None
     by_time: bool = False
+    class_names: Callable[[Any, Mapping[int, str]], tuple[str, ...] | None] = lambda *_: None
 
 
 @dataclass(frozen=True)

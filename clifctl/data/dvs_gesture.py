@@ -25,7 +25,14 @@ from clifctl.data.images import Place
 from clifctl.errors import DataError
 
 NAME = "dvs_gesture"
-CLASSES = 11
+# As gesture_mapping.csv of the archive has them, 1 to 11 there.
+CLASS_NAMES = (
+    *("hand_clapping", "right_hand_wave", "left_hand_wave"),
+    *("right_arm_clockwise", "right_arm_counter_clockwise"),
+    *("left_arm_clockwise", "left_arm_counter_clockwise"),
+    *("arm_roll", "air_drums", "air_guitar", "other_gestures"),
+)
+CLASSES = len(CLASS_NAMES)
 SIDE = 128
 LISTS = {"train": "trials_to_train.txt", "test": "trials_to_test.txt"}
 ENDING = "_labels.csv"
@@ -99,10 +106,14 @@ def load(options: DvsGestureOptions, timesteps: int) -> LoadedData:
 def relabel(options: DvsGestureOptions, labels: Tensor) -> Tensor:
     """Labels by the number of the gesture in the order of `options`; SpikingJelly's is that of the
     names of its folders as text: '0', '1', '10', '2', ..."""
-    if options.label_order == "gesture_id":
-        return labels
-    names = sorted(str(label) for label in range(CLASSES))
-    return torch.tensor([names.index(str(label)) for label in range(CLASSES)])[labels]
+    order = _order(options)
+    return torch.tensor([order.index(number) for number in range(CLASSES)])[labels]
+
+
+def _order(options: DvsGestureOptions) -> list[int]:
+    """The number of the gesture that each label stands for."""
+    as_text = options.label_order == "spikingjelly"
+    return sorted(range(CLASSES), key=str if as_text else None)
 
 
 def recordings(options: DvsGestureOptions) -> dict[str, tuple[Recording, ...]]:
@@ -223,12 +234,14 @@ FILES = Files(
         f"'{root}', which makes 'DvsGesture' (5 GB)"
     ),
     inspect=inspect,
+    class_names=lambda root: CLASS_NAMES,
 )
 CAMERA = EventCamera(
     sensor=lambda options: (SIDE, SIDE),
     recordings=recordings,
     relabel=relabel,
     complete=SAMPLES,
+    class_names=lambda options, named: tuple(CLASS_NAMES[number] for number in _order(options)),
 )
 DATASET = Dataset(
     name=NAME,

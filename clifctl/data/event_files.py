@@ -2,6 +2,7 @@
 [us], x (column), y (row) and p (1: ON, 0 or -1: OFF) of its events. A label is the place of the
 class among the sorted names."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from pydantic import Field
@@ -106,6 +107,11 @@ def _sensor(options: EventFilesOptions) -> tuple[int, int]:
     return height, width
 
 
+def _class_names(options: EventFilesOptions, named: Mapping[int, str]) -> tuple[str, ...]:
+    """The folders that the samples of each label lie in; "" where every one was left out."""
+    return tuple(named.get(label, "").rpartition("/")[0] for label in range(1 + max(named)))
+
+
 FILES = Files(
     url=None,
     licence="your own",
@@ -117,7 +123,7 @@ FILES = Files(
     inspect=inspect,
     class_names=names_of_classes,
 )
-CAMERA = EventCamera(sensor=_sensor, recordings=recordings, by_time=True)
+CAMERA = EventCamera(sensor=_sensor, recordings=recordings, by_time=True, class_names=_class_names)
 DATASET = Dataset(
     name=NAME,
     title="event recordings of your own: train/<class>/*.npz, test/<class>/*.npz (t, x, y, p)",

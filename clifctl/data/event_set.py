@@ -207,6 +207,11 @@ def _assembled(
         part: Samples(frames, camera.relabel(options, labels))
         for part, (frames, labels) in found.items()
     }
+    named = {
+        label: frames.name(number)
+        for frames, labels in found.values()
+        for number, label in enumerate(labels.tolist())
+    }
     train, held_out = hold_out(samples["train"], options, Place.of(name, options.root))
     prepare = preparation_of(options)
 
@@ -222,6 +227,7 @@ def _assembled(
         split(samples["test"]),
         augmentation_of(options, prepare),
         None if held_out is None else split(held_out),
+        camera.class_names(options, named),
     )
 
 

@@ -80,6 +80,7 @@ def load(options: ImageFolderOptions, timesteps: int) -> LoadedData:
         place,
         prepare=prepare,
         augment=augmentations.get(options.augmentation),
+        class_names=classes,
     )
 
 

@@ -1,5 +1,6 @@
 """What the image sets share: options, the place of their files, labels that hold, and splits."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -125,6 +126,7 @@ def assemble(
     *,
     prepare: Preparation | None,
     augment: Augmentation | None,
+    class_names: Sequence[str] | None = None,
 ) -> LoadedData:
     """Static data `[1, N, *]` with the split that `options` ask for."""
     train, held_out = hold_out(train, options, place)
@@ -140,6 +142,7 @@ def assemble(
         split(test),
         augment,
         None if held_out is None else split(held_out),
+        None if class_names is None else tuple(class_names),
     )
 
 

@@ -6,6 +6,7 @@ On disk: `wnids.txt` and `words.txt`, `train/<wnid>/**/*.JPEG`, `val/images/*.JP
 wnid among the sorted ones. The root holds these itself, or a folder `tiny-imagenet-200` with them.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,7 +86,23 @@ def load(options: TinyImageNetOptions, timesteps: int) -> LoadedData:
         place,
         prepare=prepare,
         augment=augmentations.get(options.augmentation),
+        class_names=_class_names(folder, wnids, place),
     )
+
+
+def _class_names(folder: Path, wnids: dict[str, int], place: Place) -> tuple[str, ...]:
+    """Each wnid with the first word that it stands for."""
+    words = dict(
+        line.split("\t", 1) for line in _lines(folder / "words.txt", place) if "\t" in line
+    )
+    return tuple(f"{wnid} {words.get(wnid, '').split(',')[0]}".strip() for wnid in wnids)
+
+
+def _names_below(root: Path) -> tuple[str, ...] | None:
+    place, folder = Place(NAME, root), _folder(root)
+    with suppress(DataError):
+        return _class_names(folder, _wnids(folder, place), place)
+    return None
 
 
 def _folder(root: Path) -> Path:
@@ -203,5 +220,6 @@ DATASET = Dataset(
         ),
         inspect=inspect,
         examine=lambda root: _states(root, closely=True),
+        class_names=_names_below,
     ),
 )

@@ -75,6 +75,7 @@ def check_data(name: str, root: Path | None) -> DataCheckResult:
         download_bytes=files.size_bytes,
         obtain=files.obtain(place),
         files=rows,
+        class_names=files.class_names(place),
     )
 
 
@@ -112,12 +113,14 @@ def show_sample(
         _frame_row(step, frame, stored[step - 1, 0], dataset)
         for step, frame in enumerate(frames, 1)
     )
+    label = int(chosen.targets[sample])
     result = SampleResult(
         data=name,
         split=split,
         sample=sample,
         name=_recording_of(chosen, sample),
-        label=int(chosen.targets[sample]),
+        label=label,
+        class_name=data.class_names[label] if data.class_names else None,
         samples_in_split=len(chosen),
         shape=tuple(frames.shape),
         sha256=data.sha256() if prepared else None,

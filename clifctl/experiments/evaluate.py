@@ -3,6 +3,7 @@
 import math
 import time
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -21,7 +22,7 @@ from clifctl.kernels import resolve_target
 from clifctl.launch import launch
 from clifctl.models import batch_statistics
 from clifctl.recipe.schema import Recipe
-from clifctl.results import EvalResult, Evaluation
+from clifctl.results import ClassCount, EvalResult, Evaluation
 from clifctl.training.device import resolve_device, resolve_threads, tf32
 from clifctl.training.distributed import Processes, joined
 from clifctl.training.evaluation import Watch, evaluate
@@ -86,7 +87,7 @@ def evaluate_checkpoint(
         accuracy_percent_per_step=evaluation.accuracy_percent_per_step,
         accuracy_top5_percent_per_step=top5,
         cross_entropy_per_step=evaluation.cross_entropy_per_step,
-        per_class=evaluation.per_class if per_class else None,
+        per_class=_named(evaluation.per_class, data.class_names) if per_class else None,
         firing_rate=evaluation.firing_rate,
         firing_rates=evaluation.firing_rates,
         seconds=time.perf_counter() - started,
@@ -95,6 +96,21 @@ def evaluate_checkpoint(
         target_reason=chosen.reason,
         published=opened.published(data),
         picture=picture,
+    )
+
+
+def _named(counts: tuple[ClassCount, ...], names: tuple[str, ...] | None) -> tuple[ClassCount, ...]:
+    """`counts` with the names of their classes, where classes have any."""
+    if names is None:
+        return counts
+    known = dict(enumerate(names))
+    return tuple(
+        replace(
+            count,
+            name=known.get(count.label),
+            mistaken_for_name=None if count.mistaken_for is None else known.get(count.mistaken_for),
+        )
+        for count in counts
     )
 
 

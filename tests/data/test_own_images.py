@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from clifctl.data import DATASETS, LoadedData
+from clifctl.data.event_set import read_recordings
 from clifctl.errors import DataError
 
 Run = Callable[..., Any]
@@ -156,6 +157,68 @@ def test_exifs_rotation_is_counted_and_not_applied(own: Path, clifctl: Run) -> N
         "3 classes, 7 images of 16x16 pixels (EXIF turns 2 of them, which is not applied)"
     )
     assert "EXIF" not in check.json["files"][0]["what"]
+
+
+def test_names_of_classes_stand_beside_labels(
+    own: Path, tmp_path: Path, clifctl: Run, recorded: ModuleType
+) -> None:
+    for part in ("train", "test"):
+        for number, name in enumerate(("1", "2", "10")):
+            (own / part / f"class{number}").rename(own / part / name)
+    options = ["data.name=image_folder", "data.root=own", "data.image_size=16", "data.classes=3"]
+    shown = ["data", "show", "image_folder", *options[1:], "--sample", "2"]
+    assert (clifctl(*shown, "--json").json["label"], clifctl(*shown, "--json").code) == (1, 0)
+    assert "label 1 '10', shape" in clifctl(*shown).out
+    check = clifctl("data", "check", "image_folder", "--root", "own")
+    assert "classes: 0 '1', 1 '10', 2 '2'" in check.out
+    small = ["train.epochs=1", "train.batch_size=4", "model.channels=[2,2,2,2,4]", "timesteps=1"]
+    trained = clifctl(
+        "train", "digits_snn5", *options, *small, "--target", "reference", "--out", "r"
+    )
+    assert trained.code == 0, trained.err
+    per_class = ["eval", "r/last.pt", "--per-class", "--target", "reference"]
+    counts = clifctl(*per_class, "--json").json["per_class"]
+    names = {count["label"]: count["name"] for count in counts}
+    assert names == {0: "1", 1: "10", 2: "2"}
+    for count in counts:
+        assert count["mistaken_for_name"] == names.get(count["mistaken_for"])
+    taken = [c for c in counts if c["mistaken_for"] is not None]
+    assert taken
+    table = clifctl(*per_class).out
+    for count in taken:
+        assert f"{count['mistaken_for']} '{count['mistaken_for_name']}' (" in table
+
+
+def test_every_set_of_classes_with_names_has_them(data_root: Path) -> None:
+    images = {
+        "cifar10": ("class0", "class9", 10),
+        "cifar100": ("class0", "class99", 100),
+        "tiny_imagenet": ("n00000000 word n00000000", "n00000199 word n00000199", 200),
+    }
+    for name, (first, last, classes) in images.items():
+        dataset = DATASETS[name]
+        names = dataset.load(dataset.options(root=str(data_root)), 1).class_names
+        assert names is not None
+        assert (names[0], names[-1], len(names)) == (first, last, classes)
+        assert dataset.files is not None
+        assert dataset.files.class_names(data_root) == names
+    for name, options, expected in (
+        ("dvs_gesture", {}, ("hand_clapping", "left_hand_wave", "other_gestures")),
+        (
+            "dvs_gesture",
+            {"label_order": "spikingjelly"},
+            ("hand_clapping", "other_gestures", "air_guitar"),
+        ),
+        ("cifar10_dvs", {"split": "tebn"}, ("airplane", "bird", "truck")),
+        ("event_files", {"classes": 3, "sensor": (24, 32)}, ("class0", "class2", "class2")),
+    ):
+        dataset = DATASETS[name]
+        assert dataset.camera is not None
+        root = data_root / "own" if name == "event_files" else data_root
+        chosen: Any = dataset.options(root=str(root), **options)  # type: ignore[arg-type]
+        names = read_recordings(name, dataset.camera, chosen, 1).class_names
+        assert names is not None
+        assert (names[0], names[2], names[-1]) == expected
 
 
 def test_one_class_is_too_few(own: Path) -> None:
