@@ -155,9 +155,16 @@ def hold_out(train: Samples, options: FileOptions, place: Place) -> tuple[Sample
         raise place.error(
             f"data.validation_share = {options.validation_share}: of {len(train.targets)} "
             f"training samples {len(out)} would be held out",
-            hint="take another share",
+            hint=_share_hint(train.targets),
         )
     return train[kept], train[out]
+
+
+def _share_hint(targets: Tensor) -> str:
+    """A share with which samples stay and others are held out, where there is one."""
+    if int(targets.bincount().max()) < 2:
+        return "data.validation_share=0: no class has two samples to divide"
+    return "data.validation_share=0.5 divides them"
 
 
 def held_out_per_class(targets: Tensor, share: float, seed: int) -> tuple[Tensor, Tensor]:

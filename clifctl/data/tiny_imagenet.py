@@ -124,6 +124,8 @@ def _wnids(folder: Path, place: Place) -> dict[str, int]:
     """wnid -> label."""
     wnids = sorted({line.strip() for line in _lines(folder / "wnids.txt", place)})
     _lines(folder / "words.txt", place)
+    if len(wnids) < 2:
+        raise place.error(f"'{folder / 'wnids.txt'}' names fewer than two classes")
     return {wnid: label for label, wnid in enumerate(wnids)}
 
 

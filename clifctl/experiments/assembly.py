@@ -69,7 +69,13 @@ def list_data(recipe: Recipe) -> tuple[LoadedData, int]:
 
 def require_trainable(recipe: Recipe, data: LoadedData, processes: int = 1) -> None:
     """Raise RecipeError for a batch size with which so many processes cannot train."""
-    batch_size = recipe.train.batch_size
+    batch_size, samples = recipe.train.batch_size, len(data.train)
+    if samples < 2:
+        raise RecipeError(
+            f"data set '{recipe.data.dataset.name}' has {samples} training sample: batch norm "
+            "needs two in each batch",
+            hint="more training samples are needed, whatever train.batch_size is",
+        )
     if processes > 1:
         _require_parts(recipe, data, processes)
         if recipe.train.compile:
@@ -85,16 +91,19 @@ def require_trainable(recipe: Recipe, data: LoadedData, processes: int = 1) -> N
             hint="choose a larger train.batch_size or a smaller train.accumulate",
         )
     if steps_of(recipe, data) == 0:
+        fewer_parts = " train.accumulate=1" if recipe.train.accumulate > samples // 2 else ""
         raise RecipeError(
-            f"train.batch_size = {batch_size}: {len(data.train)} training samples are not one "
+            f"train.batch_size = {batch_size}: {samples} training samples are not one "
             "batch, and train.drop_last leaves out a smaller one",
-            hint=f"train.batch_size={max(2, len(data.train))} takes them all",
+            hint=f"train.batch_size={samples}{fewer_parts} takes them all",
         )
-    if len(data.train) % batch_size == 1 and not recipe.train.drop_last:
+    if samples % batch_size == 1 and not recipe.train.drop_last:
+        larger = range(batch_size + 1, samples + 1)
+        good = next(size for size in larger if samples % size != 1)
         raise RecipeError(
-            f"train.batch_size = {batch_size}: {len(data.train)} training samples leave a last "
+            f"train.batch_size = {batch_size}: {samples} training samples leave a last "
             "batch of one, and batch norm needs two",
-            hint=f"train.batch_size={batch_size + 1} leaves none",
+            hint=f"train.batch_size={good} leaves none",
         )
 
 
