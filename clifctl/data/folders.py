@@ -32,7 +32,7 @@ def files_in(folder: Path, endings: Collection[str], place: Place, *, below: boo
     """The files in `folder`, with `below` at any depth; `endings` are small letters.
 
     Raises DataError for a file that was looked for and is a link to nothing, and for a folder that
-    cannot be read. A folder that is not there has no files.
+    cannot be read, or is a link below `folder`. A folder that is not there has no files.
     """
 
     def refuse(refused: OSError) -> None:
@@ -42,6 +42,11 @@ def files_in(folder: Path, endings: Collection[str], place: Place, *, below: boo
     if folder.is_dir():
         for parent, folders, names in os.walk(folder, onerror=refuse):
             folders[:] = filter(_counts, folders) if below else ()
+            for linked in (path for name in folders if (path := Path(parent, name)).is_symlink()):
+                raise place.error(
+                    f"'{linked}' is a link to a folder, which is not followed",
+                    hint="link to the files, or make the class's own folder a link",
+                )
             found += [Path(parent, name) for name in names if _counts(name)]
     files = [path for path in found if path.suffix.lower() in endings]
     for path in files:

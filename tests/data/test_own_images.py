@@ -99,6 +99,7 @@ def test_what_systems_and_editors_leave_counts_for_nothing(own: Path, clifctl: R
     ("spoil", "said", "helps"),
     [
         (lambda f: (f / "9.png").symlink_to("away.png"), "9.png' is a link to nothing", ""),
+        (lambda f: (f / "z").symlink_to("../class1"), "z' is a link to a folder", "link to the f"),
         (lambda f: (f / "9.heic").touch(), "9.heic' is an image of a kind that is not", ".png"),
         (lambda f: (f / "9.png").write_bytes(b"x"), "9.png' is no image", "replace it, or take"),
         (
