@@ -58,7 +58,9 @@ def check(
             + (f"{first.file}: {first.problem}" if first.problem else f"{first.file} is missing")
             + (f"; and {len(wrong) - 1} more" if len(wrong) > 1 else ""),
             # Files of a person's own that are bad are there already.
-            hint=result.obtain if first.problem is None or result.url else None,
+            hint=result.obtain
+            if first.problem is None or result.url
+            else "mend what is named, or take it out",
         )
 
 

@@ -62,13 +62,10 @@ def load_events(
     except BadCache as unusable:
         recordings_of(name, camera, options)
         former = caches_of(options) / replace(settings, by_time=False).folder_name
-        why = (
-            unusable
-            if settings.folder_name == former.name or not former.is_dir()
-            else (f"those in '{former}' were counted in the order of their files, and not by time")
-        )
+        old = f"those in '{former}' were counted in the order of their files, and not by time"
+        is_old = settings.by_time and former.is_dir()
         raise NotPrepared(
-            f"data set '{name}': its frames are not prepared: {why}",
+            f"data set '{name}': its frames are not prepared: {old if is_old else unusable}",
             hint=prepare_command(name, options, timesteps),
         ) from None
     require_classes(name, options, cache)
@@ -87,17 +84,20 @@ def _require_current(
         found = camera.recordings(options)
     except DataError:
         return
+    prepared = cache.index.names
     left_out = tuple(f"/{file}" for file in cache.index.skipped)
-    there, added = set(), []
-    for part in PARTS:
-        for one in found[part]:
-            if not f"/{one.path.as_posix()}".endswith(left_out):
-                there |= (names := {(part, sample.name) for sample in one.samples})
-                added += [one.path] if names - cache.index.names else []
+    there = [
+        (one.path, {(part, sample.name) for sample in one.samples})
+        for part in PARTS
+        for one in found[part]
+        if not f"/{one.path.as_posix()}".endswith(left_out)
+    ]
+    added = [path for path, names in there if names - prepared]
+    all_there = prepared == {name for _, names in there for name in names}
     if added:
         more = f", and {len(added) - 1:,} more" if len(added) > 1 else ""
         what = f"'{added[0]}' was added{more}"
-    elif there == cache.index.names and sources_of(found) != cache.index.sources:
+    elif all_there and sources_of(found) != cache.index.sources:
         what = "recordings have changed"
     else:
         return

@@ -75,6 +75,15 @@ def test_images_of_every_kind_are_counted(own: Path, clifctl: Run) -> None:
     assert check.json["files"][0]["what"] == f"3 classes, {12 + len(kinds)} images of 16x16 pixels"
 
 
+def test_of_a_cameras_views_the_picture_is_taken(own: Path) -> None:
+    picture, view = (Image.new("RGB", (16, 16), colour) for colour in ("white", "black"))
+    file = own / "test/class0/9.jpg"
+    picture.save(file, format="MPO", save_all=True, append_images=[view])
+    with Image.open(file) as image:
+        assert (image.format, image.n_frames) == ("MPO", 2)  # type: ignore[attr-defined]
+    assert load(own).test.held[0, 2].min() > 250
+
+
 def test_what_systems_and_editors_leave_counts_for_nothing(own: Path, clifctl: Run) -> None:
     before = load(own)
     for part in ("train", "test"):
