@@ -12,6 +12,8 @@ from torch.utils.checkpoint import CheckpointFunction
 
 from clifctl.errors import NeuronError
 
+NO_BACKWARD = -1
+
 _REENTRANT = CheckpointFunction.backward.__code__
 
 
@@ -69,7 +71,7 @@ def refuse_reentrant_checkpoint() -> None:
     It gives gradients to tensors that are arguments or results themselves, and none to those within
     a tuple: a layer's states would silently be constants.
     """
-    if torch.compiler.is_compiling() or not is_recomputing():
+    if torch.compiler.is_compiling() or backward_pass() == NO_BACKWARD:
         return
     frame = sys._getframe(1)
     while frame.f_back is not None:
@@ -82,10 +84,11 @@ def refuse_reentrant_checkpoint() -> None:
             )
 
 
-def is_recomputing() -> bool:
-    """Whether this runs within a backward pass: a forward here repeats an earlier one."""
-    within: bool = torch._C._current_graph_task_id() != -1
-    return within
+def backward_pass() -> int:
+    """The number of the backward pass within which this runs, a forward here repeats an earlier
+    one; NO_BACKWARD outside of any."""
+    number: int = torch._C._current_graph_task_id()
+    return number
 
 
 def by_sample(operator: Callable[..., list[Tensor]]) -> Callable[..., Any]:
