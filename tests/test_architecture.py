@@ -35,6 +35,7 @@ ARROWS: dict[str, set[str]] = {
     },
     "report": LEAVES,
     "spikingjelly": {*LEAVES, "neurons", "kernels"},
+    "neurobench": {*LEAVES, "models"},
     "cli": {*LEAVES, "recipe", "experiments", "report"},
 }
 LIGHT = {"commands", "devices", "errors", "files", "launch", "results", "cli", "paper", "report"}
