@@ -21,6 +21,7 @@ from clifctl.experiments.trial_run import (
 )
 from clifctl.experiments.trials import ResultsFolder
 from clifctl.experiments.worker_pool import WorkerLost, WorkerPool
+from clifctl.kernels.cache_folder import settle
 from clifctl.results import TrialRecord
 
 # A worker that the system kills may have met another's peak of memory: it is tried once more.
@@ -84,6 +85,7 @@ def local_workforce(workers: int) -> Iterator[Workforce]:
     if workers == 1:
         yield Workforce(_InThisProcess(), run_trial, 1, lambda: None)
         return
+    settle()
     pool = WorkerPool(workers)
     try:
         yield Workforce(pool, run_trial_remotely, workers, pool.terminate)

@@ -3,7 +3,7 @@
 import os
 import platform
 import time
-import warnings
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -14,9 +14,11 @@ from clifctl.errors import TargetError
 from clifctl.experiments.provenance import package_versions
 from clifctl.files import expanded
 from clifctl.kernels import resolve_target
-from clifctl.kernels.cache import cache_folder, preferred_folder
+from clifctl.kernels.cache import damaged
+from clifctl.kernels.cache_folder import folder_at, preferred_folder
 from clifctl.kernels.parity import Case, check
 from clifctl.kernels.targets import TARGETS, targets_of
+from clifctl.kernels.triton_cache import damaged as damaged_triton
 from clifctl.neurons import NEURONS
 from clifctl.results import (
     CacheState,
@@ -117,18 +119,36 @@ def _fused(device: torch.device) -> list[str]:
 
 
 def _cache() -> CacheState:
-    folder = preferred_folder()
-    with warnings.catch_warnings(record=True) as told:
-        warnings.simplefilter("always")
-        writable = cache_folder() == folder
-    files = [path for path in folder.rglob("*") if path.is_file()] if folder.is_dir() else []
+    found = folder_at(preferred_folder())
+    if found is None:
+        return CacheState(
+            folder=None,
+            writable=False,
+            problem="this user has no home directory: set XDG_CACHE_HOME",
+            files=0,
+            size_bytes=0,
+            damaged=(),
+        )
+    folder = found.path
+    sizes = _sizes(folder)
     return CacheState(
         folder=str(folder),
-        writable=writable,
-        problem=None if writable else str(told[0].message) if told else "a temporary one is used",
-        files=len(files),
-        size_bytes=sum(path.stat().st_size for path in files),
+        writable=found.writable,
+        problem=found.problem,
+        files=len(sizes),
+        size_bytes=sum(sizes),
+        damaged=tuple(str(path) for path in (*damaged(folder), *damaged_triton(folder))),
     )
+
+
+def _sizes(folder: Path) -> list[int]:
+    """The size of every file below a folder, in bytes; another process may remove one meanwhile."""
+    sizes = []
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):
+                sizes.append(Path(place, name).stat().st_size)
+    return sizes
 
 
 def _data(dataset: Dataset, root: Path) -> DataState:

@@ -13,7 +13,7 @@ from numba import njit
 
 DTYPE = np.{{dtype}}
 ZERO, ONE, MINUS_ONE = DTYPE(0.0), DTYPE(1.0), DTYPE(-1.0)
-OPTIONS = dict(cache=True, nogil=True, error_model="numpy")
+OPTIONS = dict(nogil=True, error_model="numpy")
 
 '''
 

@@ -5,12 +5,15 @@ Plain numba functions, written by hand: no neuron is in them. Every one works on
 to `last` (see `clifctl.kernels.threads`), and no result depends on how units are shared out.
 """
 
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numba import njit as numba_njit
-from numba import types
+from numba import njit, types
 from numba.extending import overload
+
+from clifctl.kernels.machine_code import keep
 
 OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
 # Sums over a row may be added up in lanes: the order is fixed when the code is compiled.
@@ -18,18 +21,6 @@ SUMS: dict[str, Any] = {**OPTIONS, "fastmath": {"reassoc", "contract"}}
 # Elements that are added up in single precision before they join a sum in double precision.
 CHUNK = 32
 RUN = 1024
-
-
-def njit(**options: Any) -> Any:
-    """numba's, with machine code kept on disk where there is a folder for it."""
-
-    def compiled(function: Any) -> Any:
-        try:
-            return numba_njit(cache=True, **options)(function)
-        except RuntimeError:  # neither this package's folder nor the user's can be written
-            return numba_njit(**options)(function)
-
-    return compiled
 
 
 def as_float(x):
@@ -248,3 +239,6 @@ def unpack(first, last, block, bits, one, x):
     if x.size % 8 and last * block >= bits.size > first * block:
         for b in range(x.size % 8):
             x[x.size // 8 * 8 + b] = one & -((x.dtype.type(bits[bits.size - 1]) >> b) & bit)
+
+
+keep(sys.modules[__name__], Path(__file__).read_text(encoding="utf-8"))

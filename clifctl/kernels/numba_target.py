@@ -38,8 +38,10 @@ def source(neuron: Neuron, hyperparameters: Hyperparameters, dtype: str) -> Sour
 @lru_cache(maxsize=256)
 def kernel(neuron: Neuron, hyperparameters: Hyperparameters, dtype: torch.dtype) -> "Kernel":
     """The kernels of a neuron, compiled at their first call (or read from the cache)."""
+    from clifctl.kernels.machine_code import keep
+
     printed = source(neuron, hyperparameters, DTYPES[dtype])
-    module = load_module(neuron.name, printed.text)
+    module = keep(load_module(neuron.name, printed.text), printed.text)
     initial = tuple(state.start(hyperparameters) for state in neuron.states)
     held = np.dtype("float64" if dtype == torch.float64 else "float32")
     return Kernel(neuron, module, printed, held, initial)

@@ -18,6 +18,7 @@ from clifctl.kernels.cache import load_module
 from clifctl.kernels.flat import Gradients, Sample
 from clifctl.kernels.plan import Plan, make_plan
 from clifctl.kernels.trace import trace
+from clifctl.kernels.triton_cache import use_checked_cache
 from clifctl.kernels.triton_launch import WARPS, Segments, Tile, segments, tile
 from clifctl.kernels.triton_source import print_source
 from clifctl.kernels.window import Window
@@ -51,6 +52,7 @@ def source(neuron: Neuron, hyperparameters: Hyperparameters, steps: int) -> str:
 @lru_cache(maxsize=256)
 def kernel(neuron: Neuron, hyperparameters: Hyperparameters, steps: int) -> "Kernel":
     """The kernels of a neuron for sequences of `steps`, compiled at their first call."""
+    use_checked_cache()
     module = load_module(f"triton_{neuron.name}", source(neuron, hyperparameters, steps))
     initial = tuple(state.start(hyperparameters) for state in neuron.states)
     cut = segments(steps, len(neuron.states))

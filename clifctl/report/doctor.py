@@ -41,6 +41,8 @@ def _rows(result: DoctorResult) -> Iterator[tuple[Any, ...]]:
     cache = result.cache
     held = f"{cache.folder}: {cache.files} files, {cache.size_bytes / MIB:.1f} MiB"
     yield "cache", "kernels", "writable" if cache.writable else "no", cache.problem or held
+    for file in cache.damaged:
+        yield "cache", "kernels", "damaged", f"{file}: is made again when it is needed"
     for data in result.data:
         yield "data", data.data, data.state, data.problem
     for row in result.self_test:

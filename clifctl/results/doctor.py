@@ -31,13 +31,15 @@ class KernelTargetRow:
 
 @dataclass(frozen=True, kw_only=True)
 class CacheState:
-    """Where generated kernels are kept, and why they cannot be (None: they can)."""
+    """Where generated kernels are kept (None: there is no place for them), and why they cannot be
+    (None: they can). `damaged`: files that do not hold what was written, which are made again."""
 
-    folder: str
+    folder: str | None
     writable: bool
     problem: str | None
     files: int
     size_bytes: int
+    damaged: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)

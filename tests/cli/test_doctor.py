@@ -104,5 +104,26 @@ def test_a_cache_that_cannot_be_written_is_a_finding(
     assert cache["folder"] == str(tmp_path / "file" / "clifctl" / "kernels")
     assert cache["writable"] is False
     assert "Not a directory" in cache["problem"]
-    # A second look in the same process has no warning to quote, and finds the same.
-    assert clifctl("doctor", "--json").json["cache"]["writable"] is False
+
+
+def test_damaged_kernels_are_found(
+    clifctl: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from clifctl.experiments import doctor
+    from clifctl.kernels.parity import Outcome
+
+    fine = Outcome("case", "output", 0.0, 0.0, 0.0)
+    monkeypatch.setattr(doctor, "check", lambda *arguments: fine)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    damaged = tmp_path / "clifctl" / "kernels" / "clifctl_clif_00.backward-00.code"
+    damaged.parent.mkdir(parents=True)
+    damaged.write_bytes(b"torn")
+    of_triton = damaged.parent / "triton" / "KEY" / "forward.cubin"
+    of_triton.parent.mkdir(parents=True)
+    of_triton.write_bytes(b"")
+    of_triton.with_name("forward.cubin.sha256").write_text("00")
+    cache = clifctl("doctor", "--json").json["cache"]
+    assert cache["writable"] is True
+    assert cache["damaged"] == [str(damaged), str(of_triton)]
+    assert (cache["files"], cache["size_bytes"]) == (3, 6)
+    assert f"damaged,{damaged}: is made again" in clifctl("doctor", "--format", "csv").out
