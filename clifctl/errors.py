@@ -5,7 +5,9 @@ printed as two lines on stderr: `error: what, where` and `hint: what to do`.
 """
 
 import difflib
+import shlex
 from collections.abc import Iterable
+from typing import Any
 
 
 class ClifctlError(Exception):
@@ -27,6 +29,18 @@ class UsageError(ClifctlError):
 
 class RecipeError(ClifctlError):
     """A recipe that cannot be read, or that does not hold against the schema."""
+
+
+class UntrustedFile(RecipeError):
+    """A file of a person's own that a recipe names and that is not run unasked. `document` is the
+    recipe, resolved as far as that goes without it."""
+
+    def __init__(self, where: str, reference: str, document: dict[str, Any]) -> None:
+        super().__init__(
+            f"{where}: it uses the neuron '{reference}' of a file, which is not run unasked",
+            hint=f"if you trust that file, add --trust {shlex.quote(reference)}",
+        )
+        self.document = document
 
 
 class DataError(ClifctlError):

@@ -7,7 +7,8 @@ import clifctl
 
 PACKAGE = Path(clifctl.__file__).parent
 
-LEAVES = {"commands", "devices", "errors", "files", "launch", "results", "strict", "transfer"}
+LEAVES = {"commands", "devices", "errors", "files", "launch", "results"}
+LEAVES |= {"strict", "transfer", "trust"}
 # package or module -> what it may import of clifctl besides itself
 ARROWS: dict[str, set[str]] = {
     "commands": set(),
@@ -18,6 +19,7 @@ ARROWS: dict[str, set[str]] = {
     "results": set(),
     "strict": set(),
     "transfer": {"devices"},
+    "trust": set(),
     "neurons": LEAVES,
     "kernels": {*LEAVES, "neurons"},
     "models": {*LEAVES, "neurons", "kernels"},
@@ -39,6 +41,7 @@ ARROWS: dict[str, set[str]] = {
     "cli": {*LEAVES, "recipe", "experiments", "report"},
 }
 LIGHT = {"commands", "devices", "errors", "files", "launch", "results", "cli", "paper", "report"}
+LIGHT |= {"trust"}
 HEAVY_LIBRARIES = {"torch", "torchvision", "numba", "triton", "sklearn", "matplotlib", "pydantic"}
 
 

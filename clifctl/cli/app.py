@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 
 import clifctl
+from clifctl import trust
 from clifctl.cli import (
     bench,
     compare_neurons,
@@ -29,7 +30,7 @@ from clifctl.cli import (
     train,
     truncate_bptt,
 )
-from clifctl.cli.options import STOPPED, abandon_stdout, write_stdout
+from clifctl.cli.options import STOPPED, abandon_stdout, ask_on_terminal, write_stdout
 from clifctl.errors import (
     ClifctlError,
     Interrupted,
@@ -116,6 +117,7 @@ def _usable_streams() -> None:
 def run(arguments: list[str]) -> int:
     """Run one command and return its exit code; an error is told on stderr, with a hint."""
     signal.signal(signal.SIGTERM, _end)
+    trust.start(ask_on_terminal)
     debug = "--debug" in arguments
     if arguments[:1] == ["--debug"]:
         arguments = arguments[1:]

@@ -108,7 +108,7 @@ def _shared(
     model: Annotated[str | None, typer.Option(help="Instead of a recipe: the net.")] = None,
     neuron: Annotated[
         str | None,
-        typer.Option(help="FILE.py:NAME of the checkpoint's own neuron: allows to run it."),
+        typer.Option(metavar="FILE.py:NAME", help="The older name of --trust."),
     ] = None,
     root: Annotated[
         Path | None, typer.Option(help="Where the data lie here, if not where the recipe says.")

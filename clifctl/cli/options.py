@@ -5,7 +5,7 @@ import inspect
 import io
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -14,6 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
+from clifctl import trust
 from clifctl.errors import Interrupted, OutputError, RunFailed, UsageError
 from clifctl.files import require_file_possible, same_file, write_text
 from clifctl.launch import launch
@@ -65,6 +66,15 @@ QuietOption = Annotated[
 VerboseOption = Annotated[
     bool,
     typer.Option("-v", "--verbose", help="More on stderr.", rich_help_panel=RESULT_PANEL),
+]
+TrustOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--trust",
+        metavar="FILE.py:NAME",
+        help="Run this file, which a recipe or checkpoint names.",
+        rich_help_panel="Trust",
+    ),
 ]
 DebugOption = Annotated[
     bool,
@@ -239,8 +249,10 @@ def _output(
     overwrite: OverwriteOption = False,
     quiet: QuietOption = False,
     verbose: VerboseOption = False,
+    trusted: TrustOption = None,
     debug: DebugOption = False,
 ) -> Output:
+    trust_files(trusted or ())
     if as_json and format not in (None, Format.json):
         raise UsageError(f"--json and --format {format} contradict each other", hint="give one")
     if quiet and verbose:
@@ -257,6 +269,26 @@ def _output(
     if path is not None:
         output.may_write(path)
     return output
+
+
+def trust_files(references: Iterable[str], option: str = "--trust") -> None:
+    """Trust the files that a person named by an option. Raises UsageError for anything else."""
+    for reference in references:
+        if not trust.is_file_reference(reference):
+            raise UsageError(
+                f"{option} {reference}: must be FILE.py:NAME",
+                hint="neurons of clifctl and of installed packages need none",
+            )
+        trust.allow(reference)
+
+
+def ask_on_terminal(question: str) -> bool:
+    """Put a question to the person at the prompt, if there is one; everything but yes is no."""
+    if not (sys.stdin.isatty() and sys.stderr.isatty() and launch().count == 1):
+        return False
+    sys.stderr.write(f"{question} [y/N] ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
 def picture_path(plot: str | None, name: str, output: Output, *apart_from: Path) -> Path | None:

@@ -7,6 +7,7 @@ import typer
 
 from clifctl.cli.options import Output, OverridesArgument, RecipeArgument, command
 from clifctl.commands import command_line
+from clifctl.errors import UntrustedFile
 
 app = typer.Typer(
     help="List, show, copy and check recipes.",
@@ -48,7 +49,12 @@ def show(
         return
     from clifctl.recipe.load import load_recipe
 
-    loaded = load_recipe(recipe, overrides or ())
+    try:
+        loaded = load_recipe(recipe, overrides or ())
+    except UntrustedFile as refused:
+        known = refused.document
+        output.emit(recipe_report(Path(recipe).stem, known, dump_document(known)))
+        raise
     for notice in loaded.notices:
         output.notice(notice)
     document = loaded.recipe.document

@@ -17,7 +17,7 @@ from clifctl.cli.options import (
     command,
 )
 from clifctl.commands import command_line
-from clifctl.errors import UsageError
+from clifctl.errors import UntrustedFile, UsageError
 from clifctl.report.tensorboard import require_tensorboard
 
 if TYPE_CHECKING:
@@ -96,9 +96,7 @@ def register(app: typer.Typer) -> None:
         _add_seed(seed, chosen)
 
         from clifctl.experiments.planning import FILES, RunOptions, plan_training
-        from clifctl.experiments.resuming import recipe_of_run
         from clifctl.experiments.train import train as run
-        from clifctl.recipe.load import load_recipe
         from clifctl.recipe.yamlfile import dump_document
         from clifctl.report.progress import TrainProgress
         from clifctl.report.runs import plan_report, train_report
@@ -106,7 +104,7 @@ def register(app: typer.Typer) -> None:
         place = folder or out
         read = [Path(recipe)] if recipe and not folder else []
         output.keep_apart(*read, *([place / name for name in FILES] if place else []))
-        loaded = recipe_of_run(folder, chosen) if folder else load_recipe(recipe or "", chosen)
+        loaded = _loaded(folder, recipe or "", chosen, output if dry_run else None)
         for notice in loaded.notices:
             output.notice(notice)
         options = RunOptions(
@@ -132,6 +130,25 @@ def register(app: typer.Typer) -> None:
         ):
             result = run(loaded, options, observers)
         output.emit(train_report(result))
+
+
+def _loaded(
+    folder: Path | None, recipe: str, overrides: list[str], show: Output | None
+) -> "LoadedRecipe":
+    """The recipe, of the run in `folder` if there is one. What can be said of one that names a file
+    which is not trusted is shown by `show`, then UntrustedFile raised."""
+    from clifctl.experiments.resuming import recipe_of_run
+    from clifctl.recipe.load import load_recipe
+    from clifctl.recipe.yamlfile import dump_document
+    from clifctl.report.tables import recipe_report
+
+    try:
+        return recipe_of_run(folder, overrides) if folder else load_recipe(recipe, overrides)
+    except UntrustedFile as refused:
+        known, name = refused.document, (folder or Path(recipe)).stem
+        if show is not None:
+            show.emit(recipe_report(name, known, dump_document(known)))
+        raise
 
 
 def _tell_standing(loaded: "LoadedRecipe", options: "RunOptions", output: Output) -> None:

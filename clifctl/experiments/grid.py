@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from clifctl import trust
 from clifctl.data import LoadedData
 from clifctl.devices import is_gpu
 from clifctl.errors import DataError, RunFailed, UsageError
@@ -313,6 +314,7 @@ def _order(grid: Grid, trial: Trial, attempt: int, beside: int) -> Order:
         beside=beside,
         kept_for_backward_bytes=grid.sizes[trial.name].kept_bytes,
         attempt=attempt,
+        trusted=trust.files(),
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from clifctl.commands import command_line
 from clifctl.errors import CheckpointError, Interrupted, OutputError, RunFailed
 from clifctl.recipe.load import LoadedRecipe
+from clifctl.recipe.schema import neurons_of_files
 from clifctl.results import EpochRecord, Running, StepRecord, TrainPlan, decode
 from clifctl.training import run_folder
 from clifctl.training.checkpoint import Checkpoint, save_checkpoint
@@ -134,7 +135,7 @@ class Keeper:
         return Interrupted(
             stop,
             f"training stopped in '{self.folder}': {self.kept}",
-            hint=f"go on with: {command_line('train', '--resume', self.folder)}",
+            hint=f"go on with: {self._go_on()}",
             at_once=at_once,
         )
 
@@ -198,8 +199,7 @@ class Keeper:
             raise self._interrupted(stop, at_once=True) from None
         except OutputError as refused:
             # The input was good; the disk was not.
-            again = command_line("train", "--resume", self.folder)
-            mended = f"when that is mended, go on with: {again}"
+            mended = f"when that is mended, go on with: {self._go_on()}"
             raise self._with_what_was_kept(RunFailed(refused.message, hint=mended)) from None
         except RunFailed as failed:
             raise self._with_what_was_kept(failed) from failed
@@ -213,6 +213,12 @@ class Keeper:
     def _with_what_was_kept(self, failed: RunFailed) -> RunFailed:
         self._log_if_possible(f"failed: {failed.message}")
         return type(failed)(f"{failed.message}; {self.kept}", hint=failed.hint)
+
+    def _go_on(self) -> str:
+        """The command that goes on with the run. A run folder alone does not decide what is run."""
+        named = neurons_of_files(self.loaded.recipe.document)
+        trusting = [word for name in named for word in ("--trust", name)]
+        return command_line("train", "--resume", self.folder, *trusting)
 
     def _log_if_possible(self, line: str) -> None:
         with suppress(OutputError):  # the run ends with what is worse

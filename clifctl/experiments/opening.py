@@ -6,12 +6,12 @@ from pathlib import Path
 
 import torch
 
+from clifctl import trust
 from clifctl.data import LoadedData
 from clifctl.errors import UsageError
 from clifctl.experiments.assembly import at_root, build_net
 from clifctl.experiments.published import published_for
 from clifctl.models import SpikingNet
-from clifctl.neurons.loading import is_file_reference
 from clifctl.recipe.catalog import SUFFIXES
 from clifctl.recipe.load import LoadedRecipe
 from clifctl.recipe.schema import Recipe, validate
@@ -90,14 +90,15 @@ def open_checkpoint(path: Path, opening: Opening, *, timesteps: int | None = Non
 
 
 def _open(path: Path, neuron: str | None) -> Opened:
-    if neuron is not None and not is_file_reference(neuron):
+    if neuron is not None and not trust.is_file_reference(neuron):
         raise UsageError(
             f"--neuron {neuron}: must be FILE.py:NAME, the checkpoint's own neuron",
             hint="leave it out for a neuron of clifctl; clifctl convert puts a net on LIF",
         )
     checkpoint = load_checkpoint(path)
-    trusted = [] if neuron is None else [neuron]
-    recipe = validate(checkpoint.recipe, f"recipe of checkpoint '{path}'", trusted_files=trusted)
+    if neuron is not None:
+        trust.allow(neuron)
+    recipe = validate(checkpoint.recipe, f"recipe of checkpoint '{path}'")
     recipe = replace(recipe, neuron=recipe.neuron_at(checkpoint.epoch_of_weights))
     return Opened(
         checkpoint.recipe_name,

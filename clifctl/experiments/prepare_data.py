@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from clifctl.data import DATASETS, Dataset
+from clifctl.data import DATASETS, DataOptions, Dataset
 from clifctl.data.contract import PARTS
 from clifctl.data.event_options import EventOptions
 from clifctl.data.event_set import caches_of, recordings_of, require_classes, settings_of
@@ -28,12 +28,14 @@ from clifctl.errors import (
     OutputError,
     RecipeError,
     RunFailed,
+    UntrustedFile,
     UsageError,
     unknown_name,
 )
 from clifctl.experiments.worker_pool import WorkerLost, WorkerPool
 from clifctl.recipe import catalog
 from clifctl.recipe.load import data_section, load_recipe
+from clifctl.recipe.schema import validate_data
 from clifctl.results import PreparedSplit, PrepareResult, SkippedRecording
 
 MOST_WORKERS = 8
@@ -101,6 +103,21 @@ def prepare_data(
     return _result(dataset, settings, cache, started, already=False)
 
 
+def _of_recipe(
+    name: str, overrides: Sequence[str], say: Callable[[str], None]
+) -> tuple[Dataset, DataOptions, int]:
+    try:
+        loaded = load_recipe(name, overrides)
+    except UntrustedFile as refused:  # a neuron, which is not needed for the data
+        known = refused.document
+        section = {key: known[key] for key in ("data", "timesteps")}
+        return DATASETS[known["data"]["name"]], *validate_data(section, name)
+    for notice in loaded.notices:
+        say(notice)
+    recipe = loaded.recipe
+    return recipe.data.dataset, recipe.data.options, recipe.timesteps
+
+
 def _chosen(
     name: str, overrides: Sequence[str], say: Callable[[str], None]
 ) -> tuple[Dataset, EventOptions, int]:
@@ -115,16 +132,12 @@ def _chosen(
         options, timesteps = data_section(name, overrides, 1)
     else:
         try:
-            loaded = load_recipe(name, overrides)
+            dataset, options, timesteps = _of_recipe(name, overrides, say)
         except RecipeError as refused:
             if catalog.holds(name) or Path(name).exists():
                 raise
             message = unknown_name("data set or recipe", name, [*DATASETS, *catalog.names()])
             raise UsageError(message, hint="clifctl data ls, clifctl recipes ls") from refused
-        for notice in loaded.notices:
-            say(notice)
-        recipe = loaded.recipe
-        dataset, options, timesteps = recipe.data.dataset, recipe.data.options, recipe.timesteps
     if dataset.camera is None or not isinstance(options, EventOptions):
         able = ", ".join(row.name for row in DATASETS.values() if row.camera is not None)
         raise UsageError(

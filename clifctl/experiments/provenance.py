@@ -17,9 +17,9 @@ import clifctl
 from clifctl.devices import device_name
 from clifctl.kernels import Target
 from clifctl.launch import launch
-from clifctl.neurons.loading import is_file_reference
 from clifctl.training.device import Threads
 from clifctl.training.precision import Arithmetic, Tf32
+from clifctl.trust import is_file_reference
 
 
 def manifest(

@@ -48,7 +48,7 @@ def recipe_of_run(folder: Path, overrides: Sequence[str] = ()) -> LoadedRecipe:
             if (folder.parent / run_folder.RECIPE).is_file():
                 hint = f"give the folder of the run: --resume {shlex.quote(str(folder.parent))}"
         raise UsageError(f"--resume: there is no run in '{folder}': it {what}", hint=hint)
-    loaded = load_recipe(str(file), overrides)
+    loaded = load_recipe(str(file), overrides, of_a_run=True)
     return replace(loaded, name=_name_of_run(folder))
 
 

@@ -61,10 +61,13 @@ def _published(path: Path) -> Published:
     """The paper's numbers for the recipe of a run; none for one with a neuron of a file, which is
     not run for that, and for a recipe that this version does not take."""
     from clifctl.experiments.published import published_for
-    from clifctl.recipe.schema import validate
+    from clifctl.recipe.schema import neurons_of_files, validate
 
+    document = _recipe(path)
+    if neurons_of_files(document):
+        return Published()
     try:
-        recipe = validate(_recipe(path), str(path), trusted_files=())
+        recipe = validate(document, str(path))
     except ClifctlError:
         return Published()
     return published_for(recipe)
@@ -157,8 +160,8 @@ def _recipe(path: Path) -> dict[str, Any]:
 def _whole(document: dict[str, Any]) -> dict[str, Any]:
     """`document` with the keys that came after it was written, at their defaults. The file of a
     person's own neuron is not run for that."""
-    from clifctl.neurons.loading import is_file_reference
     from clifctl.recipe.defaults import completed, defaults_of
+    from clifctl.trust import is_file_reference
 
     of_file = is_file_reference(document["neuron"]["name"])
     known = {**document, "neuron": {}} if of_file else document

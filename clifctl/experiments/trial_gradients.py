@@ -8,9 +8,9 @@ from clifctl.data import LoadedData
 from clifctl.experiments.assembly import load_data
 from clifctl.experiments.gradients import temporal_share
 from clifctl.experiments.grid import Grid
-from clifctl.neurons.loading import is_file_reference
 from clifctl.training.device import resolve_threads
 from clifctl.training.run_folder import LAST
+from clifctl.trust import is_file_reference
 
 
 def temporal_shares(grid: Grid, names: Sequence[str]) -> Mapping[str, float]:

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import torch
 
+from clifctl import trust
 from clifctl.devices import gpu_available, is_gpu
 from clifctl.errors import CheckpointError, ClifctlError, Interrupted
 from clifctl.experiments.planning import RunOptions
@@ -42,7 +43,8 @@ _one_at_a_time = threading.Lock()
 
 @dataclass(frozen=True)
 class Order:
-    """What a worker is told, all of it plain: a recipe's document is validated anew there."""
+    """What a worker is told, all of it plain: a recipe's document is validated anew there.
+    `trusted` are the files that it may run (see `clifctl.trust`)."""
 
     trial: str
     title: str
@@ -56,6 +58,7 @@ class Order:
     beside: int
     kept_for_backward_bytes: int
     attempt: int
+    trusted: tuple[str, ...] = ()
 
 
 def numerics_of(device: str, target: str) -> Numerics:
@@ -70,6 +73,7 @@ def run_trial(order: Order) -> Outcome:
     Whatever goes wrong in the run is the record's to tell. Raises Interrupted where this process is
     told to end, and OutputError for a results folder that cannot be written.
     """
+    trust.allow_files(order.trusted)
     with _one_at_a_time, contextlib.chdir(order.working_folder):
         folder = ResultsFolder(Path(order.results))
         with folder.claim(order.trial) as mine:
@@ -97,6 +101,8 @@ def run_trial(order: Order) -> Outcome:
 
 def run_trial_remotely(order: Order) -> Outcome:
     """As `run_trial`, for a worker process, which is told to end with its trial alone."""
+    # A worker of a cluster may have run other people's trials.
+    trust.start()
     try:
         return run_trial(order)
     except Interrupted:

@@ -1,10 +1,15 @@
 """A neuron by its name: of the table, of an installed package, or of a person's own file."""
 
+import contextlib
 import importlib.util
+import sys
+import warnings
+from collections.abc import Iterator
 from functools import lru_cache
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
+from clifctl import trust
 from clifctl.errors import NeuronError, unknown_name
 from clifctl.neurons.contract import Neuron
 
@@ -12,38 +17,77 @@ from clifctl.neurons.contract import Neuron
 ENTRY_POINTS = "clifctl.neurons"
 
 
-def is_file_reference(reference: str) -> bool:
-    """Whether `reference` is FILE.py:NAME."""
-    return ".py:" in reference
-
-
 def load_neuron(reference: str, table: dict[str, Neuron]) -> Neuron:
-    """The neuron that `reference` names: a name of `table` or of an installed package, or
-    FILE.py:NAME. Loading a file runs it.
+    """The neuron that a person names: a name of `table` or of an installed package, or
+    FILE.py:NAME, a file that is trusted from then on, and run.
 
     Raises NeuronError with the nearest name, or what is wrong with the file.
     """
+    if trust.is_file_reference(reference):
+        trust.allow(reference)
+    found = find_neuron(reference, table)
+    if found is None:
+        raise NeuronError(
+            unknown_name("neuron", reference, [*table, *installed_neurons()]),
+            hint="clifctl neurons ls lists them; a neuron of your own is FILE.py:NAME",
+        )
+    return found
+
+
+def find_neuron(reference: str, table: dict[str, Neuron]) -> Neuron | None:
+    """The neuron that a recipe names, None where there is none, or where it is of a file that is
+    not trusted (see `clifctl.trust`). Raises NeuronError for what is wrong with a file or an
+    installed package."""
     if reference in table:
         return table[reference]
-    if is_file_reference(reference):
+    if trust.is_file_reference(reference):
+        if not trust.allows(reference):
+            return None
         file, _, name = reference.rpartition(":")
-        return _from_file(str(Path(file).absolute()), file, name)
-    offered = installed_neurons()
-    if reference in offered:
-        return offered[reference]
-    raise NeuronError(
-        unknown_name("neuron", reference, [*table, *offered]),
-        hint="clifctl neurons ls lists them; a neuron of your own is FILE.py:NAME",
-    )
+        return _from_file(trust.file_of(reference), file, name)
+    found = installed_neurons().get(reference)
+    if found is None and reference in _installed()[1]:
+        raise _installed()[1][reference]
+    return found
+
+
+def installed_neurons() -> dict[str, Neuron]:
+    """What installed packages offer, by name. What cannot be loaded is named in a warning, and left
+    out."""
+    return _installed()[0]
 
 
 @lru_cache(maxsize=1)
-def installed_neurons() -> dict[str, Neuron]:
-    """What installed packages offer, by name."""
-    found = {}
+def _installed() -> tuple[dict[str, Neuron], dict[str, NeuronError]]:
+    found, broken = {}, {}
     for entry in entry_points(group=ENTRY_POINTS):
-        found[entry.name] = _checked(entry.load(), f"entry point '{entry.name}'")
-    return found
+        try:
+            found[entry.name] = _offered(entry)
+        except NeuronError as problem:
+            broken[entry.name] = problem
+            warnings.warn(f"{problem.message}: it is left out", RuntimeWarning, stacklevel=2)
+    return found, broken
+
+
+def _offered(entry: EntryPoint) -> Neuron:
+    package = f" of '{entry.dist.name}'" if entry.dist is not None else ""
+    where = f"the neuron '{entry.name}' ({entry.value}){package}"
+    with _foreign_code(where, hint="install that package again, or remove it"):
+        return _checked(entry.load(), where)
+
+
+@contextlib.contextmanager
+def _foreign_code(where: str, *, hint: str) -> Iterator[None]:
+    """Run other people's code: what it prints is no result of a command and goes to stderr, and it
+    may fail in any way, `sys.exit` included. Raises NeuronError."""
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    except (NeuronError, KeyboardInterrupt):
+        raise
+    except BaseException as broken:
+        what = " ".join(f"{type(broken).__name__}: {broken}".split())
+        raise NeuronError(f"{where} cannot be loaded: {what}", hint=hint) from broken
 
 
 # (path, name) -> what was loaded. One object each: kernels are kept by the neuron that they are of.
@@ -82,16 +126,9 @@ def _run(path: str, shown: str, name: str) -> Neuron:
     if spec is None or spec.loader is None:
         raise NeuronError(f"'{shown}' is not a Python file", hint="its name must end in .py")
     module = importlib.util.module_from_spec(spec)
-    try:
+    see = "run it with python to see where; --debug shows the traceback"
+    with _foreign_code(f"'{shown}'", hint=see):
         spec.loader.exec_module(module)
-    except NeuronError:
-        raise
-    except Exception as broken:
-        # A person's own file may fail in any way; what it says is the message.
-        raise NeuronError(
-            f"'{shown}' cannot be loaded: {type(broken).__name__}: {broken}",
-            hint="run it with python to see where; --debug shows the traceback",
-        ) from broken
     if not hasattr(module, name):
         offered = [key for key, value in vars(module).items() if isinstance(value, Neuron)]
         raise NeuronError(

@@ -15,12 +15,14 @@ FOLDER = "recipes"
 
 @dataclass(frozen=True)
 class RecipeText:
-    """A recipe as it is written: its name, its place (for messages), and what to tell a person."""
+    """A recipe as it is written: its name, its place (for messages), what to tell a person, and the
+    folder of a file (None: it is no file)."""
 
     name: str
     where: str
     text: str
     notices: tuple[str, ...] = ()
+    folder: Path | None = None
 
 
 def folder() -> Path:
@@ -76,7 +78,9 @@ def read_text(reference: str) -> RecipeText:
         path = path_of(path.stem)
         notices = (f"no file '{reference}' here: '{path.stem}' of the catalog is taken",)
     try:
-        return RecipeText(path.stem, str(path), path.read_text(encoding="utf-8"), notices)
+        return RecipeText(
+            path.stem, str(path), path.read_text(encoding="utf-8"), notices, path.parent
+        )
     except FileNotFoundError:
         known = path.stem in names()
         raise RecipeError(

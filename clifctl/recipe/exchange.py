@@ -10,6 +10,7 @@ from clifctl.errors import RecipeError, unknown_name
 from clifctl.models import NeuronChoice
 from clifctl.neurons import NEURONS, Neuron
 from clifctl.strict import Count, Strict
+from clifctl.trust import is_file_reference
 
 
 class ExchangeSection(Strict):
@@ -70,6 +71,8 @@ def exchange_problems(
     if not isinstance(to, str):
         return problems
     new = find(to)
+    if new is None and is_file_reference(to):
+        return problems  # not trusted, which is told when all else is right
     if new is None:
         return [*problems, f"neuron.exchange.to: {unknown_name('neuron', to, NEURONS)}"]
     problems += [

@@ -1,10 +1,13 @@
 """From what a person types, a recipe's name, path or `-` and `key=value` overrides, to a Recipe."""
 
 import copy
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from clifctl import trust
 from clifctl.data import DataOptions
 from clifctl.errors import RecipeError, UsageError
 from clifctl.recipe.catalog import read_text
@@ -12,6 +15,7 @@ from clifctl.recipe.schema import (
     NEURON_KEYS,
     TABLES,
     Recipe,
+    neuron_places,
     row_of,
     section_options,
     validate,
@@ -51,23 +55,52 @@ class RecipeSource:
         return LoadedRecipe(self.name, recipe, (*self.notices, *notices))
 
 
-def open_recipe(reference: str, overrides: Sequence[str] = ()) -> RecipeSource:
+def open_recipe(
+    reference: str, overrides: Sequence[str] = (), *, of_a_run: bool = False
+) -> RecipeSource:
     """Read the recipe `reference` (a name of the catalog, a path, or `-` for stdin), once.
+    `of_a_run`: clifctl wrote it into a run folder, so the files that it names lie elsewhere.
 
     Raises RecipeError for one that cannot be read, UsageError for a malformed override.
     """
     read = read_text(reference)
     document = parse_document(read.text, read.where)
-    notices = apply_overrides(document, overrides)
-    return RecipeSource(read.name, read.where, document, (*read.notices, *notices))
+    notices = [*read.notices]
+    if read.folder is not None and not of_a_run:
+        notices += _place_files(document, read.folder)
+    notices += apply_overrides(document, overrides)
+    return RecipeSource(read.name, read.where, document, tuple(notices))
 
 
-def load_recipe(reference: str, overrides: Sequence[str] = ()) -> LoadedRecipe:
-    """The recipe `reference` (a name of the catalog, a path, or `-` for stdin) with overrides.
+def load_recipe(
+    reference: str, overrides: Sequence[str] = (), *, of_a_run: bool = False
+) -> LoadedRecipe:
+    """The recipe `reference` (see `open_recipe`) with overrides.
 
     Raises RecipeError for anything that is wrong with it, UsageError for a malformed override.
     """
-    return open_recipe(reference, overrides).variant()
+    return open_recipe(reference, overrides, of_a_run=of_a_run).variant()
+
+
+def _place_files(document: dict[str, Any], folder: Path) -> list[str]:
+    """A FILE.py:NAME of a recipe is looked for in the recipe's folder, where it is trusted, then in
+    the working folder: from here on it is relative to that one, as everywhere else. Returns what
+    a person should see."""
+    notices = []
+    for section, key, name in neuron_places(document):
+        beside = os.path.join(folder, name)
+        if not (trust.is_file_reference(name) and os.path.isfile(trust.file_of(beside))):
+            continue
+        if not os.path.isabs(name):
+            section[key] = os.path.relpath(beside)
+        trust.allow_beside(beside, folder)
+        if os.path.isfile(trust.file_of(name)) and not _same_file(name, beside):
+            notices.append(f"the neuron '{name}' is that of the recipe's folder: {section[key]}")
+    return notices
+
+
+def _same_file(one: str, other: str) -> bool:
+    return os.path.realpath(trust.file_of(one)) == os.path.realpath(trust.file_of(other))
 
 
 def bare_recipe(data: str, model: str, overrides: Sequence[str] = ()) -> LoadedRecipe:
@@ -94,6 +127,9 @@ def apply_overrides(document: dict[str, Any], overrides: Sequence[str]) -> list[
     that the new choice has too, and drops the others.
     """
     parsed = [_parse(override) for override in overrides]
+    for keys, value in parsed:
+        if keys[0] == "neuron":
+            trust.allow_named(value)
     notices = []
     for keys, value in parsed:
         if len(keys) == 2 and keys[0] in TABLES and keys[1] == "name":

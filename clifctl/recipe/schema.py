@@ -5,8 +5,7 @@ are that row's own options, so the schema is put together for the names that a r
 """
 
 import json
-import shlex
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal, cast, get_args
 
@@ -18,11 +17,12 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
+from clifctl import trust
 from clifctl.data import DATASETS, DataOptions, Dataset
-from clifctl.errors import RecipeError, nearest, unknown_name
+from clifctl.errors import RecipeError, UntrustedFile, nearest, unknown_name
 from clifctl.models import MODELS, READINGS, Model, ModelOptions, NeuronChoice
 from clifctl.neurons import NEURONS
-from clifctl.neurons.loading import installed_neurons, is_file_reference, load_neuron
+from clifctl.neurons.loading import find_neuron
 from clifctl.recipe.exchange import (
     Exchange,
     ExchangeSection,
@@ -90,16 +90,14 @@ KINDS = {"data": "data set", "model": "model", "neuron": "neuron"}
 
 def row_of(section: str, name: object) -> Any:
     """The row that `name` names in a section's table, None where there is none. A neuron may also
-    be of an installed package or, as FILE.py:NAME, of a person's own file (which is then run).
+    be of an installed package or, as FILE.py:NAME, of a person's own file, which is run if it is
+    trusted, and is none otherwise.
 
     Raises NeuronError for a file that holds no such neuron.
     """
     if not isinstance(name, str):
         return None
-    if section == "neuron" and is_file_reference(name):
-        return load_neuron(name, NEURONS)
-    offered = installed_neurons() if section == "neuron" else {}
-    return TABLES[section].get(name) or offered.get(name)
+    return find_neuron(name, NEURONS) if section == "neuron" else TABLES[section].get(name)
 
 
 def section_options(section: str, name: str) -> type[BaseModel]:
@@ -108,25 +106,17 @@ def section_options(section: str, name: str) -> type[BaseModel]:
     return cast(type[BaseModel], row.hyperparameters if section == "neuron" else row.options)
 
 
-def validate(
-    document: dict[str, Any], where: str, *, trusted_files: Collection[str] | None = None
-) -> Recipe:
-    """The recipe that `document` holds. Raises RecipeError naming every problem at once.
-
-    A neuron of a file is loaded, which runs the file. With `trusted_files` it must be one of those:
-    a checkpoint alone must not decide what is run.
-    """
-    for name in _neuron_names(document):
-        if trusted_files is not None and is_file_reference(name) and name not in trusted_files:
-            raise RecipeError(
-                f"{where}: it uses the neuron '{name}' of a file, which is not run unasked",
-                hint=f"if you trust that file, add --neuron {shlex.quote(name)}",
-            )
+def validate(document: dict[str, Any], where: str) -> Recipe:
+    """The recipe that `document` holds. Raises RecipeError naming every problem at once, and
+    UntrustedFile where that is the only one: a recipe alone does not decide what is run."""
     problems: list[str] = []
     valid = _checked(schema_for(document, problems), document, where, problems)
     resolved = valid.model_dump(mode="json")
     for section in TABLES:
         resolved[section] = {"name": resolved[section].pop("name"), **resolved[section]}
+    for name in neurons_of_files(document):
+        if not trust.allows(name):
+            raise UntrustedFile(where, name, resolved)
     options = {section: _own_options(section, getattr(valid, section)) for section in TABLES}
     neuron = NeuronChoice(
         row_of("neuron", valid.neuron.name),
@@ -147,13 +137,18 @@ def validate(
     )
 
 
-def _neuron_names(document: dict[str, Any]) -> list[str]:
-    """Every neuron that `document` names, of the start and of an exchange."""
+def neurons_of_files(document: dict[str, Any]) -> list[str]:
+    """Every FILE.py:NAME that `document` names, of the start and of an exchange."""
+    return [name for _, _, name in neuron_places(document) if trust.is_file_reference(name)]
+
+
+def neuron_places(document: dict[str, Any]) -> list[tuple[dict[str, Any], str, str]]:
+    """Where `document` names neurons: the section, its key, and the name."""
     section = document.get("neuron")
     given = section if isinstance(section, dict) else {}
     exchange = given.get("exchange")
-    names = [given.get("name"), exchange.get("to") if isinstance(exchange, dict) else None]
-    return [name for name in names if isinstance(name, str)]
+    places = [(given, "name"), (exchange if isinstance(exchange, dict) else {}, "to")]
+    return [(one, key, one[key]) for one, key in places if isinstance(one.get(key), str)]
 
 
 def _own_options(section: str, valid: Any) -> Any:
@@ -242,6 +237,8 @@ def _named_sections(document: dict[str, Any], problems: list[str]) -> dict[str, 
             continue
         # Without a known name nothing else in the section can be judged.
         sections[section] = Any
+        if section == "neuron" and isinstance(name, str) and trust.is_file_reference(name):
+            continue  # not trusted, which `validate` tells when all else is right
         if isinstance(given, dict) and name is None:
             problems.append(f"{section}.name: missing; known: {', '.join(table)}")
         elif isinstance(given, dict):

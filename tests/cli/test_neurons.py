@@ -124,7 +124,7 @@ def test_a_neuron_of_ones_own_trains_and_is_run_by_eval_only_when_trusted(
     refused = clifctl("eval", "run/last.pt")
     assert refused.code == 2
     assert "is not run unasked" in refused.err
-    assert "add --neuron own.py:FOO" in refused.err
+    assert "add --trust own.py:FOO" in refused.err
     other = clifctl("eval", "run/last.pt", "--neuron", "lif")
     assert (other.code, other.out) == (2, "")
     assert "--neuron lif: must be FILE.py:NAME" in other.err
