@@ -129,7 +129,7 @@ def _at(neuron: Neuron, learnables: dict[str, Tensor], t: int) -> dict[str, Tens
 def _rows(neuron: Neuron, learnables: dict[str, Tensor]) -> dict[str, Tensor]:
     """The transformed values, to be taken beside `[T, trials]`: `[T, 1]` or `[1, 1]`."""
     return {
-        declared.name: declared.transform(learnables[declared.name]).reshape(-1, 1)
+        declared.name: declared.in_range(learnables[declared.name]).reshape(-1, 1)
         for declared in neuron.learnables
     }
 

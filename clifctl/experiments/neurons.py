@@ -47,7 +47,7 @@ def find(reference: str) -> Neuron:
 
 def describe(neuron: Neuron) -> NeuronRow:
     """A neuron's declaration in words."""
-    defaults = neuron.hyperparameters()
+    defaults = neuron.with_values()
     return NeuronRow(
         neuron=neuron.name,
         title=neuron.title,
@@ -73,7 +73,7 @@ def kernel_text(neuron: Neuron, kernel: str, timesteps: int | None = None) -> st
         raise UsageError(
             unknown_name("kernel", kernel, KERNELS), hint=f"--kernel takes {', '.join(KERNELS)}"
         )
-    defaults = neuron.hyperparameters()
+    defaults = neuron.with_values()
     if kernel == "numba":
         return numba_target.source(neuron, defaults, "float32").text
     if kernel == "triton":
@@ -104,7 +104,7 @@ def count_registers(
     """
     chosen = registers.TIMESTEPS if timesteps is None else (_steps(neuron, timesteps),)
     rows = []
-    for used in registers.resources(neuron, neuron.hyperparameters(), timesteps=chosen):
+    for used in registers.resources(neuron, neuron.with_values(), timesteps=chosen):
         row = RegisterRow(
             neuron=neuron.name,
             kernel=used.kernel,
@@ -137,7 +137,7 @@ def neuron_cost(neuron: Neuron) -> NeuronCostResult:
 
     Raises NeuronError for a step that cannot be traced.
     """
-    values = neuron.hyperparameters()
+    values = neuron.with_values()
     cost = step_cost(neuron, values)
     of_function = (DEFAULT.function_multiplications, DEFAULT.function_additions)
     multiplications = cost.all_multiplications(of_function[0])
@@ -169,9 +169,11 @@ def neuron_cost(neuron: Neuron) -> NeuronCostResult:
 def check_neuron(reference: str) -> CheckResult:
     """Run the parity suite on one neuron: reference against every fused target of this machine.
 
-    A case that raises NeuronError is a failed row; the message is its quantity.
+    A case that raises NeuronError is a failed row; the message is its quantity. Raises NeuronError
+    for a neuron that no case can be made of.
     """
     neuron = find(reference)
+    neuron.with_values()
     rows = []
     cases = [
         (case, device)
@@ -181,6 +183,8 @@ def check_neuron(reference: str) -> CheckResult:
     ]
     for case, device in cases:
         try:
+            # First as a kernel sees the step: what is wrong is told in the words of `train`.
+            trace(neuron, neuron.with_values())
             outcome = check(neuron, case, device)
         except NeuronError as refused:
             rows.append(

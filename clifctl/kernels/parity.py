@@ -270,7 +270,8 @@ class _Setting:
         loss = (output * self.g * kept).sum().to(self.held)
         for s, g in zip(final, self.g_state, strict=True):
             loss = loss + (s * g * kept).sum()
-        loss.backward()
+        if loss.requires_grad:  # else no gradient is what the step says
+            loss.backward()
         results = {"output": output.detach() * kept}
         names = [declared.name for declared in self.neuron.states]
         results |= {f"state {n}": s.detach() * kept for n, s in zip(names, final, strict=True)}

@@ -10,6 +10,7 @@ from clifctl.errors import NeuronError
 from clifctl.kernels.window import Window
 from clifctl.neurons import Hyperparameters, Neuron
 from clifctl.neurons.contract import Learnable, finish
+from clifctl.neurons.foreign_code import foreign_code
 
 State = tuple[Tensor, ...]
 
@@ -74,7 +75,9 @@ class _Scan:
             learnable.name: _at(learnable, self.learnables[learnable.name], t, x.dim())
             for learnable in self.neuron.learnables
         }
-        output, new_state = self.neuron.step(x, state, finish(self.hyperparameters, values))
+        with foreign_code(f"neuron '{self.neuron.name}': step"):
+            result = self.neuron.step(x, state, finish(self.hyperparameters, values))
+        output, new_state = self.neuron.result_of(result)
         _check(self.neuron, x, output, new_state)
         return output, new_state
 
@@ -88,10 +91,12 @@ def _at(learnable: Learnable, tensor: Tensor, t: int, dims: int) -> Tensor:
 
 def _check(neuron: Neuron, x: Tensor, output: Tensor, state: Any) -> None:
     where = f"neuron '{neuron.name}'"
-    if len(state) != len(neuron.states):
-        raise NeuronError(
-            f"{where}: step returned {len(state)} states, declared are {len(neuron.states)}"
-        )
+    for value in (output, *state):
+        if not isinstance(value, Tensor):
+            raise NeuronError(
+                f"{where}: step returned {value!r}, which is no tensor",
+                hint="make one of it: torch.zeros_like(x) + value",
+            )
     if output.shape != x.shape:
         raise NeuronError(
             f"{where}: step returned an output of shape {list(output.shape)} "

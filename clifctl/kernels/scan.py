@@ -125,7 +125,7 @@ def _window(parameters: Parameters, k: int | None, reading: str, steps: int) -> 
 def _learnables(x: Tensor, parameters: Parameters) -> dict[str, Tensor]:
     """The transformed learnable parameters, in the dtype of the arithmetic."""
     return {
-        declared.name: declared.transform(parameters.learnables[declared.name].to(held(x.dtype)))
+        declared.name: declared.in_range(parameters.learnables[declared.name].to(held(x.dtype)))
         for declared in parameters.neuron.learnables
     }
 

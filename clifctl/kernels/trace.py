@@ -12,6 +12,7 @@ from clifctl.errors import NeuronError
 from clifctl.kernels.program import COMPARISONS, Builder, Operand, Program
 from clifctl.neurons import SURROGATES, Hyperparameters, Neuron
 from clifctl.neurons.contract import finish
+from clifctl.neurons.foreign_code import foreign_code
 
 ALLOWED = (
     "+ - * / and ** with a whole power, sigmoid, exp, tanh, relu, where, clamp, minimum, maximum, "
@@ -47,16 +48,23 @@ def trace(neuron: Neuron, hyperparameters: Hyperparameters) -> Program:
     proxies = {name: fx.Proxy(graph.placeholder(name), tracer) for name in inputs}
     p = finish(hyperparameters, {name: proxies[name] for name in learnables})  # type: ignore[misc]
     where = f"neuron '{neuron.name}'"
-    try:
-        result = neuron.step(proxies["x"], tuple(proxies[name] for name in states), p)  # type: ignore[arg-type,misc]
-    except fx.proxy.TraceError as branch:
-        raise NeuronError(
-            f"{where}: step decides by the value of a tensor ({branch})",
-            hint="write torch.where(condition, then, else) instead of if, and no loop over values",
-        ) from None
-    except (TypeError, ValueError) as broken:
-        raise NeuronError(f"{where}: step cannot be traced: {broken}", hint=_ALLOWED_HINT) from None
-    output, new_states = _shape_of_result(neuron, result)
+    given = (proxies["x"], tuple(proxies[name] for name in states), p)
+    with foreign_code(f"{where}: step cannot be traced", hint=_ALLOWED_HINT):
+        try:
+            result = neuron.step(*given)  # type: ignore[arg-type]
+        except fx.proxy.TraceError as branch:
+            raise NeuronError(
+                f"{where}: step decides by the value of a tensor ({branch})",
+                hint="write torch.where(condition, then, else) instead of if, and no loop over "
+                "values",
+            ) from None
+    output, new_states = neuron.result_of(result)
+    for value in (output, *new_states):
+        if not isinstance(value, fx.Proxy):
+            raise NeuronError(
+                f"{where}: step returned {value!r}, which is no tensor",
+                hint="make one of it: torch.zeros_like(x) + value",
+            )
     translation = _Translation(where, {name: name for name in inputs})
     for node in graph.nodes:
         translation.add(node)
@@ -76,21 +84,6 @@ def is_binary(neuron: Neuron, hyperparameters: Hyperparameters) -> bool:
 
 
 _ALLOWED_HINT = f"a step may use: {ALLOWED}"
-
-
-def _shape_of_result(neuron: Neuron, result: Any) -> tuple[Any, tuple[Any, ...]]:
-    where = f"neuron '{neuron.name}'"
-    if not (isinstance(result, tuple) and len(result) == 2 and isinstance(result[1], tuple)):
-        raise NeuronError(
-            f"{where}: step must return (output, states) with a tuple of states",
-            hint="for example: return s, (v, m)",
-        )
-    output, states = result
-    if len(states) != len(neuron.states):
-        raise NeuronError(
-            f"{where}: step returned {len(states)} states, declared are {len(neuron.states)}"
-        )
-    return output, states
 
 
 def surrogate_program(name: str, width: float, distance: Operand, builder: Builder) -> Operand:
@@ -120,6 +113,8 @@ class _Translation:
         """The operand for a proxy, a node or a Python number."""
         node = value.node if isinstance(value, fx.Proxy) else value
         if isinstance(node, fx.Node):
+            if node not in self._values:  # an attribute that nothing was done with
+                raise self._refused(f"x.{node.args[1]}" if len(node.args) > 1 else str(node))
             return self._values[node]
         if isinstance(value, bool | int | float) and math.isfinite(value):
             return float(value)

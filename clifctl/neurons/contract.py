@@ -14,7 +14,7 @@ import hashlib
 import keyword
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 import torch
 from pydantic import AfterValidator, Field, ValidationError, model_validator
@@ -22,6 +22,7 @@ from torch import Tensor
 
 from clifctl.devices import CPU
 from clifctl.errors import NeuronError, unknown_name
+from clifctl.neurons.foreign_code import foreign_code
 from clifctl.neurons.surrogates import SURROGATES
 from clifctl.strict import Strict
 
@@ -95,7 +96,9 @@ class State:
 
     def start(self, hyperparameters: Hyperparameters) -> float:
         """The value before the first time step."""
-        return self.initial(hyperparameters) if callable(self.initial) else self.initial
+        with foreign_code(f"the initial value of state '{self.name}'"):
+            initial = self.initial(hyperparameters) if callable(self.initial) else self.initial
+            return float(initial)
 
 
 def _unchanged(raw: Tensor) -> Tensor:
@@ -139,13 +142,19 @@ class Learnable:
         What is drawn is decided by torch's global generator, which is left as it is: nets that
         differ in their neuron alone start with the same weights.
         """
-        middle = float(self.initial(hyperparameters, timesteps))
+        with foreign_code(f"the initial value of parameter '{self.name}'"):
+            middle = float(self.initial(hyperparameters, timesteps))
         tensor = torch.full(self.size(channels=channels, timesteps=timesteps), middle)
         if self.spread == 0.0:
             return tensor
         noise = torch.empty(tensor.shape, dtype=tensor.dtype, device=CPU)
         noise.uniform_(-1.0, 1.0, generator=_own_generator(self.name))
         return tensor + self.spread * noise.to(tensor.device)
+
+    def in_range(self, raw: Tensor) -> Tensor:
+        """What `step` sees of the raw tensor."""
+        with foreign_code(f"the transform of parameter '{self.name}'"):
+            return self.transform(raw)
 
 
 def _own_generator(name: str) -> torch.Generator:
@@ -172,6 +181,7 @@ class Neuron:
     max_timesteps: int | None = None
 
     def __post_init__(self) -> None:
+        self._require_parts()
         names = [state.name for state in self.states]
         names += [learnable.name for learnable in self.learnables]
         names += list(self.hyperparameters.model_fields)
@@ -200,6 +210,45 @@ class Neuron:
     def __deepcopy__(self, memo: Any) -> Self:
         return self
 
+    def _require_parts(self) -> None:
+        wrong = [
+            (not callable(self.step), "step must be a function of x, state and p"),
+            (
+                not (isinstance(self.hyperparameters, type) and self._has_hyperparameters()),
+                "hyperparameters must be a subclass of clifctl.neurons.Hyperparameters",
+            ),
+            (
+                any(p.shape not in get_args(LearnableShape) for p in self.learnables),
+                f"a learnable's shape must be one of {', '.join(get_args(LearnableShape))}",
+            ),
+            (
+                self.max_timesteps is not None and self.max_timesteps < 1,
+                "max_timesteps must be at least 1, or None",
+            ),
+        ]
+        for broken, rule in wrong:
+            if broken:
+                raise NeuronError(f"neuron '{self.name}': {rule}")
+
+    def _has_hyperparameters(self) -> bool:
+        return issubclass(self.hyperparameters, Hyperparameters)
+
+    def result_of(self, result: object) -> tuple[Any, tuple[Any, ...]]:
+        """The output and the new states that `step` returned. Raises NeuronError for anything that
+        is not both."""
+        where = f"neuron '{self.name}'"
+        if not (isinstance(result, tuple) and len(result) == 2 and isinstance(result[1], tuple)):
+            raise NeuronError(
+                f"{where}: step must return (output, states) with a tuple of states",
+                hint="for example: return s, (v, m)",
+            )
+        output, states = result
+        if len(states) != len(self.states):
+            raise NeuronError(
+                f"{where}: step returned {len(states)} states, declared are {len(self.states)}"
+            )
+        return output, states
+
     def parameters(
         self, learnables: Mapping[str, Tensor] | None = None, **values: Any
     ) -> "Parameters":
@@ -207,8 +256,13 @@ class Neuron:
 
         Raises NeuronError for a name or a value outside the declaration.
         """
+        return Parameters(self, self.with_values(**values), dict(learnables or {}))
+
+    def with_values(self, **values: Any) -> Hyperparameters:
+        """The hyperparameters, at their defaults but for `values`. Raises NeuronError for a name or
+        a value outside the declaration."""
         try:
-            hyperparameters = self.hyperparameters(**values)
+            return self.hyperparameters(**values)
         except ValidationError as invalid:
             problem = invalid.errors()[0]
             where = ".".join(str(part) for part in problem["loc"])
@@ -217,7 +271,6 @@ class Neuron:
                 hint=f"hyperparameters of {self.name}: "
                 + (", ".join(self.hyperparameters.model_fields) or "none"),
             ) from None
-        return Parameters(self, hyperparameters, dict(learnables or {}))
 
 
 class Parameters:

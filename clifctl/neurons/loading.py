@@ -5,6 +5,7 @@ import importlib.util
 import sys
 import warnings
 from collections.abc import Iterator
+from contextlib import redirect_stdout
 from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 from clifctl import trust
 from clifctl.errors import NeuronError, unknown_name
 from clifctl.neurons.contract import Neuron
+from clifctl.neurons.foreign_code import foreign_code, print_to_stderr
 
 # An installed package offers neurons under this group: name = "package.module:NEURON".
 ENTRY_POINTS = "clifctl.neurons"
@@ -72,22 +74,14 @@ def _installed() -> tuple[dict[str, Neuron], dict[str, NeuronError]]:
 def _offered(entry: EntryPoint) -> Neuron:
     package = f" of '{entry.dist.name}'" if entry.dist is not None else ""
     where = f"the neuron '{entry.name}' ({entry.value}){package}"
-    with _foreign_code(where, hint="install that package again, or remove it"):
+    with _loading(where, hint="install that package again, or remove it"):
         return _checked(entry.load(), where)
 
 
 @contextlib.contextmanager
-def _foreign_code(where: str, *, hint: str) -> Iterator[None]:
-    """Run other people's code: what it prints is no result of a command and goes to stderr, and it
-    may fail in any way, `sys.exit` included. Raises NeuronError."""
-    try:
-        with contextlib.redirect_stdout(sys.stderr):
-            yield
-    except (NeuronError, KeyboardInterrupt):
-        raise
-    except BaseException as broken:
-        what = " ".join(f"{type(broken).__name__}: {broken}".split())
-        raise NeuronError(f"{where} cannot be loaded: {what}", hint=hint) from broken
+def _loading(what: str, *, hint: str) -> Iterator[None]:
+    with foreign_code(f"{what} cannot be loaded", hint=hint), redirect_stdout(sys.stderr):
+        yield
 
 
 # (path, name) -> what was loaded. One object each: kernels are kept by the neuron that they are of.
@@ -96,8 +90,7 @@ _LOADED: dict[tuple[str, str], Neuron] = {}
 
 def loaded_from_file(reference: str) -> Neuron | None:
     """The neuron of FILE.py:NAME, where this process has loaded it; no file is run."""
-    file, _, name = reference.rpartition(":")
-    return _LOADED.get((str(Path(file).absolute()), name))
+    return _LOADED.get((trust.file_of(reference), reference.rpartition(":")[2]))
 
 
 def reference_of(neuron: Neuron) -> str | None:
@@ -109,7 +102,7 @@ def reference_of(neuron: Neuron) -> str | None:
 def installed_name_of(neuron: Neuron) -> str | None:
     """The name under which an installed package offers this very neuron; None if none does."""
     # What was never asked for by name is not of a package that has been loaded.
-    offered = installed_neurons() if installed_neurons.cache_info().currsize else {}
+    offered = installed_neurons() if _installed.cache_info().currsize else {}
     return next((name for name, known in offered.items() if known is neuron), None)
 
 
@@ -127,7 +120,8 @@ def _run(path: str, shown: str, name: str) -> Neuron:
         raise NeuronError(f"'{shown}' is not a Python file", hint="its name must end in .py")
     module = importlib.util.module_from_spec(spec)
     see = "run it with python to see where; --debug shows the traceback"
-    with _foreign_code(f"'{shown}'", hint=see):
+    vars(module)["print"] = print_to_stderr
+    with _loading(f"'{shown}'", hint=see):
         spec.loader.exec_module(module)
     if not hasattr(module, name):
         offered = [key for key, value in vars(module).items() if isinstance(value, Neuron)]

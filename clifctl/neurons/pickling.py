@@ -15,11 +15,11 @@ from clifctl.neurons import NEURONS
 from clifctl.neurons.contract import Neuron
 from clifctl.neurons.loading import (
     installed_name_of,
-    is_file_reference,
     load_neuron,
     loaded_from_file,
     reference_of,
 )
+from clifctl.trust import is_file_reference
 
 
 def reduced(neuron: Neuron) -> tuple[Callable[..., Neuron], tuple[Any, ...]]:
