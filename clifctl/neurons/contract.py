@@ -96,6 +96,8 @@ class State:
 
     def start(self, hyperparameters: Hyperparameters) -> float:
         """The value before the first time step."""
+        if isinstance(self.initial, float):
+            return self.initial
         with foreign_code(f"the initial value of state '{self.name}'"):
             initial = self.initial(hyperparameters) if callable(self.initial) else self.initial
             return float(initial)
