@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from io import BufferedReader
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,15 @@ import torch
 from torch import Tensor
 
 from clifctl.data.images import Place
+from clifctl.reading import MIB, open_regular, size_bytes
 
-ENDINGS = frozenset({".jpeg", ".jpg", ".png", ".bmp", ".webp"})
+# ending -> PIL's name of the format. PIL goes by what is in a file, not by its ending, and knows
+# formats for which it starts other programs: no format is tried but these.
+FORMATS = {".jpeg": "JPEG", ".jpg": "JPEG", ".png": "PNG", ".bmp": "BMP", ".webp": "WEBP"}
+ENDINGS = frozenset(FORMATS)
+# A decoder may hold a whole file: 8 bytes a pixel are the most that a format stores.
+BYTES_PER_PIXEL = 8
+BYTES_BESIDE_PIXELS = 64 * MIB
 MOST_THREADS = 8  # PIL decodes outside Python's lock
 
 
@@ -49,10 +57,13 @@ def _read(path: Path, place: Place, channels: int, size: int) -> np.ndarray:
 
     given = (size, size)
     try:
-        with Image.open(path) as image:
-            given = image.size
-            if given == (size, size):
-                return np.asarray(image.convert("RGB" if channels == 3 else "L"))
+        with open_regular(path) as file:
+            _require_size(file, size)
+            with Image.open(file, formats=sorted(set(FORMATS.values()))) as image:
+                # What the head of the file says, before anything is decoded.
+                given = image.size
+                if given == (size, size):
+                    return np.asarray(image.convert("RGB" if channels == 3 else "L"))
     except FileNotFoundError:
         raise place.error(f"'{path}' is missing") from None
     except Exception as unreadable:
@@ -62,3 +73,10 @@ def _read(path: Path, place: Place, channels: int, size: int) -> np.ndarray:
         f"'{path}' has {given[0]}x{given[1]} pixels, {size}x{size} are needed",
         hint="resize the images beforehand: nothing is resized silently",
     )
+
+
+def _require_size(file: BufferedReader, size: int) -> None:
+    """Raise ValueError for a file that is too large for an image of `size` x `size` pixels."""
+    most = BYTES_PER_PIXEL * size * size + BYTES_BESIDE_PIXELS
+    if (given := size_bytes(file)) > most:
+        raise ValueError(f"it has {given:,} bytes, at most {most:,} are read")

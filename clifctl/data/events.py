@@ -7,13 +7,13 @@ ON, as SpikingJelly numbers them.
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
+from clifctl.data.archives import Array, ArrayMissing, BadArchive, read_arrays
 from clifctl.data.event_options import FramesBy
 
-Array = np.ndarray[Any, np.dtype[Any]]
 POLARITIES = ("OFF", "ON")
 
 
@@ -81,11 +81,14 @@ class NpzRecording:
 
     def read(self) -> list[Events]:
         """Its events, in the order of the file. Raises BadRecording, OSError."""
-        with self.path.open("rb") as stream:
-            arrays = _arrays(stream)
-        lacking = [key for key in "txyp" if key not in arrays]
-        if lacking:
-            raise BadRecording(f"no array '{lacking[0]}', it has {', '.join(arrays) or 'none'}")
+        try:
+            arrays = read_arrays(self.path, "txyp")
+        except ArrayMissing as missing:
+            raise BadRecording(str(missing)) from None
+        except BadArchive as broken:
+            raise BadRecording(
+                f"corrupted, cut off, or no .npz of plain arrays ({broken})"
+            ) from broken
         t, x, y, p = (arrays[key] for key in "txyp")
         shapes = {array.shape for array in (t, x, y, p)}
         if len(shapes) != 1 or t.ndim != 1:
@@ -94,16 +97,6 @@ class NpzRecording:
             if array.dtype.kind not in "uib":
                 raise BadRecording(f"{key} is {array.dtype}, must be whole numbers")
         return [Events(t.astype(np.int64), x.astype(np.int64), y.astype(np.int64), p > 0)]
-
-
-def _arrays(stream: Any) -> dict[str, Array]:
-    try:
-        with np.load(stream, allow_pickle=False) as opened:
-            return {name: opened[name] for name in opened.files}
-    except Exception as broken:
-        # Broken bytes make zip and numpy raise anything; the file is refused as a whole.
-        why = str(broken).partition(". ")[0]  # numpy goes on with how to load it unsafely
-        raise BadRecording(f"corrupted, cut off, or no .npz of plain arrays ({why})") from broken
 
 
 def integrate(

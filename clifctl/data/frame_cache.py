@@ -19,7 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from clifctl.data.events import Array, Events, integrate
+from clifctl.data.archives import Array
+from clifctl.data.events import Events, integrate
 
 FORMAT = "clifctl.frames/1"
 INDEX = "cache.json"

@@ -21,7 +21,8 @@ from typing import IO, Any, Protocol
 
 import numpy as np
 
-from clifctl.data.events import Array, BadRecording, Recording
+from clifctl.data.archives import Array
+from clifctl.data.events import BadRecording, Recording
 from clifctl.data.frame_cache import (
     INDEX,
     PARTS,

@@ -9,6 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from clifctl.data.archives import ArrayMissing, BadArchive, read_arrays
 from clifctl.data.contract import Dataset, DataShape, Files, FileState, LoadedData
 from clifctl.data.images import FileOptions, Place, Samples, assemble, require_labels
 from clifctl.errors import DataError
@@ -16,6 +17,7 @@ from clifctl.strict import Count, Widths
 
 NAME = "npz"
 FILE = "data.npz"
+NAMES = ("x_train", "y_train", "x_test", "y_test")
 
 
 class NpzOptions(FileOptions):
@@ -47,18 +49,20 @@ def _file(root: Path) -> Path:
 
 
 def _arrays(file: Path, place: Place) -> dict[str, np.ndarray[Any, Any]]:
-    """Every array of `file`; one that would need unpickling is refused."""
-    if not file.is_file():
-        raise place.error(f"'{file}' is missing")
+    """The arrays of `file` that are used. Raises DataError."""
     try:
-        # Opened here: numpy leaves a file open that turns out to be no archive.
-        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as opened:
-            return {name: opened[name] for name in opened.files}
-    except Exception as broken:
-        # Broken bytes make zip and numpy raise anything; the file is refused as a whole.
-        raise place.error(
-            f"'{file}' is corrupted, or no .npz of plain arrays ({broken})"
-        ) from broken
+        return read_arrays(file, NAMES)
+    except FileNotFoundError:
+        raise place.error(f"'{file}' is missing") from None
+    except ArrayMissing as missing:
+        raise place.error(f"'{file}' has {missing}") from None
+    except (BadArchive, OSError) as broken:
+        raise _unreadable(file, broken, place) from broken
+
+
+def _unreadable(file: Path, broken: Exception, place: Place) -> DataError:
+    why = broken.strerror if isinstance(broken, OSError) else None
+    return place.error(f"'{file}' is corrupted, or no .npz of plain arrays ({why or broken})")
 
 
 def _samples(
@@ -68,10 +72,6 @@ def _samples(
     options: NpzOptions,
     place: Place,
 ) -> Samples:
-    missing = [name for name in (f"x_{part}", f"y_{part}") if name not in arrays]
-    if missing:
-        held = ", ".join(arrays) or "nothing"
-        raise place.error(f"'{file}' has no array '{missing[0]}', it has {held}")
     inputs, labels = arrays[f"x_{part}"], arrays[f"y_{part}"]
     if inputs.ndim == 0 or inputs.shape[1:] != options.shape:
         raise place.error(
@@ -101,16 +101,17 @@ def inspect(root: Path) -> tuple[FileState, ...]:
     """The file below `root`: its arrays are named, their shapes are the options' matter."""
     file, place = _file(root), Place(NAME, root)
     what = "arrays x_train, y_train, x_test, y_test"
-    if not file.is_file():
-        return (FileState(file, what, present=False),)
     try:
-        arrays = _arrays(file, place)
-    except DataError as refused:
+        arrays = read_arrays(file, NAMES)
+    except FileNotFoundError:
+        return (FileState(file, what, present=False),)
+    except ArrayMissing as missing:
+        return (FileState(file, what, present=True, problem=str(missing)),)
+    except (BadArchive, OSError) as broken:
+        refused = _unreadable(file, broken, place)
         return (FileState(file, what, present=True, problem=refused.message),)
-    lacking = [name for name in ("x_train", "y_train", "x_test", "y_test") if name not in arrays]
     held = ", ".join(f"{name} {list(array.shape)} {array.dtype}" for name, array in arrays.items())
-    problem = f"no array '{lacking[0]}'" if lacking else None
-    return (FileState(file, f"arrays {held}", present=True, problem=problem),)
+    return (FileState(file, f"arrays {held}", present=True),)
 
 
 DATASET = Dataset(

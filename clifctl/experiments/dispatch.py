@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Protocol
 
+from clifctl.devices import available_memory_bytes
 from clifctl.errors import Interrupted, UsageError
 from clifctl.experiments.trial_names import Trial
 from clifctl.experiments.trial_run import (
@@ -258,22 +258,3 @@ def _with_message(stopped: Interrupted, message: str) -> Interrupted:
     told = Interrupted(KeyboardInterrupt(), message, hint=GO_ON)
     told.exit_code = stopped.exit_code
     return told
-
-
-def available_memory_bytes() -> int | None:
-    """Memory that can be had on this machine without swapping, None where it cannot be known. The
-    limit of a container counts."""
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        free = next(int(line.split()[1]) * 1024 for line in lines if "MemAvailable" in line)
-    except (OSError, StopIteration, ValueError):
-        return None
-    group = Path("/sys/fs/cgroup")
-    try:
-        limit = int((group / "memory.max").read_text())
-        used = int((group / "memory.current").read_text())
-        stat = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
-        free = min(free, limit - used + int(stat["inactive_file"]))
-    except (OSError, ValueError, KeyError):
-        pass  # no container, or one without a limit
-    return free

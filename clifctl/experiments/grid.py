@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from clifctl.data import LoadedData
-from clifctl.devices import is_gpu
+from clifctl.devices import available_memory_bytes, is_gpu
 from clifctl.errors import DataError, RunFailed, UsageError
 from clifctl.experiments.assembly import (
     build_net,
@@ -23,7 +23,6 @@ from clifctl.experiments.dispatch import (
     Shard,
     TrialsObserver,
     Workforce,
-    available_memory_bytes,
     dask_workforce,
     local_workforce,
 )

@@ -14,8 +14,9 @@ from typing import Any
 
 import pytest
 
+from clifctl.devices import available_memory_bytes
 from clifctl.errors import Interrupted, OutputError, Terminated, UsageError
-from clifctl.experiments.dispatch import Dispatch, Shard, Workforce, available_memory_bytes
+from clifctl.experiments.dispatch import Dispatch, Shard, Workforce
 from clifctl.experiments.grid import GridOptions, numbers, seeds_of
 from clifctl.experiments.trial_names import Numerics, Trial, trial_of, without_repetition
 from clifctl.experiments.trial_run import Order, failed_record
