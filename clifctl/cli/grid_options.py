@@ -72,6 +72,7 @@ class GridChoice:
                 scheduler=self.scheduler,
                 shard=self.shard,
                 fail_fast=self.fail_fast,
+                download=not self.dry_run,
             )
         )
         grid = planned.grid

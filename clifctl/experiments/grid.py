@@ -50,7 +50,8 @@ MOST_WORKERS = 512
 @dataclass(frozen=True)
 class GridOptions:
     """How the trials of a grid are run. `out` is the results folder, `workers` None: by the size
-    of the net, `scheduler` the address of a Dask cluster instead."""
+    of the net, `scheduler` the address of a Dask cluster instead. `download`: data that are missing
+    may be, where the recipe says so."""
 
     out: Path
     device: str = "auto"
@@ -60,6 +61,7 @@ class GridOptions:
     scheduler: str | None = None
     shard: str | None = None
     fail_fast: bool = False
+    download: bool = True
 
     def __post_init__(self) -> None:
         if self.scheduler is not None and self.workers is not None:
@@ -183,7 +185,7 @@ def _sizes(
             source = f"{recipe.document['data']} {recipe.timesteps}"
             if source not in data:
                 try:
-                    data[source] = load_data(recipe)
+                    data[source] = load_data(recipe, download=options.download)
                 except DataError as missing:
                     data[source], unusable = None, missing
             seen[key] = _size(recipe, data[source])

@@ -85,7 +85,7 @@ def prepare(loaded: LoadedRecipe, options: RunOptions) -> Prepared:
     """As `plan_training`, with what was loaded on the way. Raises ClifctlError, writes nothing."""
     where = _Where.of(loaded, options)
     start = start_from(options.init, where.recipe)
-    data = load_data(where.recipe)
+    data = load_data(where.recipe, download=True)
     plan, threads = _plan(loaded, options, where, data)
     return Prepared(
         plan, where.recipe, data, where.device, where.target, threads, where.precision, start
