@@ -1,8 +1,9 @@
 """The base of everything that a person writes in YAML or gives as an option of a neuron or net."""
 
+import os
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 
 class Strict(BaseModel):
@@ -18,3 +19,16 @@ Width = Annotated[int, Field(gt=0, le=2**16)]
 # A YAML list is a Python list: the container is converted, its entries are not.
 Widths = Annotated[tuple[Annotated[Width, Field(strict=True)], ...], Field(strict=False)]
 Numbers = Annotated[tuple[Annotated[float, Field(strict=True)], ...], Field(strict=False)]
+
+
+def _nameable(path: str) -> str:
+    try:
+        encoded = os.fsencode(path)
+    except UnicodeEncodeError:
+        encoded = b"\0"
+    if b"\0" in encoded:
+        raise ValueError("a file name has no such character")
+    return path
+
+
+PathText = Annotated[str, AfterValidator(_nameable)]

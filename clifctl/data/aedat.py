@@ -64,9 +64,9 @@ def read_aedat3(path: Path) -> Events:
         place += PACKET.size
         if len(content) - place < size * capacity:
             raise BadRecording(f"cut off: it ends within a packet of {capacity} events")
-        if kind == POLARITY_EVENT:
-            if size != 8 or number > capacity:
-                raise BadRecording(f"a packet of {number} events of {size} bytes, in {capacity}")
+        if kind == POLARITY_EVENT and (size != 8 or number > capacity):
+            raise BadRecording(f"a packet of {number} events of {size} bytes, in {capacity}")
+        if kind == POLARITY_EVENT and number:
             pairs = np.frombuffer(content, dtype="<u4", count=2 * number, offset=place)
             words.append(pairs[0::2])
             times.append(pairs[1::2].astype(np.int64) | overflow << 31)

@@ -28,8 +28,8 @@ MOST_HEADER_BYTES = 4096  # numpy writes 118, its header is parsed as Python
 # archive has a few hundred bytes.
 MOST_DIRECTORY_BYTES = 4 * MIB
 # So much is read whatever it was packed into; what grows further beyond is taken for a bomb.
-ALWAYS_READ_BYTES = 256 * MIB
-MOST_GROWTH = 100
+ALWAYS_READ_BYTES = 64 * MIB
+MOST_GROWTH = 32
 PACKED_BY = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 MOST_NAMED = 8  # arrays, in an error
 
@@ -52,12 +52,17 @@ class Declared:
     offset: int
 
     @property
+    def elements(self) -> int:
+        return math.prod(self.shape)
+
+    @property
     def size_bytes(self) -> int:
-        return math.prod(self.shape) * self.dtype.itemsize
+        return self.elements * self.dtype.itemsize
 
 
-def read_arrays(path: Path, names: Collection[str]) -> dict[str, Array]:
-    """The arrays `names` of an .npz, and no other. Raises BadArchive (ArrayMissing), OSError."""
+def read_arrays(path: Path, names: Collection[str], *, used_as: int = 1) -> dict[str, Array]:
+    """The arrays `names` of an .npz, and no other, whose elements are to become numbers of
+    `used_as` bytes or more. Raises BadArchive (ArrayMissing), OSError."""
     with _opened(path) as archive:
         members = _members(archive)
         for name in names:
@@ -65,8 +70,15 @@ def read_arrays(path: Path, names: Collection[str]) -> dict[str, Array]:
                 held = [*list(members)[:MOST_NAMED], *(["..."] * (len(members) > MOST_NAMED))]
                 raise ArrayMissing(f"no array '{name}', it has {', '.join(held) or 'none'}")
         wanted = {name: members[name] for name in names}
-        declared = sum(_member_declared(archive, info).size_bytes for info in wanted.values())
-        _require_memory(declared)
+        found = [_member_declared(archive, info) for info in wanted.values()]
+        needed = sum(one.elements * max(used_as, one.dtype.itemsize) for one in found)
+        packed = sum(info.compress_size for info in wanted.values())
+        if needed > max(ALWAYS_READ_BYTES, MOST_GROWTH * packed):
+            raise BadArchive(
+                f"its arrays of {packed:,} bytes would become {needed:,}: write them uncompressed, "
+                "with numpy.savez"
+            )
+        _require_memory(needed)
         return {name: _member(archive, info) for name, info in wanted.items()}
 
 
@@ -126,7 +138,7 @@ def _members(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
 
 
 def _member_declared(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Declared:
-    """What the array `info` is, if its size is that of its file, and no bomb's."""
+    """What the array `info` is, if its size is that of its file."""
     if info.compress_type not in PACKED_BY:
         raise BadArchive(f"'{info.filename}' is packed as numpy packs nothing")
     with archive.open(info) as member:
@@ -135,11 +147,6 @@ def _member_declared(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Declare
     if found.size_bytes != held:
         raise BadArchive(
             f"'{info.filename}' declares {found.size_bytes:,} bytes and holds {max(held, 0):,}"
-        )
-    if held > max(ALWAYS_READ_BYTES, MOST_GROWTH * info.compress_size):
-        raise BadArchive(
-            f"'{info.filename}' of {info.compress_size:,} bytes would become {held:,}: write it "
-            "uncompressed, with numpy.savez"
         )
     return found
 

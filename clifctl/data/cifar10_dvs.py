@@ -64,7 +64,7 @@ class Image:
     def number(self) -> int:
         """Its number within its class; -1 for a file that is named otherwise."""
         number = self.path.stem.rpartition("_")[2]
-        return int(number) if number.isdigit() else -1
+        return int(number) if number.isdecimal() else -1
 
     def read(self) -> list[Events]:
         """The events in the order of the file. Raises BadRecording, OSError.

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 
 from clifctl.commands import command_line, override
-from clifctl.data.contract import EventCamera, Files, LoadedData, Split
+from clifctl.data.contract import EventCamera, Files, FileState, LoadedData, Split
 from clifctl.data.event_options import DECLARED, PREPARED, EventOptions
 from clifctl.data.event_pipelines import augmentation_of, preparation_of
 from clifctl.data.events import BadRecording, Recording
-from clifctl.data.frame_cache import PARTS, BadCache, Cache, CachedFrames, Settings
-from clifctl.data.images import Place, Samples, hold_out
+from clifctl.data.frame_cache import PARTS, BadCache, Cache, CachedFrames, CacheIndex, Settings
+from clifctl.data.images import Place, Samples, at_home, hold_out
 from clifctl.errors import DataError
 
 CACHES = "prepared"  # below the root, where the options name no other folder
@@ -33,8 +33,8 @@ def settings_of(name: str, camera: EventCamera, options: EventOptions, timesteps
 def caches_of(options: EventOptions) -> Path:
     """The folder that holds the caches."""
     if options.cache is not None:
-        return Path(options.cache).expanduser()
-    return Path(options.root).expanduser() / CACHES
+        return at_home(options.cache)
+    return at_home(options.root) / CACHES
 
 
 def prepare_command(name: str, options: EventOptions, timesteps: int) -> str:
@@ -79,6 +79,26 @@ def require_classes(name: str, options: EventOptions, cache: Cache) -> None:
             f"the recipe says {declared}",
             hint=f"classes={there}",
         )
+
+
+def inspect_caches(name: str, place: Path) -> tuple[FileState, ...]:
+    """Every cache of data set `name` in the folder `place`, each frame compared with its
+    checksum."""
+    states = []
+    for folder in sorted(place.glob(f"{name}-T*")):
+        try:
+            cache = Cache.open(folder, Settings.of(CacheIndex.read(folder).settings))
+        except BadCache as bad:
+            states.append(FileState(folder, "prepared frames", True, str(bad)))
+            continue
+        for part in PARTS:
+            frames = cache.frames(part)
+            what = f"prepared frames of {len(frames):,} samples, as their checksums say"
+            problem = cache.damage(part)
+            if problem is not None:
+                problem += ": prepare them anew, with --overwrite"
+            states.append(FileState(frames.file, what, True, problem))
+    return tuple(states)
 
 
 class NotPrepared(DataError):
@@ -172,7 +192,7 @@ def _assembled(
 
 def natural(text: str) -> list[Any]:
     """What to sort by so that 'user2' comes before 'user10'."""
-    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", text)]
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", text)]
 
 
 def folders_of(root: Path, name: str, *inner: str) -> list[Path]:

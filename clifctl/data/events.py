@@ -14,6 +14,7 @@ import numpy as np
 from clifctl.data.archives import Array, ArrayMissing, BadArchive, read_arrays
 from clifctl.data.event_options import FramesBy
 
+LATEST = 2**53  # a time [us] beyond which differences do not fit any more: 285 years
 POLARITIES = ("OFF", "ON")
 
 
@@ -82,7 +83,7 @@ class NpzRecording:
     def read(self) -> list[Events]:
         """Its events, in the order of the file. Raises BadRecording, OSError."""
         try:
-            arrays = read_arrays(self.path, "txyp")
+            arrays = read_arrays(self.path, "txyp", used_as=8)
         except ArrayMissing as missing:
             raise BadRecording(str(missing)) from None
         except BadArchive as broken:
@@ -96,6 +97,8 @@ class NpzRecording:
         for key, array in (("t", t), ("x", x), ("y", y), ("p", p)):
             if array.dtype.kind not in "uib":
                 raise BadRecording(f"{key} is {array.dtype}, must be whole numbers")
+            if array.dtype == np.uint64 and array.size and array.max() > LATEST:
+                raise BadRecording(f"an event at {key} = {array.max()}")
         return [Events(t.astype(np.int64), x.astype(np.int64), y.astype(np.int64), p > 0)]
 
 
@@ -118,6 +121,10 @@ def integrate(
             raise BadRecording(
                 f"an event at {name} = {wrong}, the sensor has {name} = 0 to {size - 1}"
             )
+    earliest, latest = int(events.t.min()), int(events.t.max())
+    if earliest < -LATEST or latest > LATEST:
+        wrong = earliest if earliest < -LATEST else latest
+        raise BadRecording(f"an event at t = {wrong} us")
     if frames_by == "time" and (np.diff(events.t) < 0).any():
         events = events.where(np.argsort(events.t, kind="stable"))
     frame = np.repeat(np.arange(timesteps), np.diff(_bounds(events.t, timesteps, frames_by)))

@@ -18,7 +18,7 @@ from clifctl.data.contract import (
 )
 from clifctl.data.pipelines import AugmentationName
 from clifctl.errors import DataError
-from clifctl.strict import Seed
+from clifctl.strict import PathText, Seed
 
 DEFAULT_ROOT = "data"
 
@@ -26,7 +26,7 @@ DEFAULT_ROOT = "data"
 class FileOptions(DataOptions):
     """Options of every data set that is read from files."""
 
-    root: str = Field(DEFAULT_ROOT, min_length=1, description="folder that holds the files")
+    root: PathText = Field(DEFAULT_ROOT, min_length=1, description="folder that holds the files")
     validation_share: float = Field(
         0.0,
         ge=0.0,
@@ -54,6 +54,16 @@ class ImageFileOptions(ImageOptions):
     )
 
 
+def at_home(path: str | Path) -> Path:
+    """`path` with `~` for a home folder. Raises DataError where there is none."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise DataError(
+            f"'{path}': the home folder cannot be found", hint="give the whole path"
+        ) from None
+
+
 @dataclass(frozen=True)
 class Place:
     """Where a data set is looked for: what an error about its files names."""
@@ -64,7 +74,7 @@ class Place:
     @classmethod
     def of(cls, name: str, root: str | Path) -> "Place":
         """The place of data set `name` below `root`, `~` allowed."""
-        return cls(name, Path(root).expanduser())
+        return cls(name, at_home(root))
 
     def error(self, message: str, *, hint: str | None = None) -> DataError:
         """The error `message` about this data set, with the command that helps."""

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from clifctl.data import DATASETS, DEFAULT_ROOT, Dataset
+from clifctl.data.images import at_home
 from clifctl.devices import CPU, GPU, device_name, gpu_available, gpu_missing, gpus, memory_bytes
 from clifctl.errors import TargetError
 from clifctl.experiments.provenance import package_versions
@@ -43,7 +44,7 @@ def examine(root: Path | None = None) -> DoctorResult:
     compiled first, which takes some seconds.
     """
     started = time.perf_counter()
-    place = Path(DEFAULT_ROOT) if root is None else root.expanduser()
+    place = at_home(DEFAULT_ROOT if root is None else root)
     devices = [torch.device(CPU), *gpus()]
     cache = _cache()
     tests = tuple(_self_test(name, device) for device in devices for name in _fused(device))

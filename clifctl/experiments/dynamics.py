@@ -12,6 +12,7 @@ from torch import Tensor
 
 from clifctl.analysis.autocorrelation import autocorrelation, normalised, without_mean
 from clifctl.analysis.simulation import Trace, rates_of, simulate
+from clifctl.data.archives import BadArchive, read_array
 from clifctl.devices import CPU
 from clifctl.errors import DataError, UsageError, unknown_name
 from clifctl.experiments.grid import MOST_SEEDS, numbers
@@ -186,13 +187,15 @@ def _from_file(options: DynamicsOptions) -> _Input:
         )
     _refuse(options, "a file", rate=options.rate, weight=options.weight, seeds=options.seeds)
     try:
-        array = np.load(path, allow_pickle=False)
+        array = read_array(path)
     except OSError as unreadable:
         raise DataError(
             f"cannot read '{path}': {unreadable.strerror or unreadable}", hint="check the path"
         ) from None
-    except (ValueError, EOFError):
-        raise DataError(f"'{path}' is no array of numpy", hint="numpy.save writes one") from None
+    except BadArchive as broken:
+        raise DataError(
+            f"'{path}' is no array of numpy ({broken})", hint="numpy.save writes one"
+        ) from None
     if array.ndim not in (1, 2) or not array.size or array.dtype.kind not in "fiub":
         raise DataError(
             f"'{path}' holds {array.dtype} of shape {list(array.shape)}",
