@@ -42,7 +42,7 @@ def read_bytes(path: Path, most: int) -> bytes:
         if size > most:
             reason = f"it has {size:,} bytes, at most {most:,} are read"
             raise TooLarge(errno.EFBIG, reason, str(path))
-        return file.read(most)
+        return file.read(size)
 
 
 def read_text(path: Path, most: int = MOST_TEXT_BYTES) -> str:

@@ -1,6 +1,5 @@
 """The base of everything that a person writes in YAML or gives as an option of a neuron or net."""
 
-import os
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -22,12 +21,8 @@ Numbers = Annotated[tuple[Annotated[float, Field(strict=True)], ...], Field(stri
 
 
 def _nameable(path: str) -> str:
-    try:
-        encoded = os.fsencode(path)
-    except UnicodeEncodeError:
-        encoded = b"\0"
-    if b"\0" in encoded:
-        raise ValueError("a file name has no such character")
+    if "\0" in path:
+        raise ValueError("must be a path, and no path has a zero byte")
     return path
 
 

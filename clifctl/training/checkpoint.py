@@ -6,6 +6,7 @@ stands before it: a file that was cut off or has changed in a single bit is refu
 
 import hashlib
 import io
+import sys
 from collections.abc import Sequence
 from dataclasses import MISSING, dataclass
 from pathlib import Path
@@ -14,9 +15,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from clifctl.devices import CPU
+from clifctl.devices import CPU, available_memory_bytes
 from clifctl.errors import CheckpointError
 from clifctl.files import write_atomically
+from clifctl.reading import read_bytes
+from clifctl.training.archive import misfit
 
 FORMAT = "clifctl.checkpoint/2"
 # Without a checksum, and without what a run needs to go on.
@@ -145,8 +148,11 @@ def _read(path: Path) -> tuple[dict[Any, Any], bool]:
         raise CheckpointError(
             f"checkpoint '{path}' {kind}", hint=f"try {inside}" if inside.is_file() else _HINT
         )
+    free = available_memory_bytes()
     try:
-        content = memoryview(path.read_bytes())
+        # Beside the content there are the tensors that are made of it.
+        whole = read_bytes(path, sys.maxsize if free is None else free // 2)
+        content = memoryview(whole)
     except OSError as refused:
         raise CheckpointError(f"cannot read '{path}': {refused.strerror}", hint=_HINT) from None
     seal = bytes(content[-_SEAL_BYTES:])
@@ -158,6 +164,12 @@ def _read(path: Path) -> tuple[dict[Any, Any], bool]:
                 f"checkpoint '{path}' is damaged: its checksum does not fit its content",
                 hint="take another one of that run, best.pt or one that --keep kept",
             )
+    wrong = misfit(whole)
+    if wrong is not None:
+        raise CheckpointError(
+            f"'{path}' is not a checkpoint, or not one that can be loaded safely: {wrong}",
+            hint=_HINT,
+        )
     try:
         document = torch.load(io.BytesIO(content), map_location=CPU, weights_only=True)
     except Exception as unreadable:
