@@ -53,19 +53,24 @@ def decode(
 
 def _read(path: Path, place: Place, channels: int, size: int) -> np.ndarray:
     """One image `[size, size]` or `[size, size, 3]`."""
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
+    known = tuple(dict.fromkeys(FORMATS.values()))
     given = (size, size)
     try:
         with open_regular(path) as file:
             _require_size(file, size)
-            with Image.open(file, formats=sorted(set(FORMATS.values()))) as image:
+            with Image.open(file, formats=known) as image:
                 # What the head of the file says, before anything is decoded.
                 given = image.size
                 if given == (size, size):
                     return np.asarray(image.convert("RGB" if channels == 3 else "L"))
     except FileNotFoundError:
         raise place.error(f"'{path}' is missing") from None
+    except UnidentifiedImageError:
+        raise place.error(
+            f"'{path}' is no image, or a cut-off one (it is none of {', '.join(known)})"
+        ) from None
     except Exception as unreadable:
         # PIL raises whatever broken bytes make a decoder raise; the file is refused as a whole.
         raise place.error(f"'{path}' is no image, or a cut-off one ({unreadable})") from unreadable

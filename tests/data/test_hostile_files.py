@@ -107,6 +107,7 @@ HONEST = (3, "|", None, None, None, -1, -1, 0)
         b"t.",
         b"",
     ],
+    ids=range(21),
 )
 def test_no_pickle_is_run(content: bytes) -> None:
     told = bounded(lambda: load_plain(content))
