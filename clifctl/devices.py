@@ -29,6 +29,11 @@ def gpu_available() -> bool:
     return torch.cuda.is_available()
 
 
+def pins_memory(device: "torch.device") -> bool:
+    """Whether what is copied to `device` can lie in memory that it copies from by itself."""
+    return is_gpu(device) and gpu_available()
+
+
 def gpu_missing() -> str | None:
     """Why torch can use no GPU here, in one line; None where it can."""
     import torch

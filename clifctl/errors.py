@@ -35,6 +35,10 @@ class CheckpointError(ClifctlError):
     """A file that is not a checkpoint, or not one for the net that is asked for."""
 
 
+class RunFolderError(ClifctlError):
+    """A run folder that is none, or whose files cannot be read."""
+
+
 class NeuronError(ClifctlError):
     """A neuron whose `step`, states or parameters break the contract, or that got bad tensors."""
 
@@ -60,6 +64,10 @@ class RunFailed(ClifctlError):
     """The run itself failed: the input was good, the computation was not."""
 
     exit_code = 1
+
+
+class WorkerFailed(RunFailed):
+    """A process that worked for this one is gone, or could not be started."""
 
 
 class OfOneProcess(ClifctlError):

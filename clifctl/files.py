@@ -1,4 +1,4 @@
-"""Writing files: one answer to "may this be written", atomic writes, JSON without NaN."""
+"""Files: what `~` stands for, one answer to "may this be written", atomic writes, JSON."""
 
 import json
 import math
@@ -8,7 +8,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
-from clifctl.errors import OutputError
+from clifctl.errors import OutputError, UsageError
+
+
+def expanded(path: str | Path) -> Path:
+    """`path` with the home folder that its `~` or `~name` stands for. Raises UsageError where there
+    is none."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        home = Path(path).parts[0]
+        raise UsageError(
+            f"'{path}': no home folder is known for '{home}'", hint="write the folder in full"
+        ) from None
 
 
 def exists(path: Path) -> bool:

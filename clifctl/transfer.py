@@ -20,6 +20,8 @@ def to_device(tensors: Sequence[Tensor], device: torch.device) -> list[Tensor]:
     """`tensors`, which are on the CPU, on `device`; to a GPU in one copy."""
     if not is_gpu(device):
         return [tensor.to(device) for tensor in tensors]
+    if len(tensors) == 1 and tensors[0].is_pinned():
+        return [tensors[0].to(device, non_blocking=True)]
     sizes = [-(-tensor.nbytes // _ALIGNED) * _ALIGNED for tensor in tensors]
     packed = torch.empty(sum(sizes), dtype=torch.uint8, pin_memory=True)
     for part, tensor in zip(packed.split(sizes), tensors, strict=True):

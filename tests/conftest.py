@@ -2,6 +2,7 @@ import importlib.util
 import json
 import os
 import signal
+import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,10 +24,16 @@ ROOT = Path(__file__).resolve().parent.parent
 TINY = ["train.epochs=2", "train.batch_size=256", "model.channels=[2,2,2,2,4]", "timesteps=2"]
 
 
-# With `pytest -n 2 --dist loadfile` a file is one process's: those that take longest come first, so
-# that no process waits for another in the end.
-LONG_FILES = ("test_readme.py", "test_parity.py", "test_triton.py", "test_normed.py")
-
+# Tests of values, which must hold on every CPU: `pytest -m numerical` runs them alone.
+NUMERICAL = ("kernels", "neurons", "models", "training", "convert", "analysis")
+NUMERICAL += ("test_spikingjelly.py", "test_distributed.py")
+GPUS = "test_triton.py"  # their kernels are the same on every CPU
+# What a plain `pytest` leaves out, and so does `pytest -m numerical`.
+ON_REQUEST = ("exhaustive", "product", "machine_code", "gpu")
+# More processes than this gain little: each imports torch, and takes half a gigabyte.
+MOST_PROCESSES = 8
+# What torch starts from where nobody sets a seed.
+SEED = 67280421310721
 
 # What a terminal or a service sets to change how output looks, or how much work is done at once.
 OUTSIDE = ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "CLICOLOR_FORCE", "PY_COLORS")
@@ -43,7 +50,9 @@ def pytest_configure(config: pytest.Config) -> None:
     settings.load_profile("clifctl")
     for name in OUTSIDE:
         os.environ.pop(name, None)
-    if "not gpu" in config.option.markexpr:
+    # Threads that spin while they wait take the cores from the other processes: ten times as long.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    if not _wants_gpu(config):
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
     try:
@@ -56,8 +65,36 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ.setdefault("MPLCONFIGDIR", os.environ["XDG_CACHE_HOME"])
 
 
+def _wants_gpu(config: pytest.Config) -> bool:
+    expression = config.option.markexpr
+    return "gpu" in expression and "not gpu" not in expression
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """One process a core; 0, this process alone, on one core, on a GPU and for tests by name."""
+    if _wants_gpu(config) or any("::" in argument for argument in config.args):
+        return 0
+    if hasattr(os, "sched_getaffinity"):
+        cores = len(os.sched_getaffinity(0))
+    else:
+        cores = os.cpu_count() or 1
+    return min(cores, MOST_PROCESSES) if cores > 1 else 0
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: item.path.name not in LONG_FILES)
+    for item in items:
+        place = item.path.relative_to(ROOT / "tests").parts
+        of_values = GPUS not in place and not set(NUMERICAL).isdisjoint(place)
+        if of_values and not any(map(item.get_closest_marker, ON_REQUEST)):
+            item.add_marker(pytest.mark.numerical)
+
+
+@pytest.fixture(autouse=True)
+def seed() -> None:
+    """A test that sets no seed draws the same numbers, whatever has run before it."""
+    if (torch := sys.modules.get("torch")) is not None:
+        torch.manual_seed(SEED)
 
 
 @dataclass(frozen=True)

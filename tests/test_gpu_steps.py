@@ -30,7 +30,7 @@ from clifctl.data import Augmentation, shuffled_batches
 from clifctl.data.augmentation import random_erasing
 from clifctl.data.event_options import EventOptions
 from clifctl.data.event_pipelines import CHANGES, augmentation_of, preparation_of
-from clifctl.data.mixing import cutmix, mixup
+from clifctl.data.mixing import draw_cutmix, draw_mixup, mixed
 from clifctl.data.pipelines import Normalise, crop_cutout_flip, flip
 from clifctl.experiments.assembly import (
     build_net,
@@ -204,6 +204,26 @@ def test_every_net(model: str, data_root: Path, gpu: CountingGpu) -> None:
         assert len(copies) <= 1
 
 
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"name": "cifar10", "augmentation": "strong"},
+        {"name": "tiny_imagenet", "augmentation": "strong"},
+        {"name": "image_folder", "image_size": 16, "classes": 3, "in_memory": False},
+    ],
+    ids=["erased and mixed", "transformed", "decoded"],
+)
+def test_what_workers_bring(
+    data: dict[str, Any], workers: int, data_root: Path, gpu: CountingGpu
+) -> None:
+    document = load_recipe("digits_rows_mlp", ["train.batch_size=4"]).recipe.document
+    section = {**data, "workers": workers, "root": str(data_root)}
+    recipe = validate({**document, "timesteps": 2, "data": section}, data["name"])
+    for copies in _steps(recipe, gpu):
+        assert len(copies) == 1
+
+
 @pytest.mark.parametrize("arithmetic", ["float32", "float16"])
 @pytest.mark.parametrize("name", ["sgd", "adamw", "lamb"])
 def test_every_optimizer(
@@ -231,14 +251,16 @@ def _events(name: str, resize: str) -> tuple[Augmentation, tuple[int, ...], torc
 def _erase_and_mix(
     inputs: Tensor, targets: Tensor, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    erased = random_erasing(0.5)(NORMALISE(inputs), generator)
-    return cutmix(*mixup(erased, targets, 10, generator)[:1], targets, 10, generator)
+    inputs = random_erasing(0.5)(NORMALISE(inputs), generator)
+    for mix in (draw_mixup(generator), draw_cutmix(inputs.shape, generator)):
+        inputs, weights = mixed(inputs, targets, 10, mix)
+    return inputs, weights
 
 
 NORMALISE = Normalise((0.4, 0.5, 0.6), (0.2, 0.2, 0.2))
 AUGMENTATIONS = {
     "crop_cutout_flip": _images(crop_cutout_flip(NORMALISE, 2)),
-    "flip": _images(flip(NORMALISE, auto_augment=False)),
+    "flip": _images(flip(NORMALISE)),
     "erase_and_mix": _images(_erase_and_mix),
     **{name: _events(name, "nearest") for name in CHANGES},
     "flip_rotate, resized": _events("flip_rotate", "antialias"),

@@ -42,6 +42,17 @@ def test_continuous_integration_runs_the_two_commands_as_they_are_printed() -> N
     assert script.count("\neval ") == 2
 
 
+def test_continuous_integration_tests_values_as_another_cpu_computes_them() -> None:
+    script = (ROOT / ".ci" / "run").read_text()
+    other = re.findall(r"`(ATEN_CPU_CAPABILITY=.*?)\s+XDG_CACHE_HOME=.*?`", README, re.DOTALL)
+    assert len(other) == 1
+    assert "pytest -m numerical" in README
+    assert f"{other[0]} \\\n    pytest -m numerical\n" in script
+    # What a plain run leaves out, its first pass adds; the second is of kernels of its own.
+    assert "-m 'not product and not machine_code and not gpu'" in script
+    assert 'XDG_CACHE_HOME="$scratch/cache"' in script
+
+
 def test_every_other_command_runs(clifctl: Callable[..., Any], tmp_path: Path) -> None:
     """As it is printed, but for one epoch only: in a shell where it needs one, else in this
     process, which has imported torch already."""

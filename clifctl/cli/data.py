@@ -55,10 +55,15 @@ def check(
     output.emit(data_check_report(result))
     if not result.complete:
         wrong = [row for row in result.files if row.state != "good"]
+        first = wrong[0]
         raise RunFailed(
-            f"data set '{name}' is incomplete: {wrong[0].file} is {wrong[0].state}"
-            + (f", and {len(wrong) - 1} more" if len(wrong) > 1 else ""),
-            hint=result.obtain,
+            f"data set '{name}' is incomplete: "
+            + (f"{first.file}: {first.problem}" if first.problem else f"{first.file} is missing")
+            + (f"; and {len(wrong) - 1} more" if len(wrong) > 1 else ""),
+            # Files of a person's own that are bad are there already.
+            hint=result.obtain
+            if first.problem is None or result.url
+            else "mend what is named, or take it out",
         )
 
 
@@ -117,6 +122,7 @@ def prepare(
             skip_bad=skip_bad,
             overwrite=output.overwrite,
             watcher=progress,
+            say=output.notice,
         )
     output.emit(prepare_report(result))
 
@@ -143,7 +149,7 @@ def show(
     """
     picture = picture_path(plot, name, output)
     from clifctl.experiments.data import show_sample
-    from clifctl.report.data_tables import sample_report
+    from clifctl.report.data_tables import labelled, sample_report
     from clifctl.report.pictures import draw_frames
 
     result, frames = show_sample(
@@ -154,7 +160,7 @@ def show(
         picture=None if picture is None else str(picture),
     )
     if picture is not None:
-        title = f"{name}: {split} sample {sample}, label {result.label}"
+        title = f"{name}: {split} sample {sample}, label {labelled(result)}"
         draw_frames(
             picture,
             frames.numpy(),

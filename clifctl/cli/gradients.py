@@ -97,6 +97,7 @@ def register(app: typer.Typer) -> None:
             float64=float64,
             windows=windows,
             opening=choice.opening_of_source(given, output),
+            say=output.notice,
         )
         result = look(source, options)
         if picture is not None:

@@ -57,7 +57,7 @@ class GridChoice:
         a dry run, write the plan. Exit code 1 if a trial failed."""
         from clifctl.experiments.grid import GridOptions, raise_for_failures
         from clifctl.experiments.grid_plan import dry_run
-        from clifctl.report.comparison import trial_plan_report
+        from clifctl.report.trial_plan import trial_plan_report
         from clifctl.report.trials_progress import TrialsProgress
 
         folder = self.out or default_out
@@ -72,7 +72,7 @@ class GridChoice:
                 scheduler=self.scheduler,
                 shard=self.shard,
                 fail_fast=self.fail_fast,
-                download=not self.dry_run,
+                dry_run=self.dry_run,
             )
         )
         grid = planned.grid
@@ -153,7 +153,7 @@ def _grid(
         bool,
         typer.Option(
             "--dry-run",
-            help="List the trials, estimate the time from a timed step; write nothing.",
+            help="List the trials, estimate the time from small timed steps; write nothing.",
             rich_help_panel=TRIALS_PANEL,
         ),
     ] = False,

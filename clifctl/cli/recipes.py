@@ -41,8 +41,10 @@ def show(
 
     output.keep_apart(Path(recipe))
     if not (resolved or overrides):
-        name, where, text = read_text(recipe)
-        output.emit(recipe_report(name, parse_document(text, where), text))
+        read = read_text(recipe)
+        for notice in read.notices:
+            output.notice(notice)
+        output.emit(recipe_report(read.name, parse_document(read.text, read.where), read.text))
         return
     from clifctl.recipe.load import load_recipe
 
@@ -65,7 +67,7 @@ def cp(
     """Copy a recipe to a file of your own, to edit it there."""
     from clifctl.experiments.recipes import copy_recipe
 
-    path = copy_recipe(recipe, destination, may_write=output.may_write)
+    path = copy_recipe(recipe, destination, may_write=output.may_write, say=output.notice)
     output.notice(f"wrote {path}; run it with: {command_line('train', path)}")
 
 
@@ -88,4 +90,4 @@ def check(
     files = [item for item in recipes if item.endswith((".yaml", ".yml")) or "=" not in item]
     overrides = [item for item in recipes if item not in files]
     output.keep_apart(*map(Path, files))
-    output.emit(checks_report(check_recipes(files, overrides)))
+    output.emit(checks_report(check_recipes(files, overrides, say=output.notice)))

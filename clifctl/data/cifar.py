@@ -8,9 +8,10 @@ published one; any other is somebody's own data in this format. No pickle is run
 
 import hashlib
 import os
+import shlex
 import sys
 from collections.abc import Callable
-from contextlib import redirect_stdout
+from contextlib import redirect_stdout, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,9 +22,9 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from clifctl.data.contract import Dataset, Files, FileState, LoadedData
+from clifctl.data.contract import Augmentation, Dataset, Files, FileState, LoadedData
 from clifctl.data.images import ImageOptions, Place, Samples, assemble, require_labels
-from clifctl.data.pipelines import Normalise, crop_cutout_flip, trivial_erase_mix
+from clifctl.data.pipelines import Normalise, TrivialEraseMix, crop_cutout_flip
 from clifctl.data.unpickling import load_plain
 from clifctl.errors import DataError
 from clifctl.reading import MIB, open_regular, read_bytes
@@ -104,9 +105,9 @@ def load(form: Format, options: CifarOptions) -> LoadedData:
         for training in (True, False)
     )
     prepare = Normalise(form.mean, form.std)
-    augmentations = {
+    augmentations: dict[str, Augmentation] = {
         "plain": crop_cutout_flip(prepare, PADDING),
-        "strong": trivial_erase_mix(prepare, form.classes),
+        "strong": TrivialEraseMix(prepare, form.classes, (3, SIDE, SIDE)),
     }
     return assemble(
         train,
@@ -115,7 +116,20 @@ def load(form: Format, options: CifarOptions) -> LoadedData:
         place,
         prepare=prepare,
         augment=augmentations.get(options.augmentation),
+        class_names=_class_names(form, place.root),
     )
+
+
+def _class_names(form: Format, root: Path) -> tuple[str, ...] | None:
+    """The names in the file that the archive has for them, None where it is not there."""
+    meta = _published(form).meta
+    names = None
+    with suppress(Exception):  # broken bytes make an unpickler raise anything; training needs none
+        content = read_bytes(root / _published(form).base_folder / meta["filename"], MIB)
+        names = load_plain(content)[meta["key"]]
+    if isinstance(names, list) and len(names) == form.classes:
+        return tuple(map(str, names))
+    return None
 
 
 def _joined(parts: list[Samples]) -> Samples:
@@ -200,7 +214,7 @@ def _missing(form: Format, missing: list[Path], place: Place) -> DataError:
             )
         return place.error(
             f"'{missing[0]}' is missing, its archive is there",
-            hint=f"tar -xzf '{archive}' -C '{place.root}'",
+            hint=shlex.join(["tar", "-xzf", str(archive), "-C", str(place.root)]),
         )
     others = f" and {len(missing) - 1} more are" if len(missing) > 1 else " is"
     return place.error(
@@ -268,8 +282,11 @@ def dataset(form: Format, *, title: str, url: str, folder: str) -> Dataset:
             url=url,
             licence=LICENCE,
             size_bytes=form.archive_bytes,
-            obtain=f"unpack the archive in '{{root}}', which makes '{folder}', or give "
-            "data.download=true to train where there is network",
+            obtain=lambda root: (
+                f"unpack the archive in '{root}', which makes '{folder}', or give "
+                "data.download=true to train where there is network"
+            ),
             inspect=lambda root: inspect(form, root),
+            class_names=lambda root: _class_names(form, root),
         ),
     )

@@ -18,7 +18,9 @@ from clifctl.data.contract import Dataset, DataShape, EventCamera, Files, FileSt
 from clifctl.data.event_options import EventOptions
 from clifctl.data.event_set import few, folders_of, load_events, missing, natural, unfinished
 from clifctl.data.events import POLARITIES, BadRecording, Events, NpzRecording, Sample
+from clifctl.data.folders import files_in
 from clifctl.data.images import Place
+from clifctl.errors import DataError
 
 NAME = "cifar10_dvs"
 SIDE = 128
@@ -134,7 +136,8 @@ def _images(place: Place, orientation: Orientation) -> list[Image]:
     folder, ending = found
     images = []
     for label, name in enumerate(CLASS_NAMES):
-        files = sorted((folder / name).glob(f"*{ending}"), key=lambda file: natural(file.stem))
+        there = files_in(folder / name, (ending,), place).files
+        files = sorted(there, key=lambda file: natural(file.stem))
         if not files:
             raise place.error(f"'{folder / name}' is missing, or holds no '{ending}' file")
         images += [Image(file, label, orientation) for file in files]
@@ -143,16 +146,19 @@ def _images(place: Place, orientation: Orientation) -> list[Image]:
 
 def inspect(root: Path) -> tuple[FileState, ...]:
     """The folders of the classes below `root`: recordings are counted, not read."""
-    found = _folder(root)
+    place, found = Place(NAME, root), _folder(root)
     folder, ending = found or (root / NAME, ".aedat")
     states = []
     for name in CLASS_NAMES:
         path, problem = folder / name, None
         what = f"{PER_CLASS:,} recordings"
         if path.is_dir():
-            count = len(list(path.glob(f"*{ending}")))
-            what += f", {count:,} found"
-            problem = few(count, PER_CLASS) if count else f"no '{ending}' file in it"
+            try:
+                count = len(files_in(path, (ending,), place).files)
+                what += f", {count:,} found"
+                problem = few(count, PER_CLASS) if count else f"no '{ending}' file in it"
+            except DataError as refused:
+                problem = refused.message
         states.append(FileState(path, what, path.is_dir(), problem))
     return tuple(states)
 
@@ -161,14 +167,18 @@ FILES = Files(
     url="https://figshare.com/articles/dataset/CIFAR10-DVS_New/4724671",
     licence="CC BY 4.0; cite Li et al., Frontiers in Neuroscience 11:309, 2017",
     size_bytes=None,
-    obtain="download the ten archives airplane.zip to truck.zip and unpack them in "
-    f"'{{root}}/{NAME}', which makes a folder a class",
+    obtain=lambda root: (
+        "download the ten archives airplane.zip to truck.zip and unpack them in "
+        f"'{root}/{NAME}', which makes a folder a class"
+    ),
     inspect=inspect,
+    class_names=lambda root: CLASS_NAMES,
 )
 CAMERA = EventCamera(
     sensor=lambda options: (SIDE, SIDE),
     recordings=recordings,
     complete={"train": 9000, "test": 1000},
+    class_names=lambda options, named: CLASS_NAMES,
 )
 DATASET = Dataset(
     name=NAME,

@@ -1,18 +1,25 @@
 """What a data set is: shape, options, files, and tensors that are held on the device."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor
 
+from clifctl.data.ahead import ahead, ahead_in_threads
+from clifctl.devices import is_gpu, pins_memory
 from clifctl.strict import Strict
+from clifctl.transfer import to_device
 
 if TYPE_CHECKING:
     from clifctl.data.events import Recording
+
+PARTS = ("train", "test")  # the splits that a data set comes with
 
 # Stored batch `[T, N, *]` -> what the net sees, float `[T, N, *]`.
 Preparation = Callable[[Tensor], Tensor]
@@ -20,16 +27,63 @@ Preparation = Callable[[Tensor], Tensor]
 # `[N]` or, where samples are mixed, weights of the classes `[N, classes]`.
 Augmentation = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
 
+# Stored batch `[T, N, *]` on the CPU, and `Drawn.images` -> stored batch on the CPU.
+Work = Callable[[Tensor, Any], Tensor]
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What is random about one batch: `images` is what each image is changed by, and holds no
+    tensors; `tensors` are needed on the device; `batch` is all else."""
+
+    images: Any
+    tensors: tuple[Tensor, ...] = ()
+    batch: Any = None
+
+
+class Staged(ABC):
+    """An Augmentation that changes each image by itself on the CPU, which workers do ahead, and the
+    batch of them on the device.
+
+    `work` draws from no generator of the run's, and can be pickled.
+    """
+
+    work: Work
+
+    @abstractmethod
+    def draw(self, samples: int, generator: torch.Generator) -> Drawn:
+        """All that is random about a batch of so many samples, whatever they are."""
+
+    @abstractmethod
+    def finish(self, inputs: Tensor, targets: Tensor, drawn: Drawn) -> tuple[Tensor, Tensor]:
+        """What the net trains on, from what `work` has made, on the device."""
+
+    def __call__(
+        self, inputs: Tensor, targets: Tensor, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """All of it at once."""
+        drawn = self.draw(inputs.shape[1], generator)
+        return self.finished(self.work(inputs.cpu(), drawn.images), targets, drawn)
+
+    def finished(self, worked: Tensor, targets: Tensor, drawn: Drawn) -> tuple[Tensor, Tensor]:
+        """`finish` for what `work` has made, on the device of `targets`."""
+        inputs, *tensors = to_device([worked, *drawn.tensors], targets.device)
+        return self.finish(inputs, targets, replace(drawn, tensors=tuple(tensors)))
+
 
 class DataOptions(Strict):
     """Base of a data set's options."""
 
 
 class Streamed(Protocol):
-    """Samples that are not held in memory."""
+    """Samples that are not held in memory. `threads`: whether taking them is done outside of
+    Python's lock."""
 
-    def read(self, orders: Sequence[Tensor]) -> Iterator[Tensor]:
-        """Stored batches `[T, n, *]` on the CPU, one for each list of n sample numbers."""
+    @property
+    def threads(self) -> bool: ...
+
+    def take(self, numbers: Sequence[int]) -> Tensor:
+        """A stored batch `[T, n, *]` on the CPU. Raises DataError."""
 
     def select(self, numbers: Tensor) -> "Streamed":
         """Some of the samples."""
@@ -43,24 +97,56 @@ class Split:
     """Samples `inputs` `[T, N, *]` (`[1, N, *]` where every time step is equal), labels `[N]`.
 
     Images are stored as uint8; `prepare` makes a batch of them what the net sees. Without it the
-    stored numbers are that already. Inputs are held on the device, or streamed to it.
+    stored numbers are that already. Inputs are held on the device, which is that of `targets`, or
+    on the CPU beside it, or streamed; `workers` (processes, or threads) bring what is not held on
+    the device.
     """
 
     inputs: Tensor | Streamed
     targets: Tensor
     prepare: Preparation | None = None
+    workers: int = 0
 
     def __len__(self) -> int:
         return len(self.targets)
 
     def read(self, orders: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
-        """Stored inputs `[T, n, *]` and labels `[n]` on the device, for each list of n numbers."""
-        if isinstance(self.inputs, Tensor):
+        """Stored inputs `[T, n, *]` and labels `[n]` on the device, for each list of n numbers.
+        Raises DataError, and WorkerFailed where a worker is lost."""
+        held = self.on_device
+        if held is not None:
             for order in orders:
-                yield self.inputs.index_select(1, order), self.targets.index_select(0, order)
+                there = order.to(held.device)
+                yield held.index_select(1, there), self.targets.index_select(0, there)
             return
-        for order, inputs in zip(orders, self.inputs.read(orders), strict=True):
-            yield inputs.to(self.targets.device), self.targets.index_select(0, order)
+        # At once: asking a GPU for them later would wait for its work.
+        items = [(order.tolist(), None) for order in orders]
+        threads = not isinstance(self.inputs, Tensor) and self.inputs.threads
+        stored = self.worked(_as_stored, items, len(items), threads=threads)
+        for labels, batch in zip(self.labels(orders), stored, strict=True):
+            yield to_device([batch], labels.device)[0], labels
+
+    def worked(
+        self,
+        work: Work,
+        items: Iterable[tuple[list[int], Any]],
+        count: int,
+        *,
+        threads: bool = False,
+    ) -> Iterator[Tensor]:
+        """What `work` makes of the stored batch of each of `count` items (sample numbers, and what
+        else `work` takes), on the CPU: done ahead by this split's workers."""
+        # The first batch is waited for in any case.
+        workers = min(self.workers, max(0, count - 1))
+        pinned = pins_memory(self.targets.device)
+        by = ahead_in_threads if threads else ahead
+        return by(partial(_worked, self.inputs, work), items, workers, pinned=pinned)
+
+    def labels(self, orders: Sequence[Tensor]) -> Iterator[Tensor]:
+        """The labels `[n]` on the device, for each list of n numbers."""
+        if orders:
+            places = torch.cat(list(orders)).to(self.targets.device)
+            yield from self.targets.index_select(0, places).split([len(one) for one in orders])
 
     def part(self, numbers: slice) -> "Split":
         """Those of the samples, in their order; tensors are not copied."""
@@ -78,10 +164,18 @@ class Split:
         return self.inputs
 
     @property
+    def on_device(self) -> Tensor | None:
+        """The inputs where they are held on the device."""
+        inputs = self.inputs
+        if isinstance(inputs, Tensor) and inputs.device == self.targets.device:
+            return inputs
+        return None
+
+    @property
     def held_bytes(self) -> int:
         """Bytes that the split takes on the device."""
-        inputs = self.inputs.nbytes if isinstance(self.inputs, Tensor) else 0
-        return inputs + self.targets.nbytes
+        inputs = self.on_device
+        return (0 if inputs is None else inputs.nbytes) + self.targets.nbytes
 
     def prepared(self, inputs: Tensor) -> Tensor:
         """A part of `inputs` (time steps and samples may be chosen) as the net sees it."""
@@ -92,6 +186,25 @@ class Split:
         inputs = self.inputs.to(device) if isinstance(self.inputs, Tensor) else self.inputs
         return replace(self, inputs=inputs, targets=self.targets.to(device))
 
+    def beside(self, device: torch.device) -> "Split":
+        """The same split for `device`, with the inputs left where they are."""
+        return replace(self, targets=self.targets.to(device))
+
+
+def _worked(
+    inputs: Tensor | Streamed,
+    work: Work,
+    item: tuple[list[int], Any],
+) -> Tensor:
+    numbers, drawn = item
+    if isinstance(inputs, Tensor):
+        return work(inputs.index_select(1, torch.tensor(numbers)), drawn)
+    return work(inputs.take(numbers), drawn)
+
+
+def _as_stored(stored: Tensor, drawn: None) -> Tensor:
+    return stored
+
 
 @dataclass(frozen=True)
 class LoadedData:
@@ -99,12 +212,14 @@ class LoadedData:
 
     `validation` is a share of the training data that is held out of `train`: what the best epoch is
     chosen on. None: there is none, and the official training split is trained on as a whole.
+    `class_names` are in the order of the labels, None where classes have none.
     """
 
     train: Split
     test: Split
     augment: Augmentation | None = None
     validation: Split | None = None
+    class_names: tuple[str, ...] | None = None
 
     @property
     def splits(self) -> tuple[Split, ...]:
@@ -113,11 +228,11 @@ class LoadedData:
         return (self.train, self.test, *held_out)
 
     def to(self, device: torch.device) -> "LoadedData":
-        """The same data on `device`."""
+        """The same data on `device`, but for training images that are changed on the CPU."""
+        stays = isinstance(self.augment, Staged) and is_gpu(device)
+        train = self.train.beside(device) if stays else self.train.to(device)
         held_out = None if self.validation is None else self.validation.to(device)
-        return replace(
-            self, train=self.train.to(device), test=self.test.to(device), validation=held_out
-        )
+        return replace(self, train=train, test=self.test.to(device), validation=held_out)
 
     def sha256(self) -> str:
         """A hash of every sample and label of every split, in order: of the sample list too.
@@ -157,26 +272,35 @@ class FileState:
 @dataclass(frozen=True)
 class Files:
     """Where a data set's files come from, and a look at those below a root, without loading them
-    for use. `obtain` is one sentence on how to get them, `{root}` stands for the root."""
+    for use. `obtain` says in one sentence how to get them into a root. `examine` looks at the files
+    more closely than `inspect`, where that takes longer; `class_names` are those below a root, in
+    the order of their labels, None where they have none."""
 
     url: str | None
     licence: str
     size_bytes: int | None
-    obtain: str
+    obtain: Callable[[Path], str]
     inspect: Callable[[Path], tuple[FileState, ...]]
+    examine: Callable[[Path], tuple[FileState, ...]] | None = None
+    class_names: Callable[[Path], tuple[str, ...] | None] = lambda root: None
 
 
 @dataclass(frozen=True)
 class EventCamera:
     """What a set of event recordings is made from, under given options: rows and columns of the
     camera; for "train" and "test" the recordings, none of which is read for that; what makes the
-    recordings' labels `[N]` the data set's; and how many samples a split has where none is missing
-    (None: that is the person's own matter)."""
+    recordings' labels `[N]` the data set's; how many samples a split has where none is missing
+    (None: that is the person's own matter); and whether events are put into the order of their
+    times first: those of published sets are taken as their files have them, as others take them.
+    `class_names` makes the names of the classes of the options, and of a sample's name for each
+    label."""
 
     sensor: Callable[[Any], tuple[int, int]]
     recordings: Callable[[Any], "Mapping[str, Sequence[Recording]]"]
     relabel: Callable[[Any, Tensor], Tensor] = lambda options, labels: labels
     complete: Mapping[str, int] | None = None
+    by_time: bool = False
+    class_names: Callable[[Any, Mapping[int, str]], tuple[str, ...] | None] = lambda *_: None
 
 
 @dataclass(frozen=True)

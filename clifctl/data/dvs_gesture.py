@@ -20,12 +20,20 @@ from clifctl.data.contract import Dataset, DataShape, EventCamera, Files, FileSt
 from clifctl.data.event_options import EventOptions
 from clifctl.data.event_set import few, folders_of, load_events, missing, natural, unfinished
 from clifctl.data.events import POLARITIES, BadRecording, Events, NpzRecording, Recording, Sample
+from clifctl.data.folders import files_in
 from clifctl.data.images import Place
 from clifctl.errors import DataError
 from clifctl.reading import read_text
 
 NAME = "dvs_gesture"
-CLASSES = 11
+# As gesture_mapping.csv of the archive has them, 1 to 11 there.
+CLASS_NAMES = (
+    *("hand_clapping", "right_hand_wave", "left_hand_wave"),
+    *("right_arm_clockwise", "right_arm_counter_clockwise"),
+    *("left_arm_clockwise", "left_arm_counter_clockwise"),
+    *("arm_roll", "air_drums", "air_guitar", "other_gestures"),
+)
+CLASSES = len(CLASS_NAMES)
 SIDE = 128
 LISTS = {"train": "trials_to_train.txt", "test": "trials_to_test.txt"}
 ENDING = "_labels.csv"
@@ -103,10 +111,14 @@ def load(options: DvsGestureOptions, timesteps: int) -> LoadedData:
 def relabel(options: DvsGestureOptions, labels: Tensor) -> Tensor:
     """Labels by the number of the gesture in the order of `options`; SpikingJelly's is that of the
     names of its folders as text: '0', '1', '10', '2', ..."""
-    if options.label_order == "gesture_id":
-        return labels
-    names = sorted(str(label) for label in range(CLASSES))
-    return torch.tensor([names.index(str(label)) for label in range(CLASSES)])[labels]
+    order = _order(options)
+    return torch.tensor([order.index(number) for number in range(CLASSES)])[labels]
+
+
+def _order(options: DvsGestureOptions) -> list[int]:
+    """The number of the gesture that each label stands for."""
+    as_text = options.label_order == "spikingjelly"
+    return sorted(range(CLASSES), key=str if as_text else None)
 
 
 def recordings(options: DvsGestureOptions) -> dict[str, tuple[Recording, ...]]:
@@ -161,7 +173,10 @@ def _trials(folder: Path, part: str, place: Place) -> tuple[Recording, ...]:
 
 def _gestures(file: Path, place: Place) -> tuple[Gesture, ...]:
     try:
-        rows = [row for row in csv.reader(read_text(file).splitlines()) if row][1:]
+        text = read_text(file).removeprefix("\ufeff")
+        rows = [row for row in csv.reader(text.splitlines()) if row]
+        if rows and not any(map(_is_number, rows[0])):
+            del rows[0]  # the names of the columns
         found = [Gesture(int(row[0]) - 1, int(row[1]), int(row[2])) for row in rows]
     except FileNotFoundError:
         raise place.error(f"'{file}' is missing") from None
@@ -178,10 +193,14 @@ def _gestures(file: Path, place: Place) -> tuple[Gesture, ...]:
     return tuple(sorted(found, key=lambda gesture: gesture.label))
 
 
+def _is_number(text: str) -> bool:
+    return text.strip().removeprefix("-").isdecimal()
+
+
 def _arrays(folder: Path, place: Place) -> tuple[Recording, ...]:
     found = []
     for label in range(CLASSES):
-        for file in (folder / str(label)).glob("*.npz"):
+        for file in files_in(folder / str(label), (".npz",), place).files:
             found.append(NpzRecording(file, f"{label}/{file.stem}", label))
     if not found:
         raise place.error(f"'{folder}' holds no recording: expected {folder}/0/*.npz to 10/*.npz")
@@ -217,15 +236,19 @@ FILES = Files(
     url="https://research.ibm.com/interactive/dvsgesture/",
     licence="CC BY 4.0; cite Amir et al., CVPR 2017",
     size_bytes=None,
-    obtain="download DvsGesture.tar.gz (3 GB, by hand: IBM asks who you are) and unpack it in "
-    "'{root}', which makes 'DvsGesture' (5 GB)",
+    obtain=lambda root: (
+        "download DvsGesture.tar.gz (3 GB, by hand: IBM asks who you are) and unpack it in "
+        f"'{root}', which makes 'DvsGesture' (5 GB)"
+    ),
     inspect=inspect,
+    class_names=lambda root: CLASS_NAMES,
 )
 CAMERA = EventCamera(
     sensor=lambda options: (SIDE, SIDE),
     recordings=recordings,
     relabel=relabel,
     complete=SAMPLES,
+    class_names=lambda options, named: tuple(CLASS_NAMES[number] for number in _order(options)),
 )
 DATASET = Dataset(
     name=NAME,

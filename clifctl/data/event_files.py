@@ -2,20 +2,37 @@
 [us], x (column), y (row) and p (1: ON, 0 or -1: OFF) of its events. A label is the place of the
 class among the sorted names."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from pydantic import Field
 
-from clifctl.data.contract import Dataset, DataShape, EventCamera, Files, FileState, LoadedData
+from clifctl.data.contract import (
+    PARTS,
+    Dataset,
+    DataShape,
+    EventCamera,
+    Files,
+    FileState,
+    LoadedData,
+)
 from clifctl.data.event_options import EventOptions
 from clifctl.data.event_set import load_events, missing, natural
 from clifctl.data.events import POLARITIES, NpzRecording
-from clifctl.data.frame_cache import PARTS
+from clifctl.data.folders import (
+    Found,
+    classes_in,
+    classes_of,
+    counted,
+    files_in,
+    names_of_classes,
+)
 from clifctl.data.images import Place
 from clifctl.errors import DataError
 from clifctl.strict import Count, Widths
 
 NAME = "event_files"
+ENDINGS = (".npz",)
 
 
 class EventFilesOptions(EventOptions):
@@ -37,45 +54,43 @@ def recordings(options: EventFilesOptions) -> dict[str, tuple[NpzRecording, ...]
     place = Place.of(NAME, options.root)
     if not any((place.root / part).is_dir() for part in PARTS):
         raise missing(place, FILES)
-    names = _classes(place.root / "train", place)
-    if len(names) != options.classes:
-        raise place.error(
-            f"'{place.root / 'train'}' has {len(names)} classes, the recipe says {options.classes}",
-            hint=f"classes={len(names)}",
-        )
-    other = set(names) ^ set(_classes(place.root / "test", place))
-    if other:
-        raise place.error(f"class '{min(other)}' is in one of train and test only")
-    return {part: _recordings(place.root / part, names, place) for part in PARTS}
+    names = classes_of(place.root, ENDINGS, place)
+    found = {part: _files(place.root / part, names, place) for part in PARTS}
+    return {part: _recordings(names, found[part]) for part in PARTS}
 
 
-def _classes(folder: Path, place: Place) -> list[str]:
-    if not folder.is_dir():
-        raise place.error(f"the folder '{folder}' is missing")
-    return sorted(path.name for path in folder.iterdir() if path.is_dir())
-
-
-def _recordings(folder: Path, names: list[str], place: Place) -> tuple[NpzRecording, ...]:
-    found = []
-    for label, name in enumerate(names):
-        files = sorted((folder / name).glob("*.npz"), key=lambda file: natural(file.stem))
-        if not files:
+def _files(folder: Path, names: list[str], place: Place) -> list[Found]:
+    """The files of each class. Raises DataError where one has none."""
+    found = [files_in(folder / name, ENDINGS, place) for name in names]
+    for name, one in zip(names, found, strict=True):
+        if not one.files:
             raise place.error(f"'{folder / name}' holds no .npz file")
-        found += [NpzRecording(file, f"{name}/{file.stem}", label) for file in files]
-    return tuple(found)
+    return found
+
+
+def _recordings(names: list[str], found: list[Found]) -> tuple[NpzRecording, ...]:
+    return tuple(
+        NpzRecording(file, f"{name}/{file.stem}", label)
+        for label, (name, one) in enumerate(zip(names, found, strict=True))
+        for file in sorted(one.files, key=lambda file: natural(file.stem))
+    )
 
 
 def inspect(root: Path) -> tuple[FileState, ...]:
     """Both folders below `root`: recordings are counted, not read."""
     place = Place(NAME, root)
-    states = []
+    states: list[FileState] = []
     for part in PARTS:
         path, what, problem = root / part, "a folder a class, with its .npz files", None
         if path.is_dir():
-            names = _classes(path, place)
             try:
-                what = f"{len(names)} classes, {len(_recordings(path, names, place)):,} recordings"
-                problem = None if names else "no folder of a class in it"
+                names = classes_in(path, ENDINGS, place)
+                found = _files(path, names, place)
+                files = sum(len(one.files) for one in found)
+                others = [file for one in found for file in one.others]
+                what = counted(len(names), "recordings", files, others)
+                if part == PARTS[-1] and states[0].present:
+                    classes_of(root, ENDINGS, place)
             except DataError as refused:
                 problem = refused.message
         states.append(FileState(path, what, path.is_dir(), problem))
@@ -92,15 +107,23 @@ def _sensor(options: EventFilesOptions) -> tuple[int, int]:
     return height, width
 
 
+def _class_names(options: EventFilesOptions, named: Mapping[int, str]) -> tuple[str, ...]:
+    """The folders that the samples of each label lie in; "" where every one was left out."""
+    return tuple(named.get(label, "").rpartition("/")[0] for label in range(1 + max(named)))
+
+
 FILES = Files(
     url=None,
     licence="your own",
     size_bytes=None,
-    obtain="write '{root}/train/<class>/<name>.npz' and '{root}/test/<class>/<name>.npz' with "
-    "numpy.savez(file, t=..., x=..., y=..., p=...)",
+    obtain=lambda root: (
+        f"write '{root}/train/<class>/<name>.npz' and "
+        f"'{root}/test/<class>/<name>.npz' with numpy.savez(file, t=..., x=..., y=..., p=...)"
+    ),
     inspect=inspect,
+    class_names=names_of_classes,
 )
-CAMERA = EventCamera(sensor=_sensor, recordings=recordings)
+CAMERA = EventCamera(sensor=_sensor, recordings=recordings, by_time=True, class_names=_class_names)
 DATASET = Dataset(
     name=NAME,
     title="event recordings of your own: train/<class>/*.npz, test/<class>/*.npz (t, x, y, p)",

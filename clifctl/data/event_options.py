@@ -4,7 +4,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from clifctl.data.images import FileOptions
+from clifctl.data.images import AheadOptions
 from clifctl.strict import PathText, Width
 
 FramesBy = Literal["number", "time"]
@@ -19,7 +19,7 @@ PREPARED = ("frames_by", "split", "orientation")
 DECLARED = ("sensor", "classes")
 
 
-class EventOptions(FileOptions):
+class EventOptions(AheadOptions):
     """Options of every data set of event recordings; T is the recipe's `timesteps`."""
 
     frames_by: FramesBy = Field(

@@ -1,23 +1,25 @@
 """What the sets of event recordings share: from options to settings, cache, splits and errors."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from clifctl.commands import command_line, override
-from clifctl.data.contract import EventCamera, Files, FileState, LoadedData, Split
+from clifctl.data.contract import PARTS, EventCamera, Files, FileState, LoadedData, Split
 from clifctl.data.event_options import DECLARED, PREPARED, EventOptions
 from clifctl.data.event_pipelines import augmentation_of, preparation_of
 from clifctl.data.events import BadRecording, Recording
-from clifctl.data.frame_cache import PARTS, BadCache, Cache, CachedFrames, CacheIndex, Settings
-from clifctl.data.images import Place, Samples, at_home, hold_out
+from clifctl.data.frame_cache import BadCache, Cache, CachedFrames, CacheIndex, Settings
+from clifctl.data.frame_preparation import sources_of
+from clifctl.data.images import Place, Samples, hold_out
 from clifctl.errors import DataError
+from clifctl.files import expanded
 
 CACHES = "prepared"  # below the root, where the options name no other folder
 
@@ -27,17 +29,17 @@ def settings_of(name: str, camera: EventCamera, options: EventOptions, timesteps
     fields = type(options).model_fields
     chosen = {key: getattr(options, key) for key in PREPARED if key in fields}
     height, width = camera.sensor(options)
-    return Settings(name, timesteps, height, width, chosen)
+    return Settings(name, timesteps, height, width, chosen, camera.by_time)
 
 
 def caches_of(options: EventOptions) -> Path:
     """The folder that holds the caches."""
     if options.cache is not None:
-        return at_home(options.cache)
-    return at_home(options.root) / CACHES
+        return expanded(options.cache)
+    return expanded(options.root) / CACHES
 
 
-def prepare_command(name: str, options: EventOptions, timesteps: int) -> str:
+def prepare_command(name: str, options: EventOptions, timesteps: int, *flags: str) -> str:
     """The command that prepares the frames of `options`."""
     words = [f"timesteps={timesteps}"]
     for key in ("root", "cache", *PREPARED, *DECLARED):
@@ -45,26 +47,64 @@ def prepare_command(name: str, options: EventOptions, timesteps: int) -> str:
         if field is None or getattr(options, key) == field.default:
             continue
         words.append(override(key, getattr(options, key)))
-    return command_line("data", "prepare", name, *words)
+    return command_line("data", "prepare", name, *words, *flags)
 
 
 def load_events(
     name: str, camera: EventCamera, options: EventOptions, timesteps: int
 ) -> LoadedData:
-    """Both splits from the cache. Raises DataError where it is not prepared: with what is wrong
-    about the recordings if they are not there either, else with the command that prepares them."""
+    """Both splits from the cache. Raises DataError where it is not prepared, or not with all
+    recordings that are there: with what is wrong about the recordings if they are not there either,
+    else with the command that prepares them."""
     settings = settings_of(name, camera, options, timesteps)
     try:
         cache = Cache.open(caches_of(options) / settings.folder_name, settings)
     except BadCache as unusable:
-        camera.recordings(options)
+        recordings_of(name, camera, options)
+        former = caches_of(options) / replace(settings, by_time=False).folder_name
+        old = f"those in '{former}' were counted in the order of their files, and not by time"
+        is_old = settings.by_time and former.is_dir()
         raise NotPrepared(
-            f"data set '{name}': its frames are not prepared: {unusable}",
+            f"data set '{name}': its frames are not prepared: {old if is_old else unusable}",
             hint=prepare_command(name, options, timesteps),
         ) from None
     require_classes(name, options, cache)
+    _require_current(name, camera, options, timesteps, cache)
     return _assembled(
         name, camera, options, {part: (cache.frames(part), cache.labels(part)) for part in PARTS}
+    )
+
+
+def _require_current(
+    name: str, camera: EventCamera, options: EventOptions, timesteps: int, cache: Cache
+) -> None:
+    """Raise DataError where recordings were added or have changed since the frames in `cache` were
+    made. They may have been deleted."""
+    try:
+        found = camera.recordings(options)
+    except DataError:
+        return
+    prepared = cache.index.names
+    left_out = tuple(f"/{file}" for file in cache.index.skipped)
+    there = [
+        (one.path, {(part, sample.name) for sample in one.samples})
+        for part in PARTS
+        for one in found[part]
+        if not f"/{one.path.as_posix()}".endswith(left_out)
+    ]
+    added = [path for path, names in there if names - prepared]
+    all_there = prepared == {name for _, names in there for name in names}
+    if added:
+        more = f", and {len(added) - 1:,} more" if len(added) > 1 else ""
+        what = f"'{added[0]}' was added{more}"
+    elif all_there and sources_of(found) != cache.index.sources:
+        what = "recordings have changed"
+    else:
+        return
+    flags = ["--overwrite", *(["--skip-bad"] if left_out else [])]
+    raise NotPrepared(
+        f"data set '{name}': {what} since the frames in '{cache.folder}' were prepared",
+        hint=prepare_command(name, options, timesteps, *flags),
     )
 
 
@@ -74,11 +114,29 @@ def require_classes(name: str, options: EventOptions, cache: Cache) -> None:
     declared = getattr(options, "classes", None)
     there = 1 + max(int(cache.labels(part).max()) for part in PARTS)
     if declared is not None and there > declared:
-        raise DataError(
-            f"data set '{name}': the frames in '{cache.folder}' are of {there} classes, "
-            f"the recipe says {declared}",
-            hint=f"classes={there}",
-        )
+        what = f"the frames in '{cache.folder}'"
+        raise _other_classes(name, what, there, declared)
+
+
+def recordings_of(
+    name: str, camera: EventCamera, options: EventOptions
+) -> Mapping[str, Sequence[Recording]]:
+    """The recordings of both splits. Raises DataError, also where they are not of as many classes
+    as `options` declare."""
+    found = camera.recordings(options)
+    declared = getattr(options, "classes", None)
+    labels = {sample.label for part in PARTS for one in found[part] for sample in one.samples}
+    if declared is not None and len(labels) != declared:
+        what = f"the recordings below '{options.root}'"
+        raise _other_classes(name, what, len(labels), declared)
+    return found
+
+
+def _other_classes(name: str, what: str, there: int, declared: int) -> DataError:
+    return DataError(
+        f"data set '{name}': {what} are of {there} classes, the recipe says {declared}",
+        hint=f"data.classes={there}",
+    )
 
 
 def inspect_caches(name: str, place: Path) -> tuple[FileState, ...]:
@@ -112,7 +170,7 @@ def read_recordings(
     settings = settings_of(name, camera, options, timesteps)
     place = Place.of(name, options.root)
     found = {}
-    for part, recordings in camera.recordings(options).items():
+    for part, recordings in recordings_of(name, camera, options).items():
         labels = [sample.label for one in recordings for sample in one.samples]
         where = tuple((one, number) for one in recordings for number in range(len(one.samples)))
         found[part] = RecordedFrames(where, settings, place), torch.tensor(labels)
@@ -128,6 +186,8 @@ class RecordedFrames:
     settings: Settings
     place: Place
 
+    threads: ClassVar[bool] = False
+
     def __len__(self) -> int:
         return len(self.where)
 
@@ -136,15 +196,10 @@ class RecordedFrames:
         recording, within = self.where[number]
         return recording.samples[within].name
 
-    def read(self, orders: Sequence[Tensor]) -> Iterator[Tensor]:
-        """Counts `[T, n, 2, H, W]` for each list of n sample numbers. Raises DataError."""
-        for order in orders:
-            yield self.take(order)
-
-    def take(self, order: Tensor) -> Tensor:
-        """Counts `[T, n, 2, H, W]` of the samples `order` `[n]`. Raises DataError."""
+    def take(self, numbers: Sequence[int]) -> Tensor:
+        """Counts `[T, n, 2, H, W]` of the samples `numbers`. Raises DataError."""
         frames = []
-        for number in order.tolist():
+        for number in numbers:
             recording, within = self.where[number]
             try:
                 counts = self.settings.counts(recording.read()[within])
@@ -172,6 +227,11 @@ def _assembled(
         part: Samples(frames, camera.relabel(options, labels))
         for part, (frames, labels) in found.items()
     }
+    named = {
+        label: frames.name(number)
+        for frames, labels in found.values()
+        for number, label in enumerate(labels.tolist())
+    }
     train, held_out = hold_out(samples["train"], options, Place.of(name, options.root))
     prepare = preparation_of(options)
 
@@ -179,14 +239,15 @@ def _assembled(
         frames = samples.inputs
         assert isinstance(frames, CachedFrames | RecordedFrames)
         hold = options.in_memory and isinstance(frames, CachedFrames)
-        inputs = frames.take(torch.arange(len(frames))) if hold else frames
-        return Split(inputs, samples.targets, prepare)
+        inputs = frames.take(range(len(frames))) if hold else frames
+        return Split(inputs, samples.targets, prepare, options.workers)
 
     return LoadedData(
         split(train),
         split(samples["test"]),
         augmentation_of(options, prepare),
         None if held_out is None else split(held_out),
+        camera.class_names(options, named),
     )
 
 
@@ -212,9 +273,8 @@ def unfinished(folder: Path) -> bool:
 
 def missing(place: Place, files: Files) -> DataError:
     """The error for a root on which there is nothing: what to put where, and where it is from."""
-    obtain = files.obtain.replace("{root}", str(place.root))
     source = f"; from {files.url}" if files.url else ""
     return place.error(
         f"its recordings are missing: there are none below '{place.root}'",
-        hint=f"{obtain}{source}; licence: {files.licence}",
+        hint=f"{files.obtain(place.root)}{source}; licence: {files.licence}",
     )

@@ -14,8 +14,8 @@ import numpy as np
 from clifctl.data.archives import Array, ArrayMissing, BadArchive, read_arrays
 from clifctl.data.event_options import FramesBy
 
-LATEST = 2**53  # a time [us] beyond which differences do not fit any more: 285 years
 POLARITIES = ("OFF", "ON")
+LARGEST = 2**62  # of times: their differences are whole numbers of 64 bits too
 
 
 class BadRecording(Exception):
@@ -34,9 +34,18 @@ class Events:
     def __len__(self) -> int:
         return len(self.t)
 
+    @property
+    def in_order(self) -> bool:
+        """Whether no event is earlier than the one before it."""
+        return bool((np.diff(self.t) >= 0).all())
+
     def where(self, mask: Array) -> "Events":
         """Some of the events."""
         return Events(self.t[mask], self.x[mask], self.y[mask], self.p[mask])
+
+    def by_time(self) -> "Events":
+        """The events in the order of their times, those of one time in the order that they have."""
+        return self if self.in_order else self.where(np.argsort(self.t, kind="stable"))
 
 
 @dataclass(frozen=True)
@@ -94,12 +103,39 @@ class NpzRecording:
         shapes = {array.shape for array in (t, x, y, p)}
         if len(shapes) != 1 or t.ndim != 1:
             raise BadRecording("t, x, y and p must be lists of equally many numbers")
-        for key, array in (("t", t), ("x", x), ("y", y), ("p", p)):
-            if array.dtype.kind not in "uib":
-                raise BadRecording(f"{key} is {array.dtype}, must be whole numbers")
-            if array.dtype == np.uint64 and array.size and array.max() > LATEST:
-                raise BadRecording(f"an event at {key} = {array.max()}")
-        return [Events(t.astype(np.int64), x.astype(np.int64), y.astype(np.int64), p > 0)]
+        whole = {key: _whole(key, arrays[key]) for key in "txyp"}
+        if t.dtype.itemsize == 4:
+            _require_no_overflow(whole["t"])
+        return [Events(whole["t"], whole["x"], whole["y"], _is_on(whole["p"]))]
+
+
+def _whole(key: str, array: Array) -> Array:
+    """The whole numbers of `array` as int64. Raises BadRecording."""
+    if array.dtype.kind not in "uib":
+        raise BadRecording(f"{key} is {array.dtype}, must be whole numbers")
+    for number in (int(array.min()), int(array.max())) if len(array) else ():
+        if abs(number) >= LARGEST:
+            raise BadRecording(f"{key} holds {number}, which is beyond 2**62")
+    return array.astype(np.int64)
+
+
+def _require_no_overflow(t: Array) -> None:
+    """Raise BadRecording where times of 32 bits go back as they do when their counter is full."""
+    back = np.flatnonzero(np.diff(t) <= -(2**31))
+    if len(back):
+        number = int(back[0]) + 1
+        raise BadRecording(
+            f"t goes back from {t[number - 1]} to {t[number]} at event {number}: a counter of 32 "
+            "bits ran over; add 2**32 from there on, as int64"
+        )
+
+
+def _is_on(p: Array) -> Array:
+    """Whether each event is ON. Raises BadRecording for what is no polarity."""
+    wrong = p[(p < -1) | (p > 1)]
+    if len(wrong):
+        raise BadRecording(f"an event of polarity {wrong[0]}: 1 is ON, 0 and -1 are OFF")
+    return np.equal(p, 1)
 
 
 def integrate(
@@ -108,9 +144,10 @@ def integrate(
     """Counts of `events` per frame, polarity and pixel: `[T, 2, height, width]`.
 
     "number": frame i holds the events from i floor(N / T) on, as many in each, the last one what is
-    left. "time": equal durations floor((t_last - t_first) / T); a frame without events is empty.
-    Both cut as SpikingJelly does. The type is the smallest of uint8, uint16 and uint32 that holds
-    the counts. Raises BadRecording for no events, or one outside of the sensor.
+    left. "time": equal durations floor((t_last - t_first) / T) of events in the order of their
+    times; a frame without events is empty. Both cut as SpikingJelly does. The type is the smallest
+    of uint8, uint16 and uint32 that holds the counts. Raises BadRecording for no events, or one
+    outside of the sensor.
     """
     if not len(events):
         raise BadRecording("no event")
@@ -121,12 +158,6 @@ def integrate(
             raise BadRecording(
                 f"an event at {name} = {wrong}, the sensor has {name} = 0 to {size - 1}"
             )
-    earliest, latest = int(events.t.min()), int(events.t.max())
-    if earliest < -LATEST or latest > LATEST:
-        wrong = earliest if earliest < -LATEST else latest
-        raise BadRecording(f"an event at t = {wrong} us")
-    if frames_by == "time" and (np.diff(events.t) < 0).any():
-        events = events.where(np.argsort(events.t, kind="stable"))
     frame = np.repeat(np.arange(timesteps), np.diff(_bounds(events.t, timesteps, frames_by)))
     position = ((frame * 2 + events.p) * height + events.y) * width + events.x
     counts = np.bincount(position, minlength=timesteps * 2 * height * width)

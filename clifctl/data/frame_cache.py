@@ -9,24 +9,23 @@ ends in a hash of the settings, and whoever opens it compares them again.
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from clifctl.data.archives import Array, BadArchive, map_array
+from clifctl.data.contract import PARTS
 from clifctl.data.events import Events, integrate
 from clifctl.reading import MIB, read_text
 
 FORMAT = "clifctl.frames/1"
 INDEX = "cache.json"
-PARTS = ("train", "test")
 MOST_INDEX_BYTES = 256 * MIB  # two million samples
 MOST_CLASSES = 2**31
 COUNTS = tuple(map(np.dtype, ("<u1", "<u2", "<u4")))
@@ -39,13 +38,15 @@ class BadCache(Exception):
 
 @dataclass(frozen=True)
 class Settings:
-    """What the frames of a cache depend on. `options`: see `event_options.PREPARED`."""
+    """What the frames of a cache depend on. `options`: see `event_options.PREPARED`; `by_time`: see
+    `contract.EventCamera`."""
 
     data: str
     timesteps: int
     height: int
     width: int
     options: dict[str, Any]
+    by_time: bool = False
 
     @property
     def document(self) -> dict[str, Any]:
@@ -56,12 +57,19 @@ class Settings:
             "timesteps": self.timesteps,
             "sensor": [self.height, self.width],
             "options": self.options,
+            # Caches that were made before there was a choice are of the other order.
+            **({"order": "time"} if self.by_time else {}),
         }
+
+    @property
+    def counted_by_time(self) -> bool:
+        """Whether events are put into the order of their times before they are counted."""
+        return self.by_time or self.options["frames_by"] == "time"
 
     def counts(self, events: Events) -> Array:
         """The frames `[T, 2, H, W]` of a sample. Raises BadRecording."""
         return integrate(
-            events,
+            events.by_time() if self.counted_by_time else events,
             timesteps=self.timesteps,
             frames_by=self.options["frames_by"],
             height=self.height,
@@ -79,7 +87,7 @@ class Settings:
                 "sensor": [int(height), int(width)],
                 "options": dict(options),
             }:
-                return cls(data, timesteps, height, width, options)
+                return cls(data, timesteps, height, width, options, "order" in document)
         raise BadCache("its settings are none that this clifctl knows")
 
     @property
@@ -115,12 +123,18 @@ class CachedSample:
 @dataclass(frozen=True)
 class CacheIndex:
     """What `cache.json` holds. `skipped`: file, from the folder of all recordings -> what was wrong
-    with it."""
+    with it. `unsorted`: how many samples have events that are not in the order of their times."""
 
     settings: dict[str, Any]
     samples: dict[str, tuple[CachedSample, ...]]
     sources: str
     skipped: dict[str, str]
+    unsorted: int = 0
+
+    @cached_property
+    def names(self) -> set[tuple[str, str]]:
+        """Part and name of every sample."""
+        return {(part, sample.name) for part in PARTS for sample in self.samples[part]}
 
     @property
     def document(self) -> dict[str, Any]:
@@ -143,6 +157,7 @@ class CacheIndex:
             "settings": self.settings,
             "sources": self.sources,
             "skipped": self.skipped,
+            "unsorted": self.unsorted,
             "columns": ["name", "label", "events", "sha256"],
             "samples": rows,
         }
@@ -158,9 +173,17 @@ class CacheIndex:
                 part: tuple(CachedSample.of(row) for row in document["samples"][part])
                 for part in PARTS
             }
-            index = cls(document["settings"], samples, document["sources"], document["skipped"])
+            index = cls(
+                document["settings"],
+                samples,
+                document["sources"],
+                document["skipped"],
+                document.get("unsorted", 0),
+            )
             if not isinstance(index.settings, dict) or not isinstance(index.skipped, dict):
                 raise ValueError("its settings are none")
+            if type(index.unsorted) is not int:
+                raise ValueError("it counts no samples")
             # An earlier clifctl wrote none.
             if document.get("sha256", index.sha256) != index.sha256:
                 raise ValueError("it was changed after the frames were prepared")
@@ -187,6 +210,8 @@ class CachedFrames:
     samples: tuple[CachedSample, ...]
     numbers: tuple[int, ...]
 
+    threads: ClassVar[bool] = True
+
     def __len__(self) -> int:
         return len(self.numbers)
 
@@ -198,25 +223,8 @@ class CachedFrames:
     def _map(self) -> Array:
         return map_array(self.file)
 
-    def read(self, orders: Sequence[Tensor]) -> Iterator[Tensor]:
-        """Counts `[T, n, 2, H, W]` for each list of n sample numbers; the next ones are read
-        while these are used."""
-        # Here and at once: asking a GPU for them later would wait for its work.
-        lists = [order.tolist() for order in orders]
-        if not lists:
-            return
-        with ThreadPoolExecutor(1) as ahead:
-            coming = ahead.submit(self._counts, lists[0])
-            for numbers in lists[1:]:
-                ready, coming = coming.result(), ahead.submit(self._counts, numbers)
-                yield ready
-            yield coming.result()
-
-    def take(self, order: Tensor) -> Tensor:
-        """Counts `[T, n, 2, H, W]` of the samples `order` `[n]`."""
-        return self._counts(order.tolist())
-
-    def _counts(self, numbers: Sequence[int]) -> Tensor:
+    def take(self, numbers: Sequence[int]) -> Tensor:
+        """Counts `[T, n, 2, H, W]` of the samples `numbers`."""
         stored = self._map
         rows = [self.numbers[i] for i in numbers]
         out = np.empty((stored.shape[1], len(rows), *stored.shape[2:]), dtype=stored.dtype)

@@ -22,10 +22,10 @@ from typing import IO, Any, Protocol
 import numpy as np
 
 from clifctl.data.archives import Array, BadArchive, read_arrays
+from clifctl.data.contract import PARTS
 from clifctl.data.events import BadRecording, Recording
 from clifctl.data.frame_cache import (
     INDEX,
-    PARTS,
     BadCache,
     Cache,
     CachedSample,
@@ -39,6 +39,8 @@ Recordings = Mapping[str, Sequence[Recording]]
 # How many recordings are handed to workers at once: enough to keep them busy, few enough to notice
 # soon what somebody else has done.
 AHEAD = 64
+# What a part holds: it is in the part's name, so that one of another kind is not taken for this.
+PART = 2
 
 
 class Watcher(Protocol):
@@ -72,10 +74,12 @@ class _Job:
         settings = self.settings
         frames: list[Array] = []
         events: list[int] = []
+        unsorted = 0
         try:
             for found in self.recording.read():
                 frames.append(settings.counts(found))
                 events.append(len(found))
+                unsorted += not found.in_order
         except BadRecording as bad:
             return str(bad)
         except OSError as refused:
@@ -86,6 +90,7 @@ class _Job:
             "frames": stacked,
             "itemsize": np.array(stacked.itemsize),
             "events": np.array(events, dtype=np.int64),
+            "unsorted": np.array(unsorted),
             "sha256": np.array([list(one) for one in hashes], dtype=np.uint8),
         }
 
@@ -103,7 +108,7 @@ def _part_name(recording: Recording) -> str:
     changed = 0
     with suppress(OSError):  # it is told when it is read
         changed = recording.path.stat().st_mtime_ns
-    text = f"{os.path.realpath(recording.path)} {changed} {_described(recording)}"
+    text = f"{PART} {os.path.realpath(recording.path)} {changed} {_described(recording)}"
     return hashlib.sha256(_encoded(text)).hexdigest()[:24] + ".npz"
 
 
@@ -265,7 +270,9 @@ def _assemble(
             _write_frames, jobs=jobs[part], samples=len(samples[part]), settings=settings
         )
         write_atomically(temporary / f"{part}.npy", write)
-    index = CacheIndex(settings.document, samples, sources, skipped)
+    every = [job for part in PARTS for job in jobs[part]]
+    unsorted = sum(int(_stored(job, "unsorted")["unsorted"]) for job in every)
+    index = CacheIndex(settings.document, samples, sources, skipped, unsorted)
     write_text(temporary / INDEX, to_json(index.document) + "\n")
     try:
         os.rename(temporary, final)

@@ -7,11 +7,27 @@ from typing import Literal
 import torch
 from pydantic import Field, model_validator
 
-from clifctl.data.contract import Dataset, DataShape, Files, FileState, LoadedData
-from clifctl.data.decoding import image_files
+from clifctl.data.contract import (
+    PARTS,
+    Augmentation,
+    Dataset,
+    DataShape,
+    Files,
+    FileState,
+    LoadedData,
+)
+from clifctl.data.decoding import ENDINGS, Examined, examine, image_files
+from clifctl.data.folders import (
+    Found,
+    classes_in,
+    classes_of,
+    counted,
+    names_of_classes,
+)
 from clifctl.data.images import ImageFileOptions, Place, Samples, assemble
-from clifctl.data.pipelines import Normalise, crop_cutout_flip, trivial_erase_mix
+from clifctl.data.pipelines import Normalise, TrivialEraseMix, crop_cutout_flip
 from clifctl.data.streaming import samples_of
+from clifctl.errors import DataError
 from clifctl.strict import Count, Numbers
 
 NAME = "image_folder"
@@ -42,20 +58,20 @@ class ImageFolderOptions(ImageFileOptions):
 def load(options: ImageFolderOptions, timesteps: int) -> LoadedData:
     """Both splits as uint8 `[1, N, C, size, size]`. Raises DataError naming what is wrong where."""
     place = Place.of(NAME, options.root)
-    folders = _classes(place.root / "train", place)
-    if len(folders) != options.classes:
+    classes = classes_of(place.root, ENDINGS, place)
+    if len(classes) != options.classes:
         raise place.error(
-            f"'{place.root / 'train'}' has {len(folders)} classes, the recipe says "
+            f"'{place.root / 'train'}' has {len(classes)} classes, the recipe says "
             f"{options.classes}",
-            hint=f"data.classes={len(folders)}",
+            hint=f"data.classes={len(classes)}",
         )
-    _same_classes(folders, _classes(place.root / "test", place), place)
-    train, test = (_samples(place.root / part, folders, options, place) for part in _PARTS)
+    train, test = (_samples(place.root / part, classes, options, place) for part in PARTS)
     half = (0.5,) * options.channels
     prepare = Normalise(options.mean or half, options.std or half)
-    augmentations = {
+    image = (options.channels, options.image_size, options.image_size)
+    augmentations: dict[str, Augmentation] = {
         "plain": crop_cutout_flip(prepare, options.image_size // PADDING_OF_SIDE),
-        "strong": trivial_erase_mix(prepare, options.classes),
+        "strong": TrivialEraseMix(prepare, options.classes, image),
     }
     return assemble(
         train,
@@ -64,71 +80,79 @@ def load(options: ImageFolderOptions, timesteps: int) -> LoadedData:
         place,
         prepare=prepare,
         augment=augmentations.get(options.augmentation),
+        class_names=classes,
     )
 
 
-_PARTS = ("train", "test")
-
-
-def _classes(folder: Path, place: Place) -> list[str]:
-    """The names of the classes in `folder`, sorted."""
-    if not folder.is_dir():
-        raise place.error(f"the folder '{folder}' is missing")
-    return sorted(path.name for path in folder.iterdir() if path.is_dir())
-
-
-def _same_classes(train: list[str], test: list[str], place: Place) -> None:
-    different = sorted(set(train) ^ set(test))
-    if different:
-        has, lacks = ("train", "test") if different[0] in train else ("test", "train")
-        raise place.error(
-            f"class '{different[0]}' is in '{place.root / has}' and not in '{place.root / lacks}'"
-        )
+def _images(folder: Path, classes: list[str], place: Place) -> list[Found]:
+    """The images of each class. Raises DataError where one has none."""
+    found = [image_files(folder / name, place) for name in classes]
+    for name, images in zip(classes, found, strict=True):
+        if not images.files:
+            raise place.error(f"'{folder / name}' holds no image")
+    return found
 
 
 def _samples(
     folder: Path, classes: list[str], options: ImageFolderOptions, place: Place
 ) -> Samples:
-    files: list[Path] = []
-    labels: list[int] = []
-    for label, name in enumerate(classes):
-        found = image_files(folder / name)
-        if not found:
-            raise place.error(f"'{folder / name}' holds no image")
-        files += found
-        labels += [label] * len(found)
+    found = _images(folder, classes, place)
     pixels = samples_of(
-        files,
+        [file for one in found for file in one.files],
         place,
         channels=options.channels,
         size=options.image_size,
         in_memory=options.in_memory,
-        workers=options.workers,
     )
+    labels = [label for label, images in enumerate(found) for _ in images.files]
     return Samples(pixels, torch.tensor(labels, dtype=torch.int64))
 
 
 def inspect(root: Path) -> tuple[FileState, ...]:
     """Both folders below `root`; images are counted, not decoded."""
-    states = []
-    train: list[str] | None = None
-    for part in _PARTS:
+    return _states(root, closely=False)
+
+
+def _states(root: Path, *, closely: bool) -> tuple[FileState, ...]:
+    """Both folders below `root`, and `closely` what their images are like."""
+    place = Place(NAME, root)
+    states: list[FileState] = []
+    sizes: dict[tuple[int, int], Path] = {}
+    for part in PARTS:
         path = root / part
         what, problem = "a folder a class, with its images", None
         if path.is_dir():
-            classes = sorted(child.name for child in path.iterdir() if child.is_dir())
-            empty = [name for name in classes if not image_files(path / name)]
-            what = f"{len(classes)} classes, {len(image_files(path)):,} images"
-            if not classes:
-                problem = "no folder of a class in it"
-            elif empty:
-                problem = f"no image in '{empty[0]}'"
-            elif train is not None and classes != train:
-                different = sorted(set(classes) ^ set(train))[0]
-                problem = f"class '{different}' is in one of train and test only"
-            train = classes if train is None else train
+            try:
+                classes = classes_in(path, ENDINGS, place)
+                found = _images(path, classes, place)
+                files = [file for one in found for file in one.files]
+                others = [file for one in found for file in one.others]
+                what = counted(len(classes), "images", len(files), others)
+                if closely:
+                    images = f"images {_look(examine(files, place), sizes, place)}"
+                    what = counted(len(classes), images, len(files), others)
+                if part == PARTS[-1] and states[0].present:
+                    classes_of(root, ENDINGS, place)
+            except DataError as refused:
+                problem = refused.message
         states.append(FileState(path, what, path.is_dir(), problem))
     return tuple(states)
+
+
+def _look(examined: Examined, sizes: dict[tuple[int, int], Path], place: Place) -> str:
+    """What to say of images, after those of `sizes`. Raises DataError where they differ in size."""
+    sizes.update({size: file for size, file in examined.sizes.items() if size not in sizes})
+    (width, height), file = next(iter(sizes.items()))
+    for other, another in sizes.items():
+        if other != (width, height):
+            raise place.error(
+                f"images must be of one size: '{file}' has {width}x{height} pixels, '{another}' "
+                f"has {other[0]}x{other[1]}"
+            )
+    if width != height:
+        raise place.error(f"images must be square: '{file}' has {width}x{height} pixels")
+    turned = f" (EXIF turns {examined.turned:,} of them, which is not applied)"
+    return f"of {width}x{height} pixels{turned if examined.turned else ''}"
 
 
 DATASET = Dataset(
@@ -149,7 +173,11 @@ DATASET = Dataset(
         url=None,
         licence="your own",
         size_bytes=None,
-        obtain="put your images into '{root}/train/<class>/' and '{root}/test/<class>/'",
+        obtain=lambda root: (
+            f"put your images into '{root}/train/<class>/' and '{root}/test/<class>/'"
+        ),
         inspect=inspect,
+        examine=lambda root: _states(root, closely=True),
+        class_names=names_of_classes,
     ),
 )

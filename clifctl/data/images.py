@@ -1,5 +1,6 @@
 """What the image sets share: options, the place of their files, labels that hold, and splits."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from clifctl.data.contract import (
 )
 from clifctl.data.pipelines import AugmentationName
 from clifctl.errors import DataError
+from clifctl.files import expanded
 from clifctl.strict import PathText, Seed
 
 DEFAULT_ROOT = "data"
@@ -37,7 +39,19 @@ class FileOptions(DataOptions):
     split_seed: Seed = Field(0, description="seed of what is held out, apart from train.seed")
 
 
-class ImageOptions(FileOptions):
+class AheadOptions(FileOptions):
+    """Options of every data set whose batches may be prepared ahead."""
+
+    workers: int = Field(
+        2,
+        ge=0,
+        le=256,
+        description="processes that decode or augment (strong) images ahead, or threads that read "
+        "event frames; 0: none",
+    )
+
+
+class ImageOptions(AheadOptions):
     """Options of every data set of images."""
 
     augmentation: AugmentationName = Field("none", description="augmentation of training batches")
@@ -49,19 +63,6 @@ class ImageFileOptions(ImageOptions):
     in_memory: bool = Field(
         True, description="hold all images on the device; false: decode them at every use"
     )
-    workers: int = Field(
-        2, ge=0, le=256, description="processes that decode ahead where in_memory is false"
-    )
-
-
-def at_home(path: str | Path) -> Path:
-    """`path` with `~` for a home folder. Raises DataError where there is none."""
-    try:
-        return Path(path).expanduser()
-    except RuntimeError:
-        raise DataError(
-            f"'{path}': the home folder cannot be found", hint="give the whole path"
-        ) from None
 
 
 @dataclass(frozen=True)
@@ -73,8 +74,8 @@ class Place:
 
     @classmethod
     def of(cls, name: str, root: str | Path) -> "Place":
-        """The place of data set `name` below `root`, `~` allowed."""
-        return cls(name, at_home(root))
+        """The place of data set `name` below `root`, `~` allowed: see `expanded`."""
+        return cls(name, expanded(root))
 
     def error(self, message: str, *, hint: str | None = None) -> DataError:
         """The error `message` about this data set, with the command that helps."""
@@ -125,20 +126,23 @@ def assemble(
     *,
     prepare: Preparation | None,
     augment: Augmentation | None,
+    class_names: Sequence[str] | None = None,
 ) -> LoadedData:
     """Static data `[1, N, *]` with the split that `options` ask for."""
     train, held_out = hold_out(train, options, place)
+    workers = options.workers if isinstance(options, AheadOptions) else 0
 
     def split(samples: Samples) -> Split:
         held = samples.inputs
         inputs = held.unsqueeze(0) if isinstance(held, Tensor) else held
-        return Split(inputs, samples.targets, prepare)
+        return Split(inputs, samples.targets, prepare, workers)
 
     return LoadedData(
         split(train),
         split(test),
         augment,
         None if held_out is None else split(held_out),
+        None if class_names is None else tuple(class_names),
     )
 
 
@@ -151,9 +155,16 @@ def hold_out(train: Samples, options: FileOptions, place: Place) -> tuple[Sample
         raise place.error(
             f"data.validation_share = {options.validation_share}: of {len(train.targets)} "
             f"training samples {len(out)} would be held out",
-            hint="take another share",
+            hint=_share_hint(train.targets),
         )
     return train[kept], train[out]
+
+
+def _share_hint(targets: Tensor) -> str:
+    """A share with which samples stay and others are held out, where there is one."""
+    if int(targets.bincount().max()) < 2:
+        return "data.validation_share=0: no class has two samples to divide"
+    return "data.validation_share=0.5 divides them"
 
 
 def held_out_per_class(targets: Tensor, share: float, seed: int) -> tuple[Tensor, Tensor]:

@@ -1,11 +1,14 @@
 """Batches of a split, on the device."""
 
+from collections import deque
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from clifctl.data.contract import Augmentation, Split
+from clifctl.data.contract import Augmentation, Drawn, Split, Staged
+from clifctl.transfer import to_device
 
 # Small batches are augmented several in a row: that is calls, not arithmetic, and calls that follow
 # each other at once are several times as fast.
@@ -17,11 +20,13 @@ def batches(split: Split, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
     """The split in its own order: inputs `[T, n, *]` and labels `[n]`, n <= `batch_size`."""
     if isinstance(split.inputs, Tensor):  # parts of what is held, not copies
         for start in range(0, len(split), batch_size):
-            end = start + batch_size
-            yield split.prepared(split.inputs[:, start:end]), split.targets[start:end]
+            part = split.inputs[:, start : start + batch_size]
+            targets = split.targets[start : start + batch_size]
+            if split.on_device is None:
+                (part,) = to_device([part], targets.device)
+            yield split.prepared(part), targets
         return
-    order = torch.arange(len(split), device=split.targets.device)
-    for inputs, targets in split.read(order.split(batch_size)):
+    for inputs, targets in split.read(torch.arange(len(split)).split(batch_size)):
         yield split.prepared(inputs), targets
 
 
@@ -49,14 +54,19 @@ def shuffled_batches(
     """
     if order is None:
         order = draw_order(split, generator)
-    orders = order.to(split.targets.device).split(batch_size)
+    if split.on_device is not None:
+        order = order.to(split.targets.device)
+    orders = order.split(batch_size)
     if drop_last and len(orders[-1]) < batch_size:
         orders = orders[:-1]
+    orders = orders[start:]
     if augment is None:
-        for inputs, targets in split.read(orders[start:]):
+        for inputs, targets in split.read(orders):
             yield split.prepared(inputs), targets
         return
-    orders = orders[start:]
+    if isinstance(augment, Staged):
+        yield from _worked_ahead(split, orders, augment, generator)
+        return
     block = _batches_in_a_row(split, batch_size)
     if block == 1:
         for inputs, targets in split.read(orders):
@@ -66,11 +76,32 @@ def shuffled_batches(
         yield from _block(split, orders[first : first + block], augment, generator)
 
 
+def _worked_ahead(
+    split: Split, orders: Sequence[Tensor], augment: Staged, generator: torch.Generator
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """The augmented batches of `orders`, whose images workers change ahead; `generator` stands
+    after each as if it had drawn for it just then."""
+    drawn: deque[tuple[Drawn, Tensor]] = deque()  # of the batches that workers have in hand
+    upcoming = _copy_of(generator)
+
+    def items() -> Iterator[tuple[list[int], Any]]:
+        for order in orders:
+            random = augment.draw(len(order), upcoming)
+            drawn.append((random, upcoming.get_state()))
+            yield order.tolist(), random.images
+
+    worked = split.worked(augment.work, items(), len(orders))
+    for targets, batch in zip(split.labels(orders), worked, strict=True):
+        random, state = drawn.popleft()
+        generator.set_state(state)
+        yield augment.finished(batch, targets, random)
+
+
 def _batches_in_a_row(split: Split, batch_size: int) -> int:
     """How many batches are augmented at once; streamed ones one by one, as they come."""
-    if not isinstance(split.inputs, Tensor):
+    if split.on_device is None:
         return 1
-    batch_bytes = split.inputs.nbytes * batch_size // max(1, len(split))
+    batch_bytes = split.on_device.nbytes * batch_size // max(1, len(split))
     return max(1, min(BLOCK_BATCHES, BLOCK_BYTES // max(1, batch_bytes)))
 
 
@@ -79,12 +110,18 @@ def _block(
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """The augmented batches of `orders`; `generator` stands after each as if it had drawn for it
     just then."""
-    ahead = torch.Generator()
-    ahead.set_state(generator.get_state())
+    upcoming = _copy_of(generator)
     done = []
     for inputs, targets in split.read(orders):
-        batch = augment(inputs, targets, ahead)
-        done.append((batch, ahead.get_state()))
+        batch = augment(inputs, targets, upcoming)
+        done.append((batch, upcoming.get_state()))
     for batch, state in done:
         generator.set_state(state)
         yield batch
+
+
+def _copy_of(generator: torch.Generator) -> torch.Generator:
+    """Another generator that is to draw the same."""
+    copy = torch.Generator()
+    copy.set_state(generator.get_state())
+    return copy

@@ -2,6 +2,7 @@
 random numbers from the run's generator. Labels become weights of the classes `[N, classes]`."""
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -11,40 +12,49 @@ MIXUP_ALPHA = 0.2
 CUTMIX_ALPHA = 1.0
 
 
-def mixup_or_cutmix(
-    inputs: Tensor, targets: Tensor, classes: int, generator: torch.Generator
-) -> tuple[Tensor, Tensor]:
-    """One of the two for the whole batch `[T, N, C, H, W]` float, labels `[N]`, each with
-    probability 1/2: the authors' RandomChoice of Mixup(alpha=.2) and CutMix(alpha=1)."""
+@dataclass(frozen=True)
+class Mix:
+    """How a batch is mixed with itself: `share` is what is left of a sample's own label, and of its
+    own pixels; or the pixels of `rectangle` (rows, columns) are another's."""
+
+    share: float
+    rectangle: tuple[slice, slice] | None = None
+
+
+def draw_mix(shape: torch.Size, generator: torch.Generator) -> Mix:
+    """Mixup or CutMix for a batch of `shape` `[T, N, C, H, W]`, each with probability 1/2: the
+    authors' RandomChoice of Mixup(alpha=.2) and CutMix(alpha=1)."""
     if float(torch.rand((), generator=generator)) < 0.5:
-        return mixup(inputs, targets, classes, generator)
-    return cutmix(inputs, targets, classes, generator)
+        return draw_mixup(generator)
+    return draw_cutmix(shape, generator)
 
 
-def mixup(
-    inputs: Tensor, targets: Tensor, classes: int, generator: torch.Generator
-) -> tuple[Tensor, Tensor]:
+def draw_mixup(generator: torch.Generator) -> Mix:
     """lambda x + (1 - lambda) x', lambda ~ Beta(.2, .2), one for the batch (Zhang et al., 2018)."""
-    share = beta(MIXUP_ALPHA, generator)
-    mixed = inputs * share + inputs.roll(1, 1) * (1 - share)
-    return mixed, _weights(targets, classes, share)
+    return Mix(beta(MIXUP_ALPHA, generator))
 
 
-def cutmix(
-    inputs: Tensor, targets: Tensor, classes: int, generator: torch.Generator
-) -> tuple[Tensor, Tensor]:
+def draw_cutmix(shape: torch.Size, generator: torch.Generator) -> Mix:
     """A rectangle of x' in x: its sides are sqrt(1 - lambda) of the image's, lambda ~ U(0, 1), its
     centre lies anywhere, and labels go by the area that is left of it (Yun et al., 2019)."""
-    height, width = inputs.shape[3], inputs.shape[4]
+    height, width = shape[-2:]
     half = 0.5 * math.sqrt(1 - beta(CUTMIX_ALPHA, generator))
     x = int(torch.randint(width, (), generator=generator))
     y = int(torch.randint(height, (), generator=generator))
     columns = slice(max(x - int(half * width), 0), min(x + int(half * width), width))
     rows = slice(max(y - int(half * height), 0), min(y + int(half * height), height))
-    mixed = inputs.clone()
-    mixed[..., rows, columns] = inputs.roll(1, 1)[..., rows, columns]
     area = (rows.stop - rows.start) * (columns.stop - columns.start)
-    return mixed, _weights(targets, classes, 1 - area / (height * width))
+    return Mix(1 - area / (height * width), (rows, columns))
+
+
+def mixed(inputs: Tensor, targets: Tensor, classes: int, mix: Mix) -> tuple[Tensor, Tensor]:
+    """`inputs` `[T, N, C, H, W]` float with labels `[N]`, mixed with the batch rolled by one."""
+    other, weights = inputs.roll(1, 1), _weights(targets, classes, mix.share)
+    if mix.rectangle is None:
+        return inputs * mix.share + other * (1 - mix.share), weights
+    result = inputs.clone()
+    result[..., *mix.rectangle] = other[..., *mix.rectangle]
+    return result, weights
 
 
 def beta(alpha: float, generator: torch.Generator) -> float:

@@ -14,9 +14,9 @@ from clifctl.data.augmentation import (
     random_crop,
     random_erasing,
 )
-from clifctl.data.contract import Augmentation, Preparation
-from clifctl.data.mixing import mixup_or_cutmix
-from clifctl.data.policies import apply_policy
+from clifctl.data.contract import Augmentation, Drawn, Preparation, Staged
+from clifctl.data.mixing import draw_mix, mixed
+from clifctl.data.policies import Policy, apply_policy, draw_seed
 from clifctl.transfer import constant
 
 AugmentationName = Literal["none", "plain", "strong"]
@@ -51,31 +51,70 @@ def crop_cutout_flip(prepare: Preparation, padding: int) -> Augmentation:
     return augment
 
 
-def trivial_erase_mix(prepare: Preparation, classes: int) -> Augmentation:
+@dataclass(frozen=True)
+class FlipAndPolicy:
+    """Flip, then a policy of torchvision: what is done to stored images one by one."""
+
+    policy: Policy
+
+    def draw(self, shape: torch.Size, generator: torch.Generator) -> tuple[list[bool], int]:
+        """Which samples of a batch `[1, N, C, H, W]` are mirrored, and the policy's seed."""
+        (chosen,) = horizontal_flip.draw(shape, generator)
+        return chosen.tolist(), draw_seed(generator)
+
+    def __call__(self, inputs: Tensor, drawn: tuple[list[bool], int]) -> Tensor:
+        chosen, seed = drawn
+        flipped = horizontal_flip.apply(inputs, torch.tensor(chosen))
+        return apply_policy(flipped, self.policy, seed)
+
+
+class TrivialEraseMix(Staged):
     """CIFAR, the starred number: flip, TrivialAugmentWide (bilinear), normalise, random erasing
-    (p = .1), then Mixup or CutMix. Labels become `[N, classes]`."""
-    erase = random_erasing(ERASING_PROBABILITY)
+    (p = .1), then Mixup or CutMix, of images of shape `image` (C, H, W). Labels become
+    `[N, classes]`."""
+
+    work = FlipAndPolicy("trivial_augment_wide")
+
+    def __init__(self, prepare: Preparation, classes: int, image: tuple[int, int, int]) -> None:
+        self._prepare = prepare
+        self._classes = classes
+        self._image = image
+        self._erase = random_erasing(ERASING_PROBABILITY)
+
+    def draw(self, samples: int, generator: torch.Generator) -> Drawn:
+        shape = torch.Size((1, samples, *self._image))
+        images = self.work.draw(shape, generator)
+        erased = self._erase.draw(shape, generator)
+        return Drawn(images, erased, draw_mix(shape, generator))
+
+    def finish(self, inputs: Tensor, targets: Tensor, drawn: Drawn) -> tuple[Tensor, Tensor]:
+        inputs = self._erase.apply(self._prepare(inputs), *drawn.tensors)
+        return mixed(inputs, targets, self._classes, drawn.batch)
+
+
+def flip(prepare: Preparation) -> Augmentation:
+    """Tiny-ImageNet: flip, normalise. The authors' RandomCrop(64) of a 64x64 image does nothing."""
 
     def augment(
         inputs: Tensor, targets: Tensor, generator: torch.Generator
     ) -> tuple[Tensor, Tensor]:
-        inputs = horizontal_flip(inputs, generator)
-        inputs = prepare(apply_policy(inputs, "trivial_augment_wide", generator))
-        return mixup_or_cutmix(erase(inputs, generator), targets, classes, generator)
+        return prepare(horizontal_flip(inputs, generator)), targets
 
     return augment
 
 
-def flip(prepare: Preparation, *, auto_augment: bool) -> Augmentation:
-    """Tiny-ImageNet: flip, and AutoAugment (IMAGENET policy, nearest) if asked for, normalise. The
-    authors' RandomCrop(64) of a 64x64 image does nothing."""
+class FlipAutoAugment(Staged):
+    """Tiny-ImageNet with AutoAugment (IMAGENET policy, nearest) between flip and normalise, of
+    images of shape `image` (C, H, W)."""
 
-    def augment(
-        inputs: Tensor, targets: Tensor, generator: torch.Generator
-    ) -> tuple[Tensor, Tensor]:
-        inputs = horizontal_flip(inputs, generator)
-        if auto_augment:
-            inputs = apply_policy(inputs, "auto_augment_imagenet", generator)
-        return prepare(inputs), targets
+    work = FlipAndPolicy("auto_augment_imagenet")
 
-    return augment
+    def __init__(self, prepare: Preparation, image: tuple[int, int, int]) -> None:
+        self._prepare = prepare
+        self._image = image
+
+    def draw(self, samples: int, generator: torch.Generator) -> Drawn:
+        return Drawn(self.work.draw(torch.Size((1, samples, *self._image)), generator))
+
+    def finish(self, inputs: Tensor, targets: Tensor, drawn: Drawn) -> tuple[Tensor, Tensor]:
+        return self._prepare(inputs), targets

@@ -6,16 +6,24 @@ On disk: `wnids.txt` and `words.txt`, `train/<wnid>/**/*.JPEG`, `val/images/*.JP
 wnid among the sorted ones. The root holds these itself, or a folder `tiny-imagenet-200` with them.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from pydantic import Field
 
-from clifctl.data.contract import Dataset, DataShape, Files, FileState, LoadedData
-from clifctl.data.decoding import image_files
+from clifctl.data.contract import (
+    Augmentation,
+    Dataset,
+    DataShape,
+    Files,
+    FileState,
+    LoadedData,
+)
+from clifctl.data.decoding import Examined, examine, image_files
 from clifctl.data.images import ImageFileOptions, Place, Samples, assemble
-from clifctl.data.pipelines import Normalise, flip
+from clifctl.data.pipelines import FlipAutoAugment, Normalise, flip
 from clifctl.data.streaming import samples_of
 from clifctl.errors import DataError
 from clifctl.reading import read_text
@@ -62,16 +70,15 @@ def load(options: TinyImageNetOptions, timesteps: int) -> LoadedData:
                 channels=3,
                 size=SIDE,
                 in_memory=options.in_memory,
-                workers=options.workers,
             ),
             torch.tensor(listing.labels, dtype=torch.int64),
         )
         for listing in (_train(folder, wnids, place), _test(folder, wnids, place))
     )
     prepare = Normalise(MEAN, STD)
-    augmentations = {
-        "plain": flip(prepare, auto_augment=False),
-        "strong": flip(prepare, auto_augment=True),
+    augmentations: dict[str, Augmentation] = {
+        "plain": flip(prepare),
+        "strong": FlipAutoAugment(prepare, (3, SIDE, SIDE)),
     }
     return assemble(
         train,
@@ -80,7 +87,23 @@ def load(options: TinyImageNetOptions, timesteps: int) -> LoadedData:
         place,
         prepare=prepare,
         augment=augmentations.get(options.augmentation),
+        class_names=_class_names(folder, wnids, place),
     )
+
+
+def _class_names(folder: Path, wnids: dict[str, int], place: Place) -> tuple[str, ...]:
+    """Each wnid with the first word that it stands for."""
+    words = dict(
+        line.split("\t", 1) for line in _lines(folder / "words.txt", place) if "\t" in line
+    )
+    return tuple(f"{wnid} {words.get(wnid, '').split(',')[0]}".strip() for wnid in wnids)
+
+
+def _names_below(root: Path) -> tuple[str, ...] | None:
+    place, folder = Place(NAME, root), _folder(root)
+    with suppress(DataError):
+        return _class_names(folder, _wnids(folder, place), place)
+    return None
 
 
 def _folder(root: Path) -> Path:
@@ -102,13 +125,15 @@ def _wnids(folder: Path, place: Place) -> dict[str, int]:
     """wnid -> label."""
     wnids = sorted({line.strip() for line in _lines(folder / "wnids.txt", place)})
     _lines(folder / "words.txt", place)
+    if len(wnids) < 2:
+        raise place.error(f"'{folder / 'wnids.txt'}' names fewer than two classes")
     return {wnid: label for label, wnid in enumerate(wnids)}
 
 
 def _train(folder: Path, wnids: dict[str, int], place: Place) -> _Listing:
     listing = _Listing([], [])
     for wnid, label in wnids.items():
-        files = image_files(folder / "train" / wnid)
+        files = image_files(folder / "train" / wnid, place).files
         if not files:
             raise place.error(f"'{folder / 'train' / wnid}' is missing, or holds no image")
         listing.files.extend(files)
@@ -136,6 +161,11 @@ def _test(folder: Path, wnids: dict[str, int], place: Place) -> _Listing:
 
 def inspect(root: Path) -> tuple[FileState, ...]:
     """The lists and both splits below `root`; images are counted, not decoded."""
+    return _states(root, closely=False)
+
+
+def _states(root: Path, *, closely: bool) -> tuple[FileState, ...]:
+    """The lists and both splits below `root`; `closely` decodes the images."""
     place, folder = Place(NAME, root), _folder(root)
     lists = [
         FileState(folder / file, what, (folder / file).is_file())
@@ -156,11 +186,20 @@ def inspect(root: Path) -> tuple[FileState, ...]:
         path, problem = folder / part, None
         if path.is_dir() and ready:
             try:
-                what = f"{what}, {len(find(folder, wnids, place).files):,} found"
+                files = find(folder, wnids, place).files
+                what = f"{what}, {len(files):,} found"
+                if closely:
+                    _require_size(examine(files, place), place)
             except DataError as refused:
                 problem = refused.message
         states.append(FileState(path, what, path.is_dir(), problem))
     return tuple(states)
+
+
+def _require_size(examined: Examined, place: Place) -> None:
+    for (width, height), file in examined.sizes.items():
+        if (width, height) != (SIDE, SIDE):
+            raise place.error(f"'{file}' has {width}x{height} pixels, {SIDE}x{SIDE} are needed")
 
 
 DATASET = Dataset(
@@ -179,7 +218,11 @@ DATASET = Dataset(
         url="http://cs231n.stanford.edu/tiny-imagenet-200.zip",
         licence="ImageNet's terms of access: non-commercial research and education",
         size_bytes=248_100_043,
-        obtain=f"download the archive and unpack it in '{{root}}', which makes '{FOLDER}'",
+        obtain=lambda root: (
+            f"download the archive and unpack it in '{root}', which makes '{FOLDER}'"
+        ),
         inspect=inspect,
+        examine=lambda root: _states(root, closely=True),
+        class_names=_names_below,
     ),
 )

@@ -1,14 +1,14 @@
 """The costs of a net with one kind of neuron, in both accountings, whole and by operation."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isnan
 
 from clifctl.energy import as_published, corrected
 from clifctl.energy.constants import Constants
 from clifctl.energy.graph import Operation, OperationGraph
 from clifctl.energy.neuron_cost import StepCost, step_cost
-from clifctl.energy.signals import Signals
+from clifctl.energy.signals import Counted, Signals
 from clifctl.neurons import Hyperparameters, Neuron
 from clifctl.results.energy import MEMORY_KEYS, SOP_KEYS, Cost, LayerCost
 
@@ -33,6 +33,7 @@ def net_costs(
     *,
     rates: Mapping[str, float] | None,
     constants: Constants,
+    counted: Counted | None = None,
     methods: Sequence[str] = tuple(METHODS),
     bias_share: float = 1.0,
     own_neuron: bool = True,
@@ -40,15 +41,20 @@ def net_costs(
     """The costs of `graph` with `neuron`: relu makes it the ANN, which has one time step.
 
     `rates` maps layers of neurons to firing rates (None: unknown; what needs them is None then).
+    `counted` is what a `SpikeCounter` found with them, which `corrected` charges; the published
+    accounting knows rates alone.
     `bias_share`: batches / samples of the evaluation, for Table 6. `own_neuron`: whether the graph
     is that of a net with this neuron, or with another one, whose learnable parameters do not count.
     """
-    signals = Signals(graph, neuron.spiking, rates or {})
+    by_rates = Signals(graph, neuron.spiking, rates or {})
+    signals = replace(by_rates, counted=counted) if counted else by_rates
 
     def step(operation: Operation) -> StepCost:
         return step_cost(neuron, hyperparameters.with_threshold(operation.own_threshold))
 
-    paper, paper_layers = as_published.costs(signals, neuron.name, constants, bias_share=bias_share)
+    paper, paper_layers = as_published.costs(
+        by_rates, neuron.name, constants, bias_share=bias_share
+    )
     charges = corrected.charges(signals, step, constants)
     mended, mended_layers = corrected.together(charges, constants)
     layers = tuple(
@@ -60,6 +66,7 @@ def net_costs(
             output_shape=operation.output_shape,
             parameters=operation.weights + operation.biases,
             fan_out=operation.fan_out if operation.pairs else None,
+            spike_fan_out=_spike_fan_out(signals, number),
             firing_rate=_rate(signals, number),
             paper=_shown(paper_layers[number], methods),
             corrected=_shown(mended_layers[number], methods),
@@ -83,6 +90,15 @@ def _rate(signals: Signals, number: int) -> float | None:
         return None
     rate = signals.rate(number) if neurons else signals.input_rate(number)
     return None if isnan(rate) else rate
+
+
+def _spike_fan_out(signals: Signals, number: int) -> float | None:
+    """Outputs that a spike of an operation's input reaches, where they were counted."""
+    if number not in signals.counted.reached:
+        return None
+    operation = signals.graph.operations[number]
+    spikes = operation.n_in * operation.steps * signals.input_rate(number)
+    return signals.reached(number) / spikes if spikes else None
 
 
 def _shown(cost: Cost, methods: Sequence[str]) -> Cost:

@@ -1,27 +1,45 @@
-"""How many pairs of an input and an output value a kernel connects, counted exactly.
+"""How many output values each input value of a map reaches through a kernel, counted exactly.
 
-A kernel moves over each dimension by itself, so the count is a product over dimensions.
+A kernel moves over each dimension by itself, so the fan-out of a place is a product over
+dimensions, and so is the sum over all places, the pairs of an input and an output value.
 """
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 
 
-def window_pairs(
+def window_fan_outs(
     size: int, out: int, *, kernel: int, stride: int, padding: int, dilation: int = 1
-) -> int:
-    """Pairs along one dimension of `size` input and `out` output values; `padding` stands before
-    the first one, and pairs with padding do not count."""
-    return sum(
-        0 <= position * stride - padding + offset * dilation < size
-        for position in range(out)
-        for offset in range(kernel)
+) -> tuple[int, ...]:
+    """Along one dimension of `size` input and `out` output values, how many of the latter each of
+    the former reaches; `padding` stands before the first one."""
+    return _times_covered(
+        size,
+        (
+            position * stride - padding + offset * dilation
+            for position in range(out)
+            for offset in range(kernel)
+        ),
     )
 
 
-def adaptive_pairs(size: int, out: int) -> int:
+def adaptive_fan_outs(size: int, out: int) -> tuple[int, ...]:
     """The same for an adaptive pool: output i covers the inputs floor(i size / out) to
     ceil((i + 1) size / out)."""
-    return sum(-(-(position + 1) * size // out) - position * size // out for position in range(out))
+    return _times_covered(
+        size,
+        (
+            place
+            for position in range(out)
+            for place in range(position * size // out, -(-(position + 1) * size // out))
+        ),
+    )
+
+
+def _times_covered(size: int, places: Iterable[int]) -> tuple[int, ...]:
+    """How often each of `size` places is among `places`; what lies outside is padding."""
+    counts = Counter(places)
+    return tuple(counts[place] for place in range(size))
 
 
 def sizes(value: int | Sequence[int] | None, dimensions: int, default: int = 0) -> tuple[int, ...]:

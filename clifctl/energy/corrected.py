@@ -19,17 +19,26 @@ VALUE_BYTES = 4  # a parameter, a state, an analog value
 SPIKE_BYTES = 1 / 8
 
 ASSUMPTIONS = (
-    "corrected: one inference, all time steps; fan-out exact at the borders of maps; batch norm "
-    "folded into weights where that is exact",
+    "corrected: one inference, all time steps; batch norm folded into weights where that is exact",
     "corrected: a layer fed by spikes reads a weight, and reads and writes a potential, a synaptic "
     "operation; every state is read and written once a step; a spike is 1 bit, a value 4 bytes",
     "corrected: a layer fed by the image or by other values is dense: it multiplies padding too, "
     "reads a weight a MAC and an input a MAC (linear: once), sums in a register; the stem of a "
     "static image is computed once, and its result read at every step",
     "corrected: results that meet in a sum are added in place; a pool's division goes into the "
-    "next weights; spikes whose maximum or product is taken are independent",
+    "next weights",
     "corrected: an access costs by the size of the memory, which each operation has for itself; "
     "above 1 MiB as at 1 MiB",
+)
+
+# What holds of the rows whose firing rates were measured, and of those to which rates were given.
+COUNTED = (
+    "corrected, rates measured: each spike is charged the outputs that it reaches from its own "
+    "place; spikes whose maximum or product is taken are counted"
+)
+GIVEN = (
+    "corrected, rates given: mean rate times mean fan-out (borders counted, but each place fires "
+    "alike); spikes whose maximum or product is taken are independent"
 )
 
 
@@ -152,7 +161,7 @@ def _events(net: _Net, number: int, charge: Charge) -> float:
     those spikes."""
     signals = net.signals
     operation = signals.graph.operations[number]
-    synaptic = operation.pairs * net.steps(operation) * signals.input_rate(number)
+    synaptic = signals.reached(number)
     for source in operation.inputs:
         values = (
             operation.n_in if len(operation.inputs) == 1 else signals.graph.operations[source].n_out

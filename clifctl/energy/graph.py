@@ -22,7 +22,10 @@ class Operation:
     """One operation. `inputs` are the numbers of the operations whose results it takes.
 
     `macs` is the dense count, padding included; `pairs` are the connections between an input and an
-    output value that exist, borders of the image taken into account. `biases` are learnable ones.
+    output value that exist, borders of the image taken into account. `fan_outs` has, for each
+    dimension of a map that windows move over, how many of their positions each place lies in, and
+    `maps` how many maps of the result a map of the input reaches: the fan-out of a value is the
+    product. Without `fan_outs` it is the same everywhere. `biases` are learnable ones.
     `own_threshold` is a layer of neurons' own firing threshold, where it is not the net's.
     """
 
@@ -34,6 +37,8 @@ class Operation:
     steps: int
     macs: int = 0
     pairs: int = 0
+    fan_outs: tuple[tuple[int, ...], ...] = ()
+    maps: int = 1
     weights: int = 0
     biases: int = 0
     kernel: tuple[int, ...] = ()

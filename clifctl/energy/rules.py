@@ -7,7 +7,12 @@ from typing import Any
 
 from torch import Tensor
 
-from clifctl.energy.connections import adaptive_pairs, leading_padding, sizes, window_pairs
+from clifctl.energy.connections import (
+    adaptive_fan_outs,
+    leading_padding,
+    sizes,
+    window_fan_outs,
+)
 
 
 @dataclass(frozen=True)
@@ -16,7 +21,7 @@ class Value:
 
     source: int
     steps: int
-    tensor: Tensor  # held, so that its id is not given out twice
+    tensor: Tensor
 
 
 @dataclass(frozen=True)
@@ -56,6 +61,7 @@ def _convolution(call: Call) -> Fields:
     dilation = sizes(given.get("dilation"), len(kernel), default=1)
     padding = leading_padding(given.get("padding", 0), kernel, dilation)
     outputs, inputs_of_one = weight.shape[:2]
+    fan_outs = _fan_outs(call, kernel, stride, padding, dilation)
     return {
         "kind": "convolution",
         "kernel": kernel,
@@ -64,20 +70,22 @@ def _convolution(call: Call) -> Fields:
         "weights": weight.numel(),
         "biases": 0 if bias is None else bias.numel(),
         "macs": call.result.numel() // call.steps * inputs_of_one * prod(kernel),
-        "pairs": _pairs_of_a_map(call, kernel, stride, padding, dilation) * outputs * inputs_of_one,
+        "pairs": prod(map(sum, fan_outs)) * outputs * inputs_of_one,
+        "fan_outs": fan_outs,
+        "maps": outputs // given.get("groups", 1),
     }
 
 
-def _pairs_of_a_map(
+def _fan_outs(
     call: Call,
     kernel: tuple[int, ...],
     stride: tuple[int, ...],
     padding: tuple[int, ...],
     dilation: tuple[int, ...],
-) -> int:
+) -> tuple[tuple[int, ...], ...]:
     last = slice(-len(kernel), None)
-    return prod(
-        window_pairs(size, out, kernel=k, stride=s, padding=p, dilation=d)
+    return tuple(
+        window_fan_outs(size, out, kernel=k, stride=s, padding=p, dilation=d)
         for size, out, k, s, p, d in zip(
             call.x.shape[last],
             call.result.shape[last],
@@ -130,25 +138,27 @@ def _pool(call: Call) -> Fields:
     further = call.args[4] if maximum and len(call.args) > 4 else given.get("dilation")
     dilation = sizes(further if maximum else None, dimensions, default=1)
     padding = sizes(given.get("padding"), dimensions)
-    pairs = _pairs_of_a_map(call, kernel, stride, padding, dilation)
+    fan_outs = _fan_outs(call, kernel, stride, padding, dilation)
     return {
         "kind": "pool",
         "kernel": kernel,
         "stride": stride,
         "padded": any(padding),
         "maximum": maximum,
-        "pairs": pairs * _maps(call, dimensions),
+        "pairs": prod(map(sum, fan_outs)) * _maps(call, dimensions),
+        "fan_outs": fan_outs,
     }
 
 
 def _adaptive_pool(call: Call) -> Fields:
     dimensions = int(call.name[-2])
     last = slice(-dimensions, None)
-    pairs = prod(map(adaptive_pairs, call.x.shape[last], call.result.shape[last]))
+    fan_outs = tuple(map(adaptive_fan_outs, call.x.shape[last], call.result.shape[last]))
     return {
         "kind": "pool",
         "maximum": "max" in call.name,
-        "pairs": pairs * _maps(call, dimensions),
+        "pairs": prod(map(sum, fan_outs)) * _maps(call, dimensions),
+        "fan_outs": fan_outs,
     }
 
 

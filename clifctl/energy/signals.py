@@ -1,7 +1,8 @@
-"""What each operation gets: the image, spikes or other values, and how many spikes of them."""
+"""What each operation gets: the image, spikes or other values, how many spikes of them, and what
+these reach."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from clifctl.energy.graph import OperationGraph
@@ -11,15 +12,30 @@ UNKNOWN = float("nan")
 
 
 @dataclass(frozen=True)
+class Counted:
+    """What was counted spike by spike, by the numbers of operations.
+
+    `reached`: the outputs that the spikes of an operation's input reach, each by the fan-out of its
+    own place, in one inference. `rates`: spikes per value and time step of a maximum or a product
+    of spikes.
+    """
+
+    reached: Mapping[int, float] = field(default_factory=dict)
+    rates: Mapping[int, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Signals:
     """The results of a graph's operations, for a net that spikes or an ANN.
 
     `rates` maps each layer of neurons to its firing rate; a layer that it lacks has an unknown one.
+    What was not `counted` follows from these rates.
     """
 
     graph: OperationGraph
     spiking: bool
     rates: Mapping[str, float]
+    counted: Counted = field(default_factory=Counted)
 
     def is_binary(self, number: int) -> bool:
         """Whether the result of an operation is spikes: that of neurons, and what only takes the
@@ -32,8 +48,10 @@ class Signals:
         return False
 
     def rate(self, number: int) -> float:
-        """Spikes per value and time step of a binary result. Spikes that a maximum or a product
-        takes together are held to be independent."""
+        """Spikes per value and time step of a binary result. Where they were not counted, spikes
+        that a maximum or a product takes together are held to be independent."""
+        if number in self.counted.rates:
+            return self.counted.rates[number]
         operation = self.graph.operations[number]
         if operation.kind == "neuron":
             return self.rates.get(operation.name, UNKNOWN)
@@ -55,3 +73,11 @@ class Signals:
         """The firing rate of an operation's input; of two binary operands, the lower one."""
         inputs = self.graph.operations[number].inputs
         return min(self.rate(source) for source in inputs if self.is_binary(source))
+
+    def reached(self, number: int) -> float:
+        """The outputs that the spikes of an operation's input reach in one inference. Where they
+        were not counted each has the mean fan-out."""
+        if number in self.counted.reached:
+            return self.counted.reached[number]
+        operation = self.graph.operations[number]
+        return operation.pairs * operation.steps * self.input_rate(number)

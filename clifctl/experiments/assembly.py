@@ -1,5 +1,6 @@
 """From a recipe to the things that run: data, net and loss."""
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from clifctl.data import LoadedData
+from clifctl.data.images import ImageFileOptions
 from clifctl.devices import is_gpu
 from clifctl.errors import RecipeError, UsageError
 from clifctl.kernels import Target
@@ -57,9 +59,30 @@ def load_data(recipe: Recipe, *, download: bool = False) -> LoadedData:
     return recipe.data.dataset.load(options, recipe.timesteps)
 
 
+def list_data(recipe: Recipe) -> tuple[LoadedData, int]:
+    """The recipe's data for a dry run, which needs their number alone: images that a run decodes
+    into memory stay in their files. And the bytes that the run itself will hold."""
+    options = recipe.data.options
+    if not (isinstance(options, ImageFileOptions) and options.in_memory):
+        data = load_data(recipe)
+        return data, sum(split.held_bytes for split in data.splits)
+    in_files = options.model_copy(update={"in_memory": False, "workers": 0})
+    data = load_data(replace(recipe, data=replace(recipe.data, options=in_files)))
+    for split in data.splits:
+        next(iter(split.read([torch.zeros(1, dtype=torch.int64)])))  # one that cannot be read: told
+    pixels = math.prod(recipe.data.input_shape)  # a byte each
+    return data, sum(split.held_bytes + len(split) * pixels for split in data.splits)
+
+
 def require_trainable(recipe: Recipe, data: LoadedData, processes: int = 1) -> None:
     """Raise RecipeError for a batch size with which so many processes cannot train."""
-    batch_size = recipe.train.batch_size
+    batch_size, samples = recipe.train.batch_size, len(data.train)
+    if samples < 2:
+        raise RecipeError(
+            f"data set '{recipe.data.dataset.name}' has {samples} training sample: batch norm "
+            "needs two in each batch",
+            hint="more training samples are needed, whatever train.batch_size is",
+        )
     if processes > 1:
         _require_parts(recipe, data, processes)
         if recipe.train.compile:
@@ -75,16 +98,19 @@ def require_trainable(recipe: Recipe, data: LoadedData, processes: int = 1) -> N
             hint="choose a larger train.batch_size or a smaller train.accumulate",
         )
     if steps_of(recipe, data) == 0:
+        fewer_parts = " train.accumulate=1" if recipe.train.accumulate > samples // 2 else ""
         raise RecipeError(
-            f"train.batch_size = {batch_size}: {len(data.train)} training samples are not one "
+            f"train.batch_size = {batch_size}: {samples} training samples are not one "
             "batch, and train.drop_last leaves out a smaller one",
-            hint=f"train.batch_size={max(2, len(data.train))} takes them all",
+            hint=f"train.batch_size={samples}{fewer_parts} takes them all",
         )
-    if len(data.train) % batch_size == 1 and not recipe.train.drop_last:
+    if samples % batch_size == 1 and not recipe.train.drop_last:
+        larger = range(batch_size + 1, samples + 1)
+        good = next(size for size in larger if samples % size != 1)
         raise RecipeError(
-            f"train.batch_size = {batch_size}: {len(data.train)} training samples leave a last "
+            f"train.batch_size = {batch_size}: {samples} training samples leave a last "
             "batch of one, and batch norm needs two",
-            hint=f"train.batch_size={batch_size + 1} leaves none",
+            hint=f"train.batch_size={good} leaves none",
         )
 
 

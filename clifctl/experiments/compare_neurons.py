@@ -34,6 +34,7 @@ from clifctl.experiments.trial_gradients import temporal_shares
 from clifctl.models.norm import NormMode
 from clifctl.neurons import NEURONS, Neuron
 from clifctl.neurons.loading import load_neuron
+from clifctl.paper import figure_note
 from clifctl.recipe.load import LoadedRecipe, open_recipe
 from clifctl.results import (
     ComparedNeuron,
@@ -47,6 +48,8 @@ from clifctl.results import (
 
 DEFAULT_RECIPE = "digits_snn5"
 DEFAULT_BASELINE = "lif"
+# Loss curves of LIF and CLIF on the paper's tasks.
+FIGURE_OF_LOSSES = 10
 NORM_MODES: tuple[str, ...] = get_args(NormMode)
 
 
@@ -339,7 +342,11 @@ def _sentence(
 
 
 def _notes(rows: Sequence[ComparedNeuron]) -> tuple[str, ...]:
-    notes = list(dict.fromkeys(row.published.note for row in rows if row.published.note))
-    if any(row.published.accuracies for row in rows):
+    """What to know of the paper's numbers, and of the figures that show such runs."""
+    notes = [row.published.note for row in rows]
+    shown = [row.published.accuracies[0] for row in rows if row.published.accuracies]
+    notes += [f"{number.source}, {number.row}: {number.note}" for number in shown if number.note]
+    if shown:
         notes.append("The paper's accuracy is that of its best epoch on the test set, of one run.")
-    return tuple(notes)
+        notes.append(figure_note(FIGURE_OF_LOSSES))
+    return tuple(dict.fromkeys(note for note in notes if note))

@@ -32,7 +32,7 @@ from clifctl.experiments.assembly import (
     step_activations_bytes,
 )
 from clifctl.experiments.opening import Opened, Opening, open_checkpoint
-from clifctl.experiments.published import published_deployment
+from clifctl.experiments.published import protocol_note, published_deployment
 from clifctl.files import require_file_possible
 from clifctl.kernels import resolve_target
 from clifctl.models import NeuronChoice, SpikingNet, put_neuron
@@ -221,7 +221,7 @@ def _result(
         accuracy_percent_test=written.test.accuracy_percent,
         settings=rows,
         chosen=next(row for row in rows if row.chosen),
-        published=_published(published, measured),
+        published=_published(published, measured, protocol_note(recipe)),
         norms_folded=written.norms_folded,
         norms_kept=written.norms_kept,
         **ran,
@@ -343,7 +343,7 @@ def _row(one: _Measured, published: PublishedDeployment | None, *, chosen: bool)
 
 
 def _published(
-    found: PublishedDeployment | None, measured: Sequence[_Measured]
+    found: PublishedDeployment | None, measured: Sequence[_Measured], protocol: str | None
 ) -> PublishedRow | None:
     if found is None:
         return None
@@ -353,5 +353,5 @@ def _published(
         row=found.row,
         accuracy_percent_trained=found.pretrained_accuracy_percent,
         accuracy_percent=tuple(found.accuracy_percent.get(reset) for reset in resets),
-        note=found.note,
+        note="; ".join(filter(None, (protocol, found.note))) or None,
     )

@@ -17,8 +17,8 @@ from clifctl.data.event_set import (
     read_recordings,
 )
 from clifctl.data.frame_cache import CachedFrames
-from clifctl.data.images import at_home
 from clifctl.errors import UsageError, unknown_name
+from clifctl.files import expanded
 from clifctl.recipe.load import data_section
 from clifctl.results import (
     DataCheckResult,
@@ -71,13 +71,13 @@ def check_data(name: str, root: Path | None, cache: Path | None = None) -> DataC
             obtain=None,
             files=(FileRow(file="embedded", state="good", what=dataset.source, problem=None),),
         )
-    place = at_home(DEFAULT_ROOT if root is None else root)
-    states = files.inspect(place)
+    place = expanded(DEFAULT_ROOT if root is None else root)
+    states = (files.examine or files.inspect)(place)
     if dataset.camera is not None:
-        states += inspect_caches(name, place / CACHES if cache is None else at_home(cache))
+        states += inspect_caches(name, place / CACHES if cache is None else expanded(cache))
     elif cache is not None:
         raise UsageError(f"cache={cache}: data set '{name}' has no prepared frames", hint="drop it")
-    rows = tuple(map(_file_row, states))
+    rows = tuple(_file_row(name, state) for state in states)
     return DataCheckResult(
         data=name,
         root=str(place),
@@ -85,18 +85,20 @@ def check_data(name: str, root: Path | None, cache: Path | None = None) -> DataC
         url=files.url,
         licence=files.licence,
         download_bytes=files.size_bytes,
-        obtain=files.obtain.replace("{root}", str(place)),
+        obtain=files.obtain(place),
         files=rows,
+        class_names=files.class_names(place),
     )
 
 
-def _file_row(state: FileState) -> FileRow:
-    good = "bad" if state.problem else "good"
+def _file_row(name: str, state: FileState) -> FileRow:
+    good, problem = "bad" if state.problem else "good", state.problem
     return FileRow(
         file=str(state.path),
         state=good if state.present else "missing",
         what=state.what,
-        problem=state.problem,
+        # Said of this data set, as everything here.
+        problem=problem and problem.removeprefix(f"data set '{name}': "),
     )
 
 
@@ -123,12 +125,14 @@ def show_sample(
         _frame_row(step, frame, stored[step - 1, 0], dataset)
         for step, frame in enumerate(frames, 1)
     )
+    label = int(chosen.targets[sample])
     result = SampleResult(
         data=name,
         split=split,
         sample=sample,
         name=_recording_of(chosen, sample),
-        label=int(chosen.targets[sample]),
+        label=label,
+        class_name=data.class_names[label] if data.class_names else None,
         samples_in_split=len(chosen),
         shape=tuple(frames.shape),
         sha256=data.sha256() if prepared else None,

@@ -9,10 +9,10 @@ from pathlib import Path
 import torch
 
 from clifctl.data import DATASETS, DEFAULT_ROOT, Dataset
-from clifctl.data.images import at_home
 from clifctl.devices import CPU, GPU, device_name, gpu_available, gpu_missing, gpus, memory_bytes
 from clifctl.errors import TargetError
 from clifctl.experiments.provenance import package_versions
+from clifctl.files import expanded
 from clifctl.kernels import resolve_target
 from clifctl.kernels.cache import cache_folder, preferred_folder
 from clifctl.kernels.parity import Case, check
@@ -40,11 +40,11 @@ SELF_TEST = "clif"
 def examine(root: Path | None = None) -> DoctorResult:
     """Look at everything; data sets below `root` (None: the default of recipes).
 
-    Whatever is broken is a finding: nothing is raised. A kernel that is not in the cache is
-    compiled first, which takes some seconds.
+    Whatever is broken is a finding, and only a `~` in `root` without a home raises (UsageError). A
+    kernel that is not in the cache is compiled first, which takes some seconds.
     """
     started = time.perf_counter()
-    place = at_home(DEFAULT_ROOT if root is None else root)
+    place = Path(DEFAULT_ROOT) if root is None else expanded(root)
     devices = [torch.device(CPU), *gpus()]
     cache = _cache()
     tests = tuple(_self_test(name, device) for device in devices for name in _fused(device))

@@ -20,6 +20,7 @@ from clifctl.experiments.statistics import estimate, interval_95
 from clifctl.kernels import resolve_target
 from clifctl.neurons import NEURONS, Hyperparameters, Neuron
 from clifctl.neurons.loading import load_neuron
+from clifctl.paper import figure_note
 from clifctl.recipe.schema import MAX_TIMESTEPS
 from clifctl.recipe.yamlfile import parse_scalar
 from clifctl.results import (
@@ -35,6 +36,8 @@ DEFAULT_RATE, DEFAULT_WEIGHT, DEFAULT_SEEDS = 0.3, 1.0, 20
 DEFAULT_TIMESTEPS = (64, 128, 256, 512)
 # As far as the shortest of the time steps allows.
 DEFAULT_LAGS = 32
+# The paper's, of random input: traces, and autocorrelations.
+FIGURES = (7, 8)
 # Constant inputs of the f-I curve.
 CURRENTS = tuple(round(0.1 * number, 1) for number in range(21))
 _MEMBRANE = "membrane potential before reset"
@@ -327,4 +330,6 @@ def _notes(
             f"{', '.join(hidden)}: the step shows no membrane potential before reset that is "
             "compared with a threshold; its states are shown."
         )
+    if options.input == POISSON:
+        notes += filter(None, map(figure_note, FIGURES))
     return tuple(notes)

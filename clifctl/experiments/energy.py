@@ -14,16 +14,18 @@ from clifctl.energy.accounting import METHODS, NetCosts, net_costs
 from clifctl.energy.as_published import NEURONS as NEURONS_OF_THE_PAPER
 from clifctl.energy.as_published import without_rule
 from clifctl.energy.constants import DEFAULT, PRESETS, Constants, constants_from
-from clifctl.energy.corrected import ASSUMPTIONS
+from clifctl.energy.corrected import ASSUMPTIONS, COUNTED, GIVEN
+from clifctl.energy.counting import SpikeCounter
 from clifctl.energy.defects import DEFECTS
 from clifctl.energy.graph import OperationGraph
 from clifctl.energy.rates import rates_of_layers
+from clifctl.energy.signals import Counted
 from clifctl.energy.tracing import trace_net
 from clifctl.errors import DataError, EnergyError, UsageError, unknown_name
 from clifctl.experiments.assembly import build_net, repeat_of
 from clifctl.experiments.evaluate import evaluate_checkpoint
 from clifctl.experiments.opening import Opened, Opening, is_checkpoint, open_checkpoint
-from clifctl.experiments.published import keeps_the_net
+from clifctl.experiments.published import keeps_the_net, protocol_note
 from clifctl.files import parse_json
 from clifctl.neurons import NEURONS, Hyperparameters, Neuron
 from clifctl.recipe.load import load_recipe
@@ -32,6 +34,7 @@ from clifctl.results import EvalResult
 from clifctl.results.energy import EnergyResult, EnergyRow, PublishedCost, RateRow
 
 PAPER_RATES = "paper"
+FIGURE_OF_RATES = 11
 
 
 @dataclass(frozen=True)
@@ -61,11 +64,13 @@ class _Source:
 
 @dataclass(frozen=True)
 class _Rates:
-    """Firing rates of the layers of one net, None where they are not known, and their origin."""
+    """Firing rates of the layers of one net, None where they are not known, and their origin; what
+    was counted with them, where they are measured."""
 
     origin: str
     of_layers: Mapping[str, float] | None = None
     measured: EvalResult | None = None
+    counted: Counted | None = None
 
 
 def energy(sources: Sequence[str], options: EnergyOptions) -> EnergyResult:
@@ -170,14 +175,17 @@ def _rates(source: _Source, options: EnergyOptions) -> _Rates:
     options.say(f"measuring firing rates of '{source.name}' on its test data")
     try:
         path, steps = Path(source.name), options.timesteps
-        measured = evaluate_checkpoint(path, options.opening, timesteps=steps)
+        counter = SpikeCounter(source.graph)
+        measured = evaluate_checkpoint(
+            path, options.opening, timesteps=steps, watch=counter.following
+        )
     except DataError as missing:
         hint = "firing rates can also be given: --rates FILE.json"
         raise DataError(
             missing.message, hint=f"{missing.hint}; {hint}" if missing.hint else hint
         ) from None
     rates = {layer.layer: layer.firing_rate for layer in measured.firing_rates}
-    return _Rates("measured", rates, measured)
+    return _Rates("measured", rates, measured, counter.counted())
 
 
 def _published_rates(source: _Source, neuron: str, options: EnergyOptions) -> dict[str, float]:
@@ -190,7 +198,7 @@ def _published_rates(source: _Source, neuron: str, options: EnergyOptions) -> di
             f"--rates paper: the paper has no firing rates for '{neuron}' in '{model}' on '{data}'"
             + (" in another width" if changed else ""),
             hint="it has those of lif and clif, resnet18 on cifar10 and cifar100, vgg13 on "
-            "tiny_imagenet; give others in a file",
+            "tiny_imagenet, vgg11 on dvs_gesture and cifar10_dvs; give others in a file",
         )
     if found.timesteps != recipe.timesteps and neuron == recipe.neuron.neuron.name:
         options.say(f"the published firing rates are those of T = {found.timesteps}")
@@ -212,6 +220,7 @@ def _rows(source: _Source, options: EnergyOptions, constants: Constants) -> list
             neuron,
             values,
             rates=used.of_layers,
+            counted=used.counted,
             constants=constants,
             methods=options.methods,
             bias_share=share,
@@ -256,7 +265,7 @@ def _row(
         accuracy_percent=rates.measured.accuracy_percent if rates.measured else None,
         paper=costs.paper,
         corrected=costs.corrected,
-        published=_published(recipe, neuron.name, costs.timesteps)
+        published=_published(source, neuron, rates, costs.timesteps)
         if constants == DEFAULT
         else None,
         firing_rates=_rate_rows(rates, source.graph),
@@ -304,15 +313,26 @@ def _bias_share(recipe: Recipe, measured: EvalResult | None) -> float:
     return math.ceil(samples / batch) / samples
 
 
-def _published(recipe: Recipe, neuron: str, timesteps: int) -> PublishedCost | None:
-    """The paper's own row, for the net and T of its tables."""
+def _published(
+    source: _Source, neuron: Neuron, rates: _Rates, timesteps: int
+) -> PublishedCost | None:
+    """The paper's own row, for the net of its tables."""
+    recipe = source.recipe
     data = recipe.data.dataset.name
-    sop, memory = paper.energy(data).get(neuron), paper.memory(data).get(neuron)
+    sop, memory = paper.energy(data).get(neuron.name), paper.memory(data).get(neuron.name)
     if sop is None or memory is None or not keeps_the_net(recipe):
         return None
-    if (sop.model, sop.timesteps) != (recipe.model.model.name, timesteps):
+    if sop.model != recipe.model.model.name:
         return None
+    notes = [sop.note, memory.note]
+    if sop.timesteps != timesteps:
+        notes.insert(0, f"of T = {sop.timesteps}, where this net has T = {timesteps}")
+    if rates.measured is not None:  # what was counted does not depend on training
+        notes.append(protocol_note(recipe))
     return PublishedCost(
+        timesteps=sop.timesteps,
+        parameters_millions=sop.parameters_millions,
+        note="; ".join(filter(None, notes)) or None,
         acs_millions=sop.ac_millions,
         macs_millions=sop.mac_millions,
         sop_energy_uj=sop.energy_uj,
@@ -340,9 +360,23 @@ def _assumptions(
     unknown = sorted({kind for graph in graphs for kind in without_rule(graph)})
     if unknown:
         lines.append(f"paper: operations of kind {', '.join(unknown)} are not counted")
+    if any(row.published is not None for row in rows):
+        lines.append("(published): as printed, where parameters and operations are in millions")
+    lines += [
+        f"(published) {row.source}, {row.neuron}: {row.published.note}"
+        for row in rows
+        if row.published is not None and row.published.note
+    ]
+    if any(row.rates == PAPER_RATES for row in rows):
+        lines += filter(None, [paper.figure_note(FIGURE_OF_RATES)])
     if any(row.rates == "unknown" for row in rows):
         lines.append("- : not known without firing rates; --rates gives them")
     lines += ASSUMPTIONS
+    origins = {row.rates for row in rows} - {"none", "unknown"}
+    if "measured" in origins:
+        lines.append(COUNTED)
+    if origins - {"measured"}:
+        lines.append(GIVEN)
     lines.append(
         f"constants {constants.name}: {constants.source}; a sigmoid, exp or tanh counts as "
         f"{constants.function_multiplications:g} multiplications and "

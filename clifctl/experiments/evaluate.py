@@ -3,6 +3,7 @@
 import math
 import time
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -21,10 +22,10 @@ from clifctl.kernels import resolve_target
 from clifctl.launch import launch
 from clifctl.models import batch_statistics
 from clifctl.recipe.schema import Recipe
-from clifctl.results import EvalResult, Evaluation
+from clifctl.results import ClassCount, EvalResult, Evaluation
 from clifctl.training.device import resolve_device, resolve_threads, tf32
 from clifctl.training.distributed import Processes, joined
-from clifctl.training.evaluation import evaluate
+from clifctl.training.evaluation import Watch, evaluate
 
 # Its own recipe, and whatever device there is.
 DEFAULT = Opening()
@@ -38,13 +39,14 @@ def evaluate_checkpoint(
     per_class: bool = False,
     picture: str | None = None,
     timesteps: int | None = None,
+    watch: Watch = nullcontext,
 ) -> EvalResult:
     """Evaluate the checkpoint `path`, opened and run as `opening` says.
 
     `use_batch_statistics` normalises with the statistics of each test batch instead of the running
     averages. `timesteps` is another T than the recipe's. `per_class` keeps the count of every
-    class; `picture` names the file that will be drawn. Raises CheckpointError, RecipeError,
-    UsageError where that cannot be done.
+    class; `picture` names the file that will be drawn; `watch` is that of `evaluate`. Raises
+    CheckpointError, RecipeError, UsageError where that cannot be done.
     """
     started = time.perf_counter()
     own = launch()
@@ -58,7 +60,9 @@ def evaluate_checkpoint(
         kept = step_activations_bytes(recipe, data, own.count)
         torch.set_num_threads(resolve_threads(opening.threads, kept).count)
         with tf32(recipe.train.tf32):
-            evaluation = _evaluated(opened, recipe, data, where, use_batch_statistics, processes)
+            evaluation = _evaluated(
+                opened, recipe, data, where, use_batch_statistics, processes, watch
+            )
     if not math.isfinite(evaluation.loss):
         raise RunFailed(
             f"the loss of '{path}' is {evaluation.loss}", hint="its weights are not usable"
@@ -83,7 +87,7 @@ def evaluate_checkpoint(
         accuracy_percent_per_step=evaluation.accuracy_percent_per_step,
         accuracy_top5_percent_per_step=top5,
         cross_entropy_per_step=evaluation.cross_entropy_per_step,
-        per_class=evaluation.per_class if per_class else None,
+        per_class=_named(evaluation.per_class, data.class_names) if per_class else None,
         firing_rate=evaluation.firing_rate,
         firing_rates=evaluation.firing_rates,
         seconds=time.perf_counter() - started,
@@ -95,6 +99,21 @@ def evaluate_checkpoint(
     )
 
 
+def _named(counts: tuple[ClassCount, ...], names: tuple[str, ...] | None) -> tuple[ClassCount, ...]:
+    """`counts` with the names of their classes, where classes have any."""
+    if names is None:
+        return counts
+    known = dict(enumerate(names))
+    return tuple(
+        replace(
+            count,
+            name=known.get(count.label),
+            mistaken_for_name=None if count.mistaken_for is None else known.get(count.mistaken_for),
+        )
+        for count in counts
+    )
+
+
 def _evaluated(
     opened: Opened,
     recipe: Recipe,
@@ -102,6 +121,7 @@ def _evaluated(
     where: torch.device,
     use_batch_statistics: bool,
     processes: Processes,
+    watch: Watch,
 ) -> Evaluation:
     net = opened.net(recipe, where)
     batch_size = recipe.eval.batch_size
@@ -117,6 +137,7 @@ def _evaluated(
             loss_of(recipe),
             repeat=repeat_of(recipe),
             with_rates=True,
+            watch=watch,
             processes=processes,
         )
 

@@ -1,7 +1,7 @@
 """`gradients`: how much temporal gradient reaches how far back in a net."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from clifctl.experiments.assembly import (
     step_activations_bytes,
 )
 from clifctl.experiments.opening import Opened, Opening, is_checkpoint, open_checkpoint
+from clifctl.experiments.published import figure_of_windows
 from clifctl.kernels import resolve_target
 from clifctl.models import SpikingNet, TemporalBatchNorm, batch_statistics, firing_modules
 from clifctl.recipe.load import load_recipe
@@ -46,6 +47,7 @@ class GradientsOptions:
     float64: bool = False
     windows: bool = True
     opening: Opening = field(default_factory=Opening)
+    say: Callable[[str], None] = field(default=lambda line: None)
 
 
 @dataclass(frozen=True)
@@ -134,6 +136,8 @@ def temporal_share(
 def _opened(source: str, options: GradientsOptions) -> _Source:
     if not is_checkpoint(source):
         loaded = load_recipe(source, options.overrides)
+        for notice in loaded.notices:
+            options.say(notice)
         name, recipe, weights = loaded.name, loaded.recipe, None
     else:
         if options.overrides and options.opening.foreign_recipe is None:
@@ -310,6 +314,8 @@ def _notes(
             "Folded batch norm takes its statistics over all time steps: some gradient passes "
             "between steps through them, with every window."
         )
+    if options.windows:
+        notes += filter(None, (figure_of_windows(recipe),))
     if can_split(recipe.neuron.neuron):
         notes.append(f"Formula {options.formula}: {FORMULAS[options.formula]}.")
     else:

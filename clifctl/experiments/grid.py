@@ -13,10 +13,12 @@ from clifctl.devices import available_memory_bytes, is_gpu
 from clifctl.errors import DataError, RunFailed, UsageError
 from clifctl.experiments.assembly import (
     build_net,
+    list_data,
     load_data,
     require_trainable,
     run_on,
     step_activations_bytes,
+    steps_of,
 )
 from clifctl.experiments.dispatch import (
     Dispatch,
@@ -50,8 +52,7 @@ MOST_WORKERS = 512
 @dataclass(frozen=True)
 class GridOptions:
     """How the trials of a grid are run. `out` is the results folder, `workers` None: by the size
-    of the net, `scheduler` the address of a Dask cluster instead. `download`: data that are missing
-    may be, where the recipe says so."""
+    of the net, `scheduler` the address of a Dask cluster instead."""
 
     out: Path
     device: str = "auto"
@@ -61,7 +62,7 @@ class GridOptions:
     scheduler: str | None = None
     shard: str | None = None
     fail_fast: bool = False
-    download: bool = True
+    dry_run: bool = False
 
     def __post_init__(self) -> None:
         if self.scheduler is not None and self.workers is not None:
@@ -74,6 +75,18 @@ class GridOptions:
                 f"--workers {self.workers}: must be between 1 and {MOST_WORKERS}",
                 hint="without it the number is chosen by the size of the net",
             )
+
+
+@dataclass(frozen=True)
+class Size:
+    """What a trial needs: bytes kept for backward, memory in all; and what an epoch of it has:
+    optimizer steps, samples of a step, samples to test. Without data an epoch has nothing."""
+
+    kept_bytes: int
+    need_bytes: int
+    steps: int
+    step_samples: int
+    tested: int
 
 
 @dataclass(frozen=True)
@@ -92,7 +105,7 @@ class Grid:
     workers_reason: str
     threads: int | None
     need_bytes: int
-    kept_bytes: dict[str, int]
+    sizes: dict[str, Size]
     unusable_data: DataError | None
 
 
@@ -134,8 +147,10 @@ def plan_grid(variants: Sequence[tuple[LoadedRecipe, str]], options: GridOptions
     folder.check(trials)
     if options.shard is not None:
         Shard.parse(options.shard)
-    kept, need, unusable = _sizes(trials, options)
-    threads = resolve_threads(options.threads, max(kept.values())).count
+    sizes, unusable = _sizes(trials, options)
+    need = max(size.need_bytes for size in sizes.values())
+    most_kept = max(size.kept_bytes for size in sizes.values())
+    threads = resolve_threads(options.threads, most_kept).count
     todo = sum(state_of(folder, trial) != "finished" for trial in trials)
     workers, reason = _workers(options, threads, max(1, todo), need)
     if options.threads is None:
@@ -153,7 +168,7 @@ def plan_grid(variants: Sequence[tuple[LoadedRecipe, str]], options: GridOptions
         workers_reason=reason,
         threads=given,
         need_bytes=need,
-        kept_bytes=kept,
+        sizes=sizes,
         unusable_data=unusable,
     )
 
@@ -170,13 +185,13 @@ def _numerics(options: GridOptions) -> Numerics:
 
 def _sizes(
     trials: Sequence[Trial], options: GridOptions
-) -> tuple[dict[str, int], int, DataError | None]:
-    """Bytes kept for backward by trial, the memory that the largest trial needs, and what is wrong
-    with the data. One look for trials that differ in their seed alone."""
+) -> tuple[dict[str, Size], DataError | None]:
+    """The size of every trial, and what is wrong with the data. One look for trials that differ in
+    their seed alone."""
     target = resolve_target(options.target, resolve_device(options.device))
-    data: dict[str, LoadedData | None] = {}
-    seen: dict[str, tuple[int, int]] = {}
-    kept: dict[str, int] = {}
+    data: dict[str, tuple[LoadedData, int] | None] = {}
+    seen: dict[str, Size] = {}
+    sizes: dict[str, Size] = {}
     unusable: DataError | None = None
     for trial in trials:
         recipe = run_on(trial.loaded.recipe, target)
@@ -185,12 +200,12 @@ def _sizes(
             source = f"{recipe.document['data']} {recipe.timesteps}"
             if source not in data:
                 try:
-                    data[source] = load_data(recipe, download=options.download)
+                    data[source] = list_data(recipe) if options.dry_run else _loaded(recipe)
                 except DataError as missing:
                     data[source], unusable = None, missing
             seen[key] = _size(recipe, data[source])
-        kept[trial.name] = seen[key][0]
-    return kept, max(need for _, need in seen.values()), unusable
+        sizes[trial.name] = seen[key]
+    return sizes, unusable
 
 
 def configuration(recipe: Recipe) -> str:
@@ -200,15 +215,29 @@ def configuration(recipe: Recipe) -> str:
     return str(document)
 
 
-def _size(recipe: Recipe, data: LoadedData | None) -> tuple[int, int]:
+def _loaded(recipe: Recipe) -> tuple[LoadedData, int]:
+    data = load_data(recipe, download=True)
+    return data, sum(split.held_bytes for split in data.splits)
+
+
+def _size(recipe: Recipe, found: tuple[LoadedData, int] | None) -> Size:
+    data, held = found or (None, 0)
     if data is not None:
         require_trainable(recipe, data)
     with torch.device("meta"):
         net = build_net(recipe)
     kept = step_activations_bytes(recipe, data)
-    held = 0 if data is None else sum(split.held_bytes for split in data.splits)
     weights = 3 * bytes_of(*net.parameters()) + bytes_of(*net.buffers())
-    return kept, held + weights + kept + PROCESS_BYTES
+    need = held + weights + kept + PROCESS_BYTES
+    if data is None:
+        return Size(kept, need, steps=0, step_samples=0, tested=0)
+    return Size(
+        kept,
+        need,
+        steps=steps_of(recipe, data),
+        step_samples=min(recipe.train.batch_size, len(data.train)),
+        tested=sum(map(len, data.splits)) - len(data.train),
+    )
 
 
 def _workers(options: GridOptions, threads: int, todo: int, need: int) -> tuple[int, str]:
@@ -281,7 +310,7 @@ def _order(grid: Grid, trial: Trial, attempt: int, beside: int) -> Order:
         target=grid.options.target,
         threads=grid.threads,
         beside=beside,
-        kept_for_backward_bytes=grid.kept_bytes[trial.name],
+        kept_for_backward_bytes=grid.sizes[trial.name].kept_bytes,
         attempt=attempt,
     )
 

@@ -1,73 +1,28 @@
-"""What a grid would do and how long it would take, from one timed step of each configuration."""
+"""What a grid would do and how long it would take, from small timed steps of its configurations."""
 
-import statistics
+import functools
 import time
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import replace
 
-import torch
-
-from clifctl.data import batches, shuffled_batches
-from clifctl.devices import wait_for
-from clifctl.experiments.assembly import (
-    build_net,
-    load_data,
-    optimizer_of,
-    repeat_of,
-    run_on,
-    steps_of,
-    training_step_of,
-)
+from clifctl.experiments.assembly import run_on
 from clifctl.experiments.grid import Grid, configuration, state_of
 from clifctl.experiments.measuring import cpu_threads
+from clifctl.experiments.step_cost import StepCost, float16_extra_of_cpu, size_of, step_cost
+from clifctl.experiments.trial_names import Trial
 from clifctl.kernels import resolve_target
-from clifctl.recipe.schema import Recipe
-from clifctl.results import PlannedTrial, TrialPlan
+from clifctl.results import PlannedTrial, TimedStep, TrialPlan
 from clifctl.training.device import determinism, resolve_device, resolve_threads, tf32
-from clifctl.training.precision import Precision, resolve_precision
-from clifctl.training.step import Sums
 
-_TIMED_STEPS, _TIMED_SECONDS = 5, 2.0
-
-
-@dataclass(frozen=True)
-class _Timed:
-    """A step (median), a test, and the steps of an epoch."""
-
-    step_seconds: float
-    test_seconds: float
-    steps: int
-
-    @property
-    def epoch_seconds(self) -> float:
-        """A whole epoch."""
-        return self.steps * self.step_seconds + self.test_seconds
+# When no further configuration is timed: a person waits. What is left is scaled from one that was.
+SECONDS = 4.0
 
 
 def dry_run(grid: Grid, command: str) -> TrialPlan:
-    """The trials and an estimate of their time, from a step of each configuration, timed here and
-    alone. Writes nothing."""
-    times: dict[str, _Timed] = {}
-    planned = []
-    for trial in grid.trials:
-        state = state_of(grid.folder, trial)
-        key = configuration(trial.loaded.recipe)
-        usable = state != "finished" and grid.unusable_data is None
-        if usable and key not in times:
-            times[key] = _timed(trial.loaded.recipe, grid)
-        timed = times[key] if usable else None
-        epochs = trial.loaded.recipe.train.epochs
-        planned.append(
-            PlannedTrial(
-                trial=trial.name,
-                title=trial.title,
-                seed=trial.seed,
-                state=state,
-                step_ms=1000 * timed.step_seconds if timed else None,
-                steps=epochs * timed.steps if timed else None,
-                kept_for_backward_bytes=grid.kept_bytes[trial.name],
-                estimate_seconds=epochs * timed.epoch_seconds if timed else None,
-            )
-        )
+    """The trials and an estimate of their time, from steps that are timed here and alone: small
+    ones, so that the answer is a matter of seconds for any net. Writes nothing."""
+    costs = dict(_costs(grid))
+    planned = tuple(_planned(grid, trial, costs) for trial in grid.trials)
     left = [one.estimate_seconds or 0.0 for one in planned]
     estimate = None if grid.unusable_data else max(sum(left) / grid.workers, max(left))
     return TrialPlan(
@@ -79,45 +34,78 @@ def dry_run(grid: Grid, command: str) -> TrialPlan:
         workers=grid.workers,
         workers_reason=grid.workers_reason,
         threads_per_trial=_threads(grid),
-        trials=tuple(planned),
+        trials=planned,
         finished=sum(one.state == "finished" for one in planned),
         estimate_seconds=estimate,
     )
 
 
+def _planned(grid: Grid, trial: Trial, costs: dict[str, tuple[Trial, StepCost]]) -> PlannedTrial:
+    size, recipe = grid.sizes[trial.name], trial.loaded.recipe
+    state = state_of(grid.folder, trial)
+    found = None if state == "finished" else costs.get(configuration(recipe))
+    planned = PlannedTrial(
+        trial=trial.name,
+        title=trial.title,
+        seed=trial.seed,
+        state=state,
+        step_ms=None,
+        steps=None,
+        kept_for_backward_bytes=size.kept_bytes,
+        estimate_seconds=None,
+    )
+    if found is None:
+        return planned
+    of, cost = found
+    epoch = size.steps * cost.step_seconds + size.tested * cost.test_seconds_per_sample
+    return replace(
+        planned,
+        step_ms=1000 * cost.step_seconds,
+        steps=recipe.train.epochs * size.steps,
+        estimate_seconds=recipe.train.epochs * epoch,
+        timed=TimedStep(
+            trial=of.name,
+            samples=cost.timed.samples,
+            timesteps=cost.timed.timesteps,
+            precision=cost.precision,
+            work_factor=cost.whole.macs / cost.timed.macs,
+            precision_factor=cost.precision_factor,
+        ),
+    )
+
+
 def _threads(grid: Grid) -> int:
-    return grid.threads or resolve_threads(None, max(grid.kept_bytes.values())).count
+    kept = max(size.kept_bytes for size in grid.sizes.values())
+    return grid.threads or resolve_threads(None, kept).count
 
 
-def _timed(recipe: Recipe, grid: Grid) -> _Timed:
+def _costs(grid: Grid) -> Iterator[tuple[str, tuple[Trial, StepCost]]]:
+    """For each configuration with something left to run its cost, and the trial that was timed for
+    it: where time is short that of another configuration, of the same neuron if there is one."""
+    if grid.unusable_data is not None:
+        return
+    started = time.perf_counter()
     device = resolve_device(grid.options.device)
-    recipe = run_on(recipe, resolve_target(grid.options.target, device))
-    section = recipe.train
-    with cpu_threads(_threads(grid)), determinism(section.deterministic), tf32(section.tf32):
-        data = load_data(recipe).to(device)
-        net = build_net(recipe).to(device)
-        optimizer, _ = optimizer_of(recipe, net)
-        precision = Precision(resolve_precision(section.precision, device).name, device)
-        take_step = training_step_of(recipe, net, optimizer, precision)
-        order, sums = torch.Generator().manual_seed(0), Sums()
-        seconds: list[float] = []
-        net.train()
-        for inputs, targets in shuffled_batches(
-            data.train, section.batch_size, order, data.augment, drop_last=section.drop_last
-        ):
-            start = time.perf_counter()
-            take_step(1, len(seconds) + 1, inputs, targets, sums)
-            wait_for(device)
-            seconds.append(time.perf_counter() - start)
-            # The first step compiles kernels.
-            if len(seconds) > _TIMED_STEPS or sum(seconds[1:]) > _TIMED_SECONDS:
-                break
-        net.eval()
-        start = time.perf_counter()
-        with torch.inference_mode():
-            inputs, _ = next(iter(batches(data.test, recipe.eval.batch_size)))
-            net(inputs, repeat=repeat_of(recipe))
-        wait_for(device)
-        share = len(data.test) / inputs.shape[1]
-        test = share * (time.perf_counter() - start)
-    return _Timed(statistics.median(seconds[1:] or seconds), test, steps_of(recipe, data))
+    target = resolve_target(grid.options.target, device)
+    float16_extra = functools.cache(float16_extra_of_cpu)
+    known: dict[str, tuple[Trial, StepCost]] = {}
+    by_neuron: dict[str, tuple[Trial, StepCost]] = {}
+    for trial in grid.trials:
+        recipe = run_on(trial.loaded.recipe, target)
+        key, neuron = configuration(trial.loaded.recipe), recipe.neuron.neuron.name
+        if key in known or state_of(grid.folder, trial) == "finished":
+            continue
+        whole = size_of(recipe, grid.sizes[trial.name].step_samples)
+        if not known or time.perf_counter() - started < SECONDS:
+            train = recipe.train
+            with (
+                cpu_threads(_threads(grid)),
+                determinism(train.deterministic),
+                tf32(train.tf32),
+            ):
+                known[key] = trial, step_cost(recipe, whole, device, float16_extra)
+            by_neuron[neuron] = known[key]
+        else:
+            of, cost = by_neuron.get(neuron, next(iter(known.values())))
+            known[key] = of, cost.scaled_to(whole)
+        yield key, known[key]

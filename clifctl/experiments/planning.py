@@ -11,6 +11,7 @@ from clifctl.devices import memory_bytes
 from clifctl.errors import DataError, RecipeError, UsageError
 from clifctl.experiments.assembly import (
     build_net,
+    list_data,
     load_data,
     parameter_count,
     require_trainable,
@@ -75,10 +76,10 @@ def plan_training(loaded: LoadedRecipe, options: RunOptions) -> tuple[TrainPlan,
     where = _Where.of(loaded, options)
     start_from(options.init, where.recipe)
     try:
-        data = load_data(where.recipe)
+        data, held = list_data(where.recipe)
     except DataError as unusable:
         return _plan(loaded, options, where, None)[0], unusable
-    return _plan(loaded, options, where, data)[0], None
+    return _plan(loaded, options, where, data, held)[0], None
 
 
 def prepare(loaded: LoadedRecipe, options: RunOptions) -> Prepared:
@@ -86,7 +87,8 @@ def prepare(loaded: LoadedRecipe, options: RunOptions) -> Prepared:
     where = _Where.of(loaded, options)
     start = start_from(options.init, where.recipe)
     data = load_data(where.recipe, download=True)
-    plan, threads = _plan(loaded, options, where, data)
+    held = sum(split.held_bytes for split in data.splits)
+    plan, threads = _plan(loaded, options, where, data, held)
     return Prepared(
         plan, where.recipe, data, where.device, where.target, threads, where.precision, start
     )
@@ -134,7 +136,11 @@ def require_options(options: RunOptions) -> None:
 
 
 def _plan(
-    loaded: LoadedRecipe, options: RunOptions, where: _Where, data: LoadedData | None
+    loaded: LoadedRecipe,
+    options: RunOptions,
+    where: _Where,
+    data: LoadedData | None,
+    held: int = 0,
 ) -> tuple[TrainPlan, Threads]:
     recipe = where.recipe
     with torch.device("meta"):
@@ -146,8 +152,6 @@ def _plan(
     # Weights, their gradients, and what the optimizer keeps are of one size each.
     moments = 1 if recipe.train.optimizer == "sgd" else 2
     weights = (2 + moments) * bytes_of(*net.parameters()) + bytes_of(*net.buffers())
-    splits = () if data is None else data.splits
-    held = sum(split.held_bytes for split in splits)
     _require_memory(where.device, held + weights + activations)
     plan = TrainPlan(
         recipe=loaded.name,

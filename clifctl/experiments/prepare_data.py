@@ -3,14 +3,15 @@
 import os
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from clifctl.data import DATASETS, Dataset
+from clifctl.data.contract import PARTS
 from clifctl.data.event_options import EventOptions
-from clifctl.data.event_set import caches_of, require_classes, settings_of
-from clifctl.data.frame_cache import PARTS, BadCache, Cache, Settings
+from clifctl.data.event_set import caches_of, recordings_of, require_classes, settings_of
+from clifctl.data.frame_cache import BadCache, Cache, Settings
 from clifctl.data.frame_preparation import (
     BadRecordings,
     Recordings,
@@ -49,6 +50,7 @@ def prepare_data(
     skip_bad: bool,
     overwrite: bool,
     watcher: Watcher,
+    say: Callable[[str], None] = lambda line: None,
 ) -> PrepareResult:
     """Prepare the frames of data set `name` (`overrides` set T and its options), or those that the
     recipe `name` needs.
@@ -58,7 +60,7 @@ def prepare_data(
     OutputError, Interrupted; what is done by then is kept.
     """
     started = time.perf_counter()
-    dataset, options, timesteps = _chosen(name, overrides)
+    dataset, options, timesteps = _chosen(name, overrides, say)
     assert dataset.camera is not None
     settings = settings_of(dataset.name, dataset.camera, options, timesteps)
     place = caches_of(options)
@@ -75,7 +77,7 @@ def prepare_data(
         if recordings is not None:
             _require_made_of(existing, recordings, options, elsewhere)
         return _result(dataset, settings, existing, started, already=True)
-    recordings = dataset.camera.recordings(options)
+    recordings = recordings_of(dataset.name, dataset.camera, options)
     _require_room(place, settings, recordings, elsewhere)
     count = _workers(workers, sum(len(recordings[part]) for part in PARTS))
     pool = WorkerPool(count) if count > 1 else None
@@ -102,7 +104,9 @@ def prepare_data(
     return _result(dataset, settings, cache, started, already=False)
 
 
-def _chosen(name: str, overrides: Sequence[str]) -> tuple[Dataset, EventOptions, int]:
+def _chosen(
+    name: str, overrides: Sequence[str], say: Callable[[str], None]
+) -> tuple[Dataset, EventOptions, int]:
     """The data set, its options and T."""
     if name in DATASETS:
         dataset = DATASETS[name]
@@ -114,12 +118,15 @@ def _chosen(name: str, overrides: Sequence[str]) -> tuple[Dataset, EventOptions,
         options, timesteps = data_section(name, overrides, 1)
     else:
         try:
-            recipe = load_recipe(name, overrides).recipe
+            loaded = load_recipe(name, overrides)
         except RecipeError as refused:
-            if name in catalog.names() or Path(name).exists():
+            if catalog.holds(name) or Path(name).exists():
                 raise
             message = unknown_name("data set or recipe", name, [*DATASETS, *catalog.names()])
             raise UsageError(message, hint="clifctl data ls, clifctl recipes ls") from refused
+        for notice in loaded.notices:
+            say(notice)
+        recipe = loaded.recipe
         dataset, options, timesteps = recipe.data.dataset, recipe.data.options, recipe.timesteps
     if dataset.camera is None or not isinstance(options, EventOptions):
         able = ", ".join(row.name for row in DATASETS.values() if row.camera is not None)
@@ -241,6 +248,8 @@ def _result(
         settings=settings.document,
         already_prepared=already,
         test_samples_in_train=_in_both(cache),
+        unsorted_samples=cache.index.unsorted,
+        order="time" if settings.counted_by_time else "file",
         splits=tuple(splits),
         skipped=tuple(
             SkippedRecording(file=file, problem=problem)

@@ -14,8 +14,8 @@ def list_recipes() -> RecipeList:
     """Every recipe of the catalog, read without the schema: this answers without torch."""
     rows = []
     for name in catalog.names():
-        _, where, text = catalog.read_text(name)
-        document = parse_document(text, where)
+        read = catalog.read_text(name)
+        document = parse_document(read.text, read.where)
         rows.append(
             RecipeRow(
                 recipe=name,
@@ -30,22 +30,30 @@ def list_recipes() -> RecipeList:
 
 
 def copy_recipe(
-    reference: str, destination: Path | None, *, may_write: Callable[[Path], None]
+    reference: str,
+    destination: Path | None,
+    *,
+    may_write: Callable[[Path], None],
+    say: Callable[[str], None],
 ) -> Path:
     """Copy a recipe to `destination` (a file, a folder, None: the working folder).
 
     `may_write` raises OutputError where the file must not be written. Returns the file's path.
     """
-    name, _, text = catalog.read_text(reference)
-    path = destination or Path(f"{name}.yaml")
+    read = catalog.read_text(reference)
+    for notice in read.notices:
+        say(notice)
+    path = destination or Path(f"{read.name}.yaml")
     if path.is_dir():
-        path = path / f"{name}.yaml"
+        path = path / f"{read.name}.yaml"
     may_write(path)
-    write_text(path, text)
+    write_text(path, read.text)
     return path
 
 
-def check_recipes(references: Sequence[str], overrides: Sequence[str]) -> RecipeChecks:
+def check_recipes(
+    references: Sequence[str], overrides: Sequence[str], *, say: Callable[[str], None]
+) -> RecipeChecks:
     """Check each recipe as `train` would before it starts: schema, data and shapes.
 
     Raises RecipeError naming every problem of every recipe that does not hold.
@@ -57,7 +65,7 @@ def check_recipes(references: Sequence[str], overrides: Sequence[str]) -> Recipe
     checks, refused = [], []
     for reference in references:
         try:
-            checks.append(_check(reference, overrides))
+            checks.append(_check(reference, overrides, say))
         except ClifctlError as error:
             refused.append(error)
     if len(refused) == 1:
@@ -67,7 +75,7 @@ def check_recipes(references: Sequence[str], overrides: Sequence[str]) -> Recipe
     return RecipeChecks(recipes=tuple(checks))
 
 
-def _check(reference: str, overrides: Sequence[str]) -> RecipeCheck:
+def _check(reference: str, overrides: Sequence[str], say: Callable[[str], None]) -> RecipeCheck:
     import torch
 
     from clifctl.experiments.assembly import (
@@ -79,6 +87,8 @@ def _check(reference: str, overrides: Sequence[str]) -> RecipeCheck:
     from clifctl.recipe.load import load_recipe
 
     loaded = load_recipe(reference, overrides)
+    for notice in loaded.notices:
+        say(notice)
     recipe = loaded.recipe
     require_trainable(recipe, load_data(recipe))
     with torch.device("meta"):

@@ -2,7 +2,7 @@
 
 import json
 import shlex
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,8 @@ from clifctl.training.optimizer import OPEN_ENDED
 # Keys that do not change what is computed: a run may go on with others.
 FREE = ("title", "train.save_every", "train.log_every")
 # Keys that say where the data lie and how they are read: their hash says whether they are the same.
-PLACES = ("data.root", "data.cache", "data.workers", "data.download")
+READING = ("data.cache", "data.workers", "data.download")
+PLACES = ("data.root", *READING)
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,7 @@ def _require_same(loaded: LoadedRecipe, earlier: dict[str, Any], where: str) -> 
     a longer run would have been another one from the start.
     """
     document = loaded.recipe.document
-    own, other = _flat(document), _flat(completed(earlier, defaults_of(document)))
+    own, other = flat(document), flat(completed(earlier, defaults_of(document)))
     free = (*FREE, *PLACES)
     keys = [k for k in {**other, **own} if k not in free and own.get(k) != other.get(k)]
     longer = keys == ["train.epochs"] and _is_larger(own["train.epochs"], other.get("train.epochs"))
@@ -137,15 +138,17 @@ def _require_same_sources(loaded: LoadedRecipe, folder: Path) -> None:
 
 
 def decisive(document: dict[str, Any]) -> dict[str, Any]:
-    """A resolved recipe's document without the keys that do not change what is computed."""
-    return _without_free(document, "")
+    """A resolved recipe's document without the keys that do not change what is computed: of those
+    that say how data are read, `data.root` stays, which may say what data."""
+    return without(document, (*FREE, *READING))
 
 
-def _without_free(document: dict[str, Any], prefix: str) -> dict[str, Any]:
+def without(document: dict[str, Any], keys: Collection[str], prefix: str = "") -> dict[str, Any]:
+    """`document` without some dotted keys."""
     return {
-        key: _without_free(value, f"{prefix}{key}.") if isinstance(value, dict) else value
+        key: without(value, keys, f"{prefix}{key}.") if isinstance(value, dict) else value
         for key, value in document.items()
-        if f"{prefix}{key}" not in FREE
+        if f"{prefix}{key}" not in keys
     }
 
 
@@ -153,12 +156,12 @@ def _is_larger(own: Any, other: Any) -> bool:
     return isinstance(own, int) and isinstance(other, int) and own > other
 
 
-def _flat(document: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+def flat(document: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """Dotted key -> value."""
     found: dict[str, Any] = {}
     for key, value in document.items():
         if isinstance(value, dict):
-            found |= _flat(value, f"{prefix}{key}.")
+            found |= flat(value, f"{prefix}{key}.")
         else:
             found[f"{prefix}{key}"] = value
     return found

@@ -5,11 +5,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from clifctl.errors import RecipeError, UsageError
-from clifctl.experiments.trials import epoch_records, read_epochs
-from clifctl.neurons.loading import is_file_reference
+from clifctl.errors import ClifctlError, RecipeError, RunFolderError, UsageError
 from clifctl.recipe.yamlfile import parse_document
 from clifctl.results import (
+    DamagedRun,
+    Published,
     RecipeDifference,
     RunComparison,
     RunCurves,
@@ -18,37 +18,60 @@ from clifctl.results import (
     RunShown,
 )
 from clifctl.training import run_folder
+from clifctl.training.run_folder import epoch_records, read_epochs
 
 # runs/<run>, runs/<results of a grid>/<trial>
 _DEPTH = 3
+_LISTED = "clifctl runs ls lists runs"
 
 
 def list_runs(folder: Path) -> RunList:
     """The runs below `folder`. Raises UsageError where there is no such folder."""
     if not folder.is_dir():
         raise UsageError(f"no folder '{folder}'", hint="clifctl train makes runs/<recipe>-1")
-    rows, skipped = [], []
-    for path in _run_folders(folder, _DEPTH):
+    rows, damaged = [], []
+    for path, refused in _run_folders(folder, _DEPTH):
         try:
+            if refused is not None:
+                raise refused
             rows.append(_row(path))
-        except UsageError:
-            skipped.append(str(path))
-    return RunList(folder=str(folder), runs=tuple(rows), skipped=tuple(skipped))
+        except ClifctlError as problem:
+            damaged.append(DamagedRun(run=str(path), problem=problem.message))
+    return RunList(
+        folder=str(folder),
+        runs=tuple(rows),
+        skipped=tuple(one.run for one in damaged),
+        damaged=tuple(damaged),
+    )
 
 
 def show_run(path: Path) -> RunShown:
-    """One run. Raises UsageError for what is none."""
+    """One run. Raises RunFolderError for what is none."""
     row = _row(path)
     return RunShown(
         row=row,
         curves=_curves(path, row),
         manifest=_manifest(path),
         resolved_recipe=_recipe(path),
+        published=_published(path),
     )
 
 
+def _published(path: Path) -> Published:
+    """The paper's numbers for the recipe of a run; none for one with a neuron of a file, which is
+    not run for that, and for a recipe that this version does not take."""
+    from clifctl.experiments.published import published_for
+    from clifctl.recipe.schema import validate
+
+    try:
+        recipe = validate(_recipe(path), str(path), trusted_files=())
+    except ClifctlError:
+        return Published()
+    return published_for(recipe)
+
+
 def compare_runs(paths: Sequence[Path]) -> RunComparison:
-    """Two runs or more. Raises UsageError for fewer, or for what is no run."""
+    """Two runs or more. Raises UsageError for fewer, RunFolderError for what is no run."""
     if len(paths) < 2:
         raise UsageError("runs compare needs two run folders", hint="clifctl runs ls lists them")
     rows = [_row(path) for path in paths]
@@ -68,14 +91,19 @@ def compare_runs(paths: Sequence[Path]) -> RunComparison:
     )
 
 
-def _run_folders(folder: Path, depth: int) -> Iterator[Path]:
-    if (folder / run_folder.RECIPE).is_file():
-        yield folder
+def _run_folders(folder: Path, depth: int) -> Iterator[tuple[Path, RunFolderError | None]]:
+    """The run folders below `folder`, and those that cannot be looked into, with the error."""
+    try:
+        is_run = (folder / run_folder.RECIPE).is_file()
+        below = [] if is_run or not depth else sorted(folder.iterdir(), key=_natural)
+    except OSError as refused:
+        yield folder, RunFolderError(f"it cannot be read: {refused.strerror}")
         return
-    if depth:
-        for path in sorted(folder.iterdir(), key=_natural):
-            if path.is_dir() and not path.is_symlink():
-                yield from _run_folders(path, depth - 1)
+    if is_run:
+        yield folder, None
+    for path in below:
+        if path.is_dir() and not path.is_symlink():
+            yield from _run_folders(path, depth - 1)
 
 
 def _natural(path: Path) -> tuple[str, int, str]:
@@ -86,8 +114,9 @@ def _natural(path: Path) -> tuple[str, int, str]:
 
 def _row(path: Path) -> RunRow:
     recipe = _recipe(path)
-    records = list(epoch_records(path))
+    records = epoch_records(path)
     last = records[-1] if records else {}
+    accuracies = [record["test_accuracy_percent"] for record in records]
     try:
         return RunRow(
             run=str(path),
@@ -101,17 +130,14 @@ def _row(path: Path) -> RunRow:
             epochs_done=len(records),
             epochs=recipe["train"]["epochs"],
             accuracy_percent_last=last.get("test_accuracy_percent"),
-            accuracy_percent_best=max(
-                (record["test_accuracy_percent"] for record in records), default=None
-            ),
+            accuracy_percent_best=max((a for a in accuracies if a is not None), default=None),
             train_loss_train_mode=last.get("train_loss_train_mode"),
             test_loss=last.get("test_loss"),
             started=_manifest(path).get("started"),
         )
     except (KeyError, TypeError):
-        raise UsageError(
-            f"'{path / run_folder.RECIPE}' is not the resolved recipe of a run",
-            hint="clifctl runs ls lists runs",
+        raise RunFolderError(
+            f"'{path / run_folder.RECIPE}' is not the resolved recipe of a run", hint=_LISTED
         ) from None
 
 
@@ -120,17 +146,18 @@ def _recipe(path: Path) -> dict[str, Any]:
     try:
         return parse_document(file.read_text(encoding="utf-8"), str(file))
     except (OSError, ValueError):
-        raise UsageError(
+        raise RunFolderError(
             f"'{path}' is not a run folder: it has no {run_folder.RECIPE} that can be read",
-            hint="clifctl runs ls lists runs",
+            hint=_LISTED,
         ) from None
     except RecipeError as broken:
-        raise UsageError(broken.message, hint="clifctl runs ls lists runs") from None
+        raise RunFolderError(broken.message, hint=_LISTED) from None
 
 
 def _whole(document: dict[str, Any]) -> dict[str, Any]:
     """`document` with the keys that came after it was written, at their defaults. The file of a
     person's own neuron is not run for that."""
+    from clifctl.neurons.loading import is_file_reference
     from clifctl.recipe.defaults import completed, defaults_of
 
     of_file = is_file_reference(document["neuron"]["name"])

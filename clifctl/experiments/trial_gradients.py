@@ -26,7 +26,7 @@ def temporal_shares(grid: Grid, names: Sequence[str]) -> Mapping[str, float]:
         source = f"{recipe.document['data']} {recipe.timesteps}"
         if source not in data:
             data[source] = load_data(recipe)
-        kept = grid.kept_bytes[trial.name]
+        kept = grid.sizes[trial.name].kept_bytes
         torch.set_num_threads(resolve_threads(grid.options.threads, kept).count)
         name = recipe.document["neuron"]["name"]
         share = temporal_share(

@@ -9,7 +9,7 @@ from typing import Any
 import clifctl
 from clifctl.errors import UsageError
 from clifctl.experiments.provenance import neuron_sources
-from clifctl.experiments.resuming import decisive
+from clifctl.experiments.resuming import FREE, READING, decisive, without
 from clifctl.recipe.defaults import completed, defaults_of, without_defaults
 from clifctl.recipe.load import LoadedRecipe
 from clifctl.recipe.schema import NEURON_KEYS
@@ -63,8 +63,10 @@ def trial_of(loaded: LoadedRecipe, title: str, numerics: Numerics) -> Trial:
 def named_with_defaults(trial: Trial, base: dict[str, Any]) -> Trial:
     """`trial` under the name that it has in a folder whose names hash every key that clifctl then
     had, the defaults too: those of `base`, which all its trials have in common, and the axes."""
-    document = decisive(trial.loaded.recipe.document)
-    known = _known(document, base, ())
+    document = trial.loaded.recipe.document
+    known = _known(without(document, FREE), base, ())
+    # Those names hashed how data are read, too.
+    known["data"] |= {k: base["data"][k] for k in known["data"] if f"data.{k}" in READING}
     younger = set(NEURON_KEYS) - set(_NEURON_KEYS_THEN)
     known["neuron"] = {k: v for k, v in document["neuron"].items() if k not in younger}
     return replace(trial, name=_name(known, document, trial.numerics))
@@ -98,7 +100,7 @@ def base_of(trial: Trial, earlier: dict[str, Any] | None = None) -> dict[str, An
     `earlier` one of a folder, with what `trial`'s may leave out and it lacks."""
     document = decisive(trial.loaded.recipe.document)
     if earlier is not None:
-        document = completed(earlier, decisive(defaults_of(document)))
+        document = completed(decisive(earlier), decisive(defaults_of(document)))
     for *sections, key in AXES:
         place: Any = document
         for section in sections:

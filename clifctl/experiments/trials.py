@@ -115,7 +115,7 @@ class ResultsFolder:
 
     def epochs(self, name: str) -> Epochs:
         """The loss curves of trial `name`, so far."""
-        return read_epochs(self.run_folder(name))
+        return run_folder.read_epochs(self.run_folder(name))
 
     @contextmanager
     def claim(self, name: str) -> Iterator[bool]:
@@ -151,31 +151,6 @@ class ResultsFolder:
         except (OSError, ValueError):
             return None
         return document if isinstance(document, dict) else None
-
-
-def read_epochs(folder: Path) -> Epochs:
-    """The epochs in the `metrics.jsonl` of a run folder, none where it is not there."""
-    records = list(epoch_records(folder))
-    return Epochs(
-        train_loss_train_mode=tuple(record["train_loss_train_mode"] for record in records),
-        test_loss=tuple(record["test_loss"] for record in records),
-        test_accuracy_percent=tuple(record["test_accuracy_percent"] for record in records),
-    )
-
-
-def epoch_records(folder: Path) -> Iterator[dict[str, Any]]:
-    """The lines of `metrics.jsonl` that are epochs; a line that is not whole yet is left out."""
-    try:
-        lines = (folder / run_folder.METRICS).read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return
-    for line in lines:
-        try:
-            record = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(record, dict) and record.get("record") == "epoch":
-            yield record
 
 
 def cores() -> int:

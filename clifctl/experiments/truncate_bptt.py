@@ -15,7 +15,12 @@ from clifctl.experiments.grid import (
     seeds_of,
     statuses,
 )
-from clifctl.experiments.published import published_truncation
+from clifctl.experiments.published import (
+    figure_of_windows,
+    protocol_note,
+    published_truncation,
+    with_full_bptt,
+)
 from clifctl.experiments.summary import (
     CORRECTION,
     BySeed,
@@ -101,21 +106,25 @@ def truncate_bptt(planned: TruncationGrid, observer: TrialsObserver) -> Truncati
         for cell in planned.cells
     }
     recipe = planned.recipe.recipe
-    paper = published_truncation(recipe) if planned.reading == "sliding" else None
+    paper = published_truncation(with_full_bptt(recipe))
     rows = tuple(
         TruncationRow(
             tau=tau,
             window=window,
             full=window == recipe.timesteps,
             summary=summarise(measured[tau, window]),
-            published_percent=paper.accuracy_percent.get((tau, window)) if paper else None,
+            published_percent=paper.accuracy_percent.get((tau, window))
+            if paper and (planned.reading == "sliding" or window == recipe.timesteps)
+            else None,
         )
         for tau, window in planned.cells
     )
     steps = _steps(measured)
     notes = [*machine_notes(list(measured.values()))]
-    if paper is not None:
+    if paper is not None and any(row.published_percent is not None for row in rows):
         notes.append(f"Table {paper.table}: best epoch on the test set, one seed. {paper.note}")
+        notes += filter(None, (protocol_note(recipe),))
+    notes += filter(None, (figure_of_windows(recipe),))
     return TruncationResult(
         recipe=planned.recipe.name,
         data=recipe.data.dataset.name,

@@ -10,7 +10,7 @@ are of the kernel's own dtype. Only the polynomials of exp, sigmoid and tanh may
 fused operations: everything else rounds as torch rounds.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -99,8 +99,7 @@ class _Printer(Lines):
                         self._store_states(self.plan.step)
                         out = self._shown(self.plan.step.outputs["out"])
                         self.line(f"out_t[j] = {f'as_bfloat16({out})' if self.low else out}")
-                for s in self.states:
-                    self.line(f"{s}_final[start : start + n] = {s}_row[:n]")
+                self._elements(f"{s}_final[start + j] = {s}_row[j]" for s in self.states)
 
     def backward(self) -> None:
         with self._function("backward", [*self._to_and_fro(), "cut"], "g_x_all"):
@@ -112,8 +111,7 @@ class _Printer(Lines):
                     self._full_step()
                     if self.states:
                         with self.block("if cut[t]:"):
-                            for s in self.states:
-                                self.line(f"carry_{s}_row[:n] = ZERO")
+                            self._elements(f"carry_{s}_row[j] = ZERO" for s in self.states)
                 self._finish_carry()
 
     def windowed(self) -> None:
@@ -136,6 +134,13 @@ class _Printer(Lines):
                 self._finish_carry()
 
     # --- pieces of them -------------------------------------------------------------------------
+
+    def _elements(self, statements: Iterable[str], count: str = "n") -> None:
+        """A loop over the elements j. An assignment of slices would say the same, and take numba
+        several times as long to compile: it allows for other shapes and for overlap."""
+        with self.block(f"for j in range({count}):"):
+            for statement in statements:
+                self.line(statement)
 
     def _given(self) -> list[str]:
         return [*(f"{s}_start" for s in self.states), *(f"{p.name}_all" for p in self.learnables)]
@@ -183,7 +188,8 @@ class _Printer(Lines):
             self.line("offset = (unit % chunks) * block")
             if sums:
                 for p in self.summed:
-                    self.line(f"{p.name}_sum[:, :] = ZERO")
+                    with self.block(f"for r in range({p.name}_sum.shape[0]):"):
+                        self._elements([f"{p.name}_sum[r, j] = ZERO"], "block")
             self.line("first_period = group * periods // groups")
             with self.block("for number in range(first_period, (group + 1) * periods // groups):"):
                 self.line("start = number * period + offset")
@@ -203,10 +209,8 @@ class _Printer(Lines):
             if p.by_channel:
                 self.line("width = min(block, period - offset)")
                 with self.block(f"for r in range({p.name}_sum.shape[0]):"):
-                    self.line(
-                        f"g_{p.name}_all[group, r, offset : offset + width] = "
-                        f"{p.name}_sum[r, :width]"
-                    )
+                    copied = f"g_{p.name}_all[group, r, offset + j] = {p.name}_sum[r, j]"
+                    self._elements([copied], "width")
                 continue
             with self.block(f"for r in range({p.name}_sum.shape[0]):"):
                 self.line("total = 0.0")
@@ -241,9 +245,9 @@ class _Printer(Lines):
     def _start_rows(self) -> None:
         for index, s in enumerate(self.states):
             with self.block(f"if {s}_start.size > 0:"):
-                self.line(f"{s}_row[:n] = {s}_start[start : start + n]")
+                self._elements([f"{s}_row[j] = {s}_start[start + j]"])
             with self.block("else:"):
-                self.line(f"{s}_row[:n] = initial[{index}]")
+                self._elements([f"{s}_row[j] = initial[{index}]"])
 
     def _run_forward_again(self) -> None:
         """The block's states before every step, and what is remembered of it."""
@@ -263,14 +267,14 @@ class _Printer(Lines):
     def _start_carry(self, condition: str = "True") -> None:
         for s in self.states:
             with self.block(f"if {condition} and g_{s}_final.size > 0:"):
-                self.line(f"carry_{s}_row[:n] = g_{s}_final[start : start + n]")
+                self._elements([f"carry_{s}_row[j] = g_{s}_final[start + j]"])
             with self.block("else:"):
-                self.line(f"carry_{s}_row[:n] = ZERO")
+                self._elements([f"carry_{s}_row[j] = ZERO"])
 
     def _finish_carry(self) -> None:
         for s in self.states:
             with self.block(f"if g_{s}_start.size > 0:"):
-                self.line(f"g_{s}_start[start : start + n] = carry_{s}_row[:n]")
+                self._elements([f"g_{s}_start[start + j] = carry_{s}_row[j]"])
 
     def _full_step(self) -> None:
         """Every gradient of step t from the carried gradients of the states after it. Sums that

@@ -27,6 +27,7 @@ from clifctl.paper.cost import (
     memory,
     memory_layers,
 )
+from clifctl.paper.recipes import PaperRecipe, paper_recipe, paper_recipes
 from clifctl.paper.tables import (
     TABLES,
     PublishedRow,
@@ -39,6 +40,7 @@ __all__ = [
     "TABLES",
     "ExactCounts",
     "MemoryLayer",
+    "PaperRecipe",
     "PublishedAccuracy",
     "PublishedDeployment",
     "PublishedEnergy",
@@ -55,6 +57,8 @@ __all__ = [
     "firing_rates",
     "memory",
     "memory_layers",
+    "paper_recipe",
+    "paper_recipes",
     "table",
     "truncation",
 ]

@@ -1,9 +1,9 @@
-"""Published accuracies, looked up by clifctl's names: Tables 1, 2, 3 and 8."""
+"""Published accuracies, looked up by clifctl's names: Tables 1, 2, 3 and 8, and the text."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from clifctl.paper.tables import PublishedRow, table
+from clifctl.paper.tables import PublishedRow, read, table
 
 # What tau is wherever the paper does not vary it (Appendix I).
 _DEFAULT_TAU = 2.0
@@ -12,10 +12,12 @@ _HARD_RESET = "v_reset_"
 
 @dataclass(frozen=True, kw_only=True)
 class PublishedAccuracy:
-    """An accuracy that the paper printed, on the test data and at the best epoch there."""
+    """An accuracy that the paper printed, on the test data and at the best epoch there. `table` is
+    None for one that only the text gives; `source` names either."""
 
     accuracy_percent: float
-    table: int
+    table: int | None
+    source: str
     row: str
     column: str
     page: int | None
@@ -98,12 +100,30 @@ def _candidates(
     for row in table(3).rows:
         if is_run(row) and row["window"] == timesteps:
             yield _cell(3, row, f"tau_{_DEFAULT_TAU}")
+    yield from _of_the_text(data, model, neuron, timesteps)
+
+
+def _of_the_text(data: str, model: str, neuron: str, timesteps: int) -> Iterator[PublishedAccuracy]:
+    for entry in read("section5.yaml"):
+        neurons = [name.lower() for name in entry["neurons"]]
+        key = (entry["data"], entry["model"], entry["timesteps"])
+        if neuron in neurons and key == (data, model, timesteps):
+            yield PublishedAccuracy(
+                accuracy_percent=entry["accuracy_percent"],
+                table=None,
+                source=entry["place"],
+                row=f"{data} / {' and '.join(entry['neurons'])} / {timesteps}",
+                column=f"text on Figure {entry['figure']}",
+                page=None,
+                note=entry["note"],
+            )
 
 
 def _cell(number: int, row: PublishedRow, column: str) -> PublishedAccuracy:
     return PublishedAccuracy(
         accuracy_percent=row[column],
         table=number,
+        source=f"Table {number}",
         row=row.label,
         column=column,
         page=table(number).page,

@@ -2,18 +2,31 @@
 and stdin."""
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 from clifctl.commands import command_line
 from clifctl.errors import RecipeError, unknown_name
 
 SUFFIXES = (".yaml", ".yml")
+# The folder that the catalog lies in, in a source tree: how texts write a shipped recipe's path.
+FOLDER = "recipes"
+
+
+@dataclass(frozen=True)
+class RecipeText:
+    """A recipe as it is written: its name, its place (for messages), and what to tell a person."""
+
+    name: str
+    where: str
+    text: str
+    notices: tuple[str, ...] = ()
 
 
 def folder() -> Path:
     """Where the catalog lies."""
     package = Path(__file__).resolve().parent.parent
-    for candidate in (package / "recipes", package.parent / "recipes"):
+    for candidate in (package / FOLDER, package.parent / FOLDER):
         if candidate.is_dir():
             return candidate
     raise RecipeError(
@@ -38,18 +51,32 @@ def path_of(name: str) -> Path:
     return path
 
 
-def read_text(reference: str) -> tuple[str, str, str]:
-    """Name, place (for messages) and text of a recipe. Raises RecipeError if it cannot be read."""
+def holds(reference: str) -> bool:
+    """Whether `reference` is the name of a recipe in the catalog, or `recipes/NAME.yaml`."""
+    path = Path(reference)
+    return path.stem in names() and path in (Path(path.stem), Path(FOLDER, f"{path.stem}.yaml"))
+
+
+def read_text(reference: str) -> RecipeText:
+    """The recipe `reference`: a name of the catalog, a path, or `-` for stdin.
+
+    A shipped recipe's path in a source tree, `recipes/NAME.yaml`, is that of the catalog's where
+    there is no such file; a notice says so. Raises RecipeError if it cannot be read.
+    """
     if reference == "-":
         try:
-            return "stdin", "recipe from stdin", sys.stdin.read()
+            return RecipeText("stdin", "recipe from stdin", sys.stdin.read())
         except (OSError, UnicodeDecodeError, AttributeError):
             raise RecipeError("stdin cannot be read", hint="pipe a recipe in") from None
     path = Path(reference)
+    notices: tuple[str, ...] = ()
     if path.suffix not in SUFFIXES and path.name == reference and not path.is_file():
         path = path_of(reference)
+    elif holds(reference) and not path.exists():
+        path = path_of(path.stem)
+        notices = (f"no file '{reference}' here: '{path.stem}' of the catalog is taken",)
     try:
-        return path.stem, str(path), path.read_text(encoding="utf-8")
+        return RecipeText(path.stem, str(path), path.read_text(encoding="utf-8"), notices)
     except FileNotFoundError:
         known = path.stem in names()
         raise RecipeError(

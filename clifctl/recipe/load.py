@@ -25,7 +25,7 @@ BARE_TIMESTEPS = 6
 
 @dataclass(frozen=True)
 class LoadedRecipe:
-    """A recipe, the name that its runs bear, and what was dropped on the way (for stderr)."""
+    """A recipe, the name that its runs bear, and what is to be said of it (for stderr)."""
 
     name: str
     recipe: Recipe
@@ -56,10 +56,10 @@ def open_recipe(reference: str, overrides: Sequence[str] = ()) -> RecipeSource:
 
     Raises RecipeError for one that cannot be read, UsageError for a malformed override.
     """
-    name, where, text = read_text(reference)
-    document = parse_document(text, where)
+    read = read_text(reference)
+    document = parse_document(read.text, read.where)
     notices = apply_overrides(document, overrides)
-    return RecipeSource(name, where, document, tuple(notices))
+    return RecipeSource(read.name, read.where, document, (*read.notices, *notices))
 
 
 def load_recipe(reference: str, overrides: Sequence[str] = ()) -> LoadedRecipe:

@@ -7,6 +7,7 @@ text as keys. Refused: a key given twice, anchors and aliases, tags, dates.
 import json
 import re
 import shlex
+from contextlib import suppress
 from typing import Any
 
 import yaml
@@ -76,6 +77,13 @@ _Loader.add_constructor("tag:yaml.org,2002:int", _whole_number)
 _Loader.add_constructor("tag:yaml.org,2002:map", _mapping)
 
 
+class _QuickLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """The same rules for the parser in C, ten times as fast, which knows aliases."""
+
+    yaml_implicit_resolvers = _Loader.yaml_implicit_resolvers
+    yaml_constructors = _Loader.yaml_constructors
+
+
 def parse_document(text: str, where: str) -> dict[str, Any]:
     """The mapping that a recipe's text holds. Raises RecipeError for anything else."""
     document = _parse(text, where)
@@ -114,6 +122,10 @@ _OPENING = ("[", "{", '"', "'")
 
 def _parse(text: str, where: str) -> Any:
     try:
+        if not {"&", "*"} & set(text):
+            # What it refuses is read again, for the words of the error.
+            with suppress(Exception):
+                return yaml.load(text, _QuickLoader)
         return yaml.load(text, _Loader)
     except yaml.YAMLError as broken:
         mark = getattr(broken, "problem_mark", None)

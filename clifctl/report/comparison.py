@@ -12,7 +12,6 @@ from clifctl.results import (
     Estimate,
     NeuronComparison,
     Summary,
-    TrialPlan,
     TrialStatus,
     TruncationResult,
 )
@@ -138,35 +137,6 @@ def truncation_report(result: TruncationResult) -> Report:
     )
     data = Table(main.title, tuple(Column(key, key) for key in flat[0]), flat)
     return Report(document_of(result), tuple(tables), data=data)
-
-
-def trial_plan_report(plan: TrialPlan) -> Report:
-    """What `--dry-run` of a grid says."""
-    columns = (
-        Column("trial", "trial"),
-        Column("title", "what"),
-        Column("state", "state"),
-        Column("steps", "steps", 0),
-        Column("step_ms", "step [ms]", 1),
-        Column("kept_for_backward_mib", "kept for backward [MiB]", 2),
-        Column("estimate_seconds", "estimate [s]", 0),
-    )
-    rows = tuple(
-        {
-            **vars(trial),
-            "kept_for_backward_mib": trial.kept_for_backward_bytes / MIB,
-            "estimate_seconds": trial.estimate_seconds and round(trial.estimate_seconds),
-        }
-        for trial in plan.trials
-    )
-    table = Table(
-        f"{plan.command} {plan.recipe}: {len(rows)} trials, {plan.finished} finished, "
-        "nothing was run",
-        columns,
-        rows,
-        notes=(_time_left(plan), f"results folder: {plan.results_folder}"),
-    )
-    return Report(document_of(plan), (table,))
 
 
 def _has_share(result: NeuronComparison) -> bool:
@@ -321,21 +291,3 @@ def _flat_differences(found: Differences | None, shared: bool) -> dict[str, Any]
         for key in ("mean", *_TESTED):
             flat[f"{name}_difference_{key}"] = plain(getattr(one, key, None))
     return flat
-
-
-def _time_left(plan: TrialPlan) -> str:
-    if plan.estimate_seconds is None:
-        return "No estimate of the time: the data are missing."
-    return (
-        f"About {_duration(plan.estimate_seconds)} on {plan.workers} worker(s) "
-        f"({plan.workers_reason}), {plan.threads_per_trial} CPU thread(s) each; from one timed "
-        "step of each configuration, alone on the machine: workers that share it are slower."
-    )
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    if seconds < 5400:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"

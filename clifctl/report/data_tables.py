@@ -1,9 +1,12 @@
 """Results about data sets -> report."""
 
 import dataclasses
+from collections.abc import Sequence
 
 from clifctl.report.render import MIB, Column, Report, Table, document_of
 from clifctl.results import DataCheckResult, DatasetList, PrepareResult, SampleResult
+
+MOST_NAMES = 20
 
 
 def datasets_report(result: DatasetList) -> Report:
@@ -34,6 +37,7 @@ def data_check_report(result: DataCheckResult) -> Report:
         ("download", None if size is None else f"{size / MIB:,.0f} MiB"),
         ("licence", result.licence),
         ("how to get it", result.obtain),
+        ("classes", result.class_names and _names(result.class_names)),
     )
     table = Table(
         f"{result.data}: {'complete' if result.complete else 'incomplete'}",
@@ -42,6 +46,13 @@ def data_check_report(result: DataCheckResult) -> Report:
         notes=tuple(f"{name}: {fact}" for name, fact in facts if fact),
     )
     return Report(document_of(result), (table,))
+
+
+def _names(names: Sequence[str]) -> str:
+    """Labels with the names of their classes, as many as can be read."""
+    shown = [f"{label} '{name}'" for label, name in enumerate(names[:MOST_NAMES])]
+    more = [f"and {len(names) - MOST_NAMES} more (all with --json)"]
+    return ", ".join(shown + (more if len(names) > MOST_NAMES else []))
 
 
 def sample_report(result: SampleResult) -> Report:
@@ -57,7 +68,7 @@ def sample_report(result: SampleResult) -> Report:
         columns += (Column("on_events", "ON events"), Column("off_events", "OFF events"))
     frames = Table(
         f"{result.data}, {result.split} sample {result.sample} of {result.samples_in_split}: "
-        f"label {result.label}, shape {list(result.shape)}"
+        f"label {labelled(result)}, shape {list(result.shape)}"
         + (f", recording {result.name}" if result.name else ""),
         columns,
         tuple(dataclasses.asdict(frame) for frame in result.frames),
@@ -69,6 +80,11 @@ def sample_report(result: SampleResult) -> Report:
         ),
     )
     return Report(document_of(result), (frames,))
+
+
+def labelled(result: SampleResult) -> str:
+    """A sample's label, with the name of its class where it has one."""
+    return f"{result.label} '{result.class_name}'" if result.class_name else str(result.label)
 
 
 def prepare_report(result: PrepareResult) -> Report:
@@ -91,6 +107,11 @@ def prepare_report(result: PrepareResult) -> Report:
         missing.append(
             "test samples with the very frames of a training sample: "
             f"{result.test_samples_in_train:,}, so accuracies are too high"
+        )
+    if result.unsorted_samples:
+        how = "they were sorted" if result.order == "time" else "frames are cut as in the file"
+        missing.append(
+            f"samples whose events are not in the order of time: {result.unsorted_samples:,}, {how}"
         )
     left_out = [f"left out: {one.file}: {one.problem}" for one in result.skipped]
     was = "was prepared before" if result.already_prepared else "prepared"

@@ -39,9 +39,10 @@ _OPERATION = (
 _SHAPES = (
     Column("input_shape", "input"),
     Column("output_shape", "output"),
-    Column("fan_out", "fan-out", 2),
-    Column("firing_rate", "rate", 4),
+    Column("fan_out", "mean fan-out", 2),
 )
+_SPIKES = (Column("firing_rate", "rate", 4),)
+_COUNTED_SPIKES = (Column("spike_fan_out", "fan-out of spikes", 2), *_SPIKES)
 _SCALE = 1e6  # the paper prints operations in millions
 _SIGNIFICANT = 5  # digits of the largest energy of a table
 
@@ -105,12 +106,11 @@ def _lines(row: EnergyRow) -> list[dict[str, Any]]:
 
 
 def _printed(published: PublishedCost) -> dict[str, Any]:
-    """The published cells under the names of the computed ones."""
+    """The published cells under the names of the computed ones, with the T that they are of."""
     cells = dataclasses.asdict(published)
-    cells |= {
-        "acs": cells.pop("acs_millions") * _SCALE,
-        "macs": cells.pop("macs_millions") * _SCALE,
-    }
+    del cells["note"]
+    for name in ("parameters", "acs", "macs"):
+        cells[name] = round(cells.pop(f"{name}_millions") * _SCALE)
     return {**dataclasses.asdict(Cost()), **cells}
 
 
@@ -144,7 +144,8 @@ def _layers(row: EnergyRow, methods: tuple[str, ...]) -> list[Table]:
     tables = []
     if "sop" in methods:
         columns = (*_of("paper", _SOP), *_of("corrected", _SOP))
-        columns = (*_OPERATION, *_SHAPES, *_fitting(columns, every))
+        spikes = _COUNTED_SPIKES if row.rates == "measured" else _SPIKES
+        columns = (*_OPERATION, *_SHAPES, *spikes, *_fitting(columns, every))
         tables.append(Table(f"{title}, synaptic operations", columns, every))
     if "memory" in methods:
         columns = (*_of("paper", total), *_of("corrected", _MEMORY))

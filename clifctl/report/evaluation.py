@@ -36,7 +36,7 @@ def eval_report(result: EvalResult) -> Report:
         Column("target", "kernel target"),
         *((Column("picture", "picture"),) if result.picture else ()),
     )
-    published = published_tables(result, result.accuracy_percent)
+    published = published_tables(result.published, result.accuracy_percent)
     tables = (summary, *published, _per_step(result), *rate_tables(result.firing_rates))
     per_class = () if result.per_class is None else (_per_class(result.per_class),)
     return Report(document_of(result), (*tables, *per_class))
@@ -74,6 +74,7 @@ def _per_class(counts: tuple[ClassCount, ...]) -> Table:
         "per class, after the last time step",
         (
             Column("label", "class"),
+            *([Column("name", "name")] if any(count.name for count in counts) else []),
             Column("samples", "samples", 0),
             Column("recall_percent", "recall [%]", 2),
             Column("precision_percent", "precision [%]", 2),
@@ -85,7 +86,10 @@ def _per_class(counts: tuple[ClassCount, ...]) -> Table:
 
 
 def _mistaken(count: ClassCount) -> str | None:
-    return None if count.mistaken_for is None else f"{count.mistaken_for} ({count.mistaken_count})"
+    if count.mistaken_for is None:
+        return None
+    name = f" '{count.mistaken_for_name}'" if count.mistaken_for_name else ""
+    return f"{count.mistaken_for}{name} ({count.mistaken_count})"
 
 
 ACCURACY, TOP5, PAPER, MEAN, STEP = "#0072b2", "#56b4e9", "#d55e00", "#009e73", "#5a5a5a"

@@ -3,6 +3,7 @@
 import dataclasses
 
 from clifctl.report.render import Column, Report, Table, document_of
+from clifctl.report.runs import published_tables
 from clifctl.results import RunComparison, RunList, RunRow, RunShown
 
 _COLUMNS = (
@@ -25,7 +26,7 @@ _COLUMNS = (
 
 def runs_report(result: RunList) -> Report:
     """Every run, a line each."""
-    notes = tuple(f"not a run that can be read: {path}" for path in result.skipped)
+    notes = tuple(f"damaged: '{one.run}': {one.problem}" for one in result.damaged)
     table = _runs_table(f"{len(result.runs)} run(s) below '{result.folder}'", result.runs, notes)
     return Report(document_of(result), (table,))
 
@@ -65,7 +66,8 @@ def run_report(result: RunShown) -> Report:
     after = result.curves.exchange_after_epoch
     notes = () if after is None else (f"the neuron is exchanged after epoch {after}",)
     table = Table("epochs", columns, rows, notes=notes)
-    return Report(document_of(result), (summary, table), data=table)
+    published = published_tables(result.published, result.row.accuracy_percent_best)
+    return Report(document_of(result), (summary, *published, table), data=table)
 
 
 def run_comparison_report(result: RunComparison) -> Report:

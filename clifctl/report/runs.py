@@ -3,7 +3,7 @@
 import dataclasses
 
 from clifctl.report.render import MIB, Column, Report, Table, document_of
-from clifctl.results import EvalResult, LayerRate, TrainPlan, TrainResult
+from clifctl.results import LayerRate, Published, TrainPlan, TrainResult
 
 _CHOSEN = {
     "test": "The best epoch is chosen on the test set, as the paper does: report the last one.",
@@ -58,7 +58,7 @@ def train_report(result: TrainResult) -> Report:
     notes = (_CHOSEN[result.best_chosen_on],)
     title = f"{result.recipe}: trained"
     summary = Table(title, columns, (row,), vertical=True, notes=notes)
-    published = published_tables(result, result.accuracy_percent_best)
+    published = published_tables(result.published, result.accuracy_percent_best)
     return Report(document_of(result), (summary, *published, *rate_tables(result.firing_rates)))
 
 
@@ -92,9 +92,10 @@ def plan_report(plan: TrainPlan, resolved: str) -> Report:
     return Report(document_of(plan), (table,), text=resolved)
 
 
-def published_tables(result: TrainResult | EvalResult, measured: float) -> tuple[Table, ...]:
-    """The paper's numbers beside the measured one; what to know of them below."""
-    known, note = result.published.accuracies, result.published.note
+def published_tables(published: Published, measured: float | None) -> tuple[Table, ...]:
+    """The paper's numbers beside the measured one, where there is one; what to know of them
+    below."""
+    known, note = published.accuracies, published.note
     if not known:
         return (Table("beside the paper", (), (), notes=(note,)),) if note else ()
     notes = [f"{number.source}, {number.column}: {number.note}" for number in known if number.note]
@@ -113,7 +114,7 @@ def published_tables(result: TrainResult | EvalResult, measured: float) -> tuple
         {
             **dataclasses.asdict(number),
             "measured_percent": measured,
-            "difference_percent": measured - number.accuracy_percent,
+            "difference_percent": None if measured is None else measured - number.accuracy_percent,
         }
         for number in known
     )

@@ -80,6 +80,7 @@ from clifctl.results.recipes import (
     RecipeRow,
 )
 from clifctl.results.run_list import (
+    DamagedRun,
     RecipeDifference,
     RunComparison,
     RunCurves,
@@ -106,6 +107,7 @@ from clifctl.results.trials import (
     Epochs,
     Measured,
     PlannedTrial,
+    TimedStep,
     TrialPlan,
     TrialRecord,
     TrialState,
@@ -123,6 +125,7 @@ __all__ = [
     "ClassCount",
     "ComparedNeuron",
     "Cost",
+    "DamagedRun",
     "DataCheckResult",
     "DataState",
     "DatasetList",
@@ -186,6 +189,7 @@ __all__ = [
     "StepRecord",
     "Summary",
     "TimeShares",
+    "TimedStep",
     "Traces",
     "TrainBenchCheck",
     "TrainBenchCost",

@@ -37,7 +37,8 @@ class DatasetList:
 
 @dataclass(frozen=True, kw_only=True)
 class DataCheckResult:
-    """What a data set needs below `root` (None: it is embedded), and what of it is there."""
+    """What a data set needs below `root` (None: it is embedded), and what of it is there.
+    `class_names` in the order of the labels, None where there are none."""
 
     schema: ClassVar[str] = "clifctl.data.check/1"
 
@@ -49,6 +50,7 @@ class DataCheckResult:
     download_bytes: int | None
     obtain: str | None
     files: tuple[FileRow, ...]
+    class_names: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,8 +70,9 @@ class FrameRow:
 @dataclass(frozen=True, kw_only=True)
 class SampleResult:
     """One sample of a data set, as the net would see it (without augmentation). `name`: of its
-    recording, None for other data. `sha256` of all data: None where frames are not prepared, and
-    the sample was read from its recording."""
+    recording, None for other data. `class_name`: what the label stands for, None without names.
+    `sha256` of all data: None where frames are not prepared, and the sample was read from its
+    recording."""
 
     schema: ClassVar[str] = "clifctl.data.show/1"
 
@@ -78,6 +81,7 @@ class SampleResult:
     sample: int
     name: str | None
     label: int
+    class_name: str | None = None
     samples_in_split: int
     shape: tuple[int, ...]
     sha256: str | None
@@ -113,7 +117,9 @@ class SkippedRecording:
 @dataclass(frozen=True, kw_only=True)
 class PrepareResult:
     """A cache of frames, and what it was made with. `test_samples_in_train`: how many samples of
-    the test split have the very frames of a training sample."""
+    the test split have the very frames of a training sample. `unsorted_samples`: how many have
+    events that are not in the order of time, and `order` in which they were counted: "time", or
+    that of the "file"."""
 
     schema: ClassVar[str] = "clifctl.data.prepare/1"
 
@@ -123,6 +129,8 @@ class PrepareResult:
     settings: dict[str, Any]
     already_prepared: bool
     test_samples_in_train: int
+    unsorted_samples: int
+    order: str
     splits: tuple[PreparedSplit, ...]
     skipped: tuple[SkippedRecording, ...]
     seconds: float

@@ -35,7 +35,9 @@ class Cost:
 
 @dataclass(frozen=True, kw_only=True)
 class PublishedCost:
-    """The paper's own cells, as printed: operations in millions, a time step for a spiking net."""
+    """The paper's own cells, as printed: parameters and operations in millions, those of one time
+    step for a spiking net of `timesteps`. `note` says what to know before they are compared.
+    Results of older versions lack these three."""
 
     acs_millions: float
     macs_millions: float
@@ -46,12 +48,17 @@ class PublishedCost:
     operations_mj: float
     addressing_uj: float
     total_mj: float
+    timesteps: int | None = None
+    parameters_millions: float | None = None
+    note: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class LayerCost:
     """One operation of a net. `fed_by`: image, spikes or values; `firing_rate` is that of its
-    input, spikes per neuron and step; `fan_out` the mean number of outputs that an input reaches.
+    input, spikes per neuron and step; `fan_out` the mean number of outputs that an input reaches,
+    `spike_fan_out` that of the spikes that were counted (None: they were not, or reach alike many
+    from everywhere).
     """
 
     layer: str
@@ -64,6 +71,7 @@ class LayerCost:
     firing_rate: float | None
     paper: Cost
     corrected: Cost
+    spike_fan_out: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

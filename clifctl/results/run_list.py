@@ -1,8 +1,9 @@
 """What the `runs` commands return."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from clifctl.results.runs import Published
 from clifctl.results.trials import Epochs
 
 
@@ -29,14 +30,23 @@ class RunRow:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DamagedRun:
+    """A folder that looks like a run, or may hold some, and cannot be read."""
+
+    run: str
+    problem: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunList:
-    """`runs ls`. `skipped` counts folders that look like a run and cannot be read."""
+    """`runs ls`. `skipped` names the folders that are damaged, and `damaged` says what is wrong."""
 
     schema: ClassVar[str] = "clifctl.runs/1"
 
     folder: str
     runs: tuple[RunRow, ...]
     skipped: tuple[str, ...]
+    damaged: tuple[DamagedRun, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +60,8 @@ class RunCurves:
 
 @dataclass(frozen=True, kw_only=True)
 class RunShown:
-    """`runs show`: one run, its curves, its manifest and its resolved recipe."""
+    """`runs show`: one run, its curves, its manifest, its resolved recipe, and what the paper says
+    of such a run."""
 
     schema: ClassVar[str] = "clifctl.runs.show/1"
 
@@ -58,6 +69,7 @@ class RunShown:
     curves: RunCurves
     manifest: dict[str, Any]
     resolved_recipe: dict[str, Any]
+    published: Published = field(default_factory=Published)
 
 
 @dataclass(frozen=True, kw_only=True)

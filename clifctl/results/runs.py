@@ -19,8 +19,9 @@ class LayerRate:
 @dataclass(frozen=True, kw_only=True)
 class ClassCount:
     """One class: how many of its samples were decided right, and for which other class most of the
-    wrong ones were taken (None: none was wrong). Recall is the accuracy on the class, precision the
-    share of right ones among all that were decided to be this class."""
+    wrong ones were taken (None: none was wrong); names are None where classes have none. Recall is
+    the accuracy on the class, precision the share of right ones among all that were decided to be
+    this class."""
 
     label: int
     samples: int
@@ -29,6 +30,8 @@ class ClassCount:
     precision_percent: float | None
     mistaken_for: int | None
     mistaken_count: int
+    name: str | None = None
+    mistaken_for_name: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -72,9 +72,31 @@ class TrialStatus:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TimedStep:
+    """What a dry run timed for a trial: a training step of the net of `trial` (another one's, where
+    there was no time for every configuration), on so many samples and time steps, in the arithmetic
+    `precision`. `work_factor` is how many times as much work the whole step is, by counted
+    multiply-accumulates; `precision_factor` how many times as long the run's own arithmetic takes.
+    """
+
+    trial: str
+    samples: int
+    timesteps: int
+    precision: str
+    work_factor: float
+    precision_factor: float
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the trial's own step was timed as it will be."""
+        return self.work_factor == 1.0 and self.precision_factor == 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
 class PlannedTrial:
     """One trial of a dry run. Steps and times are None where no step was timed: the trial is
-    finished, or its data are missing."""
+    finished, or its data are missing. `step_ms` and `estimate_seconds` are estimates; `timed` is
+    what they were scaled from."""
 
     trial: str
     title: str
@@ -84,6 +106,7 @@ class PlannedTrial:
     steps: int | None
     kept_for_backward_bytes: int
     estimate_seconds: float | None
+    timed: TimedStep | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,14 @@ import torch
 from torch import Tensor
 
 from clifctl.devices import communication_backend, is_gpu
-from clifctl.errors import ClifctlError, Interrupted, OfOneProcess, RunFailed, ToldElsewhere
+from clifctl.errors import (
+    ClifctlError,
+    Interrupted,
+    OfOneProcess,
+    RunFailed,
+    ToldElsewhere,
+    WorkerFailed,
+)
 from clifctl.launch import Launch
 
 Item = TypeVar("Item")
@@ -26,12 +33,13 @@ PATIENCE = timedelta(minutes=30)
 LAST_WAIT = timedelta(minutes=2)
 
 
-# What every process of a run comes to by itself, or is told.
-OF_ALL = (RunFailed, Interrupted, ToldElsewhere)
-
-
 class LostProcess(RunFailed):
     """Another process of the run is gone."""
+
+
+# What every process of a run comes to by itself, or is told; and what of that one alone meets.
+OF_ALL = (RunFailed, Interrupted, ToldElsewhere)
+OF_ONE = (LostProcess, WorkerFailed)
 
 
 @dataclass(frozen=True)
@@ -188,7 +196,7 @@ def joined(launch: Launch, device: torch.device) -> Iterator[Processes]:
             raise
         if isinstance(ends, Interrupted) and ends.at_once:
             raise ToldElsewhere(ends.exit_code) from None  # the main one waits for this one
-        if isinstance(ends, OF_ALL) and not isinstance(ends, LostProcess):
+        if isinstance(ends, OF_ALL) and not isinstance(ends, OF_ONE):
             _wait_for_the_end_of_main()
             raise ToldElsewhere(ends.exit_code) from None
         raise OfOneProcess(

@@ -1,7 +1,7 @@
 """Evaluation of a net: loss, accuracy after each time step, per class, firing rates."""
 
 from collections.abc import Callable, Iterable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor
@@ -15,6 +15,7 @@ from clifctl.training.stopping import StopNow
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 Batches = Iterable[tuple[Tensor, Tensor]]
+Watch = Callable[[SpikingNet], AbstractContextManager[object]]
 
 TOP = 5
 
@@ -27,15 +28,16 @@ def evaluate(
     *,
     repeat: int,
     with_rates: bool = False,
+    watch: Watch = nullcontext,
     processes: Processes = ALONE,
 ) -> Evaluation:
     """Evaluate `net` in evaluation mode over `batches` (inputs `[T, N, *]`, labels `[N]`
     or `[N, classes]`).
 
-    `repeat` is that of the net's forward. The class is the argmax of the logits summed over the
-    time steps so far. The net's mode is restored afterwards. Each of several `processes` gives its
-    own batches, or none, and gets the evaluation of all of them. Raises StopNow where `batches`
-    of one of them does.
+    `repeat` is that of the net's forward; `watch` is entered with the net around all of its runs.
+    The class is the argmax of the logits summed over the time steps so far. The net's mode is
+    restored afterwards. Each of several `processes` gives its own batches, or none, and gets the
+    evaluation of all of them. Raises StopNow where `batches` of one of them does.
     """
     was_training = net.training
     net.eval()
@@ -43,7 +45,8 @@ def evaluate(
     tally = _Tally()
     stopped = False
     try:
-        with rates.recording() if with_rates else nullcontext():
+        # Its hooks come last: what counts rates is nothing that the net computes.
+        with rates.recording() if with_rates else nullcontext(), watch(net):
             for inputs, targets in batches:
                 logits, _ = net(inputs, repeat=repeat)
                 tally.add(logits, targets, loss(logits, targets))

@@ -1,14 +1,15 @@
 """The run folder: resolved recipe, manifest, metrics, checkpoints, log and result."""
 
 import json
+import math
 import os
 import re
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from clifctl.errors import OutputError
+from clifctl.errors import OutputError, RunFolderError
 from clifctl.files import (
     cannot_write,
     exists,
@@ -17,7 +18,7 @@ from clifctl.files import (
     to_json,
     write_text,
 )
-from clifctl.results import EpochRecord, StepRecord
+from clifctl.results import EpochRecord, Epochs, StepRecord
 from clifctl.training.lock import LOCK
 
 RECIPE, MANIFEST, METRICS = "recipe.yaml", "manifest.json", "metrics.jsonl"
@@ -196,6 +197,48 @@ def _append(path: Path, line: str, *, sync: bool) -> None:
                 os.fsync(file.fileno())
     except OSError as refused:
         raise cannot_write(path, refused) from None
+
+
+def epoch_records(folder: Path) -> list[dict[str, Any]]:
+    """The lines of the metrics of a run folder that are epochs, none where there are no metrics. A
+    line that is not whole (yet) is left out; each of the others has the numbers of `Epochs`.
+
+    Raises RunFolderError for metrics that cannot be read, and for an epoch without them.
+    """
+    path = folder / METRICS
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        return []
+    except OSError as refused:
+        raise RunFolderError(f"cannot read '{path}': {refused.strerror}") from None
+    found = []
+    for number, line in enumerate(text.splitlines(), 1):
+        if '"epoch"' not in line:
+            continue
+        try:
+            record = json.loads(line)
+        except (ValueError, RecursionError):
+            continue
+        if not isinstance(record, dict) or record.get("record") != "epoch":
+            continue
+        for field in fields(Epochs):
+            value = record.get(field.name, "nothing")
+            # What is not finite was written as null.
+            if type(value) not in (float, int, type(None)):
+                raise RunFolderError(f"'{path}', line {number}: {field.name} is no number")
+        found.append(record)
+    return found
+
+
+def read_epochs(folder: Path) -> Epochs:
+    """The loss curves of the run in `folder`, so far. Raises RunFolderError."""
+    records = epoch_records(folder)
+
+    def curve(name: str) -> tuple[float, ...]:
+        return tuple(math.nan if r[name] is None else float(r[name]) for r in records)
+
+    return Epochs(**{field.name: curve(field.name) for field in fields(Epochs)})
 
 
 def trim_metrics(path: Path, epochs: int, steps: int) -> None:

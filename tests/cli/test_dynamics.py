@@ -182,3 +182,12 @@ def test_a_file_that_is_no_input(clifctl: Run, array: Any) -> None:
     done = clifctl("dynamics", "--input", "x.npy", *QUICK)
     assert (done.code, done.out) == (2, "")
     assert "x.npy" in done.err
+
+
+def test_figures_7_and_8_have_no_numbers_and_it_says_so(clifctl: Run) -> None:
+    words = ["dynamics", "--timesteps", "4", "--seeds", "1", "--target", "reference"]
+    done = clifctl(*words)
+    for figure in (7, 8):
+        assert f"The paper's Figure {figure} has no published numbers" in done.out
+    # They have random input.
+    assert "Figure 7" not in clifctl(*words[:3], *words[5:], "--input", "constant").out

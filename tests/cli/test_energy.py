@@ -4,11 +4,14 @@ import csv
 import io
 import json
 from collections.abc import Callable
+from math import prod
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from torch import nn
+from torch.nn import functional as F
 
 from clifctl.data import batches
 from clifctl.experiments.assembly import build_net, load_data
@@ -60,11 +63,39 @@ def test_the_papers_tables_from_a_recipe(clifctl: Run, recipe: str) -> None:
         for key in MEMORY_KEYS:
             assert abs(row["paper"][key] - getattr(cells, key)) <= 0.5001e-4, (neuron, key)
             assert row["published"][key] == getattr(cells, key)
+        assert row["published"]["parameters_millions"] == energy(data)[neuron].parameters_millions
         sop = energy(data)[neuron]
         assert row["paper"]["sop_energy_uj"] == pytest.approx(sop.energy_uj, rel=5e-3)
         assert row["paper"]["acs"] == pytest.approx(1e6 * sop.ac_millions, rel=9e-3)
     ann = by_neuron(done.json)["relu"]
     assert round(ann["paper"]["sop_energy_uj"], 3) == ann["published"]["sop_energy_uj"]
+
+
+def test_the_five_tasks_fit_one_command(clifctl: Run) -> None:
+    tasks = ["cifar10_resnet18", "cifar100_resnet18", "tiny_imagenet_vgg13", "dvs_gesture_vgg11"]
+    done = clifctl("energy", *tasks, "cifar10_dvs_vgg11", "--rates", "paper")
+    assert done.code == 0, done.err
+    table = done.out[: done.out.index("memory accesses")].splitlines()
+    printed = [line.split() for line in table if "(published)" in line]
+    # Table 6: an ANN, LIF and CLIF of the images, LIF and CLIF of the events.
+    assert [words[:3] for words in printed[-4:]] == [
+        ["dvs_gesture_vgg11", "lif", "20"],
+        ["dvs_gesture_vgg11", "clif", "20"],
+        ["cifar10_dvs_vgg11", "lif", "10"],
+        ["cifar10_dvs_vgg11", "clif", "10"],
+    ]
+    assert len(printed) == 3 * 3 + 2 * 2
+    assert {words[4] for words in printed if words[0] == "cifar10_resnet18"} == {"11,200,000"}
+    assert printed[-1][4:] == ["9,500,000", "12,020,000", "153,870,000", "718.620", "-"]
+    assert "(published) cifar10_dvs_vgg11, clif: of T = 10, where this net has T = 16;" in done.out
+    assert "The paper's Figure 11 draws firing rates" in done.out
+
+
+def test_the_published_row_of_t_10_stands_without_rates_too(clifctl: Run) -> None:
+    done = clifctl("energy", "cifar10_dvs_vgg11", "--method", "sop", "--json")
+    published = by_neuron(done.json)["clif"]["published"]
+    assert (published["timesteps"], published["parameters_millions"]) == (10, 9.5)
+    assert published["note"].startswith("of T = 10, where this net has T = 16; ")
 
 
 def test_a_task_without_a_data_set_from_rates_in_a_file(clifctl: Run) -> None:
@@ -84,7 +115,16 @@ def test_a_task_without_a_data_set_from_rates_in_a_file(clifctl: Run) -> None:
         assert row["published"] is None
 
 
-def test_rates_are_those_of_an_independent_count(clifctl: Run, trained: Path) -> None:
+def _reach(layer: nn.Conv2d, spikes: torch.Tensor) -> int:
+    """The sum over all outputs of the spikes that each of them gets."""
+    ones = torch.ones_like(layer.weight, dtype=torch.float64)
+    where = (layer.stride, layer.padding, layer.dilation, layer.groups)
+    return int(F.conv2d((spikes != 0).double(), ones, None, *where).sum())
+
+
+def test_rates_and_operations_are_those_of_an_independent_count(
+    clifctl: Run, trained: Path
+) -> None:
     done = clifctl("energy", trained, "--per-layer", "--json")
     assert "measuring firing rates" in done.err
     row = by_neuron(done.json)["lif"]
@@ -94,10 +134,14 @@ def test_rates_are_those_of_an_independent_count(clifctl: Run, trained: Path) ->
     net.load_state_dict(checkpoint.model)
     test = load_data(recipe).test
     counted: dict[str, list[torch.Tensor]] = {}
+    reached: dict[str, list[int]] = {}
     for name, module in net.named_modules():
         if isinstance(module, SpikingLayer):
             spikes = counted.setdefault(name, [])
             module.register_forward_hook(lambda m, i, o, to=spikes: to.append(o[0]))
+        elif isinstance(module, nn.Conv2d):
+            to_outputs = reached.setdefault(name, [])
+            module.register_forward_hook(lambda m, i, o, to=to_outputs: to.append(_reach(m, i[0])))
     with torch.no_grad():
         for inputs, _ in batches(test, 100):
             net(inputs, repeat=3)
@@ -107,6 +151,15 @@ def test_rates_are_those_of_an_independent_count(clifctl: Run, trained: Path) ->
         assert rate["firing_rate"] == pytest.approx(spikes.mean().item(), rel=1e-12)
         assert rate["firing_rate_per_step"] == pytest.approx(spikes.mean((1, 2)).tolist())
         assert rate["firing_rate_sample_std"] == pytest.approx(spikes.mean((0, 2)).std().item())
+    layers = {layer["layer"]: layer for layer in row["layers"]}
+    for name, outputs in list(reached.items())[1:]:
+        layer = layers[name]
+        biases = 3 * prod(layer["output_shape"])
+        exact = sum(outputs) / len(test)
+        assert layer["corrected"]["acs"] == pytest.approx(exact + biases, rel=1e-12)
+        spikes_in = layer["firing_rate"] * 3 * prod(layer["input_shape"])
+        assert layer["spike_fan_out"] == pytest.approx(exact / spikes_in, rel=1e-12)
+        assert abs(layer["spike_fan_out"] / layer["fan_out"] - 1) > 1e-4
     assert row["accuracy_percent"] == clifctl("eval", trained, "--json").json["accuracy_percent"]
     for accounting in ("paper", "corrected"):
         for key in KEYS - {"functions"}:
@@ -120,9 +173,15 @@ def test_given_rates_need_no_data_and_take_any_form(clifctl: Run, trained: Path)
     Path("named.json").write_text(json.dumps(dict(reversed(rates.items()))))
     Path("listed.json").write_text(json.dumps({"rates": list(rates.values())}))
     for name in ("named.json", "listed.json"):
-        row = by_neuron(clifctl("energy", trained, "--rates", name, "--json").json)["lif"]
-        assert row["corrected"] == measured["corrected"]
+        done = clifctl("energy", trained, "--rates", name, "--json")
+        row = by_neuron(done.json)["lif"]
+        assert row["paper"] == measured["paper"]
+        # Each place fires alike here, those at borders too.
+        assert row["corrected"]["acs"] != measured["corrected"]["acs"]
+        assert row["corrected"]["acs"] == pytest.approx(measured["corrected"]["acs"], rel=0.05)
         assert row["rates"] == name
+        assert "mean rate times mean fan-out" in " ".join(done.json["assumptions"])
+        assert "from its own place" not in " ".join(done.json["assumptions"])
 
 
 def test_several_sources_make_one_table(clifctl: Run, trained: Path) -> None:
@@ -160,8 +219,11 @@ def test_weights_of_other_code(clifctl: Run, trained: Path) -> None:
 def test_tables_and_picture(clifctl: Run, trained: Path) -> None:
     done = clifctl("energy", trained, "--per-layer", "--plot", "energy.png")
     assert Path("energy.png").read_bytes()[:4] == b"\x89PNG"
-    for expected in ("memory accesses (Table 7)", "corrected: one inference", "s.d. over samples"):
-        assert expected in done.out
+    for expected in (
+        *("memory accesses (Table 7)", "corrected: one inference", "s.d. over samples"),
+        *("fan-out of spikes", "the outputs that it reaches from its own place"),
+    ):
+        assert expected in " ".join(done.out.split())
     assert "features.4.connection   convolution   spikes" in done.out
     assert clifctl("energy", trained, "--plot", "energy.png").code == 2
     plain = clifctl("energy", "digits_snn5", "--plot", "counts.svg", "--json")
@@ -237,8 +299,10 @@ def test_missing_data_point_to_rates(clifctl: Run, trained: Path) -> None:
 def test_rates_of_another_t_are_noted(clifctl: Run) -> None:
     done = clifctl("energy", "cifar10_resnet18", "timesteps=4", "--rates", "paper", "--json")
     assert done.err == "note: the published firing rates are those of T = 6\n"
-    assert by_neuron(done.json)["clif"]["published"] is None
-    assert by_neuron(done.json)["relu"]["published"] is not None
+    published = by_neuron(done.json)["clif"]["published"]
+    assert (published["timesteps"], published["macs_millions"]) == (6, 5.12)
+    assert published["note"] == "of T = 6, where this net has T = 4"
+    assert by_neuron(done.json)["relu"]["published"]["note"] is None
 
 
 def test_cost_of_a_neuron(clifctl: Run) -> None:

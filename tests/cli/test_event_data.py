@@ -132,6 +132,22 @@ def test_train_names_the_command_that_prepares_and_then_goes_on(clifctl: Run, ow
     assert again.json["accuracy_percent"] == done.json["accuracy_percent_last"]
 
 
+def test_train_names_the_command_that_adds_recordings(clifctl: Run, own: Path) -> None:
+    (own / "train/class0/bad.npz").write_bytes(b"PK")
+    assert clifctl("data", "prepare", *PREPARE, "--workers", "1", "--skip-bad").code == 0
+    shutil.copy(own / "train/class0/0.npz", own / "test/class1/7.npz")
+    done = clifctl("train", "digits_snn5", *OWN, *SMALL, "--out", "run")
+    error, hint = errors(done.err)
+    assert done.code == 2
+    assert "'own/test/class1/7.npz' was added since the frames in 'own/prepared/event_fi" in error
+    assert hint.endswith(" --overwrite --skip-bad")
+    prepared = clifctl(*shlex.split(hint.removeprefix("hint: clifctl ")), "--json")
+    assert prepared.code == 0, prepared.err
+    assert [split["samples"] for split in prepared.json["splits"]] == [9, 7]
+    shown = clifctl("data", "show", *PREPARE, "--json")
+    assert shown.json["sha256"] is not None
+
+
 def test_frames_of_more_classes_than_declared_are_refused(clifctl: Run, own: Path) -> None:
     assert clifctl("data", "prepare", *PREPARE).code == 0
     for command in (
@@ -143,7 +159,7 @@ def test_frames_of_more_classes_than_declared_are_refused(clifctl: Run, own: Pat
         assert (done.code, done.out) == (2, "")
         error, hint = errors(done.err)
         assert error.endswith("are of 3 classes, the recipe says 2")
-        assert hint == "hint: classes=3"
+        assert hint == "hint: data.classes=3"
     assert not Path("run").exists()
 
 
@@ -237,6 +253,7 @@ def test_recordings_that_changed_are_not_passed_over(clifctl: Run, own: Path) ->
     # A bad recording must not cost the cache that was to be replaced.
     changed.write_bytes(b"")
     assert clifctl("data", "prepare", *PREPARE, "--workers", "1", "--overwrite").code == 2
+    changed.unlink()
     shown = clifctl("data", "show", *PREPARE, "--json").json
     assert shown["sha256"] is not None
 

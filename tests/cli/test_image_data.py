@@ -85,7 +85,7 @@ def test_check_finds_what_is_bad(clifctl: Run, on_disk: ModuleType, tmp_path: Pa
     (tmp_path / "own/test/class9").mkdir()
     done = clifctl("data", "check", "image_folder", "--root", "own")
     assert done.code == 1
-    assert "no image in 'class9'" in done.out
+    assert "own/test/class9' holds no image" in done.out
 
 
 def test_show(clifctl: Run, data_root: Path) -> None:
@@ -204,3 +204,30 @@ def test_only_training_downloads(
         assert done.code == 2
         assert "could not be downloaded" in done.err
     assert len(asked) == 2
+
+
+def test_a_home_that_nobody_has_is_told(clifctl: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    for command in (
+        ["data", "check", "npz", "--root", "~nobody-at-all/x"],
+        ["data", "show", "npz", "root=~nobody-at-all/x", "shape=[3]", "classes=2"],
+        ["train", "digits_snn5", "data.name=cifar10", "data.root=~nobody-at-all/x"],
+        ["doctor", "--root", "~nobody-at-all/x"],
+        ["data", "prepare", "dvs_gesture", "timesteps=2", "cache=~nobody-at-all/x"],
+    ):
+        done = clifctl(*command)
+        assert (done.code, done.out) == (2, "")
+        assert "'~nobody-at-all/x': no home folder is known for '~nobody-at-all'" in done.err
+    # A container's user without a name, in an environment without HOME.
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("pwd.getpwuid", lambda number: {}[number])
+    done = clifctl("data", "check", "npz", "--root", "~/x")
+    assert (done.code, "no home folder is known for '~'" in done.err) == (2, True)
+
+
+def test_advice_about_a_single_file_names_that_file(clifctl: Run, tmp_path: Path) -> None:
+    for root, file in (("mine.npz", "mine.npz"), ("folder", "folder/data.npz")):
+        done = clifctl("data", "check", "npz", f"root={root}", "--json")
+        assert done.json["obtain"].startswith(f"write '{file}' with numpy.savez(")
+    (tmp_path / "arrays.npz").mkdir()
+    done = clifctl("data", "check", "npz", "root=arrays.npz", "--json")
+    assert done.json["files"][0]["file"] == "arrays.npz/data.npz"

@@ -69,7 +69,7 @@ def test_held_out_data_choose_the_best_epoch(clifctl: Run, data_root: Path) -> N
     best = held_out.index(max(held_out)) + 1
     assert done.json["epoch_best"] == best
     assert done.json["accuracy_percent_best"] == records[best - 1]["test_accuracy_percent"]
-    assert done.json["published"]["note"].startswith("Figure 2")
+    assert done.json["published"]["note"].startswith("The paper's Figure 2")
 
 
 def test_the_papers_number_stands_beside_the_measured_one(

@@ -136,3 +136,53 @@ def test_plot_takes_the_next_word_only_if_it_is_a_file(clifctl: Run, tmp_path: P
     assert clifctl("data", "show", "--plot", "digits").code == 0
     assert clifctl("data", "show", "digits_events", "--plot", "timesteps=2").code == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == ["digits.png", "digits_events.png"]
+
+
+@pytest.mark.parametrize("reference", ["recipes/digits_snn5.yaml", "./recipes/digits_snn5.yaml"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("recipes", "show"),
+        ("recipes", "cp"),
+        ("recipes", "check"),
+        ("train", "--dry-run"),
+        ("energy", "--method", "sop"),
+        ("compare-neurons", "--neurons", "lif", "--seeds", "1", "--dry-run"),
+        ("gradients", "--samples", "2", "--no-windows"),
+    ],
+    ids=" ".join,
+)
+def test_a_shipped_recipes_path_is_that_of_the_catalog(
+    clifctl: Run, command: tuple[str, ...], reference: str
+) -> None:
+    words = [*command[:1], reference, *command[1:]]
+    if command[0] == "recipes":
+        words = [*command, reference]
+    done = clifctl(*words)
+    assert done.code == 0, done.err
+    notice = f"note: no file '{reference}' here: 'digits_snn5' of the catalog is taken"
+    assert done.err.splitlines()[0] == notice
+
+
+def test_a_file_comes_before_the_catalogs(clifctl: Run, tmp_path: Path) -> None:
+    (tmp_path / "recipes").mkdir()
+    clifctl("recipes", "cp", "digits_rows_mlp", "recipes/digits_snn5.yaml")
+    done = clifctl("recipes", "check", "recipes/digits_snn5.yaml", "--json")
+    assert done.json["recipes"][0]["model"] == "mlp"
+    assert done.err == ""
+
+
+def test_preparing_by_a_shipped_recipes_path_names_its_problems(clifctl: Run) -> None:
+    done = clifctl("data", "prepare", "recipes/dvs_gesture_vgg11.yaml", "data.nope=1")
+    assert (done.code, done.out) == (2, "")
+    assert "data.nope: unknown key" in done.err
+    missing = clifctl("data", "prepare", "recipes/dvs_gesture_vgg11.yaml")
+    assert missing.err.startswith("note: no file 'recipes/dvs_gesture_vgg11.yaml' here")
+    assert "recordings are missing" in missing.err
+
+
+@pytest.mark.parametrize("reference", ["recipes/nope.yaml", "elsewhere/recipes/digits_snn5.yaml"])
+def test_other_paths_that_do_not_exist_stay_refused(clifctl: Run, reference: str) -> None:
+    done = clifctl("train", reference, "--dry-run")
+    assert done.code == 2
+    assert f"no recipe file '{reference}'" in done.err

@@ -2,6 +2,10 @@
 
 import io
 import json
+import re
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -64,6 +68,70 @@ def test_runs_are_listed_shown_and_compared(runs: Run, tmp_path: Path) -> None:
     (tmp_path / "runs/a/recipe.yaml").write_text("timesteps: 3\n")
     broken = runs("runs", "ls", "--json").json
     assert (len(broken["runs"]), broken["skipped"]) == (2, ["runs/a"])
+
+
+def test_a_damaged_run_is_listed_as_damaged_and_the_others_are_shown(
+    clifctl: Run, root: Path, tmp_path: Path
+) -> None:
+    kept = root / "tests" / "data" / "kept" / "numerics-3" / "finished"
+
+    def damage(name: str, file: str, change: Callable[[bytes], bytes]) -> None:
+        shutil.copytree(kept, tmp_path / "runs" / name)
+        path = tmp_path / "runs" / name / file
+        path.write_bytes(change(path.read_bytes()))
+
+    bad = {
+        "not-text": ("recipe.yaml", lambda b: b"\xff\xfe" + b),
+        "list": ("recipe.yaml", lambda b: b"- 1\n"),
+        "other-type": ("recipe.yaml", lambda b: b.replace(b"data:\n", b"data: [1]\nx:\n")),
+        "no-key": ("metrics.jsonl", lambda b: b.replace(b'"test_loss"', b'"test_los"')),
+        "no-number": (
+            "metrics.jsonl",
+            lambda b: b.replace(b'"test_loss": ', b'"test_loss": [], "x":'),
+        ),
+    }
+    for name, (file, change) in bad.items():
+        damage(name, file, change)
+    good = {
+        "whole": ("metrics.jsonl", lambda b: b),
+        "torn": ("metrics.jsonl", lambda b: b[:-30]),
+        "bytes": ("metrics.jsonl", lambda b: b"\xff\n" + b),
+        "lost": ("manifest.json", lambda b: b"\xff"),
+        "not-finite": (
+            "metrics.jsonl",
+            lambda b: re.sub(rb'"test_loss": [\d.]+', b'"test_loss": null', b),
+        ),
+    }
+    for name, (file, change) in good.items():
+        damage(name, file, change)
+    listed = clifctl("runs", "ls", "--json")
+    assert listed.code == 0, listed.err
+    assert {row["run"] for row in listed.json["runs"]} == {f"runs/{name}" for name in good}
+    problems = {one["run"]: one["problem"] for one in listed.json["damaged"]}
+    assert set(problems) == {f"runs/{name}" for name in bad} == set(listed.json["skipped"])
+    assert "line 3: test_loss is no number" in problems["runs/no-key"]
+    done = {row["run"]: row["epochs_done"] for row in listed.json["runs"]}
+    assert (done["runs/whole"], done["runs/torn"]) == (4, 3)
+    table = clifctl("runs", "ls")
+    assert table.code == 0
+    assert "damaged: 'runs/not-text'" in table.out
+    for name in bad:
+        for command in (["show", f"runs/{name}"], ["compare", f"runs/{name}", "runs/whole"]):
+            assert clifctl("runs", *command).code == 2
+    assert clifctl("runs", "show", "runs/not-finite", "--plot", "x.png").code == 0
+
+
+def test_runs_are_listed_without_torch(root: Path) -> None:
+    program = (
+        "import sys; from clifctl.cli.app import run; code = run(['runs', 'ls', sys.argv[1]]); "
+        "assert not {'torch', 'numba', 'pandas'} & set(sys.modules); sys.exit(code)"
+    )
+    kept = root / "tests" / "data" / "kept"
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(kept)], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert "6 run(s)" in done.stdout
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from clifctl.data import DATASETS, LoadedData, mixing, shuffled_batches
+from clifctl.data import DATASETS, LoadedData, shuffled_batches
 from clifctl.data.augmentation import cutout, horizontal_flip, random_crop, random_erasing
-from clifctl.data.mixing import beta, cutmix, mixup, mixup_or_cutmix
+from clifctl.data.mixing import Mix, beta, draw_cutmix, draw_mix, draw_mixup, mixed
 from clifctl.data.pipelines import Normalise
-from clifctl.data.policies import Policy, apply_policy
+from clifctl.data.policies import Policy, apply_policy, draw_seed
 
 Boxes = tuple[Tensor, Tensor, Tensor, Tensor]
 
@@ -145,7 +145,7 @@ def distinct(samples: int = 6) -> tuple[Tensor, Tensor]:
 def test_mixup_mixes_pixels_and_labels_with_the_one_before_by_one_lambda() -> None:
     x, y = distinct()
     share = beta(0.2, seeded(5))
-    out, weights = mixup(x, y, 6, seeded(5))
+    out, weights = mixed(x, y, 6, draw_mixup(seeded(5)))
     for n in range(6):
         partner = (n - 1) % 6
         assert torch.allclose(out[0, n], share * x[0, n] + (1 - share) * x[0, partner])
@@ -159,7 +159,7 @@ def test_cutmix_pastes_one_rectangle_and_weighs_by_its_area() -> None:
     generator = seeded(1)
     areas = []
     for _ in range(400):
-        out, weights = cutmix(x, y, 6, generator)
+        out, weights = mixed(x, y, 6, draw_cutmix(x.shape, generator))
         pasted = out[0, :, 0] != x[0, :, 0]
         boxes(pasted)
         assert (pasted == pasted[0]).all()
@@ -180,7 +180,7 @@ def test_cutmix_places_the_rectangle_as_torchvisions_reference_does() -> None:
     pasted = torch.zeros(1, 8, 8, dtype=torch.bool)
     pasted[:, max(row - half, 0) : row + half, max(column - half, 0) : column + half] = True
     assert pasted.any()
-    out, _ = cutmix(x, y, 6, seeded(8))
+    out, _ = mixed(x, y, 6, draw_cutmix(x.shape, seeded(8)))
     assert torch.equal(out[0, 1, 0] != x[0, 1, 0], pasted[0])
 
 
@@ -189,22 +189,22 @@ def test_either_mixing_is_taken_for_half_of_the_batches() -> None:
     generator = seeded(2)
     cut = 0
     for _ in range(600):
-        out, _ = mixup_or_cutmix(x, y, 6, generator)
+        out, _ = mixed(x, y, 6, draw_mix(x.shape, generator))
         cut += bool((out == out.round()).all())
     # CutMix leaves whole numbers; so does Mixup only where lambda is 0 or 1 in float32.
     assert 0.44 < cut / 600 < 0.62
 
 
 @pytest.mark.parametrize("policy", ["trivial_augment_wide", "auto_augment_imagenet"])
-def test_policies_follow_the_runs_generator_alone(policy: Policy) -> None:
+def test_policies_follow_their_seed_alone(policy: Policy) -> None:
     x = torch.randint(0, 256, (1, 40, 3, 16, 16), generator=seeded()).to(torch.uint8)
     torch.manual_seed(3)
     before = torch.get_rng_state()
-    out = apply_policy(x, policy, seeded(1))
+    out = apply_policy(x, policy, 1)
     assert torch.equal(torch.get_rng_state(), before)
     torch.manual_seed(4)
-    assert torch.equal(apply_policy(x, policy, seeded(1)), out)
-    assert not torch.equal(apply_policy(x, policy, seeded(2)), out)
+    assert torch.equal(apply_policy(x, policy, 1), out)
+    assert not torch.equal(apply_policy(x, policy, 2), out)
     assert out.shape == x.shape
     assert out.dtype == torch.uint8
     changed = (out != x).flatten(2).any(2).float().mean().item()
@@ -259,6 +259,35 @@ def test_pipelines_give_what_a_net_trains_on(data_root: Path, name: str, augment
         assert targets.dtype == torch.int64
 
 
+@pytest.mark.parametrize("workers", [0, 1, 3])
+@pytest.mark.parametrize("name", ["cifar10", "tiny_imagenet"])
+def test_strong_batches_are_those_of_one_process(data_root: Path, name: str, workers: int) -> None:
+    """Written out: the draws of a batch follow those of the one before, whoever works on it; and
+    between two batches the generator stands where it stood without workers."""
+    data = loaded(data_root, name, augmentation="strong", workers=workers)
+    generator, reference = seeded(7), seeded(7)
+    torch.manual_seed(1)
+    untouched = torch.get_rng_state()
+    policy: Policy = "auto_augment_imagenet" if name == "tiny_imagenet" else "trivial_augment_wide"
+    order = torch.randperm(len(data.train), generator=reference)
+    seen = 0
+    stream = shuffled_batches(data.train, 48, generator, data.augment)
+    for (x, y), numbers in zip(stream, order.split(48), strict=True):
+        images = horizontal_flip(data.train.held[:, numbers], reference)
+        expected = data.train.prepared(apply_policy(images, policy, draw_seed(reference)))
+        labels = data.train.targets[numbers]
+        if name == "cifar10":
+            expected = random_erasing(0.1)(expected, reference)
+            mix = draw_mix(expected.shape, reference)
+            expected, labels = mixed(expected, labels, 10, mix)
+        assert torch.equal(x, expected)
+        assert torch.equal(y, labels)
+        assert torch.equal(generator.get_state(), reference.get_state())
+        assert torch.equal(torch.get_rng_state(), untouched)  # dropout's
+        seen += 1
+    assert seen == 5
+
+
 def test_a_last_batch_that_is_smaller_can_be_left_out(data_root: Path) -> None:
     data = loaded(data_root, "cifar10")
     sizes: Callable[[bool], list[int]] = lambda drop: [  # noqa: E731
@@ -268,17 +297,16 @@ def test_a_last_batch_that_is_smaller_can_be_left_out(data_root: Path) -> None:
     assert sizes(True) == [64, 64, 64]
 
 
-def test_everything_stays_on_the_device_of_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_everything_stays_on_the_device_of_the_batch() -> None:
     from torch._subclasses.fake_tensor import FakeTensorMode
 
-    # A fake tensor has no value that could be read, lambda is one.
-    monkeypatch.setattr(mixing, "beta", lambda alpha, generator: 0.3)
     generator = seeded()
     with FakeTensorMode():  # a GPU that is not there: mixing devices raises
         x = torch.empty(1, 8, 3, 32, 32, dtype=torch.uint8, device="cuda")
         x = cutout(random_crop(4, 0)(x, generator), generator)
         assert (x.device.type, x.dtype) == ("cuda", torch.uint8)
         x = Normalise((0.5,) * 3, (0.2,) * 3)(horizontal_flip(x, generator))
-        x, weights = mixup(random_erasing(0.1)(x, generator), x.new_zeros(8).long(), 10, generator)
+        x = random_erasing(0.1)(x, generator)
+        x, weights = mixed(x, x.new_zeros(8).long(), 10, Mix(0.3))
         assert (x.device.type, x.dtype, x.shape) == ("cuda", torch.float32, (1, 8, 3, 32, 32))
         assert (weights.device.type, weights.shape) == ("cuda", (8, 10))

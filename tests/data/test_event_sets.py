@@ -77,7 +77,46 @@ def test_own_files_need_not_be_sorted_or_square(tmp_path: Path) -> None:
     # The cut is at (49 - 0) // 2 = 24: the events at 0, 10 and 20 come first.
     assert by_time[0, 0].nonzero().tolist() == [[0, 1, 0], [0, 2, 1], [1, 1, 6]]
     by_number = every_frame(load("event_files", tmp_path, 2, **own).test)
-    assert by_number[0, 0].nonzero().tolist() == [[0, 1, 0], [0, 2, 1], [1, 0, 4]]
+    # Three and three, in the order of time too.
+    assert torch.equal(by_number[0, 0], by_time[0, 0])
+    assert by_number[0, 1].nonzero().tolist() == [[0, 2, 3], [1, 0, 2], [1, 0, 4]]
+
+
+def test_events_of_one_time_keep_their_order(tmp_path: Path, recorded: ModuleType) -> None:
+    recorded.write_event_files(tmp_path)
+    # Sorted unstably these would be cut in other places.
+    t = np.array([7] * 40 + [3] * 40)
+    x = np.concatenate([np.arange(40) % 32, np.full(40, 31)])
+    np.savez(tmp_path / "test/class0/0.npz", t=t, x=x, y=x * 0, p=t > 0)
+    frames = every_frame(load("event_files", tmp_path, 4, **OWN).test)[0]
+    assert frames[:2, 1, 0, 31].tolist() == [20, 20]
+    assert frames[2, 1, 0].nonzero().flatten().tolist() == list(range(20))
+    assert frames[3, 1, 0, :8].tolist() == [1] * 8
+
+
+def test_polarities_may_be_of_any_type_with_a_sign_or_without(
+    tmp_path: Path, recorded: ModuleType
+) -> None:
+    recorded.write_event_files(tmp_path)
+    for p in (
+        np.array([True, False]),
+        np.array([1, 0], np.uint8),
+        np.array([1, -1], np.int8),
+        np.array([1, 0]),
+    ):
+        np.savez(tmp_path / "test/class0/0.npz", t=[1, 2], x=[3, 4], y=[5, 6], p=p)
+        frames = every_frame(load("event_files", tmp_path, 1, **OWN).test)[0, 0]
+        assert frames.nonzero().tolist() == [[0, 6, 4], [1, 5, 3]]
+
+
+def test_any_digit_may_be_in_a_name(tmp_path: Path, recorded: ModuleType) -> None:
+    folder = recorded.write_event_files(tmp_path) / "test/class0"
+    # A superscript and a circled digit are no number, a wide one is.
+    ordered = ("rec9", "rec\uff11\uff10", "rec10\u00b2", "rec\u2460")
+    for name in ordered:
+        shutil.copy(folder / "0.npz", folder / f"{name}.npz")
+    names = names_of("event_files", tmp_path, **OWN)["test"]
+    assert names[:6] == [f"class0/{one}" for one in ("0", "1", *ordered)]
 
 
 def bytes_of(split: Any) -> list[bytes]:
@@ -277,6 +316,17 @@ def test_a_cut_off_file_is_noticed_wherever_it_is_cut(tmp_path: Path, recorded: 
         ({"p": np.array([1])}, "must be lists of equally many numbers"),
         ({"p": None}, "no array 'p', it has t, x, y"),
         (dict.fromkeys("txyp", np.zeros(0, dtype=int)), "no event"),
+        ({"p": np.array([1, 2])}, "an event of polarity 2: 1 is ON, 0 and -1 are OFF"),
+        ({"p": np.array([1, 255], np.uint8)}, "an event of polarity 255"),
+        ({"p": np.array([-2, 1])}, "an event of polarity -2"),
+        ({"t": np.array([5, 2**63], np.uint64)}, f"t holds {2**63}, which is beyond 2**62"),
+        ({"t": np.array([-(2**63), 2**63 - 1])}, f"t holds {-(2**63)}, which is beyond 2**62"),
+        ({"x": np.array([0, 2**64 - 1], np.uint64)}, f"x holds {2**64 - 1}, which is beyond"),
+        (
+            {"t": np.array([2**32 - 1, 4], np.uint32)},
+            f"t goes back from {2**32 - 1} to 4 at event 1: a counter of 32 bits ran over",
+        ),
+        ({"t": np.array([2**31 - 1, -(2**31)], np.int32)}, "a counter of 32 bits ran over"),
     ],
 )
 def test_what_is_wrong_with_an_own_file_is_said(
@@ -310,6 +360,20 @@ def test_other_times_of_a_gesture_are_other_recordings(
     assert 150 < 11 * 400 - again.events < 250
 
 
+def test_a_list_without_names_of_columns_keeps_its_first_gesture(
+    tmp_path: Path, recorded: ModuleType
+) -> None:
+    folder = recorded.write_dvs_gesture(tmp_path / "DvsGesture", train=1)
+    whole = load("dvs_gesture", tmp_path).train
+    labels = folder / "user01_led_labels.csv"
+    names, rest = labels.read_text().split("\n", 1)
+    for text in (rest, "\ufeff" + rest, f"\ufeff{names}\n\n{rest}"):
+        labels.write_text(text)
+        found = load("dvs_gesture", tmp_path).train
+        assert torch.equal(found.targets, whole.targets)
+        assert torch.equal(every_frame(found), every_frame(whole))
+
+
 def test_lists_that_are_wrong_are_named(tmp_path: Path, recorded: ModuleType) -> None:
     folder = recorded.write_dvs_gesture(tmp_path / "DvsGesture", train=1)
     labels = folder / "user01_led_labels.csv"
@@ -317,6 +381,8 @@ def test_lists_that_are_wrong_are_named(tmp_path: Path, recorded: ModuleType) ->
         ("class,startTime_usec,endTime_usec\n12,1,2\n", "names class 12, known are 1 to 11"),
         ("class,startTime_usec,endTime_usec\n", "names no gesture"),
         ("class\n1,a,2\n", "is no list of class, start and end"),
+        ("1,a,2\n", "is no list of class, start and end"),
+        ("", "names no gesture"),
     ):
         labels.write_text(text)
         with pytest.raises(DataError, match=said):

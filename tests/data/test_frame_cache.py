@@ -17,7 +17,7 @@ import torch
 
 from clifctl.data import DATASETS, LoadedData, batches, shuffled_batches
 from clifctl.data.event_options import EventOptions
-from clifctl.data.event_set import load_events, read_recordings, settings_of
+from clifctl.data.event_set import NotPrepared, load_events, read_recordings, settings_of
 from clifctl.data.frame_cache import BadCache, Cache, Settings
 from clifctl.data.frame_preparation import prepare_frames
 from clifctl.errors import DataError
@@ -93,10 +93,13 @@ def test_frames_are_those_of_the_recordings(own: Path, tmp_path: Path, silent: A
     assert np.load(cache.folder / "train.npy").dtype == np.uint8
 
 
-def test_held_frames_and_mapped_ones_are_the_same(own: Path, tmp_path: Path, silent: Any) -> None:
+@pytest.mark.parametrize("workers", [0, 1, 2])
+def test_held_frames_and_mapped_ones_are_the_same(
+    own: Path, tmp_path: Path, silent: Any, workers: int
+) -> None:
     made(own, tmp_path / "cache", silent)
     share = {"validation_share": 0.34, "augmentation": "crop_flip"}
-    mapped = loaded(own, tmp_path / "cache", **share)
+    mapped = loaded(own, tmp_path / "cache", workers=workers, **share)
     held = loaded(own, tmp_path / "cache", in_memory=True, **share)
     assert mapped.train.held_bytes == mapped.train.targets.nbytes
     assert held.train.held_bytes == 6 * (T * 2 * 24 * 32 + 8)
@@ -104,7 +107,7 @@ def test_held_frames_and_mapped_ones_are_the_same(own: Path, tmp_path: Path, sil
         assert torch.equal(one.targets, other.targets)
         assert torch.equal(next(batches(one, 9))[0], next(batches(other, 9))[0])
     streams = [
-        shuffled_batches(data.train, 4, torch.Generator().manual_seed(3), data.augment)
+        shuffled_batches(data.train, 2, torch.Generator().manual_seed(3), data.augment)
         for data in (mapped, held)
     ]
     sizes = []
@@ -112,7 +115,7 @@ def test_held_frames_and_mapped_ones_are_the_same(own: Path, tmp_path: Path, sil
         assert torch.equal(a, b)
         assert torch.equal(labels, expected)
         sizes.append(len(labels))
-    assert sizes == [4, 2]
+    assert sizes == [2, 2, 2]
 
 
 def test_reading_stops_where_it_is_left(own: Path, tmp_path: Path, silent: Any) -> None:
@@ -259,6 +262,36 @@ def test_what_another_made_of_other_recordings_is_not_taken(
     assert recorded.prepare("event_files", f"root={other}", *options).already_prepared
 
 
+def test_recordings_that_were_added_are_not_passed_over(
+    own: Path, tmp_path: Path, silent: Any
+) -> None:
+    place = tmp_path / "cache"
+    bad = own / "train/class0/bad.npz"
+    bad.write_bytes(b"PK")
+    made(own, place, silent, skip_bad=True)
+    before = loaded(own, place).sha256()  # what was left out was not added
+    added = own / "train/class1/7.npz"
+    shutil.copy(own / "train/class0/0.npz", added)
+    with pytest.raises(NotPrepared, match=r"class1/7\.npz' was added since") as refused:
+        loaded(own, place)
+    assert str(refused.value.hint).endswith(" --overwrite --skip-bad")
+    added.unlink()
+    # Another one under the name of one that is there.
+    known = own / "test/class1/0.npz"
+    content = known.read_bytes()
+    np.savez(known, t=[1, 2], x=[1, 2], y=[1, 2], p=[1, 0])
+    with pytest.raises(NotPrepared, match="recordings have changed since"):
+        loaded(own, place)
+    known.write_bytes(content)
+    bad.unlink()
+    known.unlink()
+    assert loaded(own, place).sha256() == before  # what was prepared may be deleted
+    for part in ("train", "test"):
+        shutil.copytree(own / part / "class0", own / part / "class3")
+    with pytest.raises(NotPrepared, match=r"class3/0\.npz' was added, and 4 more since"):
+        loaded(own, place)
+
+
 def test_a_recording_that_changed_meanwhile_is_read_again(
     own: Path, tmp_path: Path, silent: Any
 ) -> None:
@@ -319,10 +352,45 @@ def test_every_setting_gives_the_cache_another_name() -> None:
     assert len({one.folder_name for one in (base, *others)}) == 6
 
 
+def test_frames_in_the_order_of_the_file_are_not_taken_for_sorted_ones(
+    own: Path, tmp_path: Path, silent: Any
+) -> None:
+    """As they were counted once; published sets still are, and their caches keep their names."""
+    published = Settings("dvs_gesture", 20, 128, 128, {"frames_by": "number", "split": "official"})
+    assert published.folder_name == "dvs_gesture-T20-c0f6cb103041"
+    place = tmp_path / "cache"
+    by_time = made(own, place, silent).folder
+    in_file = Settings("event_files", T, 24, 32, {"frames_by": "number"})
+    assert in_file.folder_name == "event_files-T3-56d70a69b732"
+    document = json.loads((by_time / "cache.json").read_text())
+    document["settings"] = in_file.document
+    (by_time / "cache.json").write_text(json.dumps(document))
+    by_time.rename(place / in_file.folder_name)
+    with pytest.raises(DataError, match=r"are not prepared: .* in the order of their files"):
+        loaded(own, place)
+    by_time = made(own, place, silent).folder
+    loaded(own, place)
+
+
+def test_recordings_that_are_not_sorted_are_counted(own: Path, recorded: ModuleType) -> None:
+    prepare = ("event_files", f"root={own}", "classes=3", "sensor=[24,32]", f"timesteps={T}")
+    before = recorded.prepare(*prepare)
+    assert (before.unsorted_samples, before.order) == (0, "time")
+    for file in ("train/class0/0.npz", "test/class1/1.npz"):
+        arrays = np.load(own / file)
+        np.savez(own / file, **{key: arrays[key][::-1] for key in "txyp"})
+    after = recorded.prepare(*prepare, f"cache={own / 'again'}")
+    assert after.unsorted_samples == 2
+    # Reversed events of one time are few: the frames are the same but for those.
+    frames = [np.load(one.splits[0].file).astype(int) for one in (before, after)]
+    assert np.abs(frames[0] - frames[1])[1:].sum() == 0
+    assert np.abs(frames[0] - frames[1])[0].sum() < 8
+
+
 @pytest.mark.parametrize("what", ["cache.json", "train.npy", "shorter", "label"])
 def test_a_damaged_cache_is_refused(own: Path, tmp_path: Path, silent: Any, what: str) -> None:
     cache = made(own, tmp_path / "cache", silent)
-    settings = Settings("event_files", T, 24, 32, {"frames_by": "number"})
+    settings = Settings("event_files", T, 24, 32, {"frames_by": "number"}, by_time=True)
     assert Cache.open(cache.folder, settings).index == cache.index
     if what == "shorter":
         os.truncate(cache.folder / "train.npy", 5000)

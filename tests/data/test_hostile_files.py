@@ -370,7 +370,6 @@ def test_what_is_no_file_is_refused_at_once(
         "event_files", f"root={everything}/own", "classes=3", "sensor=[24,32]", "timesteps=3"
     )
     cache = next((everything / "own/prepared").iterdir())
-    own = {"root": str(everything / "own"), **OWN}
     cases: dict[str, Callable[[], object]] = {
         "cifar-10-batches-py/test_batch": lambda: load("cifar10", everything),
         "tiny-imagenet-200/wnids.txt": lambda: load("tiny_imagenet", everything, classes=3),
@@ -388,8 +387,8 @@ def test_what_is_no_file_is_refused_at_once(
         "own/train/class1/0.npz": lambda: recorded.prepare(
             "event_files", f"root={everything}/own", "classes=3", "sensor=[24,32]", "timesteps=2"
         ),
-        f"own/prepared/{cache.name}/cache.json": lambda: (
-            load("event_files", own.pop("root"), **own) if "root" in own else None
+        f"own/prepared/{cache.name}/cache.json": lambda: load(
+            "event_files", everything / "own", **OWN
         ),
         f"own/prepared/{cache.name}/train.npy": lambda: load(
             "event_files", everything / "own", **OWN
@@ -397,6 +396,8 @@ def test_what_is_no_file_is_refused_at_once(
     }
     for name, work in cases.items():
         path = everything / name
+        if kind == "folder" and "train/class1" in name:
+            continue  # a folder within a class, whatever its name is
         content = path.read_bytes()
         path.unlink()
         if kind == "pipe":
@@ -433,7 +434,9 @@ def test_names_that_are_no_text(recorded: ModuleType, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["cifar10", "npz", "image_folder", "event_files"])
 def test_a_root_that_names_no_folder(name: str, root: str) -> None:
     needed = {"npz": ARRAYS, "image_folder": FOLDER, "event_files": OWN}.get(name, {})
-    with pytest.raises((DataError, ValueError), match=r"zero byte|unicode string|home folder"):
+    with pytest.raises(
+        (ClifctlError, ValueError), match=r"zero byte|unicode string|no home folder"
+    ):
         load(name, root, **needed)  # type: ignore[arg-type]
 
 
@@ -460,7 +463,7 @@ def test_times_without_measure(tmp_path: Path) -> None:
         np.array([0, 1, 2, 2**63 - 1]),
     ):
         np.savez(tmp_path / "t.npz", t=t, x=one, y=one, p=one)
-        with pytest.raises(BadRecording, match="an event at t = "):
+        with pytest.raises(BadRecording, match=r"t holds .*, which is beyond 2\*\*62"):
             settings.counts(NpzRecording(tmp_path / "t.npz", "t", 0).read()[0])
 
 
@@ -491,7 +494,7 @@ def prepared(recorded: ModuleType, tmp_path: Path) -> Path:
     return next((root / "prepared").iterdir())
 
 
-SETTINGS = Settings("event_files", T, 24, 32, {"frames_by": "number"})
+SETTINGS = Settings("event_files", T, 24, 32, {"frames_by": "number"}, by_time=True)
 
 
 def test_frames_of_another_size_are_noticed_at_the_start(prepared: Path) -> None:
@@ -662,7 +665,7 @@ def originals(recorded: ModuleType, folder: Path) -> Iterator[tuple[str, bytes, 
             lambda path: decode([path], PLACE, channels=3, size=8, threads=1),
             DataError,
         )
-    events = {key: np.arange(20) for key in "txyp"}
+    events = {key: np.arange(20) % (2 if key == "p" else 20) for key in "txyp"}
     for write in (np.savez, np.savez_compressed):
         yield (
             f"{write.__name__}.npz",

@@ -4,6 +4,7 @@ import hashlib
 import io
 import os
 import pickle
+import shlex
 import tarfile
 import time
 from collections.abc import Callable
@@ -171,7 +172,7 @@ def test_missing_data_names_the_file_and_the_command(name: str, tmp_path: Path) 
     error = refused(name, tmp_path / "nowhere", **options)
     assert str(tmp_path / "nowhere") in error.message
     assert "missing" in error.message
-    assert f"--root {tmp_path / 'nowhere'}" in str(error.hint)
+    assert f"--root {shlex.quote(str(tmp_path / 'nowhere'))}" in str(error.hint)
 
 
 def test_nothing_is_downloaded_unasked_and_no_network_is_an_error(
@@ -387,6 +388,12 @@ def test_wrong_folders_are_named(on_disk: ModuleType, tmp_path: Path) -> None:
         ({"x_train": np.full((24, 3, 8, 8), np.nan)}, "not finite"),
         ({"x_train": np.zeros((24, 3, 8, 8))}, "must both be bytes"),
         ({"x_test": np.array([None])}, "no .npz of plain arrays"),
+        ({"x_train": np.full((24, 3, 8, 8), -1e39)}, "holds -1e+39, float32 holds up to 3.40e+38"),
+        ({"x_train": np.zeros((24, 2, 3, 8, 8), np.uint8)}, "one to three dimensions"),
+        ({"x_train": np.zeros(24, np.uint8)}, "one to three dimensions"),
+        ({"x_train": np.zeros((24, 3, 0, 8), np.uint8)}, "holds no sample"),
+        ({"x_train": np.zeros((24, 65537), np.uint8)}, "each of at most 65,536"),
+        ({"y_train": np.full(24, 2**63, np.uint64)}, f"y_train holds {2**63}, which is no label"),
     ],
 )
 def test_wrong_arrays_are_named(
@@ -399,6 +406,45 @@ def test_wrong_arrays_are_named(
     error = refused("npz", tmp_path, **ARRAYS)
     assert f"'{file}'" in error.message
     assert said in error.message
+
+
+@pytest.mark.parametrize(
+    ("given", "advice"),
+    [
+        ((8, 8, 3), "x_train.transpose(0, 3, 1, 2) into the file, with data.shape=[3,8,8]"),
+        ((28, 20, 1), "x_train.transpose(0, 3, 1, 2) into the file, with data.shape=[1,28,20]"),
+        (
+            (8, 7),
+            "x_train[:, None] into the file, with data.shape=[1,8,7]; or, for the net 'mlp', d",
+        ),
+        ((3, 9, 9), "data.shape=[3,9,9]"),
+        ((3, 8, 4), "data.shape=[3,8,4]"),
+        ((5,), "data.shape=[5]"),
+    ],
+)
+def test_the_shape_that_is_advised_is_one_that_works(
+    on_disk: ModuleType, tmp_path: Path, given: tuple[int, ...], advice: str
+) -> None:
+    file = on_disk.write_npz(tmp_path / "data.npz")
+    with np.load(file) as opened:
+        arrays = {**opened}
+    x = {part: np.zeros((len(arrays[f"x_{part}"]), *given), np.uint8) for part in ("train", "test")}
+    np.savez(file, **{**arrays, "x_train": x["train"], "x_test": x["test"]})
+    assert advice in str(refused("npz", tmp_path, **ARRAYS).hint)
+
+
+def test_check_finds_in_arrays_what_training_would(on_disk: ModuleType, tmp_path: Path) -> None:
+    files = DATASETS["npz"].files
+    assert files is not None
+    file = on_disk.write_npz(tmp_path / "data.npz")
+    with np.load(file) as opened:
+        arrays = {**opened}
+    assert files.inspect(tmp_path)[0].problem is None
+    for change in ({"y_test": np.zeros(7, int)}, {"x_train": np.full((24, 3, 8, 8), np.inf)}):
+        np.savez(file, **{**arrays, **change})
+        problem = files.inspect(tmp_path)[0].problem
+        assert problem is not None
+        assert refused("npz", tmp_path, **ARRAYS).message.endswith(problem.partition("': ")[2])
 
 
 def test_a_corrupted_npz_is_named(on_disk: ModuleType, tmp_path: Path) -> None:

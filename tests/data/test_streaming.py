@@ -1,7 +1,5 @@
 """Images left in their files: the same batches as from memory, bit for bit."""
 
-import multiprocessing
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +22,6 @@ def load(name: str, root: Path, **options: Any) -> LoadedData:
 
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("name", CASES)
-@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_batches_equal_those_from_memory(name: str, workers: int, data_root: Path) -> None:
     share = {"validation_share": 0.25} if name == "image_folder" else {}
     held = load(name, data_root, **share)
@@ -50,35 +47,6 @@ def test_batches_equal_those_from_memory(name: str, workers: int, data_root: Pat
     assert compared >= 5
 
 
-@pytest.mark.parametrize("name", ["INT", "TERM"])
-@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-def test_a_signal_to_all_processes_leaves_the_workers_at_work(name: str, data_root: Path) -> None:
-    """A terminal's Ctrl-C, a scheduler's SIGTERM: the run stops at its next step, and saves."""
-    data = load("image_folder", data_root, in_memory=False, workers=2)
-    reading = data.train.read([torch.tensor([number]) for number in range(9)])
-    first, _ = next(reading)
-    workers = multiprocessing.active_children()
-    assert len(workers) == 2
-    # By a process of its own: SIGTERM of the run itself does end them.
-    subprocess.run(["kill", f"-{name}", *(str(worker.pid) for worker in workers)], check=True)
-    images = [first, *(image for image, _ in reading)]
-    assert len(images) == 9
-    held = load("image_folder", data_root).train.inputs
-    assert isinstance(held, torch.Tensor)
-    assert torch.equal(torch.cat(images, 1), held[:, :9])
-
-
-@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-def test_the_run_itself_ends_its_workers(data_root: Path) -> None:
-    data = load("image_folder", data_root, in_memory=False, workers=1)
-    reading = data.train.read([torch.tensor([number]) for number in range(9)])
-    next(reading)
-    (worker,) = multiprocessing.active_children()
-    worker.terminate()
-    worker.join(4)  # sooner than it would look by itself whether the run is gone
-    assert worker.exitcode == 0
-
-
 def test_the_hash_follows_the_files(data_root: Path, on_disk: Any, tmp_path: Path) -> None:
     streamed = load("image_folder", data_root, in_memory=False)
     assert streamed.sha256() == load("image_folder", data_root, in_memory=False).sha256()
@@ -90,7 +58,6 @@ def test_the_hash_follows_the_files(data_root: Path, on_disk: Any, tmp_path: Pat
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_broken_image_is_named_when_it_is_reached(
     on_disk: Any, tmp_path: Path, workers: int
 ) -> None:

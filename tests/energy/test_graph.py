@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from clifctl.energy.accounting import net_costs
-from clifctl.energy.connections import adaptive_pairs, window_pairs
+from clifctl.energy.connections import adaptive_fan_outs, window_fan_outs
 from clifctl.energy.constants import DEFAULT
 from clifctl.energy.graph import Operation, OperationGraph
 from clifctl.energy.signals import Signals
@@ -99,25 +99,26 @@ def test_counts_of_the_papers_nets(data: str) -> None:
     padding=st.integers(0, 3), dilation=st.integers(1, 2),
 )  # fmt: skip
 @settings(max_examples=60, deadline=None)
-def test_pairs_are_those_that_a_convolution_connects(
+def test_fan_outs_are_those_of_a_convolution(
     size: int, kernel: int, stride: int, padding: int, dilation: int
 ) -> None:
     if size + 2 * padding < dilation * (kernel - 1) + 1:
         return
     ones = torch.ones(1, 1, kernel, dtype=torch.float64)
-    x = torch.ones(1, 1, size, dtype=torch.float64)
-    reached = F.conv1d(x, ones, stride=stride, padding=padding, dilation=dilation)
-    pairs = window_pairs(
+    spikes = torch.eye(size, dtype=torch.float64)[:, None]  # one spike at each place
+    reached = F.conv1d(spikes, ones, stride=stride, padding=padding, dilation=dilation)
+    fan_outs = window_fan_outs(
         size, reached.shape[2], kernel=kernel, stride=stride, padding=padding, dilation=dilation
     )
-    assert pairs == reached.sum()
+    assert fan_outs == tuple(reached.sum((1, 2)).tolist())
 
 
 @given(size=st.integers(1, 12), out=st.integers(1, 9))
 @settings(max_examples=40, deadline=None)
-def test_pairs_of_an_adaptive_pool(size: int, out: int) -> None:
-    x = torch.eye(size, dtype=torch.float64)[None]
-    assert adaptive_pairs(size, out) == (F.adaptive_avg_pool1d(x, out) > 0).sum()
+def test_fan_outs_of_an_adaptive_pool(size: int, out: int) -> None:
+    spikes = torch.eye(size, dtype=torch.float64)[:, None]
+    reached = F.adaptive_avg_pool1d(spikes, out) > 0
+    assert adaptive_fan_outs(size, out) == tuple(reached.sum((1, 2)).tolist())
 
 
 def test_fan_out_counts_borders_groups_and_strides() -> None:

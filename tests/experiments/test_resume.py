@@ -1,6 +1,7 @@
 """A run that was interrupted and goes on is, bit for bit, the run that never was."""
 
 import json
+import multiprocessing
 import signal
 from collections.abc import Callable
 from dataclasses import replace
@@ -199,26 +200,40 @@ def test_so_does_every_way_of_training(overrides: tuple[str, ...], tmp_path: Pat
     assert_same_run(tmp_path / "run", tmp_path / "whole")
 
 
-@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-def test_so_does_one_whose_images_workers_decode(tmp_path: Path, data_root: Path) -> None:
-    """With samples held out, on which the best epoch is chosen, and random augmentation."""
-    data = "name: image_folder, image_size: 16, classes: 3, augmentation: plain"
-    more = f"in_memory: false, workers: 2, validation_share: 0.25, root: {data_root}"
+def lose_workers() -> None:
+    """As the system does it that runs out of memory."""
+    for worker in multiprocessing.active_children():
+        worker.kill()
+        worker.join()
+
+
+@pytest.mark.parametrize("how", ["augmentation: plain, in_memory: false", "augmentation: strong"])
+def test_so_does_one_whose_images_workers_bring(how: str, tmp_path: Path, data_root: Path) -> None:
+    """With samples held out, on which the best epoch is chosen, and any number of workers: what
+    they have drawn and done ahead is no part of the state."""
+    data = f"name: image_folder, image_size: 16, classes: 3, {how}"
     net = ["timesteps=2", "model.hidden=[8]", "model.dropout=0.2", "train.save_every=2steps"]
     sizes = ["train.batch_size=3", "train.epochs=3", "train.log_every=1"]
-    loaded = load_recipe("digits_rows_mlp", [f"data={{{data}, {more}}}", *net, *sizes])
 
-    def go(name: str, at: int | None = None, do: Callable[[], None] = interrupt) -> TrainResult:
+    def go(name: str, workers: int, watcher: Watcher | None = None) -> TrainResult:
+        more = f"workers: {workers}, validation_share: 0.25, root: {data_root}"
+        loaded = load_recipe("digits_rows_mlp", [f"data={{{data}, {more}}}", *net, *sizes])
         options = RunOptions(out=tmp_path / name, resume="auto", target="reference")
-        steps = -(-len(load_data(loaded.recipe).train) // 3)
-        return train(loaded, options, Watcher(at, do, dropped=STEPS - steps))
+        watcher = watcher or Watcher()
+        watcher.dropped = STEPS - -(-len(load_data(loaded.recipe).train) // 3)
+        return train(loaded, options, watcher)
 
-    assert go("whole").best_chosen_on == "validation"
-    for at, how in ((2, interrupt), (3, crash), (1, terminate)):
+    assert go("whole", 0).best_chosen_on == "validation"
+    for workers, at, stop in ((2, 2, interrupt), (1, 3, crash), (3, 1, terminate)):
         with pytest.raises((Interrupted, Crash)):
-            go("run", at, how)
-    go("run")
+            go("run", workers, Watcher(at, stop))
+    with pytest.raises(
+        RunFailed, match=r"ahead ended unexpectedly \(SIGKILL\).*holds the run after"
+    ):
+        go("run", 2, Watcher(1, lose_workers))
+    go("run", 2)
     assert_same_run(tmp_path / "run", tmp_path / "whole")
+    assert multiprocessing.active_children() == []
 
 
 def test_what_is_kept_says_where_the_run_stands(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Trials: their names, their folder, who runs them, and what happens when that goes wrong."""
 
+import json
 import multiprocessing
 import os
 import random
@@ -52,6 +53,24 @@ def test_a_trial_is_named_by_what_decides_its_result() -> None:
         named(numerics=Numerics("cuda", "triton")),
     ]
     assert len({same, *different}) == 7
+
+
+def test_how_data_are_read_is_no_part_of_a_trials_name(tmp_path: Path) -> None:
+    def trial(*overrides: str) -> Trial:
+        return trial_of(load_recipe("cifar10_resnet18", overrides), "", CPU)
+
+    assert trial("data.workers=5").name == trial().name
+    assert trial("data.root=elsewhere").name != trial().name
+    folder = ResultsFolder(tmp_path)
+    folder.open([trial()])
+    folder.check([trial("data.workers=5")])
+    # In a folder of the first rule they are, with the value that all its trials have.
+    document = json.loads((tmp_path / "grid.json").read_text())
+    document["schema"] = "clifctl.grid/1"
+    document["base"]["data"]["workers"] = 2
+    (tmp_path / "grid.json").write_text(json.dumps(document))
+    (two,), (five,) = (folder.named([trial(f"data.workers={n}")]) for n in (2, 5))
+    assert two.name == five.name != trial().name
 
 
 def test_a_change_of_numerics_renames_every_trial(monkeypatch: pytest.MonkeyPatch) -> None:

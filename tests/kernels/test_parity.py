@@ -52,8 +52,26 @@ def cheap_cases() -> list[tuple[Neuron, Case]]:
 COVERING = cheap_cases()
 
 
+def exhaustive(neuron: Neuron, case: Case) -> bool:
+    """Whether another neuron's kernel has the same lines: the conversions of bfloat16, and one
+    choice by itself, where this neuron has all of them turned at once."""
+    if neuron.name in ("lif", "clif"):
+        return False
+    choices = axes(neuron)["choices"]
+    return case.dtype == "bfloat16" or case.choices not in ("defaults", choices[-1])
+
+
 @pytest.mark.parametrize(
-    ("neuron", "case"), COVERING, ids=[f"{neuron.name}-{case}" for neuron, case in COVERING]
+    ("neuron", "case"),
+    [
+        pytest.param(
+            neuron,
+            case,
+            id=f"{neuron.name}-{case}",
+            marks=[pytest.mark.exhaustive] if exhaustive(neuron, case) else [],
+        )
+        for neuron, case in COVERING
+    ],
 )
 def test_covering(neuron: Neuron, case: Case) -> None:
     outcome = check(neuron, case)

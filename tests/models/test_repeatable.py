@@ -16,7 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from clifctl.data.augmentation import changed, cutout, horizontal_flip, random_crop, random_erasing
 from clifctl.data.event_pipelines import CHANGES, FramePreparation
-from clifctl.data.mixing import cutmix, mixup
+from clifctl.data.mixing import draw_cutmix, draw_mixup, mixed
 from clifctl.models import MODELS, SpikingNet
 from clifctl.neurons import NEURONS
 from clifctl.training.loss import tet_loss
@@ -104,8 +104,10 @@ AUGMENTATIONS: dict[str, Callable[[Tensor, torch.Generator], Any]] = {
     "erasing": random_erasing(1.0),
     "flip_rotate": lambda x, draw: changed(x, CHANGES["flip_rotate"], draw),
     "flip_roll_affine": lambda x, draw: changed(x, CHANGES["flip_roll_affine"], draw),
-    "mixup": lambda x, draw: mixup(x, torch.zeros(SAMPLES).long(), CLASSES, draw),
-    "cutmix": lambda x, draw: cutmix(x, torch.zeros(SAMPLES).long(), CLASSES, draw),
+    "mixup": lambda x, draw: mixed(x, torch.zeros(SAMPLES).long(), CLASSES, draw_mixup(draw)),
+    "cutmix": lambda x, draw: mixed(
+        x, torch.zeros(SAMPLES).long(), CLASSES, draw_cutmix(x.shape, draw)
+    ),
     **{
         resize: partial(lambda how, x, draw: FramePreparation("counts", 3, how)(x), resize)
         for resize in ("nearest", "area", "antialias", "bilinear")

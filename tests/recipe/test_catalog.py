@@ -21,7 +21,7 @@ def list_with(site: Path, cwd: Path) -> tuple[str, list[str]]:
         f"sys.path.insert(0, sys.path.pop());"  # before any other clifctl
         "import clifctl; from clifctl.recipe import catalog; "
         "from clifctl.recipe.catalog import read_text; "
-        "assert read_text('digits_snn5')[2].startswith('# The quick start');"
+        "assert read_text('digits_snn5').text.startswith('# The quick start');"
         "print(clifctl.__file__); print(*catalog.names())"
     )
     environment = {**os.environ, "PYTHONPATH": "", "PYTHONDONTWRITEBYTECODE": "1"}

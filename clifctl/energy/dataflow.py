@@ -1,0 +1,190 @@
+"""What a net calls while it runs, each tensor followed from the operation that made it.
+
+So what feeds an operation is known by data flow, never by looking at values. Modules are watched
+only where neurons run, by what `clifctl.models.firing_modules` says, wherever the batch norm before
+them is computed: this file is all of `energy` that depends on how nets are built. A function of
+torch that has no rule, applied to something that depends on the image, is refused by its name and
+place.
+"""
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+from torch.utils.weak import WeakTensorKeyDictionary
+
+from clifctl.energy.rules import PRODUCTS, RULES, Call, Value, flat
+from clifctl.errors import EnergyError
+from clifctl.models import SpikingLayer, SpikingNet, TemporalBatchNorm, firing_modules
+
+_EXPANDING = frozenset(("expand", "expand_as", "broadcast_to", "repeat", "tile"))
+# Functions that move values around.
+_STRUCTURE = _EXPANDING | {
+    *("flatten", "unflatten", "view", "view_as", "reshape", "reshape_as", "transpose", "permute"),
+    *("movedim", "swapaxes", "T", "mT", "contiguous", "getitem", "narrow", "select", "unsqueeze"),
+    *("squeeze", "chunk", "split", "unbind", "clone", "detach", "data", "to", "float", "type"),
+}
+_JOINING = frozenset(("cat", "concat", "stack"))
+# A multiplication of everything by one number goes into the next weights or threshold.
+_SCALINGS = frozenset((*PRODUCTS, "div", "truediv", "itruediv", "divide", "neg"))
+_DROPOUTS = frozenset(("dropout", "dropout1d", "dropout2d", "dropout3d"))
+# Functions whose result has nothing of the values: new tensors of the same kind.
+_MAKERS = re.compile(r"(new|zeros|ones|empty|full|rand|randn)(_\w+)?")
+
+
+class DataFlow(TorchFunctionMode, ABC):
+    """Sees every function of torch that a net calls while it is followed.
+
+    What is seen is told in the order in which it is computed: `began` with the image, then
+    `computed` for an operation that has a rule and `fired` for a layer of neurons, `ended` last.
+    No tensor is held on to.
+    """
+
+    def __init__(self, timesteps: int) -> None:
+        super().__init__()
+        self.timesteps = timesteps
+        self.layers: dict[nn.Module, str] = {}
+        self._sources = WeakTensorKeyDictionary()
+        self._modules: list[str] = []
+        self._in_neurons = 0
+
+    @abstractmethod
+    def began(self, image: Tensor) -> None:
+        """The net starts to run on `image` `[T, N, *]` (of a static one: `[1, N, *]`)."""
+
+    @abstractmethod
+    def computed(self, call: Call, fields: dict[str, Any]) -> None:
+        """An operation was computed; `fields` is what its rule says of it."""
+
+    @abstractmethod
+    def fired(
+        self, layer: SpikingLayer, norms: Sequence[TemporalBatchNorm], operand: Value,
+        spikes: Tensor,
+    ) -> None:  # fmt: skip
+        """A layer of neurons gave `spikes` `[T, N, *]` for `operand`, after the batch norms that it
+        computed together with its neurons."""
+
+    @abstractmethod
+    def ended(self) -> None:
+        """The net has run."""
+
+    def comes_from(self, source: int, steps: int, result: Tensor) -> Value:
+        """Let `result` be known as that of operation `source`, computed at `steps` time steps."""
+        self._sources[result] = (source, steps)
+        return Value(source, steps, result)
+
+    @contextmanager
+    def following(self, net: SpikingNet) -> Iterator[None]:
+        """Follow every run of `net` within the block."""
+        self.layers = {module: name for name, module in firing_modules(net).items()}
+        with ExitStack() as hooks:
+            for name, module in net.named_modules():
+                entering = module.register_forward_pre_hook(self._entering(name))
+                leaving = module.register_forward_hook(
+                    self._leave, with_kwargs=True, always_call=True
+                )
+                hooks.callback(entering.remove)
+                hooks.callback(leaving.remove)
+            with self:
+                yield
+
+    def _entering(self, name: str) -> Callable[..., None]:
+        def enter(module: nn.Module, args: Any) -> None:
+            if not self._modules:
+                self._sources.clear()
+                self.began(args[0])
+            self._modules.append(name)
+            self._in_neurons += module in self.layers
+
+        return enter
+
+    def _leave(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+        place = self._modules.pop()
+        neurons = isinstance(module, SpikingLayer) and module in self.layers
+        self._in_neurons -= neurons
+        if output is None:  # it raised
+            return
+        if neurons:
+            self._fired(place, module, (*args, *kwargs.values()), output[0])
+        if not self._modules:
+            self.ended()
+
+    def _fired(self, place: str, layer: Any, given: tuple[Any, ...], spikes: Tensor) -> None:
+        operand = next(self._known(given), None)
+        if operand is None:
+            raise EnergyError(f"the layer of neurons '{place}' gets nothing that depends on data")
+        norms = [n for n in (*layer.modules(), *given) if isinstance(n, TemporalBatchNorm)]
+        self.fired(layer, norms, operand, spikes)
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        given = kwargs or {}
+        result = func(*args, **given)
+        if self._in_neurons or not self._modules:
+            return result
+        operands = tuple(self._known((*args, *given.values())))
+        made = [item for item in flat([result]) if isinstance(item, Tensor)]
+        if not operands or not made:
+            return result
+        name = _name_of(func)
+        call = Call(name, args, given, made[0], operands)
+        fields = RULES[name](call) if name in RULES else None
+        if fields is not None:
+            self.computed(call, fields)
+        elif self._moves(call):
+            for tensor in made:
+                self._move(name, operands[0], tensor)
+        elif not _MAKERS.fullmatch(name):
+            raise EnergyError(
+                f"operation '{name}' in {self.place()} has no rule: its energy is not known",
+                hint="rules are there for convolutions, linear layers, matrix products, pools, "
+                "batch norm, layers of neurons, and sums and products of two results",
+            )
+        return result
+
+    def _known(self, items: Iterable[Any]) -> Iterator[Value]:
+        """The arguments that depend on the image."""
+        for item in flat(items):
+            if isinstance(item, Tensor) and item in self._sources:
+                source, steps = self._sources[item]
+                yield Value(source, steps, item)
+
+    def _moves(self, call: Call) -> bool:
+        """Whether a call moves values, or multiplies all of them by one number."""
+        if call.name in _DROPOUTS:
+            training = call.bound("input", "p", "training").get("training", True)
+            return not training
+        if call.name in _JOINING:  # parts of one result, put together again
+            return len({operand.source for operand in call.operands}) == 1
+        tensors = sum(isinstance(item, Tensor) for item in flat(call.args))
+        return call.name in _STRUCTURE or (call.name in _SCALINGS and tensors == 1)
+
+    def _move(self, name: str, value: Value, tensor: Tensor) -> None:
+        times = self.timesteps // value.steps
+        if name in _EXPANDING and tensor.numel() == value.tensor.numel() * times:
+            # What was computed for one time step stands for all of them.
+            self.comes_from(value.source, value.steps * times, tensor)
+        else:
+            self.comes_from(value.source, value.steps, tensor)
+
+    def place(self) -> str:
+        """Where in the net it is, for a message."""
+        return f"module '{self.module}'" if self.module else "the net's own forward"
+
+    @property
+    def module(self) -> str:
+        """The name of the innermost module that runs, empty in the net's own forward."""
+        return next((name for name in reversed(self._modules) if name), "")
+
+
+def _name_of(func: Any) -> str:
+    """`add` for `torch.add`, `Tensor.add_` and `Tensor.__add__`; a property has its own name."""
+    name = str(getattr(func, "__name__", func))
+    if name == "__get__":
+        name = str(getattr(func.__self__, "__name__", name))
+    return name.strip("_")
