@@ -204,8 +204,11 @@ def _missing(form: Format, missing: list[Path], place: Place) -> DataError:
     published = _published(form)
     archive = place.root / published.filename
     if archive.is_file():
-        with open_regular(archive) as file:
-            md5 = hashlib.file_digest(file, _md5).hexdigest()
+        try:
+            with open_regular(archive) as file:
+                md5 = hashlib.file_digest(file, _md5).hexdigest()
+        except OSError as refused:
+            raise place.error(f"'{archive}' cannot be read: {refused.strerror}") from None
         if md5 != published.tgz_md5:
             return place.error(
                 f"the archive '{archive}' is corrupted or incomplete: its MD5 is {md5}, "
