@@ -17,6 +17,8 @@ class ClifctlError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+        if hint is not None:  # for a traceback: in a person's own code nothing else shows it
+            self.add_note(f"hint: {hint}")
 
 
 class UsageError(ClifctlError):

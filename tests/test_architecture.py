@@ -37,6 +37,7 @@ ARROWS: dict[str, set[str]] = {
     },
     "report": LEAVES,
     "spikingjelly": {*LEAVES, "neurons", "kernels"},
+    "neurobench": {*LEAVES, "models"},
     "cli": {*LEAVES, "recipe", "experiments", "report"},
 }
 LIGHT = {"commands", "devices", "errors", "files", "launch", "reading", "results", "cli", "paper"}

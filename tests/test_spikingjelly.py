@@ -12,7 +12,7 @@ from spikingjelly.activation_based.model import parametric_lif_net, spiking_vgg
 from spikingjelly.activation_based.surrogate import Rect
 from torch import Tensor, nn
 
-import clifctl.spikingjelly
+import clifctl.spikingjelly.protocol
 from clifctl.errors import NeuronError, TargetError, UsageError
 from clifctl.neurons import NEURONS
 from clifctl.spikingjelly import CLIFNode, GLIFNode, KLIFNode, LIFNode, NeuronNode, PLIFNode
@@ -304,5 +304,5 @@ def test_without_spikingjelly_the_error_says_what_to_install(
     for module in [name for name in sys.modules if name.split(".")[0] == "spikingjelly"]:
         monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(UsageError, match="needs SpikingJelly") as refused:
-        runpy.run_path(clifctl.spikingjelly.__file__)
+        runpy.run_path(clifctl.spikingjelly.protocol.__file__)
     assert refused.value.hint == "pip install spikingjelly"

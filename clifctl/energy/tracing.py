@@ -39,9 +39,7 @@ def trace_net(
         timesteps,
         parameters=sum(parameter.numel() for parameter in net.parameters()),
         neuron_parameters=sum(
-            layer.get_parameter(learnable.name).numel()
-            for layer in layers
-            for learnable in layer.neuron.learnables
+            tensor.numel() for layer in layers for tensor in layer.learnables().values()
         ),
     )
 

@@ -1,5 +1,6 @@
 """HOW a neuron runs: one entry point, `scan`, over every neuron, target and window."""
 
+from clifctl.kernels.backward import NO_BACKWARD, backward_pass
 from clifctl.kernels.bits import mark_spikes, spike_value, spikes_as_bits
 from clifctl.kernels.distributed import (
     differentiable_sum,
@@ -16,11 +17,13 @@ from clifctl.kernels.trace import is_binary
 from clifctl.kernels.window import READINGS
 
 __all__ = [
+    "NO_BACKWARD",
     "READINGS",
     "TARGETS",
     "TARGET_DTYPES",
     "Norm",
     "Target",
+    "backward_pass",
     "batch_moments",
     "differentiable_sum",
     "gather_over_processes",

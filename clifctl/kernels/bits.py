@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
 from clifctl.devices import CPU
-from clifctl.kernels.eager import is_eager
+from clifctl.kernels.eager import is_eager, is_transformed
 from clifctl.kernels.threads import run_units
 
 _MARK = "clifctl_spikes"
@@ -59,7 +59,7 @@ class _Kept:
 
 def mark_spikes(x: Tensor, value: float = 1.0) -> None:
     """Say that `x`, which fills its memory, holds nothing but 0 and `value`."""
-    if torch.compiler.is_compiling() or not torch.is_grad_enabled():
+    if torch.compiler.is_compiling() or not torch.is_grad_enabled() or is_transformed(x):
         return
     setattr(x.untyped_storage(), _MARK, _Mark(x._version, value, x.dtype))
 
@@ -71,7 +71,7 @@ def spike_value(x: Tensor) -> float | None:
 
 
 def _mark_of(x: Tensor) -> _Mark | None:
-    if torch.compiler.is_compiling():
+    if torch.compiler.is_compiling() or is_transformed(x):
         return None
     mark = getattr(x.untyped_storage(), _MARK, None)
     if mark is None or mark.version != x._version:

@@ -9,7 +9,7 @@ compiled graph that is read from a cache means the same neuron.
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, cast
 
 import torch
@@ -17,6 +17,8 @@ from torch import Tensor
 
 from clifctl.errors import NeuronError
 from clifctl.kernels import numba_target, triton_target
+from clifctl.kernels.backward import by_sample, first_gradient, kept
+from clifctl.kernels.eager import is_transformed
 from clifctl.kernels.flat import Gradients, Kernel
 from clifctl.kernels.layout import Layout
 from clifctl.kernels.prologue import with_norm
@@ -182,6 +184,9 @@ def _(
     ]
 
 
+fused_scan_backward.register_vmap(by_sample(fused_scan_backward))
+
+
 def _remember(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:
     x, tensors, call = inputs
     ctx.set_materialize_grads(False)
@@ -190,12 +195,44 @@ def _remember(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:
 
 
 def _backward(ctx: Any, gradients: list[Tensor | None]) -> tuple[Tensor, list[Tensor], None]:
-    x, *tensors = ctx.saved_tensors
-    g_x, *others = fused_scan_backward(x, tensors, gradients, ctx.call)
+    x, *tensors = kept(ctx)
+    backward: Callable[..., Sequence[Tensor]] = fused_scan_backward
+    if not torch.compiler.is_compiling() and torch.is_grad_enabled():  # create_graph=True
+        backward = partial(first_gradient, fused_scan_backward)
+    g_x, *others = backward(x, tensors, gradients, ctx.call)
     return g_x, others, None
 
 
 fused_scan.register_autograd(_backward, setup_context=_remember)
+fused_scan.register_vmap(by_sample(fused_scan))
+
+
+class _Scan(torch.autograd.Function):
+    """The operator, as the transforms of `torch.func` need it."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(call: str, x: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:
+        return tuple(fused_scan(x, tensors, call))
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+        call, x, *tensors = inputs
+        _remember(ctx, (x, tensors, call), list(output))
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
+        g_x, others, _ = _backward(ctx, list(gradients))
+        return None, g_x, *others
+
+
+def run(x: Tensor, tensors: Sequence[Tensor], call: str) -> Sequence[Tensor]:
+    """See `scan_forward`; it has a gradient."""
+    if is_transformed(x, *tensors):
+        found: Sequence[Tensor] = _Scan.apply(call, x, *tensors)
+        return found
+    return fused_scan(x, tensors, call)
 
 
 @dataclass(frozen=True)

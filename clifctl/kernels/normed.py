@@ -16,10 +16,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
+from clifctl.kernels.backward import by_sample, first_gradient, kept
 from clifctl.kernels.distributed import sum_over_processes
-from clifctl.kernels.eager import is_eager
+from clifctl.kernels.eager import is_eager, is_transformed
 from clifctl.kernels.fused import Work, held, results, scan_forward, states_of
 from clifctl.kernels.layout import Layout
 from clifctl.kernels.norm_passes import corrected
@@ -121,6 +121,9 @@ def _(
     ]
 
 
+fused_backward.register_vmap(by_sample(fused_backward))
+
+
 def _expanded(x: Tensor, steps: int) -> Tensor:
     return x.expand(steps, *x.shape[1:])
 
@@ -140,10 +143,10 @@ def _remember(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:
 
 
 def _gradients(
-    ctx: Any, gradients: Sequence[Tensor | None], backward: Callable[..., list[Tensor]]
+    ctx: Any, gradients: Sequence[Tensor | None], backward: Callable[..., Sequence[Tensor]]
 ) -> tuple[Tensor, list[Tensor], list[Tensor | None]]:
     """Those of x, of `tensors` and of `norm`."""
-    x, *others = ctx.saved_tensors
+    x, *others = kept(ctx)
     tensors, norm = others[: ctx.given], others[ctx.given :]
     g_x, *rest = backward(x, tensors, norm, gradients, *ctx.rest)
     return g_x, rest[:-2], [None, None, *rest[-2:], *[None] * (len(norm) - 4)]
@@ -154,15 +157,31 @@ def _backward(ctx: Any, gradients: list[Tensor | None]) -> tuple[Any, ...]:
 
 
 _operator.register_autograd(_backward, setup_context=_remember)
+_operator.register_vmap(by_sample(_operator))
+
+
+def _eager_backward(
+    x: Tensor, tensors: Sequence[Tensor], norm: Sequence[Tensor],
+    gradients: Sequence[Tensor | None], *rest: Any,
+) -> Sequence[Tensor]:  # fmt: skip
+    if torch.is_grad_enabled():  # create_graph=True
+        return first_gradient(fused_backward, x, tensors, norm, gradients, *rest)
+    plain = is_eager(x) and not is_transformed(*tensors, *norm, *gradients)
+    return (norm_scan_backward if plain else fused_backward)(x, tensors, norm, gradients, *rest)
 
 
 class _NormScan(torch.autograd.Function):
-    """The operator without torch's detour for operators; its forward, backward and memory."""
+    """The operator without torch's detour for operators; its forward, backward and memory. It is
+    what the transforms of `torch.func` need too."""
+
+    generate_vmap_rule = True
 
     @staticmethod
     def forward(*inputs: Any) -> tuple[Tensor, ...]:
         (tensors, norm), call, steps, processes, x = _sorted(inputs)
-        return tuple(norm_scan_forward(x, tensors, norm, call, steps, processes))
+        plain = is_eager(x) and not is_transformed(*tensors, *norm)
+        forward = norm_scan_forward if plain else _operator
+        return tuple(forward(x, tensors, norm, call, steps, processes))
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
@@ -170,9 +189,8 @@ class _NormScan(torch.autograd.Function):
         _remember(ctx, (x, tensors, norm, call, steps, processes), list(output))
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Any, ...]:
-        g_x, g_tensors, g_norm = _gradients(ctx, gradients, norm_scan_backward)
+        g_x, g_tensors, g_norm = _gradients(ctx, gradients, _eager_backward)
         return None, None, None, None, g_x, *g_tensors, *g_norm
 
 
@@ -186,7 +204,7 @@ def norm_scan(
     processes: bool,
 ) -> Sequence[Tensor]:  # fmt: skip
     """See `norm_scan_forward`; it has a gradient."""
-    if is_eager(x):
+    if is_eager(x) or is_transformed(x, *tensors, *norm):
         found: Sequence[Tensor] = _NormScan.apply(
             call, steps, processes, len(tensors), x, *tensors, *norm
         )

@@ -5,6 +5,7 @@ from torch import Tensor
 
 from clifctl.errors import NeuronError, TargetError
 from clifctl.kernels import fused, normed, reference
+from clifctl.kernels.backward import refuse_reentrant_checkpoint
 from clifctl.kernels.fused import held
 from clifctl.kernels.normed import Norm
 from clifctl.kernels.targets import resolve_target
@@ -33,6 +34,8 @@ def scan(
     not exist or cannot run these tensors.
     """
     _check(x, state, parameters)
+    refuse_reentrant_checkpoint()
+    x, state = _to_be_kept(x, state)
     chosen_window = _window(parameters, window, window_reading, x.shape[0])
     chosen = resolve_target(target, x.device, x.dtype)
     learnables = _learnables(x, parameters)
@@ -55,8 +58,8 @@ def scan(
         chosen_window,
         state is not None,
     )
-    output, *final = fused.fused_scan(x, [*(state or ()), *learnables.values()], call)
-    return output, tuple(final)
+    output, *finals = fused.run(x, [*(state or ()), *learnables.values()], call)
+    return output, tuple(finals)
 
 
 def norm_scan(
@@ -77,6 +80,8 @@ def norm_scan(
     """
     expanded = x.expand(norm.steps, *x.shape[1:])
     _check(expanded, state, parameters)
+    refuse_reentrant_checkpoint()
+    x, state = _to_be_kept(x, state)
     chosen_window = _window(parameters, window, window_reading, norm.steps)
     chosen = resolve_target(target, x.device, x.dtype)
     if chosen.name == "reference":
@@ -95,6 +100,19 @@ def norm_scan(
     tensors = [*(state or ()), *_learnables(x, parameters).values()]
     output, *final = normed.norm_scan(x, tensors, norm.tensors, call, norm.steps, norm.processes)
     return output, tuple(final)
+
+
+def _to_be_kept(
+    x: Tensor, state: tuple[Tensor, ...] | None
+) -> tuple[Tensor, tuple[Tensor, ...] | None]:
+    """Input and states as torch can keep them for backward: those that inference mode has made are
+    copied."""
+    if torch.compiler.is_compiling() or not torch.is_grad_enabled():
+        return x, state
+    x = x.clone() if x.is_inference() else x
+    if state is not None:
+        state = tuple(s.clone() if s.is_inference() else s for s in state)
+    return x, state
 
 
 def _window(parameters: Parameters, k: int | None, reading: str, steps: int) -> Window | None:

@@ -20,6 +20,7 @@ from clifctl.kernels import (
 )
 from clifctl.models.norm import TemporalBatchNorm
 from clifctl.neurons import Hyperparameters, Neuron, Parameters
+from clifctl.neurons.pickling import class_for_values, values_for_class
 
 LayerState = tuple[Tensor, ...]
 NetState = tuple[LayerState, ...]
@@ -116,11 +117,7 @@ class SpikingLayer(nn.Module):
         With `norm` it is the norm's input, and the norm runs inside the kernel, where the target
         has one. With `repeat` > 1 `x` is `[1, N, *features]` and stands for that many equal steps.
         """
-        learnables: dict[str, Tensor] = {
-            learnable.name: self.get_parameter(learnable.name)
-            for learnable in self.neuron.learnables
-        }
-        parameters = Parameters(self.neuron, self.hyperparameters, learnables)
+        parameters = Parameters(self.neuron, self.hyperparameters, self.learnables())
         steps = x.shape[0] * repeat
         # A shorter sequence than the window (a single step, say) is full BPTT by definition.
         window = None if self.window is None or self.window >= steps else self.window
@@ -135,6 +132,18 @@ class SpikingLayer(nn.Module):
         if self.binary:
             mark_spikes(spikes)
         return spikes, final
+
+    def learnables(self) -> dict[str, Tensor]:
+        """The raw learnable tensors by name, as they are now: no parameters where
+        `torch.func.functional_call`, a parametrization or a replica has put others in their place.
+        """
+        return {declared.name: getattr(self, declared.name) for declared in self.neuron.learnables}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return values_for_class(self.__dict__)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(class_for_values(state))
 
     def _is_fused(self, x: Tensor) -> bool:
         return resolve_target(self.target, x.device, x.dtype).name != "reference"

@@ -13,7 +13,7 @@ import ctypes
 import hashlib
 import keyword
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self
 
 import torch
@@ -98,6 +98,10 @@ class State:
         return self.initial(hyperparameters) if callable(self.initial) else self.initial
 
 
+def _unchanged(raw: Tensor) -> Tensor:
+    return raw
+
+
 @dataclass(frozen=True)
 class Learnable:
     """One learnable parameter.
@@ -112,7 +116,7 @@ class Learnable:
     description: str
     shape: LearnableShape
     initial: Callable[[Any, int], float]
-    transform: Callable[[Tensor], Tensor] = field(default=lambda raw: raw)
+    transform: Callable[[Tensor], Tensor] = _unchanged
     spread: float = 0.0
 
     @property
@@ -182,6 +186,19 @@ class Neuron:
                     f"neuron '{self.name}': '{name}' cannot be the name of a state or parameter",
                     hint="names are Python identifiers, each given once, and not x or out",
                 )
+
+    def __reduce__(self) -> Any:
+        """A neuron is pickled by its name, see `clifctl.neurons.pickling`."""
+        # Here, because the table of names is made of neurons.
+        from clifctl.neurons.pickling import reduced
+
+        return reduced(self)
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: Any) -> Self:
+        return self
 
     def parameters(
         self, learnables: Mapping[str, Tensor] | None = None, **values: Any

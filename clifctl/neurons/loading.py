@@ -46,9 +46,36 @@ def installed_neurons() -> dict[str, Neuron]:
     return found
 
 
-# One object a file and name: kernels are kept by the neuron that they belong to.
-@lru_cache(maxsize=64)
+# (path, name) -> what was loaded. One object each: kernels are kept by the neuron that they are of.
+_LOADED: dict[tuple[str, str], Neuron] = {}
+
+
+def loaded_from_file(reference: str) -> Neuron | None:
+    """The neuron of FILE.py:NAME, where this process has loaded it; no file is run."""
+    file, _, name = reference.rpartition(":")
+    return _LOADED.get((str(Path(file).absolute()), name))
+
+
+def reference_of(neuron: Neuron) -> str | None:
+    """The FILE.py:NAME that this very neuron was loaded from; None if it was not."""
+    places = (f"{path}:{name}" for (path, name), known in _LOADED.items() if known is neuron)
+    return next(places, None)
+
+
+def installed_name_of(neuron: Neuron) -> str | None:
+    """The name under which an installed package offers this very neuron; None if none does."""
+    # What was never asked for by name is not of a package that has been loaded.
+    offered = installed_neurons() if installed_neurons.cache_info().currsize else {}
+    return next((name for name, known in offered.items() if known is neuron), None)
+
+
 def _from_file(path: str, shown: str, name: str) -> Neuron:
+    if (path, name) not in _LOADED:
+        _LOADED[path, name] = _run(path, shown, name)
+    return _LOADED[path, name]
+
+
+def _run(path: str, shown: str, name: str) -> Neuron:
     if not Path(path).is_file():
         raise NeuronError(f"no file '{shown}'", hint="a neuron of your own is FILE.py:NAME")
     spec = importlib.util.spec_from_file_location(f"clifctl_user_{Path(path).stem}", path)

@@ -94,13 +94,18 @@ SURROGATES: dict[str, Surrogate] = {
 
 
 class _Spike(torch.autograd.Function):
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(ctx: Any, distance: Tensor, surrogate: str, width: float) -> Tensor:
-        ctx.save_for_backward(distance)
-        ctx.surrogate, ctx.width = surrogate, width
+    def forward(distance: Tensor, surrogate: str, width: float) -> Tensor:
         fired = (distance >= 0).to(distance.dtype)
         # NaN compares false: without this line a broken input would look like silence.
         return torch.where(distance.isnan(), distance, fired)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, str, float], output: Tensor) -> None:
+        distance, ctx.surrogate, ctx.width = inputs
+        ctx.save_for_backward(distance)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:

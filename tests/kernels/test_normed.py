@@ -421,13 +421,3 @@ def test_the_operator_holds_what_torch_asks_of_it() -> None:
         arguments: tuple[Any, ...] = (x, [], norm.before(x, 2).tensors, call, 2, False)
         checks = ("test_schema", "test_faketensor", "test_autograd_registration")
         torch.library.opcheck(torch.ops.clifctl.norm_scan.default, arguments, test_utils=checks)
-
-
-def test_the_gradient_of_a_gradient_is_refused() -> None:
-    setting = SETTINGS[0]
-    layer, norm = _layer(setting, STEPS), _norm(setting, torch.float64)
-    x = _input(setting, STEPS).requires_grad_()
-    out, _ = layer(x, None, norm, setting.repeat)
-    (g,) = torch.autograd.grad(out.square().sum(), x, create_graph=True)
-    with pytest.raises(RuntimeError, match="once_differentiable"):
-        g.sum().backward()
