@@ -673,7 +673,7 @@ def originals(recorded: ModuleType, folder: Path) -> Iterator[tuple[str, bytes, 
             (pickle.UnpicklingError, ValueError, TypeError),
         )
     image = Image.fromarray(pixels.transpose(1, 2, 0).copy())
-    for form in ("png", "jpeg", "bmp", "webp"):
+    for form in ("png", "jpeg", "bmp", "webp", "gif", "tiff", "ppm"):
         yield (
             f"x.{form}",
             saved(image.save, form),
