@@ -8,6 +8,7 @@ from io import BufferedReader
 from pathlib import Path
 
 MIB = 2**20
+MOST_GIVEN_BYTES = 8 * MIB  # of a recipe, or of numbers in JSON
 MOST_TEXT_BYTES = 64 * MIB  # of a list of files, or of what a text says of them
 
 
@@ -48,4 +49,18 @@ def read_bytes(path: Path, most: int) -> bytes:
 def read_text(path: Path, most: int = MOST_TEXT_BYTES) -> str:
     """The text of a regular file in UTF-8, line ends as Python reads them. Raises OSError,
     UnicodeDecodeError."""
-    return read_bytes(path, most).decode().replace("\r\n", "\n").replace("\r", "\n")
+    return _lines(read_bytes(path, most))
+
+
+def read_given_text(path: Path, most: int = MOST_GIVEN_BYTES) -> str:
+    """The text in UTF-8 of a file that a person named, which may be a pipe; of what has no end,
+    no more than `most` bytes are taken. Raises OSError (TooLarge), UnicodeDecodeError."""
+    with path.open("rb") as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise TooLarge(errno.EFBIG, f"it has more than {most:,} bytes", str(path))
+    return _lines(content)
+
+
+def _lines(content: bytes) -> str:
+    return content.decode().replace("\r\n", "\n").replace("\r", "\n")

@@ -28,6 +28,7 @@ from clifctl.experiments.opening import Opened, Opening, is_checkpoint, open_che
 from clifctl.experiments.published import keeps_the_net, protocol_note
 from clifctl.files import parse_json
 from clifctl.neurons import NEURONS, Hyperparameters, Neuron
+from clifctl.reading import read_given_text
 from clifctl.recipe.load import load_recipe
 from clifctl.recipe.schema import MAX_TIMESTEPS, Recipe
 from clifctl.results import EvalResult
@@ -108,7 +109,7 @@ def constants_of(reference: str | None) -> Constants:
 
 def _json(reference: str) -> Any:
     try:
-        return parse_json(Path(reference).read_text(encoding="utf-8"))
+        return parse_json(read_given_text(Path(reference)))
     except OSError as unreadable:
         raise EnergyError(
             f"cannot read '{reference}': {unreadable.strerror}", hint="give the path of a JSON file"

@@ -431,6 +431,19 @@ def test_what_is_no_file_is_refused_at_once(
         path.write_bytes(content)
 
 
+def test_what_is_named_has_an_end(clifctl: Callable[..., Any], tmp_path: Path) -> None:
+    (tmp_path / "x.yaml").symlink_to("/dev/zero")
+    (tmp_path / "x.npy").symlink_to("/dev/zero")
+    for command, said in (
+        (["recipes", "check", "x.yaml"], "it has more than 8,388,608 bytes"),
+        (["energy", "digits_snn5", "--rates", "/dev/zero"], "it has more than 8,388,608 bytes"),
+        (["dynamics", "--input", "x.npy"], "it is no regular file"),
+        (["eval", "/dev/zero"], "is not a regular file"),
+    ):
+        done = clifctl(*command)
+        assert (done.code, said in done.err) == (2, True), done.err
+
+
 def test_names_that_are_no_text(recorded: ModuleType, tmp_path: Path) -> None:
     root = recorded.write_event_files(tmp_path / "own", train=2, test=1)
     name = os.fsdecode(b"\xff\xfe")
