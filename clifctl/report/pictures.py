@@ -28,7 +28,8 @@ def require_picture_possible(path: Path) -> None:
     if path.suffix.lower() not in SUFFIXES:
         raise OutputError(
             f"cannot draw into '{path}': unknown ending '{path.suffix}'",
-            hint=f"--plot takes a file that ends in {', '.join(SUFFIXES)}",
+            hint=f"--plot takes a file that ends in {', '.join(SUFFIXES)}; as the last word it "
+            "chooses the name itself",
         )
     try:
         with _own_settings():
