@@ -23,6 +23,7 @@ from clifctl.experiments.assembly import (
 )
 from clifctl.experiments.opening import Opened, Opening, is_checkpoint, open_checkpoint
 from clifctl.experiments.published import figure_of_windows
+from clifctl.experiments.seeds import require_seed
 from clifctl.kernels import resolve_target
 from clifctl.models import SpikingNet, TemporalBatchNorm, batch_statistics, firing_modules
 from clifctl.recipe.load import load_recipe
@@ -162,6 +163,7 @@ def _check(recipe: Recipe, options: GradientsOptions) -> None:
             f"--samples {options.samples}: must be 2 or more",
             hint="batch norm takes its statistics over the samples",
         )
+    require_seed("--seed", options.seed)
     if options.formula not in FORMULAS:
         raise UsageError(unknown_name("formula", options.formula, FORMULAS))
     if options.formula != "exact" and not can_split(neuron):

@@ -86,7 +86,7 @@ def open_checkpoint(path: Path, opening: Opening, *, timesteps: int | None = Non
     if timesteps is None:
         return opened
     document = {**opened.recipe.document, "timesteps": timesteps}
-    return replace(opened, recipe=validate(document, f"checkpoint '{path}'"))
+    return replace(opened, recipe=validate(document, f"checkpoint '{path}'", of_a_run=True))
 
 
 def _open(path: Path, neuron: str | None) -> Opened:
@@ -97,7 +97,12 @@ def _open(path: Path, neuron: str | None) -> Opened:
         )
     checkpoint = load_checkpoint(path)
     trusted = [] if neuron is None else [neuron]
-    recipe = validate(checkpoint.recipe, f"recipe of checkpoint '{path}'", trusted_files=trusted)
+    recipe = validate(
+        checkpoint.recipe,
+        f"recipe of checkpoint '{path}'",
+        trusted_files=trusted,
+        of_a_run=True,
+    )
     recipe = replace(recipe, neuron=recipe.neuron_at(checkpoint.epoch_of_weights))
     return Opened(
         checkpoint.recipe_name,
