@@ -19,6 +19,8 @@ from clifctl.results import Published
 from clifctl.training.checkpoint import load_checkpoint, load_weights
 from clifctl.training.foreign import load_foreign, load_foreign_weights
 
+FOREIGN = "weights of other code load with --recipe, or with --model and --data"
+
 
 @dataclass(frozen=True)
 class Opening:
@@ -95,7 +97,7 @@ def _open(path: Path, neuron: str | None) -> Opened:
             f"--neuron {neuron}: must be FILE.py:NAME, the checkpoint's own neuron",
             hint="leave it out for a neuron of clifctl; clifctl convert puts a net on LIF",
         )
-    checkpoint = load_checkpoint(path)
+    checkpoint = load_checkpoint(path, foreign=FOREIGN)
     trusted = [] if neuron is None else [neuron]
     recipe = validate(
         checkpoint.recipe,
