@@ -77,6 +77,17 @@ def is_checkpoint(source: str) -> bool:
     return path.exists() or bool(path.suffix)
 
 
+def refused_override(override: str, why: str, **instead: str) -> UsageError:
+    """The error for an override of a checkpoint, which is taken as it was trained; `instead`: key
+    -> the option that does something of the kind."""
+    key = override.partition("=")[0]
+    option = {"data.root": "--root DIR", "root": "--root DIR", **instead}.get(key)
+    hint = "KEY=VALUE changes recipes, as with --recipe, or --model and --data"
+    if option is not None:
+        hint = f"a checkpoint takes {option} instead"
+    return UsageError(f"'{override}': {why}", hint=hint)
+
+
 def open_checkpoint(path: Path, opening: Opening, *, timesteps: int | None = None) -> Opened:
     """The checkpoint `path`; `timesteps` is another T than its recipe's. Raises CheckpointError,
     RecipeError."""
