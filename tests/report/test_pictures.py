@@ -24,7 +24,7 @@ NAMES = ["cost$^", "a$b$", "網路\U0001f9e0", "\udcff", "two\nlines\x00"]
 def sample(name: str) -> SampleResult:
     return SampleResult(
         data=name, split="test", sample=0, name=None, label=1, samples_in_split=1,
-        shape=(1, 1, 3, 3), sha256=None, polarities=None, frames=(), picture=None,
+        shape=(1, 1, 3, 3), sha256=None, polarities=None, frames=(), picture=None, class_name=name,
     )  # fmt: skip
 
 
@@ -43,7 +43,8 @@ def test_any_name_is_drawn(tmp_path: Path, name: str, ending: str) -> None:
 def test_a_name_is_shown_as_it_is(tmp_path: Path) -> None:
     path = tmp_path / "p.svg"
     write_picture(path, draw_sample, sample("a$b$ \udcff\n"), np.eye(3)[None, None])
-    assert r"<!-- a$b$ \udcff\n: test sample 0, label 1 -->" in path.read_text()
+    shown = r"a$b$ \udcff\n"
+    assert f"<!-- {shown}: test sample 0, label 1 '{shown}' -->" in path.read_text()
 
 
 def test_a_matplotlibrc_changes_nothing(tmp_path: Path) -> None:
@@ -65,7 +66,8 @@ def test_a_matplotlibrc_changes_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize("backend", ["module://matplotlib_inline.backend_inline", "no-such"])
 def test_the_backend_of_the_environment_is_not_asked(tmp_path: Path, backend: str) -> None:
     script = (
-        "import os, sys; from pathlib import Path; from clifctl.report import pictures;"
+        "import os, pwd, sys; from pathlib import Path; from clifctl.report import pictures;"
+        "pwd.getpwuid = lambda user: {}[user];"  # nor is there a home directory
         "pictures.require_picture_possible(Path('p.png'));"
         "pictures.write_picture(Path('p.png'), pictures.new_figure, 2.0, 2.0);"
         f"assert os.environ['MPLBACKEND'] == {backend!r};"
