@@ -280,7 +280,7 @@ def test_a_stop_during_evaluation_is_obeyed(
         return original(net, batches, *args, **options)
 
     monkeypatch.setattr(module, "evaluate", evaluate)
-    with pytest.raises(Interrupted, match=r"after step 6 of epoch 2$"):
+    with pytest.raises(Interrupted, match=r"(?m)after step 6 of epoch 2$"):
         run(tmp_path / "run")
     monkeypatch.undo()
     run(tmp_path / "run")
