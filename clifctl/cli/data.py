@@ -149,8 +149,8 @@ def show(
     """
     picture = picture_path(plot, name, output)
     from clifctl.experiments.data import show_sample
-    from clifctl.report.data_tables import labelled, sample_report
-    from clifctl.report.pictures import draw_frames
+    from clifctl.report.data_tables import sample_report
+    from clifctl.report.pictures import draw_sample
 
     result, frames = show_sample(
         name,
@@ -159,17 +159,4 @@ def show(
         sample=sample,
         picture=None if picture is None else str(picture),
     )
-    if picture is not None:
-        title = f"{name}: {split} sample {sample}, label {labelled(result)}"
-        draw_frames(
-            picture,
-            frames.numpy(),
-            title=title,
-            polarities=result.polarities,
-            events=[
-                (row.on_events, row.off_events)
-                for row in result.frames
-                if row.on_events is not None and row.off_events is not None
-            ],
-        )
-    output.emit(sample_report(result))
+    output.emit_and_draw(sample_report(result), picture, draw_sample, result, frames.numpy())

@@ -45,7 +45,6 @@ from clifctl.training.memory import bytes_of
 # What a process holds besides its trial: Python, torch, compiled kernels (measured: 0.87 GiB, most
 # of it shared with the other processes).
 PROCESS_BYTES = 1024 * 1024 * 1024
-MOST_SEEDS = 1000
 MOST_WORKERS = 512
 
 
@@ -107,16 +106,6 @@ class Grid:
     need_bytes: int
     sizes: dict[str, Size]
     unusable_data: DataError | None
-
-
-def seeds_of(first: int, count: int) -> tuple[int, ...]:
-    """`count` seeds from `first` on. Raises UsageError for none, or too many."""
-    if not 1 <= count <= MOST_SEEDS:
-        raise UsageError(
-            f"--seeds {count}: must be between 1 and {MOST_SEEDS}",
-            hint="--seeds is how many seeds, 8 are enough for most differences",
-        )
-    return tuple(range(first, first + count))
 
 
 def numbers(option: str, text: str, kind: Callable[[str], Any]) -> list[Any]:

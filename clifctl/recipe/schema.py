@@ -30,7 +30,7 @@ from clifctl.recipe.exchange import (
     exchange_problems,
 )
 from clifctl.recipe.train_section import EvalSection, TrainSection
-from clifctl.strict import Strict
+from clifctl.strict import OF_A_RUN, Strict
 
 # Far beyond any net in use; a bound keeps a typing error from taking the machine's memory.
 MAX_TIMESTEPS = 4096
@@ -109,12 +109,17 @@ def section_options(section: str, name: str) -> type[BaseModel]:
 
 
 def validate(
-    document: dict[str, Any], where: str, *, trusted_files: Collection[str] | None = None
+    document: dict[str, Any],
+    where: str,
+    *,
+    trusted_files: Collection[str] | None = None,
+    of_a_run: bool = False,
 ) -> Recipe:
     """The recipe that `document` holds. Raises RecipeError naming every problem at once.
 
     A neuron of a file is loaded, which runs the file. With `trusted_files` it must be one of those:
-    a checkpoint alone must not decide what is run.
+    a checkpoint alone must not decide what is run. `of_a_run`: what was trained is only looked at,
+    and may have a seed that an earlier version took.
     """
     for name in _neuron_names(document):
         if trusted_files is not None and is_file_reference(name) and name not in trusted_files:
@@ -123,11 +128,14 @@ def validate(
                 hint=f"if you trust that file, add --neuron {shlex.quote(name)}",
             )
     problems: list[str] = []
-    valid = _checked(schema_for(document, problems), document, where, problems)
+    context = OF_A_RUN if of_a_run else None
+    valid = _checked(schema_for(document, problems), document, where, problems, context)
     resolved = valid.model_dump(mode="json")
     for section in TABLES:
         resolved[section] = {"name": resolved[section].pop("name"), **resolved[section]}
-    options = {section: _own_options(section, getattr(valid, section)) for section in TABLES}
+    options = {
+        section: _own_options(section, getattr(valid, section), context) for section in TABLES
+    }
     neuron = NeuronChoice(
         row_of("neuron", valid.neuron.name),
         options["neuron"],
@@ -156,10 +164,11 @@ def _neuron_names(document: dict[str, Any]) -> list[str]:
     return [name for name in names if isinstance(name, str)]
 
 
-def _own_options(section: str, valid: Any) -> Any:
+def _own_options(section: str, valid: Any, context: Any = None) -> Any:
     """A valid section as the options of its row, without the keys that every row shares."""
     own = section_options(section, valid.name)
-    return own(**{name: getattr(valid, name) for name in own.model_fields})
+    values = {name: getattr(valid, name) for name in own.model_fields}
+    return own.model_validate(values, context=context)
 
 
 def validate_data(document: dict[str, Any], where: str) -> tuple[DataOptions, int]:
@@ -175,12 +184,16 @@ def validate_data(document: dict[str, Any], where: str) -> tuple[DataOptions, in
 
 
 def _checked(
-    schema: type[BaseModel], document: dict[str, Any], where: str, problems: list[str]
+    schema: type[BaseModel],
+    document: dict[str, Any],
+    where: str,
+    problems: list[str],
+    context: Any = None,
 ) -> Any:
     """`document` as an instance of `schema`. Raises RecipeError naming every problem at once."""
     valid = None
     try:
-        valid = schema.model_validate(document)
+        valid = schema.model_validate(document, context=context)
     except ValidationError as invalid:
         problems += [_describe(error, schema) for error in invalid.errors() if not _echo(error)]
     problems += _cross_field_problems(document)
