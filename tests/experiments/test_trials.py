@@ -16,12 +16,13 @@ from typing import Any
 import pytest
 
 from clifctl.errors import Interrupted, OutputError, Terminated, UsageError
-from clifctl.experiments.dispatch import Dispatch, Shard, Workforce, available_memory_bytes
+from clifctl.experiments.dispatch import Dispatch, Shard, available_memory_bytes
 from clifctl.experiments.grid import GridOptions, numbers, seeds_of
 from clifctl.experiments.trial_names import Numerics, Trial, trial_of, without_repetition
 from clifctl.experiments.trial_run import Order, failed_record
 from clifctl.experiments.trials import ResultsFolder
 from clifctl.experiments.worker_pool import WorkerLost, WorkerPool
+from clifctl.experiments.workforce import Workforce
 from clifctl.recipe.load import load_recipe, open_recipe
 from clifctl.results import TrialRecord
 
@@ -232,6 +233,9 @@ class Silent:
     def ended(self, record: TrialRecord) -> None:
         self.seen.append(f"{record.state} {record.title}")
 
+    def notice(self, line: str) -> None:
+        self.seen.append(line)
+
 
 class AtOnce(Executor):
     """Runs a call when it is submitted; what it raises is the future's."""
@@ -247,6 +251,7 @@ class AtOnce(Executor):
 
 def order_of(trial: Trial, attempt: int) -> Order:
     return Order(
+        id=f"{trial.name} {attempt}",
         trial=trial.name,
         title=trial.title,
         recipe=trial.loaded.name,
