@@ -96,8 +96,7 @@ def dask_workforce(address: str) -> Iterator[Cluster]:
         raise UsageError(
             "--scheduler needs Dask, which is not installed", hint="pip install 'clifctl[dask]'"
         ) from None
-    # What happens to the cluster is told in one line; Dask would add its own, with a traceback.
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    _silence_dask()
     try:
         client: Any = Client(address, timeout=10, set_as_default=False)
     except (OSError, ValueError, TypeError) as refused:
@@ -133,6 +132,13 @@ def run_on_worker(order: Order) -> Outcome:
         return ending or task is None or task.state == "cancelled"
 
     return run_trial_remotely(order, told_to_stop)
+
+
+def _silence_dask() -> None:
+    """What happens to the cluster is told in one line: Dask would add its own, with tracebacks."""
+    for name in ("distributed", *logging.root.manager.loggerDict):
+        if name.split(".")[0] == "distributed":
+            logging.getLogger(name).setLevel(logging.CRITICAL + 1)
 
 
 def _require_workers(client: Any, address: str) -> None:

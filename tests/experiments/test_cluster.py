@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -223,17 +224,19 @@ def test_workers_that_are_all_gone_are_waited_for_and_a_trial_is_lost_but_twice(
     worker = processes.worker(address)
     wait_for_workers(address, 1)
     client = processes.client(*GRID, *LONG, "--seeds", "2", "--fail-fast", "--scheduler", address)
-    for attempt in ("", " (attempt 2)"):
+
+    def told(line: str, times: int = 1) -> bool:
+        return processes.stderr(client).count(line) == times
+
+    none = "has no workers: waiting for it; a worker is started with: dask worker tcp://"
+    goes_on = f"the scheduler at {address} has 1 worker(s): it goes on"
+    for number, began in enumerate(("began lif, seed 0\n", "began lif, seed 0 (attempt 2)\n"), 1):
+        until(partial(told, began), began)
         until(lambda: begun(tmp_path), "a trial that runs")
-        until(lambda: f"began lif seed 2022{attempt}" in processes.stderr(client), "its beginning")
-        time.sleep(2)
         worker.kill()
-        told = "has no workers: waiting for it; a worker is started with: dask worker tcp://"
-        count = 2 if attempt else 1
-        until(lambda c=count: processes.stderr(client).count(told) == c, "a word about workers")
+        until(partial(told, none, number), "a word about workers")
         worker = processes.worker(address)
-        goes_on = f"the scheduler at {address} has 1 worker(s): it goes on"
-        until(lambda c=count: processes.stderr(client).count(goes_on) == c, "that it goes on")
+        until(partial(told, goes_on, number), goes_on)
     code, _, err = processes.end(client)
     assert code == 1, err
     (record,) = (json.loads(text) for text in records(tmp_path).values())
