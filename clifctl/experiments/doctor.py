@@ -91,23 +91,23 @@ def _kinds(devices: list[torch.device]) -> list[torch.device]:
 
 
 def _target(name: str, device: torch.device) -> KernelTargetRow:
-    automatic = resolve_target("auto", device)
-    reason, usable = TARGETS[name], True
+    reason, usable, automatic = TARGETS[name], True, None
     try:
         resolve_target(name, device)
+        automatic = resolve_target("auto", device)
     except TargetError as refused:
         # Either something is missing, or it is for another kind of device: the hint says which.
         missing = refused.message.partition(": ")[2]
         reason, usable = missing or (refused.hint or "").partition(";")[0], False
     if usable and device.type == GPU and not gpu_available():
         reason, usable = "no GPU", False
-    chosen = usable and automatic.name == name
+    chosen = automatic if usable and automatic is not None and automatic.name == name else None
     return KernelTargetRow(
         target=name,
         device=str(device),
         usable=usable,
-        chosen=chosen,
-        reason=automatic.reason if chosen else reason,
+        chosen=chosen is not None,
+        reason=reason if chosen is None else chosen.reason,
     )
 
 
