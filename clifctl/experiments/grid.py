@@ -1,6 +1,7 @@
 """A grid from end to end: options, plan, dry run, and the records of its trials."""
 
 import os
+import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,13 +21,11 @@ from clifctl.experiments.assembly import (
     step_activations_bytes,
     steps_of,
 )
+from clifctl.experiments.cluster import dask_workforce
 from clifctl.experiments.dispatch import (
     Dispatch,
     Shard,
     TrialsObserver,
-    Workforce,
-    dask_workforce,
-    local_workforce,
 )
 from clifctl.experiments.resuming import decisive
 from clifctl.experiments.trial_names import Numerics, Trial, trial_of, without_repetition
@@ -35,6 +34,7 @@ from clifctl.experiments.trials import (
     ResultsFolder,
     cores,
 )
+from clifctl.experiments.workforce import Workforce, local_workforce
 from clifctl.kernels import resolve_target
 from clifctl.recipe.load import LoadedRecipe
 from clifctl.recipe.schema import Recipe
@@ -165,11 +165,8 @@ def plan_grid(variants: Sequence[tuple[LoadedRecipe, str]], options: GridOptions
 def _numerics(options: GridOptions) -> Numerics:
     if options.scheduler is None:
         return numerics_of(options.device, options.target)
-    with dask_workforce(options.scheduler) as workforce:
-        found: Numerics = workforce.executor.submit(
-            numerics_of, options.device, options.target
-        ).result()
-    return found
+    with dask_workforce(options.scheduler) as cluster:
+        return cluster.numerics(options.device, options.target)
 
 
 def _sizes(
@@ -279,8 +276,8 @@ def run_grid(grid: Grid, observer: TrialsObserver) -> tuple[TrialRecord | None, 
     if all(state_of(folder, trial) == "finished" for trial in part):
         observer.opened(part, folder, len(part))
     elif options.scheduler is not None:
-        with dask_workforce(options.scheduler) as workforce:
-            run(workforce)
+        with dask_workforce(options.scheduler) as cluster:
+            run(cluster)
     else:
         with local_workforce(grid.workers) as workforce:
             run(workforce)
@@ -289,6 +286,7 @@ def run_grid(grid: Grid, observer: TrialsObserver) -> tuple[TrialRecord | None, 
 
 def _order(grid: Grid, trial: Trial, attempt: int, beside: int) -> Order:
     return Order(
+        id=uuid.uuid4().hex,
         trial=trial.name,
         title=trial.title,
         recipe=trial.loaded.name,
