@@ -79,6 +79,25 @@ def memory_bytes(device: "torch.device") -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
+def available_memory_bytes() -> int | None:
+    """Memory that can be had on this machine without swapping, None where it cannot be known. The
+    limit of a container counts."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        free = next(int(line.split()[1]) * 1024 for line in lines if "MemAvailable" in line)
+    except (OSError, StopIteration, ValueError):
+        return None
+    group = Path("/sys/fs/cgroup")
+    try:
+        limit = int((group / "memory.max").read_text())
+        used = int((group / "memory.current").read_text())
+        stat = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+        free = min(free, limit - used + int(stat["inactive_file"]))
+    except (OSError, ValueError, KeyError):
+        pass  # no container, or one without a limit
+    return free
+
+
 def wait_for(device: "torch.device") -> None:
     """Return when everything that was asked of `device` is done."""
     import torch

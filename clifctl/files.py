@@ -88,7 +88,8 @@ def same_file(one: Path, other: Path) -> bool:
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file atomically. Raises OutputError where it cannot be written."""
-    write_atomically(path, lambda file: file.write(text.encode()))
+    # A name need not be UTF-8: what cannot be shown is escaped, as on a terminal.
+    write_atomically(path, lambda file: file.write(text.encode(errors="backslashreplace")))
 
 
 def write_atomically(path: Path, write: Callable[[IO[bytes]], Any]) -> None:

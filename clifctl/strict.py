@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo
 
 
 class Strict(BaseModel):
@@ -11,10 +11,32 @@ class Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
-# What fits into the integers of torch and of every file format.
-Seed = Annotated[int, Field(ge=0, lt=2**63)]
+# torch's generator on the CPU takes the last 32 bits of a seed.
+SEEDS = 2**32
+# The context in which a document that a run was made with is read: it may hold a larger seed.
+OF_A_RUN = {"of_a_run": True}
+
+
+def _distinct(seed: int, info: ValidationInfo) -> int:
+    if seed >= SEEDS and info.context != OF_A_RUN:
+        raise ValueError(
+            f"must be less than {SEEDS} (2^32): beyond, seeds come again, {seed} is {seed % SEEDS}"
+        )
+    return seed
+
+
+Seed = Annotated[int, Field(ge=0, lt=2**63), AfterValidator(_distinct)]
 Count = Annotated[int, Field(gt=0, le=2**31 - 1)]
 Width = Annotated[int, Field(gt=0, le=2**16)]
 # A YAML list is a Python list: the container is converted, its entries are not.
 Widths = Annotated[tuple[Annotated[Width, Field(strict=True)], ...], Field(strict=False)]
 Numbers = Annotated[tuple[Annotated[float, Field(strict=True)], ...], Field(strict=False)]
+
+
+def _nameable(path: str) -> str:
+    if "\0" in path:
+        raise ValueError("must be a path, and no path has a zero byte")
+    return path
+
+
+PathText = Annotated[str, AfterValidator(_nameable)]

@@ -6,7 +6,6 @@ reads by itself, and numbers that never change stay on the device.
 """
 
 from collections.abc import Sequence
-from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -33,13 +32,17 @@ def to_device(tensors: Sequence[Tensor], device: torch.device) -> list[Tensor]:
     ]
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def constant(values: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
     """`values` as a tensor on `device`, copied there once. It must not be changed in place."""
-    return _constant(values, dtype, device)
+    key = (values, dtype, device)
+    if key not in _constants:
+        with torch.inference_mode(False):  # what is made for an evaluation must do for training too
+            made = torch.tensor(values, dtype=dtype, device=device)
+        _constants[key] = made
+    return _constants[key]
 
 
-@lru_cache(maxsize=256)
-def _constant(values: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
-    with torch.inference_mode(False):  # what is made for an evaluation must do for training too
-        return torch.tensor(values, dtype=dtype, device=device)
+# As torch.compiler.assume_constant_result marks it, which imports torch's compiler: over a second.
+constant._dynamo_marked_constant = True  # type: ignore[attr-defined]
+# A few for each net, device and dtype of a process.
+_constants: dict[tuple[tuple[float, ...], torch.dtype, torch.device], Tensor] = {}

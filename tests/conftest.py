@@ -4,7 +4,7 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -95,6 +95,17 @@ def seed() -> None:
     """A test that sets no seed draws the same numbers, whatever has run before it."""
     if (torch := sys.modules.get("torch")) is not None:
         torch.manual_seed(SEED)
+
+
+@pytest.fixture
+def fresh_constants() -> Iterator[None]:
+    """For tests with tensors that only pretend: none of them stays for real work, and the other way
+    round."""
+    from clifctl.transfer import _constants
+
+    _constants.clear()
+    yield
+    _constants.clear()
 
 
 @dataclass(frozen=True)

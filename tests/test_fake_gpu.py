@@ -27,7 +27,6 @@ from clifctl.recipe.catalog import names
 from clifctl.recipe.load import load_recipe
 from clifctl.recipe.schema import Recipe, validate
 from clifctl.training.evaluation import evaluate
-from clifctl.transfer import _constant
 
 GPU = torch.device("cuda")
 # What brings values from the GPU to the CPU.
@@ -72,15 +71,13 @@ def _names_cpu(leaves: list[Any]) -> bool:
 
 
 @pytest.fixture
-def fake_gpu() -> Iterator[None]:
+def fake_gpu(fresh_constants: None) -> Iterator[None]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # the real work is small
     # FakeTensor has a tolist of its own, which takes a tensor apart.
     zeros = patch.object(FakeTensor, "tolist", lambda self: self.cpu().tolist())
-    _constant.cache_clear()
     with FakeGpu(), zeros:
         yield
-    _constant.cache_clear()  # of fake tensors
     torch.set_num_threads(threads)
 
 

@@ -45,7 +45,7 @@ from clifctl.recipe.schema import Recipe, validate
 from clifctl.training import timing
 from clifctl.training.precision import Precision
 from clifctl.training.step import Sums
-from clifctl.transfer import _constant, constant, to_device
+from clifctl.transfer import constant, to_device
 
 GPU = torch.device("lazy", 0)
 aten = torch.ops.aten
@@ -122,7 +122,7 @@ def _by_mask(indices: Any) -> bool:
 
 
 @pytest.fixture
-def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[CountingGpu]:
+def gpu(monkeypatch: pytest.MonkeyPatch, fresh_constants: None) -> Iterator[CountingGpu]:
     mode = CountingGpu()
     monkeypatch.setattr(devices, "GPU", GPU.type)
     monkeypatch.setitem(targets.DEVICES, "triton", (GPU.type,))
@@ -148,14 +148,12 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[CountingGpu]:
     monkeypatch.setattr(FakeTensor, "tolist", lambda self: self.to("cpu").tolist())
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    _constant.cache_clear()
     torch._C._set_only_lift_cpu_tensors(True)  # torch.tensor(..., device=GPU) is a copy too
     try:
         with mode:
             yield mode
     finally:
         torch._C._set_only_lift_cpu_tensors(False)
-        _constant.cache_clear()
         torch.set_num_threads(threads)
 
 

@@ -7,6 +7,7 @@ import sys
 import time
 import traceback
 from contextlib import suppress
+from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any
 
@@ -31,6 +32,7 @@ from clifctl.cli import (
     truncate_bptt,
 )
 from clifctl.cli.options import STOPPED, abandon_stdout, ask_on_terminal, write_stdout
+from clifctl.commands import command_line
 from clifctl.errors import (
     ClifctlError,
     Interrupted,
@@ -156,6 +158,8 @@ def run(arguments: list[str]) -> int:
             if not message:  # a command group called alone has printed its help
                 return usage.exit_code
             hint = f"{path} --help shows the arguments and an example"
+            if message.startswith("missing argument"):
+                hint = _taken_by_plot(arguments) or hint
             return _report(error, message, hint, usage.exit_code, debug)
         message = f"internal: {type(error).__name__}: {error}"
         return _report(error, message, "this is a bug: --debug shows where it happened", 1, debug)
@@ -224,11 +228,30 @@ def _with_plot_value(arguments: list[str]) -> list[str]:
         if argument == "--":
             return completed + arguments[index:]
         completed.append(argument)
-        following = "".join(arguments[index + 1 : index + 2])
-        is_file = "." in following and "=" not in following and not following.startswith("-")
-        if argument == "--plot" and not is_file:
+        if argument == "--plot" and _file_behind(arguments, index) is None:
             completed.append("auto")
     return completed
+
+
+def _file_behind(arguments: list[str], index: int) -> str | None:
+    """The word behind `arguments[index]` if it is a file that --plot takes."""
+    following = "".join(arguments[index + 1 : index + 2])
+    is_file = "." in following and "=" not in following and not following.startswith("-")
+    return following if is_file else None
+
+
+def _taken_by_plot(arguments: list[str]) -> str | None:
+    """What to do where --plot took a word that is no picture, and the command lacks an argument."""
+    if "--plot" not in arguments:
+        return None
+    from clifctl.report.pictures import SUFFIXES
+
+    index = arguments.index("--plot")
+    taken = _file_behind(arguments, index)
+    if taken is None or Path(taken).suffix.lower() in SUFFIXES:
+        return None
+    others = [*arguments[:index], *arguments[index + 1 :]]
+    return f"--plot took '{taken}' as its picture: {command_line(*others, '--plot')}"
 
 
 if __name__ == "__main__":

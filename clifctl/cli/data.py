@@ -32,7 +32,8 @@ def ls(*, output: Output) -> None:
 def check(
     name: NameArgument,
     overrides: Annotated[
-        list[str] | None, typer.Argument(metavar="root=DIR", help="As --root.")
+        list[str] | None,
+        typer.Argument(metavar="root=DIR", help="As --root; or cache=DIR."),
     ] = None,
     *,
     root: Annotated[
@@ -43,12 +44,14 @@ def check(
 ) -> None:
     """Check a data set's files: what is expected where, what is missing, where it comes from.
 
+    Prepared frames are compared with their checksums.
+
     Exit code 1 if the data set is incomplete.
     """
     from clifctl.experiments.data import check_data
     from clifctl.report.data_tables import data_check_report
 
-    result = check_data(name, _root(root, overrides or []))
+    result = check_data(name, *_folders(root, overrides or []))
     output.emit(data_check_report(result))
     if not result.complete:
         wrong = [row for row in result.files if row.state != "good"]
@@ -64,20 +67,22 @@ def check(
         )
 
 
-def _root(root: Path | None, overrides: list[str]) -> Path | None:
-    """The folder, however it was given."""
-    given = [] if root is None else [root]
+def _folders(root: Path | None, overrides: list[str]) -> tuple[Path | None, Path | None]:
+    """The folders of the files and of prepared frames, however they were given."""
+    given: dict[str, Path] = {} if root is None else {"root": root}
     for override in overrides:
         key, _, value = override.partition("=")
-        if key.removeprefix("data.") != "root" or not value:
+        key = key.removeprefix("data.")
+        if key not in ("root", "cache") or not value:
             raise UsageError(
-                f"'{override}': files are checked, whatever else is set: root=DIR alone is taken",
+                f"'{override}': files are checked, whatever else is set: root=DIR and cache=DIR "
+                "alone are taken",
                 hint="clifctl data show NAME KEY=VALUE looks at a sample",
             )
-        given.append(Path(value))
-    if len(given) > 1:
-        raise UsageError("the root was given twice", hint="give one")
-    return given[0] if given else None
+        if key in given:
+            raise UsageError(f"the {key} was given twice", hint="give one")
+        given[key] = Path(value)
+    return given.get("root"), given.get("cache")
 
 
 @command(
@@ -144,8 +149,8 @@ def show(
     """
     picture = picture_path(plot, name, output)
     from clifctl.experiments.data import show_sample
-    from clifctl.report.data_tables import labelled, sample_report
-    from clifctl.report.pictures import draw_frames
+    from clifctl.report.data_tables import sample_report
+    from clifctl.report.pictures import draw_sample
 
     result, frames = show_sample(
         name,
@@ -154,17 +159,4 @@ def show(
         sample=sample,
         picture=None if picture is None else str(picture),
     )
-    if picture is not None:
-        title = f"{name}: {split} sample {sample}, label {labelled(result)}"
-        draw_frames(
-            picture,
-            frames.numpy(),
-            title=title,
-            polarities=result.polarities,
-            events=[
-                (row.on_events, row.off_events)
-                for row in result.frames
-                if row.on_events is not None and row.off_events is not None
-            ],
-        )
-    output.emit(sample_report(result))
+    output.emit_and_draw(sample_report(result), picture, draw_sample, result, frames.numpy())

@@ -85,6 +85,7 @@ def register(app: typer.Typer) -> None:
         from clifctl.experiments.dynamics import DynamicsOptions
         from clifctl.experiments.dynamics import dynamics as run
         from clifctl.report.dynamics import dynamics_report
+        from clifctl.report.dynamics_picture import draw_dynamics
 
         read = Path(input_)
         picture = picture_path(plot, "dynamics", output, read)
@@ -103,8 +104,5 @@ def register(app: typer.Typer) -> None:
                 target=target,
             )
         )
-        if picture is not None:
-            from clifctl.report.dynamics_picture import draw_dynamics
-
-            draw_dynamics(picture, result)
-        output.emit(dynamics_report(result, rows=rows))
+        report = dynamics_report(result, rows=rows)
+        output.emit_and_draw(report, picture, draw_dynamics, result)

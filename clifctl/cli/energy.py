@@ -80,6 +80,7 @@ def register(app: typer.Typer) -> None:
         from clifctl.experiments.energy import EnergyOptions
         from clifctl.experiments.energy import energy as cost
         from clifctl.report.energy import energy_report
+        from clifctl.report.energy_picture import draw_energy
 
         options = EnergyOptions(
             overrides=overrides,
@@ -92,11 +93,8 @@ def register(app: typer.Typer) -> None:
             say=output.notice,
         )
         result = cost(names, options)
-        if picture is not None:
-            from clifctl.report.energy_picture import draw_energy
-
-            draw_energy(picture, result)
-        output.emit(energy_report(result, per_layer=per_layer))
+        report = energy_report(result, per_layer=per_layer)
+        output.emit_and_draw(report, picture, draw_energy, result)
 
 
 def _split(arguments: list[str]) -> tuple[list[str], list[str]]:

@@ -60,6 +60,4 @@ def register(app: typer.Typer) -> None:
             per_class=per_class,
             picture=None if picture is None else str(picture),
         )
-        if picture is not None and output.main:
-            draw_evaluation(picture, result)
-        output.emit(eval_report(result))
+        output.emit_and_draw(eval_report(result), picture, draw_evaluation, result)

@@ -100,9 +100,7 @@ def register(app: typer.Typer) -> None:
             say=output.notice,
         )
         result = look(source, options)
-        if picture is not None:
-            draw_gradients(picture, result)
-        output.emit(gradients_report(result))
+        output.emit_and_draw(gradients_report(result), picture, draw_gradients, result)
 
 
 def _names(text: str) -> list[str]:

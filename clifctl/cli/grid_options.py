@@ -51,10 +51,10 @@ class GridChoice:
         plan: Callable[[Any], Any],
         run: Callable[[Any, Any], Any],
         report: Callable[[Any], Any],
-        draw: Callable[[Path, Any], None],
+        draw: Callable[[Any], Any],
     ) -> None:
-        """Plan the grid from its options, then run it and write its result, picture first; or, for
-        a dry run, write the plan. Exit code 1 if a trial failed."""
+        """Plan the grid from its options, then run it, write its result and draw it; or, for a
+        dry run, write the plan. Exit code 1 if a trial failed."""
         from clifctl.experiments.grid import GridOptions, raise_for_failures
         from clifctl.experiments.grid_plan import dry_run
         from clifctl.report.trial_plan import trial_plan_report
@@ -88,9 +88,7 @@ class GridChoice:
             output.notice(f"{grid.workers} worker(s) ({grid.workers_reason})")
         with TrialsProgress(quiet=output.quiet) as progress:
             result = run(planned, progress)
-        if picture is not None:
-            draw(picture, result)
-        output.emit(report(result))
+        output.emit_and_draw(report(result), picture, draw, result)
         raise_for_failures(result.trials, result.results_folder)
 
 

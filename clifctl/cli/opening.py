@@ -46,10 +46,10 @@ class OpeningChoice:
         """How the checkpoint is opened; what its recipe has to say goes to stderr. Raises
         UsageError for `overrides` without a recipe that they could change."""
         if overrides and not self.names_a_recipe:
-            raise UsageError(
-                f"'{overrides[0]}': a checkpoint of clifctl is evaluated as it was trained",
-                hint="KEY=VALUE goes with --recipe, or with --model and --data",
-            )
+            from clifctl.experiments.opening import refused_override
+
+            why = "a checkpoint of clifctl is evaluated as it was trained"
+            raise refused_override(overrides[0], why)
         return self._opening(overrides, output)
 
     def opening_of_source(self, overrides: Sequence[str], output: Output) -> "Opening":

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from clifctl import trust
-from clifctl.errors import Interrupted, OutputError, RunFailed, UsageError
+from clifctl.errors import ClifctlError, Interrupted, OutputError, RunFailed, UsageError
 from clifctl.files import require_file_possible, same_file, write_text
 from clifctl.launch import launch
 
@@ -32,6 +32,7 @@ class Format(StrEnum):
 
 RESULT_PANEL = "Result"
 STOPPED = "stopped before it was done"
+NOT_DRAWN = "the result is written, its picture is not"
 
 FormatOption = Annotated[
     Format | None,
@@ -144,6 +145,26 @@ class Output:
             write_stdout(buffer.getvalue())
         else:
             write_text(self.path, buffer.getvalue())
+
+    def emit_and_draw(
+        self, report: Any, picture: Path | None, draw: Callable[..., Any], *shown: Any
+    ) -> None:
+        """Write a report, then into `picture` the figure that `draw` makes of `shown`. A picture
+        that fails loses nothing: RunFailed says that the result is written."""
+        self.emit(report)
+        if picture is None or not self.main:
+            return
+        from clifctl.report.pictures import write_picture
+
+        try:
+            write_picture(picture, draw, *shown)
+        except ClifctlError as refused:
+            raise RunFailed(f"{NOT_DRAWN}: {refused.message}", hint=refused.hint) from refused
+        except Exception as failed:  # what matplotlib raises
+            raise RunFailed(
+                f"{NOT_DRAWN}: {type(failed).__name__}: {failed}",
+                hint="this is a bug: --debug shows where it happened",
+            ) from failed
 
     def stream(self, line: str) -> None:
         """Write a line of the result before the rest of it is known: to stdout at once; into a
@@ -295,10 +316,10 @@ def picture_path(plot: str | None, name: str, output: Output, *apart_from: Path)
     """Where the picture goes, checked before anything is run. Raises OutputError."""
     if plot is None:
         return None
-    from clifctl.report.pictures import check_picture_path
+    from clifctl.report.pictures import require_picture_possible
 
     picture = Path(f"{name}.png" if plot == "auto" else plot)
-    check_picture_path(picture)
+    require_picture_possible(picture)
     output.may_write(picture, apart_from=apart_from)
     output.keep_apart(picture)
     return picture

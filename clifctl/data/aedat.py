@@ -5,13 +5,24 @@ from struct import Struct
 
 import numpy as np
 
-from clifctl.data.events import Array, BadRecording, Events
+from clifctl.data.archives import Array
+from clifctl.data.events import BadRecording, Events
+from clifctl.reading import MIB, TooLarge, read_bytes
 
 # Type, source, size of an event [bytes], where in it the time is, overflow of the time, and how
 # many events the packet has room for, holds, and holds that are valid.
 PACKET = Struct("<HHIIIIII")
 POLARITY_EVENT = 1
 END_OF_HEADER = b"#!END-HEADER"
+# The longest recordings of the sets that are read, DVS128 Gesture's, have some 100 MB.
+MOST_BYTES = 512 * MIB
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return read_bytes(path, MOST_BYTES)
+    except TooLarge as large:
+        raise BadRecording(large.strerror) from None
 
 
 def read_aedat2(path: Path) -> tuple[Array, Array]:
@@ -19,7 +30,7 @@ def read_aedat2(path: Path) -> tuple[Array, Array]:
 
     Raises BadRecording for a file that is cut off within an event, OSError.
     """
-    content = path.read_bytes()
+    content = _content(path)
     start = 0
     while content[start : start + 1] == b"#":
         end = content.find(b"\n", start)
@@ -38,7 +49,7 @@ def read_aedat3(path: Path) -> Events:
 
     Raises BadRecording for a file that is cut off, or is none, OSError.
     """
-    content = path.read_bytes()
+    content = _content(path)
     if not content.startswith(b"#!AER-DAT3"):
         raise BadRecording("no AEDAT 3 file: it does not begin with '#!AER-DAT3'")
     place = content.find(END_OF_HEADER)
@@ -53,9 +64,9 @@ def read_aedat3(path: Path) -> Events:
         place += PACKET.size
         if len(content) - place < size * capacity:
             raise BadRecording(f"cut off: it ends within a packet of {capacity} events")
-        if kind == POLARITY_EVENT:
-            if size != 8 or number > capacity:
-                raise BadRecording(f"a packet of {number} events of {size} bytes, in {capacity}")
+        if kind == POLARITY_EVENT and (size != 8 or number > capacity):
+            raise BadRecording(f"a packet of {number} events of {size} bytes, in {capacity}")
+        if kind == POLARITY_EVENT and number:
             pairs = np.frombuffer(content, dtype="<u4", count=2 * number, offset=place)
             words.append(pairs[0::2])
             times.append(pairs[1::2].astype(np.int64) | overflow << 31)

@@ -64,7 +64,11 @@ def ahead(
                 raise result
             yield result
     finally:
-        del stream  # ends the workers, whatever an error's traceback holds
+        del stream  # ends the workers
+        for child in children:
+            if child.is_alive():  # stuck, or an error's traceback holds the loader
+                child.kill()
+            child.join()
 
 
 def ahead_in_threads(

@@ -1,33 +1,38 @@
 """The on-disk format of CIFAR-10 and CIFAR-100 (Krizhevsky, 2009): pickled batches of rows of 3072
 bytes, red before green before blue.
 
-Names, MD5 sums and the address are torchvision's. A batch is read by our own unpickler, which
-admits arrays and plain values alone, so the MD5 is no matter of safety: a batch as large as the
-published one must be the published one, a smaller one is somebody's own data in this format.
+Names, MD5 sums and the address are torchvision's. A batch as large as the published one must be the
+published one; any other is somebody's own data in this format. No pickle is run for either: see
+`clifctl.data.unpickling`, so the MD5 is no matter of safety.
 """
 
 import hashlib
+import os
 import shlex
 import sys
 from collections.abc import Callable
 from contextlib import redirect_stdout, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from pydantic import Field
+from torch import Tensor
 
 from clifctl.data.contract import Augmentation, Dataset, Files, FileState, LoadedData
 from clifctl.data.images import ImageOptions, Place, Samples, assemble, require_labels
 from clifctl.data.pipelines import Normalise, TrivialEraseMix, crop_cutout_flip
 from clifctl.data.unpickling import load_plain
 from clifctl.errors import DataError
+from clifctl.reading import MIB, open_regular, read_bytes
 
 SIDE = 32
 PIXELS = 3 * SIDE * SIDE
 PADDING = 4
+MOST_BATCH_BYTES = 256 * MIB  # the largest published one has 155 MB
 LICENCE = "none stated; the authors ask to cite Krizhevsky, Learning Multiple Layers (2009)"
 
 
@@ -40,13 +45,15 @@ class CifarOptions(ImageOptions):
 @dataclass(frozen=True)
 class Format:
     """One of the two: `torchvision` is its class there, `labels` the key of its labels,
-    `batch_samples` the published number of samples of each file, training files first."""
+    `batch_samples` and `batch_bytes` the published number of samples and size of each file,
+    training files first."""
 
     name: str
     torchvision: str
     classes: int
     labels: str
     batch_samples: tuple[int, ...]
+    batch_bytes: tuple[int, ...]
     archive_bytes: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
@@ -54,12 +61,16 @@ class Format:
 
 @dataclass(frozen=True)
 class _Batch:
-    """One file of the format: its published MD5 and number of samples."""
+    """One file of the format: its published MD5, number of samples and size."""
 
     path: Path
     md5: str
     samples: int
+    size_bytes: int
     train: bool
+
+
+_md5 = partial(hashlib.md5, usedforsecurity=False)
 
 
 def _published(form: Format) -> Any:
@@ -73,9 +84,9 @@ def _batches(form: Format, root: Path) -> list[_Batch]:
     folder = root / published.base_folder
     listed = [*published.train_list, *published.test_list]
     return [
-        _Batch(folder / name, md5, samples, number < len(published.train_list))
-        for number, ((name, md5), samples) in enumerate(
-            zip(listed, form.batch_samples, strict=True)
+        _Batch(folder / name, md5, samples, size, number < len(published.train_list))
+        for number, ((name, md5), samples, size) in enumerate(
+            zip(listed, form.batch_samples, form.batch_bytes, strict=True)
         )
     ]
 
@@ -84,7 +95,7 @@ def load(form: Format, options: CifarOptions) -> LoadedData:
     """Both splits as uint8 `[1, N, 3, 32, 32]`. Raises DataError naming what is wrong where."""
     place = Place.of(form.name, options.root)
     batches = _batches(form, place.root)
-    missing = [batch.path for batch in batches if not batch.path.is_file()]
+    missing = [batch.path for batch in batches if not os.path.lexists(batch.path)]
     if missing and options.download:
         _download(form, place)
     elif missing:
@@ -114,7 +125,7 @@ def _class_names(form: Format, root: Path) -> tuple[str, ...] | None:
     meta = _published(form).meta
     names = None
     with suppress(Exception):  # broken bytes make an unpickler raise anything; training needs none
-        content = (root / _published(form).base_folder / meta["filename"]).read_bytes()
+        content = read_bytes(root / _published(form).base_folder / meta["filename"], MIB)
         names = load_plain(content)[meta["key"]]
     if isinstance(names, list) and len(names) == form.classes:
         return tuple(map(str, names))
@@ -129,20 +140,16 @@ def _joined(parts: list[Samples]) -> Samples:
 
 def _read(form: Format, batch: _Batch, place: Place) -> Samples:
     """The samples of one file, uint8 `[N, 3, 32, 32]`. Raises DataError naming the file."""
-    try:
-        content = batch.path.read_bytes()
-    except OSError as unreadable:
-        reason = unreadable.strerror or str(unreadable)
-        raise place.error(f"'{batch.path}' cannot be read: {reason}") from None
+    content = _content(batch, place)
     try:
         held = load_plain(content)
         # Pickles that Python 3 wrote may have keys of bytes.
         held = {k.decode() if isinstance(k, bytes) else k: v for k, v in held.items()}
-        pixels, labels = held["data"], torch.tensor(held[form.labels], dtype=torch.int64)
+        pixels, labels = held["data"], _labels(held[form.labels])
     except KeyError as absent:
         raise place.error(f"'{batch.path}' has no entry {absent}") from None
     except Exception as broken:
-        # Broken bytes make an unpickler raise anything; the file is refused as a whole.
+        # Broken bytes make what reads them raise anything; the file is refused as a whole.
         raise place.error(
             f"'{batch.path}' is corrupted, or no batch of {form.torchvision} ({broken})",
             hint="unpack the archive again",
@@ -155,15 +162,41 @@ def _read(form: Format, batch: _Batch, place: Place) -> Samples:
             f"'{batch.path}' holds {pixels.shape[0]} images of {pixels.shape[1]} bytes and "
             f"{len(labels)} labels; an image of {SIDE}x{SIDE} has {PIXELS} bytes"
         )
+    if len(labels) == batch.samples:
+        _require_published(content, batch, place)
+    require_labels(labels, form.classes, batch.path, place)
+    # A copy: an array out of a pickle may not be writable, and torch asks for that.
+    return Samples(torch.from_numpy(pixels.reshape(-1, 3, SIDE, SIDE).copy()), labels)
+
+
+def _content(batch: _Batch, place: Place) -> bytes:
+    """What the file holds; one of the published size is the published one. Raises DataError."""
+    try:
+        content = read_bytes(batch.path, MOST_BATCH_BYTES)
+    except OSError as unreadable:
+        reason = unreadable.strerror or str(unreadable)
+        raise place.error(f"'{batch.path}' cannot be read: {reason}") from None
+    if len(content) == batch.size_bytes:
+        _require_published(content, batch, place)
+    return content
+
+
+def _require_published(content: bytes, batch: _Batch, place: Place) -> None:
     md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
-    if len(labels) == batch.samples and md5 != batch.md5:
+    if md5 != batch.md5:
         raise place.error(
             f"'{batch.path}' is corrupted: its MD5 is {md5}, published is {batch.md5}",
             hint="unpack the archive again",
         )
-    require_labels(labels, form.classes, batch.path, place)
-    # A copy: an array out of a pickle may not be writable, and torch asks for that.
-    return Samples(torch.from_numpy(pixels.reshape(-1, 3, SIDE, SIDE).copy()), labels)
+
+
+def _labels(given: Any) -> Tensor:
+    """The labels as int64 `[N]`. Raises TypeError for anything but whole numbers, OverflowError."""
+    if isinstance(given, np.ndarray) and given.dtype.kind in "iu":
+        return torch.from_numpy(given.astype(np.int64))
+    if not isinstance(given, list) or not all(type(label) is int for label in given):
+        raise TypeError("its labels are no whole numbers")
+    return torch.tensor(given, dtype=torch.int64)
 
 
 def _missing(form: Format, missing: list[Path], place: Place) -> DataError:
@@ -171,7 +204,11 @@ def _missing(form: Format, missing: list[Path], place: Place) -> DataError:
     published = _published(form)
     archive = place.root / published.filename
     if archive.is_file():
-        md5 = hashlib.md5(archive.read_bytes(), usedforsecurity=False).hexdigest()
+        try:
+            with open_regular(archive) as file:
+                md5 = hashlib.file_digest(file, _md5).hexdigest()
+        except OSError as refused:
+            raise place.error(f"'{archive}' cannot be read: {refused.strerror}") from None
         if md5 != published.tgz_md5:
             return place.error(
                 f"the archive '{archive}' is corrupted or incomplete: its MD5 is {md5}, "
@@ -184,7 +221,8 @@ def _missing(form: Format, missing: list[Path], place: Place) -> DataError:
         )
     others = f" and {len(missing) - 1} more are" if len(missing) > 1 else " is"
     return place.error(
-        f"'{missing[0]}'{others} missing", hint="data.download=true gets it, where there is network"
+        f"'{missing[0]}'{others} missing",
+        hint="training with data.download=true gets it, where there is network",
     )
 
 
@@ -214,7 +252,7 @@ def inspect(form: Format, root: Path) -> tuple[FileState, ...]:
     states = []
     for batch in _batches(form, root):
         what = f"{'training' if batch.train else 'test'} batch of {batch.samples:,} images"
-        if not batch.path.is_file():
+        if not os.path.lexists(batch.path):
             states.append(FileState(batch.path, what, present=False))
             continue
         problem = None

@@ -9,6 +9,7 @@ FORMAT = Format(
     classes=100,
     labels="fine_labels",
     batch_samples=(50_000, 10_000),
+    batch_bytes=(155_249_918, 31_049_918),
     archive_bytes=169_001_437,
     mean=(0.5071, 0.4867, 0.4408),
     std=(0.2675, 0.2565, 0.2761),

@@ -15,16 +15,28 @@ from torch import Tensor
 from clifctl.data.folders import Found, files_in
 from clifctl.data.images import Place
 from clifctl.errors import DataError
+from clifctl.reading import MIB, open_regular, size_bytes
 
-ENDINGS = frozenset(
-    {".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm"}
-    | {".tif", ".tiff", ".webp"}
-)
+# PIL's name of a format -> the endings of its files. PIL goes by what is in a file, not by its
+# ending, and knows formats for which it starts other programs: no format is tried but these.
+FORMATS = {
+    "BMP": {".bmp"},
+    "GIF": {".gif"},
+    "JPEG": {".jfif", ".jpe", ".jpeg", ".jpg"},
+    "PNG": {".png"},
+    "PPM": {".pbm", ".pgm", ".pnm", ".ppm"},
+    "TIFF": {".tif", ".tiff"},
+    "WEBP": {".webp"},
+}
+ENDINGS = frozenset().union(*FORMATS.values())
 # Images too, which must not be passed over as what is none.
 UNREAD = frozenset(
     {".avif", ".dng", ".exr", ".hdr", ".heic", ".heif", ".ico", ".jp2", ".jxl", ".psd", ".svg"}
     | {".tga"}
 )
+# Of any image that a recipe may ask for. A decoder may hold a whole file, of 8 bytes a pixel.
+MOST_PIXELS = 4096**2
+MOST_BYTES = 8 * MOST_PIXELS + 32 * MIB
 MOST_THREADS = 8  # PIL decodes outside Python's lock
 ORIENTATION = 0x0112  # EXIF's: 1 is upright
 Item = TypeVar("Item")
@@ -76,6 +88,11 @@ def examine(paths: Sequence[Path], place: Place) -> Examined:
 
     def look(path: Path) -> tuple[tuple[int, int], bool]:
         with _opened(path, place) as image:
+            if image.width * image.height > MOST_PIXELS:
+                raise place.error(
+                    f"'{path}' has {image.width}x{image.height} pixels, too many to be read",
+                    hint="resize the images beforehand",
+                )
             image.load()
             return image.size, _turned(image)
 
@@ -104,16 +121,24 @@ def _opened(path: Path, place: Place) -> Iterator[Any]:
     Raises DataError for one that is missing, is no image or holds several, has pixels without a
     range of their own, or turns out to be broken while it is used.
     """
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
     try:
-        with Image.open(path) as image:
-            _require_one(image, path, place)
-            yield image
+        with open_regular(path) as file:
+            if (size := size_bytes(file)) > MOST_BYTES:
+                raise ValueError(f"it has {size:,} bytes, at most {MOST_BYTES:,} are read")
+            with Image.open(file, formats=tuple(FORMATS)) as image:
+                _require_one(image, path, place)
+                yield image
     except DataError:
         raise
     except FileNotFoundError:
         raise place.error(f"'{path}' is missing") from None
+    except UnidentifiedImageError:
+        raise place.error(
+            f"'{path}' is no image, or a cut-off one (it is none of {', '.join(FORMATS)})",
+            hint="replace it, or take it out",
+        ) from None
     except Exception as unreadable:
         # PIL raises whatever broken bytes make a decoder raise; the file is refused as a whole.
         raise place.error(

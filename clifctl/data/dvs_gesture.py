@@ -19,10 +19,11 @@ from clifctl.data.aedat import read_aedat3
 from clifctl.data.contract import Dataset, DataShape, EventCamera, Files, FileState, LoadedData
 from clifctl.data.event_options import EventOptions
 from clifctl.data.event_set import few, folders_of, load_events, missing, natural, unfinished
-from clifctl.data.events import POLARITIES, Events, NpzRecording, Recording, Sample
+from clifctl.data.events import POLARITIES, BadRecording, Events, NpzRecording, Recording, Sample
 from clifctl.data.folders import files_in
 from clifctl.data.images import Place
 from clifctl.errors import DataError
+from clifctl.reading import read_text
 
 NAME = "dvs_gesture"
 # As gesture_mapping.csv of the archive has them, 1 to 11 there.
@@ -36,6 +37,7 @@ CLASSES = len(CLASS_NAMES)
 SIDE = 128
 LISTS = {"train": "trials_to_train.txt", "test": "trials_to_test.txt"}
 ENDING = "_labels.csv"
+MOST_GESTURES = 1000  # of a recording; most have 12
 SAMPLES = {"train": 1176, "test": 288}
 
 
@@ -87,10 +89,13 @@ class Trial:
         """The events from the start of each gesture until before its end. Raises BadRecording,
         OSError."""
         events = read_aedat3(self.path)
-        return [
-            events.where((events.t >= gesture.start) & (events.t < gesture.end))
-            for gesture in self.gestures
-        ]
+        found, left = [], 2 * len(events)
+        for gesture in self.gestures:
+            found.append(events.where((events.t >= gesture.start) & (events.t < gesture.end)))
+            left -= len(found[-1])
+            if left < 0:
+                raise BadRecording("its gestures overlap: the same events are in many of them")
+        return found
 
 
 def _sample_name(trial: str, label: int, number: int) -> str:
@@ -152,8 +157,8 @@ def _ready(root: Path) -> Path | None:
 def _trials(folder: Path, part: str, place: Place) -> tuple[Recording, ...]:
     listing = folder / LISTS[part]
     try:
-        names = sorted(filter(None, map(str.strip, listing.read_text().splitlines())), key=natural)
-    except (OSError, UnicodeDecodeError) as unreadable:
+        names = sorted(filter(None, map(str.strip, read_text(listing).splitlines())), key=natural)
+    except (OSError, ValueError) as unreadable:
         raise place.error(f"'{listing}' cannot be read ({unreadable})") from unreadable
     if not names:
         raise place.error(f"'{listing}' names no recording")
@@ -168,14 +173,14 @@ def _trials(folder: Path, part: str, place: Place) -> tuple[Recording, ...]:
 
 def _gestures(file: Path, place: Place) -> tuple[Gesture, ...]:
     try:
-        with file.open(newline="", encoding="utf-8-sig") as stream:
-            rows = [row for row in csv.reader(stream) if row]
+        text = read_text(file).removeprefix("\ufeff")
+        rows = [row for row in csv.reader(text.splitlines()) if row]
         if rows and not any(map(_is_number, rows[0])):
             del rows[0]  # the names of the columns
         found = [Gesture(int(row[0]) - 1, int(row[1]), int(row[2])) for row in rows]
     except FileNotFoundError:
         raise place.error(f"'{file}' is missing") from None
-    except (OSError, ValueError, IndexError) as unreadable:
+    except (OSError, ValueError, IndexError, csv.Error) as unreadable:
         raise place.error(
             f"'{file}' is no list of class, start and end ({unreadable})"
         ) from unreadable
@@ -183,6 +188,8 @@ def _gestures(file: Path, place: Place) -> tuple[Gesture, ...]:
     if wrong or not found:
         what = f"class {wrong[0]}, known are 1 to {CLASSES}" if wrong else "no gesture"
         raise place.error(f"'{file}' names {what}")
+    if len(found) > MOST_GESTURES:
+        raise place.error(f"'{file}' names {len(found):,} gestures, no recording has so many")
     return tuple(sorted(found, key=lambda gesture: gesture.label))
 
 

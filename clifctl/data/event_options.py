@@ -5,7 +5,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from clifctl.data.images import AheadOptions
-from clifctl.strict import Width
+from clifctl.strict import PathText, Width
 
 FramesBy = Literal["number", "time"]
 Values = Literal["counts", "authors_bytes", "binary"]
@@ -40,7 +40,7 @@ class EventOptions(AheadOptions):
     in_memory: bool = Field(
         False, description="hold all frames on the device; false: read them from the cache"
     )
-    cache: str | None = Field(
+    cache: PathText | None = Field(
         None, min_length=1, description="folder of prepared frames; null: 'prepared' in root"
     )
 

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from clifctl.commands import command_line, override
-from clifctl.data.contract import PARTS, EventCamera, Files, LoadedData, Split
+from clifctl.data.contract import PARTS, EventCamera, Files, FileState, LoadedData, Split
 from clifctl.data.event_options import DECLARED, PREPARED, EventOptions
 from clifctl.data.event_pipelines import augmentation_of, preparation_of
 from clifctl.data.events import BadRecording, Recording
-from clifctl.data.frame_cache import BadCache, Cache, CachedFrames, Settings
+from clifctl.data.frame_cache import BadCache, Cache, CachedFrames, CacheIndex, Settings
 from clifctl.data.frame_preparation import sources_of
 from clifctl.data.images import Place, Samples, hold_out
 from clifctl.errors import DataError
@@ -137,6 +137,26 @@ def _other_classes(name: str, what: str, there: int, declared: int) -> DataError
         f"data set '{name}': {what} are of {there} classes, the recipe says {declared}",
         hint=f"data.classes={there}",
     )
+
+
+def inspect_caches(name: str, place: Path) -> tuple[FileState, ...]:
+    """Every cache of data set `name` in the folder `place`, each frame compared with its
+    checksum."""
+    states = []
+    for folder in sorted(place.glob(f"{name}-T*")):
+        try:
+            cache = Cache.open(folder, Settings.of(CacheIndex.read(folder).settings))
+        except BadCache as bad:
+            states.append(FileState(folder, "prepared frames", True, str(bad)))
+            continue
+        for part in PARTS:
+            frames = cache.frames(part)
+            what = f"prepared frames of {len(frames):,} samples, as their checksums say"
+            problem = cache.damage(part)
+            if problem is not None:
+                problem += ": prepare them anew, with --overwrite"
+            states.append(FileState(frames.file, what, True, problem))
+    return tuple(states)
 
 
 class NotPrepared(DataError):

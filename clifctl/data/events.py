@@ -7,14 +7,13 @@ ON, as SpikingJelly numbers them.
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
-from clifctl.data.arrays import BadArrays, read_arrays
+from clifctl.data.archives import Array, ArrayMissing, BadArchive, read_arrays
 from clifctl.data.event_options import FramesBy
 
-Array = np.ndarray[Any, np.dtype[Any]]
 POLARITIES = ("OFF", "ON")
 LARGEST = 2**62  # of times: their differences are whole numbers of 64 bits too
 
@@ -93,12 +92,13 @@ class NpzRecording:
     def read(self) -> list[Events]:
         """Its events, in the order of the file. Raises BadRecording, OSError."""
         try:
-            arrays = read_arrays(self.path)
-        except BadArrays as bad:
-            raise BadRecording(str(bad)) from bad
-        lacking = [key for key in "txyp" if key not in arrays]
-        if lacking:
-            raise BadRecording(f"no array '{lacking[0]}', it has {', '.join(arrays) or 'none'}")
+            arrays = read_arrays(self.path, "txyp", used_as=8)
+        except ArrayMissing as missing:
+            raise BadRecording(str(missing)) from None
+        except BadArchive as broken:
+            raise BadRecording(
+                f"corrupted, cut off, or no .npz of plain arrays ({broken})"
+            ) from broken
         t, x, y, p = (arrays[key] for key in "txyp")
         shapes = {array.shape for array in (t, x, y, p)}
         if len(shapes) != 1 or t.ndim != 1:
@@ -114,7 +114,7 @@ def _whole(key: str, array: Array) -> Array:
     if array.dtype.kind not in "uib":
         raise BadRecording(f"{key} is {array.dtype}, must be whole numbers")
     for number in (int(array.min()), int(array.max())) if len(array) else ():
-        if abs(number) > LARGEST:
+        if abs(number) >= LARGEST:
             raise BadRecording(f"{key} holds {number}, which is beyond 2**62")
     return array.astype(np.int64)
 

@@ -8,6 +8,7 @@ ends in a hash of the settings, and whoever opens it compares them again.
 
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -18,11 +19,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from clifctl.data.archives import Array, BadArchive, map_array
 from clifctl.data.contract import PARTS
-from clifctl.data.events import Array, Events, integrate
+from clifctl.data.events import Events, integrate
+from clifctl.reading import MIB, read_text
 
 FORMAT = "clifctl.frames/1"
 INDEX = "cache.json"
+MOST_INDEX_BYTES = 256 * MIB  # two million samples
+MOST_CLASSES = 2**31
+COUNTS = tuple(map(np.dtype, ("<u1", "<u2", "<u4")))
+SHA256 = re.compile("[0-9a-f]{64}")
 
 
 class BadCache(Exception):
@@ -69,6 +76,20 @@ class Settings:
             width=self.width,
         )
 
+    @classmethod
+    def of(cls, document: Any) -> "Settings":
+        """Settings as they stand in `cache.json`. Raises BadCache for what is none."""
+        match document:
+            case {
+                "format": "clifctl.frames/1",
+                "data": str(data),
+                "timesteps": int(timesteps),
+                "sensor": [int(height), int(width)],
+                "options": dict(options),
+            }:
+                return cls(data, timesteps, height, width, options, "order" in document)
+        raise BadCache("its settings are none that this clifctl knows")
+
     @property
     def folder_name(self) -> str:
         """The name of the cache: its data, T, and a hash of all settings."""
@@ -84,6 +105,19 @@ class CachedSample:
     label: int
     events: int
     sha256: str
+
+    @classmethod
+    def of(cls, row: Any) -> "CachedSample":
+        """A line as it is written. Raises ValueError for what is none."""
+        match row:
+            case [str(name), int(label), int(events), str(sha256)] if (
+                not isinstance(label, bool)
+                and 0 <= label < MOST_CLASSES
+                and events >= 0
+                and SHA256.fullmatch(sha256)
+            ):
+                return cls(name, label, events, sha256)
+        raise ValueError("a line of its list is no name, label, number of events and checksum")
 
 
 @dataclass(frozen=True)
@@ -105,6 +139,16 @@ class CacheIndex:
     @property
     def document(self) -> dict[str, Any]:
         """As it is written: the same for the same settings and files, whenever it was made."""
+        return {**self._content, "sha256": self.sha256}
+
+    @property
+    def sha256(self) -> str:
+        """A hash of everything else that is written."""
+        text = json.dumps(self._content, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    @property
+    def _content(self) -> dict[str, Any]:
         rows = {
             part: [[s.name, s.label, s.events, s.sha256] for s in samples]
             for part, samples in self.samples.items()
@@ -122,20 +166,40 @@ class CacheIndex:
     def read(cls, folder: Path) -> "CacheIndex":
         """The index of the cache `folder`. Raises BadCache."""
         try:
-            document = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+            text = read_text(folder / INDEX, MOST_INDEX_BYTES)
+            _require_few_values(text)
+            document = json.loads(text)
             samples = {
-                part: tuple(CachedSample(*row) for row in document["samples"][part])
+                part: tuple(CachedSample.of(row) for row in document["samples"][part])
                 for part in PARTS
             }
-            return cls(
+            index = cls(
                 document["settings"],
                 samples,
                 document["sources"],
                 document["skipped"],
                 document.get("unsorted", 0),
             )
-        except (OSError, ValueError, TypeError, KeyError) as unusable:
-            raise BadCache(f"'{folder / INDEX}' cannot be read ({unusable})") from unusable
+            if not isinstance(index.settings, dict) or not isinstance(index.skipped, dict):
+                raise ValueError("its settings are none")
+            if type(index.unsorted) is not int:
+                raise ValueError("it counts no samples")
+            # An earlier clifctl wrote none.
+            if document.get("sha256", index.sha256) != index.sha256:
+                raise ValueError("it was changed after the frames were prepared")
+            return index
+        except RecursionError:
+            unusable: Exception = ValueError("it is nested too deeply")
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as bad:
+            unusable = bad
+        raise BadCache(f"'{folder / INDEX}' cannot be read ({unusable})") from unusable
+
+
+def _require_few_values(text: str) -> None:
+    """Raise ValueError where `text` holds more values than the list of a cache, in which a line of
+    four has more than 64 characters: each would take memory by the hundred bytes."""
+    if text.count(",") > len(text) // 8 + 64 or text.count("[") + text.count("{") > len(text) // 32:
+        raise ValueError("it is no list of samples")
 
 
 @dataclass(frozen=True)
@@ -157,7 +221,7 @@ class CachedFrames:
 
     @cached_property
     def _map(self) -> Array:
-        return np.load(self.file, mmap_mode="r")
+        return map_array(self.file)
 
     def take(self, numbers: Sequence[int]) -> Tensor:
         """Counts `[T, n, 2, H, W]` of the samples `numbers`."""
@@ -179,7 +243,8 @@ class CachedFrames:
         digest = hashlib.sha256()
         for number in self.numbers:
             sample = self.samples[number]
-            digest.update(f"{sample.name}\n{sample.sha256}\n".encode())
+            text = f"{sample.name}\n{sample.sha256}\n"
+            digest.update(text.encode(errors="surrogatepass"))  # names are what the system takes
         return digest.digest()
 
 
@@ -200,13 +265,26 @@ class Cache:
             raise BadCache(f"'{folder}' holds frames of other settings")
         for part in PARTS:
             try:
-                frames = np.load(folder / f"{part}.npy", mmap_mode="r")
-            except (OSError, ValueError, EOFError) as unusable:
+                frames = map_array(folder / f"{part}.npy")
+            except (BadArchive, OSError) as unusable:
                 raise BadCache(f"'{folder / part}.npy' cannot be read ({unusable})") from unusable
             shape = (len(index.samples[part]), settings.timesteps, 2)
             if frames.shape != (*shape, settings.height, settings.width):
                 raise BadCache(f"'{folder / part}.npy' has the shape {list(frames.shape)}")
+            if not len(frames):
+                raise BadCache(f"'{folder / part}.npy' holds no sample")
+            if frames.dtype not in COUNTS:
+                raise BadCache(f"'{folder / part}.npy' holds {frames.dtype}, no counts")
         return cls(folder, index)
+
+    def damage(self, part: str) -> str | None:
+        """What is wrong with the frames of `part`, each of which is compared with its checksum;
+        None: nothing is."""
+        frames = map_array(self.folder / f"{part}.npy")
+        for sample, counts in zip(self.index.samples[part], frames, strict=True):
+            if hashlib.sha256(counts.astype("<u4").tobytes()).hexdigest() != sample.sha256:
+                return f"the frames of '{sample.name}' are not those that were prepared"
+        return None
 
     def frames(self, part: str) -> CachedFrames:
         """The frames of `part`, "train" or "test"."""

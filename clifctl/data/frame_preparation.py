@@ -21,8 +21,9 @@ from typing import IO, Any, Protocol
 
 import numpy as np
 
+from clifctl.data.archives import Array, BadArchive, read_arrays
 from clifctl.data.contract import PARTS
-from clifctl.data.events import Array, BadRecording, Recording
+from clifctl.data.events import BadRecording, Recording
 from clifctl.data.frame_cache import (
     INDEX,
     BadCache,
@@ -51,11 +52,13 @@ class Watcher(Protocol):
 
 
 class BadRecordings(Exception):
-    """Recordings that cannot be read: file -> what is wrong with it."""
+    """Recordings that cannot be read: file -> what is wrong with it. `emptied`: the split of which
+    no other is there, None where there are some."""
 
-    def __init__(self, found: dict[str, str]) -> None:
-        super().__init__(found)
+    def __init__(self, found: dict[str, str], emptied: str | None = None) -> None:
+        super().__init__(found, emptied)
         self.found = found
+        self.emptied = emptied
 
 
 @dataclass(frozen=True)
@@ -102,9 +105,11 @@ class _Job:
 
 def _part_name(recording: Recording) -> str:
     """The part of a recording, of this size and time of change: another file, another part."""
-    state = recording.path.stat()
-    text = f"{PART} {recording.path.resolve()} {state.st_mtime_ns} {_described(recording)}"
-    return hashlib.sha256(text.encode()).hexdigest()[:24] + ".npz"
+    changed = 0
+    with suppress(OSError):  # it is told when it is read
+        changed = recording.path.stat().st_mtime_ns
+    text = f"{PART} {os.path.realpath(recording.path)} {changed} {_described(recording)}"
+    return hashlib.sha256(_encoded(text)).hexdigest()[:24] + ".npz"
 
 
 def sources_of(recordings: Recordings) -> str:
@@ -112,13 +117,21 @@ def sources_of(recordings: Recordings) -> str:
     digest = hashlib.sha256()
     for part in PARTS:
         for recording in recordings[part]:
-            digest.update(f"{part} {_described(recording)}\n".encode())
+            digest.update(_encoded(f"{part} {_described(recording)}\n"))
     return digest.hexdigest()
+
+
+def _encoded(text: str) -> bytes:
+    """Text with names of files, which need not be UTF-8, as bytes."""
+    return text.encode(errors="surrogatepass")
 
 
 def _described(recording: Recording) -> str:
     samples = " ".join(f"{sample.name}={sample.label}" for sample in recording.samples)
-    return f"{recording.path.stat().st_size} {recording.cut} {samples}"
+    size = -1
+    with suppress(OSError):  # it is told when it is read
+        size = recording.path.stat().st_size
+    return f"{size} {recording.cut} {samples}"
 
 
 def prepare_frames(
@@ -156,6 +169,8 @@ def prepare_frames(
             raise BadRecordings(bad)
         for part in PARTS:
             jobs[part] = [job for job in jobs[part] if str(job.recording.path) not in bad]
+            if not jobs[part]:
+                raise BadRecordings(bad, emptied=part)
         if not final.is_dir():
             left_out = _named_within(recordings, bad)
             _assemble(jobs, settings, folder, final, sources_of(recordings), left_out, watcher)
@@ -283,8 +298,14 @@ def _write_frames(
 
 
 def _stored(job: _Job, *names: str) -> dict[str, Array]:
-    with np.load(job.part, allow_pickle=False) as opened:
-        return {name: opened[name] for name in names}
+    try:
+        return read_arrays(job.part, names)
+    except BadArchive:
+        job.part.unlink(missing_ok=True)  # damaged since it was made
+        problem = job.run()
+        if problem is not None:
+            raise BadRecordings({str(job.recording.path): problem}) from None
+        return read_arrays(job.part, names)
 
 
 def _listed(job: _Job) -> Iterator[CachedSample]:

@@ -20,7 +20,7 @@ from clifctl.data.contract import (
 from clifctl.data.pipelines import AugmentationName
 from clifctl.errors import DataError
 from clifctl.files import expanded
-from clifctl.strict import Seed
+from clifctl.strict import PathText, Seed
 
 DEFAULT_ROOT = "data"
 
@@ -28,7 +28,7 @@ DEFAULT_ROOT = "data"
 class FileOptions(DataOptions):
     """Options of every data set that is read from files."""
 
-    root: str = Field(DEFAULT_ROOT, min_length=1, description="folder that holds the files")
+    root: PathText = Field(DEFAULT_ROOT, min_length=1, description="folder that holds the files")
     validation_share: float = Field(
         0.0,
         ge=0.0,

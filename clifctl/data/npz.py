@@ -1,6 +1,7 @@
 """A person's own arrays: x_train `[N, *shape]`, y_train `[N]`, x_test and y_test in one .npz file,
 shown at every time step. Bytes become [0, 1]; floating-point numbers are taken as they are."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from pydantic import Field
 from torch import Tensor
 
 from clifctl.commands import override
-from clifctl.data.arrays import Arrays, BadArrays, read_arrays
+from clifctl.data.archives import Array, ArrayMissing, BadArchive, read_arrays
 from clifctl.data.contract import Dataset, DataShape, Files, FileState, LoadedData
 from clifctl.data.images import FileOptions, Place, Samples, assemble, require_labels
 from clifctl.errors import DataError
@@ -18,6 +19,7 @@ from clifctl.strict import Count, Widths
 
 NAME = "npz"
 FILE = "data.npz"
+NAMES = ("x_train", "y_train", "x_test", "y_test")
 COLOURS = 4  # more channels than images have that come with their channels last
 LARGEST_WIDTH = 2**16  # see Widths
 MOST_CLASSES = 2**31 - 1  # see Count
@@ -81,19 +83,23 @@ def _file(root: Path) -> Path:
     return root if named else root / FILE
 
 
-def _arrays(file: Path, place: Place) -> Arrays:
-    """Every array of `file`. Raises DataError."""
-    if not file.is_file():
+def _arrays(file: Path, place: Place) -> dict[str, Array]:
+    """The arrays of `file` that are used. Raises DataError."""
+    if not os.path.lexists(file):
         raise place.error(f"'{file}' is missing")
     try:
-        return read_arrays(file)
-    except BadArrays as bad:
-        raise place.error(f"'{file}' is {bad}") from bad
+        return read_arrays(file, NAMES)
+    except ArrayMissing as missing:
+        raise place.error(f"'{file}' has {missing}") from None
+    except BadArchive as bad:
+        raise place.error(
+            f"'{file}' is corrupted, cut off, or no .npz of plain arrays ({bad})"
+        ) from bad
     except OSError as refused:
         raise place.error(f"'{file}' cannot be read: {refused.strerror or refused}") from refused
 
 
-def _both(arrays: Arrays, file: Path, place: Place) -> tuple[Samples, Samples]:
+def _both(arrays: dict[str, Array], file: Path, place: Place) -> tuple[Samples, Samples]:
     """Both splits, sound whatever the options say. Raises DataError."""
     train, test = (_samples(arrays, part, file, place) for part in ("train", "test"))
     if train.held.dtype != test.held.dtype:
@@ -101,11 +107,7 @@ def _both(arrays: Arrays, file: Path, place: Place) -> tuple[Samples, Samples]:
     return train, test
 
 
-def _samples(arrays: Arrays, part: str, file: Path, place: Place) -> Samples:
-    missing = [name for name in (f"x_{part}", f"y_{part}") if name not in arrays]
-    if missing:
-        held = ", ".join(arrays) or "nothing"
-        raise place.error(f"'{file}' has no array '{missing[0]}', it has {held}")
+def _samples(arrays: dict[str, Array], part: str, file: Path, place: Place) -> Samples:
     inputs, labels = arrays[f"x_{part}"], arrays[f"y_{part}"]
     if not inputs.size:
         raise place.error(f"'{file}': x_{part} holds no sample, its shape is {list(inputs.shape)}")
@@ -153,7 +155,7 @@ def inspect(root: Path) -> tuple[FileState, ...]:
     the options' matter."""
     file, place = _file(root), Place(NAME, root)
     what, problem = "arrays x_train, y_train, x_test, y_test", None
-    if not file.is_file():
+    if not os.path.lexists(file):
         return (FileState(file, what, present=False),)
     try:
         arrays = _arrays(file, place)

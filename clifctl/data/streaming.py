@@ -8,8 +8,9 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from clifctl.data.decoding import decode
+from clifctl.data.decoding import MOST_BYTES, decode
 from clifctl.data.images import Place
+from clifctl.reading import read_bytes
 
 
 @dataclass(frozen=True)
@@ -37,10 +38,15 @@ class ImageFiles:
         return replace(self, paths=tuple(self.paths[i] for i in numbers.tolist()))
 
     def digest(self) -> bytes:
-        """A hash of every file's bytes, in order."""
+        """A hash of every file's bytes, in order. Raises DataError for one that cannot be read."""
         digest = hashlib.sha256()
         for path in self.paths:
-            digest.update(hashlib.sha256(path.read_bytes()).digest())
+            try:
+                content = read_bytes(path, MOST_BYTES)
+            except OSError as refused:
+                why = refused.strerror or str(refused)
+                raise self.place.error(f"'{path}' cannot be read: {why}") from None
+            digest.update(hashlib.sha256(content).digest())
         return digest.digest()
 
 

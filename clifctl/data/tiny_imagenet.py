@@ -26,6 +26,7 @@ from clifctl.data.images import ImageFileOptions, Place, Samples, assemble
 from clifctl.data.pipelines import FlipAutoAugment, Normalise, flip
 from clifctl.data.streaming import samples_of
 from clifctl.errors import DataError
+from clifctl.reading import read_text
 from clifctl.strict import Count
 
 NAME = "tiny_imagenet"
@@ -112,7 +113,7 @@ def _folder(root: Path) -> Path:
 
 def _lines(file: Path, place: Place) -> list[str]:
     try:
-        text = file.read_text(encoding="utf-8")
+        text = read_text(file)
     except FileNotFoundError:
         raise place.error(f"'{file}' is missing") from None
     except (OSError, UnicodeDecodeError) as unreadable:

@@ -47,9 +47,16 @@ def exchange_neurons(recipe: Recipe, net: SpikingNet, epoch: int) -> None:
         put_neuron(net, recipe.neuron_at(epoch))
 
 
-def load_data(recipe: Recipe) -> LoadedData:
-    """The recipe's data on the CPU."""
-    return recipe.data.dataset.load(recipe.data.options, recipe.timesteps)
+def load_data(recipe: Recipe, *, download: bool = False) -> LoadedData:
+    """The recipe's data on the CPU.
+
+    Nothing is downloaded without `download`, whatever the recipe says: it may be of a checkpoint
+    that somebody else made. Only who trains by a recipe has asked for what it says.
+    """
+    options = recipe.data.options
+    if not download and "download" in type(options).model_fields:
+        options = options.model_copy(update={"download": False})
+    return recipe.data.dataset.load(options, recipe.timesteps)
 
 
 def list_data(recipe: Recipe) -> tuple[LoadedData, int]:

@@ -13,10 +13,10 @@ from clifctl.experiments.grid import (
     numbers,
     plan_grid,
     run_grid,
-    seeds_of,
     statuses,
 )
 from clifctl.experiments.published import published_for
+from clifctl.experiments.seeds import seeds_of
 from clifctl.experiments.statistics import estimate, paired_difference, with_holm
 from clifctl.experiments.summary import (
     CORRECTION,

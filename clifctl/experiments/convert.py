@@ -179,7 +179,7 @@ def _save(path: Path, opened: Opened, choice: NeuronChoice, written: "_Written")
     document = {**opened.recipe.document, "neuron": neuron}
     checkpoint = Checkpoint(
         recipe_name=opened.name,
-        recipe=validate(document, f"checkpoint '{path}'").document,
+        recipe=validate(document, f"checkpoint '{path}'", of_a_run=True).document,
         epoch=opened.epoch or 0,
         accuracy_percent=written.test.accuracy_percent,
         model=written.weights,

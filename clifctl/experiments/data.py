@@ -9,7 +9,13 @@ from torch import Tensor
 
 from clifctl.data import DATASETS, DEFAULT_ROOT, DataOptions, Dataset, FileState, LoadedData, Split
 from clifctl.data.event_options import EventOptions
-from clifctl.data.event_set import NotPrepared, RecordedFrames, read_recordings
+from clifctl.data.event_set import (
+    CACHES,
+    NotPrepared,
+    RecordedFrames,
+    inspect_caches,
+    read_recordings,
+)
 from clifctl.data.frame_cache import CachedFrames
 from clifctl.errors import UsageError, unknown_name
 from clifctl.files import expanded
@@ -44,10 +50,11 @@ def list_datasets() -> DatasetList:
     )
 
 
-def check_data(name: str, root: Path | None) -> DataCheckResult:
-    """The files of data set `name` below `root` (None: the default of recipes).
+def check_data(name: str, root: Path | None, cache: Path | None = None) -> DataCheckResult:
+    """The files of data set `name` below `root` (None: the default of recipes), and the frames that
+    were prepared of them in the folder `cache` (None: below the root).
 
-    Raises UsageError for a name that does not exist, or a root that an embedded data set has not.
+    Raises UsageError for a name that does not exist, or a folder that a data set has not.
     """
     dataset = _named(name)
     files = dataset.files
@@ -65,7 +72,12 @@ def check_data(name: str, root: Path | None) -> DataCheckResult:
             files=(FileRow(file="embedded", state="good", what=dataset.source, problem=None),),
         )
     place = expanded(DEFAULT_ROOT if root is None else root)
-    rows = tuple(_file_row(name, state) for state in (files.examine or files.inspect)(place))
+    states = (files.examine or files.inspect)(place)
+    if dataset.camera is not None:
+        states += inspect_caches(name, place / CACHES if cache is None else expanded(cache))
+    elif cache is not None:
+        raise UsageError(f"cache={cache}: data set '{name}' has no prepared frames", hint="drop it")
+    rows = tuple(_file_row(name, state) for state in states)
     return DataCheckResult(
         data=name,
         root=str(place),

@@ -1,33 +1,27 @@
-"""Running the trials of a grid: in this process, in processes beside it, or on a cluster."""
+"""Handing out the trials of a grid to those who run them, and what happens when that goes wrong."""
 
-import shlex
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
+from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
-from clifctl.errors import Interrupted, UsageError
+from clifctl.devices import available_memory_bytes
+from clifctl.errors import Interrupted, RunFailed, UsageError
 from clifctl.experiments.trial_names import Trial
-from clifctl.experiments.trial_run import (
-    Order,
-    Outcome,
-    failed_record,
-    run_trial,
-    run_trial_remotely,
-)
+from clifctl.experiments.trial_run import Order, Outcome, failed_record
 from clifctl.experiments.trials import ResultsFolder
-from clifctl.experiments.worker_pool import WorkerLost, WorkerPool
-from clifctl.kernels.cache_folder import settle
+from clifctl.experiments.worker_pool import GRACE_SECONDS, WorkerLost
+from clifctl.experiments.workforce import Workforce
 from clifctl.results import TrialRecord
 
 # A worker that the system kills may have met another's peak of memory: it is tried once more.
 ATTEMPTS = 2
 POLL_SECONDS = 0.5
 GO_ON = "the same command goes on from there"
+LOST = "its worker is gone"
 
 
 class TrialsObserver(Protocol):
@@ -38,16 +32,7 @@ class TrialsObserver(Protocol):
     def elsewhere(self, trial: Trial) -> None: ...
     def lost(self, trial: Trial, why: str) -> None: ...
     def ended(self, record: TrialRecord) -> None: ...
-
-
-@dataclass(frozen=True)
-class Workforce:
-    """Who runs trials: an executor, how many trials at once, and how its work is ended."""
-
-    executor: Executor
-    run: Callable[[Order], Outcome]
-    at_once: int
-    stop: Callable[[], None]
+    def notice(self, line: str) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -70,71 +55,6 @@ class Shard:
         return trials[self.index - 1 :: self.of]
 
 
-class _InThisProcess(Executor):
-    """Runs a call when it is submitted."""
-
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> "Future[Any]":
-        future: Future[Any] = Future()
-        future.set_result(fn(*args, **kwargs))
-        return future
-
-
-@contextmanager
-def local_workforce(workers: int) -> Iterator[Workforce]:
-    """`workers` processes of this machine; one is this process itself."""
-    if workers == 1:
-        yield Workforce(_InThisProcess(), run_trial, 1, lambda: None)
-        return
-    settle()
-    pool = WorkerPool(workers)
-    try:
-        yield Workforce(pool, run_trial_remotely, workers, pool.terminate)
-        pool.shutdown()
-    finally:
-        pool.terminate()
-
-
-@contextmanager
-def dask_workforce(address: str) -> Iterator[Workforce]:
-    """The workers of the Dask scheduler at `address`. Raises UsageError where there are none."""
-    try:
-        from distributed import Client
-    except ImportError:
-        raise UsageError(
-            "--scheduler needs Dask, which is not installed", hint="pip install 'clifctl[dask]'"
-        ) from None
-    try:
-        client: Any = Client(address, timeout=10, set_as_default=False)
-    except (OSError, ValueError, TypeError) as refused:
-        reason = str(refused) or "no answer within 10 s"
-        raise UsageError(
-            f"--scheduler {address}: {reason}", hint="give the address that dask scheduler prints"
-        ) from None
-    start = f"dask worker {shlex.quote(address)}"
-    try:
-        workers = client.scheduler_info(n_workers=-1)["workers"].values()
-        if not workers:
-            raise UsageError(
-                f"the scheduler at {address} has no workers",
-                hint=f"{start}",
-            )
-        if any(worker["nthreads"] > 1 for worker in workers):
-            # The generators of torch belong to a process: two trials there would share them.
-            raise UsageError(
-                f"workers of {address} have several threads, a trial needs a process of its own",
-                hint=f"{start} --nworkers N --nthreads 1",
-            )
-        executor = client.get_executor(pure=False, retries=ATTEMPTS - 1)
-        yield Workforce(
-            executor,
-            run_trial_remotely,
-            len(workers),
-            lambda: executor.shutdown(wait=False, cancel_futures=True),
-        )
-    finally:
-        client.close()
-
-
 @dataclass
 class Dispatch:
     """One run over the trials of a grid. `order` says how a trial is to be run."""
@@ -152,8 +72,9 @@ class Dispatch:
     _failed: bool = False
 
     def run(self, workforce: Workforce) -> None:
-        """Run what is not finished. Raises Interrupted where it is ended before that; what is
-        finished is kept, and the same call goes on."""
+        """Run what is not finished. Raises Interrupted where it is ended before that, RunFailed
+        where nobody is left who could run it; what is finished is kept, and the same call goes
+        on."""
         for trial in self.trials:
             record = self.folder.record(trial.name)
             if record is None or record.state != "finished":
@@ -163,17 +84,37 @@ class Dispatch:
         self.observer.opened(self.trials, self.folder, len(self.trials) - len(self._pending))
         try:
             while self._pending or self._running or self._elsewhere:
+                workforce.look(self.observer.notice)
                 self._fill(workforce)
-                self._collect()
+                self._collect(workforce)
                 self._look_elsewhere()
                 if self._failed and self.fail_fast:
-                    workforce.stop()
+                    left = self._stop(workforce)
+                    self.observer.notice(f"--fail-fast: no other trial is begun{left}")
                     return
         except KeyboardInterrupt as stop:
-            workforce.stop()
-            raise Interrupted(stop, self._so_far(), hint=GO_ON) from None
+            left = self._stop(workforce)
+            raise Interrupted(stop, f"stopped: {self._so_far()}{left}", hint=GO_ON) from None
         except Interrupted as stopped:
-            raise _with_message(stopped, self._so_far()) from None
+            raise _with_message(stopped, f"stopped: {self._so_far()}") from None
+        except RunFailed as gone:
+            raise RunFailed(f"{gone.message}: {self._so_far()}", hint=gone.hint) from None
+
+    def _stop(self, workforce: Workforce) -> str:
+        """Cancel what has not begun, have what runs save and end, and say what is left of it on a
+        cluster. Another Ctrl-C ends the waiting."""
+        running = [trial.name for trial, _ in self._running.values()]
+        deadline = time.monotonic() + GRACE_SECONDS
+        with suppress(KeyboardInterrupt):
+            workforce.stop()
+            while time.monotonic() < deadline and any(map(self.folder.is_claimed, running)):
+                time.sleep(POLL_SECONDS / 5)
+        if workforce.cluster is None:
+            return ""
+        left = sum(map(self.folder.is_claimed, running))
+        if left:
+            return f"; {left} still run in the cluster at {workforce.cluster}, to their next step"
+        return f"; nothing of it runs in the cluster at {workforce.cluster} any more"
 
     def _fill(self, workforce: Workforce) -> None:
         while self._pending and len(self._running) < workforce.at_once:
@@ -198,7 +139,7 @@ class Dispatch:
         free = available_memory_bytes()
         return free is None or free > self.need_bytes
 
-    def _collect(self) -> None:
+    def _collect(self, workforce: Workforce) -> None:
         done, _ = wait(self._running, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
         for future in done:
             trial, attempt = self._running.pop(future)
@@ -207,15 +148,23 @@ class Dispatch:
             except WorkerLost as lost:
                 self._retry(trial, attempt, str(lost))
                 continue
+            except CancelledError:
+                workforce.look(self.observer.notice)  # raises where the cluster is gone
+                self._retry(trial, attempt, "the cluster was told to forget it")
+                continue
             except Exception as failed:  # whatever a cluster or a full disk has to say
-                why = f"{type(failed).__name__}: {failed}"
-                self._give_up(trial, attempt, why, lost=type(failed).__name__ == "KilledWorker")
+                if type(failed).__name__ == "KilledWorker":  # of Dask's
+                    self._retry(trial, attempt, LOST)
+                else:
+                    self._give_up(trial, attempt, f"{type(failed).__name__}: {failed}", lost=False)
                 continue
             if outcome == "busy":
                 self._elsewhere[trial.name] = trial
                 self.observer.elsewhere(trial)
             elif outcome == "stopped":
                 self._retry(trial, attempt, "its process was told to end")
+            elif outcome == "lost":
+                self._retry(trial, attempt, LOST)
             else:
                 record = self.folder.record(trial.name)
                 if record is None:
@@ -251,31 +200,10 @@ class Dispatch:
     def _so_far(self) -> str:
         records = [self.folder.record(trial.name) for trial in self.trials]
         finished = sum(record is not None and record.state == "finished" for record in records)
-        return (
-            f"stopped: {finished} of {len(self.trials)} trials are finished in '{self.folder.path}'"
-        )
+        return f"{finished} of {len(self.trials)} trials are finished in '{self.folder.path}'"
 
 
 def _with_message(stopped: Interrupted, message: str) -> Interrupted:
     told = Interrupted(KeyboardInterrupt(), message, hint=GO_ON)
     told.exit_code = stopped.exit_code
     return told
-
-
-def available_memory_bytes() -> int | None:
-    """Memory that can be had on this machine without swapping, None where it cannot be known. The
-    limit of a container counts."""
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        free = next(int(line.split()[1]) * 1024 for line in lines if "MemAvailable" in line)
-    except (OSError, StopIteration, ValueError):
-        return None
-    group = Path("/sys/fs/cgroup")
-    try:
-        limit = int((group / "memory.max").read_text())
-        used = int((group / "memory.current").read_text())
-        stat = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
-        free = min(free, limit - used + int(stat["inactive_file"]))
-    except (OSError, ValueError, KeyError):
-        pass  # no container, or one without a limit
-    return free

@@ -13,7 +13,7 @@ from clifctl.devices import CPU, GPU, device_name, gpu_available, gpu_missing, g
 from clifctl.errors import TargetError
 from clifctl.experiments.provenance import package_versions
 from clifctl.files import expanded
-from clifctl.kernels import resolve_target
+from clifctl.kernels import Target, resolve_target
 from clifctl.kernels.cache import damaged
 from clifctl.kernels.cache_folder import folder_at, preferred_folder
 from clifctl.kernels.parity import Case, check
@@ -92,8 +92,16 @@ def _kinds(devices: list[torch.device]) -> list[torch.device]:
     return [devices[0], *(devices[1:2] or [torch.device(GPU)])]
 
 
+def _automatic(device: torch.device) -> Target | None:
+    """The target that is chosen where none is asked for, None where that is refused."""
+    try:
+        return resolve_target("auto", device)
+    except TargetError:
+        return None
+
+
 def _target(name: str, device: torch.device) -> KernelTargetRow:
-    automatic = resolve_target("auto", device)
+    automatic = _automatic(device)
     reason, usable = TARGETS[name], True
     try:
         resolve_target(name, device)
@@ -103,13 +111,13 @@ def _target(name: str, device: torch.device) -> KernelTargetRow:
         reason, usable = missing or (refused.hint or "").partition(";")[0], False
     if usable and device.type == GPU and not gpu_available():
         reason, usable = "no GPU", False
-    chosen = usable and automatic.name == name
+    chosen = automatic if usable and automatic is not None and automatic.name == name else None
     return KernelTargetRow(
         target=name,
         device=str(device),
         usable=usable,
-        chosen=chosen,
-        reason=automatic.reason if chosen else reason,
+        chosen=chosen is not None,
+        reason=reason if chosen is None else chosen.reason,
     )
 
 

@@ -12,9 +12,11 @@ from torch import Tensor
 
 from clifctl.analysis.autocorrelation import autocorrelation, normalised, without_mean
 from clifctl.analysis.simulation import Trace, rates_of, simulate
+from clifctl.data.archives import BadArchive, read_array
 from clifctl.devices import CPU
 from clifctl.errors import DataError, UsageError, unknown_name
-from clifctl.experiments.grid import MOST_SEEDS, numbers
+from clifctl.experiments.grid import numbers
+from clifctl.experiments.seeds import require_seed, seeds_of
 from clifctl.experiments.statistics import estimate, interval_95
 from clifctl.kernels import resolve_target
 from clifctl.neurons import NEURONS, Hyperparameters, Neuron
@@ -76,6 +78,7 @@ def dynamics(options: DynamicsOptions) -> DynamicsResult:
     steps. Raises ClifctlError for a neuron, an input or a number that cannot be used. Nothing is
     written.
     """
+    require_seed("--seed", options.seed)
     neurons = _neurons(options)
     target = resolve_target(options.target, CPU)
     given = _input(options)
@@ -169,10 +172,8 @@ def _input(options: DynamicsOptions) -> _Input:
             hint="it is the probability of an input spike at a time step",
         )
     seeds = DEFAULT_SEEDS if options.seeds is None else options.seeds
-    if not 1 <= seeds <= MOST_SEEDS:
-        raise UsageError(f"--seeds {seeds}: must be between 1 and {MOST_SEEDS}")
     trials = []
-    for seed in range(options.seed, options.seed + seeds):
+    for seed in seeds_of(options.seed, seeds):
         generator = torch.Generator().manual_seed(seed)
         trials.append(torch.rand(steps[-1], generator=generator) < rate)
     x = torch.stack(trials, 1).float() * weight
@@ -189,13 +190,15 @@ def _from_file(options: DynamicsOptions) -> _Input:
         )
     _refuse(options, "a file", rate=options.rate, weight=options.weight, seeds=options.seeds)
     try:
-        array = np.load(path, allow_pickle=False)
+        array = read_array(path)
     except OSError as unreadable:
         raise DataError(
             f"cannot read '{path}': {unreadable.strerror or unreadable}", hint="check the path"
         ) from None
-    except (ValueError, EOFError):
-        raise DataError(f"'{path}' is no array of numpy", hint="numpy.save writes one") from None
+    except BadArchive as broken:
+        raise DataError(
+            f"'{path}' is no array of numpy ({broken})", hint="numpy.save writes one"
+        ) from None
     if array.ndim not in (1, 2) or not array.size or array.dtype.kind not in "fiub":
         raise DataError(
             f"'{path}' holds {array.dtype} of shape {list(array.shape)}",

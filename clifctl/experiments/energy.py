@@ -24,10 +24,17 @@ from clifctl.energy.tracing import trace_net
 from clifctl.errors import DataError, EnergyError, UsageError, unknown_name
 from clifctl.experiments.assembly import build_net, repeat_of
 from clifctl.experiments.evaluate import evaluate_checkpoint
-from clifctl.experiments.opening import Opened, Opening, is_checkpoint, open_checkpoint
+from clifctl.experiments.opening import (
+    Opened,
+    Opening,
+    is_checkpoint,
+    open_checkpoint,
+    refused_override,
+)
 from clifctl.experiments.published import keeps_the_net, protocol_note
 from clifctl.files import parse_json
 from clifctl.neurons import NEURONS, Hyperparameters, Neuron
+from clifctl.reading import read_given_text
 from clifctl.recipe.load import load_recipe
 from clifctl.recipe.schema import MAX_TIMESTEPS, Recipe
 from clifctl.results import EvalResult
@@ -108,7 +115,7 @@ def constants_of(reference: str | None) -> Constants:
 
 def _json(reference: str) -> Any:
     try:
-        return parse_json(Path(reference).read_text(encoding="utf-8"))
+        return parse_json(read_given_text(Path(reference)))
     except OSError as unreadable:
         raise EnergyError(
             f"cannot read '{reference}': {unreadable.strerror}", hint="give the path of a JSON file"
@@ -125,9 +132,10 @@ def _sorted_out(sources: Sequence[str], options: EnergyOptions) -> Sequence[str]
         raise UsageError("stdin was given twice as a recipe", hint="give - once")
     own = [source for source in sources if is_checkpoint(source)]
     if own and options.overrides and options.opening.foreign_recipe is None:
-        raise UsageError(
-            f"'{options.overrides[0]}': the checkpoint '{own[0]}' is costed as it was trained",
-            hint="KEY=VALUE goes with recipes, and with --recipe, or --model and --data",
+        raise refused_override(
+            options.overrides[0],
+            f"the checkpoint '{own[0]}' is costed as it was trained",
+            timesteps="--timesteps T",
         )
     steps = options.timesteps
     if steps is not None and any(item.startswith("timesteps=") for item in options.overrides):

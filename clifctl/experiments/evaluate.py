@@ -154,5 +154,5 @@ def _require_two_a_batch(batch_size: int, samples: int) -> None:
     if 1 in (batch_size, samples % batch_size):
         raise UsageError(
             f"--batch-statistics: eval.batch_size = {batch_size} makes a batch of one sample",
-            hint="batch norm needs two: train with another eval.batch_size",
+            hint="leave --batch-statistics out: batch norm needs two",
         )

@@ -21,8 +21,15 @@ from clifctl.experiments.assembly import (
     run_on,
     step_activations_bytes,
 )
-from clifctl.experiments.opening import Opened, Opening, is_checkpoint, open_checkpoint
+from clifctl.experiments.opening import (
+    Opened,
+    Opening,
+    is_checkpoint,
+    open_checkpoint,
+    refused_override,
+)
 from clifctl.experiments.published import figure_of_windows
+from clifctl.experiments.seeds import require_seed
 from clifctl.kernels import resolve_target
 from clifctl.models import SpikingNet, TemporalBatchNorm, batch_statistics, firing_modules
 from clifctl.recipe.load import load_recipe
@@ -141,9 +148,8 @@ def _opened(source: str, options: GradientsOptions) -> _Source:
         name, recipe, weights = loaded.name, loaded.recipe, None
     else:
         if options.overrides and options.opening.foreign_recipe is None:
-            raise UsageError(
-                f"'{options.overrides[0]}': the checkpoint '{source}' is taken as it was trained",
-                hint="KEY=VALUE goes with recipes, and with --recipe, or --model and --data",
+            raise refused_override(
+                options.overrides[0], f"the checkpoint '{source}' is taken as it was trained"
             )
         weights = open_checkpoint(Path(source), options.opening)
         name, recipe = weights.name, weights.recipe
@@ -162,6 +168,7 @@ def _check(recipe: Recipe, options: GradientsOptions) -> None:
             f"--samples {options.samples}: must be 2 or more",
             hint="batch norm takes its statistics over the samples",
         )
+    require_seed("--seed", options.seed)
     if options.formula not in FORMULAS:
         raise UsageError(unknown_name("formula", options.formula, FORMULAS))
     if options.formula != "exact" and not can_split(neuron):
@@ -194,7 +201,7 @@ def _drawn(data: LoadedData, options: GradientsOptions) -> tuple[Tensor, Tensor]
     if options.samples > len(data.train):
         raise UsageError(
             f"--samples {options.samples}: there are {len(data.train)} training samples",
-            hint="give fewer",
+            hint="give fewer" if len(data.train) > 1 else "--input noise needs no samples",
         )
     order = draw_order(data.train, torch.Generator().manual_seed(options.seed))
     chosen = order[: options.samples].to(data.train.targets.device)

@@ -1,6 +1,7 @@
 """A grid from end to end: options, plan, dry run, and the records of its trials."""
 
 import os
+import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ import torch
 
 from clifctl import trust
 from clifctl.data import LoadedData
-from clifctl.devices import is_gpu
+from clifctl.devices import available_memory_bytes, is_gpu
 from clifctl.errors import DataError, RunFailed, UsageError
 from clifctl.experiments.assembly import (
     build_net,
@@ -21,14 +22,11 @@ from clifctl.experiments.assembly import (
     step_activations_bytes,
     steps_of,
 )
+from clifctl.experiments.cluster import dask_workforce
 from clifctl.experiments.dispatch import (
     Dispatch,
     Shard,
     TrialsObserver,
-    Workforce,
-    available_memory_bytes,
-    dask_workforce,
-    local_workforce,
 )
 from clifctl.experiments.resuming import decisive
 from clifctl.experiments.trial_names import Numerics, Trial, trial_of, without_repetition
@@ -37,6 +35,7 @@ from clifctl.experiments.trials import (
     ResultsFolder,
     cores,
 )
+from clifctl.experiments.workforce import Workforce, local_workforce
 from clifctl.kernels import resolve_target
 from clifctl.recipe.load import LoadedRecipe
 from clifctl.recipe.schema import Recipe
@@ -47,7 +46,6 @@ from clifctl.training.memory import bytes_of
 # What a process holds besides its trial: Python, torch, compiled kernels (measured: 0.87 GiB, most
 # of it shared with the other processes).
 PROCESS_BYTES = 1024 * 1024 * 1024
-MOST_SEEDS = 1000
 MOST_WORKERS = 512
 
 
@@ -111,16 +109,6 @@ class Grid:
     unusable_data: DataError | None
 
 
-def seeds_of(first: int, count: int) -> tuple[int, ...]:
-    """`count` seeds from `first` on. Raises UsageError for none, or too many."""
-    if not 1 <= count <= MOST_SEEDS:
-        raise UsageError(
-            f"--seeds {count}: must be between 1 and {MOST_SEEDS}",
-            hint="--seeds is how many seeds, 8 are enough for most differences",
-        )
-    return tuple(range(first, first + count))
-
-
 def numbers(option: str, text: str, kind: Callable[[str], Any]) -> list[Any]:
     """The list that an option such as `--k 1,2,3` gives, each entry once.
 
@@ -178,11 +166,8 @@ def plan_grid(variants: Sequence[tuple[LoadedRecipe, str]], options: GridOptions
 def _numerics(options: GridOptions) -> Numerics:
     if options.scheduler is None:
         return numerics_of(options.device, options.target)
-    with dask_workforce(options.scheduler) as workforce:
-        found: Numerics = workforce.executor.submit(
-            numerics_of, options.device, options.target
-        ).result()
-    return found
+    with dask_workforce(options.scheduler) as cluster:
+        return cluster.numerics(options.device, options.target)
 
 
 def _sizes(
@@ -218,7 +203,7 @@ def configuration(recipe: Recipe) -> str:
 
 
 def _loaded(recipe: Recipe) -> tuple[LoadedData, int]:
-    data = load_data(recipe)
+    data = load_data(recipe, download=True)
     return data, sum(split.held_bytes for split in data.splits)
 
 
@@ -292,8 +277,8 @@ def run_grid(grid: Grid, observer: TrialsObserver) -> tuple[TrialRecord | None, 
     if all(state_of(folder, trial) == "finished" for trial in part):
         observer.opened(part, folder, len(part))
     elif options.scheduler is not None:
-        with dask_workforce(options.scheduler) as workforce:
-            run(workforce)
+        with dask_workforce(options.scheduler) as cluster:
+            run(cluster)
     else:
         with local_workforce(grid.workers) as workforce:
             run(workforce)
@@ -302,6 +287,7 @@ def run_grid(grid: Grid, observer: TrialsObserver) -> tuple[TrialRecord | None, 
 
 def _order(grid: Grid, trial: Trial, attempt: int, beside: int) -> Order:
     return Order(
+        id=uuid.uuid4().hex,
         trial=trial.name,
         title=trial.title,
         recipe=trial.loaded.name,

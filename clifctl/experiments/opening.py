@@ -19,6 +19,8 @@ from clifctl.results import Published
 from clifctl.training.checkpoint import load_checkpoint, load_weights
 from clifctl.training.foreign import load_foreign, load_foreign_weights
 
+FOREIGN = "weights of other code load with --recipe, or with --model and --data"
+
 
 @dataclass(frozen=True)
 class Opening:
@@ -75,6 +77,17 @@ def is_checkpoint(source: str) -> bool:
     return path.exists() or bool(path.suffix)
 
 
+def refused_override(override: str, why: str, **instead: str) -> UsageError:
+    """The error for an override of a checkpoint, which is taken as it was trained; `instead`: key
+    -> the option that does something of the kind."""
+    key = override.partition("=")[0]
+    option = {"data.root": "--root DIR", "root": "--root DIR", **instead}.get(key)
+    hint = "KEY=VALUE changes recipes, as with --recipe, or --model and --data"
+    if option is not None:
+        hint = f"a checkpoint takes {option} instead"
+    return UsageError(f"'{override}': {why}", hint=hint)
+
+
 def open_checkpoint(path: Path, opening: Opening, *, timesteps: int | None = None) -> Opened:
     """The checkpoint `path`; `timesteps` is another T than its recipe's. Raises CheckpointError,
     RecipeError."""
@@ -86,7 +99,7 @@ def open_checkpoint(path: Path, opening: Opening, *, timesteps: int | None = Non
     if timesteps is None:
         return opened
     document = {**opened.recipe.document, "timesteps": timesteps}
-    return replace(opened, recipe=validate(document, f"checkpoint '{path}'"))
+    return replace(opened, recipe=validate(document, f"checkpoint '{path}'", of_a_run=True))
 
 
 def _open(path: Path, neuron: str | None) -> Opened:
@@ -95,10 +108,10 @@ def _open(path: Path, neuron: str | None) -> Opened:
             f"--neuron {neuron}: must be FILE.py:NAME, the checkpoint's own neuron",
             hint="leave it out for a neuron of clifctl; clifctl convert puts a net on LIF",
         )
-    checkpoint = load_checkpoint(path)
+    checkpoint = load_checkpoint(path, foreign=FOREIGN)
     if neuron is not None:
         trust.allow(neuron)
-    recipe = validate(checkpoint.recipe, f"recipe of checkpoint '{path}'")
+    recipe = validate(checkpoint.recipe, f"recipe of checkpoint '{path}'", of_a_run=True)
     recipe = replace(recipe, neuron=recipe.neuron_at(checkpoint.epoch_of_weights))
     return Opened(
         checkpoint.recipe_name,

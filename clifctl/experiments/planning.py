@@ -86,7 +86,7 @@ def prepare(loaded: LoadedRecipe, options: RunOptions) -> Prepared:
     """As `plan_training`, with what was loaded on the way. Raises ClifctlError, writes nothing."""
     where = _Where.of(loaded, options)
     start = start_from(options.init, where.recipe)
-    data = load_data(where.recipe)
+    data = load_data(where.recipe, download=True)
     held = sum(split.held_bytes for split in data.splits)
     plan, threads = _plan(loaded, options, where, data, held)
     return Prepared(

@@ -40,6 +40,7 @@ from clifctl.results import PreparedSplit, PrepareResult, SkippedRecording
 
 MOST_WORKERS = 8
 MOST_NAMED = 10  # recordings that cannot be read, in one message
+AGAIN = "give the same command with --overwrite; is the disk sound?"
 GO_ON = "the same command goes on with what is done"
 
 
@@ -90,7 +91,9 @@ def prepare_data(
         # Another command may have finished it at the same time, from a folder of its own.
         _require_made_of(cache, recordings, options, elsewhere)
     except BadRecordings as bad:
-        raise _unreadable(dataset, bad.found) from None
+        raise _unreadable(dataset, bad) from None
+    except BadCache as damaged:
+        raise RunFailed(f"what was prepared is damaged: {damaged}", hint=AGAIN) from None
     except KeyboardInterrupt as stop:
         raise Interrupted(stop, "stopped before all recordings were read", hint=GO_ON) from None
     except WorkerLost as lost:
@@ -211,14 +214,18 @@ def _is_bad(final: Path, settings: Settings) -> bool:
     return False
 
 
-def _unreadable(dataset: Dataset, found: dict[str, str]) -> DataError:
-    named = [f"'{file}': {why}" for file, why in found.items()]
+def _unreadable(dataset: Dataset, bad: BadRecordings) -> DataError:
+    named = [f"'{file}': {why}" for file, why in bad.found.items()]
     more = f", and {len(named) - MOST_NAMED} more" if len(named) > MOST_NAMED else ""
     which = "the file" if len(named) == 1 else "these files"
-    hint = f"get {which} again, then the same command goes on; --skip-bad leaves such files out"
+    hint = f"get {which} again, then the same command goes on"
+    if bad.emptied is None:
+        hint += "; --skip-bad leaves such files out"
     if "sensor" in dataset.options.model_fields:
         hint += "; is sensor=[height,width] that of the camera?"
-    return DataError(f"data set '{dataset.name}': {'; '.join(named[:MOST_NAMED])}{more}", hint=hint)
+    all_of = f"no recording of the {bad.emptied} split can be used: " if bad.emptied else ""
+    told = f"{all_of}{'; '.join(named[:MOST_NAMED])}{more}"
+    return DataError(f"data set '{dataset.name}': {told}", hint=hint)
 
 
 def _in_both(cache: Cache) -> int:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from clifctl.commands import command_line
 from clifctl.errors import CheckpointError, RecipeError, UsageError
 from clifctl.experiments.planning import RunOptions
 from clifctl.experiments.provenance import neuron_sources
@@ -48,7 +49,7 @@ def recipe_of_run(folder: Path, overrides: Sequence[str] = ()) -> LoadedRecipe:
             if (folder.parent / run_folder.RECIPE).is_file():
                 hint = f"give the folder of the run: --resume {shlex.quote(str(folder.parent))}"
         raise UsageError(f"--resume: there is no run in '{folder}': it {what}", hint=hint)
-    loaded = load_recipe(str(file), overrides, of_a_run=True)
+    loaded = load_recipe(str(file), overrides, from_run=True)
     return replace(loaded, name=_name_of_run(folder))
 
 
@@ -75,7 +76,7 @@ def standing(loaded: LoadedRecipe, options: RunOptions) -> Standing:
     require_same_start(folder, options.init)
     text = file.read_text(encoding="utf-8", errors="replace")
     earlier = parse_document(text, str(file))
-    longer = _require_same(loaded, earlier, f"run folder '{folder}'")
+    longer = _require_same(loaded, earlier, f"run folder '{folder}'", folder)
     _require_same_sources(loaded, folder)
     result = folder / run_folder.RESULT
     if result.is_file() and not longer:
@@ -84,16 +85,21 @@ def standing(loaded: LoadedRecipe, options: RunOptions) -> Standing:
     if not last.is_file():
         return Standing()
     checkpoint = load_checkpoint(last)
-    _require_same(loaded, checkpoint.recipe, f"checkpoint '{last}'")
+    _require_same(loaded, checkpoint.recipe, f"checkpoint '{last}'", folder)
     if checkpoint.training is None:
         raise CheckpointError(
             f"'{last}' is of an earlier version, which kept the weights alone: it cannot go on",
-            hint="start anew in another --out, or with --overwrite",
+            hint=f"start anew: {_anew(folder)}",
         )
     return Standing(checkpoint)
 
 
-def _require_same(loaded: LoadedRecipe, earlier: dict[str, Any], where: str) -> bool:
+def _anew(folder: Path, *changed: str) -> str:
+    """The command that starts a run like that in `folder`; it could not be put there."""
+    return command_line("train", folder / run_folder.RECIPE, *changed, "--out", "DIR")
+
+
+def _require_same(loaded: LoadedRecipe, earlier: dict[str, Any], where: str, folder: Path) -> bool:
     """Whether the recipe asks for more epochs than `earlier`, which is otherwise the same.
 
     A key that `earlier` lacks counts as its default. Raises RecipeError where they differ, or where
@@ -108,17 +114,18 @@ def _require_same(loaded: LoadedRecipe, earlier: dict[str, Any], where: str) -> 
     if not keys or (longer and schedule in OPEN_ENDED):
         return longer
     if longer:
+        anew = _anew(folder, f"train.epochs={own['train.epochs']}")
         raise RecipeError(
             f"train.epochs = {own['train.epochs']}: {where} was trained with the schedule "
             f"'{schedule}' over {other['train.epochs']} epochs, a longer run is another one from "
             "its first step",
-            hint=f"start it in another --out; runs with {' or '.join(OPEN_ENDED)} can be longer",
+            hint=f"start it anew: {anew}; runs with {' or '.join(OPEN_ENDED)} can be longer",
         )
     shown = ", ".join(f"{_told(other, k)} there, {_told(own, k)} here" for k in keys[:3])
     more = f" and {len(keys) - 3} more" if len(keys) > 3 else ""
     raise RecipeError(
         f"{where} is of another recipe: {shown}{more}",
-        hint="choose another --out, replace it with --overwrite, or leave these keys out",
+        hint=f"leave these keys out, or start another run: {_anew(folder, 'KEY=VALUE')}",
     )
 
 

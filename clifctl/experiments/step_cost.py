@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from clifctl.devices import is_gpu, wait_for
+from clifctl.devices import CPU, is_gpu, wait_for
 from clifctl.experiments.assembly import (
     build_net,
     optimizer_of,
@@ -181,7 +181,7 @@ def float16_extra_of_cpu() -> float:
 
     def seconds(*, half: bool) -> float:
         start = time.perf_counter()
-        with torch.autocast("cpu", dtype=torch.float16, enabled=half):
+        with torch.autocast(CPU, dtype=torch.float16, enabled=half):
             result = layer(inputs)
         result.float().sum().backward()
         return time.perf_counter() - start

@@ -1,7 +1,7 @@
 """`train`: a recipe becomes a run folder and a result."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -45,7 +45,7 @@ from clifctl.training.evaluation import evaluate
 from clifctl.training.loop import Event, Position, train_epochs
 from clifctl.training.precision import Precision
 from clifctl.training.resume import InProgress, restore
-from clifctl.training.stopping import StopNow, StopRequest, stop_requests
+from clifctl.training.stopping import StopNow, StopRequest, never, stop_requests
 
 FOLDED = (
     "batch norm was folded into the weights of --init: training normalises anew what is normalised "
@@ -53,13 +53,19 @@ FOLDED = (
 )
 
 
-def train(loaded: LoadedRecipe, options: RunOptions, observer: Observer) -> TrainResult:
+def train(
+    loaded: LoadedRecipe,
+    options: RunOptions,
+    observer: Observer,
+    told_to_stop: Callable[[], bool] = never,
+) -> TrainResult:
     """Train `loaded` into its run folder: start, go on, or return what is finished, as
     `options.resume` says.
 
     Raises before anything is written where the recipe, the data, the device or the folder will not
-    do. SIGINT and SIGTERM save at the next step and raise Interrupted; RunFailed is raised where
-    the computation or the disk fails. Both say what was kept.
+    do. SIGINT, SIGTERM and a `told_to_stop` that gives True save at the next step and raise
+    Interrupted; RunFailed is raised where the computation or the disk fails. Both say what was
+    kept.
 
     One of several processes (`clifctl.launch`) takes its part of every batch; the main one alone
     writes and tells its observer. All return the same result.
@@ -67,11 +73,15 @@ def train(loaded: LoadedRecipe, options: RunOptions, observer: Observer) -> Trai
     require_options(options)
     started = launch()
     with joined(started, resolve_device(options.device, started)) as processes:
-        return _train(loaded, options, observer, processes)
+        return _train(loaded, options, observer, processes, told_to_stop)
 
 
 def _train(
-    loaded: LoadedRecipe, options: RunOptions, observer: Observer, processes: Processes
+    loaded: LoadedRecipe,
+    options: RunOptions,
+    observer: Observer,
+    processes: Processes,
+    told_to_stop: Callable[[], bool],
 ) -> TrainResult:
     started = time.perf_counter()
     finished = processes.from_main(lambda: standing(loaded, options).result)
@@ -118,7 +128,8 @@ def _train(
         observer.started(plan, loaded.recipe.train.epochs, steps_of(run.recipe, run.data))
         for note in run.notes:
             observer.notice(note)
-        with keeper.told(), stop_requests(observer.notice, processes) as request:
+        stops = stop_requests(observer.notice, processes, told_to_stop=told_to_stop)
+        with keeper.told(), stops as request:
             keeper.log("started" if earlier.checkpoint is None else f"goes on: {keeper.kept}")
             keeper.consume(run.events(request), observer, request)
             try:

@@ -6,6 +6,7 @@ import statistics
 import threading
 import time
 import traceback
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,9 +34,11 @@ from clifctl.results import (
     TrialRecord,
 )
 from clifctl.training.device import resolve_device
+from clifctl.training.stopping import never
 
-# Ended: the folder has its record. Busy: another process runs it. Stopped: told to end.
-Outcome = Literal["ended", "busy", "stopped"]
+# Ended: the folder has its record. Busy: another process runs it. Stopped: told to end. Lost: a
+# process that had begun the same order has died.
+Outcome = Literal["ended", "busy", "stopped", "lost"]
 
 # Seeds, threads and the generator of torch belong to a process: one trial at a time has them.
 _one_at_a_time = threading.Lock()
@@ -43,9 +46,11 @@ _one_at_a_time = threading.Lock()
 
 @dataclass(frozen=True)
 class Order:
-    """What a worker is told, all of it plain: a recipe's document is validated anew there.
-    `trusted` are the files that it may run (see `clifctl.trust`)."""
+    """What a worker is told, all of it plain: a recipe's document is validated anew there. Each
+    order has an `id` of its own: a cluster may hand one out twice. `trusted` are the files that it
+    may run (see `clifctl.trust`)."""
 
+    id: str
     trial: str
     title: str
     recipe: str
@@ -67,7 +72,7 @@ def numerics_of(device: str, target: str) -> Numerics:
     return Numerics(where.type, resolve_target(target, where).name)
 
 
-def run_trial(order: Order) -> Outcome:
+def run_trial(order: Order, told_to_stop: Callable[[], bool] = never) -> Outcome:
     """Run a trial, unless it is finished or another process runs it, and write its record.
 
     Whatever goes wrong in the run is the record's to tell. Raises Interrupted where this process is
@@ -77,39 +82,49 @@ def run_trial(order: Order) -> Outcome:
     with _one_at_a_time, contextlib.chdir(order.working_folder):
         folder = ResultsFolder(Path(order.results))
         with folder.claim(order.trial) as mine:
-            if not mine:
+            if mine is None:
                 return "busy"
             known = folder.record(order.trial)
             if known is not None and known.state == "finished":
                 return "ended"
+            if told_to_stop():
+                return "stopped"
+            if not mine.begin(order.id):
+                return "lost"
             try:
-                record = _finished(order, folder.run_folder(order.trial))
-            except Interrupted:
-                raise
-            except CheckpointError as broken:
-                anew = f"remove '{folder.run_folder(order.trial)}' to begin it anew"
-                record = failed_record(order, f"{broken.message}; {anew}")
-            except ClifctlError as problem:
-                record = failed_record(order, problem.message)
-            except Exception as error:
-                where = traceback.extract_tb(error.__traceback__)[-1]
-                place = f"{Path(where.filename).name}, line {where.lineno}"
-                record = failed_record(order, f"{type(error).__name__}: {error} ({place})")
-            folder.write(record)
+                folder.write(_record(order, folder.run_folder(order.trial), told_to_stop))
+            finally:
+                mine.end()
             return "ended"
 
 
-def run_trial_remotely(order: Order) -> Outcome:
+def run_trial_remotely(order: Order, told_to_stop: Callable[[], bool] = never) -> Outcome:
     """As `run_trial`, for a worker process, which is told to end with its trial alone."""
     # A worker of a cluster may have run other people's trials.
     trust.start()
     try:
-        return run_trial(order)
+        return run_trial(order, told_to_stop)
     except Interrupted:
         return "stopped"
 
 
-def _finished(order: Order, folder: Path) -> TrialRecord:
+def _record(order: Order, folder: Path, told_to_stop: Callable[[], bool]) -> TrialRecord:
+    """How the trial ends that is run here, well or badly."""
+    try:
+        return _finished(order, folder, told_to_stop)
+    except Interrupted:
+        raise
+    except CheckpointError as broken:
+        return failed_record(order, f"{broken.message}; remove '{folder}' to begin it anew")
+    except ClifctlError as problem:
+        return failed_record(order, problem.message)
+    except Exception as error:
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        place = f"{Path(where.filename).name}, line {where.lineno}"
+        return failed_record(order, f"{type(error).__name__}: {error} ({place})")
+
+
+def _finished(order: Order, folder: Path, told_to_stop: Callable[[], bool]) -> TrialRecord:
     where = f"trial {order.trial}"
     loaded = LoadedRecipe(order.recipe, validate(order.document, where))
     watch = _Watch()
@@ -121,7 +136,7 @@ def _finished(order: Order, folder: Path) -> TrialRecord:
         target=order.target,
         resume="auto",
     )
-    result = train(loaded, options, watch)
+    result = train(loaded, options, watch, told_to_stop)
     return TrialRecord(
         trial=order.trial,
         title=order.title,

@@ -3,17 +3,18 @@
 grid.json       which recipe its trials are variants of
 <trial>/        the run folder of a trial, as `train` writes it
 <trial>.json    how it ended: its result, or why it failed
-claims/<trial>  locked by the process that runs it, for as long as that process lives
+claims/<trial>  locked by the process that runs it, for as long as that process lives; while it
+                runs the file names the order, and is empty after any end but the process's death
 """
 
 import fcntl
 import json
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from clifctl.errors import OutputError
 from clifctl.experiments.trial_names import Trial, base_of, named_with_defaults
@@ -32,6 +33,32 @@ GRID = "grid.json"
 CLAIMS = "claims"
 # In folders of the first schema names hash the defaults too.
 _SCHEMA, _WITH_DEFAULTS = "clifctl.grid/2", "clifctl.grid/1"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A trial that is this process's alone: its locked file."""
+
+    file: BinaryIO
+
+    def begin(self, order: str) -> bool:
+        """Note that `order` is carried out here. False where that was noted before, and its end was
+        not: the process that began it has died."""
+        self.file.seek(0)
+        if self.file.read() == order.encode():
+            return False
+        self._note(order)
+        return True
+
+    def end(self) -> None:
+        """Note that the order has come to an end, whatever it was."""
+        self._note("")
+
+    def _note(self, order: str) -> None:
+        # A full disk is the trial's to tell; here it costs only the knowledge of a death.
+        with suppress(OSError):
+            self.file.truncate(0)
+            self.file.write(order.encode())
 
 
 @dataclass(frozen=True)
@@ -118,25 +145,26 @@ class ResultsFolder:
         return run_folder.read_epochs(self.run_folder(name))
 
     @contextmanager
-    def claim(self, name: str) -> Iterator[bool]:
-        """Whether trial `name` is this process's alone, until the end of the block.
+    def claim(self, name: str) -> Iterator["Claim | None"]:
+        """Trial `name` as this process's alone until the end of the block, None where another one
+        has it.
 
         The lock belongs to the process: one that is killed holds it no longer.
         """
-        with (self.path / CLAIMS / name).open("a") as file:
+        with (self.path / CLAIMS / name).open("ab+", buffering=0) as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                yield False
+                yield None
                 return
-            yield True
+            yield Claim(file)
 
     def is_claimed(self, name: str) -> bool:
         """Whether some process runs trial `name`."""
         if not (self.path / CLAIMS / name).exists():
             return False
         with self.claim(name) as free:
-            return not free
+            return free is None
 
     def _grid(self) -> dict[str, Any] | None:
         """What grid.json holds, None where there is none, or none of clifctl."""

@@ -12,7 +12,6 @@ from clifctl.experiments.grid import (
     numbers,
     plan_grid,
     run_grid,
-    seeds_of,
     statuses,
 )
 from clifctl.experiments.published import (
@@ -21,6 +20,7 @@ from clifctl.experiments.published import (
     published_truncation,
     with_full_bptt,
 )
+from clifctl.experiments.seeds import seeds_of
 from clifctl.experiments.summary import (
     CORRECTION,
     BySeed,

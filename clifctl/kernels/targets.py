@@ -9,6 +9,7 @@ import torch
 
 from clifctl.devices import CPU, GPU
 from clifctl.errors import TargetError, unknown_name
+from clifctl.kernels.numba_settings import refused_settings
 
 # name -> what it is
 TARGETS: dict[str, str] = {
@@ -42,7 +43,10 @@ def resolve_target(
     """
     device = torch.device(device)
     if requested == "auto":
-        return _automatic(device, dtype)
+        target = _automatic(device, dtype)
+        if target.name == "numba":
+            _refuse_settings()
+        return target
     if requested not in TARGETS:
         raise TargetError(unknown_name("kernel target", requested, ["auto", *TARGETS]))
     if requested != "reference":
@@ -94,6 +98,16 @@ def _automatic(device: torch.device, dtype: torch.dtype) -> Target:
     return Target(name, f"auto: the fused kernel for tensors on {_FOR[name]}")
 
 
+def _refuse_settings() -> None:
+    """Raise TargetError where the environment keeps numba from working: never a silent reference,
+    which would be many times slower."""
+    if refused := refused_settings():
+        raise TargetError(
+            f"kernel target 'numba' cannot be used: {refused}",
+            hint="unset the variable, or take --target reference, which runs without kernels",
+        )
+
+
 def _refuse(name: str, device: torch.device, dtype: torch.dtype) -> None:
     """Raise TargetError where `name` cannot run such a tensor."""
     if name == "triton" and (missing := _unusable()):
@@ -109,6 +123,8 @@ def _refuse(name: str, device: torch.device, dtype: torch.dtype) -> None:
         raise TargetError(
             f"kernel target '{name}' was asked for, and the tensor is on '{device}'", hint=ways
         )
+    if name == "numba":
+        _refuse_settings()
     if dtype not in DTYPES[name]:
         allowed = ", ".join(str(known).removeprefix("torch.") for known in DTYPES[name])
         raise TargetError(

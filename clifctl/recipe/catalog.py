@@ -7,6 +7,7 @@ from pathlib import Path
 
 from clifctl.commands import command_line
 from clifctl.errors import RecipeError, unknown_name
+from clifctl.reading import read_given_text
 
 SUFFIXES = (".yaml", ".yml")
 # The folder that the catalog lies in, in a source tree: how texts write a shipped recipe's path.
@@ -78,9 +79,7 @@ def read_text(reference: str) -> RecipeText:
         path = path_of(path.stem)
         notices = (f"no file '{reference}' here: '{path.stem}' of the catalog is taken",)
     try:
-        return RecipeText(
-            path.stem, str(path), path.read_text(encoding="utf-8"), notices, path.parent
-        )
+        return RecipeText(path.stem, str(path), read_given_text(path), notices, path.parent)
     except FileNotFoundError:
         known = path.stem in names()
         raise RecipeError(

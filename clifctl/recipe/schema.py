@@ -30,7 +30,7 @@ from clifctl.recipe.exchange import (
     exchange_problems,
 )
 from clifctl.recipe.train_section import EvalSection, TrainSection
-from clifctl.strict import Strict
+from clifctl.strict import OF_A_RUN, Strict
 
 # Far beyond any net in use; a bound keeps a typing error from taking the machine's memory.
 MAX_TIMESTEPS = 4096
@@ -106,18 +106,25 @@ def section_options(section: str, name: str) -> type[BaseModel]:
     return cast(type[BaseModel], row.hyperparameters if section == "neuron" else row.options)
 
 
-def validate(document: dict[str, Any], where: str) -> Recipe:
+def validate(document: dict[str, Any], where: str, *, of_a_run: bool = False) -> Recipe:
     """The recipe that `document` holds. Raises RecipeError naming every problem at once, and
-    UntrustedFile where that is the only one: a recipe alone does not decide what is run."""
+    UntrustedFile where that is the only one: a recipe alone does not decide what is run.
+
+    `of_a_run`: what was trained is only looked at, and may have a seed that an earlier version
+    took.
+    """
     problems: list[str] = []
-    valid = _checked(schema_for(document, problems), document, where, problems)
+    context = OF_A_RUN if of_a_run else None
+    valid = _checked(schema_for(document, problems), document, where, problems, context)
     resolved = valid.model_dump(mode="json")
     for section in TABLES:
         resolved[section] = {"name": resolved[section].pop("name"), **resolved[section]}
     for name in neurons_of_files(document):
         if not trust.allows(name):
             raise UntrustedFile(where, name, resolved)
-    options = {section: _own_options(section, getattr(valid, section)) for section in TABLES}
+    options = {
+        section: _own_options(section, getattr(valid, section), context) for section in TABLES
+    }
     neuron = NeuronChoice(
         row_of("neuron", valid.neuron.name),
         options["neuron"],
@@ -151,10 +158,11 @@ def neuron_places(document: dict[str, Any]) -> list[tuple[dict[str, Any], str, s
     return [(one, key, one[key]) for one, key in places if isinstance(one.get(key), str)]
 
 
-def _own_options(section: str, valid: Any) -> Any:
+def _own_options(section: str, valid: Any, context: Any = None) -> Any:
     """A valid section as the options of its row, without the keys that every row shares."""
     own = section_options(section, valid.name)
-    return own(**{name: getattr(valid, name) for name in own.model_fields})
+    values = {name: getattr(valid, name) for name in own.model_fields}
+    return own.model_validate(values, context=context)
 
 
 def validate_data(document: dict[str, Any], where: str) -> tuple[DataOptions, int]:
@@ -170,12 +178,16 @@ def validate_data(document: dict[str, Any], where: str) -> tuple[DataOptions, in
 
 
 def _checked(
-    schema: type[BaseModel], document: dict[str, Any], where: str, problems: list[str]
+    schema: type[BaseModel],
+    document: dict[str, Any],
+    where: str,
+    problems: list[str],
+    context: Any = None,
 ) -> Any:
     """`document` as an instance of `schema`. Raises RecipeError naming every problem at once."""
     valid = None
     try:
-        valid = schema.model_validate(document)
+        valid = schema.model_validate(document, context=context)
     except ValidationError as invalid:
         problems += [_describe(error, schema) for error in invalid.errors() if not _echo(error)]
     problems += _cross_field_problems(document)

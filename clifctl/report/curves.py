@@ -1,12 +1,11 @@
 """Pictures of comparisons: accuracy against T, bars by neuron, loss curves, windows by tau."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from clifctl.report.pictures import new_figure, save_figure
+from clifctl.report.pictures import new_figure
 from clifctl.results import (
     ComparedNeuron,
     Estimate,
@@ -32,7 +31,7 @@ _COLOURS = (
 _MARKERS = "osD^vPX*<>"
 
 
-def draw_comparison(path: Path, result: NeuronComparison) -> None:
+def draw_comparison(result: NeuronComparison) -> Any:
     """Accuracy against T with error bars where there are several T (Figures 2b, 3b), else bars by
     neuron (Figure 4); below, the loss curves in train and in evaluation mode (Figures 3a, 10).
 
@@ -72,7 +71,7 @@ def draw_comparison(path: Path, result: NeuronComparison) -> None:
         axis.locator_params(axis="x", integer=True)
     axes[0].set_ylabel("loss (TET)")
     axes[1].legend(fontsize=8)
-    save_figure(path, figure)
+    return figure
 
 
 def _accuracy_over_time(axis: Any, rows: Sequence[ComparedNeuron], colours: dict[str, str]) -> None:
@@ -152,7 +151,7 @@ def _mark_exchange(axis: Any, epoch: int) -> None:
     )
 
 
-def draw_truncation(path: Path, result: TruncationResult) -> None:
+def draw_truncation(result: TruncationResult) -> Any:
     """Training loss and test accuracy against the window, a curve for each tau, and both as heat
     maps (Figure 2a). Error bars are one standard error over seeds."""
     figure = new_figure(10.0, 7.4)
@@ -193,7 +192,7 @@ def draw_truncation(path: Path, result: TruncationResult) -> None:
         axis.set_ylabel(label)
         axis.legend(fontsize=8)
         _heat_map(figure, axes[1, column], values, taus, windows, label, best)
-    save_figure(path, figure)
+    return figure
 
 
 def _heat_map(
@@ -226,7 +225,7 @@ def _heat_map(
     figure.colorbar(image, ax=axis, label=label)
 
 
-def draw_runs(path: Path, runs: Sequence[RunCurves]) -> None:
+def draw_runs(runs: Sequence[RunCurves]) -> Any:
     """Training and test loss of several runs in one picture (Figures 3a and 10), with the exchange
     of a neuron marked."""
     figure = new_figure(11.0, 4.6)
@@ -255,4 +254,4 @@ def draw_runs(path: Path, runs: Sequence[RunCurves]) -> None:
         handles.append(Line2D([], [], color="grey", linestyle=":"))
         labels.append("exchange of the neuron")
     figure.legend(handles, labels, loc="outside lower center", ncols=2, fontsize=8)
-    save_figure(path, figure)
+    return figure

@@ -1,10 +1,9 @@
 """The picture of `dynamics`: rasters and traces as in Figure 7, autocorrelations as in Figure 8."""
 
-from pathlib import Path
 from typing import Any
 
 from clifctl.report.dynamics import longest, trials_of
-from clifctl.report.pictures import new_figure, save_figure
+from clifctl.report.pictures import new_figure
 from clifctl.results import DynamicsResult, NeuronDynamics
 
 # Told apart by their dashes and their grey.
@@ -14,7 +13,7 @@ _MARKERS = "osD^vPX*<>"
 _MOST_NAME = 16
 
 
-def draw_dynamics(path: Path, result: DynamicsResult) -> None:
+def draw_dynamics(result: DynamicsResult) -> Any:
     """Above, spikes of the input and of every neuron, and the f-I curves; below, a row for each
     neuron: its states over the shortest T, and the autocorrelation of each over the longest, in the
     same lines."""
@@ -49,7 +48,7 @@ def draw_dynamics(path: Path, result: DynamicsResult) -> None:
     for axis in axes[-1, 1:]:
         axis.set_xlabel("lag [time steps]")
     axes[-1, 0].set_xlabel("time step")
-    save_figure(path, figure)
+    return figure
 
 
 def _short(name: str) -> str:

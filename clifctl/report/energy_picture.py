@@ -1,10 +1,8 @@
 """The picture of `energy`: where the energy of each row goes, and firing rates as in Figure 11."""
 
-import io
-from pathlib import Path
 from typing import Any
 
-from clifctl.files import write_atomically
+from clifctl.report.pictures import new_figure
 from clifctl.results import EnergyResult, EnergyRow, LayerCost
 
 # Component of the memory method -> its factor to mJ.
@@ -19,12 +17,9 @@ _LABELS = {"potential_mj": "membrane potential", "in_out_mj": "inputs, outputs"}
 _WIDEST_INCHES, _INCHES_A_BAR = 18.0, 0.3
 
 
-def draw_energy(path: Path, result: EnergyResult) -> None:
+def draw_energy(result: EnergyResult) -> Any:
     """Draw the corrected energy of each operation, a panel a row whose energy is known, and below
     them the firing rates of every row that has some."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     memory = "memory" in result.methods
     shown = _costing(result, memory)
     panels = [
@@ -36,8 +31,7 @@ def draw_energy(path: Path, result: EnergyResult) -> None:
     bars = max(len(layers) for _, layers in panels)
     width = min(max(7.0, _INCHES_A_BAR * bars + 2.5), _WIDEST_INCHES)
     count = len(panels) + bool(firing)
-    figure = Figure(figsize=(width, 3.4 * count), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(width, 3.4 * count)
     axes = figure.subplots(count, 1, squeeze=False)[:, 0]
     for axis, (row, layers) in zip(axes, panels, strict=False):
         _bars(axis, row, layers, memory=memory)
@@ -47,9 +41,7 @@ def draw_energy(path: Path, result: EnergyResult) -> None:
         axis.set_ylim(0.0, top)
     if firing:
         _rates(axes[-1], firing)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, dpi=150, format=path.suffix[1:].lower())
-    write_atomically(path, lambda file: file.write(buffer.getbuffer()))
+    return figure
 
 
 def _costing(result: EnergyResult, memory: bool) -> dict[str, list[int]]:

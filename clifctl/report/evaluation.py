@@ -1,10 +1,9 @@
 """An evaluation -> report: after each time step, per class, per layer, and as a picture."""
 
 import dataclasses
-from pathlib import Path
 from typing import Any
 
-from clifctl.report.pictures import save_figure
+from clifctl.report.pictures import new_figure
 from clifctl.report.render import Column, Report, Table, document_of, record_table
 from clifctl.report.runs import published_tables, rate_tables
 from clifctl.results import ClassCount, EvalResult
@@ -95,17 +94,13 @@ def _mistaken(count: ClassCount) -> str | None:
 ACCURACY, TOP5, PAPER, MEAN, STEP = "#0072b2", "#56b4e9", "#d55e00", "#009e73", "#5a5a5a"
 
 
-def draw_evaluation(path: Path, result: EvalResult) -> None:
+def draw_evaluation(result: EvalResult) -> Any:
     """Draw the accuracy after each time step, with the paper's beside it, and the firing rate of
     each layer, its mean as a bar and each time step as a dot."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     layers = len(result.firing_rates)
     panels = 2 if layers else 1
     height = max(3.6, 1.6 + 0.28 * layers)
-    figure = Figure(figsize=(5.2 * panels, height), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(5.2 * panels, height)
     figure.suptitle(
         f"{result.recipe}: {result.model}, {result.neuron}, T = {result.timesteps}", fontsize=11
     )
@@ -117,7 +112,7 @@ def draw_evaluation(path: Path, result: EvalResult) -> None:
         # Below the axes, where it hides no data: the same distance in inches at any height.
         below = (0.5, -0.6 / height)
         axis.legend(loc="upper center", bbox_to_anchor=below, ncols=3, fontsize=9, frameon=False)
-    save_figure(path, figure)
+    return figure
 
 
 def _draw_accuracy(axis: Any, result: EvalResult) -> None:

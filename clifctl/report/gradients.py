@@ -2,12 +2,11 @@
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from clifctl.report.pictures import new_figure, save_figure
+from clifctl.report.pictures import new_figure
 from clifctl.report.render import Column, Report, Table, document_of
 from clifctl.results import GradientsResult, LayerGradients
 
@@ -220,7 +219,7 @@ def _over(parts: Sequence[float], whole: Sequence[float]) -> list[float | None]:
     return [part / norm if norm else None for part, norm in zip(parts, whole, strict=True)]
 
 
-def draw_gradients(path: Path, result: GradientsResult) -> None:
+def draw_gradients(result: GradientsResult) -> Any:
     """Heat maps layer x lag of the shares and of the reach, and what windows do to the weights'
     gradient. The colours grow darker in grey too."""
     layers, steps = len(result.layers), result.timesteps
@@ -247,7 +246,7 @@ def draw_gradients(path: Path, result: GradientsResult) -> None:
     axes[1].set_title("how far back the last step's loss reaches", fontsize=10)
     if panels == 3:
         _draw_windows(axes[2], result)
-    save_figure(path, figure)
+    return figure
 
 
 def _heat_map(
@@ -259,7 +258,7 @@ def _heat_map(
     most: float,
 ) -> None:
     from matplotlib.colors import LogNorm
-    from matplotlib.ticker import MaxNLocator
+    from matplotlib.ticker import MaxNLocator, NullFormatter
 
     values = np.array([[np.nan if v is None else v for v in row] for row in rows], dtype=float)
     top = max(most, float(np.nanmax(values, initial=0.0)))
@@ -280,7 +279,9 @@ def _heat_map(
                     ha="center", va="center", fontsize=7,
                     color="white" if scale(max(value, least)) > 0.62 else "black",
                 )  # fmt: skip
-    figure.colorbar(image, ax=axis, label=label)
+    # As numbers: matplotlib writes powers of ten as formulas, which a picture here does not read.
+    bar = figure.colorbar(image, ax=axis, label=label, format="%g")
+    bar.ax.yaxis.set_minor_formatter(NullFormatter())
 
 
 def _draw_windows(axis: Any, result: GradientsResult) -> None:

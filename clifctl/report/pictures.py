@@ -1,7 +1,14 @@
-"""Pictures, drawn by matplotlib into a file; no window is ever opened."""
+"""Pictures, drawn by matplotlib into a file; no window is ever opened.
 
+A picture looks the same whatever a person's matplotlib is set to (MPLBACKEND, matplotlibrc).
+"""
+
+import dataclasses
 import io
-from collections.abc import Sequence
+import os
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -9,21 +16,81 @@ import numpy as np
 
 from clifctl.errors import OutputError
 from clifctl.files import write_atomically
+from clifctl.report.data_tables import labelled
+from clifctl.results import SampleResult
 
 SUFFIXES = (".png", ".svg", ".pdf")
 
 
-def check_picture_path(path: Path) -> None:
-    """Raise OutputError for a kind of file that matplotlib cannot write."""
+def require_picture_possible(path: Path) -> None:
+    """Raise OutputError for a kind of file that matplotlib cannot write, or where it does not
+    start."""
     if path.suffix.lower() not in SUFFIXES:
         raise OutputError(
             f"cannot draw into '{path}': unknown ending '{path.suffix}'",
-            hint=f"--plot takes a file that ends in {', '.join(SUFFIXES)}",
+            hint=f"--plot takes a file that ends in {', '.join(SUFFIXES)}; as the last word it "
+            "chooses the name itself",
         )
+    try:
+        with _own_settings():
+            pass
+    except Exception as broken:  # whatever a person's matplotlibrc makes its import raise
+        raise OutputError(
+            f"cannot draw into '{path}': matplotlib does not start "
+            f"({type(broken).__name__}: {broken})",
+            hint="mend matplotlib's installation or its matplotlibrc, or leave --plot out",
+        ) from broken
+
+
+def write_picture(path: Path, draw: Callable[..., Any], *shown: Any) -> None:
+    """Write the figure that `draw` makes of the results `shown`, atomically, in the format of the
+    file's ending. Raises OutputError where it cannot be written."""
+    buffer = io.BytesIO()
+    with _own_settings():
+        figure = draw(*map(_printable, shown))
+        figure.savefig(buffer, dpi=150, format=path.suffix[1:].lower())
+    write_atomically(path, lambda file: file.write(buffer.getbuffer()))
+
+
+@contextmanager
+def _own_settings() -> Iterator[None]:
+    """matplotlib as it is when nothing is set; a `$` is a dollar, and a letter that the font lacks
+    is a box, without a warning."""
+    backend = os.environ.pop("MPLBACKEND", None)  # a bad one fails matplotlib's import
+    try:
+        import matplotlib
+    finally:
+        if backend is not None:
+            os.environ["MPLBACKEND"] = backend
+    settings = {**matplotlib.rcParamsDefault, "text.parse_math": False}
+    del settings["backend"]  # to set it would import pyplot, and look for a display
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with matplotlib.rc_context(settings):
+            yield
+
+
+def _printable(value: Any) -> Any:
+    """`value` with the characters escaped that a picture cannot hold: control characters, and the
+    bytes of a file's name that are no text."""
+    if isinstance(value, str):
+        return "".join(
+            one if one.isprintable() else one.encode("unicode_escape").decode() for one in value
+        )
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = dataclasses.fields(value)
+        return dataclasses.replace(
+            value, **{field.name: _printable(getattr(value, field.name)) for field in fields}
+        )
+    if isinstance(value, dict):
+        return {_printable(key): _printable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(map(_printable, value))
+    return value
 
 
 def new_figure(width: float, height: float) -> Any:
-    """An empty figure of `width` x `height` inches."""
+    """An empty figure of `width` x `height` inches, with a canvas of its own."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -32,30 +99,22 @@ def new_figure(width: float, height: float) -> Any:
     return figure
 
 
-def save_figure(path: Path, figure: Any) -> None:
-    """Write a figure atomically, in the format of the file's ending."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, dpi=150, format=path.suffix[1:].lower())
-    write_atomically(path, lambda file: file.write(buffer.getbuffer()))
-
-
-def draw_frames(
-    path: Path,
-    frames: "np.ndarray[Any, Any]",
-    *,
-    title: str,
-    polarities: Sequence[str] | None = None,
-    events: Sequence[tuple[int, int]] = (),
-) -> None:
+def draw_sample(result: SampleResult, frames: "np.ndarray[Any, Any]") -> Any:
     """Draw a sample `[T, ...]`: grey images, three channels as colours (each stretched from its
-    least to its largest value). Frames of events have two `polarities`, "ON" (red) and "OFF"
-    (blue), and `events` counts both for each frame: their numbers are drawn below."""
+    least to its largest value). Frames of events have two polarities, "ON" (red) and "OFF" (blue);
+    where the events of a frame were counted, their numbers are drawn below."""
+    title = f"{result.data}: {result.split} sample {result.sample}, label {labelled(result)}"
+    events = [
+        (row.on_events, row.off_events)
+        for row in result.frames
+        if row.on_events is not None and row.off_events is not None
+    ]
     if frames.ndim == 2:
         frames = frames[:, None, None, :]  # a row of pixels a step
     steps = len(frames)
     columns = min(steps, 8)
     rows = -(-steps // columns)
-    values, style, label = _values(frames, polarities)
+    values, style, label = _values(frames, result.polarities)
     height = 1.9 * rows + 0.9
     # Wide enough for the title over a single frame.
     figure = new_figure(max(1.7 * columns + 0.8, 0.1 * len(title)), height + (1.6 if events else 0))
@@ -76,7 +135,7 @@ def draw_frames(
         axis.set_title(f"t = {index + 1}", fontsize=9)
     if shown is not None and label:
         upper.colorbar(shown, ax=list(axes.flat), label=label, shrink=0.8)
-    save_figure(path, figure)
+    return figure
 
 
 def _draw_counts(axis: Any, events: Sequence[tuple[int, int]]) -> None:

@@ -83,6 +83,14 @@ class TrialsProgress:
             f"test loss {record.measured.test_loss:.4f}{took}"
         )
 
+    def notice(self, line: str) -> None:
+        if self._quiet:
+            return
+        if self._is_live:
+            self._live.console.print(line, markup=False)
+        else:
+            self._say(line)
+
     def _table(self) -> Any:
         from rich import box
         from rich.table import Table

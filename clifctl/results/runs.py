@@ -208,7 +208,7 @@ class TrainPlan:
 @dataclass(frozen=True, kw_only=True)
 class EvalResult:
     """A checkpoint evaluated on the test data: see Evaluation. `per_class` is None unless asked
-    for, `picture` the file that was drawn."""
+    for, `picture` the file that is drawn when the result is written."""
 
     schema: ClassVar[str] = "clifctl.eval/1"
 

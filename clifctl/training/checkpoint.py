@@ -6,7 +6,9 @@ stands before it: a file that was cut off or has changed in a single bit is refu
 
 import hashlib
 import io
+import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import MISSING, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,14 +16,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from clifctl.devices import CPU
+from clifctl.devices import CPU, available_memory_bytes
 from clifctl.errors import CheckpointError
 from clifctl.files import write_atomically
+from clifctl.reading import read_bytes
+from clifctl.training.archive import misfit
+from clifctl.training.stand_ins import STAND_INS
 
 FORMAT = "clifctl.checkpoint/2"
 # Without a checksum, and without what a run needs to go on.
 _OLD_FORMAT = "clifctl.checkpoint/1"
 _HINT = "give a last.pt or best.pt that clifctl train wrote"
+_FOREIGN_HINT = "give a file in which torch.save wrote a state dict"
+_SAVE_ALONE = "where that code is, save the weights alone: torch.save(net.state_dict(), FILE)"
+_SHOWN = 3
 _SEAL = b"clifctl sha256 "
 _SEAL_BYTES = len(_SEAL) + 64
 
@@ -81,17 +89,15 @@ def sealed(archive: memoryview | bytes) -> Sequence[memoryview | bytes]:
     return body, length, _SEAL, digest.hexdigest().encode()
 
 
-def load_checkpoint(path: Path) -> Checkpoint:
+def load_checkpoint(path: Path, *, foreign: str = _HINT) -> Checkpoint:
     """Read a checkpoint onto the CPU, with `weights_only=True`: a file cannot run code.
 
-    Raises CheckpointError for a file that is missing, truncated, foreign, changed or hostile.
+    Raises CheckpointError for a file that is missing, truncated, changed or hostile, or of other
+    code, of which `foreign` says what to do with it.
     """
-    document, is_sealed = _read(path)
+    document, is_sealed = _read(path, _HINT, foreign)
     if document.get("format") not in (FORMAT, _OLD_FORMAT):
-        raise CheckpointError(
-            f"'{path}' is not a checkpoint of clifctl ({FORMAT})",
-            hint="a state dict of the authors' code loads with --recipe, or --model and --data",
-        )
+        raise CheckpointError(f"'{path}' is not a checkpoint of clifctl ({FORMAT})", hint=foreign)
     if document["format"] == FORMAT and not is_sealed:
         raise CheckpointError(
             f"checkpoint '{path}' was changed after clifctl wrote it: its checksum is missing",
@@ -128,27 +134,32 @@ def load_checkpoint(path: Path) -> Checkpoint:
 
 
 def read_document(path: Path) -> dict[Any, Any]:
-    """The mapping in a file of torch, on the CPU, read so that it cannot run code.
+    """The mapping in a file of torch of other code, on the CPU, read so that it cannot run code:
+    of what is beside tensors, numbers, texts and containers, nothing is kept (see `stand_ins`).
 
     Raises CheckpointError for a file that is missing, truncated, changed or hostile.
     """
-    return _read(path)[0]
+    return _read(path, _FOREIGN_HINT, _SAVE_ALONE)[0]
 
 
-def _read(path: Path) -> tuple[dict[Any, Any], bool]:
-    """The mapping in a file of torch, and whether it carries a checksum (which is right)."""
+def _read(path: Path, hint: str, of_others: str) -> tuple[dict[Any, Any], bool]:
+    """The mapping in a file of torch, and whether it carries a checksum (which is right). `hint`
+    says what should have been given, `of_others` what to do with objects of other code."""
     if not path.is_file():
         kind = "does not exist"
         if path.exists():
             kind = "is a folder, not a checkpoint" if path.is_dir() else "is not a regular file"
         inside = path / "last.pt"
         raise CheckpointError(
-            f"checkpoint '{path}' {kind}", hint=f"try {inside}" if inside.is_file() else _HINT
+            f"checkpoint '{path}' {kind}", hint=f"try {inside}" if inside.is_file() else hint
         )
+    free = available_memory_bytes()
     try:
-        content = memoryview(path.read_bytes())
+        # Beside the content there are the tensors that are made of it.
+        whole = read_bytes(path, sys.maxsize if free is None else free // 2)
+        content = memoryview(whole)
     except OSError as refused:
-        raise CheckpointError(f"cannot read '{path}': {refused.strerror}", hint=_HINT) from None
+        raise CheckpointError(f"cannot read '{path}': {refused.strerror}", hint=hint) from None
     seal = bytes(content[-_SEAL_BYTES:])
     is_sealed = seal.startswith(_SEAL)
     if is_sealed:
@@ -158,16 +169,39 @@ def _read(path: Path) -> tuple[dict[Any, Any], bool]:
                 f"checkpoint '{path}' is damaged: its checksum does not fit its content",
                 hint="take another one of that run, best.pt or one that --keep kept",
             )
-    try:
-        document = torch.load(io.BytesIO(content), map_location=CPU, weights_only=True)
-    except Exception as unreadable:
-        # torch.load raises whatever the broken bytes make it raise; the file is refused as a whole.
+    wrong = misfit(whole)
+    if wrong is not None:
         raise CheckpointError(
-            f"'{path}' is not a checkpoint, or not one that can be loaded safely", hint=_HINT
-        ) from unreadable
+            f"'{path}' is not a checkpoint, or not one that can be loaded safely: {wrong}",
+            hint=hint,
+        )
+    with torch.serialization.safe_globals(STAND_INS):
+        try:
+            document = torch.load(io.BytesIO(content), map_location=CPU, weights_only=True)
+        except Exception as unreadable:
+            # It raises whatever broken bytes make it raise; the file is refused as a whole.
+            raise _refusal(path, content, hint, of_others) from unreadable
     if not isinstance(document, dict):
-        raise CheckpointError(f"'{path}' holds no mapping, it is not a checkpoint", hint=_HINT)
+        raise CheckpointError(f"'{path}' holds no mapping, it is not a checkpoint", hint=hint)
     return document, is_sealed
+
+
+def _refusal(path: Path, content: memoryview, hint: str, of_others: str) -> CheckpointError:
+    """Why a file is not loaded: the classes that it would have made, or that it is broken."""
+    unknown: list[str] = []
+    with suppress(Exception):  # broken here too
+        unknown = torch.serialization.get_unsafe_globals_in_checkpoint(io.BytesIO(content))
+    if not unknown:
+        return CheckpointError(
+            f"'{path}' is not a checkpoint, or not one that can be loaded safely", hint=hint
+        )
+    names = sorted(name if name.isprintable() else repr(name) for name in unknown)
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    shown = ", ".join(map(_short, names[:_SHOWN]))
+    return CheckpointError(
+        f"'{path}' holds objects of other code, which is not run: {shown}{more}",
+        hint=of_others,
+    )
 
 
 def load_weights(

@@ -6,6 +6,8 @@ the main process (rank 0) alone writes and speaks.
 """
 
 import hashlib
+import os
+import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -22,6 +24,7 @@ from clifctl.errors import (
     OfOneProcess,
     RunFailed,
     ToldElsewhere,
+    UsageError,
     WorkerFailed,
 )
 from clifctl.launch import Launch
@@ -187,6 +190,7 @@ def joined(launch: Launch, device: torch.device) -> Iterator[Processes]:
     processes = Processes(launch.rank, launch.count)
     try:
         if not torch.distributed.is_initialized():
+            _require_address()
             if is_gpu(device):
                 torch.cuda.set_device(device)
             torch.distributed.init_process_group(communication_backend(device), timeout=PATIENCE)
@@ -206,6 +210,19 @@ def joined(launch: Launch, device: torch.device) -> Iterator[Processes]:
         lost = lost_process(error, processes)
         raise error if lost is None else lost from None
     torch.distributed.destroy_process_group()
+
+
+def _require_address() -> None:
+    """Raise UsageError for a MASTER_ADDR that nobody knows: torch would try it for half an hour."""
+    address = os.environ.get("MASTER_ADDR", "localhost")
+    try:
+        socket.getaddrinfo(address, None)
+    except (OSError, UnicodeError) as unknown:
+        raise UsageError(
+            f"MASTER_ADDR={address} is no address that this machine knows "
+            f"({getattr(unknown, 'strerror', None) or unknown})",
+            hint="torchrun sets it: --master-addr names the machine of the first process",
+        ) from None
 
 
 def lost_process(error: RuntimeError, processes: Processes) -> LostProcess | None:

@@ -4,19 +4,26 @@ Theirs is a dict with `net` (the state dict), `epoch` and `max_test_acc`; neuron
 parameters leave nothing in it, so LIF, CLIF and ReLU nets have the same keys.
 """
 
+from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from clifctl.errors import CheckpointError, nearest
 from clifctl.models import SpikingNet
 from clifctl.training.checkpoint import read_document
 
-# Where a state dict may lie in a file; "" is the file itself.
-_PLACES = ("net", "state_dict", "model", "")
-_PREFIX = "module."  # of torch's DataParallel
+# Where a state dict lies in a file of the authors, of timm and Lightning, and of many others.
+_PLACES = ("net", "state_dict", "model", "model_state_dict")
+# What torch.compile adds to the name of each module that it has compiled.
+_COMPILED = "_orig_mod."
+_DEEPEST = 4  # modules that a net is wrapped in
+# Counts that old versions of torch did not keep, and that a trained net has no use for.
+_COUNTS = ".num_batches_tracked"
 _SHOWN = 4
 
 
@@ -32,38 +39,63 @@ class ForeignCheckpoint:
 def load_foreign(path: Path) -> ForeignCheckpoint:
     """Read a file that is not of clifctl, with `weights_only=True`: it cannot run code.
 
-    Raises CheckpointError where it holds no state dict.
+    Raises CheckpointError where it holds no state dict, or several under names of their own.
     """
     document = read_document(path)
-    for place in _PLACES:
-        state = document.get(place) if place else document
-        if isinstance(state, dict) and state and all(isinstance(v, Tensor) for v in state.values()):
-            epoch, accuracy = document.get("epoch"), document.get("max_test_acc")
-            return ForeignCheckpoint(
-                {str(key).removeprefix(_PREFIX): value for key, value in state.items()},
-                epoch if isinstance(epoch, int) else None,
-                100.0 * float(accuracy) if isinstance(accuracy, float) else None,
-            )
+    state = _state_dict(document, path)
+    epoch, accuracy = document.get("epoch"), document.get("max_test_acc")
+    return ForeignCheckpoint(
+        {str(key): value for key, value in state.items()},
+        epoch if isinstance(epoch, int) else None,
+        100.0 * float(accuracy) if isinstance(accuracy, float) else None,
+    )
+
+
+def _state_dict(document: dict[Any, Any], path: Path) -> dict[Any, Tensor]:
+    if _is_state_dict(document):
+        return document
+    found = {key: value for key, value in document.items() if _is_state_dict(value)}
+    known = [place for place in _PLACES if place in found] or list(found)
+    if known and (known[0] in _PLACES or len(known) == 1):
+        state: dict[Any, Tensor] = found[known[0]]
+        return state
+    if known:
+        raise CheckpointError(
+            f"'{path}' holds several state dicts: {_listed('keys', [str(key) for key in known])}",
+            hint=f"save one of them alone, or under '{_PLACES[0]}'",
+        )
+    keys = _listed("keys", [str(key) for key in document]) if document else "nothing"
     raise CheckpointError(
-        f"'{path}' holds no state dict of tensors",
-        hint="a checkpoint of the authors' code has one under 'net'",
+        f"'{path}' holds no state dict of tensors; it holds {keys}",
+        hint=f"save net.state_dict() alone, or under '{_PLACES[0]}'",
+    )
+
+
+def _is_state_dict(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and bool(value)
+        and all(isinstance(entry, Tensor) for entry in value.values())
     )
 
 
 def load_foreign_weights(net: SpikingNet, foreign: ForeignCheckpoint, path: Path) -> None:
-    """Put the weights into `net`, under our names or the authors'.
+    """Put the weights into `net`, under our names or the authors', behind whatever prefix.
 
     Raises CheckpointError naming every kind of misfit: keys that are missing, unexpected (with the
     nearest known name) or of another shape. Nothing is loaded then.
     """
     own = net.state_dict()
     theirs = {_authors_key(net, key): key for key in own}
+    needed = sum(not key.endswith(_COUNTS) for key in own)
+    state = _unwrapped(foreign.state, {*own, *theirs}, needed, path)
     given = {
-        theirs.get(key, key): value
-        for key, value in foreign.state.items()
-        if key not in net.authors_unused
+        theirs.get(key, key): value for key, value in state.items() if key not in net.authors_unused
     }
-    shown = {key: name for name, key in theirs.items()} if set(theirs) & set(foreign.state) else {}
+    for key in own:
+        if key.endswith(_COUNTS):
+            given.setdefault(key, torch.zeros((), dtype=own[key].dtype))
+    shown = {key: name for name, key in theirs.items()} if set(theirs) & set(state) else {}
     problems = []
     missing = [shown.get(key, key) for key in own if key not in given]
     unexpected = [key for key in given if key not in own]
@@ -89,6 +121,39 @@ def load_foreign_weights(net: SpikingNet, foreign: ForeignCheckpoint, path: Path
             hint=_hint(own, given),
         )
     net.load_state_dict({key: value.to(own[key].dtype) for key, value in given.items()})
+
+
+def _unwrapped(
+    state: dict[str, Tensor], known: Collection[str], needed: int, path: Path
+) -> dict[str, Tensor]:
+    """`state` without the prefix that most of the net's `known` keys stand behind: `module.` of
+    DataParallel, `_orig_mod.` of torch.compile, `model.` of Lightning, or any other. Where all keys
+    that are `needed` stand behind it, those outside are none of the net's.
+
+    Raises CheckpointError where the whole net is there under several prefixes.
+    """
+    found: Counter[str] = Counter()
+    for key in state:
+        modules = key.split(".", _DEEPEST + 1)
+        for depth in range(min(len(modules), _DEEPEST + 1)):
+            prefix = "".join(f"{module}." for module in modules[:depth])
+            name = key.removeprefix(prefix)
+            if name.startswith(_COMPILED) or name.endswith(_COUNTS):
+                continue
+            found[prefix] += name.replace(_COMPILED, "") in known
+    whole = [prefix for prefix, count in found.items() if count >= needed]
+    if len(whole) > 1:
+        raise CheckpointError(
+            f"'{path}' holds the net {_listed('times', [repr(one) for one in whole])}",
+            hint="save one of them alone: torch.save(net.state_dict(), FILE)",
+        )
+    prefix = max(found, key=lambda one: (found[one], -len(one)), default="")
+    inside = {key: value for key, value in state.items() if not whole or key.startswith(prefix)}
+    named = {
+        key.removeprefix(prefix).replace(_COMPILED, ""): value for key, value in inside.items()
+    }
+    # Where two keys would become one, names are left as they are, and told as they are.
+    return named if len(named) == len(inside) else state
 
 
 def _authors_key(net: SpikingNet, key: str) -> str:

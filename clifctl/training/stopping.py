@@ -1,11 +1,12 @@
-"""Signals: the first asks the run to stop at its next step, the second ends it at once."""
+"""How a run is told to stop: the first signal asks it to stop at its next step, the second ends it
+at once; a run that no signal can reach is told by whoever has it run."""
 
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any, TypeVar
 
@@ -24,23 +25,32 @@ class StopNow(Exception):
     """Raised between two batches of an evaluation, where a run has been asked to stop."""
 
 
+def never() -> bool:
+    """Nobody but a signal tells the run to stop."""
+    return False
+
+
 @dataclass
 class StopRequest:
     """What has been asked from outside: `asked` of this process, None to go on; `stop` is what the
-    run obeys, in all of its processes at the same point."""
+    run obeys, in all of its processes at the same point. `told_to_stop` is looked at in each step,
+    beside the signals."""
 
     asked: KeyboardInterrupt | None = None
     stop: KeyboardInterrupt | None = None
+    told_to_stop: Callable[[], bool] = field(default=never)
 
     def watched(self, items: Iterator[Item]) -> Iterator[Item]:
         """The items, until a stop is asked for: then StopNow is raised between two of them."""
         for item in items:
+            self._look()
             if self.asked is not None:
                 raise StopNow
             yield item
 
     def settle(self, processes: Processes, *, is_due: bool = False) -> bool:
         """Whether `is_due` holds in any process; `stop` is set where a stop was asked of any."""
+        self._look()
         if not processes.several:
             self.stop = self.asked
             return is_due
@@ -50,20 +60,26 @@ class StopRequest:
             self.stop = Terminated() if code == Terminated.exit_code else KeyboardInterrupt()
         return bool(due)
 
+    def _look(self) -> None:
+        if self.asked is None and self.told_to_stop():
+            self.asked = Terminated()
+
 
 @contextmanager
 def stop_requests(
     notice: Callable[[str], None],
     processes: Processes = ALONE,
     clock: Callable[[], float] = time.monotonic,
+    told_to_stop: Callable[[], bool] = never,
 ) -> Iterator[StopRequest]:
     """Within it, SIGINT and SIGTERM ask for a stop, once; the next one interrupts where it hits,
-    in one of several `processes` after HANDED_ON_S at the earliest.
+    in one of several `processes` after HANDED_ON_S at the earliest. `told_to_stop` asks for one
+    when it gives True.
 
     `notice` is told. In a thread other than the main one signals cannot be caught: they are left to
     whoever has them, as is a signal that is ignored (a command in the background of a script).
     """
-    request = StopRequest()
+    request = StopRequest(told_to_stop=told_to_stop)
     before: dict[signal.Signals, Any] = {}
     asked_at = 0.0
 

@@ -106,6 +106,18 @@ def test_a_cache_that_cannot_be_written_is_a_finding(
     assert "Not a directory" in cache["problem"]
 
 
+def test_settings_that_numba_cannot_be_used_with_are_shown(
+    clifctl: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NUMBA_THREADING_LAYER", "xyz")
+    shown = clifctl("doctor", "--json")
+    targets = {(row["target"], row["device"]): row for row in shown.json["targets"]}
+    numba = targets["numba", "cpu"]
+    assert not numba["usable"]
+    assert numba["reason"].startswith("NUMBA_THREADING_LAYER=xyz: must be one of")
+    assert targets["reference", "cpu"]["usable"]
+
+
 def test_damaged_kernels_are_found(
     clifctl: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

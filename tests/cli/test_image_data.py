@@ -165,6 +165,47 @@ def test_colour_images_are_drawn_in_colour(clifctl: Run, data_root: Path, tmp_pa
     assert (spread > 0.3).mean() > 0.05  # grey has none
 
 
+def test_only_training_downloads(
+    clifctl: Run, data_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A checkpoint or recipe of somebody else may ask for it: nothing but `train` heeds that."""
+    from torchvision.datasets import utils
+
+    asked: list[str] = []
+
+    def offline(url: str, *arguments: object, **options: object) -> None:
+        asked.append(url)
+        raise OSError("no route to host")
+
+    monkeypatch.setattr(utils, "download_and_extract_archive", offline)
+    net = ["digits_snn5", "data.name=cifar10", "data.download=true", *SMALL]
+    there = f"data.root={data_root}"
+    assert clifctl("train", *net, there, "--target", "reference", "--out", "run").code == 0
+    # The sender's files lie nowhere here.
+    sent = "run/last.pt"
+    empty = ["--root", "nowhere"]
+    for command in (
+        ["eval", sent, *empty],
+        ["energy", sent, *empty],
+        ["convert", sent, "--to", "lif", "-o", "lif.pt", *empty],
+        ["gradients", sent, *empty],
+        ["train", *net, "--dry-run"],
+        ["recipes", "check", *net],
+        ["compare-neurons", *net, "--neurons", "lif,clif", "--seeds", "1", "--dry-run"],
+    ):
+        done = clifctl(*command)
+        assert (done.code, asked) == (2, []), (command, done.err)
+        assert "training with data.download=true gets it" in done.err
+    for command in (
+        ["train", *net],
+        ["compare-neurons", *net, "--neurons", "lif,clif", "--seeds", "1"],
+    ):
+        done = clifctl(*command)
+        assert done.code == 2
+        assert "could not be downloaded" in done.err
+    assert len(asked) == 2
+
+
 def test_a_home_that_nobody_has_is_told(clifctl: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     for command in (
         ["data", "check", "npz", "--root", "~nobody-at-all/x"],

@@ -132,6 +132,28 @@ def test_pictures_show_the_sample(clifctl: Run, tmp_path: Path) -> None:
     assert one.shape != other.shape or (one != other).mean() > 0.01
 
 
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (["eval", "--plot", "a b.pt", "--json"], "clifctl eval 'a b.pt' --json --plot"),
+        (["energy", "--plot", "last.pt"], "clifctl energy last.pt --plot"),
+        (["gradients", "--plot", "last.pt"], "clifctl gradients last.pt --plot"),
+        (["runs", "show", "--plot", "runs/a.1"], "clifctl runs show runs/a.1 --plot"),
+        (["runs", "compare", "--plot", "./a"], "clifctl runs compare ./a --plot"),
+        (["data", "show", "--plot", "my.set"], "clifctl data show my.set --plot"),
+        (["eval", "--plot", "last.png"], "clifctl eval --help shows"),
+        (["eval", "--plot=last.pt"], "clifctl eval --help shows"),
+        (["compare-neurons", "--plot", "mine.yaml"], "as the last word it chooses the name itself"),
+    ],
+)
+def test_a_word_that_plot_took_is_named(clifctl: Run, words: list[str], hint: str) -> None:
+    done = clifctl(*words)
+    assert done.code == 2
+    told = done.err.splitlines()[-1]
+    assert hint in told
+    assert told.startswith("hint: --plot took '") == hint.endswith(" --plot")
+
+
 def test_plot_takes_the_next_word_only_if_it_is_a_file(clifctl: Run, tmp_path: Path) -> None:
     assert clifctl("data", "show", "--plot", "digits").code == 0
     assert clifctl("data", "show", "digits_events", "--plot", "timesteps=2").code == 0

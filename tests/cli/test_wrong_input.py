@@ -36,7 +36,7 @@ def refused(done: Any, *parts: str) -> None:
     ("arguments", "part"),
     [
         (["nothing.yaml"], "no recipe file 'nothing.yaml'"),
-        (["recipes/digits_snn5.yaml"], "the catalog has one"),
+        (["recipes/digits_snn.yaml"], "no recipe file 'recipes/digits_snn.yaml'"),
         (["digit_snn5"], "did you mean 'digits_snn5'"),
         (["empty.yaml"], "the file is empty"),
         (["prose.yaml"], "a recipe is a mapping"),

@@ -297,6 +297,7 @@ def test_a_last_batch_that_is_smaller_can_be_left_out(data_root: Path) -> None:
     assert sizes(True) == [64, 64, 64]
 
 
+@pytest.mark.usefixtures("fresh_constants")
 def test_everything_stays_on_the_device_of_the_batch() -> None:
     from torch._subclasses.fake_tensor import FakeTensorMode
 

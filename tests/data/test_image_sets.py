@@ -262,7 +262,11 @@ def changed(**entries: Callable[[Any], Any]) -> Callable[[bytes], bytes]:
         (changed(labels=lambda labels: labels[:-1]), "40 images of 3072 bytes and 39 labels"),
         (changed(labels=lambda labels: None), "no entry 'labels'"),
         (changed(data=lambda rows: rows[:, :768]), "images of 768 bytes"),
-        (changed(data=lambda rows: rows.astype("float32")), "no rows of bytes"),
+        (changed(data=lambda rows: rows.astype("float32")), "an array of 'f4', no bytes"),
+        (changed(data=lambda rows: rows.astype("int32")), "no rows of bytes"),
+        (changed(labels=lambda labels: [0.5, *labels[1:]]), "its labels are no whole numbers"),
+        (changed(labels=lambda labels: [2**64, *labels[1:]]), "corrupted"),
+        (changed(labels=lambda labels: [True, *labels[1:]]), "its labels are no whole numbers"),
     ],
 )
 def test_a_bad_batch_of_cifar_is_named(

@@ -66,7 +66,7 @@ class Meeting:
         self.found: dict[str, Any] = {}
         numbers = {"RANK": rank, "WORLD_SIZE": count, "LOCAL_RANK": rank, "LOCAL_WORLD_SIZE": count}
         os.environ |= {name: str(number) for name, number in numbers.items()}
-        os.environ |= {"MASTER_ADDR": "localhost", "MASTER_PORT": "0"}  # a file is used instead
+        os.environ |= {"MASTER_ADDR": "localhost", "MASTER_PORT": "1"}  # a file is used instead
 
     def take_part(self, name: str, scenario: Callable[[], Any]) -> None:
         """Meet for `scenario`; keep what it gives, or how it failed."""

@@ -17,7 +17,7 @@ from clifctl.errors import UsageError
 from clifctl.launch import Launch, launch
 from clifctl.training.checkpoint import load_checkpoint
 from clifctl.training.device import resolve_device
-from clifctl.training.distributed import ALONE, Processes
+from clifctl.training.distributed import ALONE, Processes, joined
 
 CHILD = Path(__file__).with_name("distributed_runs.py")
 
@@ -240,10 +240,54 @@ def test_what_torchrun_says_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RANK", "4")
     with pytest.raises(UsageError, match="RANK=4, WORLD_SIZE=4"):
         launch()
-    monkeypatch.delenv("MASTER_PORT")
-    with pytest.raises(UsageError, match="MASTER_PORT is not set"):
+
+
+@pytest.mark.parametrize(
+    ("wrong", "part"),
+    [
+        ({"MASTER_PORT": None}, "WORLD_SIZE=4, .* and MASTER_PORT is not set"),
+        ({"RANK": None, "MASTER_ADDR": ""}, "and RANK, MASTER_ADDR are not set"),
+        ({"MASTER_PORT": "abc"}, "MASTER_PORT=abc is no port"),
+        ({"MASTER_PORT": "0"}, "MASTER_PORT=0 is no port"),
+        ({"MASTER_PORT": "65536"}, "MASTER_PORT=65536 is no port"),
+        ({"MASTER_PORT": "-1"}, "MASTER_PORT=-1 is no port"),
+        ({"WORLD_SIZE": "four"}, "WORLD_SIZE=four"),
+        ({"WORLD_SIZE": "0"}, "WORLD_SIZE=0"),
+        ({"WORLD_SIZE": ""}, "WORLD_SIZE=,"),
+        ({"LOCAL_RANK": "2"}, "LOCAL_RANK=2"),
+        ({"RANK": "1.0"}, "RANK=1.0"),
+        ({"WORLD_SIZE": None}, "RANK=1, and WORLD_SIZE is not set or 1"),
+        ({"WORLD_SIZE": "1", "RANK": "0"}, "LOCAL_RANK=1, and WORLD_SIZE is not set or 1"),
+    ],
+)
+def test_half_an_environment_of_torchrun_is_refused(
+    monkeypatch: pytest.MonkeyPatch, wrong: dict[str, str | None], part: str
+) -> None:
+    for name, value in (TORCHRUN | wrong).items():
+        if value is None:
+            monkeypatch.delenv(name, raising=False)
+        else:
+            monkeypatch.setenv(name, value)
+    with pytest.raises(UsageError, match=part):
         launch()
-    monkeypatch.setenv("WORLD_SIZE", "1")
+
+
+def test_an_unknown_master_address_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    # A label of a name has 63 characters at most: no network is asked.
+    monkeypatch.setenv("MASTER_ADDR", "x" * 64)
+    with (
+        pytest.raises(UsageError, match="is no address that this machine knows"),
+        joined(Launch(0, 2, 0, 2), torch.device("cpu")),
+    ):
+        pass
+
+
+def test_what_is_left_of_torchrun_harms_no_process_that_is_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, value in (TORCHRUN | {"WORLD_SIZE": "1", "RANK": "0", "LOCAL_RANK": "0"}).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("MASTER_PORT", "abc")
     assert launch() == Launch()
 
 

@@ -238,12 +238,12 @@ def test_so_does_one_whose_images_workers_bring(how: str, tmp_path: Path, data_r
 
 def test_what_is_kept_says_where_the_run_stands(tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    with pytest.raises(Interrupted, match=r"holds the run after step 2 of epoch 2$"):
+    with pytest.raises(Interrupted, match=r"(?m)holds the run after step 2 of epoch 2$"):
         run(folder, watcher=Watcher(STEPS + 2, interrupt))
     checkpoint = load_checkpoint(folder / "last.pt")
     assert (checkpoint.epoch, checkpoint.step) == (1, 2)
     watcher = Watcher(1, interrupt)
-    with pytest.raises(Interrupted, match=r"after step 3 of epoch 2$"):
+    with pytest.raises(Interrupted, match=r"(?m)after step 3 of epoch 2$"):
         run(folder, watcher=watcher)
     assert watcher.continues_after == "epoch 1 and 2 steps"
     manifest = json.loads((folder / "manifest.json").read_text())
@@ -280,7 +280,7 @@ def test_a_stop_during_evaluation_is_obeyed(
         return original(net, batches, *args, **options)
 
     monkeypatch.setattr(module, "evaluate", evaluate)
-    with pytest.raises(Interrupted, match=r"after step 6 of epoch 2$"):
+    with pytest.raises(Interrupted, match=r"(?m)after step 6 of epoch 2$"):
         run(tmp_path / "run")
     monkeypatch.undo()
     run(tmp_path / "run")

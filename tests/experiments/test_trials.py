@@ -5,23 +5,28 @@ import multiprocessing
 import os
 import random
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor, Future
+from concurrent.futures import CancelledError, Executor, Future
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from clifctl.errors import Interrupted, OutputError, Terminated, UsageError
-from clifctl.experiments.dispatch import Dispatch, Shard, Workforce, available_memory_bytes
-from clifctl.experiments.grid import GridOptions, numbers, seeds_of
+from clifctl.devices import available_memory_bytes
+from clifctl.errors import Interrupted, OutputError, RunFailed, Terminated, UsageError
+from clifctl.experiments.dispatch import Dispatch, Shard
+from clifctl.experiments.grid import GridOptions, numbers
+from clifctl.experiments.seeds import seeds_of
 from clifctl.experiments.trial_names import Numerics, Trial, trial_of, without_repetition
 from clifctl.experiments.trial_run import Order, failed_record
 from clifctl.experiments.trials import ResultsFolder
 from clifctl.experiments.worker_pool import WorkerLost, WorkerPool
+from clifctl.experiments.workforce import Workforce
 from clifctl.recipe.load import load_recipe, open_recipe
 from clifctl.results import TrialRecord
 
@@ -211,6 +216,21 @@ def test_a_killed_process_holds_no_claim(tmp_path: Path) -> None:
     assert not folder.is_claimed("one")
 
 
+def test_an_order_that_was_begun_and_not_ended_is_known_by_its_claim(tmp_path: Path) -> None:
+    folder = ResultsFolder(tmp_path)
+    folder.open(trials_of(1))
+    for order, known in (("first", False), ("first", True), ("second", False), ("second", True)):
+        with folder.claim("one") as mine:
+            assert mine is not None
+            # A block that is left without `end` is one whose process has died.
+            assert mine.begin(order) is not known
+        assert not folder.is_claimed("one")  # and looking at it changes nothing
+    with folder.claim("one") as mine:
+        assert mine is not None
+        mine.end()
+        assert mine.begin("second")
+
+
 class Silent:
     """An observer that remembers."""
 
@@ -232,6 +252,9 @@ class Silent:
     def ended(self, record: TrialRecord) -> None:
         self.seen.append(f"{record.state} {record.title}")
 
+    def notice(self, line: str) -> None:
+        self.seen.append(line)
+
 
 class AtOnce(Executor):
     """Runs a call when it is submitted; what it raises is the future's."""
@@ -247,6 +270,7 @@ class AtOnce(Executor):
 
 def order_of(trial: Trial, attempt: int) -> Order:
     return Order(
+        id=f"{trial.name} {attempt}",
         trial=trial.name,
         title=trial.title,
         recipe=trial.loaded.name,
@@ -279,7 +303,7 @@ class Office:
         todo = self.behaviour.get(order.title, "finished")
         if callable(todo):
             todo = todo(order)
-        if todo in ("busy", "stopped"):
+        if todo in ("busy", "stopped", "lost"):
             return todo
         self.folder.write(replace(failed_record(order, "told to"), state=todo))
         return "ended"
@@ -337,6 +361,38 @@ def test_a_lost_worker_is_replaced_once_and_then_reported(tmp_path: Path) -> Non
     assert record is not None
     assert record.attempts == 2
     assert record.problem == "its process was ended by SIGKILL, 2 times"
+
+
+def test_an_order_whose_worker_died_is_given_anew_once(tmp_path: Path) -> None:
+    def forgotten(order: Order) -> str:
+        if order.attempt == 1:
+            raise CancelledError
+        return "finished"
+
+    office = Office(tmp_path)
+    office.behaviour = {"seed 1": forgotten, "seed 2": "lost"}
+    office.run()
+    assert office.states() == ["finished", "finished", "lost", "finished"]
+    record = office.folder.record(office.trials[2].name)
+    assert record is not None
+    assert (record.attempts, record.problem) == (2, "its worker is gone, 2 times")
+    assert office.observer.seen.count("lost seed 1") == 1
+
+
+def test_a_cluster_that_is_gone_ends_the_command_with_what_is_finished(tmp_path: Path) -> None:
+    office = Office(tmp_path)
+    looks = iter(range(3))
+
+    class Gone(Workforce):
+        def look(self, notice: Callable[[str], None]) -> None:
+            if next(looks) == 2:
+                raise RunFailed("the scheduler is gone", hint="start it")
+
+    dispatch = Dispatch(office.trials, office.folder, order_of, office.observer)
+    told = "^the scheduler is gone: 2 of 4 trials are finished in "
+    with pytest.raises(RunFailed, match=told) as gone:
+        dispatch.run(Gone(AtOnce(), office.work, 1, lambda: None))
+    assert (gone.value.exit_code, gone.value.hint) == (1, "start it")
 
 
 def test_what_a_cluster_raises_is_that_trials_failure(tmp_path: Path) -> None:
@@ -416,6 +472,44 @@ def test_the_pool_outlives_its_processes() -> None:
         lambdas = pool.submit(lambda: 1)
         with pytest.raises(Exception, match="pickle"):
             lambdas.result(300)
+
+
+PARENT = """
+import multiprocessing, time
+from clifctl.experiments.worker_pool import WorkerPool
+if __name__ == "__main__":
+    pool = WorkerPool(2)
+    tasks = [pool.submit(time.sleep, 60) for _ in range(2)]
+    while len(children := multiprocessing.active_children()) < 2:
+        time.sleep(0.01)
+    print(*(child.pid for child in children), flush=True)
+    tasks[0].result()
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
+def test_the_processes_of_a_pool_end_with_a_parent_that_is_killed() -> None:
+    parent = subprocess.Popen(
+        [sys.executable, "-c", PARENT], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert parent.stdout is not None
+    workers = [Path("/proc", number) for number in parent.stdout.readline().decode().split()]
+    assert len(workers) == 2
+    assert all(worker.exists() for worker in workers)
+    parent.kill()
+    parent.communicate()
+    deadline = time.monotonic() + 50  # and not the 60 of the jobs
+    while any(map(is_alive, workers)):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def is_alive(process: Path) -> bool:
+    """Whether it runs: one that has ended may wait for a new parent to take note."""
+    try:
+        return (process / "stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
 
 
 def test_a_pool_that_is_ended_ends_its_processes() -> None:

@@ -334,6 +334,7 @@ def _bytes_by_hand(batch: int, steps: int) -> int:
     return first + second + readout
 
 
+@pytest.mark.usefixtures("fresh_constants")
 @pytest.mark.parametrize("kind", ["meta", "fake", "cpu"])
 def test_bytes_are_counted_before_a_run(kind: str) -> None:
     """With the real size of what is kept: currents as floats, spikes as bits, and statistics."""

@@ -188,6 +188,7 @@ def test_the_rule_of_launch() -> None:
             assert chosen.channels * inner >= NEIGHBOURS
 
 
+@pytest.mark.usefixtures("fresh_constants")
 @pytest.mark.parametrize("name", ["clif", "glif_channel", "relu"])
 def test_a_net_on_a_gpu_that_is_not_there_has_its_shapes_and_devices(name: str) -> None:
     steps = NEURONS[name].max_timesteps or 4
@@ -206,6 +207,7 @@ def test_a_net_on_a_gpu_that_is_not_there_has_its_shapes_and_devices(name: str) 
         assert loss.requires_grad
 
 
+@pytest.mark.usefixtures("fresh_constants")
 def test_low_precision_on_a_gpu_that_is_not_there() -> None:
     neuron = NEURONS["glif_channel"]
     with FakeTensorMode():

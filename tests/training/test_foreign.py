@@ -1,15 +1,18 @@
 """State dicts of the authors' code: written in their layout, read into our nets."""
 
+from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from clifctl.errors import CheckpointError
 from clifctl.models import MODELS, NeuronChoice, SpikingNet
 from clifctl.neurons import NEURONS
+from clifctl.training.checkpoint import read_document
 from clifctl.training.foreign import load_foreign, load_foreign_weights
 
 Run = Callable[..., Any]
@@ -45,7 +48,7 @@ def theirs(net: SpikingNet) -> dict[str, torch.Tensor]:
     return found
 
 
-@pytest.mark.parametrize("prefix", ["", "module."])
+@pytest.mark.parametrize("prefix", ["", "module._orig_mod."])
 @pytest.mark.parametrize("model", SHAPES)
 def test_the_authors_checkpoints_load(tmp_path: Path, model: str, prefix: str) -> None:
     path = tmp_path / "checkpoint_max.pth"
@@ -76,6 +79,128 @@ def test_clif_and_lif_nets_take_the_same_file_and_plain_state_dicts_too(tmp_path
     net = net_of("resnet18", "clif", seed=3)
     load_foreign_weights(net, load_foreign(path), path)
     assert torch.equal(net.conv1.weight, net_of("resnet18").conv1.weight)
+
+
+def loaded(document: Any, path: Path) -> SpikingNet:
+    torch.save(document, path)
+    net = net_of("snn5", seed=2)
+    load_foreign_weights(net, load_foreign(path), path)
+    return net
+
+
+WRITTEN = theirs(net_of("snn5", seed=1))
+PREFIXES = ("module.", "_orig_mod.", "_orig_mod.module.", "model.", "model._orig_mod.", "a.b.c.d.")
+
+
+@pytest.mark.parametrize("prefix", PREFIXES)
+@pytest.mark.parametrize("place", ["model_state_dict", "state_dict", "weights_of_mine"])
+def test_prefixes_and_places_are_found(tmp_path: Path, prefix: str, place: str) -> None:
+    state = {prefix + key: value for key, value in WRITTEN.items()}
+    state["criterion.weight"] = torch.ones(10)  # of Lightning's module, not of the net
+    net = loaded({place: state, "epoch": 3}, tmp_path / "x.ckpt")
+    for key, value in net_of("snn5", seed=1).state_dict().items():
+        assert torch.equal(net.state_dict()[key], value), key
+
+
+def test_parts_that_are_compiled_by_themselves(tmp_path: Path) -> None:
+    key = next(iter(WRITTEN))
+    first, _, rest = key.partition(".")
+    state = {**WRITTEN, f"{first}._orig_mod.{rest}": WRITTEN[key]}
+    del state[key]
+    assert torch.equal(loaded(state, tmp_path / "x.pt").state_dict()[_own(key)], WRITTEN[key])
+
+
+def _own(key: str) -> str:
+    net = net_of("snn5")
+    return next(own for own, name in zip(net.state_dict(), theirs(net), strict=True) if name == key)
+
+
+def test_counts_of_batches_may_be_missing(tmp_path: Path) -> None:
+    kept = {key: value for key, value in WRITTEN.items() if "num_batches_tracked" not in key}
+    assert len(kept) < len(WRITTEN)
+    state = loaded({"net": kept}, tmp_path / "x.pt").state_dict()
+    counts = [value for key, value in state.items() if key.endswith("num_batches_tracked")]
+    assert counts == [torch.tensor(0)] * len(counts)
+    assert torch.equal(state[_own(next(iter(kept)))], kept[next(iter(kept))])
+
+
+def test_two_nets_in_one_file_are_not_chosen_from(tmp_path: Path) -> None:
+    twice = {prefix + key: value for key, value in WRITTEN.items() for prefix in ("", "ema.")}
+    with pytest.raises(CheckpointError, match=r"holds the net 2 times: '', 'ema.'"):
+        loaded(twice, tmp_path / "x.pt")
+    with pytest.raises(CheckpointError, match=r"several state dicts: 2 keys: student, teacher"):
+        loaded({"student": WRITTEN, "teacher": WRITTEN}, tmp_path / "x.pt")
+
+
+def test_what_stands_beside_the_weights_is_read_as_nothing_or_a_number(tmp_path: Path) -> None:
+    path = tmp_path / "timm.pth.tar"
+    document = {
+        "state_dict": WRITTEN,
+        "epoch": np.int64(199),
+        "max_test_acc": np.float64(0.9541),
+        "metric": np.float32(95.41),
+        "arch": "sdt",
+        "args": Namespace(lr=0.1, output=tmp_path, nested=Namespace(seed=np.uint8(3))),
+        "generator": np.random.RandomState(0).get_state(),
+        "version": 2,
+    }
+    loaded(document, path)
+    foreign = load_foreign(path)
+    assert foreign.epoch == 199
+    assert foreign.accuracy_percent == 100.0 * 0.9541
+
+
+@pytest.mark.parametrize("kind", ["?", "b", "i2", ">i4", "i8", "B", "u2", "u4", ">u8", "f2", ">f8"])
+def test_scalars_of_numpy_become_numbers(tmp_path: Path, kind: str) -> None:
+    scalar = np.array([1.5]).astype(kind)[0]
+    torch.save({"x": scalar, "text": np.str_("no"), "when": np.datetime64(3, "s")}, tmp_path / "x")
+    found = read_document(tmp_path / "x")
+    assert found == {"x": scalar.item(), "text": None, "when": None}
+    assert type(found["x"]) in (bool, int, float)
+
+
+class Hostile:
+    def __init__(self, *reduced: Any) -> None:
+        self.reduced = reduced
+
+    def __reduce__(self) -> Any:
+        return self.reduced
+
+
+def test_stand_ins_run_nothing_and_make_nothing(tmp_path: Path) -> None:
+    dtype: Any = Hostile(np.dtype, ("f8",), ("|", {"metadata": 1}, "x"))
+    scalar, rebuild = np.float64(0).__reduce__()[0], np.zeros(1).__reduce__()[0]
+    document = {
+        "half": Hostile(scalar, (np.dtype("f8"), b"1234")),
+        "dtype": Hostile(scalar, (dtype, b"12345678")),
+        "object": Hostile(scalar, (np.dtype("O"), b"12345678")),
+        "terabytes": Hostile(rebuild, (np.ndarray, (10**13,), b"b")),
+        "attributes": Hostile(Namespace, (), {"__class__": 1, "__setstate__": 2}),
+    }
+    torch.save(document, tmp_path / "x")
+    allowed = set(torch.serialization.get_safe_globals())
+    found = read_document(tmp_path / "x")
+    assert set(torch.serialization.get_safe_globals()) == allowed
+    assert [found[key] for key in ("half", "dtype", "object")] == [None] * 3
+    for key in ("terabytes", "attributes"):
+        assert type(found[key]).__name__ == "_Nothing"
+        assert not hasattr(found[key], "__dict__")
+
+
+def test_other_codes_classes_are_named(tmp_path: Path) -> None:
+    torch.save(net_of("snn5"), tmp_path / "whole.pt")
+    with pytest.raises(CheckpointError, match=r"objects of other code, which is not run: ") as told:
+        load_foreign(tmp_path / "whole.pt")
+    assert "clifctl.models" in told.value.message
+    assert told.value.hint is not None
+    assert "torch.save(net.state_dict(), FILE)" in told.value.hint
+    torch.save({"x": Hostile(print, ("ran",))}, tmp_path / "runs.pt")
+    with pytest.raises(CheckpointError, match=r"not run: (builtins\.)?print\b"):
+        load_foreign(tmp_path / "runs.pt")
+    (tmp_path / "broken.pt").write_bytes(b"no pickle")
+    with pytest.raises(CheckpointError, match="not one that can be loaded safely") as told:
+        load_foreign(tmp_path / "broken.pt")
+    assert told.value.hint == "give a file in which torch.save wrote a state dict"
 
 
 def test_what_does_not_fit_is_named(tmp_path: Path) -> None:
@@ -133,7 +258,7 @@ def test_eval_takes_weights_of_other_code(clifctl: Run, tiny: list[str], tmp_pat
     torch.save({"net": other, "epoch": 1, "max_test_acc": 0.5}, tmp_path / "theirs.pth")
     plain = clifctl("eval", "theirs.pth")
     assert plain.code == 2
-    assert "loads with --recipe, or --model and --data" in plain.err
+    assert "weights of other code load with --recipe, or with --model and --data" in plain.err
     shape = ["model.channels=[2,2,2,2,4]", "timesteps=2"]
     by_recipe = clifctl("eval", "theirs.pth", "--recipe", "digits_snn5", *shape, "--json").json
     assert by_recipe["accuracy_percent"] == run["accuracy_percent_last"]

@@ -26,6 +26,19 @@ def terminate() -> None:
     signal.raise_signal(signal.SIGTERM)
 
 
+def test_a_run_that_no_signal_reaches_is_told_otherwise() -> None:
+    answers = iter([False, False, True])
+    with stop_requests(print, told_to_stop=lambda: next(answers)) as request:
+        request.settle(ALONE)
+        assert request.stop is None
+        items = request.watched(iter("ab"))
+        assert next(items) == "a"
+        with pytest.raises(StopNow):
+            next(items)
+        request.settle(ALONE)  # and nobody is asked again
+        assert type(request.stop) is Terminated
+
+
 @pytest.mark.parametrize(("ask", "kind"), [(interrupt, KeyboardInterrupt), (terminate, Terminated)])
 def test_the_first_asks_and_the_second_interrupts(
     ask: Callable[[], None], kind: type[KeyboardInterrupt]
