@@ -167,6 +167,7 @@ def test_a_worker_runs_what_its_order_trusts(
     changes = [*tiny, "train.epochs=1", "neuron.name=some.py:NEURON"]
     loaded = load_recipe("digits_snn5", changes)
     order = Order(
+        id="one of it",
         trial="one",
         title="",
         recipe="digits_snn5",
