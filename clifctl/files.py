@@ -1,10 +1,19 @@
-"""Files: what `~` stands for, one answer to "may this be written", atomic writes, JSON."""
+"""Files: what `~` stands for, one answer to "may this be written", atomic writes, JSON.
 
+
+Two kinds of files are written in two ways. A file that a person has named (`write_output`) is
+written where that name leads. A file of clifctl's own, in a folder that others may share
+(`write_atomically`, `open_own`), is written there and nowhere else: a link is replaced.
+"""
+
+import errno
 import json
 import math
 import os
+import stat
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -21,6 +30,11 @@ def expanded(path: str | Path) -> Path:
         raise UsageError(
             f"'{path}': no home folder is known for '{home}'", hint="write the folder in full"
         ) from None
+
+
+Writer = Callable[[IO[bytes]], Any]
+# Neither through a link nor waiting for the other end of a pipe, where the system can say so.
+_AS_IT_IS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 
 
 def exists(path: Path) -> bool:
@@ -87,23 +101,15 @@ def same_file(one: Path, other: Path) -> bool:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file atomically. Raises OutputError where it cannot be written."""
+    """Write a text file of clifctl's own, as `write_atomically` does. Raises OutputError."""
     # A name need not be UTF-8: what cannot be shown is escaped, as on a terminal.
     write_atomically(path, lambda file: file.write(text.encode(errors="backslashreplace")))
 
 
-def write_atomically(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
-    """Write through a temporary file, fsync and rename: `path` is the old file or the new one.
-
-    A device or a pipe is written as it is. Raises OutputError where that fails.
-    """
-    if exists(path) and not path.is_file():
-        try:
-            with path.open("wb") as stream:
-                write(stream)
-        except OSError as refused:
-            raise cannot_write(path, refused) from None
-        return
+def write_atomically(path: Path, write: Writer) -> None:
+    """Write a file of clifctl's own, in a folder that others may share, through a temporary file,
+    fsync and rename: `path` is the old file or the new one. A link there, or a pipe, is replaced
+    and never followed. Raises OutputError where that fails."""
     try:
         descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.")
     except OSError as refused:
@@ -117,11 +123,44 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
         umask = os.umask(0)
         os.umask(umask)
         os.chmod(temporary, 0o666 & ~umask)
-        os.replace(temporary, os.path.realpath(path))
+        os.replace(temporary, path)
     except OSError as refused:
         raise cannot_write(path, refused) from None
     finally:
         Path(temporary).unlink(missing_ok=True)
+
+
+def write_output(path: Path, write: Writer) -> None:
+    """Write the file that a person has named: where a link points to, atomically, on whatever file
+    system that is; a device or a pipe as it is. Raises OutputError where that fails."""
+    if not exists(path) or path.is_file():
+        write_atomically(Path(os.path.realpath(path)), write)
+        return
+    try:
+        with path.open("wb") as stream:
+            write(stream)
+    except OSError as refused:
+        raise cannot_write(path, refused) from None
+
+
+def open_own(path: Path, flags: int) -> int:
+    """A descriptor of the regular file `path` of clifctl's own, in a folder that others may share,
+    made where it is not there. A link there, or a pipe, is replaced and never followed. Raises
+    OSError."""
+    while True:
+        with suppress(FileNotFoundError):
+            if not stat.S_ISREG(path.lstat().st_mode):
+                path.unlink()
+        try:
+            descriptor = os.open(path, flags | os.O_CREAT | _AS_IT_IS, 0o666)
+        except OSError as refused:
+            # Someone has put a link there just now; of a file system that has none it is final.
+            if refused.errno == errno.ELOOP and path.is_symlink():
+                continue
+            raise
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return descriptor
+        os.close(descriptor)
 
 
 def cannot_write(path: Path, refused: Exception) -> OutputError:

@@ -16,7 +16,7 @@ import typer
 
 from clifctl import trust
 from clifctl.errors import ClifctlError, Interrupted, OutputError, RunFailed, UsageError
-from clifctl.files import require_file_possible, same_file, write_text
+from clifctl.files import require_file_possible, same_file, write_output
 from clifctl.launch import launch
 
 
@@ -144,7 +144,8 @@ class Output:
         if self.path is None:
             write_stdout(buffer.getvalue())
         else:
-            write_text(self.path, buffer.getvalue())
+            text = buffer.getvalue().encode(errors="backslashreplace")
+            write_output(self.path, lambda file: file.write(text))
 
     def emit_and_draw(
         self, report: Any, picture: Path | None, draw: Callable[..., Any], *shown: Any

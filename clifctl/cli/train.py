@@ -54,7 +54,12 @@ InitOption = Annotated[
     ),
 ]
 KeepOption = Annotated[
-    int, typer.Option(help="Keep the last N epochs' checkpoints, beside last and best.")
+    int | None,
+    typer.Option(
+        help="Keep the last N epochs' checkpoints, beside last and best (a run that goes on: as "
+        "before).",
+        show_default="0",
+    ),
 ]
 DryRunOption = Annotated[
     bool,
@@ -77,7 +82,7 @@ def register(app: typer.Typer) -> None:
         out: OutOption = None,
         resume: ResumeOption = None,
         init: InitOption = None,
-        keep: KeepOption = 0,
+        keep: KeepOption = None,
         dry_run: DryRunOption = False,
         tensorboard: TensorboardOption = False,
         output: Output,

@@ -33,7 +33,7 @@ from clifctl.experiments.assembly import (
 )
 from clifctl.experiments.opening import Opened, Opening, open_checkpoint
 from clifctl.experiments.published import protocol_note, published_deployment
-from clifctl.files import require_file_possible
+from clifctl.files import require_file_possible, write_output
 from clifctl.kernels import resolve_target
 from clifctl.models import NeuronChoice, SpikingNet, put_neuron
 from clifctl.paper import PublishedDeployment
@@ -185,7 +185,7 @@ def _save(path: Path, opened: Opened, choice: NeuronChoice, written: "_Written")
         model=written.weights,
         trained_neuron=_trained_neuron(opened),
     )
-    save_checkpoint(checkpoint, path)
+    save_checkpoint(checkpoint, path, write=write_output)
 
 
 def _trained_neuron(opened: Opened) -> str:

@@ -32,7 +32,7 @@ from clifctl.errors import ConversionError, DataError, RunFailed, UsageError
 from clifctl.experiments.assembly import load_data, repeat_of, run_on
 from clifctl.experiments.convert import ConvertOptions
 from clifctl.experiments.opening import open_checkpoint
-from clifctl.files import require_file_possible, write_atomically
+from clifctl.files import require_file_possible, write_output
 from clifctl.kernels import resolve_target
 from clifctl.models import SpikingNet, firing_modules
 from clifctl.recipe.schema import Recipe
@@ -84,7 +84,7 @@ def export(path: Path, options: ConvertOptions, how: NirOptions) -> NirResult:
         rows = _readings(content, inputs, reference, how.profile)
     verified = all(row.holds for row in rows) if rows else None
     if verified is not False:
-        write_atomically(options.out, lambda file: file.write(content))
+        write_output(options.out, lambda file: file.write(content))
     p: Any = recipe.neuron.hyperparameters
     return NirResult(
         checkpoint=str(path),

@@ -43,7 +43,8 @@ class RunOptions:
     `resume`: with "never" the folder must be new (or be replaced with `overwrite`); with "auto" a
     run of the same recipe in it goes on, or is returned if it is finished, and one that is not
     there begins; with "always" it must be there. `keep` is how many epochs' checkpoints are kept
-    beside the last and the best. `init` is the checkpoint whose weights a new run starts from.
+    beside the last and the best, None as many as before. `init` is the checkpoint whose weights a
+    new run starts from.
     """
 
     device: str = "auto"
@@ -52,7 +53,7 @@ class RunOptions:
     threads: int | None = None
     target: str = "auto"
     resume: Resume = "never"
-    keep: int = 0
+    keep: int | None = None
     init: Path | None = None
 
 
@@ -131,7 +132,7 @@ def require_options(options: RunOptions) -> None:
             "--resume and --overwrite contradict each other",
             hint="give one: a run goes on, or is replaced",
         )
-    if options.keep < 0:
+    if options.keep is not None and options.keep < 0:
         raise UsageError(f"--keep {options.keep}: must be 0 or more", hint="0 keeps none")
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from clifctl.errors import ClifctlError, RecipeError, UsageError
-from clifctl.files import write_text
+from clifctl.files import write_output
 from clifctl.recipe import catalog
 from clifctl.recipe.yamlfile import parse_document
 from clifctl.results import RecipeCheck, RecipeChecks, RecipeList, RecipeRow
@@ -47,7 +47,7 @@ def copy_recipe(
     if path.is_dir():
         path = path / f"{read.name}.yaml"
     may_write(path)
-    write_text(path, read.text)
+    write_output(path, lambda file: file.write(read.text.encode()))
     return path
 
 

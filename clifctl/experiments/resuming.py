@@ -3,6 +3,7 @@
 import json
 import shlex
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from clifctl.experiments.planning import RunOptions
 from clifctl.experiments.provenance import neuron_sources
 from clifctl.experiments.starting import require_same_start
 from clifctl.recipe.defaults import completed, defaults_of
-from clifctl.recipe.load import LoadedRecipe, load_recipe
+from clifctl.recipe.load import LoadedRecipe, RecipeSource, load_recipe
 from clifctl.recipe.yamlfile import parse_document
 from clifctl.results import NewerResult, TrainResult, UnreadableResult, decode
 from clifctl.training import run_folder
@@ -29,19 +30,29 @@ PLACES = ("data.root", *READING)
 
 @dataclass(frozen=True)
 class Standing:
-    """How far the run in a folder has come; neither: it has still to begin."""
+    """How far the run in a folder has come; neither: it has still to begin. `source` is the file
+    that `checkpoint` was read from."""
 
     checkpoint: Checkpoint | None = None
     result: TrainResult | None = None
+    source: Path | None = None
 
 
 def recipe_of_run(folder: Path, overrides: Sequence[str] = ()) -> LoadedRecipe:
-    """The recipe of the run in `folder`, under the name that it was started with.
+    """The recipe of the run in `folder`, under the name that it was started with; where its file is
+    lost, that of its last checkpoint.
 
     Raises UsageError where there is no run, RecipeError where its recipe does not hold.
     """
     file = folder / run_folder.RECIPE
-    if not file.is_file():
+    if not run_folder.holds_something(file):
+        carried = _last_checkpoint(folder)
+        if carried is not None:
+            checkpoint, source = carried
+            where = f"recipe of checkpoint '{source}'"
+            return RecipeSource(checkpoint.recipe_name, where, checkpoint.recipe, ()).variant(
+                overrides
+            )
         what = f"has no {run_folder.RECIPE}" if folder.is_dir() else "does not exist"
         hint = "give the folder of a run, or start one: clifctl train RECIPE --out DIR"
         if folder.is_file():
@@ -68,30 +79,84 @@ def standing(loaded: LoadedRecipe, options: RunOptions) -> Standing:
     if options.resume == "never" or options.out is None:
         return Standing()
     folder = options.out
+    run_folder.require_run(folder)
     file = folder / run_folder.RECIPE
-    if not file.is_file():
+    carried = None
+    if run_folder.holds_something(file):
+        text = file.read_text(encoding="utf-8", errors="replace")
+        earlier, where = parse_document(text, str(file)), f"run folder '{folder}'"
+    elif carried := _last_checkpoint(folder):
+        earlier, where = carried[0].recipe, f"checkpoint '{carried[1]}'"
+    else:
         if options.resume == "always":
             recipe_of_run(folder)  # raises, saying what is not there
+        _require_nothing_lost(folder)
         return Standing()
     require_same_start(folder, options.init)
-    text = file.read_text(encoding="utf-8", errors="replace")
-    earlier = parse_document(text, str(file))
-    longer = _require_same(loaded, earlier, f"run folder '{folder}'", folder)
+    longer = _require_same(loaded, earlier, where, folder)
     _require_same_sources(loaded, folder)
     result = folder / run_folder.RESULT
     if result.is_file() and not longer:
         return Standing(result=replace(_read_result(result), run_folder=str(folder)))
-    last = folder / run_folder.LAST
-    if not last.is_file():
+    carried = carried or _last_checkpoint(folder)
+    if carried is None:
+        _require_nothing_lost(folder)
         return Standing()
-    checkpoint = load_checkpoint(last)
-    _require_same(loaded, checkpoint.recipe, f"checkpoint '{last}'", folder)
+    checkpoint, source = carried
+    _require_same(loaded, checkpoint.recipe, f"checkpoint '{source}'", folder)
     if checkpoint.training is None:
         raise CheckpointError(
-            f"'{last}' is of an earlier version, which kept the weights alone: it cannot go on",
+            f"'{source}' is of an earlier version, which kept the weights alone: it cannot go on",
             hint=f"start anew: {_anew(folder)}",
         )
-    return Standing(checkpoint)
+    return Standing(checkpoint, source=source)
+
+
+def _last_checkpoint(folder: Path) -> tuple[Checkpoint, Path] | None:
+    """The checkpoint that the run in `folder` goes on from, and its file: the last one, or the
+    latest of the others where that is lost. Raises CheckpointError where the last one is damaged.
+    """
+    there = run_folder.checkpoints(folder)
+    last = folder / run_folder.LAST
+    if last not in there:
+        return _latest(there)
+    try:
+        return load_checkpoint(last), last
+    except CheckpointError as damaged:
+        other = _latest([path for path in there if path != last])
+        if other is None:
+            raise
+        raise CheckpointError(
+            damaged.message,
+            hint=f"'{other[1]}' holds the run after epoch {other[0].epoch}: to go on from there, "
+            f"remove the damaged file: rm {shlex.quote(str(last))}",
+        ) from None
+
+
+def _latest(paths: Sequence[Path]) -> tuple[Checkpoint, Path] | None:
+    """The whole checkpoint with the most epochs of the best one and those kept of epochs (`paths`
+    as `run_folder.checkpoints` has them)."""
+    kept = [path for path in paths if path.name != run_folder.BEST]
+    found = []
+    for path in (*(path for path in paths if path.name == run_folder.BEST), *kept):
+        with suppress(CheckpointError):
+            found.append((load_checkpoint(path), path))
+            if path in kept:
+                break  # the others are earlier
+    return max(found, key=lambda one: one[0].epoch, default=None)
+
+
+def _require_nothing_lost(folder: Path) -> None:
+    """Raise CheckpointError where the run in `folder`, which has no checkpoint, has had one: to
+    begin anew would remove what is left of it."""
+    epochs = run_folder.finished_epochs(folder / run_folder.METRICS)
+    # After its first epoch a run may have been killed before the checkpoint was written.
+    if len(epochs) > 1 or (folder / run_folder.RESULT).is_file():
+        raise CheckpointError(
+            f"the run in '{folder}' has lost its checkpoints ({run_folder.LAST}, "
+            f"{run_folder.BEST}): it cannot go on, and to begin anew would remove what is left",
+            hint="choose another --out, or replace that run with --overwrite",
+        )
 
 
 def _anew(folder: Path, *changed: str) -> str:

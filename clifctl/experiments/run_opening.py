@@ -4,6 +4,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
+from clifctl.experiments.mending import mend
 from clifctl.experiments.planning import RUNS, Prepared, RunOptions
 from clifctl.experiments.provenance import (
     changed_surroundings,
@@ -16,7 +17,6 @@ from clifctl.files import is_folder, write_text
 from clifctl.recipe.load import LoadedRecipe
 from clifctl.recipe.yamlfile import dump_document
 from clifctl.training import run_folder
-from clifctl.training.checkpoint import Checkpoint
 from clifctl.training.lock import locked
 from clifctl.training.precision import resolve_tf32
 
@@ -37,13 +37,14 @@ def open_folder(
     prepared: Prepared,
     until_done: ExitStack,
     *,
-    goes_on: Checkpoint | None,
+    earlier: Standing,
     is_ours: bool,
     notice: Callable[[str], None],
 ) -> Path:
-    """The run folder, locked, with its recipe and manifest; what a run that goes on has written
-    after `goes_on` is taken back. `is_ours`: it was there, and has been locked. `notice`
-    is told of what may make a run that goes on round differently."""
+    """The run folder, locked, with its recipe and manifest; what a run that goes on from `earlier`
+    has written after its checkpoint is taken back, what it has lost is mended. `is_ours`: it was
+    there, and has been locked. `notice` is told of the losses, and of what may make a run that goes
+    on round differently."""
     document = loaded.recipe.document
     conditions = surroundings(
         device=prepared.device,
@@ -52,9 +53,12 @@ def open_folder(
         precision=prepared.precision,
         tf32=resolve_tf32(loaded.recipe.train.tf32, prepared.device),
     )
-    if goes_on is not None and options.out is not None:
+    goes_on = earlier.checkpoint
+    if goes_on is not None and earlier.source is not None and options.out is not None:
         folder = options.out
         run_folder.remove_temporaries(folder)
+        for loss in mend(folder, goes_on, earlier.source):
+            notice(loss)
         run_folder.trim_metrics(folder / run_folder.METRICS, goes_on.epoch, goes_on.step)
         (folder / run_folder.RESULT).unlink(missing_ok=True)  # of fewer epochs
         write_text(folder / run_folder.RECIPE, dump_document(document))
@@ -65,7 +69,11 @@ def open_folder(
             notice(
                 f"not what the run was on before: {'; '.join(changed)}; it may round differently"
             )
-        run_folder.add_to_manifest(kept, {**at, **conditions})
+        again = {} if options.keep is None else {"keep": options.keep}
+        run_folder.add_to_manifest(kept, {**at, **again, **conditions})
+        # The process may have been killed just before it did so itself.
+        if keep := run_folder.kept_epochs(kept):
+            run_folder.remove_old_epochs(folder, keep)
         return folder
     if options.out is None:
         folder = run_folder.claim_numbered_folder(RUNS, loaded.name)
@@ -87,6 +95,7 @@ def open_folder(
             data_sha256=prepared.data.sha256(),
             sources=neuron_sources(document["neuron"]),
             conditions={
+                "keep": options.keep or 0,
                 **conditions,
                 "init": None if prepared.start is None else prepared.start.document,
             },

@@ -108,7 +108,7 @@ def _train(
                 options,
                 prepared,
                 until_done,
-                goes_on=earlier.checkpoint,
+                earlier=earlier,
                 is_ours=is_ours,
                 notice=observer.notice,
             )
@@ -119,7 +119,7 @@ def _train(
             run.running,
             run.history,
             prepared.data.sha256(),
-            options.keep,
+            run_folder.kept_epochs(folder / run_folder.MANIFEST),
             processes,
         )
         if earlier.checkpoint is not None:

@@ -22,6 +22,7 @@ from clifctl.files import (
     cannot_write,
     exists,
     is_folder,
+    open_own,
     require_folder_possible,
     to_json,
     write_text,
@@ -151,7 +152,8 @@ class ResultsFolder:
 
         The lock belongs to the process: one that is killed holds it no longer.
         """
-        with (self.path / CLAIMS / name).open("ab+", buffering=0) as file:
+        claim = open_own(self.path / CLAIMS / name, os.O_RDWR | os.O_APPEND)
+        with os.fdopen(claim, "ab+", buffering=0) as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from clifctl.errors import OutputError
-from clifctl.files import write_atomically
+from clifctl.files import write_output
 from clifctl.report.data_tables import labelled
 from clifctl.results import SampleResult
 
@@ -49,7 +49,7 @@ def write_picture(path: Path, draw: Callable[..., Any], *shown: Any) -> None:
     with _own_settings():
         figure = draw(*map(_printable, shown))
         figure.savefig(buffer, dpi=150, format=path.suffix[1:].lower())
-    write_atomically(path, lambda file: file.write(buffer.getbuffer()))
+    write_output(path, lambda file: file.write(buffer.getbuffer()))
 
 
 @contextmanager

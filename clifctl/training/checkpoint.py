@@ -1,13 +1,12 @@
 """Checkpoints: one file with the weights, the resolved recipe, and what a run needs to go on.
 
-Nothing in it is executed. A file is a zip archive of torch whose comment is the SHA-256 of all that
-stands before it: a file that was cut off or has changed in a single bit is refused.
+Nothing in it is executed. A file is a sealed zip archive of torch: one that was cut off or has
+changed in a single bit is refused.
 """
 
-import hashlib
 import io
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import MISSING, dataclass
 from pathlib import Path
@@ -18,9 +17,10 @@ from torch import Tensor
 
 from clifctl.devices import CPU, available_memory_bytes
 from clifctl.errors import CheckpointError
-from clifctl.files import write_atomically
+from clifctl.files import Writer, write_atomically
 from clifctl.reading import read_bytes
 from clifctl.training.archive import misfit
+from clifctl.training.seal import seal_holds, sealed
 from clifctl.training.stand_ins import STAND_INS
 
 FORMAT = "clifctl.checkpoint/2"
@@ -30,8 +30,6 @@ _HINT = "give a last.pt or best.pt that clifctl train wrote"
 _FOREIGN_HINT = "give a file in which torch.save wrote a state dict"
 _SAVE_ALONE = "where that code is, save the weights alone: torch.save(net.state_dict(), FILE)"
 _SHOWN = 3
-_SEAL = b"clifctl sha256 "
-_SEAL_BYTES = len(_SEAL) + 64
 
 
 @dataclass(frozen=True)
@@ -70,23 +68,19 @@ _TYPES: dict[str, tuple[type, ...]] = {
 }
 
 
-def save_checkpoint(checkpoint: Checkpoint, *paths: Path) -> None:
-    """Write `checkpoint` atomically to each path. Raises OutputError where that fails."""
+def save_checkpoint(
+    checkpoint: Checkpoint,
+    *paths: Path,
+    write: Callable[[Path, Writer], None] = write_atomically,
+) -> None:
+    """Write `checkpoint` to each path, in the way of `clifctl.files` that `write` is. Raises
+    OutputError where that fails."""
     # torch reports a full disk as an internal error of its own: it writes to memory instead.
     buffer = io.BytesIO()
     torch.save({"format": FORMAT, **vars(checkpoint)}, buffer)
     content = sealed(buffer.getbuffer())
     for path in paths:
-        write_atomically(path, lambda file: file.writelines(content))
-
-
-def sealed(archive: memoryview | bytes) -> Sequence[memoryview | bytes]:
-    """A zip archive without a comment as its parts with the checksum as comment."""
-    body = memoryview(archive)[:-2]
-    length = _SEAL_BYTES.to_bytes(2, "little")
-    digest = hashlib.sha256(body)
-    digest.update(length)
-    return body, length, _SEAL, digest.hexdigest().encode()
+        write(path, lambda file: file.writelines(content))
 
 
 def load_checkpoint(path: Path, *, foreign: str = _HINT) -> Checkpoint:
@@ -160,15 +154,12 @@ def _read(path: Path, hint: str, of_others: str) -> tuple[dict[Any, Any], bool]:
         content = memoryview(whole)
     except OSError as refused:
         raise CheckpointError(f"cannot read '{path}': {refused.strerror}", hint=hint) from None
-    seal = bytes(content[-_SEAL_BYTES:])
-    is_sealed = seal.startswith(_SEAL)
-    if is_sealed:
-        digest = hashlib.sha256(content[:-_SEAL_BYTES]).hexdigest()
-        if seal != _SEAL + digest.encode():
-            raise CheckpointError(
-                f"checkpoint '{path}' is damaged: its checksum does not fit its content",
-                hint="take another one of that run, best.pt or one that --keep kept",
-            )
+    holds = seal_holds(content)
+    if holds is False:
+        raise CheckpointError(
+            f"checkpoint '{path}' is damaged: its checksum does not fit its content",
+            hint="take another one of that run, best.pt or one that --keep kept",
+        )
     wrong = misfit(whole)
     if wrong is not None:
         raise CheckpointError(
@@ -183,7 +174,7 @@ def _read(path: Path, hint: str, of_others: str) -> tuple[dict[Any, Any], bool]:
             raise _refusal(path, content, hint, of_others) from unreadable
     if not isinstance(document, dict):
         raise CheckpointError(f"'{path}' holds no mapping, it is not a checkpoint", hint=hint)
-    return document, is_sealed
+    return document, holds is not None
 
 
 def _refusal(path: Path, content: memoryview, hint: str, of_others: str) -> CheckpointError:

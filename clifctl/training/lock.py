@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from clifctl.errors import OutputError
-from clifctl.files import cannot_write
+from clifctl.files import cannot_write, open_own
 
 LOCK = "run.lock"
 
@@ -42,7 +42,7 @@ def _acquire(path: Path) -> int:
     """An open, locked descriptor of `path`."""
     while True:
         try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+            descriptor = open_own(path, os.O_RDWR)
         except OSError as refused:
             raise cannot_write(path, refused) from None
         if not _lock(descriptor):

@@ -7,19 +7,21 @@ import re
 from dataclasses import asdict, fields
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from clifctl.errors import OutputError, RunFolderError
 from clifctl.files import (
     cannot_write,
     exists,
     is_folder,
+    open_own,
     require_folder_possible,
     to_json,
     write_text,
 )
 from clifctl.results import EpochRecord, Epochs, StepRecord
 from clifctl.training.lock import LOCK
+from clifctl.training.seal import bears_seal
 
 RECIPE, MANIFEST, METRICS = "recipe.yaml", "manifest.json", "metrics.jsonl"
 LAST, BEST = "last.pt", "best.pt"
@@ -48,21 +50,60 @@ def check_run_folder(path: Path, *, overwrite: bool) -> None:
     if exists(path) and not is_folder(path):
         raise OutputError(f"'{path}' is a file, a run needs a folder", hint="choose another --out")
     require_folder_possible(path)
-    names = {entry.name for entry in path.iterdir()} if is_folder(path) else set()
-    if names <= {LOCK}:
-        return
-    # A run that was killed at its start holds some of a run's files and no other.
-    is_run = {MANIFEST, RECIPE} <= names or all(map(is_run_file, names))
-    if not is_run:
-        raise OutputError(
-            f"folder '{path}' is not empty and not a run of clifctl: it is left alone",
-            hint="choose another --out",
-        )
-    if not overwrite:
+    if require_run(path) and not overwrite:
         raise OutputError(
             f"run folder '{path}' exists already",
             hint="choose another --out, or replace that run with --overwrite",
         )
+
+
+def require_run(path: Path) -> bool:
+    """Whether there is a run in `path`, begun at least. Raises OutputError for a folder that holds
+    something else."""
+    names = {entry.name for entry in path.iterdir()} if is_folder(path) else set()
+    if names <= {LOCK}:
+        return False
+    if not _is_run(path, names):
+        raise OutputError(
+            f"folder '{path}' is not empty and not a run of clifctl: it is left alone",
+            hint="choose another --out",
+        )
+    return True
+
+
+def _is_run(path: Path, names: set[str]) -> bool:
+    """Whether the folder `path`, which holds `names`, is a run's: names alone, such as last.pt, are
+    other programs' too."""
+    if str(read_manifest(path / MANIFEST).get("schema")).startswith("clifctl."):
+        return True
+    if not all(map(is_run_file, names)):
+        return False
+    # A run that was killed at its start has nothing else; an empty file is nothing to lose.
+    return any(map(bears_seal, checkpoints(path))) or not any(
+        holds_something(path / name)
+        for name in names
+        if name not in (LOCK, RECIPE) and not _TEMPORARY.fullmatch(name)
+    )
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """The checkpoints in a run folder, empty ones left out: the last one, the best one, those kept
+    of epochs, the latest first."""
+    epochs = sorted(
+        (int(match[1]), path)
+        for path in (folder.iterdir() if is_folder(folder) else ())
+        if (match := _EPOCH_FILE.fullmatch(path.name))
+    )
+    found = [folder / LAST, folder / BEST, *(path for _, path in reversed(epochs))]
+    return [path for path in found if holds_something(path)]
+
+
+def holds_something(path: Path) -> bool:
+    """Whether `path` is a file that is not empty: a machine that loses its power leaves such."""
+    try:
+        return path.is_file() and path.stat().st_size > 0
+    except OSError:
+        return False
 
 
 def make_folder(path: Path) -> None:
@@ -84,7 +125,8 @@ def clear_run_folder(path: Path, *, overwrite: bool) -> None:
     earlier run's files are removed. Raises OutputError."""
     check_run_folder(path, overwrite=overwrite)
     try:
-        for entry in list(path.iterdir()):
+        # What says that it is a run goes last: a process that is killed here leaves no stranger.
+        for entry in sorted(path.iterdir(), key=lambda entry: entry.name in (RECIPE, MANIFEST)):
             if is_run_file(entry.name) and entry.name != LOCK:
                 entry.unlink(missing_ok=True)
     except OSError as refused:
@@ -129,11 +171,18 @@ def read_manifest(path: Path) -> dict[str, Any]:
     """A manifest; an empty one where the file is lost or broken: a run goes on without it."""
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     continued = document.get("continued", []) if isinstance(document, dict) else None
     whole = isinstance(continued, list) and all(isinstance(one, dict) for one in continued)
     return document if whole else {}
+
+
+def kept_epochs(path: Path) -> int:
+    """How many epochs' checkpoints the run of a manifest keeps, as it was last told."""
+    document = read_manifest(path)
+    told = [one["keep"] for one in (document, *document.get("continued", [])) if "keep" in one]
+    return told[-1] if told and type(told[-1]) is int and told[-1] >= 0 else 0
 
 
 def add_to_manifest(path: Path, continuation: dict[str, Any]) -> None:
@@ -176,10 +225,14 @@ def sync(path: Path) -> None:
     if not path.exists():
         return
     try:
-        with path.open("a") as file:
+        with _appending(path) as file:
             os.fsync(file.fileno())
     except OSError as refused:
         raise cannot_write(path, refused) from None
+
+
+def _appending(path: Path) -> IO[bytes]:
+    return os.fdopen(open_own(path, os.O_WRONLY | os.O_APPEND), "ab")
 
 
 def append_log(path: Path, line: str) -> None:
@@ -190,8 +243,8 @@ def append_log(path: Path, line: str) -> None:
 
 def _append(path: Path, line: str, *, sync: bool) -> None:
     try:
-        with path.open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
+        with _appending(path) as file:
+            file.write(f"{line}\n".encode())
             file.flush()
             if sync:
                 os.fsync(file.fileno())
@@ -241,6 +294,15 @@ def read_epochs(folder: Path) -> Epochs:
     return Epochs(**{field.name: curve(field.name) for field in fields(Epochs)})
 
 
+def finished_epochs(path: Path) -> set[int]:
+    """The epochs of which `metrics.jsonl` has a line, whatever else is in it."""
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return set()
+    return {epoch for epoch, step in filter(None, map(_place, lines)) if step is None}
+
+
 def trim_metrics(path: Path, epochs: int, steps: int) -> None:
     """Cut `metrics.jsonl` back to `epochs` finished epochs and `steps` steps of the next: what was
     written after the checkpoint that a run goes on from, and a line that was not finished, are
@@ -257,10 +319,19 @@ def trim_metrics(path: Path, epochs: int, steps: int) -> None:
         write_text(path, whole)
 
 
-def _is_before(line: str, epochs: int, steps: int) -> bool:
+def _place(line: str) -> tuple[int, int | None] | None:
+    """Epoch and step (None: its end) of a line of the metrics; None for one that is not whole."""
     try:
         record = json.loads(line)
-        epoch, step = int(record["epoch"]), record.get("step")
-    except (ValueError, TypeError, KeyError, AttributeError):
+        step = record.get("step")
+        return int(record["epoch"]), None if step is None else int(step)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError):
+        return None
+
+
+def _is_before(line: str, epochs: int, steps: int) -> bool:
+    place = _place(line)
+    if place is None:
         return False
+    epoch, step = place
     return epoch <= epochs or (epoch == epochs + 1 and step is not None and step <= steps)

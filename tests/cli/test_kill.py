@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -38,10 +39,10 @@ class Forks:
         self.server.stdin.flush()
         return int(self.server.stdout.readline())
 
-    def start(self, *argv: str) -> "Process":
+    def start(self, *argv: str, **more: int) -> "Process":
         self.count += 1
         streams = self.folder / f"streams{self.count}"
-        request = {"argv": argv, "cwd": str(self.folder), "streams": str(streams)}
+        request = {"argv": argv, "cwd": str(self.folder), "streams": str(streams), **more}
         return Process(self, self.ask(request), streams)
 
 
@@ -118,6 +119,53 @@ def test_killed_at_random_steps_and_resumed_bit_for_bit(forks: Forks) -> None:
     code, out, err = again.wait()
     assert code == 0
     assert json.loads(out)["epochs"] == 8
+
+
+# Every file that a run writes, several times: metrics at every step, saves within epochs.
+TORN = [
+    *("train", "digits_rows_mlp", "model.hidden=[6]", "model.dropout=0.2", "train.epochs=2"),
+    *("train.batch_size=512", "train.log_every=1", "train.save_every=2steps", "--keep", "1"),
+    *("--target", "reference", "-q"),
+]
+
+
+def outcome_of(folder: Path) -> dict[str, Any]:
+    """All that a run leaves but for times: the bits of its weights, its lines, its result."""
+    found: dict[str, Any] = {"files": sorted(path.name for path in folder.iterdir())}
+    for path in folder.glob("*.pt"):
+        one = load_checkpoint(path)
+        bits = {key: tensor.numpy().tobytes() for key, tensor in one.model.items()}
+        found[path.name] = one.epoch, one.step, bits
+    times = ("seconds", "samples_per_second", "time", "train_seconds", "total_seconds")
+    lines = [*map(json.loads, lines_of(folder)), json.loads((folder / "result.json").read_text())]
+    found["lines"] = [
+        {key: value for key, value in line.items() if key not in (*times, "run_folder")}
+        for line in lines
+    ]
+    return found
+
+
+@pytest.mark.parametrize("cases", [4, pytest.param(1000, marks=pytest.mark.exhaustive)])
+def test_killed_in_the_middle_of_a_write_and_resumed_bit_for_bit(cases: int, forks: Forks) -> None:
+    """Once to three times, in any of its operations on files."""
+    whole = forks.start(*TORN, "--out", f"torn{cases}", kill_at=0)
+    assert whole.wait()[0] == 0
+    wanted = outcome_of(forks.folder / f"torn{cases}")
+    operations = int(Path(f"{whole.streams}.count").read_text())
+    assert operations > 100
+    random_ = random.Random(cases)
+    for case in range(cases):
+        name = f"torn{cases}-{case}"
+        moments = [random_.randint(1, operations) for _ in range(random_.randint(1, 3))]
+        for moment in moments:
+            killed = forks.start(*TORN, "--out", name, "--resume", "auto", kill_at=moment)
+            code, _, err = killed.wait()
+            assert code in (0, -signal.SIGKILL), (case, moments, err)
+        code, _, err = forks.start(*TORN, "--out", name, "--resume", "auto").wait()
+        assert code == 0, (case, moments, err)
+        (forks.folder / name / "run.lock").unlink(missing_ok=True)  # killed when all was done
+        assert outcome_of(forks.folder / name) == wanted, (case, moments)
+        shutil.rmtree(forks.folder / name)
 
 
 def test_wrong_files_are_refused_with_exit_2(forks: Forks) -> None:

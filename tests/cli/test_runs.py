@@ -16,7 +16,8 @@ import torch
 from clifctl.experiments.assembly import build_net, exchange_neurons, optimizer_of
 from clifctl.models import SpikingLayer
 from clifctl.recipe.load import load_recipe
-from clifctl.training.checkpoint import load_checkpoint, sealed
+from clifctl.training.checkpoint import load_checkpoint
+from clifctl.training.seal import sealed
 
 Run = Callable[..., Any]
 TINY = ["digits_rows_mlp", "model.hidden=[8]", "train.batch_size=256", "--target", "reference"]

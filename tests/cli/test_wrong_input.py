@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from clifctl.training.checkpoint import sealed
+from clifctl.training.seal import sealed
 
 Run = Callable[..., Any]
 

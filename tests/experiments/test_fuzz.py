@@ -17,7 +17,8 @@ from clifctl.experiments.train import train
 from clifctl.recipe.load import LoadedRecipe, load_recipe
 from clifctl.recipe.yamlfile import dump_document
 from clifctl.results import Running, TrainPlan
-from clifctl.training.checkpoint import load_checkpoint, sealed
+from clifctl.training.checkpoint import load_checkpoint
+from clifctl.training.seal import sealed
 
 RECIPE = "digits_rows_mlp"
 SMALL = ["model.hidden=[4]", "train.batch_size=256", "train.epochs=2", "train.precision=float16"]

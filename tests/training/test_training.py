@@ -16,7 +16,6 @@ from clifctl.training.checkpoint import (
     load_checkpoint,
     load_weights,
     save_checkpoint,
-    sealed,
 )
 from clifctl.training.device import resolve_device
 from clifctl.training.evaluation import evaluate
@@ -25,6 +24,7 @@ from clifctl.training.loss import hard_labels, step_cross_entropy, tet_loss
 from clifctl.training.memory import saved_for_backward
 from clifctl.training.optimizer import optimizer_and_schedule
 from clifctl.training.precision import ArithmeticName, Precision
+from clifctl.training.seal import sealed
 from clifctl.training.step import TrainingStep
 
 
@@ -348,6 +348,7 @@ def make_run(path: Path) -> None:
     path.mkdir()
     for name in (*run_folder.FILES, "my_notes.txt"):
         (path / name).write_text("old")
+    (path / run_folder.MANIFEST).write_text('{"schema": "clifctl.manifest/1"}')
 
 
 def test_an_existing_run_is_kept_unless_told(tmp_path: Path) -> None:

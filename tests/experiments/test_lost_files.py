@@ -1,0 +1,259 @@
+"""Run folders that have lost a file, hold another program's, or links to other places."""
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from clifctl.errors import CheckpointError, Interrupted, OutputError, UsageError
+from clifctl.experiments.planning import RunOptions
+from clifctl.experiments.resuming import recipe_of_run
+from clifctl.experiments.train import train
+from clifctl.recipe.load import load_recipe
+from clifctl.results import EpochRecord, TrainResult
+from clifctl.training.checkpoint import load_checkpoint
+
+SMALL = ["model.hidden=[6]", "train.batch_size=512", "train.epochs=3"]
+
+
+class Watcher:
+    """Interrupts after an epoch; records what it was told."""
+
+    def __init__(self, stop_after: int | None = None) -> None:
+        self.stop_after, self.notices, self.continues_after = stop_after, list[str](), None
+
+    def started(self, plan: Any, epochs: int, steps: int) -> None:
+        self.continues_after = plan.continues_after
+
+    def stepped(self, *arguments: object) -> None: ...
+
+    def logged(self, record: object) -> None: ...
+
+    def finished_epoch(self, record: EpochRecord) -> None:
+        if record.epoch == self.stop_after:
+            import signal
+
+            signal.raise_signal(signal.SIGINT)
+
+    def notice(self, line: str) -> None:
+        self.notices.append(line)
+
+
+def run(out: Path, *overrides: str, watcher: Watcher | None = None, **options: Any) -> TrainResult:
+    loaded = load_recipe("digits_rows_mlp", [*SMALL, *overrides])
+    options = {"resume": "auto", "target": "reference", **options}
+    return train(loaded, RunOptions(out=out, **options), watcher or Watcher())
+
+
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run after two epochs of three, which has kept both."""
+    folder = tmp_path_factory.mktemp("begun") / "run"
+    with pytest.raises(Interrupted):
+        run(folder, watcher=Watcher(2), keep=2)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def whole(begun: Path) -> dict[str, torch.Tensor]:
+    """The weights after three epochs."""
+    folder = begun.with_name("whole")
+    shutil.copytree(begun, folder)
+    run(folder)
+    return load_checkpoint(folder / "last.pt").model
+
+
+@pytest.fixture
+def copy(begun: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(begun, tmp_path / "run"))
+
+
+def content_of(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def best_epoch(folder: Path) -> int:
+    training = load_checkpoint(folder / "last.pt").training
+    assert training is not None
+    return int(training["history"]["best"]["epoch"])
+
+
+def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["best.pt", "last.pt"],
+        ["result.json"],
+        ["run.log", "metrics.jsonl", "recipe.yaml"],
+        ["manifest.json", "recipe.yaml"],
+        ["epoch-0001.pt"],
+    ],
+    ids=" ".join,
+)
+@pytest.mark.parametrize("options", [{}, {"resume": "never", "overwrite": True}])
+def test_files_of_another_program_are_never_removed(
+    names: list[str], options: dict[str, Any], tmp_path: Path
+) -> None:
+    folder = tmp_path / "weights"
+    folder.mkdir()
+    for name in names:
+        (folder / name).write_text('{"theirs": 1}')
+    before = content_of(folder)
+    with pytest.raises(OutputError, match="not a run of clifctl: it is left alone"):
+        run(folder, **options)
+    assert content_of(folder) == before
+
+
+def test_a_run_whose_recipe_is_lost_goes_on(copy: Path, whole: dict[str, torch.Tensor]) -> None:
+    text = (copy / "recipe.yaml").read_text()
+    assert recipe_of_run(copy).name == "digits_rows_mlp"
+    for lose in (os.unlink, lambda path: Path(path).write_text("")):
+        lose(copy / "recipe.yaml")
+        assert recipe_of_run(copy).recipe.document["model"]["hidden"] == [6]
+        with pytest.raises(Exception, match="is of another recipe"):
+            run(copy, "train.lr=0.2")
+    watcher = Watcher()
+    run(copy, watcher=watcher)
+    assert watcher.continues_after == "epoch 2"
+    assert watcher.notices == ["recipe.yaml was lost: written anew from last.pt"]
+    assert (copy / "recipe.yaml").read_text() == text
+    assert same(load_checkpoint(copy / "last.pt").model, whole)
+
+
+def test_a_run_whose_last_checkpoint_is_lost_goes_on_from_another(
+    copy: Path, whole: dict[str, torch.Tensor]
+) -> None:
+    (copy / "last.pt").write_bytes(b"")
+    watcher = Watcher()
+    run(copy, watcher=watcher)
+    assert watcher.continues_after == "epoch 2"
+    assert watcher.notices[0].startswith("last.pt was lost: the run goes on from ")
+    assert same(load_checkpoint(copy / "last.pt").model, whole)
+
+
+def test_a_damaged_last_checkpoint_is_named_with_the_one_that_is_whole(copy: Path) -> None:
+    content = bytearray((copy / "last.pt").read_bytes())
+    content[len(content) // 2] ^= 1
+    (copy / "last.pt").write_bytes(bytes(content))
+    before = content_of(copy)
+    with pytest.raises(CheckpointError, match="is damaged") as caught:
+        run(copy)
+    assert "holds the run after epoch 2: to go on from there" in str(caught.value.hint)
+    assert str(caught.value.hint).endswith(f"rm {copy}/last.pt")
+    assert content_of(copy) == before
+
+
+def test_what_cannot_go_on_is_not_begun_anew_without_a_word(copy: Path) -> None:
+    for path in copy.glob("*.pt"):
+        path.unlink()
+    for name in ("run.log", "recipe.yaml"):
+        (copy / name).unlink()
+        before = content_of(copy)
+        with pytest.raises(CheckpointError, match="has lost its checkpoints"):
+            run(copy)
+        assert content_of(copy) == before
+    with pytest.raises(UsageError, match="has no recipe"):
+        run(copy, resume="always")
+    assert run(copy, resume="never", overwrite=True).epochs == 3
+
+
+def lose(path: Path) -> None:
+    path.unlink()
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def damage(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-200])
+
+
+@pytest.mark.parametrize("how", [lose, empty, damage])
+def test_the_best_checkpoint_is_written_anew(how: Callable[[Path], None], copy: Path) -> None:
+    best = load_checkpoint(copy / "best.pt")
+    how(copy / "best.pt")
+    watcher = Watcher(3)
+    # Stopped after the epoch's evaluation: best.pt is what was there, or epoch 3's.
+    with pytest.raises(Interrupted):
+        run(copy, watcher=watcher)
+    assert [n.partition(" from ")[0] for n in watcher.notices if "best.pt" in n] == [
+        "best.pt was lost: written anew"
+    ]
+    again = load_checkpoint(copy / "best.pt")
+    assert again.epoch == best_epoch(copy)
+    if again.epoch == best.epoch:
+        assert same(again.model, best.model)
+
+
+def test_a_best_checkpoint_that_nothing_holds_is_said_to_be_unknown(
+    copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As if epoch 1 had been the best.
+    last = load_checkpoint(copy / "last.pt")
+    assert last.training is not None
+    last.training["history"]["best"] = {**last.training["history"]["best"], "epoch": 1}
+    last.training["history"]["best"]["test_accuracy_percent"] = 99.9
+    from clifctl.training.checkpoint import save_checkpoint
+
+    save_checkpoint(last, copy / "last.pt")
+    for name in ("best.pt", "epoch-0001.pt"):
+        (copy / name).unlink()
+    watcher = Watcher()
+    result = run(copy, watcher=watcher)
+    assert watcher.notices == [
+        "best.pt was lost, and no file holds the weights of epoch 1, the best so far: there is "
+        "none until a better epoch comes"
+    ]
+    assert (result.epoch_best, result.accuracy_percent_best) == (1, 99.9)
+    assert not (copy / "best.pt").exists()
+
+
+def test_lost_metrics_are_named(copy: Path) -> None:
+    lines = (copy / "metrics.jsonl").read_text().splitlines(keepends=True)
+    (copy / "metrics.jsonl").write_text("".join(lines[1:]))
+    watcher = Watcher()
+    run(copy, watcher=watcher)
+    assert watcher.notices == ["metrics.jsonl has lost the lines of epoch 1"]
+
+
+def test_how_many_epochs_are_kept_is_remembered(copy: Path) -> None:
+    run(copy)
+    assert sorted(path.name for path in copy.glob("epoch-*")) == ["epoch-0002.pt", "epoch-0003.pt"]
+    assert json.loads((copy / "manifest.json").read_text())["keep"] == 2
+
+
+def test_links_in_a_shared_run_folder_are_replaced_and_not_followed(
+    copy: Path, tmp_path: Path
+) -> None:
+    names = ("run.lock", "metrics.jsonl", "run.log", "manifest.json", "recipe.yaml", "last.pt")
+    names += ("best.pt", "result.json", "epoch-0003.pt")
+    before = {}
+    for name in names:
+        victim = tmp_path / f"victim of {name}"
+        inside = copy / name
+        victim.write_bytes(inside.read_bytes() if inside.exists() else b"")
+        inside.unlink(missing_ok=True)
+        if name != "result.json":  # that would be the run's own
+            inside.symlink_to(victim)
+        before[victim] = victim.read_bytes()
+    run(copy)
+    assert {victim: victim.read_bytes() for victim in before} == before
+    assert [path.name for path in copy.iterdir() if path.is_symlink()] == []
+    assert json.loads((copy / "result.json").read_text())["epochs"] == 3
+
+
+def test_a_pipe_in_a_run_folder_is_replaced(copy: Path) -> None:
+    for name in ("run.log", "run.lock"):
+        (copy / name).unlink(missing_ok=True)
+        os.mkfifo(copy / name)
+    run(copy)
+    assert (copy / "run.log").is_file()
