@@ -76,6 +76,12 @@ class OutputError(ClifctlError):
     """A file or folder that cannot be written, or that must not be overwritten."""
 
 
+class DiskFailed(OutputError):
+    """A disk that is full or broken: nothing was wrong with what was asked for."""
+
+    exit_code = 1
+
+
 class RunFailed(ClifctlError):
     """The run itself failed: the input was good, the computation was not."""
 
@@ -108,8 +114,21 @@ class Terminated(KeyboardInterrupt):
     exit_code = 143
 
 
+class HungUp(KeyboardInterrupt):
+    """SIGHUP, whose terminal is gone, raised where Ctrl-C would raise KeyboardInterrupt."""
+
+    exit_code = 129
+
+
+def stop_with(exit_code: int) -> KeyboardInterrupt:
+    """What ends a process that a signal stops: its exit code is 128 and the signal's number."""
+    kinds = {kind.exit_code: kind for kind in (Terminated, HungUp)}
+    return kinds.get(exit_code, KeyboardInterrupt)()
+
+
 class Interrupted(ClifctlError):
-    """The run was ended from outside; `message` says what was kept. Exit 130 (143 for SIGTERM).
+    """The run was ended from outside; `message` says what was kept. Exit 130 (143 for SIGTERM, 129
+    for SIGHUP).
 
     `at_once`: where the signal hit, and not at the step where all processes of the run stop.
     """

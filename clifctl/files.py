@@ -17,7 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
-from clifctl.errors import OutputError, UsageError
+from clifctl.errors import DiskFailed, OutputError, UsageError
 
 
 def expanded(path: str | Path) -> Path:
@@ -33,6 +33,8 @@ def expanded(path: str | Path) -> Path:
 
 
 Writer = Callable[[IO[bytes]], Any]
+# What the system answers for a disk that is full or broken, or a quota that is used up.
+DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 # Neither through a link nor waiting for the other end of a pipe, where the system can say so.
 _AS_IT_IS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 
@@ -166,6 +168,10 @@ def open_own(path: Path, flags: int) -> int:
 def cannot_write(path: Path, refused: Exception) -> OutputError:
     """The error for a system's refusal at `path`."""
     reason = getattr(refused, "strerror", None) or str(refused)
+    if isinstance(refused, OSError) and refused.errno in DISK:
+        return DiskFailed(
+            f"cannot write '{path}': {reason}", hint="make room there, or choose another place"
+        )
     return OutputError(f"cannot write '{path}': {reason}", hint="choose another place")
 
 

@@ -35,12 +35,14 @@ from clifctl.cli.options import STOPPED, abandon_stdout, ask_on_terminal, write_
 from clifctl.commands import command_line
 from clifctl.errors import (
     ClifctlError,
+    DiskFailed,
     Interrupted,
     OfOneProcess,
-    Terminated,
     ToldElsewhere,
     UsageError,
+    stop_with,
 )
+from clifctl.files import DISK
 from clifctl.launch import Launch, launch
 
 # Commands that several processes, started by torchrun, can share.
@@ -97,7 +99,7 @@ def root(
 
 
 def main() -> None:
-    """Run the command line and exit: 0 done, 1 failed, 2 bad input, 130 and 143 interrupted."""
+    """Run the command line and exit: 0 done, 1 failed, 2 bad input, 130, 143, 129 interrupted."""
     _usable_streams()
     # A command in the background of a script ignores Ctrl-C, and is left so.
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
@@ -120,6 +122,9 @@ def run(arguments: list[str]) -> int:
     """Run one command and return its exit code; an error is told on stderr, with a hint."""
     signal.signal(signal.SIGTERM, _end)
     trust.start(ask_on_terminal)
+    # nohup has it ignored.
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, _end)
     debug = "--debug" in arguments
     if arguments[:1] == ["--debug"]:
         arguments = arguments[1:]
@@ -147,6 +152,8 @@ def run(arguments: list[str]) -> int:
     except OSError as error:
         place = f" '{error.filename}'" if error.filename else ""
         message = f"cannot read or write{place}: {error.strerror or error}"
+        if error.errno in DISK:
+            return _report(error, message, "make room there", DiskFailed.exit_code, debug)
         return _report(error, message, "check the path and its permissions", 2, debug)
     except typer.Abort as error:
         return _report(error, "aborted", None, 1, debug)
@@ -211,9 +218,9 @@ def _sentence(text: str) -> str:
 
 
 def _end(number: int, frame: FrameType | None) -> None:
-    """Raise what SIGINT or SIGTERM stands for. Within an import the process ends here: modules of C
+    """Raise what a signal stands for. Within an import the process ends here: modules of C
     swallow an exception and go on with half of what they need, or do not stop at all."""
-    stop = Terminated() if number == signal.SIGTERM else KeyboardInterrupt()
+    stop = stop_with(128 + number)
     while frame is not None:
         if frame.f_code.co_filename == _IMPORTING:
             os._exit(_report(stop, STOPPED, None, Interrupted(stop, STOPPED).exit_code, False))

@@ -13,6 +13,7 @@ from clifctl.data import (
     npz,
     tiny_imagenet,
 )
+from clifctl.data.ahead import WITHOUT_WORKERS
 from clifctl.data.contract import (
     Augmentation,
     DataOptions,
@@ -45,6 +46,7 @@ DATASETS: dict[str, Dataset] = {
 __all__ = [
     "DATASETS",
     "DEFAULT_ROOT",
+    "WITHOUT_WORKERS",
     "Augmentation",
     "DataOptions",
     "DataShape",

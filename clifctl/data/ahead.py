@@ -26,7 +26,7 @@ BATCHES_AHEAD = 2  # of each worker, those included that are done and wait
 # A child has what the run holds without a copy, within milliseconds. macOS's own libraries do not
 # survive a fork.
 _START = "fork" if sys.platform == "linux" else None
-_IN_THE_RUN = "data.workers=0 does without; a run goes on: --resume DIR data.workers=0"
+WITHOUT_WORKERS = "data.workers=0"
 
 
 def ahead(
@@ -156,17 +156,19 @@ def _require_alive(children: Iterable[Any]) -> None:
 
 
 def _failed(how: str) -> WorkerFailed:
-    return WorkerFailed(f"a process that prepares batches ahead {how}", hint=_IN_THE_RUN)
+    return WorkerFailed(
+        f"a process that prepares batches ahead {how}", hint=f"{WITHOUT_WORKERS} does without"
+    )
 
 
 # Whether a process can see who sent it a signal; not on macOS and Windows.
 _SENDER_IS_KNOWN = hasattr(signal, "sigwaitinfo")
-_HELD_BACK = (signal.SIGINT, signal.SIGTERM)
+_HELD_BACK = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @contextmanager
 def _signals_held_back() -> Iterator[None]:
-    """Within it SIGINT and SIGTERM wait."""
+    """Within it SIGINT, SIGTERM and SIGHUP wait."""
     if not _SENDER_IS_KNOWN:
         yield
         return
@@ -181,6 +183,7 @@ def _leave_signals_to_the_run(worker: int) -> None:
     """A terminal gives Ctrl-C to the workers too, a scheduler SIGTERM. They end with the run, which
     saves first."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     if _SENDER_IS_KNOWN:
         signal.pthread_sigmask(signal.SIG_BLOCK, _HELD_BACK)  # where it was not forked
         threading.Thread(target=_end_with_the_run, daemon=True).start()

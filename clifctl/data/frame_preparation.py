@@ -11,7 +11,7 @@ import os
 import random
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from contextlib import suppress
 from dataclasses import dataclass
@@ -139,21 +139,33 @@ def prepare_frames(
     settings: Settings,
     place: Path,
     *,
+    replacing: bool,
     executor: Executor | None,
     skip_bad: bool,
     watcher: Watcher,
 ) -> Cache:
-    """Make the cache of `settings` in the folder `place`, or return the one that is finished there.
+    """Make the cache of `settings` in the folder `place`, or return the one that is finished there;
+    with `replacing` what has its name stays whole until there is a new one, which takes its place.
 
     Recordings are read by `executor`, in this process without one. Raises BadRecordings when all
     others were read, and OutputError where a file cannot be written; the parts that are done are
     kept for the next time.
     """
     final = place / settings.folder_name
-    with suppress(BadCache):
-        finished = Cache.open(final, settings)
-        clear_away(place, settings)
-        return finished
+    made = _new_folder(place, settings) if replacing else final
+    if replacing:
+        shutil.rmtree(made, ignore_errors=True)
+    else:
+        with suppress(BadCache):
+            finished = Cache.open(final, settings)
+            clear_away(place, settings)
+            return finished
+    before = _identity(final)
+
+    def done() -> bool:
+        """Whether there is a cache, whoever made it."""
+        return made.is_dir() or _identity(final) != before
+
     folder = parts_folder(place, settings)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -164,20 +176,22 @@ def prepare_frames(
         for part in PARTS
     }
     try:
-        bad = _make_parts([job for part in PARTS for job in jobs[part]], final, executor, watcher)
+        bad = _make_parts([job for part in PARTS for job in jobs[part]], done, executor, watcher)
         if bad and not skip_bad:
             raise BadRecordings(bad)
         for part in PARTS:
             jobs[part] = [job for job in jobs[part] if str(job.recording.path) not in bad]
             if not jobs[part]:
                 raise BadRecordings(bad, emptied=part)
-        if not final.is_dir():
+        if not done():
             left_out = _named_within(recordings, bad)
-            _assemble(jobs, settings, folder, final, sources_of(recordings), left_out, watcher)
+            _assemble(jobs, settings, folder, made, sources_of(recordings), left_out, watcher)
     except (FileNotFoundError, OutputError):
         # Parts are cleared away when the cache is there: somebody else was first.
-        if not final.is_dir():
+        if not done():
             raise
+    if replacing:
+        _exchange(place, settings)
     clear_away(place, settings)
     return Cache.open(final, settings)
 
@@ -187,15 +201,53 @@ def parts_folder(place: Path, settings: Settings) -> Path:
     return place / f".{settings.folder_name}.parts"
 
 
-def old_folder(place: Path, settings: Settings) -> Path:
-    """Where the cache that is to be replaced stands until there is a new one."""
+def _new_folder(place: Path, settings: Settings) -> Path:
+    """Where a cache is that is to replace another one."""
+    return place / f".{settings.folder_name}.new"
+
+
+def _old_folder(place: Path, settings: Settings) -> Path:
+    """Where a cache that is replaced stands for a moment."""
     return place / f".{settings.folder_name}.old"
+
+
+def _exchange(place: Path, settings: Settings) -> None:
+    """Give the new cache its name. Another process may have done so just now."""
+    final, old = place / settings.folder_name, _old_folder(place, settings)
+    shutil.rmtree(old, ignore_errors=True)
+    try:
+        with suppress(FileNotFoundError):
+            if (new := _new_folder(place, settings)).is_dir():
+                os.rename(final, old)
+                os.rename(new, final)
+    except OSError as refused:
+        raise cannot_write(final, refused) from None
+
+
+def put_back(place: Path, settings: Settings) -> None:
+    """Give a whole cache its name that a process has left beside it which was killed while it
+    exchanged two."""
+    final = place / settings.folder_name
+    for left in (_new_folder(place, settings), _old_folder(place, settings)):
+        with suppress(BadCache, OSError):
+            if not final.exists():
+                Cache.open(left, settings)
+                os.rename(left, final)
+
+
+def _identity(path: Path) -> int | None:
+    """What tells a folder from another one of its name; None where there is none."""
+    try:
+        return path.stat().st_ino
+    except OSError:
+        return None
 
 
 def clear_away(place: Path, settings: Settings) -> None:
     """Remove what nobody needs once the cache is there: whoever made it may have been killed
     between giving it its name and this."""
-    for folder in (parts_folder(place, settings), old_folder(place, settings)):
+    kinds = (parts_folder, _new_folder, _old_folder)
+    for folder in (kind(place, settings) for kind in kinds):
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -207,7 +259,7 @@ def _named_within(recordings: Recordings, files: Mapping[str, str]) -> dict[str,
 
 
 def _make_parts(
-    jobs: Sequence[_Job], final: Path, executor: Executor | None, watcher: Watcher
+    jobs: Sequence[_Job], done: Callable[[], bool], executor: Executor | None, watcher: Watcher
 ) -> dict[str, str]:
     """Make the parts that are missing; file -> what is wrong with it, in the order of the jobs."""
     missing = [job for job in jobs if not job.part.is_file()]
@@ -215,7 +267,7 @@ def _make_parts(
     # In another order in every process, so that two of them do not do the same twice.
     random.Random(os.getpid()).shuffle(missing)
     problems = {}
-    for job, problem in _results(missing, final, executor):
+    for job, problem in _results(missing, done, executor):
         if problem is not None:
             problems[str(job.recording.path)] = problem
         watcher.done(job.recording.path)
@@ -224,19 +276,19 @@ def _make_parts(
 
 
 def _results(
-    jobs: list[_Job], final: Path, executor: Executor | None
+    jobs: list[_Job], done: Callable[[], bool], executor: Executor | None
 ) -> Iterator[tuple[_Job, str | None]]:
     """Each job as it is done; none any more where the cache is finished by somebody else."""
     if executor is None:
         for job in jobs:
-            if final.is_dir():
+            if done():
                 return
             yield job, None if job.part.is_file() else job.run()
         return
     waiting = iter(jobs)
     running: dict[Future[str | None], _Job] = {}
     while True:
-        while len(running) < AHEAD and not final.is_dir():
+        while len(running) < AHEAD and not done():
             following = next(waiting, None)
             if following is None:
                 break

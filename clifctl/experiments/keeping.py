@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from clifctl.commands import command_line
-from clifctl.errors import CheckpointError, Interrupted, OutputError, RunFailed
+from clifctl.data import WITHOUT_WORKERS
+from clifctl.errors import CheckpointError, Interrupted, OutputError, RunFailed, WorkerFailed
 from clifctl.recipe.load import LoadedRecipe
 from clifctl.recipe.schema import neurons_of_files
 from clifctl.results import EpochRecord, Running, StepRecord, TrainPlan, decode
@@ -123,6 +124,11 @@ class Keeper:
             if not self._clean:
                 self.save(run_folder.LAST)
             raise self.interrupted(request) from None
+        except WorkerFailed:
+            # The batches that it had in hand are no part of the state either.
+            if not self._clean and self.running.position.step and not self.processes.several:
+                self.save(run_folder.LAST)
+            raise
 
     def interrupted(self, request: StopRequest) -> Interrupted:
         """The error to end with, saying what was kept."""
@@ -201,6 +207,9 @@ class Keeper:
             # The input was good; the disk was not.
             mended = f"when that is mended, go on with: {self._go_on()}"
             raise self._with_what_was_kept(RunFailed(refused.message, hint=mended)) from None
+        except WorkerFailed as failed:
+            again = f"{failed.hint}: {self._go_on(WITHOUT_WORKERS)}"
+            raise self._with_what_was_kept(type(failed)(failed.message, hint=again)) from failed
         except RunFailed as failed:
             raise self._with_what_was_kept(failed) from failed
         except RuntimeError as error:
@@ -214,11 +223,11 @@ class Keeper:
         self._log_if_possible(f"failed: {failed.message}")
         return type(failed)(f"{failed.message}; {self.kept}", hint=failed.hint)
 
-    def _go_on(self) -> str:
+    def _go_on(self, *overrides: str) -> str:
         """The command that goes on with the run. A run folder alone does not decide what is run."""
         named = neurons_of_files(self.loaded.recipe.document)
         trusting = [word for name in named for word in ("--trust", name)]
-        return command_line("train", "--resume", self.folder, *trusting)
+        return command_line("train", "--resume", self.folder, *overrides, *trusting)
 
     def _log_if_possible(self, line: str) -> None:
         with suppress(OutputError):  # the run ends with what is worse

@@ -3,8 +3,8 @@
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from clifctl.data import DATASETS, DataOptions, Dataset
@@ -17,9 +17,9 @@ from clifctl.data.frame_preparation import (
     Recordings,
     Watcher,
     clear_away,
-    old_folder,
     parts_folder,
     prepare_frames,
+    put_back,
     sources_of,
 )
 from clifctl.errors import (
@@ -68,6 +68,7 @@ def prepare_data(
     place = caches_of(options)
     final = place / settings.folder_name
     existing, recordings = None, None
+    put_back(place, settings)
     with suppress(BadCache):
         existing = Cache.open(final, settings)
     elsewhere = f"{'' if name in DATASETS else 'data.'}cache=DIR"
@@ -84,10 +85,15 @@ def prepare_data(
     count = _workers(workers, sum(len(recordings[part]) for part in PARTS))
     pool = WorkerPool(count) if count > 1 else None
     try:
-        with _aside(place, settings, overwrite=overwrite):
-            cache = prepare_frames(
-                recordings, settings, place, executor=pool, skip_bad=skip_bad, watcher=watcher
-            )
+        cache = prepare_frames(
+            recordings,
+            settings,
+            place,
+            replacing=final.exists(),
+            executor=pool,
+            skip_bad=skip_bad,
+            watcher=watcher,
+        )
         # Another command may have finished it at the same time, from a folder of its own.
         _require_made_of(cache, recordings, options, elsewhere)
     except BadRecordings as bad:
@@ -184,34 +190,6 @@ def _workers(asked: int | None, recordings: int) -> int:
     if asked is not None and asked < 1:
         raise UsageError(f"--workers {asked}: must be 1 or more", hint="1 reads one after another")
     return min(asked or min(os.cpu_count() or 1, MOST_WORKERS), recordings)
-
-
-@contextmanager
-def _aside(place: Path, settings: Settings, *, overwrite: bool) -> Iterator[None]:
-    """What has the cache's name, and is none or is to be replaced, stands aside within it; it comes
-    back if there is no new one."""
-    final, old = place / settings.folder_name, old_folder(place, settings)
-    if not final.exists() or not (overwrite or _is_bad(final, settings)):
-        yield
-        return
-    shutil.rmtree(old, ignore_errors=True)
-    os.rename(final, old)
-    try:
-        yield
-    finally:
-        if final.exists():
-            shutil.rmtree(old, ignore_errors=True)
-        else:
-            with suppress(FileNotFoundError):  # another preparation has cleared it away
-                os.rename(old, final)
-
-
-def _is_bad(final: Path, settings: Settings) -> bool:
-    try:
-        Cache.open(final, settings)
-    except BadCache:
-        return True
-    return False
 
 
 def _unreadable(dataset: Dataset, bad: BadRecordings) -> DataError:

@@ -63,7 +63,7 @@ def train(
     `options.resume` says.
 
     Raises before anything is written where the recipe, the data, the device or the folder will not
-    do. SIGINT, SIGTERM and a `told_to_stop` that gives True save at the next step and raise
+    do. SIGINT, SIGTERM, SIGHUP and a `told_to_stop` that gives True save at the next step and raise
     Interrupted; RunFailed is raised where the computation or the disk fails. Both say what was
     kept.
 

@@ -136,6 +136,7 @@ def _work(connection: Connection) -> None:
     """A worker process: run what is sent until None comes."""
     # Ctrl-C on a terminal goes to every process; the parent decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # of its terminal's end
     signal.signal(signal.SIGTERM, _terminate)
     threading.Thread(target=_end_with_the_parent, daemon=True).start()
     with suppress(KeyboardInterrupt, EOFError, OSError):

@@ -1,20 +1,22 @@
 """How a run is told to stop: the first signal asks it to stop at its next step, the second ends it
 at once; a run that no signal can reach is told by whoever has it run."""
 
+import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from types import FrameType
-from typing import Any, TypeVar
+from typing import Any, TextIO, TypeVar
 
-from clifctl.errors import Terminated
+from clifctl.errors import Terminated, stop_with
 from clifctl.training.distributed import ALONE, Processes
 
 Item = TypeVar("Item")
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 KEYBOARD = 130  # the exit code of a KeyboardInterrupt
 # torchrun hands every signal on to its processes, which a scheduler may have given it already: for
 # so long the next one is the same one.
@@ -57,7 +59,7 @@ class StopRequest:
         own = 0 if self.asked is None else getattr(self.asked, "exit_code", KEYBOARD)
         code, due = processes.largest(own, is_due)
         if code:
-            self.stop = Terminated() if code == Terminated.exit_code else KeyboardInterrupt()
+            self.stop = stop_with(code)
         return bool(due)
 
     def _look(self) -> None:
@@ -72,8 +74,9 @@ def stop_requests(
     clock: Callable[[], float] = time.monotonic,
     told_to_stop: Callable[[], bool] = never,
 ) -> Iterator[StopRequest]:
-    """Within it, SIGINT and SIGTERM ask for a stop, once; the next one interrupts where it hits,
-    in one of several `processes` after HANDED_ON_S at the earliest. `told_to_stop` asks for one
+    """Within it, SIGINT, SIGTERM and SIGHUP ask for a stop, once; the next one interrupts where it
+    hits, in one of several `processes` after HANDED_ON_S at the earliest. A SIGHUP never does: a
+    shell that ends hands on its own, and the system sends another. `told_to_stop` asks for a stop
     when it gives True.
 
     `notice` is told. In a thread other than the main one signals cannot be caught: they are left to
@@ -82,18 +85,24 @@ def stop_requests(
     request = StopRequest(told_to_stop=told_to_stop)
     before: dict[signal.Signals, Any] = {}
     asked_at = 0.0
+    terminals = [stream for stream in (sys.stdout, sys.stderr) if stream.isatty()]
 
     def handle(number: int, frame: FrameType | None) -> None:
         nonlocal asked_at
-        stop = Terminated() if number == signal.SIGTERM else KeyboardInterrupt()
+        stop = stop_with(128 + number)
         if request.asked is not None:
+            if number == signal.SIGHUP:
+                return
             if processes.several and clock() - asked_at < HANDED_ON_S:
                 return
             raise stop
         request.asked, asked_at = stop, clock()
         name = signal.Signals(number).name
         after = f" after {HANDED_ON_S:g} s" if processes.several else ""
-        notice(f"{name}: stopping at the next step; once more{after} ends at once")
+        with suppress(OSError):  # of a terminal that is gone
+            notice(f"{name}: stopping at the next step; once more{after} ends at once")
+        if number == signal.SIGHUP:
+            _leave_terminal(terminals)
 
     if threading.current_thread() is threading.main_thread():
         for number in SIGNALS:
@@ -104,3 +113,12 @@ def stop_requests(
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _leave_terminal(streams: list[TextIO]) -> None:
+    """Have them lead nowhere: to write to a terminal that is gone is an error, and would end the
+    run before it is saved."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in streams:
+        os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)

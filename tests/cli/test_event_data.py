@@ -258,6 +258,38 @@ def test_recordings_that_changed_are_not_passed_over(clifctl: Run, own: Path) ->
     assert shown["sha256"] is not None
 
 
+def test_a_killed_overwrite_does_not_cost_the_old_frames(
+    clifctl: Run, own: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare = ["data", "prepare", *PREPARE, "--workers", "1"]
+    folder = Path(clifctl(*prepare, "--json").json["folder"])
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    inode = folder.stat().st_ino
+
+    class Killed(BaseException):
+        pass
+
+    def die(*arguments: object, **options: object) -> None:
+        raise Killed
+
+    for place in ("_listed", "_exchange"):
+        with monkeypatch.context() as patched:
+            patched.setattr(f"clifctl.data.frame_preparation.{place}", die)
+            with pytest.raises(Killed):
+                clifctl(*prepare, "--overwrite")
+        assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    shutil.rmtree(folder.with_name(f".{folder.name}.new"))
+    # Between the two renames of the exchange, or by an older version.
+    for left in ("new", "old"):
+        folder.rename(folder.with_name(f".{folder.name}.{left}"))
+        assert clifctl(*prepare, "--json").json["already_prepared"] is True
+        assert folder.stat().st_ino == inode
+    done = clifctl(*prepare, "--overwrite", "--json").json
+    assert (done["already_prepared"], folder.stat().st_ino == inode) == (False, False)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert list(folder.parent.glob(f".{folder.name}.*")) == []
+
+
 def test_a_stopped_preparation_says_so_and_goes_on(
     clifctl: Run, own: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

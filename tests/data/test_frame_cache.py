@@ -41,6 +41,7 @@ def made(
         camera.recordings(options),
         settings_of("event_files", camera, options, timesteps),
         place,
+        replacing=False,
         executor=None,
         skip_bad=skip_bad,
         watcher=watcher,

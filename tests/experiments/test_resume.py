@@ -229,8 +229,10 @@ def test_so_does_one_whose_images_workers_bring(how: str, tmp_path: Path, data_r
             go("run", workers, Watcher(at, stop))
     with pytest.raises(
         RunFailed, match=r"ahead ended unexpectedly \(SIGKILL\).*holds the run after"
-    ):
+    ) as lost:
         go("run", 2, Watcher(1, lose_workers))
+    again = f"clifctl train --resume {tmp_path}/run data.workers=0"
+    assert lost.value.hint == f"data.workers=0 does without: {again}"
     go("run", 2)
     assert_same_run(tmp_path / "run", tmp_path / "whole")
     assert multiprocessing.active_children() == []

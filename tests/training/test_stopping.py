@@ -1,11 +1,12 @@
 """Signals that ask a run to stop."""
 
+import os
 import signal
 from collections.abc import Callable
 
 import pytest
 
-from clifctl.errors import Terminated
+from clifctl.errors import HungUp, Terminated
 from clifctl.training.distributed import ALONE, Processes
 from clifctl.training.stopping import HANDED_ON_S, StopNow, stop_requests
 
@@ -37,6 +38,30 @@ def test_a_run_that_no_signal_reaches_is_told_otherwise() -> None:
             next(items)
         request.settle(ALONE)  # and nobody is asked again
         assert type(request.stop) is Terminated
+
+
+def test_a_terminal_that_is_gone_asks_for_a_stop_and_is_written_to_no_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ours, theirs = os.openpty()
+    with open(theirs, "w", buffering=1) as terminal:
+        monkeypatch.setattr("sys.stderr", terminal)
+
+        def notice(line: str) -> None:
+            terminal.write(line)
+            raise OSError(5, "Input/output error")
+
+        with stop_requests(notice) as request:
+            # A shell that ends hands its own on, and the system sends another.
+            signal.raise_signal(signal.SIGHUP)
+            signal.raise_signal(signal.SIGHUP)
+            assert type(request.asked) is HungUp
+            request.settle(ALONE)
+            assert getattr(request.stop, "exit_code", None) == 129
+            os.close(ours)
+            terminal.write("a line that would be an error\n")
+            with pytest.raises(KeyboardInterrupt):
+                interrupt()
 
 
 @pytest.mark.parametrize(("ask", "kind"), [(interrupt, KeyboardInterrupt), (terminate, Terminated)])
