@@ -1,8 +1,10 @@
-"""Commands as they are printed for a person: what is shown can be pasted into a shell."""
+"""What is printed for a person: commands that can be pasted into a shell, and text that hides
+nothing, whatever the names and files of others hold."""
 
 import json
 import re
 import shlex
+import unicodedata
 from typing import Any
 
 # Text that an override takes as it is; other text is quoted, so that it stays text.
@@ -28,3 +30,26 @@ def _visible(character: str) -> str:
     if character.isprintable():
         return character
     return f"\\u{number:04x}" if number < 0x10000 else f"\\U{number:08x}"
+
+
+def visible(text: str, *, keep: str = "") -> str:
+    """`text` with what cannot be seen, or would steer a terminal, escaped as Python does: control
+    characters, line ends, marks that turn the direction of writing. Those in `keep` stay."""
+    if text.isprintable():
+        return text
+    return "".join(
+        one
+        if one.isprintable() or one in keep or unicodedata.category(one) == "Zs"
+        else _escaped(one)
+        for one in text
+    )
+
+
+def visible_lines(text: str) -> str:
+    """The same for text of several lines of which all but the first are indented, as clifctl writes
+    them; a line end of anything else is escaped."""
+    return "\n  ".join(map(visible, text.split("\n  ")))
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape", "surrogatepass").decode("ascii")

@@ -1,13 +1,16 @@
 """What is printed to be pasted comes back as it was."""
 
+import json
 import shlex
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clifctl.commands import command_line, override
+from clifctl.commands import command_line, override, visible, visible_lines
 from clifctl.errors import RecipeError
 from clifctl.recipe.yamlfile import dump_document, parse_document, parse_scalar
 
@@ -91,3 +94,42 @@ def test_commands_are_quoted() -> None:
     assert command_line("train", "--resume", "my runs/a'b") == (
         "clifctl train --resume 'my runs/a'\"'\"'b'"
     )
+
+
+def test_what_is_shown_hides_nothing_and_steers_no_terminal() -> None:
+    hostile = "a\x1b]0;title\x07\nerror: b\u202ec\u2028d\x85e\udc80f"
+    assert visible(hostile) == ("a\\x1b]0;title\\x07\\nerror: b\\u202ec\\u2028d\\x85e\\udc80f")
+    plain = "Röntgen ± 5 µJ · 12\u202f345 ✓ 脉冲"
+    assert visible(plain) == plain
+    assert visible("a\n\tb\r", keep="\n\t") == "a\n\tb\\r"
+    assert visible_lines("2 problems\n  one\n  two\nthree") == "2 problems\n  one\n  two\\nthree"
+
+
+def test_tables_errors_and_notes_show_names_escaped(
+    clifctl: Callable[..., Any], tmp_path: Path
+) -> None:
+    name = "evil\x1b[2J\nhint: rm -rf\x07"
+    recipe = {
+        "title": name,
+        "data": {"name": "digits"},
+        "model": {"name": "mlp", "hidden": [6]},
+        "neuron": {"name": "lif"},
+        "timesteps": 2,
+        "train": {"epochs": 1},
+    }
+    (tmp_path / f"{name}.yaml").write_text(json.dumps(recipe))
+    for arguments in (
+        ["recipes", "check", f"{name}.yaml"],
+        ["recipes", "check", f"{name}.yaml", "--format", "md"],
+        ["recipes", "check", f"{name}.yaml", f"{name}=1"],
+        ["recipes", "show", f"{name}.yaml", "--resolved"],
+        ["train", f"{name}.yaml", "--dry-run", "--target", "reference"],
+        ["train", name],
+        ["eval", f"{name}.pt"],
+        ["runs", "show", name],
+    ):
+        done = clifctl(*arguments)
+        assert "evil\\" in done.out + done.err, arguments
+        assert "\x1b" not in done.out + done.err
+        assert "\x07" not in done.out + done.err
+        assert len(done.err.splitlines()) <= 2, done.err

@@ -32,7 +32,7 @@ from clifctl.cli import (
     truncate_bptt,
 )
 from clifctl.cli.options import STOPPED, abandon_stdout, ask_on_terminal, write_stdout
-from clifctl.commands import command_line
+from clifctl.commands import command_line, visible_lines
 from clifctl.errors import (
     ClifctlError,
     DiskFailed,
@@ -199,9 +199,9 @@ def _report(error: BaseException, message: str, hint: str | None, code: int, deb
         time.sleep(TELLING_S)
         return code
     with suppress(OSError):
-        sys.stderr.write(f"error: {message}\n")
+        sys.stderr.write(f"error: {visible_lines(message)}\n")
         if hint:
-            sys.stderr.write(f"hint: {hint}\n")
+            sys.stderr.write(f"hint: {visible_lines(hint)}\n")
     return code
 
 

@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from clifctl import trust
+from clifctl.commands import visible_lines
 from clifctl.errors import ClifctlError, Interrupted, OutputError, RunFailed, UsageError
 from clifctl.files import require_file_possible, same_file, write_output
 from clifctl.launch import launch
@@ -181,7 +182,7 @@ class Output:
         """Say something on stderr, unless --quiet."""
         if not self.quiet:
             with suppress(OSError):
-                sys.stderr.write(f"note: {line}\n")
+                sys.stderr.write(f"note: {visible_lines(line)}\n")
 
 
 def write_stdout(text: str) -> None:

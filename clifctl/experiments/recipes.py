@@ -71,7 +71,7 @@ def check_recipes(
     if len(refused) == 1:
         raise refused[0]
     if refused:
-        raise RecipeError("\n".join(error.message for error in refused), hint=refused[0].hint)
+        raise RecipeError("\n  ".join(error.message for error in refused), hint=refused[0].hint)
     return RecipeChecks(recipes=tuple(checks))
 
 

@@ -7,6 +7,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from clifctl.commands import visible
+
 # Where there is no terminal: the least time between two lines.
 LINE_EVERY_S = 10.0
 
@@ -88,5 +90,5 @@ class PreparationProgress:
             return
         # Whoever read stderr may have gone: that is no reason to end the work.
         with suppress(OSError):
-            sys.stderr.write(line + "\n")
+            sys.stderr.write(visible(line) + "\n")
             sys.stderr.flush()

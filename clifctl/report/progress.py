@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from clifctl.commands import visible
 from clifctl.report.pace import Pace
 from clifctl.results import EpochRecord, Running, StepRecord, TrainPlan
 
@@ -181,6 +182,7 @@ class TrainProgress:
         """One line of `fields`; on a terminal as many as they need, broken between two fields."""
         if self._quiet:
             return
+        fields = list(map(visible, fields))
         if self._is_live:
             for line in _packed(fields, self._console.width):
                 self._console.print(line, markup=False, soft_wrap=True)

@@ -6,6 +6,7 @@ import io
 from dataclasses import dataclass
 from typing import IO, Any
 
+from clifctl.commands import visible
 from clifctl.files import plain, to_json
 from clifctl.results import encode
 
@@ -73,12 +74,16 @@ def render(report: Report, how: str, stream: IO[str]) -> None:
         stream.write(_csv(report.data or report.tables[0]))
     elif how == "md":
         parts = [] if report.text_only else [_markdown(table) for table in report.tables]
-        parts += [] if report.text is None else [f"```yaml\n{report.text}```\n"]
+        parts += [] if report.text is None else [f"```yaml\n{_text(report)}```\n"]
         stream.write("\n".join(parts))
     else:
         if not report.text_only:
             _print_tables(report.tables, stream)
-        stream.write(report.text or "")
+        stream.write(_text(report))
+
+
+def _text(report: Report) -> str:
+    return visible(report.text or "", keep="\n\t")
 
 
 def _shown(value: Any, column: Column) -> str:
@@ -95,7 +100,7 @@ def _shown(value: Any, column: Column) -> str:
         return f"{value:,.0f}"
     if isinstance(value, float) and column.digits is not None:
         return f"{value:.{column.digits}f}"
-    return str(value)
+    return visible(str(value))
 
 
 def _csv(table: Table) -> str:
@@ -124,11 +129,11 @@ def _record(table: Table, row: dict[str, Any]) -> list[list[str]]:
 
 def _markdown(table: Table) -> str:
     header, cells = _flat(table)
-    lines = [f"**{table.title}**", ""]
+    lines = [f"**{visible(table.title)}**", ""]
     if table.columns:
         lines += [f"| {' | '.join(header)} |", "|" + "---|" * len(header)]
     lines += ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in cells]
-    lines += [f"\n{note}" for note in table.notes]
+    lines += [f"\n{visible(note)}" for note in table.notes]
     return "\n".join(lines) + "\n"
 
 
@@ -150,11 +155,11 @@ def _print_rich(tables: tuple[Table, ...], stream: IO[str], *, width: int | None
     for number, table in enumerate(tables):
         if number:
             console.print()
-        console.print(Text(table.title, style="bold"))
+        console.print(Text(visible(table.title), style="bold"))
         if table.columns:
             console.print(_grid(table, console.width))
         for note in table.notes:
-            console.print(Text(note, style="dim"))
+            console.print(Text(visible(note), style="dim"))
 
 
 def _grid(table: Table, width: int) -> Any:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
+from clifctl.commands import visible
 from clifctl.results import TrialRecord
 
 
@@ -108,12 +109,12 @@ class TrialsProgress:
         for record in self._records[-room:]:
             measured = record.measured
             shown = "" if measured is None else f"{measured.accuracy_percent_last:.2f}"
-            table.add_row(Text(record.title), "", shown, record.state)
+            table.add_row(Text(visible(record.title)), "", shown, record.state)
         for name, began in list(self._began.items()):
             epochs = self._epochs_so_far(name)
             seen = epochs.test_accuracy_percent if epochs else ()
             table.add_row(
-                Text(self._titles[name]),
+                Text(visible(self._titles[name])),
                 f"{len(seen)}/{self._epochs[name]}",
                 f"{seen[-1]:.2f}" if seen else "",
                 f"running, {time.monotonic() - began:.0f} s",
@@ -126,5 +127,5 @@ class TrialsProgress:
             return
         # Whoever read stderr may have gone: that is no reason to end a run.
         with suppress(OSError):
-            sys.stderr.write(line + "\n")
+            sys.stderr.write(visible(line) + "\n")
             sys.stderr.flush()

@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
 
+from clifctl.commands import visible
 from clifctl.errors import OutputError, RunFolderError
 from clifctl.files import (
     cannot_write,
@@ -238,7 +239,7 @@ def _appending(path: Path) -> IO[bytes]:
 def append_log(path: Path, line: str) -> None:
     """Append one line to the log, with the time. Raises OutputError where it cannot be written."""
     now = datetime.now().astimezone().isoformat(timespec="seconds")
-    _append(path, f"{now} {line}", sync=False)
+    _append(path, f"{now} {visible(line)}", sync=False)
 
 
 def _append(path: Path, line: str, *, sync: bool) -> None:
