@@ -21,6 +21,7 @@ from clifctl.experiments.bench_contestants import Contestant, Setting, ours, sha
 from clifctl.experiments.bench_contestants import peer as peer_of
 from clifctl.experiments.bench_gate import DIFFERING_SHARE, gate
 from clifctl.experiments.measuring import cpu_threads, interleaved, require_repeats
+from clifctl.experiments.memory import in_words
 from clifctl.experiments.provenance import package_versions
 from clifctl.kernels import resolve_target
 from clifctl.neurons import NEURONS
@@ -116,8 +117,8 @@ def _sizes(shape: str, dtype: torch.dtype, device: torch.device) -> tuple[int, .
     available = memory_bytes(device)
     if needed > available:
         raise UsageError(
-            f"--shape '{shape}': the plain loop may need {needed / 2**30:,.1f} GiB of memory, "
-            f"'{device}' has {available / 2**30:,.1f} GiB",
+            f"--shape '{shape}': the plain loop may need {in_words(needed)} of memory, "
+            f"'{device}' has {in_words(available)}",
             hint="a smaller shape will do",
         )
     return sizes

@@ -11,12 +11,14 @@ import torch
 from clifctl.data import LoadedData, batches
 from clifctl.errors import RunFailed, UsageError
 from clifctl.experiments.assembly import (
+    build_net,
     load_data,
     loss_of,
     repeat_of,
     run_on,
     step_activations_bytes,
 )
+from clifctl.experiments.memory import require_memory, require_net_fits
 from clifctl.experiments.opening import Opened, Opening, open_checkpoint
 from clifctl.kernels import resolve_target
 from clifctl.launch import launch
@@ -26,9 +28,12 @@ from clifctl.results import ClassCount, EvalResult, Evaluation
 from clifctl.training.device import resolve_device, resolve_threads, tf32
 from clifctl.training.distributed import Processes, joined
 from clifctl.training.evaluation import Watch, evaluate
+from clifctl.training.memory import bytes_of, largest_output
 
 # Its own recipe, and whatever device there is.
 DEFAULT = Opening()
+# A batch of more steps takes as much more.
+_FEW_STEPS = 64
 
 
 def evaluate_checkpoint(
@@ -56,7 +61,10 @@ def evaluate_checkpoint(
     with joined(own, where) as processes:
         opened = processes.agree(lambda: open_checkpoint(path, opening, timesteps=timesteps))
         recipe = processes.agree(lambda: run_on(opening.placed(opened.recipe), chosen))
-        data = processes.agree(lambda: load_data(recipe).to(where))
+        processes.agree(lambda: _require_fits(recipe, where, None))
+        data = processes.agree(lambda: load_data(recipe))
+        processes.agree(lambda: _require_fits(recipe, where, data, own.count))
+        data = data.to(where)
         kept = step_activations_bytes(recipe, data, own.count)
         torch.set_num_threads(resolve_threads(opening.threads, kept).count)
         with tf32(recipe.train.tf32):
@@ -112,6 +120,26 @@ def _named(counts: tuple[ClassCount, ...], names: tuple[str, ...] | None) -> tup
         )
         for count in counts
     )
+
+
+def _require_fits(
+    recipe: Recipe, where: torch.device, data: LoadedData | None, processes: int = 1
+) -> None:
+    """Raise RecipeError where `where` cannot hold the net, with `data` those and a batch too."""
+    steps = min(recipe.timesteps, _FEW_STEPS)
+    few = replace(recipe, timesteps=steps)
+    repeat = repeat_of(few)
+    with torch.device("meta"):
+        net = build_net(few).eval()
+        require_net_fits(net, where)
+        if data is None:
+            return
+        samples = -(-min(recipe.eval.batch_size, len(data.test)) // processes)
+        inputs = torch.empty(steps // repeat, samples, *recipe.data.input_shape)
+    batch = largest_output(net, inputs, repeat=repeat) * recipe.timesteps // steps
+    held = sum(split.held_bytes for split in data.splits)
+    weights = bytes_of(*net.parameters(), *net.buffers())
+    require_memory(where, held + weights + batch, "the evaluation")
 
 
 def _evaluated(

@@ -28,6 +28,7 @@ from clifctl.experiments.dispatch import (
     Shard,
     TrialsObserver,
 )
+from clifctl.experiments.memory import in_words, require_memory
 from clifctl.experiments.resuming import decisive
 from clifctl.experiments.trial_names import Numerics, Trial, trial_of, without_repetition
 from clifctl.experiments.trial_run import Order, numerics_of
@@ -139,6 +140,8 @@ def plan_grid(variants: Sequence[tuple[LoadedRecipe, str]], options: GridOptions
         Shard.parse(options.shard)
     sizes, unusable = _sizes(trials, options)
     need = max(size.need_bytes for size in sizes.values())
+    if options.scheduler is None:
+        require_memory(resolve_device(options.device), need, "a trial")
     most_kept = max(size.kept_bytes for size in sizes.values())
     threads = resolve_threads(options.threads, most_kept).count
     todo = sum(state_of(folder, trial) != "finished" for trial in trials)
@@ -235,8 +238,8 @@ def _workers(options: GridOptions, threads: int, todo: int, need: int) -> tuple[
     if options.workers is not None:
         if options.workers > max(1, fitting):
             raise UsageError(
-                f"--workers {options.workers}: a trial needs about {need / 2**30:.1f} GiB, and "
-                f"{(free or 0) / 2**30:.1f} GiB are free",
+                f"--workers {options.workers}: a trial needs about {in_words(need)}, and "
+                f"{in_words(free or 0)} are free",
                 hint=f"--workers {fitting} fits",
             )
         return min(options.workers, todo), "asked for"

@@ -10,6 +10,7 @@ from clifctl import trust
 from clifctl.data import LoadedData
 from clifctl.errors import UsageError
 from clifctl.experiments.assembly import at_root, build_net
+from clifctl.experiments.memory import require_net_fits
 from clifctl.experiments.published import published_for
 from clifctl.models import SpikingNet
 from clifctl.recipe.catalog import SUFFIXES
@@ -64,6 +65,7 @@ class Opened:
         """The net of `recipe` with the checkpoint's weights. Raises CheckpointError."""
         with torch.device("meta"):
             net = build_net(recipe)
+        require_net_fits(net, where)
         net.to_empty(device=where)
         self.fill(net)
         return net

@@ -7,8 +7,7 @@ from typing import Literal
 import torch
 
 from clifctl.data import LoadedData
-from clifctl.devices import memory_bytes
-from clifctl.errors import DataError, RecipeError, UsageError
+from clifctl.errors import DataError, UsageError
 from clifctl.experiments.assembly import (
     build_net,
     list_data,
@@ -18,6 +17,7 @@ from clifctl.experiments.assembly import (
     run_on,
     step_activations_bytes,
 )
+from clifctl.experiments.memory import require_memory
 from clifctl.experiments.starting import Start, start_from
 from clifctl.files import require_folder_possible
 from clifctl.kernels import Target, resolve_target
@@ -148,12 +148,13 @@ def _plan(
         net = build_net(recipe)
     if data is not None:
         require_trainable(recipe, data, launch().count)
-    activations = step_activations_bytes(recipe, data, launch().count)
-    threads = resolve_threads(options.threads, activations)
     # Weights, their gradients, and what the optimizer keeps are of one size each.
     moments = 1 if recipe.train.optimizer == "sgd" else 2
     weights = (2 + moments) * bytes_of(*net.parameters()) + bytes_of(*net.buffers())
-    _require_memory(where.device, held + weights + activations)
+    require_memory(where.device, held + weights)
+    activations = step_activations_bytes(recipe, data, launch().count)
+    threads = resolve_threads(options.threads, activations)
+    require_memory(where.device, held + weights + activations)
     plan = TrainPlan(
         recipe=loaded.name,
         device=str(where.device),
@@ -176,14 +177,3 @@ def _plan(
         resolved_recipe=recipe.document,
     )
     return plan, threads
-
-
-def _require_memory(device: torch.device, needed: int) -> None:
-    """Raise RecipeError where the device cannot hold the run at all."""
-    available = memory_bytes(device)
-    if needed > available:
-        raise RecipeError(
-            f"the run needs about {needed / 2**30:,.1f} GiB of memory, '{device}' has "
-            f"{available / 2**30:,.1f} GiB",
-            hint="choose a smaller net, fewer timesteps or a smaller train.batch_size",
-        )

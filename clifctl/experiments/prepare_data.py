@@ -32,6 +32,7 @@ from clifctl.errors import (
     UsageError,
     unknown_name,
 )
+from clifctl.experiments.memory import in_words
 from clifctl.experiments.worker_pool import WorkerLost, WorkerPool
 from clifctl.recipe import catalog
 from clifctl.recipe.load import data_section, load_recipe
@@ -180,8 +181,8 @@ def _require_room(place: Path, settings: Settings, recordings: Recordings, elsew
     free = shutil.disk_usage(there).free
     if needed > free:
         raise OutputError(
-            f"the frames need up to {needed / 2**30:,.1f} GiB while they are made, '{there}' has "
-            f"{free / 2**30:,.1f} GiB free",
+            f"the frames need up to {in_words(needed)} while they are made, '{there}' has "
+            f"{in_words(free)} free",
             hint=f"{elsewhere} puts them elsewhere",
         )
 

@@ -12,6 +12,7 @@ import torch
 from clifctl.devices import CPU
 from clifctl.errors import UsageError
 from clifctl.experiments.assembly import build_net
+from clifctl.experiments.memory import require_net_fits
 from clifctl.recipe.schema import Recipe
 from clifctl.training import run_folder
 from clifctl.training.checkpoint import Checkpoint, load_checkpoint, load_weights
@@ -51,6 +52,7 @@ def start_from(path: Path | None, recipe: Recipe) -> Start | None:
     start = Start(path, load_checkpoint(path))
     with torch.device("meta"):
         net = build_net(recipe)
+    require_net_fits(net, torch.device(CPU))
     start.fill(net.to_empty(device=CPU))
     return start
 

@@ -75,7 +75,8 @@ class ResultsFolder:
             raise OutputError(
                 f"'{path}' is a file, results need a folder", hint="choose another --out"
             )
-        require_folder_possible(path)
+        if not self.is_finished(trials):  # whose results can be shown where nothing can be written
+            require_folder_possible(path)
         if not is_folder(path) or not any(path.iterdir()):
             return
         grid = self._grid()
@@ -97,6 +98,13 @@ class ResultsFolder:
                 hint="choose another --out; finished trials are never thrown away",
             )
 
+    def is_finished(self, trials: Sequence[Trial]) -> bool:
+        """Whether every one of `trials` has its result here."""
+        records = (self.record(trial.name) for trial in trials)
+        return self._grid() is not None and all(
+            record is not None and record.state == "finished" for record in records
+        )
+
     def named(self, trials: Sequence[Trial]) -> tuple[Trial, ...]:
         """`trials` under the names that they have in this folder: in an older one, older names."""
         grid = self._grid()
@@ -107,6 +115,8 @@ class ResultsFolder:
     def open(self, trials: Sequence[Trial]) -> None:
         """Make the folder, or add to the one that is there. Raises OutputError as `check`."""
         self.check(trials)
+        if self.is_finished(trials):
+            return
         try:
             (self.path / CLAIMS).mkdir(parents=True, exist_ok=True)
         except OSError as refused:

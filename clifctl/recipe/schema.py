@@ -34,6 +34,7 @@ from clifctl.strict import OF_A_RUN, Strict
 
 # Far beyond any net in use; a bound keeps a typing error from taking the machine's memory.
 MAX_TIMESTEPS = 4096
+MOST_PROBLEMS = 40  # that are told of one recipe
 
 
 @dataclass(frozen=True)
@@ -185,14 +186,19 @@ def _checked(
     context: Any = None,
 ) -> Any:
     """`document` as an instance of `schema`. Raises RecipeError naming every problem at once."""
-    valid = None
+    valid, left_out = None, 0
     try:
         valid = schema.model_validate(document, context=context)
     except ValidationError as invalid:
-        problems += [_describe(error, schema) for error in invalid.errors() if not _echo(error)]
+        found = [error for error in invalid.errors() if not _echo(error)]
+        problems += [_describe(error, schema) for error in found[:MOST_PROBLEMS]]
+        left_out = len(found) - MOST_PROBLEMS
     problems += _cross_field_problems(document)
     if problems or valid is None:
-        heading = f"{where}: " if len(problems) == 1 else f"{where}: {len(problems)} problems\n  "
+        count = len(problems) + max(0, left_out)
+        heading = f"{where}: " if count == 1 else f"{where}: {count:,} problems\n  "
+        if left_out > 0:
+            problems.append(f"and {left_out:,} unknown keys or wrong values more")
         raise RecipeError(
             heading + "\n  ".join(problems),
             hint="clifctl recipes show digits_snn5 --resolved lists every key of a recipe",

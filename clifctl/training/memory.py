@@ -1,6 +1,7 @@
 """How much memory a training step needs, found out without doing it."""
 
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from typing import Any
 
 import torch
@@ -36,3 +37,20 @@ def saved_for_backward(net: nn.Module, inputs: Tensor, *, repeat: int) -> int:
     `net` and `inputs` `[T, N, *]` lie on the meta device: shapes are computed, nothing else.
     """
     return held_for_backward(lambda: net(inputs, repeat=repeat), net.parameters())
+
+
+def largest_output(net: nn.Module, inputs: Tensor, *, repeat: int) -> int:
+    """Bytes of the largest output of a module of `net` in one forward pass; `net` and `inputs`
+    `[T, N, *]` lie on the meta device."""
+    largest = bytes_of(inputs)
+
+    def look(module: nn.Module, given: Any, output: Any) -> None:
+        nonlocal largest
+        outputs = output if isinstance(output, tuple) else (output,)
+        largest = max([largest, *(bytes_of(one) for one in outputs if isinstance(one, Tensor))])
+
+    with ExitStack() as hooked, torch.no_grad():
+        for module in net.modules():
+            hooked.callback(module.register_forward_hook(look).remove)
+        net(inputs, repeat=repeat)
+    return largest

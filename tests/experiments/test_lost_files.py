@@ -257,3 +257,44 @@ def test_a_pipe_in_a_run_folder_is_replaced(copy: Path) -> None:
         os.mkfifo(copy / name)
     run(copy)
     assert (copy / "run.log").is_file()
+
+
+def test_a_finished_run_is_shown_where_nothing_can_be_written(
+    clifctl: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    small = ["digits_rows_mlp", *SMALL, "train.epochs=1"]
+    train = ["train", *small, "--out", "run", "--resume", "auto", "--target", "reference", "--json"]
+    compare = ["compare-neurons", *small, "--neurons", "lif", "--seeds", "1", "--out", "grid"]
+    compare += ["--target", "reference", "--workers", "1", "--json"]
+    first = [clifctl(*command) for command in (train, compare)]
+    assert [done.code for done in first] == [0, 0], first
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    # A superuser may write anywhere: the system's answers are replaced, not the folder's mode.
+    monkeypatch.setattr("os.access", lambda path, mode: not mode & os.W_OK)
+
+    def refuse(*arguments: object, **options: object) -> None:
+        raise OSError(30, "Read-only file system")
+
+    for name in ("mkdir", "replace", "unlink"):
+        monkeypatch.setattr(f"os.{name}", refuse)
+    for command, done in zip((train, compare), first, strict=True):
+        again = clifctl(*command)
+        assert again.code == 0, again.err
+        assert again.json == done.json
+    assert clifctl("runs", "show", "run").code == 0
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+
+
+def test_output_goes_where_a_link_leads(clifctl: Callable[..., Any], tmp_path: Path) -> None:
+    elsewhere = Path("/dev/shm") if os.access("/dev/shm", os.W_OK) else tmp_path / "elsewhere"
+    elsewhere.mkdir(exist_ok=True)
+    target = elsewhere / f"clifctl-test-{os.getpid()}.json"
+    target.write_text("old")
+    try:
+        (tmp_path / "link.json").symlink_to(target)
+        done = clifctl("recipes", "ls", "--json", "-o", "link.json", "--overwrite")
+        assert done.code == 0, done.err
+        assert json.loads(target.read_text())["schema"].startswith("clifctl.")
+        assert (tmp_path / "link.json").is_symlink()
+    finally:
+        target.unlink()
