@@ -20,7 +20,7 @@ from clifctl.errors import CheckpointError
 from clifctl.files import Writer, write_atomically
 from clifctl.reading import read_bytes
 from clifctl.training.archive import misfit
-from clifctl.training.seal import seal_holds, sealed
+from clifctl.training.seal import bears_seal, seal_holds, sealed
 from clifctl.training.stand_ins import STAND_INS
 
 FORMAT = "clifctl.checkpoint/2"
@@ -158,7 +158,7 @@ def _read(path: Path, hint: str, of_others: str) -> tuple[dict[Any, Any], bool]:
     if holds is False:
         raise CheckpointError(
             f"checkpoint '{path}' is damaged: its checksum does not fit its content",
-            hint="take another one of that run, best.pt or one that --keep kept",
+            hint=f"take {_other_than(path)}",
         )
     wrong = misfit(whole)
     if wrong is not None:
@@ -193,6 +193,13 @@ def _refusal(path: Path, content: memoryview, hint: str, of_others: str) -> Chec
         f"'{path}' holds objects of other code, which is not run: {shown}{more}",
         hint=of_others,
     )
+
+
+def _other_than(path: Path) -> str:
+    """Which checkpoint to take instead of a damaged one: one beside it that is sealed."""
+    others = [path.with_name(name) for name in ("last.pt", "best.pt") if name != path.name]
+    there = next((f"'{other}'" for other in others if bears_seal(other)), None)
+    return there or "another one of that run, best.pt or one that --keep kept"
 
 
 def load_weights(
