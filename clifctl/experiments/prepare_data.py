@@ -24,8 +24,8 @@ from clifctl.data.frame_preparation import (
 )
 from clifctl.errors import (
     DataError,
+    DiskFailed,
     Interrupted,
-    OutputError,
     RecipeError,
     RunFailed,
     UntrustedFile,
@@ -170,7 +170,7 @@ def _require_made_of(
 
 
 def _require_room(place: Path, settings: Settings, recordings: Recordings, elsewhere: str) -> None:
-    """Raise OutputError where the disk cannot hold the cache and the parts that it is made from."""
+    """Raise DiskFailed where the disk cannot hold the cache and the parts that it is made from."""
     samples = sum(len(one.samples) for part in PARTS for one in recordings[part])
     needed = 2 * samples * settings.timesteps * 2 * settings.height * settings.width
     folder = parts_folder(place, settings)
@@ -180,7 +180,7 @@ def _require_room(place: Path, settings: Settings, recordings: Recordings, elsew
         there = there.parent
     free = shutil.disk_usage(there).free
     if needed > free:
-        raise OutputError(
+        raise DiskFailed(
             f"the frames need up to {in_words(needed)} while they are made, '{there}' has "
             f"{in_words(free)} free",
             hint=f"{elsewhere} puts them elsewhere",

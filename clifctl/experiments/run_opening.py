@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 from clifctl.experiments.mending import mend
 from clifctl.experiments.planning import RUNS, Prepared, RunOptions
@@ -53,28 +54,9 @@ def open_folder(
         precision=prepared.precision,
         tf32=resolve_tf32(loaded.recipe.train.tf32, prepared.device),
     )
-    goes_on = earlier.checkpoint
-    if goes_on is not None and earlier.source is not None and options.out is not None:
-        folder = options.out
-        run_folder.remove_temporaries(folder)
-        for loss in mend(folder, goes_on, earlier.source):
-            notice(loss)
-        run_folder.trim_metrics(folder / run_folder.METRICS, goes_on.epoch, goes_on.step)
-        (folder / run_folder.RESULT).unlink(missing_ok=True)  # of fewer epochs
-        write_text(folder / run_folder.RECIPE, dump_document(document))
-        at = {"epoch": goes_on.epoch, "step": goes_on.step}
-        kept = folder / run_folder.MANIFEST
-        changed = changed_surroundings(run_folder.read_manifest(kept), conditions)
-        if changed:
-            notice(
-                f"not what the run was on before: {'; '.join(changed)}; it may round differently"
-            )
-        again = {} if options.keep is None else {"keep": options.keep}
-        run_folder.add_to_manifest(kept, {**at, **again, **conditions})
-        # The process may have been killed just before it did so itself.
-        if keep := run_folder.kept_epochs(kept):
-            run_folder.remove_old_epochs(folder, keep)
-        return folder
+    if earlier.checkpoint is not None and options.out is not None:
+        _go_on(options.out, document, earlier, conditions, options.keep, notice)
+        return options.out
     if options.out is None:
         folder = run_folder.claim_numbered_folder(RUNS, loaded.name)
         until_done.enter_context(locked(folder))
@@ -104,3 +86,33 @@ def open_folder(
     # Last: a folder with a recipe is a run that can be gone on with.
     write_text(folder / run_folder.RECIPE, dump_document(document))
     return folder
+
+
+def _go_on(
+    folder: Path,
+    document: dict[str, Any],
+    earlier: Standing,
+    conditions: dict[str, Any],
+    keep: int | None,
+    notice: Callable[[str], None],
+) -> None:
+    """Bring the files of a run, which is locked, to where its checkpoint stands, and mend them."""
+    goes_on, source = earlier.checkpoint, earlier.source
+    assert goes_on is not None
+    assert source is not None
+    run_folder.remove_temporaries(folder)
+    for loss in mend(folder, goes_on, source):
+        notice(loss)
+    run_folder.trim_metrics(folder / run_folder.METRICS, goes_on.epoch, goes_on.step)
+    (folder / run_folder.RESULT).unlink(missing_ok=True)  # of fewer epochs
+    write_text(folder / run_folder.RECIPE, dump_document(document))
+    manifest_file = folder / run_folder.MANIFEST
+    changed = changed_surroundings(run_folder.read_manifest(manifest_file), conditions)
+    if changed:
+        notice(f"not what the run was on before: {'; '.join(changed)}; it may round differently")
+    again = {} if keep is None else {"keep": keep}
+    at = {"epoch": goes_on.epoch, "step": goes_on.step}
+    run_folder.add_to_manifest(manifest_file, {**at, **again, **conditions})
+    # The process may have been killed just before it did so itself.
+    if kept := run_folder.kept_epochs(manifest_file):
+        run_folder.remove_old_epochs(folder, kept)
