@@ -309,7 +309,7 @@ def ask_on_terminal(question: str) -> bool:
     """Put a question to the person at the prompt, if there is one; everything but yes is no."""
     if not (sys.stdin.isatty() and sys.stderr.isatty() and launch().count == 1):
         return False
-    sys.stderr.write(f"{question} [y/N] ")
+    sys.stderr.write(f"{visible_lines(question)} [y/N] ")
     sys.stderr.flush()
     return sys.stdin.readline().strip().lower() in ("y", "yes")
 
