@@ -29,7 +29,7 @@ NUMERICAL = ("kernels", "neurons", "models", "training", "convert", "analysis")
 NUMERICAL += ("test_spikingjelly.py", "test_distributed.py")
 GPUS = "test_triton.py"  # their kernels are the same on every CPU
 # What a plain `pytest` leaves out, and so does `pytest -m numerical`.
-ON_REQUEST = ("exhaustive", "product", "machine_code", "gpu")
+ON_REQUEST = ("exhaustive", "long", "product", "machine_code", "gpu")
 # More processes than this gain little: each imports torch, and takes half a gigabyte.
 MOST_PROCESSES = 8
 # What torch starts from where nobody sets a seed.

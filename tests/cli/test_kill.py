@@ -145,7 +145,7 @@ def outcome_of(folder: Path) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.parametrize("cases", [4, pytest.param(1000, marks=pytest.mark.exhaustive)])
+@pytest.mark.parametrize("cases", [2, pytest.param(1000, marks=pytest.mark.long)])
 def test_killed_in_the_middle_of_a_write_and_resumed_bit_for_bit(cases: int, forks: Forks) -> None:
     """Once to three times, in any of its operations on files."""
     whole = forks.start(*TORN, "--out", f"torn{cases}", kill_at=0)
