@@ -18,7 +18,12 @@ def command_line(*words: object) -> str:
 
 def override(key: str, value: Any) -> str:
     """The override `key=value` whose value, plain JSON, is read back as it is."""
-    if isinstance(value, str) and _PLAIN.fullmatch(value) and value == value.strip():
+    if (
+        isinstance(value, str)
+        and _PLAIN.fullmatch(value)
+        and value.isprintable()
+        and value == value.strip()
+    ):
         return f"{key}={value}"
     text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
     return f"{key}={''.join(map(_visible, text))}"

@@ -71,12 +71,19 @@ def device_name(device: "torch.device") -> str:
 
 
 def memory_bytes(device: "torch.device") -> int:
-    """The memory that the device has in all."""
+    """The memory that the device has in all; of a CPU, what a container may take of it."""
     import torch
 
     if is_gpu(device):
         return int(torch.cuda.get_device_properties(device).total_memory)
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    try:
+        return min(physical, int((_GROUP / "memory.max").read_text()))
+    except (OSError, ValueError):
+        return physical  # no container, or one without a limit
+
+
+_GROUP = Path("/sys/fs/cgroup")
 
 
 def available_memory_bytes() -> int | None:
@@ -87,11 +94,10 @@ def available_memory_bytes() -> int | None:
         free = next(int(line.split()[1]) * 1024 for line in lines if "MemAvailable" in line)
     except (OSError, StopIteration, ValueError):
         return None
-    group = Path("/sys/fs/cgroup")
     try:
-        limit = int((group / "memory.max").read_text())
-        used = int((group / "memory.current").read_text())
-        stat = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+        limit = int((_GROUP / "memory.max").read_text())
+        used = int((_GROUP / "memory.current").read_text())
+        stat = dict(line.split() for line in (_GROUP / "memory.stat").read_text().splitlines())
         free = min(free, limit - used + int(stat["inactive_file"]))
     except (OSError, ValueError, KeyError):
         pass  # no container, or one without a limit

@@ -120,11 +120,12 @@ def write_atomically(path: Path, write: Writer) -> None:
         with os.fdopen(descriptor, "wb") as file:
             write(file)
             file.flush()
+            # mkstemp makes files for the owner alone; give it what open() would have given. Not by
+            # its name, which in a shared folder may be another file's by now.
+            umask = os.umask(0)
+            os.umask(umask)
+            os.fchmod(file.fileno(), 0o666 & ~umask)
             os.fsync(file.fileno())
-        # mkstemp makes files for the owner alone; give it what open() would have given.
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)
         os.replace(temporary, path)
     except OSError as refused:
         raise cannot_write(path, refused) from None

@@ -2,13 +2,16 @@
 be."""
 
 import errno
+import json
 import os
 import stat
 from io import BufferedReader
 from pathlib import Path
+from typing import Any
 
 MIB = 2**20
 MOST_GIVEN_BYTES = 8 * MIB  # of a recipe, or of numbers in JSON
+MOST_LOG_BYTES = 1024 * MIB  # of the metrics of a run
 MOST_TEXT_BYTES = 64 * MIB  # of a list of files, or of what a text says of them
 
 
@@ -50,6 +53,20 @@ def read_text(path: Path, most: int = MOST_TEXT_BYTES) -> str:
     """The text of a regular file in UTF-8, line ends as Python reads them. Raises OSError,
     UnicodeDecodeError."""
     return _lines(read_bytes(path, most))
+
+
+def read_json(path: Path, most: int = MOST_TEXT_BYTES) -> Any:
+    """The value of a JSON file that clifctl wrote, or somebody in its place. Raises OSError, and
+    ValueError for what is no JSON, or is nested without measure."""
+    try:
+        return json.loads(read_text(path, most))
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def read_lines(path: Path, most: int = MOST_LOG_BYTES) -> list[str]:
+    """The lines of a log of clifctl's own; what is no UTF-8 in it is marked. Raises OSError."""
+    return read_bytes(path, most).decode(errors="replace").splitlines()
 
 
 def read_given_text(path: Path, most: int = MOST_GIVEN_BYTES) -> str:

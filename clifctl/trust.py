@@ -6,6 +6,7 @@ that reason alone.
 """
 
 import os
+import stat
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -64,10 +65,11 @@ def allow_named(value: Any) -> None:
 
 def allow_beside(reference: str, folder: Path) -> None:
     """Trust the file of FILE.py:NAME where it lies in `folder`, which a recipe does too, and
-    belongs to this user. A link belongs where it leads to."""
+    belongs to this user; not one that everybody may write to. A link belongs where it leads to."""
     try:
         path = os.path.realpath(file_of(reference))
-        mine = os.stat(path).st_uid == os.geteuid()
+        status = os.stat(path)
+        mine = status.st_uid == os.geteuid() and not status.st_mode & stat.S_IWOTH
     except (OSError, ValueError):
         return
     if mine and os.path.dirname(path) == os.path.realpath(folder):

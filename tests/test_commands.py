@@ -3,6 +3,7 @@
 import json
 import shlex
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,15 @@ def test_what_begins_as_a_list_or_in_quotes_must_end_so(text: str) -> None:
     assert caught.value.hint is not None
     (quoted,) = shlex.split(caught.value.hint.removeprefix("as text it is "))
     assert parse_scalar(quoted, "it") == text
+
+
+def test_what_is_nested_without_measure_is_refused() -> None:
+    for text in ("[" * 100_000 + "]" * 100_000, "{a: " * 50_000 + "1" + "}" * 50_000):
+        with pytest.raises(RecipeError):
+            parse_scalar(text, "override k")
+    for depth in (300, 400, 500):  # by the parser in C, not by the one in Python
+        with suppress(RecipeError):
+            parse_scalar("[" * depth + "]" * depth, "override k")
 
 
 def test_commands_are_quoted() -> None:

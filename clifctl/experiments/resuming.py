@@ -1,6 +1,5 @@
 """What a run folder holds of a recipe: nothing yet, a run to go on with, or a finished one."""
 
-import json
 import shlex
 from collections.abc import Collection, Sequence
 from contextlib import suppress
@@ -13,6 +12,7 @@ from clifctl.errors import CheckpointError, RecipeError, UsageError
 from clifctl.experiments.planning import RunOptions
 from clifctl.experiments.provenance import neuron_sources
 from clifctl.experiments.starting import require_same_start
+from clifctl.reading import MOST_GIVEN_BYTES, read_bytes, read_json
 from clifctl.recipe.defaults import completed, defaults_of
 from clifctl.recipe.load import LoadedRecipe, RecipeSource, load_recipe
 from clifctl.recipe.yamlfile import parse_document
@@ -83,7 +83,7 @@ def standing(loaded: LoadedRecipe, options: RunOptions) -> Standing:
     file = folder / run_folder.RECIPE
     carried = None
     if run_folder.holds_something(file):
-        text = file.read_text(encoding="utf-8", errors="replace")
+        text = read_bytes(file, MOST_GIVEN_BYTES).decode(errors="replace")
         earlier, where = parse_document(text, str(file)), f"run folder '{folder}'"
     elif carried := _last_checkpoint(folder):
         earlier, where = carried[0].recipe, f"checkpoint '{carried[1]}'"
@@ -241,7 +241,7 @@ def flat(document: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def _read_result(path: Path) -> TrainResult:
     try:
-        return decode(TrainResult, json.loads(path.read_text(encoding="utf-8")))
+        return decode(TrainResult, read_json(path))
     except NewerResult as newer:
         raise CheckpointError(
             f"'{path}' was written by a newer clifctl: {newer}", hint="show it with that one"

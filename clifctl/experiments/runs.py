@@ -1,11 +1,11 @@
 """`runs ls|show|compare`: the runs that lie in folders, read from their files alone."""
 
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from clifctl.errors import ClifctlError, RecipeError, RunFolderError, UsageError
+from clifctl.reading import MOST_GIVEN_BYTES, read_text
 from clifctl.recipe.yamlfile import parse_document
 from clifctl.results import (
     DamagedRun,
@@ -67,7 +67,7 @@ def _published(path: Path) -> Published:
     if neurons_of_files(document):
         return Published()
     try:
-        recipe = validate(document, str(path))
+        recipe = validate(document, str(path), of_a_run=True)
     except ClifctlError:
         return Published()
     return published_for(recipe)
@@ -121,6 +121,11 @@ def _row(path: Path) -> RunRow:
     last = records[-1] if records else {}
     accuracies = [record["test_accuracy_percent"] for record in records]
     try:
+        names = [recipe[section]["name"] for section in ("data", "model", "neuron")]
+        exchange = recipe["neuron"].get("exchange") or {"to": "", "epoch": 0}
+        of_numbers = isinstance(exchange["epoch"], int)
+        if not of_numbers or not all(isinstance(n, str) for n in (*names, exchange["to"])):
+            raise TypeError
         return RunRow(
             run=str(path),
             data=recipe["data"]["name"],
@@ -147,7 +152,7 @@ def _row(path: Path) -> RunRow:
 def _recipe(path: Path) -> dict[str, Any]:
     file = path / run_folder.RECIPE
     try:
-        return parse_document(file.read_text(encoding="utf-8"), str(file))
+        return parse_document(read_text(file, MOST_GIVEN_BYTES), str(file))
     except (OSError, ValueError):
         raise RunFolderError(
             f"'{path}' is not a run folder: it has no {run_folder.RECIPE} that can be read",
@@ -169,11 +174,7 @@ def _whole(document: dict[str, Any]) -> dict[str, Any]:
 
 
 def _manifest(path: Path) -> dict[str, Any]:
-    try:
-        document = json.loads((path / run_folder.MANIFEST).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return document if isinstance(document, dict) else {}
+    return run_folder.read_manifest(path / run_folder.MANIFEST)
 
 
 def _curves(path: Path, row: RunRow) -> RunCurves:

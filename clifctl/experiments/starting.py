@@ -1,7 +1,6 @@
 """`train --init`: the weights of a checkpoint as the start of another run."""
 
 import hashlib
-import json
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,9 +59,9 @@ def start_from(path: Path | None, recipe: Recipe) -> Start | None:
 def require_same_start(folder: Path, init: Path | None) -> None:
     """Raise UsageError where the run in `folder`, which is to go on, began with other weights than
     those of `init` (None: it may only go on from its own last ones)."""
-    try:
-        began = json.loads((folder / run_folder.MANIFEST).read_text(encoding="utf-8")).get("init")
-    except (OSError, ValueError, AttributeError):
+    manifest = run_folder.read_manifest(folder / run_folder.MANIFEST)
+    began = manifest.get("init")
+    if "init" not in manifest or not (began is None or _is_start(began)):
         return  # nothing is known of how it began
     if init is None:
         if began and not (folder / run_folder.LAST).is_file():
@@ -79,6 +78,10 @@ def require_same_start(folder: Path, init: Path | None) -> None:
             f"--init {init}: the run in '{folder}' began {what}",
             hint="leave --init out to go on with it, or choose another --out",
         )
+
+
+def _is_start(began: Any) -> bool:
+    return isinstance(began, dict) and {"checkpoint", "sha256"} <= began.keys()
 
 
 def _digest(path: Path) -> str:

@@ -8,7 +8,6 @@ claims/<trial>  locked by the process that runs it, for as long as that process 
 """
 
 import fcntl
-import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -27,6 +26,7 @@ from clifctl.files import (
     to_json,
     write_text,
 )
+from clifctl.reading import read_json
 from clifctl.results import Epochs, NewerResult, TrialRecord, UnreadableResult, decode, encode
 from clifctl.training import run_folder
 
@@ -181,13 +181,15 @@ class ResultsFolder:
     def _grid(self) -> dict[str, Any] | None:
         """What grid.json holds, None where there is none, or none of clifctl."""
         document = self._read(self.path / GRID) or {}
-        is_one = isinstance(document.get("base"), dict)
+        base = document.get("base")
+        sections = ("data", "model", "train")
+        is_one = isinstance(base, dict) and all(isinstance(base.get(s), dict) for s in sections)
         return document if is_one and str(document.get("schema")).startswith("clifctl.") else None
 
     @staticmethod
     def _read(path: Path) -> dict[str, Any] | None:
         try:
-            document = json.loads(path.read_text(encoding="utf-8"))
+            document = read_json(path)
         except (OSError, ValueError):
             return None
         return document if isinstance(document, dict) else None

@@ -14,5 +14,7 @@ def is_eager(x: Tensor) -> bool:
 def is_transformed(*tensors: Tensor | None) -> bool:
     """Whether a transform of `torch.func` (vmap, grad) has wrapped one of `tensors`, whose memory
     cannot be reached then."""
+    if torch.compiler.is_compiling():  # which unwraps them itself, and cannot follow the question
+        return False
     wrapped = torch._C._functorch.is_functorch_wrapped_tensor
     return any(tensor is not None and wrapped(tensor) for tensor in tensors)

@@ -108,6 +108,10 @@ def _refuse_settings() -> None:
         )
 
 
+# As torch.compiler.assume_constant_result marks it, which imports torch's compiler: over a second.
+_refuse_settings._dynamo_marked_constant = True  # type: ignore[attr-defined]
+
+
 def _refuse(name: str, device: torch.device, dtype: torch.dtype) -> None:
     """Raise TargetError where `name` cannot run such a tensor."""
     if name == "triton" and (missing := _unusable()):

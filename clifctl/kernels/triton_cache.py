@@ -34,10 +34,13 @@ def use_checked_cache() -> None:
     """Tell Triton where its cache is, and how it is read. A folder that the environment names is
     used where it may be trusted; a manager that it names (TRITON_CACHE_MANAGER) is left in
     place."""
-    from triton import knobs
+    try:
+        from triton import knobs
+    except ImportError:  # Triton before 3.4: where its cache is can be told, not how it is read
+        knobs = None
 
     if FOLDER in os.environ or "TRITON_HOME" in os.environ:
-        named = Path(knobs.cache.dir)
+        named = _named_folder()
         try:
             named.mkdir(mode=0o755, parents=True, exist_ok=True)
             require_trusted(named)
@@ -50,8 +53,15 @@ def use_checked_cache() -> None:
             _use_own_folder()
     else:
         _use_own_folder()
-    if MANAGER not in os.environ:
+    if knobs is not None and MANAGER not in os.environ:
         knobs.cache.manager_class = _manager()
+
+
+def _named_folder() -> Path:
+    """The folder that the environment names, as Triton reads it."""
+    if folder := os.environ.get(FOLDER, "").strip():
+        return Path(folder)
+    return Path(os.environ.get("TRITON_HOME", "")) / ".triton" / "cache"
 
 
 def damaged(folder: Path) -> Iterator[Path]:

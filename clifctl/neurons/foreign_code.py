@@ -11,6 +11,8 @@ from clifctl.errors import ClifctlError, NeuronError
 
 # How torch says that the CPU's memory is full, for which a step is not to blame.
 _FULL = "allocate memory"
+# Where a signal is from that nothing more has to be computed again: no error at all.
+_CHECKPOINTS = "torch.utils.checkpoint"
 
 
 @contextmanager
@@ -22,6 +24,8 @@ def foreign_code(where: str, *, hint: str | None = None) -> Iterator[None]:
         raise
     except BaseException as broken:
         if isinstance(broken, RuntimeError) and _FULL in str(broken):
+            raise
+        if type(broken).__module__ == _CHECKPOINTS:
             raise
         raise NeuronError(f"{where}: {_what(broken)}", hint=hint or _SEE) from broken
 

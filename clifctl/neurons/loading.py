@@ -122,7 +122,9 @@ def _run(path: str, shown: str, name: str) -> Neuron:
     see = "run it with python to see where; --debug shows the traceback"
     vars(module)["print"] = print_to_stderr
     with _loading(f"'{shown}'", hint=see):
-        spec.loader.exec_module(module)
+        # Its text, which a person can read: never bytecode that somebody has put beside it.
+        code = compile(Path(path).read_bytes(), path, "exec", dont_inherit=True)
+        exec(code, vars(module))
     if not hasattr(module, name):
         offered = [key for key, value in vars(module).items() if isinstance(value, Neuron)]
         raise NeuronError(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from clifctl.commands import command_line
 from clifctl.errors import RecipeError, unknown_name
-from clifctl.reading import read_given_text
+from clifctl.reading import MOST_GIVEN_BYTES, read_given_text
 
 SUFFIXES = (".yaml", ".yml")
 # The folder that the catalog lies in, in a source tree: how texts write a shipped recipe's path.
@@ -68,9 +68,12 @@ def read_text(reference: str) -> RecipeText:
     """
     if reference == "-":
         try:
-            return RecipeText("stdin", "recipe from stdin", sys.stdin.read())
+            text = sys.stdin.read(MOST_GIVEN_BYTES + 1)
         except (OSError, UnicodeDecodeError, AttributeError):
             raise RecipeError("stdin cannot be read", hint="pipe a recipe in") from None
+        if len(text) > MOST_GIVEN_BYTES:
+            raise RecipeError("stdin has more than 8 MiB", hint="pipe a recipe in")
+        return RecipeText("stdin", "recipe from stdin", text)
     path = Path(reference)
     notices: tuple[str, ...] = ()
     if path.suffix not in SUFFIXES and path.name == reference and not path.is_file():

@@ -109,7 +109,7 @@ def parse_scalar(text: str, where: str) -> Any:
         value = _parse(bare, where)
     except RecipeError as broken:
         raise RecipeError(broken.message, hint=as_text) from None
-    node: Any = yaml.compose(bare, _Loader)
+    node: Any = yaml.compose(bare, _QuickLoader)
     end = node.end_mark.index
     if end < len(bare):
         raise RecipeError(f"{where}: what is '{bare[end:].strip()}' after the value?", hint=as_text)

@@ -12,6 +12,8 @@ def misfit(content: bytes) -> str | None:
     """Why more would be made of `content` than is in it, or why it is no archive of torch at all;
     None: it is one, and as large as it says. torch packs no record, and what describes the tensors
     is small."""
+    if bytes(content[:4]) != b"PK\3\4":  # torch takes any other file for one of its older formats
+        return "it is no archive of torch (the format before torch 1.6 is not read)"
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             records = archive.infolist()
@@ -25,7 +27,8 @@ def misfit(content: bytes) -> str | None:
     if sum(record.file_size for record in records) > len(content):
         return "its records lie over each other"
     for record in records:
-        if record.filename.endswith(".pkl") and record.file_size > MOST_DESCRIPTION_BYTES:
+        # torch's reader finds a name in any case.
+        if record.filename.lower().endswith(".pkl") and record.file_size > MOST_DESCRIPTION_BYTES:
             return f"'{record.filename}' has {record.file_size:,} bytes"
     return None
 

@@ -168,16 +168,16 @@ def _read(path: Path, hint: str, of_others: str) -> tuple[dict[Any, Any], bool]:
         )
     with torch.serialization.safe_globals(STAND_INS):
         try:
-            document = torch.load(io.BytesIO(content), map_location=CPU, weights_only=True)
+            document = torch.load(io.BytesIO(whole), map_location=CPU, weights_only=True)
         except Exception as unreadable:
             # It raises whatever broken bytes make it raise; the file is refused as a whole.
-            raise _refusal(path, content, hint, of_others) from unreadable
+            raise _refusal(path, whole, hint, of_others) from unreadable
     if not isinstance(document, dict):
         raise CheckpointError(f"'{path}' holds no mapping, it is not a checkpoint", hint=hint)
     return document, holds is not None
 
 
-def _refusal(path: Path, content: memoryview, hint: str, of_others: str) -> CheckpointError:
+def _refusal(path: Path, content: bytes, hint: str, of_others: str) -> CheckpointError:
     """Why a file is not loaded: the classes that it would have made, or that it is broken."""
     unknown: list[str] = []
     with suppress(Exception):  # broken here too

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from clifctl.errors import OutputError
 from clifctl.files import cannot_write, open_own
+from clifctl.reading import read_json
 
 LOCK = "run.lock"
 
@@ -80,9 +81,9 @@ def _lock(descriptor: int) -> bool:
 def _named(path: Path) -> tuple[int, str] | None:
     """Process id and host that the lock names."""
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = read_json(path)
         return int(document["pid"]), str(document["host"])
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError, TypeError, KeyError, OverflowError):
         return None
 
 
@@ -107,6 +108,6 @@ def _owner_is_gone(path: Path) -> bool:
         os.kill(named[0], 0)
     except ProcessLookupError:
         return True
-    except OSError:
+    except (OSError, OverflowError):
         return False
     return False

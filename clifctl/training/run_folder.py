@@ -20,6 +20,7 @@ from clifctl.files import (
     to_json,
     write_text,
 )
+from clifctl.reading import MOST_LOG_BYTES, read_bytes, read_json, read_lines
 from clifctl.results import EpochRecord, Epochs, StepRecord
 from clifctl.training.lock import LOCK
 from clifctl.training.seal import bears_seal
@@ -171,8 +172,8 @@ def write_json(path: Path, document: dict[str, Any]) -> None:
 def read_manifest(path: Path) -> dict[str, Any]:
     """A manifest; an empty one where the file is lost or broken: a run goes on without it."""
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        document = read_json(path)
+    except (OSError, ValueError):
         return {}
     continued = document.get("continued", []) if isinstance(document, dict) else None
     whole = isinstance(continued, list) and all(isinstance(one, dict) for one in continued)
@@ -261,13 +262,13 @@ def epoch_records(folder: Path) -> list[dict[str, Any]]:
     """
     path = folder / METRICS
     try:
-        text = path.read_text(encoding="utf-8", errors="replace")
+        lines = read_lines(path)
     except FileNotFoundError:
         return []
     except OSError as refused:
         raise RunFolderError(f"cannot read '{path}': {refused.strerror}") from None
     found = []
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(lines, 1):
         if '"epoch"' not in line:
             continue
         try:
@@ -298,7 +299,7 @@ def read_epochs(folder: Path) -> Epochs:
 def finished_epochs(path: Path) -> set[int]:
     """The epochs of which `metrics.jsonl` has a line, whatever else is in it."""
     try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = read_lines(path)
     except OSError:
         return set()
     return {epoch for epoch, step in filter(None, map(_place, lines)) if step is None}
@@ -311,9 +312,10 @@ def trim_metrics(path: Path, epochs: int, steps: int) -> None:
     if not path.exists():
         return
     try:
-        text = path.read_text(encoding="utf-8", errors="replace")
+        content = read_bytes(path, MOST_LOG_BYTES)
     except OSError as refused:
         raise cannot_write(path, refused) from None
+    text = content.decode(errors="replace")
     kept = [line for line in text.splitlines() if _is_before(line, epochs, steps)]
     whole = "".join(line + "\n" for line in kept)
     if whole != text:

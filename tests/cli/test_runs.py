@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -85,6 +86,8 @@ def test_a_damaged_run_is_listed_as_damaged_and_the_others_are_shown(
         "not-text": ("recipe.yaml", lambda b: b"\xff\xfe" + b),
         "list": ("recipe.yaml", lambda b: b"- 1\n"),
         "other-type": ("recipe.yaml", lambda b: b.replace(b"data:\n", b"data: [1]\nx:\n")),
+        "no-name": ("recipe.yaml", lambda b: b.replace(b"name: clif", b"name: 5")),
+        "exchanged": ("recipe.yaml", lambda b: b.replace(b"exchange: null", b"exchange: x")),
         "no-key": ("metrics.jsonl", lambda b: b.replace(b'"test_loss"', b'"test_los"')),
         "no-number": (
             "metrics.jsonl",
@@ -98,6 +101,7 @@ def test_a_damaged_run_is_listed_as_damaged_and_the_others_are_shown(
         "torn": ("metrics.jsonl", lambda b: b[:-30]),
         "bytes": ("metrics.jsonl", lambda b: b"\xff\n" + b),
         "lost": ("manifest.json", lambda b: b"\xff"),
+        "deep": ("manifest.json", lambda b: b"[" * 100_000),
         "not-finite": (
             "metrics.jsonl",
             lambda b: re.sub(rb'"test_loss": [\d.]+', b'"test_loss": null', b),
@@ -120,6 +124,19 @@ def test_a_damaged_run_is_listed_as_damaged_and_the_others_are_shown(
         for command in (["show", f"runs/{name}"], ["compare", f"runs/{name}", "runs/whole"]):
             assert clifctl("runs", *command).code == 2
     assert clifctl("runs", "show", "runs/not-finite", "--plot", "x.png").code == 0
+
+
+@pytest.mark.parametrize("file", ["manifest.json", "metrics.jsonl", "recipe.yaml"])
+def test_a_pipe_in_a_run_folder_is_not_waited_for(
+    file: str, clifctl: Run, root: Path, tmp_path: Path
+) -> None:
+    kept = root / "tests" / "data" / "kept" / "numerics-3" / "finished"
+    shutil.copytree(kept, tmp_path / "runs" / "one")
+    (tmp_path / "runs" / "one" / file).unlink()
+    os.mkfifo(tmp_path / "runs" / "one" / file)
+    listed = clifctl("runs", "ls", "--json")
+    assert listed.code == 0
+    assert len(listed.json["runs"]) == (file == "manifest.json")
 
 
 def test_runs_are_listed_without_torch(root: Path) -> None:

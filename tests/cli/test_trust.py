@@ -1,6 +1,8 @@
 """A recipe, a checkpoint or a run folder of somebody else runs no file unasked."""
 
+import importlib.util
 import os
+import py_compile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -95,6 +97,34 @@ def test_a_file_beside_the_recipe_is_run_if_it_is_this_users(
     done = clifctl("recipes", "show", "mine/recipe.yaml", "--resolved")
     assert done.code == 2
     assert "add --trust mine/own.py:NEURON" in done.err
+
+
+def test_bytecode_beside_a_file_is_never_run(
+    clifctl: Run, write: Callable[..., Path], tmp_path: Path
+) -> None:
+    """A person who looks at a file before it is run looks at what is run."""
+    write("mine/recipe.yaml", "own.py:NEURON", beside=True)
+    place = tmp_path / "mine" / "__pycache__"
+    place.mkdir()
+    evil = tmp_path / "evil.py"
+    evil.write_text(NEURON.replace('"ran"', '"bytecode"'))
+    compiled = importlib.util.cache_from_source(str(tmp_path / "mine" / "own.py"))
+    mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
+    py_compile.compile(str(evil), compiled, dfile="own.py", invalidation_mode=mode, doraise=True)
+    done = clifctl("recipes", "show", "mine/recipe.yaml", "--resolved")
+    assert done.code == 0, done.err
+    assert (tmp_path / "mine" / "ran").exists()
+    assert not list(tmp_path.rglob("bytecode"))
+
+
+def test_a_file_that_everybody_may_write_to_is_nobodys(
+    clifctl: Run, write: Callable[..., Path], tmp_path: Path
+) -> None:
+    write("mine/recipe.yaml", "own.py:NEURON", beside=True)
+    (tmp_path / "mine" / "own.py").chmod(0o646)
+    done = clifctl("recipes", "show", "mine/recipe.yaml", "--resolved")
+    assert done.code == 2
+    assert not (tmp_path / "mine" / "ran").exists()
 
 
 def test_a_link_beside_the_recipe_belongs_where_it_leads_to(

@@ -359,6 +359,26 @@ def test_a_checkpoint_has_one_directory(tmp_path: Path) -> None:
             load_checkpoint(tmp_path / name)
 
 
+def test_no_other_format_of_torch_is_read(tmp_path: Path) -> None:
+    """torch's reader of its older formats knows no bounds; it takes what does not begin as zip."""
+    torch.save({"x": torch.zeros(3)}, tmp_path / "old.pt", _use_new_zipfile_serialization=False)
+    torch_archive(tmp_path)
+    both = (tmp_path / "old.pt").read_bytes() + (tmp_path / "good.pt").read_bytes()
+    (tmp_path / "both.pt").write_bytes(both)
+    for name in ("old.pt", "both.pt"):
+        with pytest.raises(CheckpointError, match="no archive of torch"):
+            load_checkpoint(tmp_path / name)
+
+
+def test_a_description_is_bounded_under_any_name(tmp_path: Path) -> None:
+    content = b"\x80\x02" + b"N0" * (5 * 2**20) + b"}."
+    for name in ("data.pkl", "data.PKL"):
+        with zipfile.ZipFile(tmp_path / name, "w") as archive:
+            archive.writestr(f"archive/{name}", content)
+        with pytest.raises(CheckpointError, match="10,485,764 bytes"):
+            load_checkpoint(tmp_path / name)
+
+
 # --- pipes, devices, links that lead nowhere, names ------------------------------------------
 
 

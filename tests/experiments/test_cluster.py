@@ -166,7 +166,7 @@ def states(done: Any) -> list[tuple[str, int]]:
     return [(trial["state"], trial["attempts"]) for trial in done.json["trials"]]
 
 
-@pytest.mark.exhaustive
+@pytest.mark.long
 def test_worker_client_and_scheduler_die_in_turn(
     clifctl: Run, processes: Processes, tmp_path: Path
 ) -> None:
@@ -223,7 +223,7 @@ def test_worker_client_and_scheduler_die_in_turn(
         assert (one[name], one["test_loss"]) == (other[name], other["test_loss"])
 
 
-@pytest.mark.exhaustive
+@pytest.mark.long
 def test_workers_that_are_all_gone_are_waited_for_and_a_trial_is_lost_but_twice(
     processes: Processes, tmp_path: Path
 ) -> None:
@@ -233,7 +233,7 @@ def test_workers_that_are_all_gone_are_waited_for_and_a_trial_is_lost_but_twice(
     client = processes.client(*GRID, *LONG, "--seeds", "2", "--fail-fast", "--scheduler", address)
 
     def told(line: str, times: int = 1) -> bool:
-        return processes.stderr(client).count(line) == times
+        return processes.stderr(client).count(line) >= times
 
     seen = set[str]()
 
