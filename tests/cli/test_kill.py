@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -213,3 +214,89 @@ def test_wrong_files_are_refused_with_exit_2(forks: Forks) -> None:
     assert not (forks.folder / "executed").exists()
     code, out, _ = forks.start("eval", "whole/last.pt", "--target", "reference", "--json").wait()
     assert (code, json.loads(out)["schema"]) == (0, "clifctl.eval/1")
+
+
+REFERENCE = ("--target", "reference", "-q")
+# Every command that leaves a file, and the file.
+WRITING = {
+    "eval": ["eval", "made/last.pt", *REFERENCE, "--json", "-o", "out.json"],
+    "picture": ["eval", "made/last.pt", *REFERENCE, "--plot", "out.svg"],
+    "energy": ["energy", "made/last.pt", *REFERENCE, "--json", "-o", "out.json"],
+    "gradients": ["gradients", "made/last.pt", *REFERENCE, "--no-windows", "-o", "out.json"],
+    "convert": ["convert", "made/last.pt", *REFERENCE, "--reset", "soft", "-o", "out.pt"],
+    "dynamics": ["dynamics", "--timesteps", "8", "--neurons", "lif", *REFERENCE, "-o", "out.json"],
+    "compare": ["runs", "compare", "made", "made", "-o", "out.json"],
+    "recipe": ["recipes", "cp", "digits_snn5", "out.yaml"],
+    "neurons": ["neurons", "ls", "-o", "out.json"],
+}
+
+
+@pytest.fixture(scope="module")
+def made(forks: Forks) -> Forks:
+    assert forks.start(*TORN, "--out", "made").wait()[0] == 0
+    return forks
+
+
+def content_of(file: Path) -> Any:
+    """What a file says, but for times; None where there is none."""
+    if not file.exists():
+        return None
+    if file.suffix == ".pt":
+        return {key: tensor.tolist() for key, tensor in load_checkpoint(file).model.items()}
+    if file.suffix == ".json":
+        document = json.loads(file.read_text())
+        document.pop("seconds", None)
+        return document
+    return file.read_text()[:200], file.stat().st_size
+
+
+@pytest.mark.parametrize(
+    ("name", "every"),
+    [
+        ("neurons", 3),
+        *(pytest.param(name, 1, marks=pytest.mark.long) for name in WRITING),
+    ],
+)
+def test_a_file_is_whole_or_not_there_wherever_a_command_is_killed(
+    name: str, every: int, made: Forks
+) -> None:
+    """In each of its operations on files, or in every few of them."""
+    arguments = WRITING[name]
+    file = made.folder / next(word for word in arguments if word.startswith("out."))
+    file.unlink(missing_ok=True)
+    process = made.start(*arguments, kill_at=0)
+    assert process.wait()[0] == 0
+    operations, whole = int(Path(f"{process.streams}.count").read_text()), content_of(file)
+    assert whole is not None
+    assert operations >= 3
+    killed = 0
+    for number in range(1, operations + 1, every):
+        file.unlink(missing_ok=True)
+        killed += made.start(*arguments, kill_at=number).wait()[0] == -signal.SIGKILL
+        assert content_of(file) in (None, whole), number
+        code, _, err = made.start(*arguments, "--overwrite").wait()
+        assert code == 0, err
+        assert content_of(file) == whole, number
+    assert killed >= operations // every // 2
+
+
+@pytest.mark.long
+@pytest.mark.skipif(os.geteuid() != 0, reason="makes a small disk, which only root may")
+@pytest.mark.parametrize("name", WRITING)
+def test_a_full_disk_is_one_error_and_leaves_nothing(name: str, made: Forks) -> None:
+    disk = made.folder / "disk"
+    disk.mkdir(exist_ok=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", disk], check=True)
+    try:
+        with suppress(OSError):
+            (disk / "filler").write_bytes(bytes(16 * 1024))
+        before = sorted(disk.iterdir())
+        arguments = [f"disk/{w}" if w.startswith("out.") else w for w in WRITING[name]]
+        code, _, err = made.start(*arguments).wait()
+        assert code == 1, err
+        assert err.count("error: ") == 1
+        assert "No space left on device" in err
+        assert "Traceback" not in err
+        assert sorted(disk.iterdir()) == before
+    finally:
+        subprocess.run(["umount", disk], check=True)

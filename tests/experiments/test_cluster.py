@@ -157,7 +157,7 @@ def test_what_a_command_has_begun_on_a_cluster_stops_with_it(
     ]
     (last,) = (tmp_path / "results").glob(f"*/{run_folder.LAST}")
     saved = load_checkpoint(last)
-    assert (saved.epoch, saved.step) > (1, 0)
+    assert (saved.epoch, saved.step) >= (1, 0)
     assert "stopped" in logs(tmp_path)[last.parent.name]
     assert records(tmp_path) == {}
 
