@@ -63,7 +63,7 @@ def test_what_is_wrong_is_told_at_its_item_and_nothing_is_left(by: Any, workers:
         next(stream)
     assert "Traceback" not in caught.value.message
     assert multiprocessing.active_children() == []
-    assert by is ahead or threading.active_count() == threads
+    assert by is ahead or threading.active_count() <= threads
 
 
 @pytest.mark.parametrize("by", [ahead, ahead_in_threads])
@@ -74,7 +74,7 @@ def test_workers_end_where_the_rest_is_not_wanted(by: Any) -> None:
     assert len(multiprocessing.active_children()) == (2 if by is ahead else 0)
     stream.close()
     assert multiprocessing.active_children() == []
-    assert by is ahead or threading.active_count() == threads
+    assert by is ahead or threading.active_count() <= threads
 
 
 def test_a_lost_worker_is_told() -> None:
