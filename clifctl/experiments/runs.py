@@ -77,8 +77,10 @@ def compare_runs(paths: Sequence[Path]) -> RunComparison:
     """Two runs or more. Raises UsageError for fewer, RunFolderError for what is no run."""
     if len(paths) < 2:
         raise UsageError("runs compare needs two run folders", hint="clifctl runs ls lists them")
+    from clifctl.experiments.resuming import flat
+
     rows = [_row(path) for path in paths]
-    leaves = [dict(_leaves(_whole(_recipe(path)))) for path in paths]
+    leaves = [flat(_whole(_recipe(path))) for path in paths]
     keys = dict.fromkeys(key for one in leaves for key in one)
     differing = tuple(
         RecipeDifference(key=key, values=tuple(one.get(key) for one in leaves))
@@ -185,11 +187,3 @@ def _curves(path: Path, row: RunRow) -> RunCurves:
         exchange_after_epoch=exchange["epoch"] if exchange else None,
         epochs=read_epochs(path),
     )
-
-
-def _leaves(document: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in document.items():
-        if isinstance(value, dict):
-            yield from _leaves(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
