@@ -111,7 +111,7 @@ def test_light_packages_import_no_heavy_library_at_module_level() -> None:
 def test_kernels_know_no_neuron_by_name() -> None:
     from clifctl.neurons import NEURONS
 
-    sources = list((PACKAGE / "kernels").glob("*.py"))
+    sources = list((PACKAGE / "kernels").rglob("*.py"))
     assert len(sources) >= 4
     for path in sources:
         strings = {

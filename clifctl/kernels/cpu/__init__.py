@@ -1,0 +1,1 @@
+"""Kernels on the CPU that compute what spikes cause, and nothing else."""

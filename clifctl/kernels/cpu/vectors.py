@@ -1,0 +1,206 @@
+"""Vectors in numba: LLVM's `<n x float>` as values that kernels load, add and store.
+
+numba leaves it to LLVM to find vectors in loops over scalars, and LLVM finds none in a sum whose
+terms lie at addresses from a list. Here a vector is a numba type of its own, and an operation on it
+is an intrinsic that emits one or two instructions of LLVM, which lowers them for the processor at
+hand: nothing here names an instruction set. A vector has LANES numbers, as many as the widest
+register of the processor holds (8 at least; two or four registers where they are narrower).
+
+Memory is read and written through addresses (int64), without any check: who calls it answers for
+every one of them.
+"""
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.core.registry import cpu_target
+from numba.extending import intrinsic, models, register_model
+
+
+def _lanes() -> int:
+    features = cpu_target.target_context.codegen().magic_tuple()[-1]
+    return 16 if "+avx512f" in features.split(",") else 8
+
+
+# float32 numbers in a vector.
+LANES = _lanes()
+# What a vector takes in memory.
+VECTOR_BYTES = 4 * LANES
+
+I1, I8, I16, I32, I64 = (ir.IntType(bits) for bits in (1, 8, 16, 32, 64))
+F32 = ir.FloatType()
+_ELEMENTS = {"f32": F32, "i1": I1, "i32": I32}
+
+
+class VectorType(types.Type):
+    """A vector of `lanes` elements of a kind: f32, i32, or i1 (a mask)."""
+
+    def __init__(self, kind: str, lanes: int) -> None:
+        self.kind = kind
+        self.lanes = lanes
+        super().__init__(name=f"Vector({kind}, {lanes})")
+
+
+@register_model(VectorType)
+class _VectorModel(models.PrimitiveModel):
+    def __init__(self, manager: Any, vector: VectorType) -> None:
+        super().__init__(manager, vector, llvm_vector(vector.kind, vector.lanes))
+
+
+def llvm_vector(kind: str, lanes: int) -> ir.VectorType:
+    """LLVM's type."""
+    return ir.VectorType(_ELEMENTS[kind], lanes)
+
+
+FLOATS, INTS, MASK = (VectorType(kind, LANES) for kind in ("f32", "i32", "i1"))
+_FLOATS, _INTS, _MASK = (llvm_vector(kind, LANES) for kind in ("f32", "i32", "i1"))
+_int, _float, _none = types.int64, types.float32, types.none
+
+# (LLVM's builder, the arguments' values) -> the result's value, or None
+Build = Callable[[Any, Sequence[Any]], Any]
+
+
+def operation(returns: types.Type, takes: Sequence[types.Type], build: Build) -> Any:
+    """A function for numba's code: `build` writes its instructions."""
+
+    def define(typing_context: Any, *arguments: Any) -> Any:
+        if len(arguments) != len(takes):
+            raise TypeError(f"{len(takes)} arguments needed, got {len(arguments)}")
+
+        def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+            value = build(builder, values)
+            return cgutils.get_null_value(I8.as_pointer()) if returns is _none else value
+
+        return returns(*takes), generate
+
+    # numba asks for the names of arguments, and has no use for any number of them.
+    names = ["typing_context", *(f"a{place}" for place in range(len(takes)))]
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    parameters = [inspect.Parameter(name, kind) for name in names]
+    define.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    return intrinsic(define)
+
+
+# --- memory -------------------------------------------------------------------------------------
+
+
+def pointer(b: Any, address: Any, to: ir.Type) -> Any:
+    """An address as LLVM's pointer to a type."""
+    return b.inttoptr(address, to.as_pointer())
+
+
+def _loaded(returns: types.Type, held: ir.Type, align: int) -> Any:
+    """Load of a whole number of fewer bits, not signed, as int64, or of anything else as it is."""
+
+    def build(b: Any, v: Sequence[Any]) -> Any:
+        value = b.load(pointer(b, v[0], held), align=align)
+        return b.zext(value, I64) if held in (I8, I16, I32) else value
+
+    return operation(returns, (_int,), build)
+
+
+def _stored(takes: types.Type, held: ir.Type, align: int) -> Any:
+    def build(b: Any, v: Sequence[Any]) -> None:
+        value = b.trunc(v[1], held) if held in (I8, I16, I32) else v[1]
+        b.store(value, pointer(b, v[0], held), align=align)
+
+    return operation(_none, (_int, takes), build)
+
+
+# load_*(address), store_*(address, value); a vector's address need not be aligned.
+load, store = _loaded(FLOATS, _FLOATS, 4), _stored(FLOATS, _FLOATS, 4)
+load_float, store_float = _loaded(_float, F32, 4), _stored(_float, F32, 4)
+load_u8, store_u8 = _loaded(_int, I8, 1), _stored(_int, I8, 1)
+load_u16, store_u16 = _loaded(_int, I16, 1), _stored(_int, I16, 1)
+load_u32, store_u32 = _loaded(_int, I32, 1), _stored(_int, I32, 1)
+load_u64, store_u64 = _loaded(_int, I64, 1), _stored(_int, I64, 1)
+
+
+def _call(b: Any, name: str, returns: ir.Type, arguments: Sequence[Any]) -> Any:
+    kind = ir.FunctionType(returns, [argument.type for argument in arguments])
+    return b.call(cgutils.get_or_insert_function(b.module, kind, name), arguments)
+
+
+def _prefetch(b: Any, v: Sequence[Any]) -> None:
+    at = pointer(b, v[0], I8)
+    _call(b, "llvm.prefetch.p0", ir.VoidType(), [at, I32(1), I32(3), I32(1)])
+
+
+# The line at an address will be written to.
+prefetch_to_write = operation(_none, (_int,), _prefetch)
+
+# --- arithmetic ---------------------------------------------------------------------------------
+
+
+def splat_value(b: Any, value: Any, lanes: int) -> Any:
+    """A vector whose every element is `value`."""
+    kind = ir.VectorType(value.type, lanes)
+    undefined = ir.Constant(kind, ir.Undefined)
+    first = b.insert_element(undefined, value, I32(0))
+    return b.shuffle_vector(first, undefined, ir.Constant(ir.VectorType(I32, lanes), [0] * lanes))
+
+
+def _fma(b: Any, v: Sequence[Any]) -> Any:
+    return _call(b, f"llvm.fma.v{LANES}f32", _FLOATS, v)
+
+
+def _muladd(b: Any, v: Sequence[Any]) -> Any:
+    return _call(b, f"llvm.fmuladd.v{LANES}f32", _FLOATS, v)
+
+
+zero = operation(FLOATS, (), lambda b, v: ir.Constant(_FLOATS, [0.0] * LANES))
+splat = operation(FLOATS, (_float,), lambda b, v: splat_value(b, v[0], LANES))
+add = operation(FLOATS, (FLOATS, FLOATS), lambda b, v: b.fadd(*v))
+sub = operation(FLOATS, (FLOATS, FLOATS), lambda b, v: b.fsub(*v))
+mul = operation(FLOATS, (FLOATS, FLOATS), lambda b, v: b.fmul(*v))
+# a * b + c, rounded once; where the processor cannot, by a call of the C library: slow.
+fma = operation(FLOATS, (FLOATS, FLOATS, FLOATS), _fma)
+# a * b + c, rounded once where the processor can, twice elsewhere.
+muladd = operation(FLOATS, (FLOATS, FLOATS, FLOATS), _muladd)
+
+
+def _sum(b: Any, v: Sequence[Any]) -> Any:
+    x, lanes = v[0], LANES
+    while lanes > 1:
+        lanes //= 2
+        halves = [
+            b.shuffle_vector(x, ir.Constant(x.type, ir.Undefined), _indices(range(at, at + lanes)))
+            for at in (0, lanes)
+        ]
+        x = b.fadd(*halves)
+    return b.extract_element(x, I32(0))
+
+
+def _indices(of: Sequence[int]) -> ir.Constant:
+    return ir.Constant(ir.VectorType(I32, len(of)), list(of))
+
+
+# The sum of all elements: first and second half, and so on.
+total = operation(_float, (FLOATS,), _sum)
+
+# --- bits ---------------------------------------------------------------------------------------
+
+
+def _non_zero(b: Any, v: Sequence[Any]) -> Any:
+    x = b.load(pointer(b, v[0], _FLOATS), align=4)
+    mask = b.fcmp_unordered("!=", x, ir.Constant(_FLOATS, [0.0] * LANES))
+    return b.zext(b.bitcast(mask, ir.IntType(LANES)), I64)
+
+
+# Bit i: whether the i-th of LANES floats at an address differs from 0 (NaN does).
+non_zero_bits = operation(_int, (_int,), _non_zero)
+# The place of the lowest bit that is set; undefined for 0.
+lowest = operation(_int, (_int,), lambda b, v: b.cttz(v[0], I1(1)))
+count_bits = operation(_int, (_int,), lambda b, v: b.ctpop(v[0]))
+
+
+def _shift_right(b: Any, v: Sequence[Any]) -> Any:
+    return b.lshr(v[0], v[1])
+
+
+# Of 64 bits, whatever their sign.
+shift_right = operation(_int, (_int, _int), _shift_right)
