@@ -2,6 +2,7 @@
 
 from clifctl.kernels.backward import NO_BACKWARD, backward_pass
 from clifctl.kernels.bits import mark_spikes, spike_value, spikes_as_bits
+from clifctl.kernels.connections import CONNECTIONS, check_connections
 from clifctl.kernels.distributed import (
     differentiable_sum,
     gather_over_processes,
@@ -17,6 +18,7 @@ from clifctl.kernels.trace import is_binary
 from clifctl.kernels.window import READINGS
 
 __all__ = [
+    "CONNECTIONS",
     "NO_BACKWARD",
     "READINGS",
     "TARGETS",
@@ -25,6 +27,7 @@ __all__ = [
     "Target",
     "backward_pass",
     "batch_moments",
+    "check_connections",
     "differentiable_sum",
     "gather_over_processes",
     "initial_state",

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from clifctl.kernels import (
+    check_connections,
     is_binary,
     mark_spikes,
     norm_scan,
@@ -47,13 +48,15 @@ class SpikingNet(nn.Module, ABC):
 
 @dataclass(frozen=True)
 class NeuronChoice:
-    """Which neuron a net is built of, and how it runs: the same for every layer."""
+    """Which neuron a net is built of, and how it runs: the same for every layer. `connections` is
+    how what reads its spikes runs (`clifctl.kernels.CONNECTIONS`)."""
 
     neuron: Neuron
     hyperparameters: Hyperparameters
     window: int | None = None
     window_reading: str = "sliding"
     target: str = "auto"
+    connections: str = "auto"
 
     def layer(
         self, channels: int, timesteps: int, *, v_threshold: float | None = None
@@ -73,6 +76,7 @@ class NeuronChoice:
             window=self.window,
             window_reading=self.window_reading,
             target=self.target,
+            connections=self.connections,
             own_threshold=v_threshold,
         )
 
@@ -90,14 +94,17 @@ class SpikingLayer(nn.Module):
         window: int | None = None,
         window_reading: str = "sliding",
         target: str = "auto",
+        connections: str = "auto",
         own_threshold: float | None = None,
     ) -> None:
         super().__init__()
+        check_connections(connections)
         self.neuron = parameters.neuron
         self.hyperparameters = parameters.hyperparameters
         self.window = window
         self.window_reading = window_reading
         self.target = target
+        self.connections = connections
         self.own_threshold = own_threshold
         # Whether every output is 0 or 1: the last thing that the step does is to spike.
         self.binary = is_binary(self.neuron, self.hyperparameters)
