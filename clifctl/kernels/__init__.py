@@ -1,7 +1,7 @@
 """HOW a neuron runs: one entry point, `scan`, over every neuron, target and window."""
 
+from clifctl.kernels import spike_connections, spike_operations  # noqa: F401, what Spikes do
 from clifctl.kernels.backward import NO_BACKWARD, backward_pass
-from clifctl.kernels.bits import mark_spikes, spike_value, spikes_as_bits
 from clifctl.kernels.connections import CONNECTIONS, check_connections
 from clifctl.kernels.distributed import (
     differentiable_sum,
@@ -9,9 +9,11 @@ from clifctl.kernels.distributed import (
     several_processes,
     sum_over_processes,
 )
+from clifctl.kernels.marks import mark_spikes, spike_value, spikes_as_bits
 from clifctl.kernels.norm_passes import batch_moments
 from clifctl.kernels.normed import Norm
 from clifctl.kernels.scan import initial_state, norm_scan, scan
+from clifctl.kernels.spikes import Spikes
 from clifctl.kernels.targets import DTYPES as TARGET_DTYPES
 from clifctl.kernels.targets import TARGETS, Target, resolve_target
 from clifctl.kernels.trace import is_binary
@@ -24,6 +26,7 @@ __all__ = [
     "TARGETS",
     "TARGET_DTYPES",
     "Norm",
+    "Spikes",
     "Target",
     "backward_pass",
     "batch_moments",

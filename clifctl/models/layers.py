@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from clifctl.kernels import (
+    Spikes,
     check_connections,
     is_binary,
     mark_spikes,
@@ -129,7 +130,8 @@ class SpikingLayer(nn.Module):
         # A shorter sequence than the window (a single step, say) is full BPTT by definition.
         window = None if self.window is None or self.window >= steps else self.window
         how: dict[str, Any] = {
-            "window": window, "window_reading": self.window_reading, "target": self.target
+            "window": window, "window_reading": self.window_reading, "target": self.target,
+            "connections": self.connections,
         }  # fmt: skip
         if norm is not None and norm.fused and self._is_fused(x):
             spikes, final = norm_scan(x, state, parameters, norm.before(x, steps), **how)
@@ -246,7 +248,7 @@ def masked(x: Tensor, mask: Tensor) -> Tensor:
 def fold_time(module: nn.Module, x: Tensor) -> Tensor:
     """Apply a module without time to `x` `[T, N, *]` as one batch of T * N samples. What it keeps
     of spikes for its backward are bits."""
-    with spikes_as_bits():
+    with nullcontext() if isinstance(x, Spikes) else spikes_as_bits():
         folded: Tensor = module(x.flatten(0, 1))
     return folded.view(x.shape[0], x.shape[1], *folded.shape[1:])
 
