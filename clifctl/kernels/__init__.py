@@ -1,6 +1,10 @@
 """HOW a neuron runs: one entry point, `scan`, over every neuron, target and window."""
 
-from clifctl.kernels import spike_connections, spike_operations  # noqa: F401, what Spikes do
+from clifctl.kernels import (  # noqa: F401, what Spikes do
+    spike_arithmetic,
+    spike_connections,
+    spike_operations,
+)
 from clifctl.kernels.backward import NO_BACKWARD, backward_pass
 from clifctl.kernels.connections import CONNECTIONS, check_connections
 from clifctl.kernels.distributed import (
@@ -13,6 +17,7 @@ from clifctl.kernels.marks import mark_spikes, spike_value, spikes_as_bits
 from clifctl.kernels.norm_passes import batch_moments
 from clifctl.kernels.normed import Norm
 from clifctl.kernels.scan import initial_state, norm_scan, scan
+from clifctl.kernels.spike_arithmetic import as_spikes
 from clifctl.kernels.spikes import Spikes
 from clifctl.kernels.targets import DTYPES as TARGET_DTYPES
 from clifctl.kernels.targets import TARGETS, Target, resolve_target
@@ -28,6 +33,7 @@ __all__ = [
     "Norm",
     "Spikes",
     "Target",
+    "as_spikes",
     "backward_pass",
     "batch_moments",
     "check_connections",

@@ -83,7 +83,7 @@ def _input_gradient(g: Tensor, x: Spikes, weight: Tensor, options: Any) -> Tenso
         if window is None:
             choice = rule.UNBOUNDED
         # A gradient of this gradient, or somebody who calls this outside of a backward pass.
-        elif window.watch.seen or torch.is_grad_enabled() or backward_pass() == NO_BACKWARD:
+        elif window.looked_at or torch.is_grad_enabled() or backward_pass() == NO_BACKWARD:
             choice = rule.LOOKED_AT
         else:
             density = window.density(*run)

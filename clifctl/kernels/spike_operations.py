@@ -62,7 +62,7 @@ def _reordered(x: Spikes) -> Spikes:
 
     values = None if held.values is None else moved(held.values)
     memory = Memory(Active(bits(Active(held.bits)), held.value, values), x.memory.elements)
-    window = None if x.window is None else Window(bits(Active(x.window.bits)), x.window.watch)
+    window = None if x.window is None else Window(bits(Active(x.window.bits)), x.window.watches)
     stride = torch.empty(size, device="meta").stride()
     return Spikes(memory, (size, stride, 0), window)
 
@@ -93,7 +93,7 @@ def _watched(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     """Somebody looks at the gradient of spikes: it is computed everywhere."""
     for x in tree_leaves((args, kwargs)):
         if isinstance(x, Spikes) and x.window is not None:
-            x.window.watch.seen = True
+            x.window.look()
     return func(*args, **kwargs)
 
 

@@ -79,10 +79,10 @@ class Watch:
 class Window:
     """Where the surrogate's derivative is not 0, as bits in the order of the spikes' memory. The
     neuron multiplies the gradient of its spikes by 0 elsewhere, so nobody needs it there, unless
-    somebody looks at it (`watch`, one for all tensors that the gradient comes to)."""
+    somebody looks at it (`watches`: of every neuron that the gradient comes to)."""
 
     bits: Tensor
-    watch: Watch = field(default_factory=Watch)
+    watches: tuple[Watch, ...] = field(default_factory=lambda: (Watch(),))
     _counts: dict[tuple[int, int], int] = field(default_factory=dict)
 
     def density(self, first: int, count: int) -> float:
@@ -91,7 +91,17 @@ class Window:
 
     def part(self, first: int, count: int) -> "Window":
         """The window of `count` elements from `first`."""
-        return Window(part_of_bits(self.bits, first, count), self.watch)
+        return Window(part_of_bits(self.bits, first, count), self.watches)
+
+    @property
+    def looked_at(self) -> bool:
+        """Whether somebody looks at the gradient."""
+        return any(watch.seen for watch in self.watches)
+
+    def look(self) -> None:
+        """Somebody does from now on."""
+        for watch in self.watches:
+            watch.seen = True
 
 
 def part_of_bits(bits: Tensor, first: int, count: int) -> Tensor:

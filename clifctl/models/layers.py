@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from clifctl.kernels import (
     Spikes,
+    as_spikes,
     check_connections,
     is_binary,
     mark_spikes,
@@ -225,7 +226,10 @@ class SharedDropout(nn.Module):
         if not self.training or self.p == 0.0:
             return x
         kept = 1 / (1 - self.p)
-        mask = torch.empty_like(x[:1]).bernoulli_(1 - self.p).mul_(kept)
+        mask = torch.empty_like(x[:1]).bernoulli_(1 - self.p)
+        if isinstance(x, Spikes):
+            return x * as_spikes(mask, kept)
+        mask.mul_(kept)
         mark_spikes(mask, kept)
         with spikes_as_bits():
             dropped = x * mask
@@ -237,6 +241,8 @@ class SharedDropout(nn.Module):
 def masked(x: Tensor, mask: Tensor) -> Tensor:
     """The product of two results, element by element, one of which may be broadcast. Of spikes it
     is spikes, and what its backward needs of them is kept as bits."""
+    if isinstance(x, Spikes) and isinstance(mask, Spikes):
+        return x * mask
     with spikes_as_bits():
         product = x * mask
     value, other = spike_value(x), spike_value(mask)
