@@ -219,13 +219,11 @@ def _tile_lists(plan, tile, bits, values, scratch):
     return first_row * plan.out_width, samples * rows, plan.out_width
 
 
-def _kernel(width: Wide, with_values: bool) -> Any:
-    """The kernel for rows of weights of so many vectors; of inputs with values or of bits."""
-    nothing, load, add, muladd, splat = width.zero, width.load, width.add, width.muladd, width.splat
-    load_first, store_first, put = width.load_first, width.store_first, width.store
+def _row_sum(width: Wide) -> Any:
+    load, add = width.load, width.add
 
     @njit(**OPTIONS)
-    def sum_of(at, end, weights, blank, held):
+    def row_sum(at, end, weights, blank, held):
         """The sum of the rows listed from `at` to `end`; entry `blank` is a row of zeros."""
         groups = max(0, (end - at - 2) >> 3)
         rest = at + 8 * groups
@@ -245,9 +243,16 @@ def _kernel(width: Wide, with_values: bool) -> Any:
             d = add(d, load(weights + ((entries >> 48 & 0xFFFF) << 3)))
         return add(add(a, b), add(c, d))
 
+    return row_sum
+
+
+def _valued_row_sum(width: Wide) -> Any:
+    nothing, load, add = width.zero, width.load, width.add
+    muladd, splat = width.muladd, width.splat
+
     @njit(**OPTIONS)
-    def valued_sum_of(at, end, weights, blank, held):
-        """The same, each row times its value; `held` has the values of the list."""
+    def valued_row_sum(at, end, weights, blank, held):
+        """The sum of the rows listed from `at` to `end`, each times its value, from `held` on."""
         a = b = c = d = nothing()
         while at + 8 <= end:
             entries = load_u64(at)
@@ -265,12 +270,17 @@ def _kernel(width: Wide, with_values: bool) -> Any:
             held += 4
         return add(add(a, b), add(c, d))
 
-    row_sum = valued_sum_of if with_values else sum_of
+    return valued_row_sum
+
+
+def _strip(width: Wide, row_sum: Any) -> Any:
+    nothing, load, store_all, add = width.zero, width.load, width.store, width.add
+    load_first, store_first = width.load_first, width.store_first
 
     @njit(**OPTIONS)
-    def sums(plan, starts, places, listed, held, weights, bias, y, count, first):
-        """The outputs of one block for `places` of a row, from one chunk of the inputs: to y, or
-        added to what is there."""
+    def strip(plan, starts, places, listed, held, weights, bias, y, count, first):
+        """The outputs of one block, `count` of them, at some places of a row, from one chunk of the
+        inputs: written to y with the bias if it is the first, or added to what is there."""
         initial = load_first(bias, count) if bias != 0 else nothing()
         # Units of entries from the columns of a place to those of the next one.
         shift = plan.step * plan.pitch * plan.unit
@@ -280,7 +290,7 @@ def _kernel(width: Wide, with_values: bool) -> Any:
             prefetch_to_write(y + 4 * plan.outputs)
             found = row_sum(listed + begin, listed + end, weights, blank, held + 2 * begin)
             if count == plan.block:
-                put(y, add(initial if first else load(y), found))
+                store_all(y, add(initial if first else load(y), found))
             else:
                 store_first(y, add(initial if first else load_first(y, count), found), count)
             starts += 4 * plan.step
@@ -288,35 +298,41 @@ def _kernel(width: Wide, with_values: bool) -> Any:
             blank += shift
             y += 4 * plan.outputs
 
+    return strip
+
+
+def _kernel(width: Wide, with_values: bool) -> Any:
+    """The kernel for rows of weights of so many vectors; of inputs with values or of bits."""
+    strip = _strip(width, _valued_row_sum(width) if with_values else _row_sum(width))
+
     @njit(**OPTIONS)
     def run(first, last, groups, numbers, bits, values, weight, offsets, scale, bias, y, scratch):
         """Units `first` to `last`: a unit is a tile and one of `groups` of the blocks."""
         plan = Plan(*numbers)
         made = -1
         listed, held = scratch + plan.listed_at, scratch + plan.held_at
-        row_starts = 4 * (plan.columns + 1)
         for unit in range(first, last):
             tile, group = unit // groups, unit % groups
             if tile != made:
                 place, rows, places = _tile_lists(plan, tile, bits, values, scratch)
+                row_starts = 4 * (plan.columns + 1) * -(-places // plan.strip)
                 made = tile
             for block in range(plan.blocks * group // groups, plan.blocks * (group + 1) // groups):
-                weights = scratch + plan.block_at
-                pack_block(plan, block, weight, offsets, scale, weights)
                 channel = block * plan.block
-                count = min(plan.block, plan.outputs - channel)
-                starts = scratch + plan.starts_at
+                pack_block(plan, block, weight, offsets, scale, scratch + plan.block_at)
+                shift = bias + 4 * channel if bias != 0 else 0
                 for chunk in range(plan.chunks):
+                    weights = scratch + plan.block_at + chunk * plan.chunk_bytes
+                    starts = scratch + plan.starts_at + chunk * rows * row_starts
                     for row in range(rows):
                         for column in range(0, places, plan.strip):
                             target = (place + row * places + column) * plan.outputs + channel
-                            sums(
+                            strip(
                                 plan, starts, min(plan.strip, places - column), listed, held,
-                                weights, bias + 4 * channel if bias != 0 else 0, y + 4 * target,
-                                count, chunk == 0,
+                                weights, shift, y + 4 * target,
+                                min(plan.block, plan.outputs - channel), chunk == 0,
                             )  # fmt: skip
-                            starts += row_starts
-                    weights += plan.chunk_bytes
+                            starts += 4 * (plan.columns + 1)
 
     return run
 
