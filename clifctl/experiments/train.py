@@ -322,8 +322,7 @@ def _result(run: _Run, folder: Path, request: StopRequest, started: float) -> Tr
         time=last.time,
         device=str(prepared.device),
         processes=run.processes.count,
-        target=prepared.target.name,
-        target_reason=prepared.target.reason,
+        **prepared.kernels.facts,
         run_folder=str(folder),
         published=published_for(recipe, run.data),
     )

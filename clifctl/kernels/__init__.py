@@ -2,7 +2,12 @@
 
 from clifctl.kernels.backward import NO_BACKWARD, backward_pass
 from clifctl.kernels.bits import mark_spikes, spike_value, spikes_as_bits
-from clifctl.kernels.connections import CONNECTIONS, check_connections
+from clifctl.kernels.connections import (
+    CONNECTIONS,
+    Kernels,
+    check_connections,
+    resolve_kernels,
+)
 from clifctl.kernels.distributed import (
     differentiable_sum,
     gather_over_processes,
@@ -23,6 +28,7 @@ __all__ = [
     "READINGS",
     "TARGETS",
     "TARGET_DTYPES",
+    "Kernels",
     "Norm",
     "Target",
     "backward_pass",
@@ -34,6 +40,7 @@ __all__ = [
     "is_binary",
     "mark_spikes",
     "norm_scan",
+    "resolve_kernels",
     "resolve_target",
     "scan",
     "several_processes",

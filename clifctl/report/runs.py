@@ -50,6 +50,7 @@ def train_report(result: TrainResult) -> Report:
         Column("device", "device"),
         Column("processes", "processes"),
         Column("target", "kernel target"),
+        Column("connections", "connections"),
         Column("run_folder", "run folder"),
     )
     found = {**vars(result), **vars(result.time)}
@@ -84,6 +85,7 @@ def plan_report(plan: TrainPlan, resolved: str) -> Report:
         Column("device", "device"),
         Column("processes", "processes"),
         Column("target", "kernel target"),
+        Column("connections", "connections"),
         Column("threads", "CPU threads"),
         Column("run_folder", "run folder"),
     )

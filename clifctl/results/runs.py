@@ -137,6 +137,10 @@ class Published:
     note: str | None = None
 
 
+# Why the connections of older results are dense.
+THEN = "connections were dense before there was a choice"
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrainResult:
     """A finished training run."""
@@ -172,6 +176,8 @@ class TrainResult:
     processes: int = 1
     target: str
     target_reason: str
+    connections: str = "dense"
+    connections_reason: str = THEN
     run_folder: str
     published: Published
 
@@ -189,6 +195,8 @@ class TrainPlan:
     processes: int = 1
     target: str
     target_reason: str
+    connections: str = "dense"
+    connections_reason: str = THEN
     threads: int
     threads_reason: str
     precision: str
@@ -237,5 +245,7 @@ class EvalResult:
     device: str
     target: str
     target_reason: str
+    connections: str = "dense"
+    connections_reason: str = THEN
     published: Published
     picture: str | None
