@@ -1,6 +1,6 @@
 """What a training run needs, checked and counted before anything is written."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -17,6 +17,7 @@ from clifctl.experiments.assembly import (
     run_on,
     step_activations_bytes,
 )
+from clifctl.experiments.connections import may_be_event_driven, tried_step
 from clifctl.experiments.memory import require_memory
 from clifctl.experiments.starting import Start, start_from
 from clifctl.files import require_folder_possible
@@ -77,11 +78,17 @@ def plan_training(loaded: LoadedRecipe, options: RunOptions) -> tuple[TrainPlan,
     data are missing or wrong: a plan without them, and what is wrong with them."""
     where = _Where.of(loaded, options)
     start_from(options.init, where.recipe)
+    data, held = None, 0
+    unusable: DataError | None = None
     try:
         data, held = list_data(where.recipe)
-    except DataError as unusable:
-        return _plan(loaded, options, where, None)[0], unusable
-    return _plan(loaded, options, where, data, held)[0], None
+    except DataError as missing:
+        unusable = missing
+    plan, threads = _plan(loaded, options, where, data, held)
+    if may_be_event_driven(where.recipe):
+        paths = tried_step(where.recipe, data, threads.count)
+        plan = replace(plan, connection_paths=paths)
+    return plan, unusable
 
 
 def prepare(loaded: LoadedRecipe, options: RunOptions) -> Prepared:

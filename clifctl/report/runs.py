@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from clifctl.report.connections import connection_tables
 from clifctl.report.render import MIB, Column, Report, Table, document_of
 from clifctl.results import LayerRate, Published, TrainPlan, TrainResult
 
@@ -91,7 +92,11 @@ def plan_report(plan: TrainPlan, resolved: str) -> Report:
     )
     found = "valid" if plan.train_samples is not None else "valid but for its data"
     table = Table(f"{plan.recipe}: {found}, nothing was run", columns, (shown,), vertical=True)
-    return Report(document_of(plan), (table,), text=resolved)
+    ways = connection_tables(
+        plan.connection_paths,
+        "In a step with fresh weights on a few samples; the rule looks at each batch anew.",
+    )
+    return Report(document_of(plan), (table, *ways), text=resolved)
 
 
 def published_tables(published: Published, measured: float | None) -> tuple[Table, ...]:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
+from clifctl.results.connections import ConnectionPaths
+
 
 @dataclass(frozen=True, kw_only=True)
 class LayerRate:
@@ -186,7 +188,8 @@ class TrainResult:
 class TrainPlan:
     """What `train --dry-run` found out: this is what would run. Without usable data their numbers
     are None, and not part of `memory_bytes`. `continues_after` says how far a run that goes on has
-    come; None: it begins."""
+    come; None: it begins. `connection_paths` are those of a step with fresh weights; empty where
+    connections are dense."""
 
     schema: ClassVar[str] = "clifctl.train.plan/1"
 
@@ -211,6 +214,7 @@ class TrainPlan:
     activations_bytes: int
     memory_bytes: int
     resolved_recipe: dict[str, Any]
+    connection_paths: tuple[ConnectionPaths, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
