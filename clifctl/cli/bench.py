@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from clifctl.cli.options import DeviceOption, Output, ThreadsOption, command
+from clifctl.cli.options import ConnectionsOption, DeviceOption, Output, ThreadsOption, command
 from clifctl.devices import CPU
 from clifctl.errors import UsageError
 
@@ -85,6 +85,7 @@ def train(
         bool, typer.Option("--engine/--no-engine", help="What a run adds to the bare step.")
     ] = True,
     device: DeviceOption = CPU,
+    connections: ConnectionsOption = "auto",
     threads: ThreadsOption = None,
     output: Output,
 ) -> None:
@@ -109,6 +110,7 @@ def train(
             batch_norm=batch_norm,
             repeats=repeats,
             device=device,
+            connections=connections,
             threads=threads,
             peak=peak,
             observer=progress if engine else None,

@@ -91,6 +91,14 @@ TargetOption = Annotated[
         "--target", help="Kernels: auto, numba (CPU), triton (GPU) or reference.", metavar="TARGET"
     ),
 ]
+ConnectionsOption = Annotated[
+    str,
+    typer.Option(
+        "--connections",
+        help="auto: only the work that spikes cause, where it pays (CPU); or dense.",
+        metavar="HOW",
+    ),
+]
 ThreadsOption = Annotated[
     int | None, typer.Option("--threads", help="CPU threads (default: by the size of the net).")
 ]

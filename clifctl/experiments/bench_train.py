@@ -5,7 +5,7 @@ contestants take turns in one process; their peak memory is measured in processe
 """
 
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, cast, get_args
@@ -19,15 +19,22 @@ from clifctl.experiments.bench_train_contestants import CONTESTANTS, Learner, Ta
 from clifctl.experiments.bench_train_engine import bench_engine
 from clifctl.experiments.bench_train_gate import gate, peer_differs
 from clifctl.experiments.bench_train_memory import peak_bytes, peak_missing
+from clifctl.experiments.connections import watched_connections
 from clifctl.experiments.keeping import Observer
 from clifctl.experiments.measuring import cpu_threads, interleaved, require_repeats
 from clifctl.experiments.provenance import package_versions
-from clifctl.kernels import resolve_target
+from clifctl.kernels import resolve_kernels
 from clifctl.models import MODELS
 from clifctl.models.norm import NormMode
 from clifctl.neurons import NEURONS
 from clifctl.recipe.load import load_recipe
-from clifctl.results import EngineCost, TrainBenchCost, TrainBenchResult, TrainBenchRow
+from clifctl.results import (
+    ConnectionPaths,
+    EngineCost,
+    TrainBenchCost,
+    TrainBenchResult,
+    TrainBenchRow,
+)
 from clifctl.training.device import resolve_device, resolve_threads
 from clifctl.training.memory import held_for_backward, saved_for_backward
 from clifctl.training.precision import ArithmeticName
@@ -50,6 +57,7 @@ def bench_train(
     batch_norm: str = "per_step",
     repeats: int = 7,
     device: str = CPU,
+    connections: str = "auto",
     threads: int | None = None,
     peak: bool = True,
     observer: Observer | None = None,
@@ -64,35 +72,31 @@ def bench_train(
     """
     require_repeats(repeats)
     task = _task(model, neuron, batch_size, precision, batch_norm, resolve_device(device))
+    kernels = resolve_kernels("auto", connections, task.device)
+    task = replace(task, connections=kernels.connections.name)
     steps = _steps(timesteps, task)
     untold = peak_missing(task.device) if peak else "--no-peak"
     chosen = resolve_threads(threads, _activations_bytes(replace(task, timesteps=steps[-1])))
     started = datetime.now(UTC).isoformat(timespec="seconds")
-    rows: list[TrainBenchRow] = []
+    tasks = [replace(task, timesteps=count) for count in steps]
     with cpu_threads(chosen.count):
         checks = []
-        for count in steps:
-            say(f"T = {count}: comparing the fused net with the plain path")
-            checks.append(gate(replace(task, timesteps=count)))
-        missing = _missing(replace(task, timesteps=steps[0]))
-        for count in steps:
-            say(f"T = {count}: measuring times")
-            found = _measure(replace(task, timesteps=count), missing, repeats)
-            if untold is None:
-                say(f"T = {count}: measuring memory")
-                found = _with_peaks(replace(task, timesteps=count), found, chosen.count)
-            rows += found
+        for one in tasks:
+            say(f"T = {one.timesteps}: comparing the fused net with the plain path")
+            checks.append(gate(one))
+        rows = tuple(_rows(tasks, repeats, chosen.count if untold is None else None, say))
+        paths = _paths(tasks[-1])
     engine = None
     if observer is not None:
         say("measuring what the engine adds")
-        engine = _engine(replace(task, timesteps=steps[-1]), repeats, chosen.count, observer)
+        engine = _engine(tasks[-1], repeats, chosen.count, observer)
     return TrainBenchResult(
         started=started,
         model=model,
         neuron=neuron,
         input_shape=task.input_shape,
         classes=task.classes,
-        parameters=parameter_count(replace(task, timesteps=steps[0]).net(fuse_norm=True)),
+        parameters=parameter_count(tasks[0].net(fuse_norm=True)),
         timesteps=steps,
         batch_size=batch_size,
         precision=precision,
@@ -102,14 +106,41 @@ def bench_train(
         machine=device_name(task.device),
         threads=chosen.count,
         threads_reason=chosen.reason,
-        target=resolve_target("auto", task.device, torch.float32).name,
+        target=kernels.target.name,
+        connections=kernels.connections.name,
+        connection_paths=paths,
         peak_missing=untold,
         versions=package_versions("clifctl", "torch", "numba", "triton", "spikingjelly"),
         checks=tuple(checks),
-        rows=tuple(rows),
+        rows=rows,
         costs=_costs(rows),
         engine=engine,
     )
+
+
+def _rows(
+    tasks: Sequence[Task], repeats: int, peak_threads: int | None, say: Callable[[str], None]
+) -> Iterator[TrainBenchRow]:
+    """The rows of every T, with peak memory on so many threads (None: without)."""
+    missing = _missing(tasks[0])
+    for task in tasks:
+        say(f"T = {task.timesteps}: measuring times")
+        found = _measure(task, missing, repeats)
+        if peak_threads is not None:
+            say(f"T = {task.timesteps}: measuring memory")
+            found = _with_peaks(task, found, peak_threads)
+        yield from found
+
+
+def _paths(task: Task) -> tuple[ConnectionPaths, ...]:
+    """How the connections of clifctl's net run in the step that was timed."""
+    if task.connections == "dense":
+        return ()
+    ours = learner("ours", task, "channels_last")
+    assert isinstance(ours, Learner)  # it takes part in any case
+    with watched_connections(ours.net) as watched:
+        ours.step()
+    return watched.rows()
 
 
 def _engine(task: Task, repeats: int, threads: int, observer: Observer) -> EngineCost:

@@ -41,6 +41,7 @@ class Task:
     batch_norm: NormMode
     precision: ArithmeticName
     device: torch.device
+    connections: str = "auto"
 
     def net(self, *, fuse_norm: bool, batch_norm: NormMode | None = None) -> SpikingNet:
         """clifctl's net, with the same weights every time."""
@@ -52,7 +53,7 @@ class Task:
             input_shape=self.input_shape,
             classes=self.classes,
             timesteps=self.timesteps,
-            neuron=NeuronChoice(neuron, neuron.hyperparameters()),
+            neuron=NeuronChoice(neuron, neuron.hyperparameters(), connections=self.connections),
         )
 
     def images(self, count: int) -> Tensor:

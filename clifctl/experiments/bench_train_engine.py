@@ -33,7 +33,7 @@ def bench_engine(
         f"train.epochs={1 if recipe is None else DIGITS_EPOCHS}",
         "train.drop_last=true",
     ]
-    options = RunOptions(device=str(task.device), threads=threads)
+    options = RunOptions(device=str(task.device), connections=task.connections, threads=threads)
     if recipe is not None:
         return measure_engine(load_recipe(recipe, settings), options, observer)
     with tempfile.TemporaryDirectory() as root:

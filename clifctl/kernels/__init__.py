@@ -6,7 +6,12 @@ from clifctl.kernels import (  # noqa: F401, what Spikes do
     spike_operations,
 )
 from clifctl.kernels.backward import NO_BACKWARD, backward_pass
-from clifctl.kernels.connections import CONNECTIONS, check_connections
+from clifctl.kernels.connections import (
+    CONNECTIONS,
+    Kernels,
+    check_connections,
+    resolve_kernels,
+)
 from clifctl.kernels.distributed import (
     differentiable_sum,
     gather_over_processes,
@@ -30,6 +35,7 @@ __all__ = [
     "READINGS",
     "TARGETS",
     "TARGET_DTYPES",
+    "Kernels",
     "Norm",
     "Spikes",
     "Target",
@@ -43,6 +49,7 @@ __all__ = [
     "is_binary",
     "mark_spikes",
     "norm_scan",
+    "resolve_kernels",
     "resolve_target",
     "scan",
     "several_processes",

@@ -3,6 +3,7 @@
 import dataclasses
 from typing import Any
 
+from clifctl.report.connections import connection_tables
 from clifctl.report.render import MIB, Column, Report, Table, document_of
 from clifctl.results import (
     BenchResult,
@@ -124,6 +125,7 @@ def train_bench_report(result: TrainBenchResult) -> Report:
         Table(title, times, rows, notes=tuple(_cost(cost) for cost in result.costs)),
         Table("memory of that step", memory, rows, notes=_train_notes(result)),
         *(() if result.engine is None else (_engine_table(result.engine),)),
+        *connection_tables(result.connection_paths, f"In ours, at T = {result.timesteps[-1]}."),
     )
     return Report(document_of(result), tables)
 
@@ -182,8 +184,9 @@ def _train_notes(result: TrainBenchResult) -> tuple[str, ...]:
         "step: forward, cross entropy of the mean over time, backward; no optimizer step; "
         f"N = {result.batch_size} images {shape}, the same at every time step",
         f"ours: {result.batch_norm} batch norm inside the neuron's kernel ({result.target}), "
-        "spikes kept as bits; plain: norm and neuron one after the other; in both the first "
-        "convolution of the T equal images runs once, in the other nets T times",
+        f"spikes kept as bits, connections {result.connections}; plain: norm and neuron one after "
+        "the other; in both the first convolution of the T equal images runs once, in the other "
+        "nets T times",
         "ReLU: torch's BatchNorm2d and ReLU in place on T x N images; its images/s count all of "
         "them",
         *(

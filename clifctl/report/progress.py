@@ -80,6 +80,7 @@ class TrainProgress:
             self._say([f"going on after {plan.continues_after}"])
         if self._verbose:
             self._say([f"kernel target {plan.target} ({plan.target_reason})"])
+            self._say([f"connections {plan.connections} ({plan.connections_reason})"])
             self._say([f"{plan.threads} CPU threads ({plan.threads_reason})"])
             memory = f"about {plan.memory_bytes:,} bytes of memory"
             self._say([f"{plan.parameters:,} parameters, {memory}"])

@@ -19,6 +19,7 @@ from clifctl.results.comparison import (
     TruncationRow,
     TruncationStep,
 )
+from clifctl.results.connections import ConnectionPaths
 from clifctl.results.data import (
     DataCheckResult,
     DatasetList,
@@ -36,6 +37,7 @@ from clifctl.results.doctor import (
     DataState,
     DeviceRow,
     DoctorResult,
+    EventDriven,
     KernelTargetRow,
     SelfTestRow,
 )
@@ -124,6 +126,7 @@ __all__ = [
     "CheckRow",
     "ClassCount",
     "ComparedNeuron",
+    "ConnectionPaths",
     "Cost",
     "DamagedRun",
     "DataCheckResult",
@@ -143,6 +146,7 @@ __all__ = [
     "Estimate",
     "EvalResult",
     "Evaluation",
+    "EventDriven",
     "FileRow",
     "FrameRow",
     "GradientsResult",

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+from clifctl.results.connections import ConnectionPaths
 from clifctl.results.engine import EngineCost
 
 
@@ -120,7 +121,8 @@ class TrainBenchCost:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainBenchResult:
-    """One net's training step timed on one machine, after it has passed the gate."""
+    """One net's training step timed on one machine, after it has passed the gate. The paths of its
+    connections are those at the largest T; there are none where all are dense."""
 
     schema: ClassVar[str] = "clifctl.bench.train/1"
 
@@ -146,3 +148,5 @@ class TrainBenchResult:
     rows: tuple[TrainBenchRow, ...]
     costs: tuple[TrainBenchCost, ...]
     engine: EngineCost | None = None
+    connections: str = "dense"
+    connection_paths: tuple[ConnectionPaths, ...] = ()
