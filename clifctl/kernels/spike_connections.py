@@ -66,7 +66,7 @@ def _weight_gradient(
         if choice.event:
             assert run is not None
             assert geometry is not None
-            g_weight, g_bias = connections.weight_gradient(geometry, x.active(run), g)
+            g_weight, g_bias = connections.weight_gradient(geometry, x.active(run), g, weight)
             return g_weight, g_bias if wanted[2] else None
     maps = x.floats() if wanted[1] else _like(x)
     mask = [False, wanted[1], wanted[2]]

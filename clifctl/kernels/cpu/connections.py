@@ -2,11 +2,14 @@
 
 from functools import lru_cache
 
+import torch
 from torch import Tensor
 
+from clifctl.kernels.cpu.forward import Forward
 from clifctl.kernels.cpu.geometry import Geometry
+from clifctl.kernels.cpu.input_gradient import InputGradient
 from clifctl.kernels.cpu.source import Active
-from clifctl.kernels.cpu.standin import Forward, InputGradient, WeightGradient
+from clifctl.kernels.cpu.weight_gradient import WeightGradient
 
 PREPARED = 1024
 
@@ -17,8 +20,8 @@ def _forward(geometry: Geometry, with_values: bool) -> Forward:
 
 
 @lru_cache(maxsize=PREPARED)
-def _weight_gradient(geometry: Geometry, with_values: bool) -> WeightGradient:
-    return WeightGradient(geometry, with_values)
+def _weight_gradient(geometry: Geometry, with_values: bool, channels_last: bool) -> WeightGradient:
+    return WeightGradient(geometry, with_values, channels_last)
 
 
 @lru_cache(maxsize=PREPARED)
@@ -32,10 +35,13 @@ def forward(geometry: Geometry, active: Active, weight: Tensor, bias: Tensor | N
     return run(active, weight.detach(), None if bias is None else bias.detach())
 
 
-def weight_gradient(geometry: Geometry, active: Active, g: Tensor) -> tuple[Tensor, Tensor]:
-    """Gradients of weight `[outputs, channels, kh, kw]` and bias `[outputs]`, from that of the
-    output."""
-    return _weight_gradient(geometry, active.values is not None)(active, g)
+def weight_gradient(
+    geometry: Geometry, active: Active, g: Tensor, weight: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Gradients of weight `[outputs, channels, kh, kw]`, lying in memory as it does, and of bias
+    `[outputs]`, from that of the output."""
+    last = not weight.is_contiguous() and weight.is_contiguous(memory_format=torch.channels_last)
+    return _weight_gradient(geometry, active.values is not None, last)(active, g)
 
 
 def input_gradient(geometry: Geometry, window: Tensor, g: Tensor, weight: Tensor) -> Tensor:
