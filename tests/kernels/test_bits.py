@@ -323,9 +323,10 @@ def test_a_net_works_within_other_hooks(around: str) -> None:
         with spikes_as_bits():
             return other(x)[0]  # type: ignore[no-any-return]
 
+    largest = max(float(b.abs().max()) for b in expected)
     for a, b in zip(_gradients(other, run), expected, strict=True):
         if around == "checkpoint":  # the gradients of what is run again are computed densely
-            assert torch.allclose(a, b, rtol=0.0, atol=1e-4 * float(b.abs().max()))
+            assert torch.allclose(a, b, rtol=0.0, atol=1e-4 * largest)
         else:
             assert torch.equal(a, b)
 
