@@ -209,34 +209,50 @@ sum_units_of_spikes, sum_units_of_values = _sum_units(False), _sum_units(True)
 
 @njit(**OPTIONS)
 def _pack(p, tile, is_first, first_block, blocks, g, grids):
-    """The output gradient of some blocks in a tile, a grid for each block."""
+    """The output gradient of some blocks in a tile, a grid for each block, with zeros around it."""
     grid_bytes = VECTOR_BYTES * p.grid
-    # Where tiles are of whole images, later ones leave the zeros where they are.
-    if p.bordered and (is_first or p.down * p.across > 1):
+    if p.bordered and (is_first or p.across > 1):
         for i in range(0, blocks * grid_bytes, VECTOR_BYTES):
             store(grids + i, zero())
     first, last = images_of(p, tile)
     y0, x0 = corner_of(p, tile)
+    first_row, end_row = y0 - p.above, y0 + p.rows + p.below
+    if p.down == 1:
+        # What lies above and below is the same in every tile: zeros.
+        first_row, end_row = 0, p.out_height
     first_column, end_column = max(0, x0 - p.left), min(p.out_width, x0 + p.columns + p.right)
     pixel = 4 * p.outputs
-    # Behind the last number of all, a vector may not be read.
-    end = g + pixel * p.samples * p.out_height * p.out_width
     for n in range(first, last):
-        for y in range(max(0, y0 - p.above), min(p.out_height, y0 + p.rows + p.below)):
-            row = (n * p.out_height + y) * p.out_width
-            at = g + pixel * (row + first_column) + VECTOR_BYTES * first_block
+        for y in range(first_row, end_row):
             place = p.origin + (n - first) * p.image_pitch + (y - y0) * p.pitch + first_column - x0
             to = grids + VECTOR_BYTES * place
-            for _ in range(end_column - first_column):
-                if at + VECTOR_BYTES * blocks <= end:
-                    for block in range(blocks):
-                        store(to + block * grid_bytes, load(at + VECTOR_BYTES * block))
-                else:
-                    for i in range(0, end - at, 4):
-                        block, lane = i // VECTOR_BYTES, i % VECTOR_BYTES
-                        store_float(to + block * grid_bytes + lane, load_float(at + i))
-                at += pixel
-                to += VECTOR_BYTES
+            if 0 <= y < p.out_height:
+                row = (n * p.out_height + y) * p.out_width
+                at = g + pixel * (row + first_column) + VECTOR_BYTES * first_block
+                _pack_row(p, at, g, end_column - first_column, blocks, to)
+            else:
+                for block in range(blocks):
+                    for i in range(0, VECTOR_BYTES * (end_column - first_column), VECTOR_BYTES):
+                        store(to + block * grid_bytes + i, zero())
+
+
+@njit(**OPTIONS)
+def _pack_row(p, at, g, pixels, blocks, to):
+    grid_bytes, pixel = VECTOR_BYTES * p.grid, 4 * p.outputs
+    # Behind the last number of all, a vector may not be read.
+    end = g + pixel * p.samples * p.out_height * p.out_width
+    whole = max(0, min(pixels, (end - VECTOR_BYTES * blocks - at) // pixel + 1))
+    for _ in range(whole):
+        for block in range(blocks):
+            store(to + block * grid_bytes, load(at + VECTOR_BYTES * block))
+        at += pixel
+        to += VECTOR_BYTES
+    for _ in range(pixels - whole):
+        for i in range(0, end - at, 4):
+            block, lane = i // VECTOR_BYTES, i % VECTOR_BYTES
+            store_float(to + block * grid_bytes + lane, load_float(at + i))
+        at += pixel
+        to += VECTOR_BYTES
 
 
 @njit(**OPTIONS)
