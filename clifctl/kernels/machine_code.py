@@ -8,6 +8,8 @@ its types and a processor, and compiles whatever does not come back whole.
 import hashlib
 import pickle
 import sys
+import time
+from contextlib import suppress
 from types import ModuleType
 from typing import Any
 
@@ -18,6 +20,10 @@ from numba.core.caching import NullCache
 from numba.core.dispatcher import Dispatcher
 
 from clifctl.kernels import cache
+from clifctl.notices import tell
+
+# What took less is not spoken of.
+WORTH_A_WORD_S = 0.5
 
 
 def keep(module: ModuleType, text: str) -> ModuleType:
@@ -29,11 +35,49 @@ def keep(module: ModuleType, text: str) -> ModuleType:
     return module
 
 
+class _Compiling:
+    """What is being compiled at the moment, outermost first: numba's global lock is held.
+
+    A person at the prompt waits for it: the first word comes at once, then one for each function
+    that took its time.
+    """
+
+    def __init__(self) -> None:
+        self._begun: list[tuple[object, float]] = []
+        self._seconds = 0.0
+        self._said = False
+
+    def begins(self, key: object) -> None:
+        """A function will be compiled now, maybe because another one calls it."""
+        if not self._said:
+            self._said = True
+            tell("compiling kernels for this processor, at their first use")
+        self._begun.append((key, time.perf_counter()))
+
+    def ends(self, key: object, name: str) -> None:
+        """It is compiled. What began within it and did not end has failed."""
+        places = [place for place, (begun, _) in enumerate(self._begun) if begun == key]
+        if not places:
+            return
+        seconds = time.perf_counter() - self._begun[places[-1]][1]
+        del self._begun[places[-1] :]
+        if self._begun:
+            return  # the other one's time has it
+        self._seconds += seconds
+        if seconds >= WORTH_A_WORD_S:
+            tell(f"compiled {name} in {seconds:.1f} s ({self._seconds:.1f} s in all)")
+
+
+_compiling = _Compiling()
+
+
 class _MachineCode(NullCache):
     """What numba's dispatcher asks for machine code: it holds the global lock of its compiler."""
 
     def __init__(self, module: str, function: str, text: str) -> None:
         self._name = f"{module.rpartition('.')[2]}.{function}"
+        what = function.replace("_", " ").strip()
+        self._title = f"{cache.title_of(module.rpartition('.')[2])}, {what}"
         source = hashlib.sha256(text.encode()).hexdigest()
         versions = (numba.__version__, llvmlite.__version__, sys.implementation.cache_tag)
         self._fixed = (module, function, source, *versions)
@@ -43,21 +87,22 @@ class _MachineCode(NullCache):
         target_context.refresh()
         key = self._key(sig, target_context.codegen())
         code = cache.load(self._file(key))
-        if code is None:
-            return None
-        try:
-            kept, reduced = pickle.loads(code)
-            if kept != key:
-                return None
-            return compiler.CompileResult._rebuild(target_context, *reduced)
-        except Exception:  # of whatever made it: it is compiled, and replaces this
-            return None
+        found = None
+        # Of whatever else made it: it is compiled, and replaces this.
+        with suppress(Exception):
+            kept, reduced = pickle.loads(code or b"")
+            if kept == key:
+                found = compiler.CompileResult._rebuild(target_context, *reduced)
+        if found is None:
+            _compiling.begins(key)
+        return found
 
     def save_overload(self, sig: Any, data: Any) -> None:
         """Keep a compiled function, unless it holds addresses of this process."""
+        key = self._key(sig, data.library.codegen)
+        _compiling.ends(key, self._title)
         if data.library.has_dynamic_globals or any(not part.can_cache for part in data.lifted):
             return
-        key = self._key(sig, data.library.codegen)
         cache.store(self._file(key), serialize.dumps((key, data._reduce())))
 
     def _key(self, sig: Any, codegen: Any) -> tuple[Any, ...]:
