@@ -8,8 +8,8 @@ its types and a processor, and compiles whatever does not come back whole.
 import hashlib
 import pickle
 import sys
-import time
 from contextlib import suppress
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -20,10 +20,7 @@ from numba.core.caching import NullCache
 from numba.core.dispatcher import Dispatcher
 
 from clifctl.kernels import cache
-from clifctl.notices import tell
-
-# What took less is not spoken of.
-WORTH_A_WORD_S = 0.5
+from clifctl.kernels.compiling import compiling
 
 
 def keep(module: ModuleType, text: str) -> ModuleType:
@@ -35,40 +32,9 @@ def keep(module: ModuleType, text: str) -> ModuleType:
     return module
 
 
-class _Compiling:
-    """What is being compiled at the moment, outermost first: numba's global lock is held.
-
-    A person at the prompt waits for it: the first word comes at once, then one for each function
-    that took its time.
-    """
-
-    def __init__(self) -> None:
-        self._begun: list[tuple[object, float]] = []
-        self._seconds = 0.0
-        self._said = False
-
-    def begins(self, key: object) -> None:
-        """A function will be compiled now, maybe because another one calls it."""
-        if not self._said:
-            self._said = True
-            tell("compiling kernels for this processor, at their first use")
-        self._begun.append((key, time.perf_counter()))
-
-    def ends(self, key: object, name: str) -> None:
-        """It is compiled. What began within it and did not end has failed."""
-        places = [place for place, (begun, _) in enumerate(self._begun) if begun == key]
-        if not places:
-            return
-        seconds = time.perf_counter() - self._begun[places[-1]][1]
-        del self._begun[places[-1] :]
-        if self._begun:
-            return  # the other one's time has it
-        self._seconds += seconds
-        if seconds >= WORTH_A_WORD_S:
-            tell(f"compiled {name} in {seconds:.1f} s ({self._seconds:.1f} s in all)")
-
-
-_compiling = _Compiling()
+def sources(*modules: ModuleType) -> str:
+    """The texts of modules written by hand, for `keep`: of one, and of all that it inlines."""
+    return "".join(Path(str(module.__file__)).read_text(encoding="utf-8") for module in modules)
 
 
 class _MachineCode(NullCache):
@@ -94,13 +60,13 @@ class _MachineCode(NullCache):
             if kept == key:
                 found = compiler.CompileResult._rebuild(target_context, *reduced)
         if found is None:
-            _compiling.begins(key)
+            compiling.begins(key)
         return found
 
     def save_overload(self, sig: Any, data: Any) -> None:
         """Keep a compiled function, unless it holds addresses of this process."""
         key = self._key(sig, data.library.codegen)
-        _compiling.ends(key, self._title)
+        compiling.ends(key, self._title)
         if data.library.has_dynamic_globals or any(not part.can_cache for part in data.lifted):
             return
         cache.store(self._file(key), serialize.dumps((key, data._reduce())))

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from clifctl.kernels import (
+    Spikes,
+    as_spikes,
     check_connections,
     is_binary,
     mark_spikes,
@@ -129,7 +131,8 @@ class SpikingLayer(nn.Module):
         # A shorter sequence than the window (a single step, say) is full BPTT by definition.
         window = None if self.window is None or self.window >= steps else self.window
         how: dict[str, Any] = {
-            "window": window, "window_reading": self.window_reading, "target": self.target
+            "window": window, "window_reading": self.window_reading, "target": self.target,
+            "connections": self.connections,
         }  # fmt: skip
         if norm is not None and norm.fused and self._is_fused(x):
             spikes, final = norm_scan(x, state, parameters, norm.before(x, steps), **how)
@@ -223,7 +226,10 @@ class SharedDropout(nn.Module):
         if not self.training or self.p == 0.0:
             return x
         kept = 1 / (1 - self.p)
-        mask = torch.empty_like(x[:1]).bernoulli_(1 - self.p).mul_(kept)
+        mask = torch.empty_like(x[:1]).bernoulli_(1 - self.p)
+        if isinstance(x, Spikes):
+            return x * as_spikes(mask, kept)
+        mask.mul_(kept)
         mark_spikes(mask, kept)
         with spikes_as_bits():
             dropped = x * mask
@@ -235,6 +241,8 @@ class SharedDropout(nn.Module):
 def masked(x: Tensor, mask: Tensor) -> Tensor:
     """The product of two results, element by element, one of which may be broadcast. Of spikes it
     is spikes, and what its backward needs of them is kept as bits."""
+    if isinstance(x, Spikes) and isinstance(mask, Spikes):
+        return x * mask
     with spikes_as_bits():
         product = x * mask
     value, other = spike_value(x), spike_value(mask)
@@ -246,7 +254,7 @@ def masked(x: Tensor, mask: Tensor) -> Tensor:
 def fold_time(module: nn.Module, x: Tensor) -> Tensor:
     """Apply a module without time to `x` `[T, N, *]` as one batch of T * N samples. What it keeps
     of spikes for its backward are bits."""
-    with spikes_as_bits():
+    with nullcontext() if isinstance(x, Spikes) else spikes_as_bits():
         folded: Tensor = module(x.flatten(0, 1))
     return folded.view(x.shape[0], x.shape[1], *folded.shape[1:])
 

@@ -12,7 +12,7 @@ from types import ModuleType
 
 import pytest
 
-from clifctl.kernels import cache, cache_folder, machine_code, triton_cache
+from clifctl.kernels import cache, cache_folder, compiling, machine_code, triton_cache
 from clifctl.kernels.machine_code import keep
 from clifctl.notices import told_to
 
@@ -85,8 +85,8 @@ def test_an_edited_source_is_not_run_and_is_written_again(kernels: Path) -> None
 def test_what_is_compiled_and_how_long_it_took_is_told(
     kernels: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(machine_code, "_compiling", machine_code._Compiling())
-    monkeypatch.setattr(machine_code, "WORTH_A_WORD_S", 0.0)
+    monkeypatch.setattr(machine_code, "compiling", compiling.Compiling())
+    monkeypatch.setattr(compiling, "WORTH_A_WORD_S", 0.0)
     calling = f"{TEXT}\n\n@njit\ndef twice(x):\n    return scaled(scaled(x))\n"
     lines: list[str] = []
     with told_to(lines.append):
