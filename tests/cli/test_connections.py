@@ -25,8 +25,8 @@ def test_a_run_records_what_its_connections_may_do_and_which_way_they_went(clifc
     assert written["connections_reason"].startswith("auto: only the work that spikes cause")
     first, second = written["connection_paths"].items()
     assert first[0].startswith("features.0.")
-    assert first[1].startswith("linear, 8 -> 6: forward dense (its input is not spikes); weight")
-    assert second[1].startswith("linear, 6 -> 10: forward ")
+    assert first[1] == ("linear, 8 -> 6: forward, weight gradient dense (its input is not spikes)")
+    assert second[1].startswith("linear, 6 -> 10: forward")
     planned = clifctl("train", *NET, "--dry-run", "--json").json
     assert [path["layer"] for path in planned["connection_paths"]] == [first[0], second[0]]
     assert planned["connections"] == "auto"

@@ -56,8 +56,7 @@ def test_ways_are_known_by_the_weights_of_a_layer() -> None:
     assert [row.layer for row in (first, second, third, last)] == ["0", "1", "2", "4"]
     assert (first.forward, first.weight_gradient, first.input_gradient) == ("dense", "dense", None)
     assert first.in_words == (
-        "3x3, 3 -> 4, stride 2: forward dense (its input is not spikes); "
-        "weight gradient dense (its input is not spikes)"
+        "3x3, 3 -> 4, stride 2: forward, weight gradient dense (its input is not spikes)"
     )
     assert (second.active_percent, second.open_percent, second.maps) == (12.5, 90.0, (1, 1))
     assert (second.forward, second.input_gradient) == ("event-driven", "dense")
