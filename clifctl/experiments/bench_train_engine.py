@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from clifctl.experiments.bench_train_contestants import Task
+from clifctl.experiments.bench_task import Task
 from clifctl.experiments.engine_cost import WARM_UP, measure_engine
 from clifctl.experiments.keeping import Observer
 from clifctl.experiments.planning import RunOptions

@@ -14,7 +14,7 @@ from clifctl.experiments.assembly import build_net, loss_of, repeat_of
 from clifctl.experiments.measuring import cpu_threads
 from clifctl.experiments.step_cost import LEAST_SAMPLES, shortened, size_of, smaller
 from clifctl.kernels.cpu.paths import Path, recorded_paths
-from clifctl.kernels.cpu.rule import DIRECTIONS, NO_SPIKES
+from clifctl.kernels.cpu.rule import DIRECTIONS, NO_SPIKES, Direction
 from clifctl.recipe.schema import Recipe
 from clifctl.results import ConnectionPaths
 from clifctl.training.device import seed_everything
@@ -41,7 +41,7 @@ class _Seen:
     module: _Connection
     maps: tuple[int, ...]
     weights: set[int]
-    passes_on: bool  # its input has a gradient
+    directions: tuple[Direction, ...]  # that a step has
 
 
 @dataclass
@@ -58,7 +58,8 @@ class Watched:
         def begins(module: Any, inputs: tuple[Tensor, ...]) -> None:
             x, weights = inputs[0], {module.weight.data_ptr()}
             maps = () if isinstance(module, nn.Linear) else tuple(x.shape[2:])
-            self.seen.setdefault(name, _Seen(module, maps, weights, x.requires_grad))
+            directions = DIRECTIONS[: 1 + torch.is_grad_enabled() * (1 + x.requires_grad)]
+            self.seen.setdefault(name, _Seen(module, maps, weights, directions))
             before.append(len(self.paths))
 
         def ends(module: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
@@ -81,7 +82,7 @@ class Watched:
         if "forward" not in first:
             # Who takes note of ways has not seen it: its input was a tensor like any other.
             dense = Path("forward", 0, None, None, NO_SPIKES.event, NO_SPIKES.reason)
-            first = dict.fromkeys(DIRECTIONS if seen.passes_on else DIRECTIONS[:2], dense)
+            first = dict.fromkeys(seen.directions, dense)
         found: dict[str, Any] = {}
         for direction in DIRECTIONS:
             ran = first.get(direction)

@@ -33,7 +33,7 @@ from clifctl.experiments.assembly import load_data, repeat_of, run_on
 from clifctl.experiments.convert import ConvertOptions
 from clifctl.experiments.opening import open_checkpoint
 from clifctl.files import require_file_possible, write_output
-from clifctl.kernels import check_connections, resolve_kernels
+from clifctl.kernels import resolve_kernels
 from clifctl.models import SpikingNet, firing_modules
 from clifctl.recipe.schema import Recipe
 from clifctl.results.convert import NirResult, ReaderRow
@@ -123,7 +123,6 @@ def _require_usable(options: ConvertOptions, how: NirOptions) -> None:
         raise UsageError(
             f"--samples {how.samples}: must be 1 or more", hint="--no-verify reads nothing back"
         )
-    check_connections(options.opening.connections)
     device, target = options.opening.device, options.opening.target
     if device not in ("auto", CPU) or target not in ("auto", "reference"):
         given = device if device not in ("auto", CPU) else target

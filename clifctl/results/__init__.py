@@ -1,9 +1,14 @@
 """What experiments return: frozen values, units in the names. `schema` names the JSON document."""
 
 from clifctl.results.bench import (
+    BenchRate,
     BenchResult,
     BenchRow,
     BenchRun,
+    EvalBenchCheck,
+    EvalBenchOperations,
+    EvalBenchResult,
+    EvalBenchRow,
     TrainBenchCheck,
     TrainBenchCost,
     TrainBenchResult,
@@ -118,6 +123,7 @@ from clifctl.results.trials import (
 
 __all__ = [
     "Autocorrelation",
+    "BenchRate",
     "BenchResult",
     "BenchRow",
     "BenchRun",
@@ -144,6 +150,10 @@ __all__ = [
     "EpochRecord",
     "Epochs",
     "Estimate",
+    "EvalBenchCheck",
+    "EvalBenchOperations",
+    "EvalBenchResult",
+    "EvalBenchRow",
     "EvalResult",
     "Evaluation",
     "EventDriven",
