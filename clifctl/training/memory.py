@@ -20,9 +20,11 @@ def held_for_backward(run: Callable[[], object], parameters: Iterable[Tensor]) -
     kept: dict[int, Any] = {}  # held, so that no address is given out twice
 
     def pack(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage._cdata not in own:
-            kept[storage._cdata] = storage
+        # Spikes look like floats; what is held are their bits.
+        for part in getattr(tensor, "kept_bytes", [tensor]):
+            storage = part.untyped_storage()
+            if storage._cdata not in own:
+                kept[storage._cdata] = storage
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
