@@ -12,7 +12,7 @@ from clifctl.kernels.norm_passes import batch_moments
 from clifctl.kernels.normed import Norm
 from clifctl.kernels.scan import initial_state, norm_scan, scan
 from clifctl.kernels.targets import DTYPES as TARGET_DTYPES
-from clifctl.kernels.targets import TARGETS, Target, resolve_target
+from clifctl.kernels.targets import TARGETS, Target, is_fused, resolve_target
 from clifctl.kernels.trace import is_binary
 from clifctl.kernels.window import READINGS
 
@@ -29,6 +29,7 @@ __all__ = [
     "gather_over_processes",
     "initial_state",
     "is_binary",
+    "is_fused",
     "mark_spikes",
     "norm_scan",
     "resolve_target",

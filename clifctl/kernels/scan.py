@@ -4,9 +4,10 @@ import torch
 from torch import Tensor
 
 from clifctl.errors import NeuronError, TargetError
-from clifctl.kernels import fused, normed, reference
+from clifctl.kernels import fused, norm_layer, normed, reference
 from clifctl.kernels.backward import refuse_reentrant_checkpoint
 from clifctl.kernels.fused import held
+from clifctl.kernels.norm_layer import BatchNorm
 from clifctl.kernels.normed import Norm
 from clifctl.kernels.targets import resolve_target
 from clifctl.kernels.window import Window, resolve_window
@@ -66,38 +67,53 @@ def norm_scan(
     x: Tensor,
     state: tuple[Tensor, ...] | None,
     parameters: Parameters,
-    norm: Norm,
+    norm: Norm | BatchNorm,
     *,
+    repeat: int = 1,
     window: int | None = None,
     window_reading: str = "sliding",
     target: str = "auto",
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
     """Batch norm and a neuron over time, on a fused target: `scan` of what `norm` makes of `x`.
 
-    `x` is `[T, N, C, *features]`, or `[1, N, C, *features]` for `norm.steps` = T equal steps. The
+    `x` is `[T, N, C, *features]`, or `[1, N, C, *features]` for `repeat` = T equal steps. The
     gradient flows through the statistics too where they come from this batch. `x` alone is kept for
     backward. Raises what `scan` raises, and TargetError for the reference, which has no prologue.
     """
-    expanded = x.expand(norm.steps, *x.shape[1:])
-    _check(expanded, state, parameters)
     refuse_reentrant_checkpoint()
-    x, state = _to_be_kept(x, state)
-    chosen_window = _window(parameters, window, window_reading, norm.steps)
-    chosen = resolve_target(target, x.device, x.dtype)
-    if chosen.name == "reference":
-        raise TargetError(
-            f"there is no batch norm inside the kernel of target 'reference' ({chosen.reason})",
-            hint="model.fuse_norm=false runs norm and neuron one after the other",
+    how = (repeat, window, window_reading, target)
+    if isinstance(norm, Norm):
+        wanted, steps = None, norm.steps
+    else:
+        wanted, steps = norm_layer.asked(x, state, parameters, norm, *how), len(x) * repeat
+    layer, call = norm_layer.known(wanted), ""
+    if layer is None:
+        if not isinstance(norm, Norm):
+            norm.require(x)
+        _check(x.expand(steps, *x.shape[1:]), state, parameters)
+        chosen_window = _window(parameters, window, window_reading, steps)
+        chosen = resolve_target(target, x.device, x.dtype)
+        if chosen.name == "reference":
+            raise TargetError(
+                f"there is no batch norm inside the kernel of target 'reference' ({chosen.reason})",
+                hint="model.fuse_norm=false runs norm and neuron one after the other",
+            )
+        call = fused.named(
+            parameters.neuron,
+            parameters.hyperparameters,
+            chosen.name,
+            chosen_window,
+            state is not None,
+            after_norm=True,
         )
-    call = fused.named(
-        parameters.neuron,
-        parameters.hyperparameters,
-        chosen.name,
-        chosen_window,
-        state is not None,
-        after_norm=True,
-    )
-    tensors = [*(state or ()), *_learnables(x, parameters).values()]
+        layer = norm_layer.prepare(wanted, x, parameters, steps, chosen_window, chosen.name, call)
+    x, state = _to_be_kept(x, state)
+    learnables = list(_learnables(x, parameters).values())
+    if layer is not None and wanted is not None:
+        return norm_layer.run(layer, x, wanted.norm, state, learnables)
+    tensors = [*(state or ()), *learnables]
+    if not isinstance(norm, Norm):
+        norm = norm.before(x, steps)
     output, *final = normed.norm_scan(x, tensors, norm.tensors, call, norm.steps, norm.processes)
     return output, tuple(final)
 

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from clifctl.kernels import (
     is_binary,
+    is_fused,
     mark_spikes,
     norm_scan,
-    resolve_target,
     scan,
     spike_value,
     spikes_as_bits,
@@ -124,8 +124,8 @@ class SpikingLayer(nn.Module):
         how: dict[str, Any] = {
             "window": window, "window_reading": self.window_reading, "target": self.target
         }  # fmt: skip
-        if norm is not None and norm.fused and self._is_fused(x):
-            spikes, final = norm_scan(x, state, parameters, norm.before(x, steps), **how)
+        if norm is not None and norm.fused and is_fused(self.target, x.device, x.dtype):
+            spikes, final = norm_scan(x, state, parameters, norm, repeat=repeat, **how)
         else:
             current = x if norm is None else norm(x, repeat)
             spikes, final = scan(current.expand(steps, *x.shape[1:]), state, parameters, **how)
@@ -144,9 +144,6 @@ class SpikingLayer(nn.Module):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(class_for_values(state))
-
-    def _is_fused(self, x: Tensor) -> bool:
-        return resolve_target(self.target, x.device, x.dtype).name != "reference"
 
 
 class SynapticLayer(nn.Module):
