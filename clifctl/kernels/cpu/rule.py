@@ -50,6 +50,7 @@ class Choice:
 ASKED_FOR = Choice(False, "dense: asked for")
 NO_SPIKES = Choice(False, "dense: its input is not spikes")
 LOOKED_AT = Choice(False, "dense: somebody looks at the gradient of its input")
+AUTOCAST = Choice(False, "dense: autocast turns its input into numbers of 16 bits")
 UNBOUNDED = Choice(False, "dense: the surrogate is 0 nowhere, so every window is open")
 
 
