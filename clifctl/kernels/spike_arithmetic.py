@@ -11,8 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from clifctl.devices import CPU
 from clifctl.kernels.backward import NO_BACKWARD, backward_pass
 from clifctl.kernels.cpu.source import SLACK, Active, room_for_bits
+from clifctl.kernels.eager import is_eager, is_transformed
 from clifctl.kernels.spikes import (
     Spikes,
     Window,
@@ -161,6 +163,28 @@ def as_sparse(x: Tensor, window: Window | None = None) -> Spikes:
 def as_spikes(x: Tensor, value: float) -> Spikes:
     """`value` times a plain float32 tensor of 0 and 1, as `Spikes` without a gradient."""
     return Spikes.whole(Active(packed(x), value), x.shape)
+
+
+class _Sparse(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return as_sparse(x)
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> Tensor:
+        return g
+
+
+def sparse(x: Tensor) -> Tensor:
+    """`x` `[.., C, H, W]` or `[.., C]`, few of whose elements differ from 0 (event frames, say), as
+    `Spikes` with values: a float tensor, with a gradient, whose zeros cost a convolution or linear
+    layer behind it nothing. What is no plain float32 tensor on the CPU is returned as it is.
+    """
+    known = is_eager(x) and not is_transformed(x)
+    if not known or x.dtype != torch.float32 or x.device.type != CPU:
+        return x
+    found: Tensor = _Sparse.apply(x)
+    return found
 
 
 # --- sums ---------------------------------------------------------------------------------------

@@ -143,6 +143,13 @@ class Spikes(Tensor):
         place = (size, innermost_channels(size), 0)
         return cls(Memory(active, elements), place, None if window is None else Window(window))
 
+    def __repr__(self) -> str:  # type: ignore[override]
+        with torch._C.DisableTorchFunctionSubclass():
+            shown, node, needed = repr(self.floats())[:-1], self.grad_fn, self.requires_grad
+        if node is not None:
+            return f"{shown}, grad_fn=<{node.name()}>)"
+        return f"{shown}, requires_grad=True)" if needed else f"{shown})"
+
     @property
     def place(self) -> Place:
         """Size, stride and offset."""
@@ -156,7 +163,8 @@ class Spikes(Tensor):
         last = offset + sum((n - 1) * s for n, s in zip(size, stride, strict=True)) + 1
         if 0 in size:
             first = last = 0
-        return self.memory.read(first, last - first).as_strided(size, stride, offset - first)
+        line = self.memory.read(first, last - first)
+        return line.as_strided(size, stride, line.storage_offset() + offset - first)
 
     def melted(self) -> Tensor:
         """As a plain tensor whose memory is that of these spikes from now on, floats."""
@@ -188,7 +196,7 @@ class Spikes(Tensor):
         return None if held is None or held.values is not None else held.value
 
     @property
-    def kept_bytes(self) -> list[Tensor]:
+    def parts(self) -> list[Tensor]:
         """The tensors that hold these spikes."""
         held = self.memory.active
         parts = [self.memory.floats] if held is None else [held.bits, held.values]
@@ -216,7 +224,7 @@ class Spikes(Tensor):
                 return result
         kind = _kind(func)
         if kind == "view" and isinstance(args[0], Spikes):
-            return _viewed(func, args[0], args[1:], kwargs)
+            return viewed(func, args[0], args[1:], kwargs)
         if kind == "writes":
             return _written(func, args, kwargs)
         args, kwargs = tree_map_only(Spikes, Spikes.floats, (args, kwargs))
@@ -301,7 +309,7 @@ def _kind(func: Any) -> str:
     return "view" if any(r.alias_info is not None for r in schema.returns) else "reads"
 
 
-def _viewed(func: Any, x: Spikes, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+def viewed(func: Any, x: Spikes, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     """A view of spikes is spikes: where it lies is found on a tensor without values."""
     try:
         places = _places(func, x.place, x.memory.elements, tuple(args), tuple(kwargs.items()))

@@ -115,7 +115,10 @@ def plan_of(geometry: Geometry) -> Plan:
 
 def _axis(size: int, outputs: int, kernel: int, stride: int, padding: int) -> _Axis:
     reach = [distance for _, distance in distances(kernel, stride, padding)]
-    return _Axis(-(-size // stride), outputs, max(0, -min(reach)), max(0, *reach))
+    positions = -(-size // stride)
+    # Outputs that nothing reaches are somebody's too.
+    ahead = max(0, outputs - positions, *reach)
+    return _Axis(positions, outputs, max(0, -min(reach)), ahead)
 
 
 def _plan(

@@ -21,24 +21,20 @@ from numba.core import cgutils
 from numba.core.registry import cpu_target
 from numba.extending import intrinsic, models, register_model
 
-
-def _lanes() -> int:
-    features = cpu_target.target_context.codegen().magic_tuple()[-1]
-    return 16 if "+avx512f" in features.split(",") else 8
-
-
+# What numba compiles for, such as +avx512f.
+FEATURES = frozenset(cpu_target.target_context.codegen().magic_tuple()[-1].split(","))
 # float32 numbers in a vector.
-LANES = _lanes()
+LANES = 16 if "+avx512f" in FEATURES else 8
 # What a vector takes in memory.
 VECTOR_BYTES = 4 * LANES
 
 I1, I8, I16, I32, I64 = (ir.IntType(bits) for bits in (1, 8, 16, 32, 64))
-F32 = ir.FloatType()
-_ELEMENTS = {"f32": F32, "i1": I1, "i32": I32}
+F32, F64 = ir.FloatType(), ir.DoubleType()
+_ELEMENTS = {"f32": F32, "f64": F64, "i1": I1, "i32": I32}
 
 
 class VectorType(types.Type):
-    """A vector of `lanes` elements of a kind: f32, i32, or i1 (a mask)."""
+    """A vector of `lanes` elements of a kind: f32, f64, i32, or i1 (a mask)."""
 
     def __init__(self, kind: str, lanes: int) -> None:
         self.kind = kind
@@ -57,7 +53,7 @@ def llvm_vector(kind: str, lanes: int) -> ir.VectorType:
     return ir.VectorType(_ELEMENTS[kind], lanes)
 
 
-FLOATS, INTS, MASK = (VectorType(kind, LANES) for kind in ("f32", "i32", "i1"))
+FLOATS, DOUBLES, INTS, MASK = (VectorType(kind, LANES) for kind in ("f32", "f64", "i32", "i1"))
 _FLOATS, _INTS, _MASK = (llvm_vector(kind, LANES) for kind in ("f32", "i32", "i1"))
 _int, _float, _none = types.int64, types.float32, types.none
 
@@ -121,14 +117,14 @@ load_u32, store_u32 = _loaded(_int, I32, 1), _stored(_int, I32, 1)
 load_u64, store_u64 = _loaded(_int, I64, 1), _stored(_int, I64, 1)
 
 
-def _call(b: Any, name: str, returns: ir.Type, arguments: Sequence[Any]) -> Any:
+def call(b: Any, name: str, returns: ir.Type, arguments: Sequence[Any]) -> Any:
     kind = ir.FunctionType(returns, [argument.type for argument in arguments])
     return b.call(cgutils.get_or_insert_function(b.module, kind, name), arguments)
 
 
 def _prefetch(b: Any, v: Sequence[Any]) -> None:
     at = pointer(b, v[0], I8)
-    _call(b, "llvm.prefetch.p0", ir.VoidType(), [at, I32(1), I32(3), I32(1)])
+    call(b, "llvm.prefetch.p0", ir.VoidType(), [at, I32(1), I32(3), I32(1)])
 
 
 # The line at an address will be written to.
@@ -146,11 +142,11 @@ def splat_value(b: Any, value: Any, lanes: int) -> Any:
 
 
 def _fma(b: Any, v: Sequence[Any]) -> Any:
-    return _call(b, f"llvm.fma.v{LANES}f32", _FLOATS, v)
+    return call(b, f"llvm.fma.v{LANES}f32", _FLOATS, v)
 
 
 def _muladd(b: Any, v: Sequence[Any]) -> Any:
-    return _call(b, f"llvm.fmuladd.v{LANES}f32", _FLOATS, v)
+    return call(b, f"llvm.fmuladd.v{LANES}f32", _FLOATS, v)
 
 
 zero = operation(FLOATS, (), lambda b, v: ir.Constant(_FLOATS, [0.0] * LANES))
@@ -217,15 +213,15 @@ def wide(times: int) -> Wide:
     def load_first(b: Any, v: Sequence[Any]) -> Any:
         at = pointer(b, v[0], held)
         arguments = [at, I32(4), mask(b, v[1]), nothing]
-        return _call(b, f"llvm.masked.load.v{lanes}f32.p0", held, arguments)
+        return call(b, f"llvm.masked.load.v{lanes}f32.p0", held, arguments)
 
     def store_first(b: Any, v: Sequence[Any]) -> None:
         at = pointer(b, v[0], held)
         arguments = [v[1], at, I32(4), mask(b, v[2])]
-        _call(b, f"llvm.masked.store.v{lanes}f32.p0", ir.VoidType(), arguments)
+        call(b, f"llvm.masked.store.v{lanes}f32.p0", ir.VoidType(), arguments)
 
     def muladd(b: Any, v: Sequence[Any]) -> Any:
-        return _call(b, f"llvm.fmuladd.v{lanes}f32", held, v)
+        return call(b, f"llvm.fmuladd.v{lanes}f32", held, v)
 
     return Wide(
         zero=operation(kind, (), lambda b, v: nothing),

@@ -43,11 +43,13 @@ class WeightGradient:
         words = -(-(plan.last_place + 1) // 64) * 64
         inputs = plan.images * plan.rows * plan.columns * geometry.channels * len(classes)
         self._lists, self._room = geometry.channels * len(classes), inputs + OVERRUN
-        self._tiles, self._blocks = plan.tiles, -(-geometry.outputs // LANES)
+        self._tiles, blocks = plan.tiles, -(-geometry.outputs // LANES)
+        self._bands = -(-blocks // kernels.BAND)
         grid = max(plan.places, LANES)
         self._plan = plan.record(
             tiles=plan.tiles,
-            blocks=self._blocks,
+            blocks=blocks,
+            bands=self._bands,
             # From a tap to that of the next row, or column, of the same class.
             tap_row=geometry.stride[0] * geometry.kernel[1],
             tap_column=geometry.stride[1],
@@ -59,9 +61,10 @@ class WeightGradient:
             room=self._room,
         )
         self._words_bytes = 65 * 8 * words
-        channel_bytes = geometry.taps * VECTOR_BYTES
+        band_bytes = min(blocks, kernels.BAND) * VECTOR_BYTES
+        channel_bytes = geometry.taps * band_bytes
         self._span = max(1, min(geometry.channels, _SUMS_BYTES // channel_bytes))
-        self._scratch_bytes = VECTOR_BYTES * (grid + 1) + self._span * channel_bytes
+        self._scratch_bytes = band_bytes * (grid + 1) + self._span * channel_bytes
         self._pixels = _pixels(geometry, plan) if with_values else None
 
     def __call__(self, active: Active, g: Tensor) -> tuple[Tensor, Tensor]:
@@ -104,20 +107,23 @@ class WeightGradient:
         self, value: float, g: Tensor, lists: int, starts: int, listed: int, gradient: Tensor,
         bias_gradient: Tensor,
     ) -> None:  # fmt: skip
-        kernel = kernels.sum_blocks_of_values if self._with_values else kernels.sum_blocks_of_spikes
+        kernel = kernels.sum_units_of_values if self._with_values else kernels.sum_units_of_spikes
         addresses = g.data_ptr(), lists, starts, listed
         made = gradient.data_ptr(), bias_gradient.data_ptr()
         scale, channels_last = np.float32(value), int(self._format is torch.channels_last)
 
+        channels = self._geometry.channels
+        # A unit for each thread at least; what units there are has no influence on any sum.
+        span = min(self._span, -(-channels // -(-torch.get_num_threads() // self._bands)))
+
         def run(first: int, last: int) -> None:
             with borrowed(self._scratch_bytes) as scratch:
                 kernel(
-                    first, last, self._plan, self._groups, channels_last, self._span, *addresses,
-                    scale, scratch, *made,
+                    first, last, self._plan, self._groups, channels_last, span, *addresses, scale,
+                    scratch, *made,
                 )  # fmt: skip
 
-        spans = -(-self._geometry.channels // self._span)
-        run_units(run, self._blocks * spans, self._geometry.inputs * self._blocks)
+        run_units(run, self._bands * -(-channels // span), self._geometry.inputs * self._bands)
 
 
 def _classes_and_groups(geometry: Geometry, plan: Plan) -> tuple[list[tuple[int, int]], np.ndarray]:
