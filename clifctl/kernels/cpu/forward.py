@@ -39,8 +39,11 @@ from clifctl.kernels.cpu.vectors import LANES, VECTOR_BYTES
 from clifctl.kernels.cpu.workspace import ALIGNMENT, borrowed
 from clifctl.kernels.threads import run_units
 
-# What a chunk of a block of weights, or its tables, may take in the first-level cache [bytes].
-CACHE_BYTES = 36 * 1024
+# What the tables of a block may take, in the first-level cache [bytes].
+TABLE_BYTES = 36 * 1024
+# What a chunk of a block of weights may take: 64 channels of 3 x 3 taps. With 16 lanes that is more
+# than a first-level cache holds; with less the lists become so short that their ends cost more.
+CHUNK_BYTES = 36 * 1024 * LANES // 8
 # Places of the output that share their lists.
 TILE = 1024
 # Entries are 16-bit numbers.
@@ -107,7 +110,7 @@ def _way(g: Geometry, with_values: bool) -> int:
     # 57 bits are read at once wherever they begin, and 64 from the start of a byte on.
     in_words = row_bits <= 57 or (row_bits <= WORD and g.channels % 8 == 0)
     tables = -(-g.taps * g.channels // STEP_BITS) * STEP_BITS // TABLE_BITS
-    if in_words and not with_values and tables * PATTERNS * VECTOR_BYTES <= CACHE_BYTES:
+    if in_words and not with_values and tables * PATTERNS * VECTOR_BYTES <= TABLE_BYTES:
         return TABLES
     if g.taps == 1 and g.padding == (0, 0):
         return POINTS
@@ -117,7 +120,7 @@ def _way(g: Geometry, with_values: bool) -> int:
 def _vectors(g: Geometry, way: int) -> int:
     """Vectors of a row of weights: two, unless one is enough, or the tables of two too large."""
     tables = -(-g.taps * g.channels // STEP_BITS) * STEP_BITS // TABLE_BITS
-    too_large = way == TABLES and 2 * tables * PATTERNS * VECTOR_BYTES > CACHE_BYTES
+    too_large = way == TABLES and 2 * tables * PATTERNS * VECTOR_BYTES > TABLE_BYTES
     return 1 if g.outputs <= LANES or too_large else 2
 
 
@@ -176,7 +179,7 @@ def _points(g: Geometry, way: int, row_bytes: int) -> dict[str, int]:
     patched = way != POINTS
     word = WORD if patched or g.channels % 8 == 0 else FEWER
     size = g.channels * g.taps
-    rows = _even(size, CACHE_BYTES // row_bytes // word * word, word)
+    rows = _even(size, CHUNK_BYTES // row_bytes // word * word, word)
     return {
         "chunks": -(-size // rows), "chunk_channels": 0, "chunk_rows": rows,
         "word_bits": word, "patch_words": -(-size // WORD) if patched else 0,
@@ -193,7 +196,7 @@ def _windows(g: Geometry, _: int, row_bytes: int) -> dict[str, int]:
     if most == 0:
         raise ValueError(f"a kernel of {g.kernel[0]} x {g.kernel[1]} is too large for lists")
     word = WORD if g.channels % 8 == 0 else FEWER
-    fit = max(8, CACHE_BYTES // row_bytes // g.taps // 8 * 8)
+    fit = max(8, CHUNK_BYTES // row_bytes // g.taps // 8 * 8)
     channels = min(_even(g.channels, min(fit, word), 8), most)
     step, pitch = g.stride[1], g.kernel[0] * channels if g.kernel[1] > 1 else 0
     strip = (entries - g.taps * channels - 1) // max(1, step * pitch) + 1
