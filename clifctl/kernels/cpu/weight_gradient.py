@@ -7,6 +7,8 @@ place and what it reaches lie at fixed distances, and the vectors that a list hi
 registers, one sum a tap.
 """
 
+import math
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -22,8 +24,9 @@ from clifctl.kernels.cpu.workspace import borrowed
 from clifctl.kernels.threads import run_units
 
 # Bytes that the sums of a unit take at most: they stay in the second-level cache.
-_SUMS_BYTES = 256 * 1024
+_SUMS_BYTES = 300 * 1024
 _places_of_bytes = channel_lists.places_of_bytes()
+_TABLE = int(_places_of_bytes.ctypes.data)
 
 
 class WeightGradient:
@@ -39,13 +42,22 @@ class WeightGradient:
         self._geometry, self._with_values = geometry, with_values
         self._format = torch.channels_last if channels_last else torch.contiguous_format
         classes, self._groups = _classes_and_groups(geometry, plan)
-        self._classes = np.array(classes, np.int64)
+        # Where a list's last few entries would be added one by one, it is made longer.
+        multiples = [1] * len(classes)
+        if plan.nowhere is not None:
+            for kind, number, *_ in self._groups.tolist():
+                together = kernels.entries_together(math.prod(kernels.GROUPS[kind]))
+                multiples[number] = max(multiples[number], together)
+        self._classes = np.array(
+            [(*each, multiple) for each, multiple in zip(classes, multiples, strict=True)], np.int64
+        )
         words = -(-(plan.last_place + 1) // 64) * 64
         inputs = plan.images * plan.rows * plan.columns * geometry.channels * len(classes)
-        self._lists, self._room = geometry.channels * len(classes), inputs + OVERRUN
+        self._lists = geometry.channels * len(classes)
+        self._room = inputs + geometry.channels * sum(multiples) + OVERRUN
         self._tiles, blocks = plan.tiles, -(-geometry.outputs // LANES)
         self._bands = -(-blocks // kernels.BAND)
-        grid = max(plan.places, LANES)
+        grid = max(plan.places + plan.beyond, LANES)
         self._plan = plan.record(
             tiles=plan.tiles,
             blocks=blocks,
@@ -54,6 +66,7 @@ class WeightGradient:
             tap_row=geometry.stride[0] * geometry.kernel[1],
             tap_column=geometry.stride[1],
             grid=grid,
+            nowhere=-1 if plan.nowhere is None else plan.nowhere,
             # Lists: words of bits for the places of a tile, channels a word, entries of a tile.
             words=words,
             chunk=UNALIGNED_WORD if geometry.channels % 8 else WORD,
@@ -63,7 +76,8 @@ class WeightGradient:
         self._words_bytes = 65 * 8 * words
         band_bytes = min(blocks, kernels.BAND) * VECTOR_BYTES
         channel_bytes = geometry.taps * band_bytes
-        self._span = max(1, min(geometry.channels, _SUMS_BYTES // channel_bytes))
+        self._spans = -(-geometry.channels * channel_bytes // _SUMS_BYTES)
+        self._span = _span(geometry.channels, self._spans)
         self._scratch_bytes = band_bytes * (grid + 1) + self._span * channel_bytes
         self._pixels = _pixels(geometry, plan) if with_values else None
 
@@ -88,12 +102,11 @@ class WeightGradient:
 
     def _list(self, active: Active, lists: int, starts: int, listed: int) -> None:
         bits = active.bits.data_ptr()
-        table = _places_of_bytes.ctypes.data
 
         def run(first: int, last: int) -> None:
             with borrowed(self._words_bytes) as words:
                 channel_lists.list_channels(
-                    first, last, self._plan, self._classes, bits, table, words, lists, starts
+                    first, last, self._plan, self._classes, bits, _TABLE, words, lists, starts
                 )
             if active.values is not None:
                 channel_lists.list_values(
@@ -114,7 +127,7 @@ class WeightGradient:
 
         channels = self._geometry.channels
         # A unit for each thread at least; what units there are has no influence on any sum.
-        span = min(self._span, -(-channels // -(-torch.get_num_threads() // self._bands)))
+        span = _span(channels, max(self._spans, -(-torch.get_num_threads() // self._bands)))
 
         def run(first: int, last: int) -> None:
             with borrowed(self._scratch_bytes) as scratch:
@@ -124,6 +137,11 @@ class WeightGradient:
                 )  # fmt: skip
 
         run_units(run, self._bands * -(-channels // span), self._geometry.inputs * self._bands)
+
+
+def _span(channels: int, spans: int) -> int:
+    """Channels of each of about `spans` spans: whole vectors, so that lines are written whole."""
+    return -(-channels // spans // LANES) * LANES
 
 
 def _classes_and_groups(geometry: Geometry, plan: Plan) -> tuple[list[tuple[int, int]], np.ndarray]:

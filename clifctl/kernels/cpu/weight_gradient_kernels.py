@@ -52,6 +52,11 @@ _int, _none = types.int64, types.none
 _FLOATS = vectors.llvm_vector("f32", LANES)
 
 
+def entries_together(taps: int) -> int:
+    """Entries of a list that are added at once, each to sums of its own."""
+    return 1 << (_UNDER_WAY // taps).bit_length() - 1 if taps <= _UNDER_WAY else 1
+
+
 def _add_one(
     b: Any, bases: Sequence[Any], entry: Any, values: Any, totals: list[list[Any]]
 ) -> None:
@@ -73,7 +78,7 @@ def _add_group(b: Any, rows: int, columns: int, v: Sequence[Any]) -> None:
     """Add what a list hits through `rows` x `columns` taps; `v` are the arguments of `add_hits`,
     the last None where there are no values."""
     at, pitch, entry, end, sums, row_step, column_step, fresh, values = v
-    together = max(1, _UNDER_WAY // (rows * columns))
+    together = entries_together(rows * columns)
     nothing = ir.Constant(_FLOATS, [0.0] * LANES)
     is_fresh = b.icmp_signed("!=", fresh, I64(0))
     bases = [b.sub(at, b.mul(pitch, I64(i))) for i in range(rows)]
@@ -211,7 +216,7 @@ sum_units_of_spikes, sum_units_of_values = _sum_units(False), _sum_units(True)
 def _pack(p, tile, is_first, first_block, blocks, g, grids):
     """The output gradient of some blocks in a tile, a grid for each block, with zeros around it."""
     grid_bytes = VECTOR_BYTES * p.grid
-    if p.bordered and (is_first or p.across > 1):
+    if is_first or (p.bordered and p.across > 1):
         for i in range(0, blocks * grid_bytes, VECTOR_BYTES):
             store(grids + i, zero())
     first, last = images_of(p, tile)
