@@ -52,7 +52,7 @@ ENTRIES = 1 << 16
 
 class Forward:
     """A connection's forward, prepared for its shape. Raises ValueError for a kernel of more taps
-    than entries can number (4096 and more)."""
+    than entries can number (4095 or more, by the width of vectors)."""
 
     def __init__(self, geometry: Geometry, with_values: bool = False) -> None:
         self.geometry = geometry
@@ -65,7 +65,7 @@ class Forward:
         self._elements = _elements(g)
         self._plan = plan._replace(elements=self._elements.ctypes.data)
         self._numbers = tuple(self._plan)
-        self._offsets: dict[bool, np.ndarray] = {}
+        self._offsets: dict[bool, tuple[np.ndarray, int]] = {}
         if way == WINDOWS:
             self._tiles = -(-g.samples // plan.tile_samples) * -(-g.out_height // plan.tile_rows)
         else:
@@ -73,7 +73,8 @@ class Forward:
         self._size = g.output_shape
         row = g.out_width * g.outputs
         self._stride = (g.out_height * row, 1, row, g.outputs)
-        self._work = g.samples * g.outputs * g.out_height * g.out_width * g.taps
+        # As long as so many steps of a neuron, about.
+        self._work = g.samples * g.out_height * g.out_width * g.outputs * g.taps // 8
 
     def __call__(self, active: Active, weight: Tensor, bias: Tensor | None) -> Tensor:
         """`weight` `[out, C, kh, kw]` (or `[out, C]`), applied to what is active, plus `bias`
@@ -100,8 +101,9 @@ class Forward:
         """The address of the table that says where each weight goes in its block."""
         if channels_last not in self._offsets:
             places = _weight_places(self.geometry, self._plan)
-            self._offsets[channels_last] = offsets_in_memory_order(places, channels_last)
-        return self._offsets[channels_last].ctypes.data
+            table = offsets_in_memory_order(places, channels_last)
+            self._offsets[channels_last] = table, table.ctypes.data
+        return self._offsets[channels_last][1]
 
 
 def _way(g: Geometry, with_values: bool) -> int:

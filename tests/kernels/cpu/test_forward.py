@@ -155,5 +155,5 @@ def test_what_is_not_active_is_not_read() -> None:
 
 
 def test_a_kernel_of_too_many_taps_is_refused() -> None:
-    with pytest.raises(ValueError, match="a kernel of 100 x 100 is too large"):
-        Forward(Geometry(1, 8, 100, 100, 4, (100, 100)))
+    with pytest.raises(ValueError, match="a kernel of 200 x 200 is too large"):
+        Forward(Geometry(1, 8, 200, 200, 4, (200, 200)))
