@@ -123,7 +123,8 @@ def _choose(
     assert run is not None
     geometry = _geometry(x, weight, options)
     density = x.memory.density(*run)
-    return choose(direction, geometry, density), geometry, density
+    choice = choose(direction, geometry, density, values=x.value is None)
+    return choice, geometry, density
 
 
 def _geometry(x: Spikes, weight: Tensor, options: Any) -> Geometry:
