@@ -20,8 +20,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_map_only
 
 from clifctl.devices import CPU
-from clifctl.kernels.bits import pack_bits, unpack_bits
-from clifctl.kernels.cpu.source import SLACK, Active, bits_bytes, room_for_bits
+from clifctl.kernels.cpu.source import Active, bits_bytes
 
 _CPU = torch.device(CPU)
 # Size, stride and offset of a view.
@@ -51,8 +50,9 @@ class Memory:
             held = self.floats if self.active is None else self.active.values
             assert held is not None
             return held[first : first + count]
-        bits = self.active.bits[first // 8 : first // 8 + -(-count // 8)]
-        return unpack_bits(bits, count, torch.float32, self.active.value)
+        from clifctl.kernels.cpu.packing import floats_of
+
+        return floats_of(self.active.bits[first // 8 :], (count,), self.active.value)
 
     def density(self, first: int, count: int) -> float:
         """Which part of `count` elements from `first` is active."""
@@ -288,10 +288,9 @@ def _is_run(size: tuple[int, ...], stride: tuple[int, ...]) -> bool:
 def packed(x: Tensor) -> Tensor:
     """The bits of a plain float tensor in the order in which its channels are innermost, with the
     slack behind them."""
-    flat = channels_last(x).reshape(-1)
-    bits = room_for_bits(len(flat))
-    bits[: len(bits) - SLACK] = pack_bits(flat)
-    return bits
+    from clifctl.kernels.cpu.packing import bits_of
+
+    return bits_of(channels_last(x).reshape(-1))
 
 
 def channels_last(x: Tensor) -> Tensor:
