@@ -270,6 +270,16 @@ def test_an_inference_has_its_figures_by_batch_and_contestant(figures: ModuleTyp
     }
 
 
+def test_a_twin_has_its_ratios(figures: ModuleType) -> None:
+    ratio = {"median": 1.0449, "low": 1.02, "high": 1.066}
+    document = {"best_twin": {}, "compiler": "g++ 12", "ratios": {"forward_and_backward": ratio}}
+    assert figures.names._figures(document) == {
+        "compiler": "g++ 12",
+        "forward_and_backward": "1.04",
+        "forward_and_backward.quartiles": "1.02 to 1.07",
+    }
+
+
 def test_crossovers_are_those_of_a_kind_and_a_direction(figures: ModuleType) -> None:
     from quoted import timed
 

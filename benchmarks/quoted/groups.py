@@ -147,6 +147,7 @@ GROUPS: dict[str, list[Step]] = {
     "connections-train": _connections_train(),
     "connections-eval": _connections_eval(),
     "crossovers": _one("bench", "python connections.py --json"),
+    "cpp-twin": _one("bench", "python cpp_twin.py"),
     "input": _one("bench", "python input_pipeline.py"),
     "event-input": _one("bench", "python event_input.py"),
 }

@@ -71,7 +71,7 @@ def _figures(document: Document) -> dict[str, str]:
     """Of a result of clifctl, read as every other is: what an older one lacks has its default. The
     older scripts of benchmarks/ print documents without a schema."""
     if "schema" not in document:
-        return timed.inputs(document)
+        return timed.twins(document) if "best_twin" in document else timed.inputs(document)
     schema = document["schema"].rpartition("/")[0]
     if schema in _OF_SCRIPTS:
         return _OF_SCRIPTS[schema](document)

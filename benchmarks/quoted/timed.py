@@ -103,6 +103,16 @@ def crossovers(document: dict[str, Any]) -> dict[str, str]:
     return figures
 
 
+def twins(document: dict[str, Any]) -> dict[str, str]:
+    """`forward`, `backward`, `forward_and_backward`: our time over the C++ kernel's, and
+    `.quartiles`; `compiler`."""
+    figures = {"compiler": document["compiler"]}
+    for name, ratio in document["ratios"].items():
+        figures[name] = number(ratio["median"], 2)
+        figures[f"{name}.quartiles"] = f"{ratio['low']:.2f} to {ratio['high']:.2f}"
+    return figures
+
+
 def _rates(document: dict[str, Any]) -> dict[str, str]:
     figures = {}
     for count in document["timesteps"]:
