@@ -8,6 +8,7 @@ registers, one sum a tap.
 """
 
 import math
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -137,6 +138,14 @@ class WeightGradient:
                 )  # fmt: skip
 
         run_units(run, self._bands * -(-channels // span), self._geometry.inputs * self._bands)
+
+
+@lru_cache(maxsize=512)
+def weight_gradient(
+    geometry: Geometry, with_values: bool = False, channels_last: bool = False
+) -> WeightGradient:
+    """The weight gradient of connections of this shape."""
+    return WeightGradient(geometry, with_values, channels_last)
 
 
 def _span(channels: int, spans: int) -> int:

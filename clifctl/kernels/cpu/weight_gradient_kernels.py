@@ -53,15 +53,25 @@ _FLOATS = vectors.llvm_vector("f32", LANES)
 
 
 def entries_together(taps: int) -> int:
-    """Entries of a list that are added at once, each to sums of its own."""
-    return 1 << (_UNDER_WAY // taps).bit_length() - 1 if taps <= _UNDER_WAY else 1
+    """Entries of a list that are added at once, each to sums of its own: a power of two, of which
+    the list's length is best a multiple."""
+    return 1 << max(1, _UNDER_WAY // taps).bit_length() - 1
+
+
+def _place(b: Any, first: Any, number: int, together: int) -> Any:
+    """The place of an entry of some: read several at a time."""
+    at_once = min(together, 4)
+    kind = ir.IntType(16 * at_once)
+    word = b.load(pointer(b, b.add(first, I64(2 * (number - number % at_once))), kind), align=2)
+    place = b.lshr(word, kind(16 * (number % at_once)))
+    return b.and_(b.zext(place, I64) if kind != I64 else place, I64(0xFFFF))
 
 
 def _add_one(
-    b: Any, bases: Sequence[Any], entry: Any, values: Any, totals: list[list[Any]]
+    b: Any, bases: Sequence[Any], place: Any, entry: Any, values: Any, totals: list[list[Any]]
 ) -> None:
-    """Add what one entry hits: `totals` of rows and columns of taps."""
-    offset = b.mul(b.zext(b.load(pointer(b, entry, I16), align=2), I64), I64(8))
+    """Add what a place hits, that of an entry: `totals` of rows and columns of taps."""
+    offset = b.mul(place, I64(8))
     value = None
     if values is not None:
         address = b.add(b.mul(entry, I64(2)), values)
@@ -102,12 +112,14 @@ def _add_group(b: Any, rows: int, columns: int, v: Sequence[Any]) -> None:
         step = I64(2 * together)
         whole = b.mul(b.sdiv(b.sub(end, entry), step), step)
         rest = b.add(entry, whole)
-        with cgutils.for_range_slice(b, entry, rest, step) as (place, _):
+        with cgutils.for_range_slice(b, entry, rest, step) as (first, _):
             for i in range(together):
-                _add_one(b, bases, b.add(place, I64(2 * i)), values, totals[i])
+                place = _place(b, first, i, together)
+                _add_one(b, bases, place, b.add(first, I64(2 * i)), values, totals[i])
         entry = rest
-    with cgutils.for_range_slice(b, entry, end, I64(2)) as (place, _):
-        _add_one(b, bases, place, values, totals[0])
+    with cgutils.for_range_slice(b, entry, end, I64(2)) as (last, _):
+        place = b.zext(b.load(pointer(b, last, I16), align=2), I64)
+        _add_one(b, bases, place, last, values, totals[0])
     for i, row in enumerate(held):
         for j, address in enumerate(row):
             parts = [b.load(total[i][j]) for total in totals]
