@@ -8,6 +8,7 @@ its types and a processor, and compiles whatever does not come back whole.
 import hashlib
 import pickle
 import sys
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -27,6 +28,11 @@ def keep(module: ModuleType, text: str) -> ModuleType:
         if isinstance(function, Dispatcher) and function.py_func.__module__ == module.__name__:
             vars(function)["_cache"] = _MachineCode(module.__name__, name, text)
     return module
+
+
+def sources(*modules: ModuleType) -> str:
+    """The texts of modules written by hand, for `keep`: of one, and of all that it inlines."""
+    return "".join(Path(str(module.__file__)).read_text(encoding="utf-8") for module in modules)
 
 
 class _MachineCode(NullCache):
