@@ -31,6 +31,7 @@ from clifctl.kernels.cpu.geometry import Geometry
 from clifctl.kernels.cpu.packing import bits_of
 from clifctl.kernels.cpu.source import Active
 from clifctl.kernels.cpu.vectors import LANES
+from clifctl.kernels.cpu.weight_gradient import WeightGradient
 
 FORMATS = (torch.channels_last, torch.contiguous_format)
 
@@ -112,9 +113,29 @@ def event_forward(geometry: Geometry, given: Tensors) -> Run:
     return lambda: forward(active, given.weight, given.bias)
 
 
+def dense_weight_gradient(geometry: Geometry, given: Tensors) -> Run:
+    """torch's own, of weights and bias."""
+    if geometry.taps == geometry.height == geometry.width == 1:
+        x, g = given.x.flatten(1), given.g.flatten(1)
+        return lambda: (g.T @ x, g.sum(0))[0]
+    options = (*(list(pair) for pair in (geometry.stride, geometry.padding, (1, 1))), False)
+    return lambda: torch.ops.aten.convolution_backward(
+        given.g, given.x, given.weight, [geometry.outputs], *options, [0, 0], 1,
+        [False, True, True],
+    )[1]  # fmt: skip
+
+
+def event_weight_gradient(geometry: Geometry, given: Tensors) -> Run:
+    """In the memory format that the weights have."""
+    gradient, active = WeightGradient(geometry), Active(bits_of(given.x))
+    g = given.g.contiguous(memory_format=torch.channels_last)
+    return lambda: gradient(active, g)[0]
+
+
 # direction -> dense and event-driven; of the first what is run must not depend on `x` being sparse
 DIRECTIONS: dict[str, tuple[Callable[..., Run], Callable[..., Run]]] = {
     "forward": (dense_forward, event_forward),
+    "weight_gradient": (dense_weight_gradient, event_weight_gradient),
 }
 
 

@@ -8,7 +8,6 @@ registers, one sum a tap.
 """
 
 import math
-from functools import lru_cache
 
 import numpy as np
 import torch
@@ -18,7 +17,7 @@ from clifctl.kernels.cpu import channel_lists
 from clifctl.kernels.cpu import weight_gradient_kernels as kernels
 from clifctl.kernels.cpu.channel_lists import OVERRUN, UNALIGNED_WORD, WORD
 from clifctl.kernels.cpu.geometry import Geometry
-from clifctl.kernels.cpu.source import Active
+from clifctl.kernels.cpu.source import Active, bits_bytes
 from clifctl.kernels.cpu.tiles import Plan, distances, plan_of
 from clifctl.kernels.cpu.vectors import LANES, VECTOR_BYTES
 from clifctl.kernels.cpu.workspace import borrowed
@@ -41,7 +40,11 @@ class WeightGradient:
     ) -> None:
         plan = plan_of(geometry)
         self._geometry, self._with_values = geometry, with_values
-        self._format = torch.channels_last if channels_last else torch.contiguous_format
+        self._channels_last = channels_last
+        self._size = geometry.outputs, geometry.channels, *geometry.kernel
+        row, columns = geometry.channels * geometry.taps, geometry.kernel[1]
+        innermost = (row, 1, columns * geometry.channels, geometry.channels)
+        self._stride = innermost if channels_last else (row, geometry.taps, columns, 1)
         classes, self._groups = _classes_and_groups(geometry, plan)
         # Where a list's last few entries would be added one by one, it is made longer.
         multiples = [1] * len(classes)
@@ -85,12 +88,10 @@ class WeightGradient:
     def __call__(self, active: Active, g: Tensor) -> tuple[Tensor, Tensor]:
         """The gradients of the weights `[outputs, channels, *kernel]` and of the bias `[outputs]`
         from the gradient `g` of the output (see `Geometry.output_shape`), float32."""
-        shape = self._geometry
+        self._check(active, g)
         g = g.detach().contiguous(memory_format=torch.channels_last)
-        gradient = torch.empty(
-            (shape.outputs, shape.channels, *shape.kernel), memory_format=self._format
-        )
-        bias_gradient = torch.empty(shape.outputs)
+        gradient = torch.empty_strided(self._size, self._stride)
+        bias_gradient = torch.empty_strided(self._size[:1], (1,))
         lists_bytes = -(-2 * self._room * self._tiles // 64) * 64
         starts_bytes = -(-4 * (self._lists + 1) * self._tiles // 64) * 64
         values_bytes = 4 * self._room * self._tiles if self._with_values else 0
@@ -100,6 +101,16 @@ class WeightGradient:
             self._list(active, lists, starts, listed)
             self._sum(active.value, g, lists, starts, listed, gradient, bias_gradient)
         return gradient, bias_gradient
+
+    def _check(self, active: Active, g: Tensor) -> None:
+        """Raises ValueError for what the kernels would read out of bounds."""
+        shape, values = self._geometry, active.values
+        fits = active.bits.numel() >= bits_bytes(shape.inputs)
+        fits &= (values is not None) is self._with_values
+        fits &= values is None or (values.numel() == shape.inputs and values.is_contiguous())
+        fits &= g.shape == shape.output_shape and g.dtype == torch.float32
+        if not fits:
+            raise ValueError(f"these tensors are not those of a connection {shape}")
 
     def _list(self, active: Active, lists: int, starts: int, listed: int) -> None:
         bits = active.bits.data_ptr()
@@ -124,7 +135,7 @@ class WeightGradient:
         kernel = kernels.sum_units_of_values if self._with_values else kernels.sum_units_of_spikes
         addresses = g.data_ptr(), lists, starts, listed
         made = gradient.data_ptr(), bias_gradient.data_ptr()
-        scale, channels_last = np.float32(value), int(self._format is torch.channels_last)
+        scale, channels_last = np.float32(value), int(self._channels_last)
 
         channels = self._geometry.channels
         # A unit for each thread at least; what units there are has no influence on any sum.
@@ -138,14 +149,6 @@ class WeightGradient:
                 )  # fmt: skip
 
         run_units(run, self._bands * -(-channels // span), self._geometry.inputs * self._bands)
-
-
-@lru_cache(maxsize=512)
-def weight_gradient(
-    geometry: Geometry, with_values: bool = False, channels_last: bool = False
-) -> WeightGradient:
-    """The weight gradient of connections of this shape."""
-    return WeightGradient(geometry, with_values, channels_last)
 
 
 def _span(channels: int, spans: int) -> int:

@@ -7,7 +7,6 @@ the end it writes its part of the weights' gradient. No two units share a sum.
 
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from llvmlite import ir
@@ -36,7 +35,7 @@ from clifctl.kernels.cpu.vectors import (
     store_float,
     zero,
 )  # fmt: skip
-from clifctl.kernels.machine_code import keep
+from clifctl.kernels.machine_code import keep, sources
 
 OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
 # Rows and columns of taps whose sums are held in registers at once: the groups that a class's taps
@@ -325,10 +324,5 @@ def _write(p, output, sums, count, column, scratch, gradient):
             store_float(to + lane * row + 4 * i, load_float(sums + VECTOR_BYTES * i + 4 * lane))
 
 
-keep(
-    sys.modules[__name__],
-    "".join(
-        Path(source).read_text(encoding="utf-8")
-        for source in (__file__, *(str(m.__file__) for m in (vectors, transposes, tiles)))
-    ),
-)
+_this = sys.modules[__name__]
+keep(_this, sources(_this, vectors, transposes, tiles))
