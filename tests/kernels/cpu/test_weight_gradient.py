@@ -99,6 +99,7 @@ def test_shapes_give_the_dense_gradient_exactly(
         Geometry(1, 4, 70, 80, 3, (7, 7), (2, 2), (3, 3)),  # with a stride
         Geometry(100, 5, 8, 8, 20, (3, 3), (1, 1), (1, 1)),  # of some images, the last of fewer
         Geometry(1, 1, 2, 9000, 1, (1, 3000), (1, 1), (0, 0)),  # of columns, with a wide kernel
+        Geometry(200, 30, 1, 1, 150),  # of samples, several blocks at once
         Geometry(1, 300, 3, 3, 17, (5, 5), (1, 1), (2, 2)),  # more than one span of channels
     ],
 )
@@ -157,6 +158,7 @@ def test_no_number_of_threads_changes_a_bit(values: bool, monkeypatch: pytest.Mo
         Geometry(7, 20, 5, 6, 19, (3, 3), (1, 1), (1, 1)),
         Geometry(5, 65, 9, 7, 33, (3, 2), (2, 3), (0, 1)),
         Geometry(50, 64, 1, 1, 16),
+        Geometry(50, 20, 1, 1, 150),
         Geometry(2, 3, 31, 40, 5, (5, 5), (2, 1), (2, 2)),
         Geometry(2, 9, 3, 3, 2, (1, 1), (2, 2), (1, 1)),
     ],
