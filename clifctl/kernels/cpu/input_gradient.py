@@ -28,7 +28,10 @@ from clifctl.kernels.cpu.workspace import borrowed
 from clifctl.kernels.threads import run_units
 
 # Bytes of one part of the packed gradient.
-TILE = 40 * 1024
+import os
+
+TILE = int(os.environ.get("TILE", "40")) * 1024
+CH = int(os.environ.get("CH", "4"))
 
 
 class InputGradient:
@@ -41,12 +44,10 @@ class InputGradient:
         classes = _classes(geometry)
         self._classes = np.array(classes, np.int64).reshape(len(classes), -1)
         self._tables = np.zeros((len(classes), 256, 8), np.uint16)
-        self._places = np.zeros((len(classes), _grid(plan)), np.uint32)
         for number, kind in enumerate(classes):
             distances, padded = _group_of_eight(plan, kind)
             self._classes[number, PlaceClass._fields.index("padded")] = padded
             self._tables[number] = _choices(distances)
-            self._places[number] = _places(plan, kind)
         self._tiles = -(-plan.samples // plan.images) * plan.row_tiles * plan.column_tiles
         self._blocks = plan.parts * plan.chunk // LANES
         weights = 4 * plan.channels * plan.taps
@@ -76,7 +77,7 @@ class InputGradient:
             def run(first: int, last: int) -> None:
                 with borrowed(self._scratch) as scratch:
                     kernels.gradient(
-                        first, last, plan, self._classes, self._tables, self._places,
+                        first, last, plan, self._classes, self._tables,
                         window_at, g_at, packed, dx_at, scratch,
                     )  # fmt: skip
 
@@ -125,7 +126,7 @@ def _plan(geometry: Geometry) -> tuple[Plan, int]:
     ]  # fmt: skip
     (first_row, end_row, back_rows, shared_rows), (first_column, end_column, back, shared) = axes
     all_rows, all_columns = end_row - first_row, end_column - first_column
-    chunk = min(_up(geometry.outputs, LANES), 32 if geometry.taps > 1 else 64)
+    chunk = min(_up(geometry.outputs, LANES), CH * LANES)
     fit = TILE // (4 * chunk)
     columns = all_columns
     if (1 + back_rows) * (columns + back) > fit:
@@ -145,9 +146,11 @@ def _plan(geometry: Geometry) -> tuple[Plan, int]:
         first_row, end_row, first_column, end_column,
         back_rows, back, image_rows, stride, chunk, -(-geometry.outputs // chunk),
         word=64 if geometry.channels % 8 == 0 else 56, classes=len(_classes(geometry)),
-        room=0, part_bytes=0, channel_bytes=0, grid=0, lists=0, counts=0, words=0, bits=0, bases=0,
+        some_untouched=any(s > k for s, k in zip(geometry.stride, geometry.kernel, strict=True)),
+        places=0, room=0, part_bytes=0, channel_bytes=0,
+        grid=0, lists=0, counts=0, words=0, bits=0, bases=0, spread=0, block=0,
     )  # fmt: skip
-    return _placed(plan)
+    return _placed(plan._replace(places=_grid(plan)))
 
 
 def _grid(plan: Plan) -> int:
@@ -160,7 +163,7 @@ def _placed(plan: Plan) -> tuple[Plan, int]:
     """The plan with its buffers in their places, and the bytes of all of them."""
     slots = _up(plan.images * plan.rows * _up(plan.columns, 8), 64)
     room = slots + LANES
-    part_bytes, channel_bytes = 4 * _grid(plan) * plan.chunk, slots // 8
+    part_bytes, channel_bytes = 4 * plan.places * plan.chunk, slots // 8
     sizes = {
         "values": 4 * plan.channels * room,
         "grid": plan.parts * part_bytes,
@@ -169,6 +172,9 @@ def _placed(plan: Plan) -> tuple[Plan, int]:
         "words": 8 * slots,
         "bits": (_up(plan.channels, plan.word) + 64) * channel_bytes,
         "bases": slots // 4,
+        # Squares of LANES x LANES are read from it.
+        "spread": 4 * LANES * (plan.places + 1),
+        "block": 4 * LANES * LANES,
     }
     at, places = 0, {}
     for name, size in sizes.items():
@@ -231,13 +237,3 @@ def _choices(distances: np.ndarray) -> np.ndarray:
     """`[256, 8]`: the distances of those whose bits a byte has, one behind the other."""
     chosen = [[d for bit, d in enumerate(distances) if byte >> bit & 1] for byte in range(256)]
     return np.array([row + [0] * (8 - len(row)) for row in chosen], np.uint16)
-
-
-def _places(plan: Plan, kind: PlaceClass) -> np.ndarray:
-    """The distance [bytes] of each place of a tile from the first of all classes in the result."""
-    place = np.arange(_grid(plan))
-    line, column = place // plan.stride, place % plan.stride
-    image, row = line // plan.image_rows, line % plan.image_rows
-    y = image * plan.height + row * plan.down + kind.row
-    pixel = y * plan.width + column * plan.right + kind.column
-    return pixel * 4 * plan.channels

@@ -7,14 +7,16 @@ import sys
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
+from llvmlite import ir
+from numba import njit, types
 
 from clifctl.kernels.cpu import groups, packing, transposes, vectors
 from clifctl.kernels.cpu.groups import Group
 from clifctl.kernels.cpu.packing import pack_rows
-from clifctl.kernels.cpu.transposes import transpose_bits
+from clifctl.kernels.cpu.transposes import transpose_bits, transpose_floats
 from clifctl.kernels.cpu.vectors import (
     LANES,
+    I16,
     VECTOR_BYTES,
     add,
     count_bits,
@@ -24,7 +26,10 @@ from clifctl.kernels.cpu.vectors import (
     load_u16,
     load_u32,
     load_u64,
+    operation,
+    pointer,
     shift_right,
+    splat_value,
     store,
     store_float,
     store_u16,
@@ -35,6 +40,17 @@ from clifctl.kernels.cpu.vectors import (
 from clifctl.kernels.machine_code import keep, sources
 
 OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
+
+
+def _store_eight(b, v):
+    to, distances, base = v
+    kind = ir.VectorType(I16, 8)
+    x = b.load(pointer(b, distances, kind), align=2)
+    b.store(b.add(x, splat_value(b, b.trunc(base, I16), 8)), pointer(b, to, kind), align=2)
+
+
+# store_eight(to, distances, base): eight 16-bit numbers, base + distances
+store_eight = operation(types.none, (types.int64,) * 3, _store_eight)
 
 
 class Plan(NamedTuple):
@@ -75,6 +91,10 @@ class Plan(NamedTuple):
     # Channels of a word of window bits.
     word: int
     classes: int
+    # Whether some places have no taps: the stride is larger than the kernel.
+    some_untouched: int
+    # Places in the packed gradient.
+    places: int
     # Entries of a list of places.
     room: int
     # Bytes of a part of the packed gradient, and of a channel's bits; where in the scratch memory
@@ -87,6 +107,8 @@ class Plan(NamedTuple):
     words: int
     bits: int
     bases: int
+    spread: int
+    block: int
 
 
 class PlaceClass(NamedTuple):
@@ -107,12 +129,10 @@ class PlaceClass(NamedTuple):
     padded: int
 
 
-_many, _some, _few = Group(LANES), Group(LANES // 2), Group(LANES // 4)
-
-
-def _dot_products(group):
+def _dot_products(size, vectors):
+    group = Group(size)
     zeros, listed, moved = group.zeros, group.listed, group.moved
-    muladd, totals = group.muladd, group.totals
+    products, totals = group.products[vectors], group.totals
 
     @njit(**OPTIONS)
     def dot_products(grid, positions, unit, rows, run, row_bytes, weight):
@@ -121,8 +141,8 @@ def _dot_products(group):
         at = listed(grid, positions, unit)
         sums = zeros()
         for _ in range(rows):
-            for x in range(0, run, VECTOR_BYTES):
-                sums = muladd(sums, load(weight + x), at, x)
+            for offset in range(0, run, vectors * VECTOR_BYTES):
+                sums = products(sums, weight + offset, at, offset)
             weight += run
             at = moved(at, row_bytes)
         return totals(sums)
@@ -130,25 +150,44 @@ def _dot_products(group):
     return dot_products
 
 
-many, some, few = _dot_products(_many), _dot_products(_some), _dot_products(_few)
+def _dots(vectors):
+    many, some, few = (_dot_products(LANES // part, vectors) for part in (1, 2, 4))
+
+    @njit(**OPTIONS)
+    def dots(grid, positions, count, unit, rows, run, row_bytes, weight, values, more):
+        """The dot products at all places of a list, added to `values` where there are `more`."""
+        while count > 0:
+            if count > LANES // 2:
+                found = many(grid, positions, unit, rows, run, row_bytes, weight)
+            elif count > LANES // 4:
+                found = some(grid, positions, unit, rows, run, row_bytes, weight)
+            else:
+                found = few(grid, positions, unit, rows, run, row_bytes, weight)
+            if more:
+                found = add(found, load(values))
+            store(values, found)
+            count -= LANES
+            positions += 2 * LANES
+            values += VECTOR_BYTES
+
+    return dots
+
+
+# For runs of a multiple of so many vectors.
+dots_1, dots_2, dots_3, dots_4 = (_dots(vectors) for vectors in (1, 2, 3, 4))
 
 
 @njit(**OPTIONS)
 def dots(grid, positions, count, unit, rows, run, row_bytes, weight, values, more):
     """The dot products at all places of a list, added to `values` where there are `more`."""
-    while count > 0:
-        if count > LANES // 2:
-            found = many(grid, positions, unit, rows, run, row_bytes, weight)
-        elif count > LANES // 4:
-            found = some(grid, positions, unit, rows, run, row_bytes, weight)
-        else:
-            found = few(grid, positions, unit, rows, run, row_bytes, weight)
-        if more:
-            found = add(found, load(values))
-        store(values, found)
-        count -= LANES
-        positions += 2 * LANES
-        values += VECTOR_BYTES
+    if run % (4 * VECTOR_BYTES) == 0:
+        dots_4(grid, positions, count, unit, rows, run, row_bytes, weight, values, more)
+    elif run % (3 * VECTOR_BYTES) == 0:
+        dots_3(grid, positions, count, unit, rows, run, row_bytes, weight, values, more)
+    elif run % (2 * VECTOR_BYTES) == 0:
+        dots_2(grid, positions, count, unit, rows, run, row_bytes, weight, values, more)
+    else:
+        dots_1(grid, positions, count, unit, rows, run, row_bytes, weight, values, more)
 
 
 @njit(**OPTIONS)
@@ -239,11 +278,19 @@ def clear_tile(plan, tile, dx):
 
 
 @njit(**OPTIONS)
+def within(tile, kind):
+    """What of a tile a class has."""
+    n0, n1, row0, row1, column0, column1 = tile
+    return (
+        n0, n1, max(row0, kind.first_row), min(row1, kind.end_row),
+        max(column0, kind.first_column), min(column1, kind.end_column),
+    )  # fmt: skip
+
+
+@njit(**OPTIONS)
 def list_places(plan, tile, kind, table, window, scratch):
     """For each channel the places where its window is open, LANES more entries behind them."""
-    n0, n1, row0, row1, column0, column1 = tile
-    row0, row1 = max(row0, kind.first_row), min(row1, kind.end_row)
-    column0, column1 = max(column0, kind.first_column), min(column1, kind.end_column)
+    n0, n1, row0, row1, column0, column1 = within(tile, kind)
     words, bases = scratch + plan.words, scratch + plan.bases
     pixel_bits = plan.channels
     slots = 0
@@ -280,7 +327,7 @@ def list_places(plan, tile, kind, table, window, scratch):
         end = start
         for group in range(slots // 8):
             open_places = load_u8(bits + group)
-            append_places(end, table + 16 * open_places, load_u16(bases + 2 * group))
+            store_eight(end, table + 16 * open_places, load_u16(bases + 2 * group))
             end += 2 * count_bits(open_places)
         store_u32(scratch + plan.counts + 4 * c, (end - start) // 2)
         for i in range(LANES):
@@ -288,22 +335,42 @@ def list_places(plan, tile, kind, table, window, scratch):
 
 
 @njit(**OPTIONS)
-def append_places(to, distances, base):
-    """Eight 16-bit numbers: base + distances."""
-    for i in range(8):
-        store_u16(to + 2 * i, load_u16(distances + 2 * i) + base)
+def spread(plan, first_channel, channels, scratch):
+    """The values of some channels, at most LANES, at their places; 0 at every other place."""
+    clear(scratch + plan.spread, LANES * plan.places)
+    for c in range(channels):
+        to = scratch + plan.spread + 4 * c * plan.places
+        start = (first_channel + c) * plan.room
+        positions, values = scratch + plan.lists + 2 * start, scratch + 4 * start
+        for i in range(load_u32(scratch + plan.counts + 4 * (first_channel + c))):
+            store_float(to + 4 * load_u16(positions + 2 * i), load_float(values + 4 * i))
 
 
 @njit(**OPTIONS)
-def scatter(positions, count, values, places, dx):
-    """Values to where their places are in `dx`."""
-    for i in range(count):
-        place = load_u32(places + 4 * load_u16(positions + 2 * i))
-        store_float(dx + place, load_float(values + 4 * i))
+def store_gradient(plan, tile, kind, dx, scratch):
+    """The gradient at all places of a class: what is listed, and zeros."""
+    n0, n1, row0, row1, column0, column1 = within(tile, kind)
+    block = scratch + plan.block
+    step = plan.right * plan.channels * 4
+    for c in range(0, plan.channels, LANES):
+        channels = min(LANES, plan.channels - c)
+        spread(plan, c, channels, scratch)
+        for n in range(n0, n1):
+            for row in range(row0, row1):
+                y = row * plan.down + kind.row - plan.above
+                x = column0 * plan.right + kind.column - plan.before
+                to = dx + (((n * plan.height + y) * plan.width + x) * plan.channels + c) * 4
+                line = ((n - n0) * plan.image_rows + row - tile[2]) * plan.stride
+                source = scratch + plan.spread + 4 * (line - tile[4])
+                for column in range(column0, column1, LANES):
+                    transpose_floats(source + 4 * column, 4 * plan.places, block, VECTOR_BYTES)
+                    for i in range(min(LANES, column1 - column)):
+                        copy(block + i * VECTOR_BYTES, to, channels)
+                        to += step
 
 
 @njit(**OPTIONS)
-def gradient_of_class(plan, tile, kind, places, packed, scratch, corner):
+def sum_up(plan, kind, packed, scratch):
     """The gradient at the listed places."""
     unit = 4 * plan.chunk
     row_bytes = plan.stride * unit
@@ -320,8 +387,6 @@ def gradient_of_class(plan, tile, kind, places, packed, scratch, corner):
                 start, positions, count, unit, kind.tap_rows, run, row_bytes, weight,
                 values, part > 0,
             )  # fmt: skip
-            if part == plan.parts - 1:
-                scatter(positions, count, values, places, corner + 4 * c)
         start += plan.part_bytes
 
 
@@ -339,25 +404,25 @@ def tile_of(plan, number):
 
 
 @njit(**OPTIONS)
-def gradient(first, last, plan, classes, tables, places, window, g, packed, dx, scratch):
+def gradient(first, last, plan, classes, tables, window, g, packed, dx, scratch):
     """Tiles from `first` to `last`.
 
     `classes` holds a row for each class of places, `tables` the distances of each choice of a group
-    of eight places from its first, `places` how far [bytes] each place is from the first in `dx`.
+    of eight places from its first.
     """
     for number in range(first, last):
         tile = tile_of(plan, number)
         pack_gradient(plan, tile, g, scratch + plan.grid)
-        clear_tile(plan, tile, dx)
-        y, x = tile[2] * plan.down - plan.above, tile[4] * plan.right - plan.before
-        corner = dx + ((tile[0] * plan.height + y) * plan.width + x) * plan.channels * 4
+        if plan.some_untouched:
+            clear_tile(plan, tile, dx)
         for k in range(plan.classes):
             kind = PlaceClass(
                 classes[k, 0], classes[k, 1], classes[k, 2], classes[k, 3], classes[k, 4],
                 classes[k, 5], classes[k, 6], classes[k, 7], classes[k, 8], classes[k, 9],
             )  # fmt: skip
             list_places(plan, tile, kind, tables[k].ctypes.data, window, scratch)
-            gradient_of_class(plan, tile, kind, places[k].ctypes.data, packed, scratch, corner)
+            sum_up(plan, kind, packed, scratch)
+            store_gradient(plan, tile, kind, dx, scratch)
 
 
 _this = sys.modules[__name__]
