@@ -14,10 +14,10 @@ from clifctl.kernels.machine_code import keep, sources
 OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
 
 
-def _dot_products(size, together):
+def _dot_products(size):
     group = Group(size)
-    zeros, listed, moved = group.zeros, group.listed, group.moved
-    products, totals = group.products[together], group.totals
+    zeros, listed, moved, totals = group.zeros, group.listed, group.moved, group.totals
+    four, two, one = (group.products[n] for n in (4, 2, 1))
 
     @njit(**OPTIONS)
     def dot_products(grid, places, unit, rows, run, row_bytes, weights):
@@ -25,9 +25,16 @@ def _dot_products(size, together):
         place, `row_bytes` apart."""
         at = listed(grid, places, unit)
         sums = zeros()
+        fours = run // (4 * VECTOR_BYTES) * (4 * VECTOR_BYTES)
         for _ in range(rows):
-            for offset in range(0, run, together * VECTOR_BYTES):
-                sums = products(sums, weights + offset, at, offset)
+            for offset in range(0, fours, 4 * VECTOR_BYTES):
+                sums = four(sums, weights + offset, at, offset)
+            rest = fours
+            if run - rest >= 2 * VECTOR_BYTES:
+                sums = two(sums, weights + rest, at, rest)
+                rest += 2 * VECTOR_BYTES
+            if run > rest:
+                sums = one(sums, weights + rest, at, rest)
             weights += run
             at = moved(at, row_bytes)
         return totals(sums)
@@ -35,44 +42,25 @@ def _dot_products(size, together):
     return dot_products
 
 
-def _dots(together):
-    many, some, few = (_dot_products(LANES // part, together) for part in (1, 2, 4))
-
-    @njit(**OPTIONS)
-    def dots(grid, places, count, unit, rows, run, row_bytes, weights, values, more):
-        """The dot products at all places of a list, added to `values` where there are `more`."""
-        while count > 0:
-            if count > LANES // 2:
-                found = many(grid, places, unit, rows, run, row_bytes, weights)
-            elif count > LANES // 4:
-                found = some(grid, places, unit, rows, run, row_bytes, weights)
-            else:
-                found = few(grid, places, unit, rows, run, row_bytes, weights)
-            if more:
-                found = add(found, load(values))
-            store(values, found)
-            count -= LANES
-            places += 2 * LANES
-            values += VECTOR_BYTES
-
-    return dots
-
-
-# For runs of a multiple of so many vectors.
-dots_1, dots_2, dots_3, dots_4 = (_dots(together) for together in (1, 2, 3, 4))
+_many, _some, _few = (_dot_products(LANES // part) for part in (1, 2, 4))
 
 
 @njit(**OPTIONS)
 def dots(grid, places, count, unit, rows, run, row_bytes, weights, values, more):
     """The dot products at all places of a list, added to `values` where there are `more`."""
-    if run % (4 * VECTOR_BYTES) == 0:
-        dots_4(grid, places, count, unit, rows, run, row_bytes, weights, values, more)
-    elif run % (3 * VECTOR_BYTES) == 0:
-        dots_3(grid, places, count, unit, rows, run, row_bytes, weights, values, more)
-    elif run % (2 * VECTOR_BYTES) == 0:
-        dots_2(grid, places, count, unit, rows, run, row_bytes, weights, values, more)
-    else:
-        dots_1(grid, places, count, unit, rows, run, row_bytes, weights, values, more)
+    while count > 0:
+        if count > LANES // 2:
+            found = _many(grid, places, unit, rows, run, row_bytes, weights)
+        elif count > LANES // 4:
+            found = _some(grid, places, unit, rows, run, row_bytes, weights)
+        else:
+            found = _few(grid, places, unit, rows, run, row_bytes, weights)
+        if more:
+            found = add(found, load(values))
+        store(values, found)
+        count -= LANES
+        places += 2 * LANES
+        values += VECTOR_BYTES
 
 
 _this = sys.modules[__name__]

@@ -33,7 +33,10 @@ class InputGradient:
 
     def __init__(self, geometry: Geometry) -> None:
         plan = plan_of(geometry)
-        self._shape = (geometry.samples, geometry.channels, geometry.height, geometry.width)
+        pixel = geometry.channels
+        self._shape = (geometry.samples, pixel, geometry.height, geometry.width)
+        row = geometry.width * pixel
+        self._strides = (geometry.height * row, 1, row, pixel)
         self._plan, self._scratch = record(plan), plan.scratch
         self._classes = np.concatenate([record(kind) for kind in classes_of(geometry)])
         self._tiles = -(-plan.samples // plan.images) * plan.row_tiles * plan.column_tiles
@@ -54,7 +57,7 @@ class InputGradient:
         `window_bits` are as in `Active`, `g` is `[N, outputs, H', W']` and `weight`
         `[outputs, C, kh, kw]`, both float32.
         """
-        dx = torch.empty(self._shape, memory_format=torch.channels_last)
+        dx = torch.empty_strided(self._shape, self._strides)
         g = g.detach().contiguous(memory_format=torch.channels_last)
         weight, channels_last = weight_memory(weight)
         window_at, g_at, dx_at = window_bits.data_ptr(), g.data_ptr(), dx.data_ptr()

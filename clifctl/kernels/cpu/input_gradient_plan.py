@@ -11,7 +11,9 @@ from clifctl.kernels.cpu.vectors import LANES
 # taps of a class on average (or more): the dot products of a part are to be long against adding up
 # their lanes, and the lists of a tile against a few places too many. What is packed need not fit
 # into the first-level cache: each vector is read several times before it is needed no more.
-_PARTS = ((6, 64, 80 * 1024), (2, 128, 160 * 1024), (0, 256, 160 * 1024))
+_PARTS = ((6, 64, 120 * 1024), (2, 128, 160 * 1024), (0, 256, 160 * 1024))
+# Places of a tile at most: the values of LANES channels stay in the first-level cache.
+_MOST_PLACES = 640
 # Columns of a tile that is not as wide as the map, at least.
 _LEAST_COLUMNS = 8
 
@@ -153,7 +155,7 @@ def _parts(geometry: Geometry, classes: int) -> tuple[int, int, int]:
     )
     parts = -(-geometry.outputs // most)
     chunk = _up(-(-geometry.outputs // parts), LANES)
-    return chunk, parts, size // (4 * chunk)
+    return chunk, parts, min(_MOST_PLACES, size // (4 * chunk))
 
 
 def _placed(plan: Plan) -> Plan:
