@@ -13,7 +13,7 @@ from clifctl.devices import CPU, GPU, device_name, gpu_available, gpu_missing, g
 from clifctl.errors import TargetError
 from clifctl.experiments.provenance import package_versions
 from clifctl.files import expanded
-from clifctl.kernels import Target, resolve_target
+from clifctl.kernels import Target, resolve_kernels, resolve_target
 from clifctl.kernels.cache import damaged
 from clifctl.kernels.cache_folder import folder_at, preferred_folder
 from clifctl.kernels.parity import Case, check
@@ -25,6 +25,7 @@ from clifctl.results import (
     DataState,
     DeviceRow,
     DoctorResult,
+    EventDriven,
     KernelTargetRow,
     SelfTestRow,
 )
@@ -63,6 +64,7 @@ def examine(root: Path | None = None) -> DoctorResult:
         data=tuple(_data(dataset, place) for dataset in DATASETS.values()),
         self_test=tests,
         seconds=time.perf_counter() - started,
+        connections=_connections(),
     )
 
 
@@ -119,6 +121,18 @@ def _target(name: str, device: torch.device) -> KernelTargetRow:
         chosen=chosen is not None,
         reason=reason if chosen is None else chosen.reason,
     )
+
+
+def _connections() -> EventDriven:
+    try:
+        found = resolve_kernels().connections
+    except TargetError as refused:
+        return EventDriven(available=False, reason=refused.message, lanes=None)
+    if found.name == "dense":
+        return EventDriven(available=False, reason=found.reason, lanes=None)
+    from clifctl.kernels.cpu.vectors import LANES  # imports numba
+
+    return EventDriven(available=True, reason=found.reason, lanes=LANES)
 
 
 def _fused(device: torch.device) -> list[str]:

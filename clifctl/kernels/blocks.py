@@ -2,15 +2,19 @@
 
 Elements lie in one row of `size` = N * features a time step. Where a parameter differs by channel
 the row repeats itself after one sample: a period. Small samples are joined until a period fills a
-block. A unit of work is one block of each period of a group. The cut does not depend on the number
-of threads, so neither does any sum over units.
+block; every block begins at a whole vector and a whole byte of bits. A unit of work is one block of
+each period of a group. The cut does not depend on the number of threads, so neither does any sum
+over units.
 """
 
+import math
 from dataclasses import dataclass
 
 # Scratch rows of a block should stay in a core's second-level cache.
 SCRATCH_BYTES = 512 * 1024
 LARGEST, SMALLEST = 1024, 64
+# Every block begins at a multiple of so many elements.
+ALIGNED = 16
 # Units that keep every core busy; more groups than they need are more partial sums to add up, and
 # a group of few periods writes as many numbers as it reads.
 ENOUGH_UNITS = 64
@@ -40,7 +44,8 @@ def cut(size: int, sample: int | None, *, steps: int, rows_per_step: int, itemsi
         block //= 2
     period = size
     if sample is not None and sample < size:
-        period = min(size, sample * max(1, block // sample))
+        least = ALIGNED // math.gcd(ALIGNED, sample)
+        period = min(size, sample * max(least, block // sample // least * least))
     periods = -(-size // max(1, period))
     chunks = max(1, -(-period // block))
     return Blocks(

@@ -64,6 +64,31 @@ def sigmoid(x):
 
 """
 
+# Bits 0, 1, 2 of a flag: spike, open window, NaN. Eight flags are read as one whole number: bit 0
+# of each is gathered in the highest byte by a multiplication.
+_FLAGS = """
+LOWEST_BITS, GATHER = np.uint64(0x0101010101010101), np.uint64(0x0102040810204080)
+
+
+@njit(**OPTIONS)
+def pack_flags(flags, n, t, first, unit, bits, windows, nans):
+    for j in range(n, (n + 7) // 8 * 8):
+        flags[j] = 0
+    words = flags.view(np.uint64)
+    met = np.uint64(0)
+    for i in range((n + 7) // 8):
+        word = words[i]
+        met |= word
+        bits[t, first + i] = ((word & LOWEST_BITS) * GATHER) >> np.uint64(56)
+        if windows.size > 0:
+            opened = (word >> np.uint64(1)) & LOWEST_BITS
+            windows[t, first + i] = (opened * GATHER) >> np.uint64(56)
+    if (met >> np.uint64(2)) & LOWEST_BITS != 0:
+        nans[unit] = 1
+
+
+"""
+
 # bfloat16 is the upper half of a float32: read and written as whole numbers, rounded to even.
 _BFLOAT16 = """
 HALF_BITS, ROUNDING, NOT_A_NUMBER = np.uint32(16), np.uint32(0x7FFF), np.uint16(0x7FC0)
@@ -103,7 +128,7 @@ def tanh(x):
 
 # dtype -> the head of a module, to be formatted with the neuron's title
 HEADER = {
-    "float32": _COMMON.replace("{{dtype}}", "float32") + _FLOAT32,
+    "float32": _COMMON.replace("{{dtype}}", "float32") + _FLOAT32 + _FLAGS,
     "bfloat16": _COMMON.replace("{{dtype}}", "float32") + _FLOAT32 + _BFLOAT16,
     "float64": _COMMON.replace("{{dtype}}", "float64") + _FLOAT64,
 }

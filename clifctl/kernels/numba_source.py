@@ -69,6 +69,8 @@ def print_source(title: str, plan: Plan, dtype: str) -> Source:
     printer = _Printer(plan, low=dtype == "bfloat16")
     printer.line(HEADER[dtype].format(title=title))
     printer.forward()
+    if dtype == "float32" and plan.spikes is not None:
+        printer.forward_spikes(plan.spikes)
     printer.backward()
     printer.windowed()
     summed = tuple(p.name for p in plan.summed)
@@ -99,6 +101,29 @@ class _Printer(Lines):
                         self._store_states(self.plan.step)
                         out = self._shown(self.plan.step.outputs["out"])
                         self.line(f"out_t[j] = {f'as_bfloat16({out})' if self.low else out}")
+                self._elements(f"{s}_final[start + j] = {s}_row[j]" for s in self.states)
+
+    def forward_spikes(self, spikes: Program) -> None:
+        """Spikes and windows as bits: rows `[steps, row_bytes]`, each of which begins at a byte,
+        as every block in it does. `nans` notes for each unit whether any output is NaN."""
+        finals = [f"{s}_final" for s in self.states]
+        arguments = ["x_all", "bits", "windows", "nans", *self._given(), *finals]
+        with self._function("forward_spikes", arguments, "bits"):
+            self._rows("{}_row", self.states)
+            self.line("flags = np.empty(block, np.uint8)")
+            with self._blocks():
+                self._start_rows()
+                with self.block("for t in range(steps):"):
+                    self._slices("x")
+                    with self.block("for j in range(n):"):
+                        self._load(spikes)
+                        self._statements(spikes)
+                        self._store_states(spikes)
+                        out = self._shown(spikes.outputs["out"])
+                        window = self._shown(spikes.outputs.get("window", 0.0))
+                        marks = f"({out} == ONE) | ({window} != ZERO) << 1 | ({out} != {out}) << 2"
+                        self.line(f"flags[j] = {marks}")
+                    self.line("pack_flags(flags, n, t, start // 8, unit, bits, windows, nans)")
                 self._elements(f"{s}_final[start + j] = {s}_row[j]" for s in self.states)
 
     def backward(self) -> None:
@@ -344,7 +369,8 @@ class _Printer(Lines):
                 source = "row[j]" if learnables[name].by_channel else "now"
                 self.line(f"{name} = {name}_{source}")
             elif name in self.states:
-                row = "row" if program in (self.plan.step, self.plan.recompute) else "h"
+                onward = (self.plan.step, self.plan.spikes, self.plan.recompute)
+                row = "row" if program in onward else "h"
                 self.line(f"{name} = {name}_{row}[j]")
             elif name in self.saved:
                 self.line(f"{name} = {name}_h[j]")

@@ -12,11 +12,12 @@ from torch import Tensor
 
 from clifctl.kernels.blocks import Blocks, cut
 from clifctl.kernels.cache import load_module
+from clifctl.kernels.cpu.source import BitRows
 from clifctl.kernels.flat import Gradients, Sample
 from clifctl.kernels.numba_source import REMEMBERED, Source, print_source
 from clifctl.kernels.plan import make_plan
 from clifctl.kernels.threads import run_units
-from clifctl.kernels.trace import trace
+from clifctl.kernels.trace import is_binary, spike_window, trace
 from clifctl.kernels.window import Window
 from clifctl.neurons import Hyperparameters, Neuron
 from clifctl.neurons.contract import Learnable
@@ -44,7 +45,9 @@ def kernel(neuron: Neuron, hyperparameters: Hyperparameters, dtype: torch.dtype)
     module = keep(load_module(neuron.name, printed.text), printed.text)
     initial = tuple(state.start(hyperparameters) for state in neuron.states)
     held = np.dtype("float64" if dtype == torch.float64 else "float32")
-    return Kernel(neuron, module, printed, held, initial)
+    has_spikes = dtype == torch.float32 and is_binary(neuron, hyperparameters)
+    has_window = has_spikes and spike_window(neuron, hyperparameters) is not None
+    return Kernel(neuron, module, printed, held, initial, has_spikes, has_window)
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,9 @@ class Kernel:
     source: Source
     dtype: "np.dtype[np.generic]"
     initial: tuple[float, ...]
+    # Whether `forward_spikes` can write spikes, and windows beside them.
+    has_spikes: bool
+    has_window: bool
     one_row = True
 
     def forward(
@@ -63,7 +69,7 @@ class Kernel:
         sample: Sample, out: Tensor, finals: Sequence[Tensor],
     ) -> None:  # fmt: skip
         """See `clifctl.kernels.flat.Kernel.forward`."""
-        blocks = self._blocks(out, sample)
+        blocks = self._blocks(x, sample, len(out))
         arguments = [
             array(x),
             array(out),
@@ -71,7 +77,39 @@ class Kernel:
             *self._parameters(learnables, blocks, sample),
             *map(array, finals),
         ]
-        self._run("forward", blocks, out, arguments)
+        self._run("forward", blocks, out.numel(), arguments)
+
+    def forward_spikes(
+        self, x: Tensor, states: Sequence[Tensor | None], learnables: Sequence[Tensor],
+        sample: Sample, steps: int, bits: Tensor, window: Tensor | None, finals: Sequence[Tensor],
+    ) -> bool:  # fmt: skip
+        """`forward` of so many `steps` with spikes for an output, as bits: bit t * M + j of `bits`
+        (see `clifctl.kernels.cpu.source.room_for_bits`) is the spike of element j at step t, that
+        of `window` (unless it is None) whether the surrogate's derivative is not 0 there. Nothing
+        behind the last bit's byte is written.
+
+        Returns whether any output is NaN, which bits cannot say: they are of no use then. Only for
+        float32, and a neuron whose output is a spike; `window` only where `has_window`.
+        """
+        size = x.shape[1]
+        blocks = self._blocks(x, sample, steps)
+        spikes = BitRows(bits, steps, size)
+        opened = None if window is None else BitRows(window, steps, size)
+        nans = np.zeros(blocks.units, np.uint8)
+        arguments = [
+            array(x),
+            spikes.rows,
+            np.empty((0, 0), np.uint8) if opened is None else opened.rows,
+            nans,
+            *map(self._optional, states),
+            *self._parameters(learnables, blocks, sample),
+            *map(array, finals),
+        ]
+        self._run("forward_spikes", blocks, steps * size, arguments)
+        for rows in (spikes, opened):
+            if rows is not None:
+                rows.finish()
+        return bool(nans.any())
 
     def backward(
         self, x: Tensor, states: Sequence[Tensor | None], learnables: Sequence[Tensor],
@@ -79,7 +117,7 @@ class Kernel:
         g_x: Tensor,
     ) -> Gradients:  # fmt: skip
         """See `clifctl.kernels.flat.Kernel.backward`."""
-        blocks = self._blocks(g_x, sample)
+        blocks = self._blocks(x, sample, len(g_x))
         g_states = tuple(None if state is None else torch.empty_like(state) for state in states)
         sums = self._sums(g_x, blocks)
         arguments = [
@@ -91,10 +129,10 @@ class Kernel:
             *map(array, sums),
         ]
         if window is not None and window.sliding:
-            self._run("windowed", blocks, g_x, [*arguments, window.k])
+            self._run("windowed", blocks, g_x.numel(), [*arguments, window.k])
         else:
             cuts = [window is not None and window.cut_before(t) for t in range(len(g_x))]
-            self._run("backward", blocks, g_x, [*arguments, np.array(cuts)])
+            self._run("backward", blocks, g_x.numel(), [*arguments, np.array(cuts)])
         found = dict(zip(self.source.summed, sums, strict=True))
         totals = tuple(
             self._total(declared, found[declared.name], learnable, sample)
@@ -104,17 +142,17 @@ class Kernel:
         )
         return Gradients(g_states, totals)
 
-    def _blocks(self, x: Tensor, sample: Sample) -> Blocks:
+    def _blocks(self, x: Tensor, sample: Sample, steps: int) -> Blocks:
         by_channel = any(p.by_channel for p in self.neuron.learnables)
         return cut(
             x.shape[1],
             sample.period if by_channel else None,
-            steps=x.shape[0],
+            steps=steps,
             rows_per_step=self.source.rows_per_step,
             itemsize=self.dtype.itemsize,
         )
 
-    def _run(self, name: str, blocks: Blocks, x: Tensor, arguments: Sequence[object]) -> None:
+    def _run(self, name: str, blocks: Blocks, work: int, arguments: Sequence[object]) -> None:
         function = getattr(self.module, name)
         constants = np.array(self.source.constants, self.dtype)
         initial = np.array(self.initial, self.dtype)
@@ -123,7 +161,7 @@ class Kernel:
         run_units(
             lambda first, last: function(first, last, *shared, *arguments),
             blocks.units,
-            x.numel(),
+            work,
         )
 
     def _parameters(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from clifctl.errors import NeuronError
 from clifctl.kernels.adjoint import adjoint, gradient_name
 from clifctl.kernels.program import Operand, Program
+from clifctl.kernels.trace import output_spike, with_window
 from clifctl.neurons.contract import Learnable
 
 # Numbers that are written as they are; every other one is an argument of the kernel, so that
@@ -18,7 +19,7 @@ _RESERVED = re.compile(
     r"[tnjrce]|t\d+|const_\d+|initial_.*|(g|carry|back|next)_.*|.*_\d+"
     r"|.*_(row|h|t|all|now|raw|sum|sums|start|final|history)"
     r"|unit|groups?|offset|number|start|steps|rows|size|periods?|chunks|block|constants|window|cut|kept"
-    r"|initial|first|last|width|total|descending|first_(unit|period)|last_unit|tile|inside|stride"
+    r"|forward_spikes|bits|windows|flags|nans|row_bytes|initial|first|last|width|total|descending|first_(unit|period)|last_unit|tile|inside|stride"
     r"|blank|program|row|known|c_tiles|channels|inner|per_channel|segments?|back|ahead|base"
     r"|np|math|njit|triton|tl|exp|sigmoid|tanh|as_float|as_bfloat16|min|range|abs"
     r"|step|recompute|full|carry"
@@ -31,6 +32,8 @@ class Plan:
     """The passes over one step, with numbers lifted out into shared `constants` (`const_<i>`).
 
     step        out and next states from x, states and learnables
+    spikes      the same, and the window of the surrogate where it has one; None where the output
+                is no spike (see `clifctl.kernels.trace.spike_window`)
     recompute   next states and what is saved: the forward pass on the way back
     full        every gradient of a step, from what is saved and the gradients carried to it
     carry       the gradients of the states alone
@@ -44,6 +47,7 @@ class Plan:
     saved: tuple[str, ...]
     constants: tuple[float, ...]
     step: Program
+    spikes: Program | None
     recompute: Program
     full: Program
     carry: Program
@@ -75,6 +79,7 @@ def make_plan(
             constants.append(operand)
         return f"const_{constants.index(operand)}"
 
+    spikes = None if output_spike(program) is None else with_window(program) or program
     step, reverse = program.with_operands(lift), reverse.with_operands(lift)
     outputs = {**step.outputs, **{name: name for name in saved}}
     again = Program(step.inputs, step.instructions, outputs)
@@ -88,6 +93,7 @@ def make_plan(
         saved=saved,
         constants=tuple(constants),
         step=step,
+        spikes=None if spikes is None else spikes.with_operands(lift),
         recompute=again.only([*(f"next_{state}" for state in states), *saved]),
         full=reverse.only([name for name in reverse.outputs if name not in idle], saved),
         carry=reverse.only([gradient_name(state) for state in states], saved),

@@ -1,13 +1,17 @@
 """`scan`: a neuron over a whole sequence. The one entry point for every neuron and target."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from clifctl.errors import NeuronError, TargetError
 from clifctl.kernels import fused, normed, reference
 from clifctl.kernels.backward import refuse_reentrant_checkpoint
+from clifctl.kernels.connections import check_connections
 from clifctl.kernels.fused import held
 from clifctl.kernels.normed import Norm
+from clifctl.kernels.spikes import as_floats
 from clifctl.kernels.targets import resolve_target
 from clifctl.kernels.window import Window, resolve_window
 from clifctl.neurons import Parameters
@@ -21,6 +25,7 @@ def scan(
     window: int | None = None,
     window_reading: str = "sliding",
     target: str = "auto",
+    connections: str = "auto",
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
     """Run a neuron over time.
 
@@ -29,6 +34,9 @@ def scan(
     of `x`, and the final state. `window` = k in 1..T truncates the gradient, in one of the readings
     of `clifctl.kernels.window`; None is full BPTT. bfloat16 and float16 are computed, and their
     states held, in float32. A fused target keeps `x` alone for backward.
+
+    With `connections` "auto" the output of a binary neuron, float32 on the CPU, are `Spikes`
+    (`clifctl.kernels.spikes`): bits for the connection behind it, floats for whoever asks.
 
     Raises NeuronError for a bad shape, dtype, state or window, TargetError for a target that does
     not exist or cannot run these tensors.
@@ -58,7 +66,11 @@ def scan(
         chosen_window,
         state is not None,
     )
-    output, *finals = fused.run(x, [*(state or ()), *learnables.values()], call)
+    tensors = [*(state or ()), *learnables.values()]
+    windows = _spikes_as(x, tensors, call, connections)
+    if windows is not None:
+        x = fused.innermost(x)
+    output, *finals = fused.run(x, tensors, call, windows)
     return output, tuple(finals)
 
 
@@ -71,6 +83,7 @@ def norm_scan(
     window: int | None = None,
     window_reading: str = "sliding",
     target: str = "auto",
+    connections: str = "auto",
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
     """Batch norm and a neuron over time, on a fused target: `scan` of what `norm` makes of `x`.
 
@@ -98,16 +111,29 @@ def norm_scan(
         after_norm=True,
     )
     tensors = [*(state or ()), *_learnables(x, parameters).values()]
-    output, *final = normed.norm_scan(x, tensors, norm.tensors, call, norm.steps, norm.processes)
+    windows = _spikes_as(x, [*tensors, *norm.tensors], call, connections)
+    if windows is not None:
+        x = fused.innermost(x)
+    output, *final = normed.norm_scan(
+        x, tensors, norm.tensors, call, norm.steps, norm.processes, windows
+    )
     return output, tuple(final)
+
+
+def _spikes_as(x: Tensor, tensors: Sequence[Tensor], call: str, connections: str) -> bool | None:
+    check_connections(connections)
+    return fused.spikes_as(x, tensors, call) if connections == "auto" else None
 
 
 def _to_be_kept(
     x: Tensor, state: tuple[Tensor, ...] | None
 ) -> tuple[Tensor, tuple[Tensor, ...] | None]:
     """Input and states as torch can keep them for backward: those that inference mode has made are
-    copied."""
-    if torch.compiler.is_compiling() or not torch.is_grad_enabled():
+    copied. Spikes for an input are floats."""
+    if torch.compiler.is_compiling():
+        return x, state
+    x = as_floats(x)
+    if not torch.is_grad_enabled():
         return x, state
     x = x.clone() if x.is_inference() else x
     if state is not None:

@@ -9,7 +9,7 @@ from typing import Any
 from torch import fx
 
 from clifctl.errors import NeuronError
-from clifctl.kernels.program import COMPARISONS, Builder, Operand, Program
+from clifctl.kernels.program import COMPARISONS, Builder, Instruction, Operand, Program
 from clifctl.neurons import SURROGATES, Hyperparameters, Neuron
 from clifctl.neurons.contract import finish
 from clifctl.neurons.foreign_code import foreign_code
@@ -80,7 +80,39 @@ def is_binary(neuron: Neuron, hyperparameters: Hyperparameters) -> bool:
         program = trace(neuron, hyperparameters)
     except NeuronError:  # a step for the reference alone
         return False
-    return any(i.op == "spike" and i.result == program.outputs["out"] for i in program.instructions)
+    return output_spike(program) is not None
+
+
+def output_spike(program: Program) -> Instruction | None:
+    """The spike that is the output of a step, where it is one."""
+    for i in program.instructions:
+        if i.op == "spike" and i.result == program.outputs["out"]:
+            return i
+    return None
+
+
+def spike_window(neuron: Neuron, hyperparameters: Hyperparameters) -> Program | None:
+    """The program of one time step with one more output, `window`: whether the derivative of the
+    surrogate is not 0 there, which is where the gradient of the output matters.
+
+    None where the output is no spike, or its surrogate's derivative is nowhere exactly 0.
+    """
+    if not is_binary(neuron, hyperparameters):
+        return None
+    return with_window(trace(neuron, hyperparameters))
+
+
+def with_window(program: Program) -> Program | None:
+    """See `spike_window`."""
+    fired = output_spike(program)
+    if fired is None or fired.surrogate is None or not SURROGATES[fired.surrogate[0]].bounded:
+        return None
+    builder = Builder(program)
+    # The operations of the way back, in their order: it finds the same numbers.
+    slope = surrogate_program(*fired.surrogate, fired.args[0], builder)
+    window = builder.emit("ne", slope, 0.0)
+    outputs = {**program.outputs, "window": window}
+    return Program(program.inputs, tuple(builder.instructions), outputs)
 
 
 _ALLOWED_HINT = f"a step may use: {ALLOWED}"

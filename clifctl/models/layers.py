@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from clifctl.kernels import (
+    Spikes,
+    as_spikes,
+    check_connections,
     is_binary,
     mark_spikes,
     norm_scan,
@@ -47,13 +50,15 @@ class SpikingNet(nn.Module, ABC):
 
 @dataclass(frozen=True)
 class NeuronChoice:
-    """Which neuron a net is built of, and how it runs: the same for every layer."""
+    """Which neuron a net is built of, and how it runs: the same for every layer. `connections` is
+    how what reads its spikes runs (`clifctl.kernels.CONNECTIONS`)."""
 
     neuron: Neuron
     hyperparameters: Hyperparameters
     window: int | None = None
     window_reading: str = "sliding"
     target: str = "auto"
+    connections: str = "auto"
 
     def layer(
         self, channels: int, timesteps: int, *, v_threshold: float | None = None
@@ -73,6 +78,7 @@ class NeuronChoice:
             window=self.window,
             window_reading=self.window_reading,
             target=self.target,
+            connections=self.connections,
             own_threshold=v_threshold,
         )
 
@@ -90,14 +96,17 @@ class SpikingLayer(nn.Module):
         window: int | None = None,
         window_reading: str = "sliding",
         target: str = "auto",
+        connections: str = "auto",
         own_threshold: float | None = None,
     ) -> None:
         super().__init__()
+        check_connections(connections)
         self.neuron = parameters.neuron
         self.hyperparameters = parameters.hyperparameters
         self.window = window
         self.window_reading = window_reading
         self.target = target
+        self.connections = connections
         self.own_threshold = own_threshold
         # Whether every output is 0 or 1: the last thing that the step does is to spike.
         self.binary = is_binary(self.neuron, self.hyperparameters)
@@ -122,7 +131,8 @@ class SpikingLayer(nn.Module):
         # A shorter sequence than the window (a single step, say) is full BPTT by definition.
         window = None if self.window is None or self.window >= steps else self.window
         how: dict[str, Any] = {
-            "window": window, "window_reading": self.window_reading, "target": self.target
+            "window": window, "window_reading": self.window_reading, "target": self.target,
+            "connections": self.connections,
         }  # fmt: skip
         if norm is not None and norm.fused and self._is_fused(x):
             spikes, final = norm_scan(x, state, parameters, norm.before(x, steps), **how)
@@ -216,7 +226,10 @@ class SharedDropout(nn.Module):
         if not self.training or self.p == 0.0:
             return x
         kept = 1 / (1 - self.p)
-        mask = torch.empty_like(x[:1]).bernoulli_(1 - self.p).mul_(kept)
+        mask = torch.empty_like(x[:1]).bernoulli_(1 - self.p)
+        if isinstance(x, Spikes):
+            return x * as_spikes(mask, kept)
+        mask.mul_(kept)
         mark_spikes(mask, kept)
         with spikes_as_bits():
             dropped = x * mask
@@ -228,6 +241,8 @@ class SharedDropout(nn.Module):
 def masked(x: Tensor, mask: Tensor) -> Tensor:
     """The product of two results, element by element, one of which may be broadcast. Of spikes it
     is spikes, and what its backward needs of them is kept as bits."""
+    if isinstance(x, Spikes) and isinstance(mask, Spikes):
+        return x * mask
     with spikes_as_bits():
         product = x * mask
     value, other = spike_value(x), spike_value(mask)
@@ -239,7 +254,7 @@ def masked(x: Tensor, mask: Tensor) -> Tensor:
 def fold_time(module: nn.Module, x: Tensor) -> Tensor:
     """Apply a module without time to `x` `[T, N, *]` as one batch of T * N samples. What it keeps
     of spikes for its backward are bits."""
-    with spikes_as_bits():
+    with nullcontext() if isinstance(x, Spikes) else spikes_as_bits():
         folded: Tensor = module(x.flatten(0, 1))
     return folded.view(x.shape[0], x.shape[1], *folded.shape[1:])
 

@@ -20,12 +20,16 @@ from clifctl.errors import NeuronError, unknown_name
 
 @dataclass(frozen=True)
 class Surrogate:
-    """A surrogate gradient: its derivative, and the primitive that it is the derivative of."""
+    """A surrogate gradient: its derivative, and the primitive that it is the derivative of.
+
+    `bounded`: whether the derivative is exactly 0 outside a window around the threshold.
+    """
 
     name: str
     source: str
     derivative: Callable[[Tensor, float], Tensor]
     primitive: Callable[[Tensor, float], Tensor]
+    bounded: bool
 
 
 def _rectangle(distance: Tensor, width: float) -> Tensor:
@@ -71,24 +75,28 @@ SURROGATES: dict[str, Surrogate] = {
         source="CLIF, ICML 2024, Eq. 8 and 39; the width is the paper's alpha",
         derivative=_rectangle,
         primitive=_rectangle_primitive,
+        bounded=True,
     ),
     "triangle": Surrogate(
         name="triangle",
         source="Esser et al., PNAS 2016; SpikingJelly's PiecewiseQuadratic with alpha = 1 / width",
         derivative=_triangle,
         primitive=_triangle_primitive,
+        bounded=True,
     ),
     "sigmoid": Surrogate(
         name="sigmoid",
         source="SpikingJelly's Sigmoid with alpha = 4 / width",
         derivative=_sigmoid,
         primitive=_sigmoid_primitive,
+        bounded=False,
     ),
     "arctangent": Surrogate(
         name="arctangent",
         source="Fang et al., ICCV 2021; SpikingJelly's ATan with alpha = 2 / width",
         derivative=_arctangent,
         primitive=_arctangent_primitive,
+        bounded=False,
     ),
 }
 

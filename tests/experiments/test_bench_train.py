@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from clifctl import kernels
 from clifctl.experiments.assembly import load_data
 from clifctl.experiments.bench_nets import plain_net
+from clifctl.experiments.bench_task import Task
 from clifctl.experiments.bench_train import _costs
-from clifctl.experiments.bench_train_contestants import CONTESTANTS, Learner, Task, learner
+from clifctl.experiments.bench_train_contestants import CONTESTANTS, Learner, learner
 from clifctl.experiments.bench_train_engine import write_noise
 from clifctl.experiments.bench_train_gate import gate, peer_differs
 from clifctl.experiments.bench_train_memory import peak_bytes
@@ -114,19 +115,20 @@ def test_numbers(clifctl: Run) -> None:
         assert row["ours_ratio"] == pytest.approx(row["step_ms"] / rows["ours"]["step_ms"])
         assert row["held_relu_ratio"] == row["held_bytes"] / rows["relu"]["held_bytes"]
     held = {name: row["held_bytes"] for name, row in rows.items()}
-    assert held["ours"] < held["ours_plain"] < held["relu"] < held["sj_multi_step"]
+    assert held["ours_dense"] < held["ours_plain"] < held["relu"] < held["sj_multi_step"]
+    assert held["ours"] < held["relu"]
 
 
 def test_several_timesteps_and_every_format(clifctl: Run) -> None:
     done = clifctl(*TINY, "--timesteps", "3,1,2,2", "--format", "csv")
     lines = [line.split(",") for line in done.out.splitlines()]
     assert lines[0][:4] == ["timesteps", "label", "step_ms", "relu_ratio"]
-    assert [line[0] for line in lines[1:]] == ["1"] * 5 + ["2"] * 5 + ["3"] * 5
+    assert [line[0] for line in lines[1:]] == ["1"] * 6 + ["2"] * 6 + ["3"] * 6
     table = clifctl(*TINY, "--timesteps", "1,2,3", "--precision", "bfloat16").out
     assert table.startswith("training step, snn5, clif, batch 2, bfloat16: median of 1")
-    assert table.count("linear in T: ") == 5
+    assert table.count("linear in T: ") == 6
     grid = [line for line in table.splitlines() if line.startswith((" T ", " 1 ", " 2 ", " 3 "))]
-    assert len(grid) == 32
+    assert len(grid) == 38
     assert max(map(len, grid)) <= 80
 
 

@@ -13,8 +13,6 @@ listed; some of them at once are multiplied with each vector of weights, and the
 where they belong, among zeros.
 """
 
-from functools import lru_cache
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -83,12 +81,6 @@ class InputGradient:
             self._blocks,
             outputs * columns,
         )
-
-
-@lru_cache(maxsize=256)
-def input_gradient(geometry: Geometry) -> InputGradient:
-    """The input gradient of connections of this shape."""
-    return InputGradient(geometry)
 
 
 def _places_of_bytes() -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -33,3 +34,22 @@ def room_for_bits(elements: int) -> Tensor:
     room = torch.empty(bits_bytes(elements), dtype=torch.uint8)
     room[-SLACK:] = 0
     return room
+
+
+class BitRows:
+    """Bits of `[steps, size]` as rows of whole bytes, one a step, in which units of work write
+    bytes side by side: `bits` itself where a step is whole bytes, else memory beside it, which
+    `finish` moves there."""
+
+    def __init__(self, bits: Tensor, steps: int, size: int) -> None:
+        self._linear = bits.numpy()[: -(-steps * size // 8)]
+        self._size = size
+        whole = size % 8 == 0
+        shape = (steps, -(-size // 8))
+        self.rows = self._linear.reshape(shape) if whole else np.empty(shape, np.uint8)
+
+    def finish(self) -> None:
+        """To be called when all rows are written."""
+        if self._size % 8:
+            each = np.unpackbits(self.rows, axis=1, count=self._size, bitorder="little")
+            self._linear[:] = np.packbits(each, bitorder="little")
