@@ -11,11 +11,19 @@ from numba import njit
 from clifctl.kernels.cpu import lists, packing, vectors
 from clifctl.kernels.cpu.lists import (
     PIXEL_LIST,
+    SUM_BEGIN,
+    SUM_BYTES,
+    SUM_GROUPS,
+    SUM_LAST,
+    SUM_LEFT,
+    SUM_PLACE,
+    SUM_SHIFT,
     list_values,
     patch,
     pixel_lists,
     point_list,
     window_lists,
+    write_sum,
 )
 from clifctl.kernels.cpu.packing import pack_rows
 from clifctl.kernels.cpu.vectors import (
@@ -26,9 +34,9 @@ from clifctl.kernels.cpu.vectors import (
     load_u16,
     load_u32,
     load_u64,
+    lowest,
     prefetch_to_write,
     store,
-    store_u32,
     wide,
     zero,
 )
@@ -37,6 +45,14 @@ from clifctl.kernels.machine_code import keep, sources
 OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
 # Entries of lists are in units of so many bytes.
 ENTRY_BYTES = 8
+# Ways to go through a connection, described in `clifctl.kernels.cpu.forward`.
+WINDOWS, POINTS, PATCHES, TABLES = range(4)
+# A table holds the sums of the rows of so many bits, for each of their 2^4 patterns.
+TABLE_BITS, PATTERNS = 4, 16
+# Bits that are looked up in a step.
+STEP_BITS = 16
+# So many places ahead the lines of the output are fetched that will be written.
+AHEAD = 2
 
 
 class Plan(NamedTuple):
@@ -55,49 +71,56 @@ class Plan(NamedTuple):
     padding_columns: int
     out_height: int
     out_width: int
-    # Blocks of outputs: how many, outputs of each, and bytes of a row of their weights.
+    way: int
+    # Blocks of outputs: how many, outputs of each, bytes of a row of their weights and of all.
     blocks: int
     block: int
     row_bytes: int
-    # Chunks of the inputs: how many, channels of each (of a patch: bits), rows of weights, and
-    # bytes, a row of zeros included.
+    block_bytes: int
+    # Chunks of the inputs: how many, channels of each (windows), rows of weights, bytes with a row
+    # of zeros at the end.
     chunks: int
     chunk_channels: int
     chunk_rows: int
     chunk_bytes: int
-    # Bits that are read at once, and words of a patch (0: there are none).
+    # Bits that are read at once, and words of a patch.
     word_bits: int
     patch_words: int
-    # Tiles: all rows of `tile_samples`, or `tile_rows` of one; of points, so many places.
+    # Tiles: all rows of `tile_samples` or `tile_rows` of one (windows), or so many places.
     tile_samples: int
     tile_rows: int
     places: int
-    # Parts of an output row: places of each, and columns that have a list of their own; a place
-    # reads `span` of them, from `step` further on than the place before.
+    # Parts of an output row: places of each, and columns of the input that they read (windows).
     strip: int
     columns: int
-    span: int
-    step: int
-    # Rows of weights from a column to the next, and what a row counts in an entry.
+    # Entries are numbered from the first column of a strip: so many rows of weights for each
+    # further one; and what a row counts in an entry.
     pitch: int
     unit: int
-    # Where things lie in scratch memory [bytes].
+    # Where things lie in scratch memory [bytes]; pixels' lists at 0.
     counts_at: int
     patches_at: int
     starts_at: int
-    block_at: int
+    sums_at: int
+    rows_at: int
+    weights_at: int
     listed_at: int
     held_at: int
-    # Addresses of tables: `lists.PLACES`, and elements of the input from a window's first one on.
+    # Addresses of tables: `lists.PLACES`; of each row of weights (points, patches) its element of
+    # the input, from the first one of a window on.
     table: int
     elements: int
 
 
+# --- lists --------------------------------------------------------------------------------------
+
+
 @njit(**OPTIONS)
 def _window_tile(plan, sample, samples, first, rows, bits, values, scratch):
-    """The lists of output rows `first` to first + rows of some samples, by windows."""
+    """The sums of output rows `first` to first + rows of some samples, by windows."""
     lists, counts = scratch, scratch + plan.counts_at
-    starts, listed = scratch + plan.starts_at, scratch + plan.listed_at
+    starts, sums = scratch + plan.starts_at, scratch + plan.sums_at
+    listed = scratch + plan.listed_at
     top = max(0, first * plan.stride_rows - plan.padding_rows)
     bottom = (first + rows - 1) * plan.stride_rows - plan.padding_rows + plan.kernel_rows
     height = min(plan.height, bottom) - top
@@ -117,7 +140,7 @@ def _window_tile(plan, sample, samples, first, rows, bits, values, scratch):
                 y = row * plan.stride_rows - plan.padding_rows
                 inside = (max(0, -y), min(plan.kernel_rows, plan.height - y))
                 pixel = (n * height + y - top) * plan.width
-                element = (((sample + n) * plan.height + y) * plan.width * plan.channels) + start
+                element = ((sample + n) * plan.height + y) * plan.width * plan.channels + start
                 for column in range(0, plan.out_width, plan.strip):
                     left = column * plan.stride_columns - plan.padding_columns
                     at = window_lists(
@@ -125,44 +148,78 @@ def _window_tile(plan, sample, samples, first, rows, bits, values, scratch):
                         plan.columns, taps, plan.unit, listed, at, starts, scratch + plan.held_at,
                         values + 4 * element if values != 0 else 0, 4 * plan.channels,
                     )  # fmt: skip
-                    starts += 4 * (plan.columns + 1)
+                    place = (n * rows + row - first) * plan.out_width + column
+                    sums = _window_sums(plan, column, place, listed, starts, sums)
+
+
+@njit(**OPTIONS)
+def _window_sums(plan, column, place, listed, starts, sums):
+    """The sums of a strip, from where the lists of its columns start. Returns their end."""
+    shift, blank = 0, plan.chunk_rows * plan.unit
+    step = plan.stride_columns * plan.pitch * plan.unit
+    for _ in range(min(plan.strip, plan.out_width - column)):
+        begin, end = load_u32(starts), load_u32(starts + 4 * plan.kernel_columns)
+        write_sum(sums, listed, begin, end, place, shift, blank + shift)
+        place += 1
+        shift += step
+        starts += 4 * plan.stride_columns
+        sums += SUM_BYTES
+    return sums
 
 
 @njit(**OPTIONS)
 def _point_tile(plan, first, places, bits, values, scratch):
-    """The lists of output places `first` to first + places, by points or patches."""
-    starts, listed = scratch + plan.starts_at, scratch + plan.listed_at
-    size, patches = plan.kernel_rows * plan.kernel_columns * plan.channels, plan.patch_words > 0
-    if patches:
+    """The sums of output places `first` to first + places, by points or patches."""
+    sums, listed = scratch + plan.sums_at, scratch + plan.listed_at
+    size = plan.kernel_rows * plan.kernel_columns * plan.channels
+    blank = plan.chunk_rows * plan.unit
+    if plan.way == PATCHES:
         _patches(plan, first, places, bits, scratch + plan.patches_at)
     at = listed
     for start in range(0, size, plan.chunk_rows):
         count = min(plan.chunk_rows, size - start)
-        for p in range(places):
-            element = _first_element(plan, first + p)
-            store_u32(starts + 4 * p, at - listed)
-            if patches:
-                source, bit = scratch + plan.patches_at, 64 * plan.patch_words * p
+        sample, row, column = _position(plan, first)
+        for place in range(places):
+            element = _element(plan, sample, row, column)
+            if plan.way == PATCHES:
+                source, bit = scratch + plan.patches_at, 64 * plan.patch_words * place
             else:
                 source, bit = bits, element
-            begin, at = (
-                at,
-                point_list(source, bit + start, count, plan.word_bits, plan.table, plan.unit, at),
-            )
+            begin = at
+            at = point_list(source, bit + start, count, plan.word_bits, plan.table, plan.unit, at)
             if values != 0:
                 list_values(
                     begin, at, plan.unit, plan.elements + 4 * start, values + 4 * element,
                     scratch + plan.held_at + 2 * (begin - listed),
                 )  # fmt: skip
-        store_u32(starts + 4 * places, at - listed)
-        starts += 4 * (plan.columns + 1)
+            write_sum(sums, listed, begin - listed, at - listed, place, 0, blank)
+            sums += SUM_BYTES
+            sample, row, column = _next_position(plan, sample, row, column)
 
 
 @njit(**OPTIONS)
-def _first_element(plan, place):
-    """The element of the input under the first tap of an output's place; it may lie outside."""
+def _position(plan, place):
+    """Sample, row and column of a place of the output."""
     row, column = place // plan.out_width, place % plan.out_width
-    sample, row = row // plan.out_height, row % plan.out_height
+    return row // plan.out_height, row % plan.out_height, column
+
+
+@njit(**OPTIONS)
+def _next_position(plan, sample, row, column):
+    """Those of the next place."""
+    column += 1
+    if column == plan.out_width:
+        column = 0
+        row += 1
+        if row == plan.out_height:
+            row = 0
+            sample += 1
+    return sample, row, column
+
+
+@njit(**OPTIONS)
+def _element(plan, sample, row, column):
+    """The element of the input under the first tap of an output's place; it may lie outside."""
     y = sample * plan.height + row * plan.stride_rows - plan.padding_rows
     x = column * plan.stride_columns - plan.padding_columns
     return (y * plan.width + x) * plan.channels
@@ -171,25 +228,56 @@ def _first_element(plan, place):
 @njit(**OPTIONS)
 def _patches(plan, first, places, bits, target):
     """What lies under the window of each place, a string of bits."""
-    row_bits = plan.kernel_columns * plan.channels
-    for p in range(places):
-        row, column = (first + p) // plan.out_width, (first + p) % plan.out_width
-        y = row % plan.out_height * plan.stride_rows - plan.padding_rows
-        x = column * plan.stride_columns - plan.padding_columns
-        inside = (max(0, -y), min(plan.kernel_rows, plan.height - y))
-        left, right = max(0, -x), min(plan.kernel_columns, plan.width - x)
-        if right <= left:
-            inside = (0, 0)
-        bit = _first_element(plan, first + p) + left * plan.channels
-        patch(
-            bits, bit, plan.width * plan.channels, inside, row_bits, left * plan.channels,
-            (right - left) * plan.channels, plan.patch_words,
-            target + 8 * plan.patch_words * p,
-        )  # fmt: skip
+    row_bits, row_taps = plan.width * plan.channels, plan.kernel_columns * plan.channels
+    sample, row, column = _position(plan, first)
+    while places > 0:
+        some = min(places, plan.out_width - column)
+        y = row * plan.stride_rows - plan.padding_rows
+        rows = (max(0, -y), min(plan.kernel_rows, plan.height - y))
+        bit = _element(plan, sample, row, 0)
+        for x in range(
+            column * plan.stride_columns - plan.padding_columns,
+            (column + some) * plan.stride_columns - plan.padding_columns,
+            plan.stride_columns,
+        ):
+            left, right = max(0, -x), min(plan.kernel_columns, plan.width - x)
+            inside = rows if left < right else (0, 0)
+            patch(
+                bits, bit + (x + plan.padding_columns + left) * plan.channels, row_bits, inside,
+                row_taps, left * plan.channels,
+                max(1, right - left) * plan.channels, plan.patch_words, target,
+            )  # fmt: skip
+            target += 8 * plan.patch_words
+        places -= some
+        sample, row, column = _next_position(plan, sample, row, plan.out_width - 1)
 
 
 @njit(**OPTIONS)
-def pack_block(plan, block, weight, offsets, scale, target):
+def _prepare_tile(plan, tile, bits, values, scratch):
+    """Make the sums (tables: the patches) of a tile. Returns its first place, and how many."""
+    if plan.way != WINDOWS:
+        first = tile * plan.places
+        all_places = plan.samples * plan.out_height * plan.out_width
+        places = min(plan.places, all_places - first)
+        if plan.way == TABLES:
+            _patches(plan, first, places, bits, scratch + plan.patches_at)
+        else:
+            _point_tile(plan, first, places, bits, values, scratch)
+        return first, places
+    parts = -(-plan.out_height // plan.tile_rows)
+    sample, first = tile // parts * plan.tile_samples, tile % parts * plan.tile_rows
+    samples = min(plan.tile_samples, plan.samples - sample)
+    rows = min(plan.tile_rows, plan.out_height - first)
+    _window_tile(plan, sample, samples, first, rows, bits, values, scratch)
+    first_row = sample * plan.out_height + first
+    return first_row * plan.out_width, samples * rows * plan.out_width
+
+
+# --- weights ------------------------------------------------------------------------------------
+
+
+@njit(**OPTIONS)
+def _pack_block(plan, block, weight, offsets, scale, target):
     """The weights of one block of outputs, times `scale`, with the zeros behind each chunk."""
     size = plan.kernel_rows * plan.kernel_columns * plan.channels
     for part in range(0, plan.block, LANES):
@@ -201,40 +289,44 @@ def pack_block(plan, block, weight, offsets, scale, target):
             store(target + chunk * plan.chunk_bytes - plan.row_bytes + at, zero())
 
 
-@njit(**OPTIONS)
-def _tile_lists(plan, tile, bits, values, scratch):
-    """Make the lists of a tile. Returns its first place, its rows, and places of a row."""
-    if plan.places > 0:
-        first = tile * plan.places
-        all_places = plan.samples * plan.out_height * plan.out_width
-        places = min(plan.places, all_places - first)
-        _point_tile(plan, first, places, bits, values, scratch)
-        return first, 1, places
-    parts = -(-plan.out_height // plan.tile_rows)
-    sample, first = tile // parts * plan.tile_samples, tile % parts * plan.tile_rows
-    samples = min(plan.tile_samples, plan.samples - sample)
-    rows = min(plan.tile_rows, plan.out_height - first)
-    _window_tile(plan, sample, samples, first, rows, bits, values, scratch)
-    first_row = sample * plan.out_height + first
-    return first_row * plan.out_width, samples * rows, plan.out_width
+def _pack_tables(times: int) -> Any:
+    width, row_bytes = wide(times), times * VECTOR_BYTES
+    nothing, load, store_all, add = width.zero, width.load, width.store, width.add
+
+    @njit(**OPTIONS)
+    def pack_tables(plan, block, weight, offsets, scale, rows, target):
+        """The tables of one block: of TABLE_BITS rows after another the sums by all patterns."""
+        _pack_block(plan, block, weight, offsets, scale, rows)
+        size = plan.kernel_rows * plan.kernel_columns * plan.channels
+        for first in range(0, -(-size // STEP_BITS) * STEP_BITS, TABLE_BITS):
+            store_all(target, nothing())
+            for pattern in range(1, PATTERNS):
+                row = first + lowest(pattern)
+                rest = load(target + (pattern & (pattern - 1)) * row_bytes)
+                if row < size:
+                    rest = add(rest, load(rows + row * row_bytes))
+                store_all(target + pattern * row_bytes, rest)
+            target += PATTERNS * row_bytes
+
+    return pack_tables
+
+
+# --- sums ---------------------------------------------------------------------------------------
 
 
 def _row_sum(width: Wide) -> Any:
     load, add = width.load, width.add
 
     @njit(**OPTIONS)
-    def row_sum(at, end, weights, blank, held):
-        """The sum of the rows listed from `at` to `end`; entry `blank` is a row of zeros."""
-        groups = max(0, (end - at - 2) >> 3)
-        rest = at + 8 * groups
-        left = end - rest
-        chosen = -1 if left == 8 else (1 << 8 * left) - 1
-        entries = load_u64(rest) & chosen | blank * 0x0001000100010001 & ~chosen
+    def row_sum(sum_, listed, held, weights):
+        """The sum of the rows of weights that a place adds up."""
+        entries = load_u64(sum_ + SUM_LAST)
         a = load(weights + ((entries & 0xFFFF) << 3))
         b = load(weights + ((entries >> 16 & 0xFFFF) << 3))
         c = load(weights + ((entries >> 32 & 0xFFFF) << 3))
         d = load(weights + ((entries >> 48 & 0xFFFF) << 3))
-        while at < rest:
+        at = listed + load_u32(sum_ + SUM_BEGIN)
+        for _ in range(load_u16(sum_ + SUM_GROUPS)):
             entries = load_u64(at)
             at += 8
             a = add(a, load(weights + ((entries & 0xFFFF) << 3)))
@@ -251,10 +343,12 @@ def _valued_row_sum(width: Wide) -> Any:
     muladd, splat = width.muladd, width.splat
 
     @njit(**OPTIONS)
-    def valued_row_sum(at, end, weights, blank, held):
-        """The sum of the rows listed from `at` to `end`, each times its value, from `held` on."""
+    def valued_row_sum(sum_, listed, held, weights):
+        """The sum of the rows of weights that a place adds up, each times its value."""
         a = b = c = d = nothing()
-        while at + 8 <= end:
+        begin = load_u32(sum_ + SUM_BEGIN)
+        at, held = listed + begin, held + 2 * begin
+        for _ in range(load_u16(sum_ + SUM_GROUPS)):
             entries = load_u64(at)
             p, q = weights + ((entries & 0xFFFF) << 3), weights + ((entries >> 16 & 0xFFFF) << 3)
             a = muladd(splat(load_float(held)), load(p), a)
@@ -264,7 +358,7 @@ def _valued_row_sum(width: Wide) -> Any:
             d = muladd(splat(load_float(held + 12)), load(weights + (q << 3)), d)
             at += 8
             held += 16
-        while at < end:
+        for _ in range(load_u16(sum_ + SUM_LEFT)):
             a = muladd(splat(load_float(held)), load(weights + (load_u16(at) << 3)), a)
             at += 2
             held += 4
@@ -273,72 +367,123 @@ def _valued_row_sum(width: Wide) -> Any:
     return valued_row_sum
 
 
-def _strip(width: Wide, row_sum: Any) -> Any:
+def _sum_block(times: int, row_sum: Any) -> Any:
+    width, row_bytes = wide(times), times * VECTOR_BYTES
     nothing, load, store_all, add = width.zero, width.load, width.store, width.add
     load_first, store_first = width.load_first, width.store_first
 
     @njit(**OPTIONS)
-    def strip(plan, starts, places, listed, held, weights, bias, y, count, first):
-        """The outputs of one block, `count` of them, at some places of a row, from one chunk of the
-        inputs: written to y with the bias if it is the first, or added to what is there."""
+    def sum_block(plan, scratch, weights, places, bias, y, count):
+        """The outputs of one block, `count` of them, at all places of a tile, by lists: chunk by
+        chunk, with the bias in the first."""
+        listed, held = scratch + plan.listed_at, scratch + plan.held_at
         initial = load_first(bias, count) if bias != 0 else nothing()
-        # Units of entries from the columns of a place to those of the next one.
-        shift = plan.step * plan.pitch * plan.unit
-        blank = plan.chunk_rows * plan.unit
-        for _ in range(places):
-            begin, end = load_u32(starts), load_u32(starts + 4 * plan.span)
-            prefetch_to_write(y + 4 * plan.outputs)
-            found = row_sum(listed + begin, listed + end, weights, blank, held + 2 * begin)
-            if count == plan.block:
-                store_all(y, add(initial if first else load(y), found))
-            else:
-                store_first(y, add(initial if first else load_first(y, count), found), count)
-            starts += 4 * plan.step
-            weights -= ENTRY_BYTES * shift
-            blank += shift
-            y += 4 * plan.outputs
+        size, pixel_bytes = places * SUM_BYTES, 4 * plan.outputs
+        for chunk in range(plan.chunks):
+            sums = scratch + plan.sums_at + chunk * size
+            for sum_ in range(sums, sums + size, SUM_BYTES):
+                target = y + pixel_bytes * load_u32(sum_ + SUM_PLACE)
+                for line in range(0, row_bytes, 64):
+                    prefetch_to_write(target + AHEAD * pixel_bytes + line)
+                first_row = weights - ENTRY_BYTES * load_u32(sum_ + SUM_SHIFT)
+                found = row_sum(sum_, listed, held, first_row)
+                if count == plan.block:
+                    store_all(target, add(initial if chunk == 0 else load(target), found))
+                else:
+                    before = initial if chunk == 0 else load_first(target, count)
+                    store_first(target, add(before, found), count)
+            weights += plan.chunk_bytes
 
-    return strip
+    return sum_block
 
 
-def _kernel(width: Wide, with_values: bool) -> Any:
-    """The kernel for rows of weights of so many vectors; of inputs with values or of bits."""
-    strip = _strip(width, _valued_row_sum(width) if with_values else _row_sum(width))
+def _look_up_block(times: int) -> Any:
+    width, row_bytes = wide(times), times * VECTOR_BYTES
+    table_bytes = PATTERNS * row_bytes
+    nothing, load, store_all, add = width.zero, width.load, width.store, width.add
+    load_first, store_first = width.load_first, width.store_first
 
     @njit(**OPTIONS)
+    def look_up_block(plan, scratch, tables, places, bias, y, count):
+        """The same, by tables: for each TABLE_BITS of a place's patch one row."""
+        source = scratch + plan.patches_at
+        initial = load_first(bias, count) if bias != 0 else nothing()
+        size = plan.kernel_rows * plan.kernel_columns * plan.channels
+        steps = -(-size // STEP_BITS)
+        for _ in range(places):
+            a, table = initial, tables
+            b = c = d = nothing()
+            for step in range(steps):
+                bits = load_u16(source + 2 * step)
+                a = add(a, load(table + (bits & 15) * row_bytes))
+                table += table_bytes
+                b = add(b, load(table + (bits >> 4 & 15) * row_bytes))
+                table += table_bytes
+                c = add(c, load(table + (bits >> 8 & 15) * row_bytes))
+                table += table_bytes
+                d = add(d, load(table + (bits >> 12) * row_bytes))
+                table += table_bytes
+            found = add(add(a, b), add(c, d))
+            if count == plan.block:
+                store_all(y, found)
+            else:
+                store_first(y, found, count)
+            y += 4 * plan.outputs
+            source += 8 * plan.patch_words
+
+    return look_up_block
+
+
+def _kernel(pack: Any, run_block: Any) -> Any:
+    @njit(**OPTIONS)
     def run(first, last, groups, numbers, bits, values, weight, offsets, scale, bias, y, scratch):
-        """Units `first` to `last`: a unit is a tile and one of `groups` of the blocks."""
+        """Units `first` to `last`: a unit is a tile and one of `groups` of the blocks. Weights are
+        packed once where there are several tiles, else block by block, for they are large."""
         plan = Plan(*numbers)
-        made = -1
-        listed, held = scratch + plan.listed_at, scratch + plan.held_at
+        tile, rows = -1, scratch + plan.rows_at
+        several = (last - 1) // groups > first // groups
+        if several:
+            for block in range(plan.blocks):
+                packed = scratch + plan.weights_at + block * plan.block_bytes
+                pack(plan, block, weight, offsets, scale, rows, packed)
         for unit in range(first, last):
-            tile, group = unit // groups, unit % groups
-            if tile != made:
-                place, rows, places = _tile_lists(plan, tile, bits, values, scratch)
-                row_starts = 4 * (plan.columns + 1) * -(-places // plan.strip)
-                made = tile
+            group = unit % groups
+            if unit // groups != tile:
+                tile = unit // groups
+                place, places = _prepare_tile(plan, tile, bits, values, scratch)
             for block in range(plan.blocks * group // groups, plan.blocks * (group + 1) // groups):
+                packed = scratch + plan.weights_at
+                if several:
+                    packed += block * plan.block_bytes
+                else:
+                    pack(plan, block, weight, offsets, scale, rows, packed)
                 channel = block * plan.block
-                pack_block(plan, block, weight, offsets, scale, scratch + plan.block_at)
-                shift = bias + 4 * channel if bias != 0 else 0
-                for chunk in range(plan.chunks):
-                    weights = scratch + plan.block_at + chunk * plan.chunk_bytes
-                    starts = scratch + plan.starts_at + chunk * rows * row_starts
-                    for row in range(rows):
-                        for column in range(0, places, plan.strip):
-                            target = (place + row * places + column) * plan.outputs + channel
-                            strip(
-                                plan, starts, min(plan.strip, places - column), listed, held,
-                                weights, shift, y + 4 * target,
-                                min(plan.block, plan.outputs - channel), chunk == 0,
-                            )  # fmt: skip
-                            starts += 4 * (plan.columns + 1)
+                run_block(
+                    plan, scratch, packed, places, bias + 4 * channel if bias != 0 else 0,
+                    y + 4 * (place * plan.outputs + channel),
+                    min(plan.block, plan.outputs - channel),
+                )  # fmt: skip
 
     return run
 
 
-ONE, TWO = _kernel(wide(1), False), _kernel(wide(2), False)
-ONE_WITH_VALUES, TWO_WITH_VALUES = _kernel(wide(1), True), _kernel(wide(2), True)
+@njit(**OPTIONS)
+def _pack(plan, block, weight, offsets, scale, rows, target):
+    _pack_block(plan, block, weight, offsets, scale, target)
+
+
+def _by_lists(times: int, row_sum: Any) -> Any:
+    return _kernel(_pack, _sum_block(times, row_sum(wide(times))))
+
+
+def _by_tables(times: int) -> Any:
+    return _kernel(_pack_tables(times), _look_up_block(times))
+
+
+# Of rows of one vector or two.
+LISTS_1, LISTS_2 = _by_lists(1, _row_sum), _by_lists(2, _row_sum)
+VALUES_1, VALUES_2 = _by_lists(1, _valued_row_sum), _by_lists(2, _valued_row_sum)
+TABLES_1, TABLES_2 = _by_tables(1), _by_tables(2)
 
 _this = sys.modules[__name__]
 keep(_this, sources(_this, lists, packing, vectors))

@@ -36,11 +36,14 @@ from clifctl.kernels.cpu.vectors import (
     store_u16,
     store_u32,
     store_u64,
+    wide,
     zero,
 )
 from clifctl.kernels.machine_code import keep, sources
 
 OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
+_vector = wide(1)
+load_first, store_first = _vector.load_first, _vector.store_first
 # Bytes of a line of the cache.
 LINE = 64
 
@@ -101,8 +104,8 @@ def clear(at, floats):
     whole = floats // LANES * LANES
     for i in range(0, whole, LANES):
         store(at + 4 * i, zero())
-    for i in range(whole, floats):
-        store_float(at + 4 * i, np.float32(0))
+    if whole < floats:
+        store_first(at + 4 * whole, zero(), floats - whole)
 
 
 @njit(**OPTIONS)
@@ -111,8 +114,8 @@ def copy(source, to, floats):
     whole = floats // LANES * LANES
     for i in range(0, whole, LANES):
         store(to + 4 * i, load(source + 4 * i))
-    for i in range(whole, floats):
-        store_float(to + 4 * i, load_float(source + 4 * i))
+    if whole < floats:
+        store_first(to + 4 * whole, load_first(source + 4 * whole, floats - whole), floats - whole)
 
 
 @njit(**OPTIONS)
@@ -122,12 +125,15 @@ def pack_row(p, g, to, pixels):
         copy(g, to, pixels * p.outputs)
         return
     for part in range(p.parts):
-        here = min(p.chunk, p.outputs - part * p.chunk)
+        first = part * p.chunk
+        whole = min(p.outputs - first, p.chunk) // LANES * LANES
         for x in range(pixels):
-            at = to + (part * p.places + x) * p.chunk * 4
-            copy(g + (x * p.outputs + part * p.chunk) * 4, at, here)
-            if here < p.chunk:
-                clear(at + 4 * here, p.chunk - here)
+            source, at = g + 4 * (x * p.outputs + first), to + 4 * (part * p.places + x) * p.chunk
+            for i in range(0, whole, LANES):
+                store(at + 4 * i, load(source + 4 * i))
+            for i in range(whole, p.chunk, LANES):
+                rest = max(0, p.outputs - first - i)
+                store(at + 4 * i, load_first(source + 4 * i, rest))
 
 
 @njit(**OPTIONS)

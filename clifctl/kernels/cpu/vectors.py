@@ -21,14 +21,10 @@ from numba.core import cgutils
 from numba.core.registry import cpu_target
 from numba.extending import intrinsic, models, register_model
 
-
-def _lanes() -> int:
-    features = cpu_target.target_context.codegen().magic_tuple()[-1]
-    return 16 if "+avx512f" in features.split(",") else 8
-
-
+# What numba compiles for, such as +avx512f.
+FEATURES = frozenset(cpu_target.target_context.codegen().magic_tuple()[-1].split(","))
 # float32 numbers in a vector.
-LANES = _lanes()
+LANES = 16 if "+avx512f" in FEATURES else 8
 # What a vector takes in memory.
 VECTOR_BYTES = 4 * LANES
 
@@ -121,7 +117,7 @@ load_u32, store_u32 = _loaded(_int, I32, 1), _stored(_int, I32, 1)
 load_u64, store_u64 = _loaded(_int, I64, 1), _stored(_int, I64, 1)
 
 
-def _call(b: Any, name: str, returns: ir.Type, arguments: Sequence[Any]) -> Any:
+def call(b: Any, name: str, returns: ir.Type, arguments: Sequence[Any]) -> Any:
     kind = ir.FunctionType(returns, [argument.type for argument in arguments])
     return b.call(cgutils.get_or_insert_function(b.module, kind, name), arguments)
 
@@ -129,7 +125,7 @@ def _call(b: Any, name: str, returns: ir.Type, arguments: Sequence[Any]) -> Any:
 def _prefetch(write: int, level: int) -> Build:
     def build(b: Any, v: Sequence[Any]) -> None:
         arguments = [pointer(b, v[0], I8), I32(write), I32(level), I32(1)]
-        _call(b, "llvm.prefetch.p0", ir.VoidType(), arguments)
+        call(b, "llvm.prefetch.p0", ir.VoidType(), arguments)
 
     return build
 
@@ -150,11 +146,11 @@ def splat_value(b: Any, value: Any, lanes: int) -> Any:
 
 
 def _fma(b: Any, v: Sequence[Any]) -> Any:
-    return _call(b, f"llvm.fma.v{LANES}f32", _FLOATS, v)
+    return call(b, f"llvm.fma.v{LANES}f32", _FLOATS, v)
 
 
 def _muladd(b: Any, v: Sequence[Any]) -> Any:
-    return _call(b, f"llvm.fmuladd.v{LANES}f32", _FLOATS, v)
+    return call(b, f"llvm.fmuladd.v{LANES}f32", _FLOATS, v)
 
 
 zero = operation(FLOATS, (), lambda b, v: ir.Constant(_FLOATS, [0.0] * LANES))
@@ -221,15 +217,15 @@ def wide(times: int) -> Wide:
     def load_first(b: Any, v: Sequence[Any]) -> Any:
         at = pointer(b, v[0], held)
         arguments = [at, I32(4), mask(b, v[1]), nothing]
-        return _call(b, f"llvm.masked.load.v{lanes}f32.p0", held, arguments)
+        return call(b, f"llvm.masked.load.v{lanes}f32.p0", held, arguments)
 
     def store_first(b: Any, v: Sequence[Any]) -> None:
         at = pointer(b, v[0], held)
         arguments = [v[1], at, I32(4), mask(b, v[2])]
-        _call(b, f"llvm.masked.store.v{lanes}f32.p0", ir.VoidType(), arguments)
+        call(b, f"llvm.masked.store.v{lanes}f32.p0", ir.VoidType(), arguments)
 
     def muladd(b: Any, v: Sequence[Any]) -> Any:
-        return _call(b, f"llvm.fmuladd.v{lanes}f32", held, v)
+        return call(b, f"llvm.fmuladd.v{lanes}f32", held, v)
 
     return Wide(
         zero=operation(kind, (), lambda b, v: nothing),
