@@ -2,7 +2,7 @@
 
     python benchmarks/connections.py [--direction forward,weight_gradient,input_gradient]
         [--layers resnet18,digits,linear] [--rates 0.05,0.1,0.2,0.4] [--rounds 15] [--samples N]
-        [--threads 1] [--out FILE.json]
+        [--threads 1] [--out FILE.json] [--json]
 
 Every layer of ResNet-18 (on 3x32x32, T x N = 48), of the digits net (T x N = 128) and some linear
 ones, with a bias, on spikes of each rate (for the input gradient: windows, so many of them open).
@@ -21,13 +21,14 @@ import argparse
 import json
 import platform
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import product
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TextIO
 
 import torch
 from torch import Tensor
@@ -262,6 +263,7 @@ def main() -> None:
     parser.add_argument("--samples", type=int, help="T x N, instead of each group's own")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, help="keep the result in this file")
+    parser.add_argument("--json", action="store_true", help="print the result alone, as JSON")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     rates, wanted = [float(rate) for rate in options.rates.split(",")], options.layers.split(",")
@@ -274,13 +276,13 @@ def main() -> None:
             which = {"direction": direction, "kind": kind_of(geometry), "group": group}
             row = measure(direction, geometry, rates, options.rounds)
             rows.append({**which, "layer": name, "samples": geometry.samples, **row})
-            show(rows[-1])
+            show(rows[-1], sys.stderr if options.json else sys.stdout)
     lowest: dict[str, float] = {}
     for row in rows:
         key = f"{row['direction']}, {row['kind']}"
         lowest[key] = min(lowest.get(key, 1.0), row["crossover"])
-    print(f"lowest crossovers with {LANES} lanes: {lowest}")  # noqa: T201
     document = {
+        "schema": "clifctl.benchmarks.crossovers/1",
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": platform.processor() or platform.machine(),
         "device": device_name(torch.device("cpu")),
@@ -291,19 +293,24 @@ def main() -> None:
         "lowest_crossovers": lowest,
         "rows": rows,
     }
+    if options.json:
+        print(json.dumps(document))  # noqa: T201
+    else:
+        print(f"lowest crossovers with {LANES} lanes: {lowest}")  # noqa: T201
     if options.out:
         options.out.write_text(json.dumps(document, indent=2) + "\n")
 
 
-def show(row: dict[str, object]) -> None:
+def show(row: dict[str, object], where: TextIO) -> None:
     """A line of the table."""
     by_rate = "  ".join(
         f"{at['rate']:g}: {at['event_fastest_ms']:.3f} ({at['ratio']:.2f})" for at in row["rates"]
     )
     dense = f"{row['dense_fastest_ms']:8.3f} or {row['instead_fastest_ms']:8.3f} ms"
-    print(  # noqa: T201
+    print(
         f"{row['direction']:15} {row['layer']:25} dense {dense} | {by_rate} | "
         f"crossover {row['crossover']:.2f}",
+        file=where,
         flush=True,
     )
 
