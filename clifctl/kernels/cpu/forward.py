@@ -34,13 +34,16 @@ from clifctl.kernels.cpu.forward_kernels import (
 from clifctl.kernels.cpu.geometry import Geometry
 from clifctl.kernels.cpu.lists import FEWER, PIXEL_LIST, PLACES, SLACK, SUM_BYTES, WORD
 from clifctl.kernels.cpu.packing import offsets_in_memory_order, weight_memory
-from clifctl.kernels.cpu.source import Active
+from clifctl.kernels.cpu.source import Active, bits_bytes
 from clifctl.kernels.cpu.vectors import LANES, VECTOR_BYTES
 from clifctl.kernels.cpu.workspace import ALIGNMENT, borrowed
 from clifctl.kernels.threads import run_units
 
-# What a chunk of a block of weights, or its tables, may take in the first-level cache [bytes].
-CACHE_BYTES = 36 * 1024
+# What the tables of a block may take, in the first-level cache [bytes].
+TABLE_BYTES = 36 * 1024
+# What a chunk of a block of weights may take: 64 channels of 3 x 3 taps. With 16 lanes that is more
+# than a first-level cache holds; with less the lists become so short that their ends cost more.
+CHUNK_BYTES = 36 * 1024 * LANES // 8
 # Places of the output that share their lists.
 TILE = 1024
 # Entries are 16-bit numbers.
@@ -49,10 +52,11 @@ ENTRIES = 1 << 16
 
 class Forward:
     """A connection's forward, prepared for its shape. Raises ValueError for a kernel of more taps
-    than entries can number (4096 and more)."""
+    than entries can number (4095 or more, by the width of vectors)."""
 
     def __init__(self, geometry: Geometry, with_values: bool = False) -> None:
         self.geometry = geometry
+        self._with_values = with_values
         g = geometry
         way = _way(g, with_values)
         times = _vectors(g, way)
@@ -62,7 +66,7 @@ class Forward:
         self._elements = _elements(g)
         self._plan = plan._replace(elements=self._elements.ctypes.data)
         self._numbers = tuple(self._plan)
-        self._offsets: dict[bool, np.ndarray] = {}
+        self._offsets: dict[bool, tuple[np.ndarray, int]] = {}
         if way == WINDOWS:
             self._tiles = -(-g.samples // plan.tile_samples) * -(-g.out_height // plan.tile_rows)
         else:
@@ -70,11 +74,13 @@ class Forward:
         self._size = g.output_shape
         row = g.out_width * g.outputs
         self._stride = (g.out_height * row, 1, row, g.outputs)
-        self._work = g.samples * g.outputs * g.out_height * g.out_width * g.taps
+        # As long as so many steps of a neuron, about.
+        self._work = g.samples * g.out_height * g.out_width * g.outputs * g.taps // 8
 
     def __call__(self, active: Active, weight: Tensor, bias: Tensor | None) -> Tensor:
         """`weight` `[out, C, kh, kw]` (or `[out, C]`), applied to what is active, plus `bias`
         `[out]`: float32 `[N, out, H', W']`, channels innermost in memory."""
+        self._check(active, weight, bias)
         memory, channels_last = weight_memory(weight)
         shift = None if bias is None else bias.detach().contiguous()
         y = torch.empty_strided(self._size, self._stride)
@@ -93,12 +99,24 @@ class Forward:
         run_units(run, self._tiles * groups, self._work)
         return y
 
+    def _check(self, active: Active, weight: Tensor, bias: Tensor | None) -> None:
+        """Raises ValueError for what the kernels would read or write out of bounds."""
+        g, values = self.geometry, active.values
+        fits = active.bits.numel() >= bits_bytes(g.inputs)
+        fits &= (values is not None) is self._with_values
+        fits &= values is None or (values.numel() == g.inputs and values.is_contiguous())
+        fits &= weight.numel() == g.outputs * g.channels * g.taps
+        fits &= bias is None or bias.numel() == g.outputs
+        if not fits:
+            raise ValueError(f"these tensors are not those of a connection {g}")
+
     def _offsets_of(self, channels_last: bool) -> int:
         """The address of the table that says where each weight goes in its block."""
         if channels_last not in self._offsets:
             places = _weight_places(self.geometry, self._plan)
-            self._offsets[channels_last] = offsets_in_memory_order(places, channels_last)
-        return self._offsets[channels_last].ctypes.data
+            table = offsets_in_memory_order(places, channels_last)
+            self._offsets[channels_last] = table, table.ctypes.data
+        return self._offsets[channels_last][1]
 
 
 def _way(g: Geometry, with_values: bool) -> int:
@@ -107,7 +125,7 @@ def _way(g: Geometry, with_values: bool) -> int:
     # 57 bits are read at once wherever they begin, and 64 from the start of a byte on.
     in_words = row_bits <= 57 or (row_bits <= WORD and g.channels % 8 == 0)
     tables = -(-g.taps * g.channels // STEP_BITS) * STEP_BITS // TABLE_BITS
-    if in_words and not with_values and tables * PATTERNS * VECTOR_BYTES <= CACHE_BYTES:
+    if in_words and not with_values and tables * PATTERNS * VECTOR_BYTES <= TABLE_BYTES:
         return TABLES
     if g.taps == 1 and g.padding == (0, 0):
         return POINTS
@@ -117,7 +135,7 @@ def _way(g: Geometry, with_values: bool) -> int:
 def _vectors(g: Geometry, way: int) -> int:
     """Vectors of a row of weights: two, unless one is enough, or the tables of two too large."""
     tables = -(-g.taps * g.channels // STEP_BITS) * STEP_BITS // TABLE_BITS
-    too_large = way == TABLES and 2 * tables * PATTERNS * VECTOR_BYTES > CACHE_BYTES
+    too_large = way == TABLES and 2 * tables * PATTERNS * VECTOR_BYTES > TABLE_BYTES
     return 1 if g.outputs <= LANES or too_large else 2
 
 
@@ -176,7 +194,7 @@ def _points(g: Geometry, way: int, row_bytes: int) -> dict[str, int]:
     patched = way != POINTS
     word = WORD if patched or g.channels % 8 == 0 else FEWER
     size = g.channels * g.taps
-    rows = _even(size, CACHE_BYTES // row_bytes // word * word, word)
+    rows = _even(size, CHUNK_BYTES // row_bytes // word * word, word)
     return {
         "chunks": -(-size // rows), "chunk_channels": 0, "chunk_rows": rows,
         "word_bits": word, "patch_words": -(-size // WORD) if patched else 0,
@@ -193,7 +211,7 @@ def _windows(g: Geometry, _: int, row_bytes: int) -> dict[str, int]:
     if most == 0:
         raise ValueError(f"a kernel of {g.kernel[0]} x {g.kernel[1]} is too large for lists")
     word = WORD if g.channels % 8 == 0 else FEWER
-    fit = max(8, CACHE_BYTES // row_bytes // g.taps // 8 * 8)
+    fit = max(8, CHUNK_BYTES // row_bytes // g.taps // 8 * 8)
     channels = min(_even(g.channels, min(fit, word), 8), most)
     step, pitch = g.stride[1], g.kernel[0] * channels if g.kernel[1] > 1 else 0
     strip = (entries - g.taps * channels - 1) // max(1, step * pitch) + 1

@@ -228,22 +228,28 @@ def _element(plan, sample, row, column):
 @njit(**OPTIONS)
 def _patches(plan, first, places, bits, target):
     """What lies under the window of each place, a string of bits."""
-    row_taps = plan.kernel_columns * plan.channels
+    row_bits, row_taps = plan.width * plan.channels, plan.kernel_columns * plan.channels
     sample, row, column = _position(plan, first)
-    for _ in range(places):
+    while places > 0:
+        some = min(places, plan.out_width - column)
         y = row * plan.stride_rows - plan.padding_rows
-        x = column * plan.stride_columns - plan.padding_columns
-        inside = (max(0, -y), min(plan.kernel_rows, plan.height - y))
-        left, right = max(0, -x), min(plan.kernel_columns, plan.width - x)
-        if right <= left:
-            left, right, inside = 0, 1, (0, 0)
-        patch(
-            bits, _element(plan, sample, row, column) + left * plan.channels,
-            plan.width * plan.channels, inside, plan.kernel_rows, row_taps, left * plan.channels,
-            (right - left) * plan.channels, plan.patch_words, target,
-        )  # fmt: skip
-        target += 8 * plan.patch_words
-        sample, row, column = _next_position(plan, sample, row, column)
+        rows = (max(0, -y), min(plan.kernel_rows, plan.height - y))
+        bit = _element(plan, sample, row, 0)
+        for x in range(
+            column * plan.stride_columns - plan.padding_columns,
+            (column + some) * plan.stride_columns - plan.padding_columns,
+            plan.stride_columns,
+        ):
+            left, right = max(0, -x), min(plan.kernel_columns, plan.width - x)
+            inside = rows if left < right else (0, 0)
+            patch(
+                bits, bit + (x + plan.padding_columns + left) * plan.channels, row_bits, inside,
+                row_taps, left * plan.channels,
+                max(1, right - left) * plan.channels, plan.patch_words, target,
+            )  # fmt: skip
+            target += 8 * plan.patch_words
+        places -= some
+        sample, row, column = _next_position(plan, sample, row, plan.out_width - 1)
 
 
 @njit(**OPTIONS)
@@ -283,7 +289,8 @@ def _pack_block(plan, block, weight, offsets, scale, target):
             store(target + chunk * plan.chunk_bytes - plan.row_bytes + at, zero())
 
 
-def _pack_tables(width: Wide) -> Any:
+def _pack_tables(times: int) -> Any:
+    width, row_bytes = wide(times), times * VECTOR_BYTES
     nothing, load, store_all, add = width.zero, width.load, width.store, width.add
 
     @njit(**OPTIONS)
@@ -295,11 +302,11 @@ def _pack_tables(width: Wide) -> Any:
             store_all(target, nothing())
             for pattern in range(1, PATTERNS):
                 row = first + lowest(pattern)
-                rest = load(target + (pattern & (pattern - 1)) * plan.row_bytes)
+                rest = load(target + (pattern & (pattern - 1)) * row_bytes)
                 if row < size:
-                    rest = add(rest, load(rows + row * plan.row_bytes))
-                store_all(target + pattern * plan.row_bytes, rest)
-            target += PATTERNS * plan.row_bytes
+                    rest = add(rest, load(rows + row * row_bytes))
+                store_all(target + pattern * row_bytes, rest)
+            target += PATTERNS * row_bytes
 
     return pack_tables
 
@@ -360,7 +367,8 @@ def _valued_row_sum(width: Wide) -> Any:
     return valued_row_sum
 
 
-def _sum_block(width: Wide, row_sum: Any) -> Any:
+def _sum_block(times: int, row_sum: Any) -> Any:
+    width, row_bytes = wide(times), times * VECTOR_BYTES
     nothing, load, store_all, add = width.zero, width.load, width.store, width.add
     load_first, store_first = width.load_first, width.store_first
 
@@ -375,7 +383,7 @@ def _sum_block(width: Wide, row_sum: Any) -> Any:
             sums = scratch + plan.sums_at + chunk * size
             for sum_ in range(sums, sums + size, SUM_BYTES):
                 target = y + pixel_bytes * load_u32(sum_ + SUM_PLACE)
-                for line in range(0, plan.row_bytes, 64):
+                for line in range(0, row_bytes, 64):
                     prefetch_to_write(target + AHEAD * pixel_bytes + line)
                 first_row = weights - ENTRY_BYTES * load_u32(sum_ + SUM_SHIFT)
                 found = row_sum(sum_, listed, held, first_row)
@@ -389,7 +397,9 @@ def _sum_block(width: Wide, row_sum: Any) -> Any:
     return sum_block
 
 
-def _look_up_block(width: Wide) -> Any:
+def _look_up_block(times: int) -> Any:
+    width, row_bytes = wide(times), times * VECTOR_BYTES
+    table_bytes = PATTERNS * row_bytes
     nothing, load, store_all, add = width.zero, width.load, width.store, width.add
     load_first, store_first = width.load_first, width.store_first
 
@@ -398,7 +408,6 @@ def _look_up_block(width: Wide) -> Any:
         """The same, by tables: for each TABLE_BITS of a place's patch one row."""
         source = scratch + plan.patches_at
         initial = load_first(bias, count) if bias != 0 else nothing()
-        table_bytes = PATTERNS * plan.row_bytes
         size = plan.kernel_rows * plan.kernel_columns * plan.channels
         steps = -(-size // STEP_BITS)
         for _ in range(places):
@@ -406,13 +415,13 @@ def _look_up_block(width: Wide) -> Any:
             b = c = d = nothing()
             for step in range(steps):
                 bits = load_u16(source + 2 * step)
-                a = add(a, load(table + (bits & 15) * plan.row_bytes))
+                a = add(a, load(table + (bits & 15) * row_bytes))
                 table += table_bytes
-                b = add(b, load(table + (bits >> 4 & 15) * plan.row_bytes))
+                b = add(b, load(table + (bits >> 4 & 15) * row_bytes))
                 table += table_bytes
-                c = add(c, load(table + (bits >> 8 & 15) * plan.row_bytes))
+                c = add(c, load(table + (bits >> 8 & 15) * row_bytes))
                 table += table_bytes
-                d = add(d, load(table + (bits >> 12) * plan.row_bytes))
+                d = add(d, load(table + (bits >> 12) * row_bytes))
                 table += table_bytes
             found = add(add(a, b), add(c, d))
             if count == plan.block:
@@ -463,18 +472,18 @@ def _pack(plan, block, weight, offsets, scale, rows, target):
     _pack_block(plan, block, weight, offsets, scale, target)
 
 
-def _by_lists(width: Wide, row_sum: Any) -> Any:
-    return _kernel(_pack, _sum_block(width, row_sum(width)))
+def _by_lists(times: int, row_sum: Any) -> Any:
+    return _kernel(_pack, _sum_block(times, row_sum(wide(times))))
 
 
-def _by_tables(width: Wide) -> Any:
-    return _kernel(_pack_tables(width), _look_up_block(width))
+def _by_tables(times: int) -> Any:
+    return _kernel(_pack_tables(times), _look_up_block(times))
 
 
 # Of rows of one vector or two.
-LISTS_1, LISTS_2 = _by_lists(wide(1), _row_sum), _by_lists(wide(2), _row_sum)
-VALUES_1, VALUES_2 = _by_lists(wide(1), _valued_row_sum), _by_lists(wide(2), _valued_row_sum)
-TABLES_1, TABLES_2 = _by_tables(wide(1)), _by_tables(wide(2))
+LISTS_1, LISTS_2 = _by_lists(1, _row_sum), _by_lists(2, _row_sum)
+VALUES_1, VALUES_2 = _by_lists(1, _valued_row_sum), _by_lists(2, _valued_row_sum)
+TABLES_1, TABLES_2 = _by_tables(1), _by_tables(2)
 
 _this = sys.modules[__name__]
 keep(_this, sources(_this, lists, packing, vectors))

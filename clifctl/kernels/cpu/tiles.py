@@ -67,6 +67,17 @@ class Plan:
         return self.batches * self.down * self.across
 
     @property
+    def nowhere(self) -> int | None:
+        """A place behind the grid: what it hits are `beyond` places from there on, all of them
+        zeros. None where no entry of a list can hold it."""
+        return self.places if self.places < _MOST_PLACES else None
+
+    @property
+    def beyond(self) -> int:
+        """How many places any place hits, and those between."""
+        return self.origin + self.below * self.pitch + self.right + 1
+
+    @property
     def last_place(self) -> int:
         """The last place of a position."""
         return (
