@@ -55,7 +55,10 @@ class SpikingNet(nn.Module, ABC):
     def frames(self, x: Tensor) -> Tensor:
         """The net's input, as what its first connection reads fastest: few active pixels, as those
         of event frames, as sparse values."""
-        layer = next(module for module in self.modules() if isinstance(module, SpikingLayer))
+        layers = (module for module in self.modules() if isinstance(module, SpikingLayer))
+        layer = next(layers, None)
+        if layer is None:  # somebody has put other neurons in their place
+            return x
         fused = layer.target in ("auto", "numba") and layer.connections == "auto"
         if not fused or type(x) is not Tensor or x.device.type != CPU or x.requires_grad:
             return x
