@@ -251,6 +251,19 @@ def as_floats(x: Tensor) -> Tensor:
     return found
 
 
+def _leave_to_python(function: Any) -> None:
+    """Keep torch's compiler from `function` and what it calls: where a compiled program has to run
+    spikes eagerly, it would try to compile the functions that do."""
+    frames: Any = torch._C._dynamo.eval_frame
+    if hasattr(frames, "set_code_exec_strategy"):  # since torch 2.7
+        skip = frames._FrameAction.SKIP
+        strategy = frames._FrameExecStrategy(skip, skip)
+        frames.set_code_exec_strategy(function.__code__, strategy)
+
+
+_leave_to_python(Spikes.__torch_function__.__func__)  # type: ignore[attr-defined]
+_leave_to_python(Spikes.__torch_dispatch__.__func__)  # type: ignore[attr-defined]
+
 # Operation of aten -> what does it with bits in hand, or gives NotImplemented.
 HANDLERS: dict[Any, Callable[..., Any]] = {}
 # Function of torch -> what is done in its place: `(function, args, kwargs)`.
