@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from clifctl.kernels import Spikes, scan
+from clifctl.kernels import Spikes, scan, spike_connections
 from clifctl.kernels.cpu.paths import Path, recorded_paths
+from clifctl.kernels.cpu.rule import Choice
 from clifctl.neurons import NEURONS, Parameters
 
 SHAPE = (3, 2, 8, 5, 6)
@@ -288,9 +289,14 @@ CONSUMERS: dict[str, tuple[Callable[[], nn.Module], bool]] = {
 
 
 @pytest.mark.parametrize("name", list(CONSUMERS))
-def test_what_reads_spikes_gives_what_it_gives_of_floats(name: str) -> None:
+def test_what_reads_spikes_gives_what_it_gives_of_floats(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Bit for bit in every direction, with numbers that are exact in any order of summation."""
     make, event = CONSUMERS[name]
+    # Whether it pays is another question.
+    always = Choice(True, "event-driven: it is tested")
+    monkeypatch.setattr(spike_connections, "choose", lambda *shape, values: always)
     results = []
     for how in ("auto", "dense"):
         x, module = current(), make()

@@ -64,7 +64,7 @@ def test_every_connection_goes_the_way_that_it_should(name: str) -> None:
         assert sorted(found) == sorted(expected), direction  # each once
     for path in paths:  # or the rule finds too much of it active
         assert path.event or path.density is not None, path
-    assert sum(path.event for path in paths) > len(paths) / 2
+    assert any(path.event for path in paths)
 
 
 @pytest.mark.parametrize("name", list(NETS))
