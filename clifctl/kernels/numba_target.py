@@ -1,5 +1,6 @@
 """The CPU target: generated numba kernels on torch tensors."""
 
+import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -10,9 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from clifctl.kernels.blocks import Blocks, cut
+from clifctl.kernels.blocks import ALIGNED, Blocks, cut
 from clifctl.kernels.cache import load_module
 from clifctl.kernels.cpu.source import BitRows
+from clifctl.kernels.cpu.workspace import borrowed
 from clifctl.kernels.flat import Gradients, Sample
 from clifctl.kernels.numba_source import REMEMBERED, Source, print_source
 from clifctl.kernels.plan import make_plan
@@ -39,12 +41,17 @@ def source(neuron: Neuron, hyperparameters: Hyperparameters, dtype: str) -> Sour
 @lru_cache(maxsize=256)
 def kernel(neuron: Neuron, hyperparameters: Hyperparameters, dtype: torch.dtype) -> "Kernel":
     """The kernels of a neuron, compiled at their first call (or read from the cache)."""
+    from clifctl.kernels.cpu import elementary, elementwise, staging, vectors
     from clifctl.kernels.machine_code import keep
 
     printed = source(neuron, hyperparameters, DTYPES[dtype])
-    module = keep(load_module(neuron.name, printed.text), printed.text)
+    # What is compiled with it is part of what its machine code is made of.
+    text = "".join(
+        [printed.text, *map(inspect.getsource, (elementary, elementwise, staging, vectors))]
+    )
+    module = keep(load_module(neuron.name, printed.text), text)
     initial = tuple(state.start(hyperparameters) for state in neuron.states)
-    held = np.dtype("float64" if dtype == torch.float64 else "float32")
+    held = torch.float64 if dtype == torch.float64 else torch.float32
     has_spikes = dtype == torch.float32 and is_binary(neuron, hyperparameters)
     has_window = has_spikes and spike_window(neuron, hyperparameters) is not None
     return Kernel(neuron, module, printed, held, initial, has_spikes, has_window)
@@ -57,7 +64,7 @@ class Kernel:
     neuron: Neuron
     module: ModuleType
     source: Source
-    dtype: "np.dtype[np.generic]"
+    dtype: torch.dtype
     initial: tuple[float, ...]
     # Whether `forward_spikes` can write spikes, and windows beside them.
     has_spikes: bool
@@ -70,14 +77,11 @@ class Kernel:
     ) -> None:  # fmt: skip
         """See `clifctl.kernels.flat.Kernel.forward`."""
         blocks = self._blocks(x, sample, len(out))
+        parameters = self._parameters(learnables, blocks, sample)
         arguments = [
-            array(x),
-            array(out),
-            *map(self._optional, states),
-            *self._parameters(learnables, blocks, sample),
-            *map(array, finals),
+            *map(address, (out, *states, *parameters, *finals)),
         ]
-        self._run("forward", blocks, out.numel(), arguments)
+        self._run("forward", blocks, len(out), x, arguments)
 
     def forward_spikes(
         self, x: Tensor, states: Sequence[Tensor | None], learnables: Sequence[Tensor],
@@ -91,25 +95,22 @@ class Kernel:
         Returns whether any output is NaN, which bits cannot say: they are of no use then. Only for
         float32, and a neuron whose output is a spike; `window` only where `has_window`.
         """
-        size = x.shape[1]
         blocks = self._blocks(x, sample, steps)
-        spikes = BitRows(bits, steps, size)
-        opened = None if window is None else BitRows(window, steps, size)
-        nans = np.zeros(blocks.units, np.uint8)
+        parameters = self._parameters(learnables, blocks, sample)
+        spikes = BitRows(bits, steps, x.shape[1])
+        opened = None if window is None else BitRows(window, steps, x.shape[1])
+        broken = torch.zeros(blocks.units, dtype=torch.uint8)
         arguments = [
-            array(x),
-            spikes.rows,
-            np.empty((0, 0), np.uint8) if opened is None else opened.rows,
-            nans,
-            *map(self._optional, states),
-            *self._parameters(learnables, blocks, sample),
-            *map(array, finals),
+            address(spikes.rows),
+            0 if opened is None else address(opened.rows),
+            spikes.rows.shape[1],
+            *map(address, (broken, *states, *parameters, *finals)),
         ]
-        self._run("forward_spikes", blocks, steps * size, arguments)
+        self._run("forward_spikes", blocks, steps, x, arguments)
         for rows in (spikes, opened):
             if rows is not None:
                 rows.finish()
-        return bool(nans.any())
+        return bool(broken.any())
 
     def backward(
         self, x: Tensor, states: Sequence[Tensor | None], learnables: Sequence[Tensor],
@@ -119,20 +120,16 @@ class Kernel:
         """See `clifctl.kernels.flat.Kernel.backward`."""
         blocks = self._blocks(x, sample, len(g_x))
         g_states = tuple(None if state is None else torch.empty_like(state) for state in states)
+        parameters = self._parameters(learnables, blocks, sample)
         sums = self._sums(g_x, blocks)
-        arguments = [
-            *map(array, (x, g_out, g_x)),
-            *map(self._optional, states),
-            *self._parameters(learnables, blocks, sample),
-            *map(self._optional, g_finals),
-            *map(self._optional, g_states),
-            *map(array, sums),
-        ]
+        given = (g_out, g_x, *states, *parameters, *g_finals, *g_states, *sums)
+        arguments = [*map(address, given)]
         if window is not None and window.sliding:
-            self._run("windowed", blocks, g_x.numel(), [*arguments, window.k])
+            self._run("windowed", blocks, len(g_x), x, [*arguments, window.k])
         else:
-            cuts = [window is not None and window.cut_before(t) for t in range(len(g_x))]
-            self._run("backward", blocks, g_x.numel(), [*arguments, np.array(cuts)])
+            cut_before = window.cut_before if window is not None else lambda t: False
+            cuts = torch.tensor([cut_before(t) for t in range(len(g_x))], dtype=torch.uint8)
+            self._run("backward", blocks, len(g_x), x, [*arguments, address(cuts)])
         found = dict(zip(self.source.summed, sums, strict=True))
         totals = tuple(
             self._total(declared, found[declared.name], learnable, sample)
@@ -152,27 +149,36 @@ class Kernel:
             itemsize=self.dtype.itemsize,
         )
 
-    def _run(self, name: str, blocks: Blocks, work: int, arguments: Sequence[object]) -> None:
+    def _run(
+        self, name: str, blocks: Blocks, steps: int, x: Tensor, arguments: Sequence[int]
+    ) -> None:
         function = getattr(self.module, name)
-        constants = np.array(self.source.constants, self.dtype)
-        initial = np.array(self.initial, self.dtype)
-        cut_of_work = (blocks.period, blocks.chunks, blocks.groups, blocks.block)
-        shared = (*cut_of_work, constants, initial)
-        run_units(
-            lambda first, last: function(first, last, *shared, *arguments),
-            blocks.units,
-            work,
+        fixed, by_step = self.source.rows[name]
+        scratch_bytes = (fixed + by_step * steps) * blocks.block * self.dtype.itemsize
+        constants, initial = (
+            torch.tensor(numbers, dtype=self.dtype)
+            for numbers in (self.source.constants, self.initial)
         )
+        rows, size = x.shape
+        stride = 0 if rows == 1 else size * x.element_size()
+        shared = (blocks.period, blocks.chunks, blocks.groups, blocks.block, size, steps)
+        given = (address(constants), address(initial), address(x), stride, *arguments)
+
+        def run(first: int, last: int) -> None:
+            with borrowed(scratch_bytes) as scratch:
+                function(first, last, *shared, scratch, *given)
+
+        run_units(run, blocks.units, steps * size)
 
     def _parameters(
         self, learnables: Sequence[Tensor], blocks: Blocks, sample: Sample
-    ) -> "list[Array]":
+    ) -> list[Tensor]:
         """Each as `[1 or T, 1 or period]`: values by channel are spread over one period."""
         rows = []
         for declared, tensor in zip(self.neuron.learnables, learnables, strict=True):
             row = tensor.detach().reshape(tensor.shape[0] if declared.by_step else 1, -1)
             row = row.contiguous()
-            rows.append(array(spread(row, sample, blocks.period) if declared.by_channel else row))
+            rows.append(spread(row, sample, blocks.period) if declared.by_channel else row)
         return rows
 
     def _sums(self, g_x: Tensor, blocks: Blocks) -> list[Tensor]:
@@ -200,19 +206,28 @@ class Kernel:
         by_channel(array(sums), sample.inner, array(total))
         return total.view(learnable.shape)
 
-    def _optional(self, tensor: Tensor | None) -> "Array":
-        """What is not there is an array without elements."""
-        return np.empty(0, self.dtype) if tensor is None else array(tensor)
-
 
 def spread(values: Tensor, sample: Sample, period: int) -> Tensor:
     """Values by channel `[rows, C]` at each element of one period: `[rows, period]`. A period
-    holds the channels a whole number of times."""
+    holds the channels a whole number of times. A vector that begins within a row can be read."""
     from clifctl.kernels.numba_passes import spread_out
 
-    out = values.new_empty((len(values), period))
+    size = len(values) * period
+    room = values.new_empty(size + ALIGNED)
+    out = room[:size].view(len(values), period)
     spread_out(array(values), sample.inner, array(out))
+    room[size:] = values[-1, -1]
     return out
+
+
+def address(tensor: Tensor | None) -> int:
+    """Where a contiguous tensor lies in memory; 0 for none."""
+    if tensor is None:
+        return 0
+    assert tensor.is_contiguous()
+    at: int = tensor.detach().data_ptr()
+    assert at or not tensor.numel(), "a tensor without memory of its own"
+    return at
 
 
 def array(tensor: Tensor) -> "Array":

@@ -1,12 +1,13 @@
 """Where each input channel is active: bits into lists, one for each channel of a tile.
 
 A list holds places of the tile's grid (`tiles.py`), each times UNIT, in ascending order, in 16 bits
-each. The lists of a tile lie one behind the other: for each class of positions, for each channel.
+each; then the place p.nowhere, which hits zeros alone, until its length is a multiple of what its
+class asks for. The lists of a tile lie one behind the other: for each class of positions, for each
+channel.
 """
 
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -34,7 +35,7 @@ from clifctl.kernels.cpu.vectors import (
     store_u64,
     zero,
 )  # fmt: skip
-from clifctl.kernels.machine_code import keep
+from clifctl.kernels.machine_code import keep, sources
 
 OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
 # Entries that may be written behind a tile's last list.
@@ -67,7 +68,8 @@ shift_places = operation(types.none, (_int, _int, _int), _shift_places)
 @njit(**OPTIONS)
 def list_channels(first, last, plan, classes, bits, table, words, lists, starts):
     """Lists of the tiles from `first` to `last`, and the byte in a tile's lists where each begins
-    (and, behind these, where the last one ends). `words` has room for p.words words 65 times."""
+    (and, behind these, where the last one ends). `classes` are rows: the row and the column of a
+    class, and a power of two. `words` has room for p.words words 65 times."""
     p = plan[0]
     columns = words + 8 * p.words
     step = p.words // 8
@@ -83,7 +85,11 @@ def list_channels(first, last, plan, classes, bits, table, words, lists, starts)
                 for c in range(min(p.chunk, p.channels - channel)):
                     store_u32(start, to - begin)
                     start += 4
-                    to = _append(columns + c * step, step // 8, table, to)
+                    end = _append(columns + c * step, step // 8, table, to)
+                    # Byte 0 has no places: eight times nowhere.
+                    shift_places(table, UNIT * p.nowhere, end)
+                    multiple = 2 * classes[k, 2]
+                    to += (end - to + multiple - 1) // multiple * multiple
         store_u32(start, to - begin)
 
 
@@ -139,15 +145,12 @@ def list_values(first, last, plan, classes, values, pixels, lists, starts, liste
                 at = values + 4 * (pixel * p.channels + c)
                 for entry in range(begin + load_u32(start), begin + load_u32(start + 4), 2):
                     place = load_u16(lists + entry) // UNIT
-                    value = load_float(at + 4 * p.channels * pixels[place])
-                    store_float(listed + 2 * entry, value)
+                    store_float(listed + 2 * entry, np.float32(0.0))
+                    if place != p.nowhere:
+                        value = load_float(at + 4 * p.channels * pixels[place])
+                        store_float(listed + 2 * entry, value)
                 start += 4
 
 
-keep(
-    sys.modules[__name__],
-    "".join(
-        Path(source).read_text(encoding="utf-8")
-        for source in (__file__, *(str(m.__file__) for m in (vectors, transposes, tiles)))
-    ),
-)
+_this = sys.modules[__name__]
+keep(_this, sources(_this, vectors, transposes, tiles))

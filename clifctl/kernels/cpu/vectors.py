@@ -29,12 +29,12 @@ LANES = 16 if "+avx512f" in FEATURES else 8
 VECTOR_BYTES = 4 * LANES
 
 I1, I8, I16, I32, I64 = (ir.IntType(bits) for bits in (1, 8, 16, 32, 64))
-F32 = ir.FloatType()
-_ELEMENTS = {"f32": F32, "i1": I1, "i32": I32}
+F32, F64 = ir.FloatType(), ir.DoubleType()
+_ELEMENTS = {"f32": F32, "f64": F64, "i1": I1, "i32": I32}
 
 
 class VectorType(types.Type):
-    """A vector of `lanes` elements of a kind: f32, i32, or i1 (a mask)."""
+    """A vector of `lanes` elements of a kind: f32, f64, i32, or i1 (a mask)."""
 
     def __init__(self, kind: str, lanes: int) -> None:
         self.kind = kind
@@ -53,7 +53,7 @@ def llvm_vector(kind: str, lanes: int) -> ir.VectorType:
     return ir.VectorType(_ELEMENTS[kind], lanes)
 
 
-FLOATS, INTS, MASK = (VectorType(kind, LANES) for kind in ("f32", "i32", "i1"))
+FLOATS, DOUBLES, INTS, MASK = (VectorType(kind, LANES) for kind in ("f32", "f64", "i32", "i1"))
 _FLOATS, _INTS, _MASK = (llvm_vector(kind, LANES) for kind in ("f32", "i32", "i1"))
 _int, _float, _none = types.int64, types.float32, types.none
 
