@@ -13,7 +13,7 @@ from typing import Literal
 import torch
 
 from clifctl.devices import CPU
-from clifctl.kernels.cpu.geometry import Geometry, Pair
+from clifctl.kernels.cpu.geometry import MOST_TAPS, Geometry, Pair
 
 Direction = Literal["forward", "weight_gradient", "input_gradient"]
 DIRECTIONS: tuple[Direction, ...] = ("forward", "weight_gradient", "input_gradient")
@@ -70,6 +70,9 @@ def kind_of(geometry: Geometry) -> Kind:
 
 @lru_cache(maxsize=16384)
 def _choice(direction: Direction, geometry: Geometry, thousandths: int) -> Choice:
+    if geometry.taps > MOST_TAPS:
+        rows, columns = geometry.kernel
+        return Choice(False, f"dense: a kernel of {rows} x {columns}")
     density, limit = thousandths / _STEPS, CROSSOVERS[direction][kind_of(geometry)]
     event = density < limit
     how, side = ("event-driven", "below") if event else ("dense", "not below")
