@@ -57,7 +57,7 @@ class SpikingNet(nn.Module, ABC):
         of event frames, as sparse values."""
         layers = (module for module in self.modules() if isinstance(module, SpikingLayer))
         layer = next(layers, None)
-        if layer is None:  # somebody has put other neurons in their place
+        if layer is None:  # another's neurons stand in their places
             return x
         fused = layer.target in ("auto", "numba") and layer.connections == "auto"
         if not fused or type(x) is not Tensor or x.device.type != CPU or x.requires_grad:

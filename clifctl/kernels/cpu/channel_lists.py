@@ -8,7 +8,6 @@ channel.
 
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -36,7 +35,7 @@ from clifctl.kernels.cpu.vectors import (
     store_u64,
     zero,
 )  # fmt: skip
-from clifctl.kernels.machine_code import keep
+from clifctl.kernels.machine_code import keep, sources
 
 OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
 # Entries that may be written behind a tile's last list.
@@ -153,10 +152,5 @@ def list_values(first, last, plan, classes, values, pixels, lists, starts, liste
                 start += 4
 
 
-keep(
-    sys.modules[__name__],
-    "".join(
-        Path(source).read_text(encoding="utf-8")
-        for source in (__file__, *(str(m.__file__) for m in (vectors, transposes, tiles)))
-    ),
-)
+_this = sys.modules[__name__]
+keep(_this, sources(_this, vectors, transposes, tiles))

@@ -34,7 +34,7 @@ from clifctl.kernels.cpu.forward_kernels import (
 from clifctl.kernels.cpu.geometry import Geometry
 from clifctl.kernels.cpu.lists import FEWER, PIXEL_LIST, PLACES, SLACK, SUM_BYTES, WORD
 from clifctl.kernels.cpu.packing import offsets_in_memory_order, weight_memory
-from clifctl.kernels.cpu.source import Active
+from clifctl.kernels.cpu.source import Active, bits_bytes
 from clifctl.kernels.cpu.vectors import LANES, VECTOR_BYTES
 from clifctl.kernels.cpu.workspace import ALIGNMENT, borrowed
 from clifctl.kernels.threads import run_units
@@ -56,6 +56,7 @@ class Forward:
 
     def __init__(self, geometry: Geometry, with_values: bool = False) -> None:
         self.geometry = geometry
+        self._with_values = with_values
         g = geometry
         way = _way(g, with_values)
         times = _vectors(g, way)
@@ -79,6 +80,7 @@ class Forward:
     def __call__(self, active: Active, weight: Tensor, bias: Tensor | None) -> Tensor:
         """`weight` `[out, C, kh, kw]` (or `[out, C]`), applied to what is active, plus `bias`
         `[out]`: float32 `[N, out, H', W']`, channels innermost in memory."""
+        self._check(active, weight, bias)
         memory, channels_last = weight_memory(weight)
         shift = None if bias is None else bias.detach().contiguous()
         y = torch.empty_strided(self._size, self._stride)
@@ -96,6 +98,17 @@ class Forward:
 
         run_units(run, self._tiles * groups, self._work)
         return y
+
+    def _check(self, active: Active, weight: Tensor, bias: Tensor | None) -> None:
+        """Raises ValueError for what the kernels would read or write out of bounds."""
+        g, values = self.geometry, active.values
+        fits = active.bits.numel() >= bits_bytes(g.inputs)
+        fits &= (values is not None) is self._with_values
+        fits &= values is None or (values.numel() == g.inputs and values.is_contiguous())
+        fits &= weight.numel() == g.outputs * g.channels * g.taps
+        fits &= bias is None or bias.numel() == g.outputs
+        if not fits:
+            raise ValueError(f"these tensors are not those of a connection {g}")
 
     def _offsets_of(self, channels_last: bool) -> int:
         """The address of the table that says where each weight goes in its block."""

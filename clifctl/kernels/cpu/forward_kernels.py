@@ -244,7 +244,7 @@ def _patches(plan, first, places, bits, target):
             inside = rows if left < right else (0, 0)
             patch(
                 bits, bit + (x + plan.padding_columns + left) * plan.channels, row_bits, inside,
-                plan.kernel_rows, row_taps, left * plan.channels,
+                row_taps, left * plan.channels,
                 max(1, right - left) * plan.channels, plan.patch_words, target,
             )  # fmt: skip
             target += 8 * plan.patch_words

@@ -9,7 +9,6 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
 
 from clifctl.kernels.cpu.vectors import (
     FLOATS,
@@ -18,6 +17,7 @@ from clifctl.kernels.cpu.vectors import (
     I64,
     LANES,
     VECTOR_BYTES,
+    call,
     llvm_vector,
     operation,
     pointer,
@@ -48,8 +48,8 @@ def _listed(b: Any, v: Sequence[Any], size: int) -> Any:
 
 def _products(b: Any, v: Sequence[Any], vectors: int) -> Any:
     sums, first, addresses, offset = _members(b, v[0]), v[1], _members(b, v[2]), v[3]
-    kind = ir.FunctionType(_FLOATS, [_FLOATS] * 3)
-    muladd = cgutils.get_or_insert_function(b.module, kind, f"llvm.fmuladd.v{LANES}f32")
+
+    muladd = f"llvm.fmuladd.v{LANES}f32"
 
     def vector(at: Any, number: int) -> Any:
         return b.load(pointer(b, b.add(at, I64(VECTOR_BYTES * number)), _FLOATS), align=4)
@@ -62,7 +62,7 @@ def _products(b: Any, v: Sequence[Any], vectors: int) -> Any:
         for number, weight in enumerate(weights):
             for place in some:
                 x = vector(at[place], number)
-                sums[place] = b.call(muladd, [weight, x, sums[place]])
+                sums[place] = call(b, muladd, _FLOATS, [weight, x, sums[place]])
     return _group(b, sums)
 
 

@@ -241,29 +241,31 @@ def write_sum(at, listed, begin, end, place, shift, blank):
 
 
 @njit(**OPTIONS)
-def patch(bits, bit, row_bits, rows, kernel_rows, row_taps, first, count, words, target):
+def patch(bits, bit, row_bits, rows, row_taps, first, count, words, target):
     """The bits of one window as a string of `words`: of its rows rows[0] to rows[1] `count` bits
     each, from `bit` + row * row_bits on, to bit row * row_taps + first; 0 elsewhere."""
-    at, filled, held = target, 0, 0
-    for row in range(kernel_rows):
-        inside = rows[0] <= row < rows[1]
-        word = word_at(bits, bit + row * row_bits, count) if inside else 0
-        shift = row * row_taps + first - filled
-        if shift >= WORD:
+    at, stop, held = target, target + 8 * words, 0
+    place = rows[0] * row_taps + first
+    while place >= WORD:
+        store_u64(at, 0)
+        at += 8
+        place -= WORD
+    bit += rows[0] * row_bits
+    for _ in range(rows[0], rows[1]):
+        word = word_at(bits, bit, count)
+        held |= word << place
+        bit += row_bits
+        next_place = place + row_taps
+        if next_place >= WORD:
             store_u64(at, held)
             at += 8
-            filled += WORD
-            shift -= WORD
-            held = 0
-        held |= word << shift
-        if shift + count > WORD:
-            store_u64(at, held)
-            at += 8
-            filled += WORD
-            held = shift_right(word, WORD - shift)
-    store_u64(at, held)
-    for rest in range(at + 8, target + 8 * words, 8):
-        store_u64(rest, 0)
+            held = shift_right(word, WORD - place) if place + count > WORD else 0
+            next_place -= WORD
+        place = next_place
+    while at < stop:
+        store_u64(at, held)
+        at += 8
+        held = 0
 
 
 _this = sys.modules[__name__]

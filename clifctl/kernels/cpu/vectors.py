@@ -122,13 +122,17 @@ def call(b: Any, name: str, returns: ir.Type, arguments: Sequence[Any]) -> Any:
     return b.call(cgutils.get_or_insert_function(b.module, kind, name), arguments)
 
 
-def _prefetch(b: Any, v: Sequence[Any]) -> None:
-    at = pointer(b, v[0], I8)
-    call(b, "llvm.prefetch.p0", ir.VoidType(), [at, I32(1), I32(3), I32(1)])
+def _prefetch(write: int, level: int) -> Build:
+    def build(b: Any, v: Sequence[Any]) -> None:
+        arguments = [pointer(b, v[0], I8), I32(write), I32(level), I32(1)]
+        call(b, "llvm.prefetch.p0", ir.VoidType(), arguments)
+
+    return build
 
 
-# The line at an address will be written to.
-prefetch_to_write = operation(_none, (_int,), _prefetch)
+# The line at an address will be written to, or read some time later: into the second-level cache.
+prefetch_to_write = operation(_none, (_int,), _prefetch(1, 3))
+prefetch_to_read = operation(_none, (_int,), _prefetch(0, 2))
 
 # --- arithmetic ---------------------------------------------------------------------------------
 

@@ -7,7 +7,6 @@ the end it writes its part of the weights' gradient. No two units share a sum.
 
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from llvmlite import ir
@@ -36,15 +35,16 @@ from clifctl.kernels.cpu.vectors import (
     store_float,
     zero,
 )  # fmt: skip
-from clifctl.kernels.machine_code import keep
+from clifctl.kernels.machine_code import keep, sources
 
 OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
-# Rows and columns of taps whose sums are held in registers at once: the groups that a class's taps
-# are cut into.
-GROUPS = [(rows, columns) for rows in (1, 2, 3) for columns in (1, 2, 3)]
 # Blocks of LANES outputs that are packed together, 256 bytes of each pixel: fewer at once are read
 # from memory at a third of the speed.
 BAND = 64 // LANES
+# Rows and columns of taps whose sums are held in registers at once: the groups that a class's taps
+# are cut into. The last are no taps but the blocks of a band, each block's grid a row.
+GROUPS = [*((rows, columns) for rows in (1, 2, 3) for columns in (1, 2, 3)), (BAND, 1)]
+_WHOLE_BAND = len(GROUPS) - 1
 # Sums at least that have to be under way for none to wait for the one before.
 _UNDER_WAY = 8
 
@@ -53,15 +53,25 @@ _FLOATS = vectors.llvm_vector("f32", LANES)
 
 
 def entries_together(taps: int) -> int:
-    """Entries of a list that are added at once, each to sums of its own."""
-    return 1 << (_UNDER_WAY // taps).bit_length() - 1 if taps <= _UNDER_WAY else 1
+    """Entries of a list that are added at once, each to sums of its own: a power of two, of which
+    the list's length is best a multiple."""
+    return 1 << max(1, _UNDER_WAY // taps).bit_length() - 1
+
+
+def _place(b: Any, first: Any, number: int, together: int) -> Any:
+    """The place of an entry of some: read several at a time."""
+    at_once = min(together, 4)
+    kind = ir.IntType(16 * at_once)
+    word = b.load(pointer(b, b.add(first, I64(2 * (number - number % at_once))), kind), align=2)
+    place = b.lshr(word, kind(16 * (number % at_once)))
+    return b.and_(b.zext(place, I64) if kind != I64 else place, I64(0xFFFF))
 
 
 def _add_one(
-    b: Any, bases: Sequence[Any], entry: Any, values: Any, totals: list[list[Any]]
+    b: Any, bases: Sequence[Any], place: Any, entry: Any, values: Any, totals: list[list[Any]]
 ) -> None:
-    """Add what one entry hits: `totals` of rows and columns of taps."""
-    offset = b.mul(b.zext(b.load(pointer(b, entry, I16), align=2), I64), I64(8))
+    """Add what a place hits, that of an entry: `totals` of rows and columns of taps."""
+    offset = b.mul(place, I64(8))
     value = None
     if values is not None:
         address = b.add(b.mul(entry, I64(2)), values)
@@ -102,12 +112,14 @@ def _add_group(b: Any, rows: int, columns: int, v: Sequence[Any]) -> None:
         step = I64(2 * together)
         whole = b.mul(b.sdiv(b.sub(end, entry), step), step)
         rest = b.add(entry, whole)
-        with cgutils.for_range_slice(b, entry, rest, step) as (place, _):
+        with cgutils.for_range_slice(b, entry, rest, step) as (first, _):
             for i in range(together):
-                _add_one(b, bases, b.add(place, I64(2 * i)), values, totals[i])
+                place = _place(b, first, i, together)
+                _add_one(b, bases, place, b.add(first, I64(2 * i)), values, totals[i])
         entry = rest
-    with cgutils.for_range_slice(b, entry, end, I64(2)) as (place, _):
-        _add_one(b, bases, place, values, totals[0])
+    with cgutils.for_range_slice(b, entry, end, I64(2)) as (last, _):
+        place = b.zext(b.load(pointer(b, last, I16), align=2), I64)
+        _add_one(b, bases, place, last, values, totals[0])
     for i, row in enumerate(held):
         for j, address in enumerate(row):
             parts = [b.load(total[i][j]) for total in totals]
@@ -144,72 +156,89 @@ def _add_hits(valued: bool) -> Any:
     return operation(_none, (_int,) * 10, build)
 
 
-def _sum_units(valued: bool) -> Any:
+def _sum_tile(valued: bool) -> Any:
     add_hits = _add_hits(valued)
 
     @njit(**OPTIONS)
+    def sum_tile(p, tile, groups, blocks, c0, channels, grids, lists, starts, listed, sums):
+        """Add to `sums`, of each block and of `channels` channels from `c0` on, what a tile gives;
+        `grids` are the blocks' packed output gradients."""
+        grid_bytes, sums_bytes = VECTOR_BYTES * p.grid, VECTOR_BYTES * channels * p.taps
+        tap_step, channel_step = _steps(p, channels)
+        row_step, column_step = p.tap_row * tap_step, p.tap_column * tap_step
+        pitch, fresh = VECTOR_BYTES * p.pitch, 1 if tile == 0 else 0
+        begin, values = lists + 2 * p.room * tile, listed - 2 * lists
+        first_start = starts + 4 * ((p.lists + 1) * tile + c0)
+        if p.joint and blocks == BAND:
+            for c in range(channels):
+                start = first_start + 4 * c
+                add_hits(
+                    _WHOLE_BAND, grids + groups[0, 2], -grid_bytes, begin + load_u32(start),
+                    begin + load_u32(start + 4), sums + channel_step * c, sums_bytes, 0, fresh,
+                    values,
+                )  # fmt: skip
+            return
+        for block in range(blocks):
+            for c in range(channels):
+                for k in range(len(groups)):
+                    start = first_start + 4 * (groups[k, 1] * p.channels + c)
+                    add_hits(
+                        groups[k, 0], grids + grid_bytes * block + groups[k, 2], pitch,
+                        begin + load_u32(start), begin + load_u32(start + 4),
+                        sums + sums_bytes * block + channel_step * c + tap_step * groups[k, 3],
+                        row_step, column_step, fresh, values,
+                    )  # fmt: skip
+
+    return sum_tile
+
+
+def _sum_units(valued: bool) -> Any:
+    sum_tile = _sum_tile(valued)
+
+    @njit(**OPTIONS)
     def sum_units(
-        first, last, plan, groups, channels_last, span, g, lists, starts, listed, scale, scratch,
-        gradient, bias_gradient,
+        first, last, plan, groups, span, g, lists, starts, listed, scale, scratch, gradient,
+        bias_gradient,
     ):  # fmt: skip
         """The gradients of weights and biases, of the units from `first` to `last`: a unit is the
         (unit % p.bands)-th BAND blocks of outputs and `span` channels. `scratch` has room for a
         grid, an output's sum, and the sums of a span for each block."""
         p = plan[0]
-        grid_bytes, pitch = VECTOR_BYTES * p.grid, VECTOR_BYTES * p.pitch
-        values = listed - 2 * lists
         for unit in range(first, last):
             first_block, c0 = BAND * (unit % p.bands), span * (unit // p.bands)
             blocks, channels = min(BAND, p.blocks - first_block), min(span, p.channels - c0)
-            output_sums = scratch + blocks * grid_bytes
-            all_sums = output_sums + VECTOR_BYTES * blocks
-            sums_bytes = VECTOR_BYTES * channels * p.taps
-            tap_step = VECTOR_BYTES * (channels if channels_last else 1)
-            channel_step = VECTOR_BYTES * (1 if channels_last else p.taps)
-            row_step, column_step = p.tap_row * tap_step, p.tap_column * tap_step
+            output_sums = scratch + VECTOR_BYTES * p.grid * blocks
+            sums = output_sums + VECTOR_BYTES * blocks
             for block in range(blocks):
                 store(output_sums + VECTOR_BYTES * block, zero())
             for tile in range(p.tiles):
                 _pack(p, tile, tile == 0, first_block, blocks, g, scratch)
-                begin = lists + 2 * p.room * tile
-                start_of_span = starts + 4 * ((p.lists + 1) * tile + c0)
-                for block in range(blocks):
-                    grid, sums = scratch + block * grid_bytes, all_sums + block * sums_bytes
-                    if c0 == 0:
-                        _sum_outputs(p, tile, grid, output_sums + VECTOR_BYTES * block)
-                    for c in range(channels):
-                        for k in range(len(groups)):
-                            start = start_of_span + 4 * (groups[k, 1] * p.channels + c)
-                            add_hits(
-                                groups[k, 0], grid + groups[k, 2], pitch, begin + load_u32(start),
-                                begin + load_u32(start + 4),
-                                sums + channel_step * c + groups[k, 3] * tap_step, row_step,
-                                column_step, 1 if tile == 0 else 0, values,
-                            )  # fmt: skip
+                if c0 == 0:
+                    _sum_outputs(p, tile, blocks, scratch, output_sums)
+                sum_tile(
+                    p, tile, groups, blocks, c0, channels, scratch, lists, starts, listed, sums
+                )
             if scale != 1.0:
-                _multiply(all_sums, blocks * channels * p.taps, scale)
-            for block in range(blocks):
-                sums = all_sums + block * sums_bytes
-                output = LANES * (first_block + block)
-                if channels_last:
-                    for tap in range(p.taps):
-                        column = tap * p.channels + c0
-                        _write(
-                            p, output, sums + tap * tap_step, channels, column, scratch, gradient
-                        )
-                else:
-                    _write(p, output, sums, channels * p.taps, c0 * p.taps, scratch, gradient)
+                _multiply(sums, blocks * channels * p.taps, scale)
+            _write_band(p, first_block, blocks, c0, channels, sums, scratch, gradient)
             if c0 == 0:
-                for output in range(
-                    LANES * first_block, min(p.outputs, LANES * (first_block + BAND))
-                ):
-                    total = load_float(output_sums + 4 * (output - LANES * first_block))
-                    store_float(bias_gradient + 4 * output, total)
+                output = LANES * first_block
+                for i in range(min(LANES * blocks, p.outputs - output)):
+                    total = load_float(output_sums + 4 * i)
+                    store_float(bias_gradient + 4 * (output + i), total)
 
     return sum_units
 
 
 sum_units_of_spikes, sum_units_of_values = _sum_units(False), _sum_units(True)
+
+
+@njit(**OPTIONS)
+def _steps(p, channels):
+    """From a tap's sum to the next one's, and from a channel's: in the order of the gradient."""
+    if p.channels_last:
+        return VECTOR_BYTES * channels, VECTOR_BYTES
+    return VECTOR_BYTES, VECTOR_BYTES * p.taps
 
 
 @njit(**OPTIONS)
@@ -261,18 +290,22 @@ def _pack_row(p, at, g, pixels, blocks, to):
 
 
 @njit(**OPTIONS)
-def _sum_outputs(p, tile, grid, sums):
-    """Add a block's output gradient at the outputs that are counted as a tile's, each of one."""
+def _sum_outputs(p, tile, blocks, grids, sums):
+    """Add the output gradient at the outputs that are counted as a tile's, each of one alone."""
     first, last = images_of(p, tile)
     y0, x0 = corner_of(p, tile)
-    if p.down * p.across == 1:
-        _add_places(grid, min(p.places, p.origin + (last - first) * p.image_pitch), sums)
-    else:
-        end_row = p.out_height if y0 + p.rows >= p.rows * p.down else y0 + p.rows
-        end_column = p.out_width if x0 + p.columns >= p.columns * p.across else x0 + p.columns
-        for y in range(y0, min(end_row, p.out_height)):
-            place = p.origin + (y - y0) * p.pitch
-            _add_places(grid + VECTOR_BYTES * place, min(end_column, p.out_width) - x0, sums)
+    end_row = p.out_height if y0 + p.rows >= p.rows * p.down else y0 + p.rows
+    end_column = p.out_width if x0 + p.columns >= p.columns * p.across else x0 + p.columns
+    for block in range(blocks):
+        grid, to = grids + VECTOR_BYTES * p.grid * block, sums + VECTOR_BYTES * block
+        if p.down * p.across == 1:
+            # Its images with the zeros between them.
+            _add_places(grid, min(p.places, p.origin + (last - first) * p.image_pitch), to)
+        else:
+            for y in range(y0, min(end_row, p.out_height)):
+                place = p.origin + (y - y0) * p.pitch
+                columns = min(end_column, p.out_width) - x0
+                _add_places(grid + VECTOR_BYTES * place, columns, to)
 
 
 @njit(**OPTIONS)
@@ -295,6 +328,21 @@ def _multiply(sums, count, scale):
 
 
 @njit(**OPTIONS)
+def _write_band(p, first_block, blocks, c0, channels, sums, scratch, gradient):
+    """The sums of a unit as the gradient of its weights."""
+    tap_step, _ = _steps(p, channels)
+    for block in range(blocks):
+        output = LANES * (first_block + block)
+        at = sums + VECTOR_BYTES * channels * p.taps * block
+        if p.channels_last:
+            for tap in range(p.taps):
+                column = tap * p.channels + c0
+                _write(p, output, at + tap_step * tap, channels, column, scratch, gradient)
+        else:
+            _write(p, output, at, channels * p.taps, c0 * p.taps, scratch, gradient)
+
+
+@njit(**OPTIONS)
 def _write(p, output, sums, count, column, scratch, gradient):
     """`count` vectors as columns of the gradient: its rows are outputs, from `output` on."""
     row = 4 * p.channels * p.taps
@@ -313,10 +361,5 @@ def _write(p, output, sums, count, column, scratch, gradient):
             store_float(to + lane * row + 4 * i, load_float(sums + VECTOR_BYTES * i + 4 * lane))
 
 
-keep(
-    sys.modules[__name__],
-    "".join(
-        Path(source).read_text(encoding="utf-8")
-        for source in (__file__, *(str(m.__file__) for m in (vectors, transposes, tiles)))
-    ),
-)
+_this = sys.modules[__name__]
+keep(_this, sources(_this, vectors, transposes, tiles))

@@ -157,3 +157,20 @@ def test_what_is_not_active_is_not_read() -> None:
 def test_a_kernel_of_too_many_taps_is_refused() -> None:
     with pytest.raises(ValueError, match="a kernel of 200 x 200 is too large"):
         Forward(Geometry(1, 8, 200, 200, 4, (200, 200)))
+
+
+def test_tensors_of_another_connection_are_refused() -> None:
+    g = Geometry(2, 8, 3, 3, 4, (3, 3), (1, 1), (1, 1))
+    x, weight, bias = tensors(g, 0.3)
+    right, values = active(x, False), x.movedim(1, -1)
+    for arguments in (
+        (Active(right.bits[:-1]), weight, bias),
+        (Active(right.bits, values=values.contiguous()), weight, bias),
+        (right, weight[:3], bias),
+        (right, weight, bias[:3]),
+    ):
+        with pytest.raises(ValueError, match="are not those of a connection"):
+            Forward(g)(*arguments)
+    for wrong in (None, values, values[1:].contiguous()):
+        with pytest.raises(ValueError, match="are not those of a connection"):
+            Forward(g, True)(Active(right.bits, values=wrong), weight, bias)
