@@ -15,10 +15,10 @@ from clifctl.kernels import (
     as_spikes,
     check_connections,
     is_binary,
+    is_fused,
     is_transformed,
     mark_spikes,
     norm_scan,
-    resolve_target,
     scan,
     sparse,
     spike_value,
@@ -153,8 +153,8 @@ class SpikingLayer(nn.Module):
             "window": window, "window_reading": self.window_reading, "target": self.target,
             "connections": self.connections,
         }  # fmt: skip
-        if norm is not None and norm.fused and self._is_fused(x):
-            spikes, final = norm_scan(x, state, parameters, norm.before(x, steps), **how)
+        if norm is not None and norm.fused and is_fused(self.target, x.device, x.dtype):
+            spikes, final = norm_scan(x, state, parameters, norm, repeat=repeat, **how)
         else:
             current = x if norm is None else norm(x, repeat)
             spikes, final = scan(current.expand(steps, *x.shape[1:]), state, parameters, **how)
@@ -173,9 +173,6 @@ class SpikingLayer(nn.Module):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(class_for_values(state))
-
-    def _is_fused(self, x: Tensor) -> bool:
-        return resolve_target(self.target, x.device, x.dtype).name != "reference"
 
 
 class SynapticLayer(nn.Module):
