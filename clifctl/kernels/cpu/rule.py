@@ -14,7 +14,7 @@ from typing import Literal
 import torch
 
 from clifctl.devices import CPU
-from clifctl.kernels.cpu.geometry import Geometry, Pair
+from clifctl.kernels.cpu.geometry import MOST_TAPS, Geometry, Pair
 
 Direction = Literal["forward", "weight_gradient", "input_gradient"]
 DIRECTIONS: tuple[Direction, ...] = ("forward", "weight_gradient", "input_gradient")
@@ -101,6 +101,9 @@ def choose(
     """How a direction runs where a fraction `density` of the inputs is active (of the windows of
     the neurons that gave the inputs is open, for the input gradient). `values`: active inputs have
     values of their own."""
+    if geometry.taps > MOST_TAPS:
+        rows, columns = geometry.kernel
+        return Choice(False, f"dense: a kernel of {rows} x {columns}")
     return _choice(direction, kind_of(geometry), round(density * _STEPS), values)
 
 
