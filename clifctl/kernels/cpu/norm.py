@@ -210,8 +210,8 @@ def corrections(
 
 @njit(**OPTIONS)
 def _add_groups(parts, t, total):
-    total[:] = 0.0
-    for group in range(parts.shape[0]):
+    total[:] = parts[0, t]
+    for group in range(1, parts.shape[0]):
         part = parts[group, t]
         for j in range(total.size):
             total[j] += part[j]
@@ -219,10 +219,15 @@ def _add_groups(parts, t, total):
 
 @njit(**OPTIONS)
 def _add_columns(columns, inner, total):
-    """The sum of each channel's columns."""
-    channels = total.size
+    """The sum of each channel's columns; within them, the second half is added to the first as long
+    as halves are whole samples."""
+    channels, size = total.size, columns.size
+    while size % (2 * channels * inner) == 0:
+        size //= 2
+        for j in range(size):
+            columns[j] += columns[size + j]
     total[:] = 0.0
-    for start in range(0, columns.size, channels * inner):
+    for start in range(0, size, channels * inner):
         if inner == 1:
             for c in range(channels):
                 total[c] += columns[start + c]

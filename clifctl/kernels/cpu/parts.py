@@ -16,7 +16,7 @@ from clifctl.kernels.threads import run_units
 LONG = 64
 # Positions of columns that a part has at least; parts of all rows together that keep every core
 # busy, and are not much to put together.
-LEAST_POSITIONS, ENOUGH_PARTS = 32, 64
+LEAST_POSITIONS, ENOUGH_PARTS = 128, 64
 # What an element is in memory, by numpy's name.
 DTYPES = {torch.float32: "float32", torch.float64: "float64", torch.bfloat16: "uint16"}
 
