@@ -44,7 +44,7 @@ def check_operations(document: dict[str, Any], clifctl: Run) -> None:
 
 
 def test_numbers(clifctl: Run) -> None:
-    done = clifctl(*TINY, "--json", "-q")  # quiet: what is compiled is a note
+    done = clifctl(*TINY, "--json")
     assert (done.code, done.err) == (0, "")
     document = done.json
     assert document["schema"] == "clifctl.bench.eval/1"

@@ -89,7 +89,7 @@ def test_noise_is_read_as_cifar10(tmp_path: Path) -> None:
 
 def test_numbers(clifctl: Run) -> None:
     threads = torch.get_num_threads()
-    done = clifctl(*TINY, "--json", "-q")  # quiet: what is compiled is a note
+    done = clifctl(*TINY, "--json")
     assert (done.code, done.err) == (0, "")
     assert torch.get_num_threads() == threads
     document = done.json
