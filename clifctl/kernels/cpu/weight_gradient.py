@@ -15,8 +15,9 @@ from torch import Tensor
 
 from clifctl.kernels.cpu import channel_lists
 from clifctl.kernels.cpu import weight_gradient_kernels as kernels
-from clifctl.kernels.cpu.channel_lists import OVERRUN, UNALIGNED_WORD, WORD
+from clifctl.kernels.cpu.channel_lists import OVERRUN
 from clifctl.kernels.cpu.geometry import Geometry
+from clifctl.kernels.cpu.lists import FEWER, PLACES, WORD
 from clifctl.kernels.cpu.source import Active, bits_bytes
 from clifctl.kernels.cpu.tiles import Plan, distances, plan_of
 from clifctl.kernels.cpu.vectors import LANES, VECTOR_BYTES
@@ -28,8 +29,7 @@ _SUMS_BYTES = 300 * 1024
 # Places of a tile whose grids for all blocks of a band fit into the first-level cache together:
 # then the list of a single tap is gone through once for all of them.
 _JOINT_PLACES = 128
-_places_of_bytes = channel_lists.places_of_bytes()
-_TABLE = int(_places_of_bytes.ctypes.data)
+_TABLE = int(PLACES.ctypes.data)
 
 
 class WeightGradient:
@@ -74,7 +74,7 @@ class WeightGradient:
             nowhere=-1 if plan.nowhere is None else plan.nowhere,
             # Lists: words of bits for the places of a tile, channels a word, entries of a tile.
             words=words,
-            chunk=UNALIGNED_WORD if geometry.channels % 8 else WORD,
+            chunk=FEWER if geometry.channels % 8 else WORD,
             lists=self._lists,
             room=self._room,
         )
