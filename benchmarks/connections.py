@@ -209,7 +209,8 @@ def measure(
     for rate in rates:
         given = tensors(geometry, rate)
         denses = [dense(geometry, in_format(given, memory)) for memory in FORMATS]
-        events.append(event(geometry, given))
+        # As they come in a net: what a connection gives, and so its gradient, is channels_last.
+        events.append(event(geometry, in_format(given, torch.channels_last)))
         expected, found = denses[0](), events[-1]()
         if direction == "input_gradient":
             expected = torch.where(given.x.reshape(expected.shape) != 0, expected, 0.0)

@@ -11,7 +11,13 @@ from clifctl.kernels.cpu.groups import Group
 from clifctl.kernels.cpu.vectors import LANES, VECTOR_BYTES, add, load, store
 from clifctl.kernels.machine_code import keep, sources
 
-OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
+# Python calls none of them.
+INNER: dict[str, Any] = {
+    "nogil": True,
+    "error_model": "numpy",
+    "no_cpython_wrapper": True,
+    "no_cfunc_wrapper": True,
+}
 
 
 def _dot_products(size):
@@ -19,7 +25,7 @@ def _dot_products(size):
     zeros, listed, moved, totals = group.zeros, group.listed, group.moved, group.totals
     four, two, one = (group.products[n] for n in (4, 2, 1))
 
-    @njit(**OPTIONS)
+    @njit(**INNER)
     def dot_products(grid, places, unit, rows, run, row_bytes, weights):
         """`rows` runs (of bytes) of weights times those that start in `grid` at each listed
         place, `row_bytes` apart."""
@@ -45,7 +51,7 @@ def _dot_products(size):
 _many, _some, _few = (_dot_products(LANES // part) for part in (1, 2, 4))
 
 
-@njit(**OPTIONS)
+@njit(**INNER)
 def dots(grid, places, count, unit, rows, run, row_bytes, weights, values, more):
     """The dot products at all places of a list, added to `values` where there are `more`."""
     while count > 0:

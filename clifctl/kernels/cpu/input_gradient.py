@@ -21,6 +21,7 @@ from clifctl.kernels.cpu import input_gradient_kernels as kernels
 from clifctl.kernels.cpu.geometry import Geometry
 from clifctl.kernels.cpu.input_gradient_plan import classes_of, order_of, plan_of, record
 from clifctl.kernels.cpu.packing import offsets_in_memory_order, weight_memory
+from clifctl.kernels.cpu.source import bits_bytes
 from clifctl.kernels.cpu.vectors import LANES
 from clifctl.kernels.cpu.workspace import borrowed
 from clifctl.kernels.threads import run_units
@@ -31,6 +32,7 @@ class InputGradient:
 
     def __init__(self, geometry: Geometry) -> None:
         plan = plan_of(geometry)
+        self._geometry = geometry
         pixel = geometry.channels
         self._shape = (geometry.samples, pixel, geometry.height, geometry.width)
         row = geometry.width * pixel
@@ -53,8 +55,9 @@ class InputGradient:
         """The gradient `[N, C, H, W]`, channels innermost in memory, 0 where the window is closed.
 
         `window_bits` are as in `Active`, `g` is `[N, outputs, H', W']` and `weight`
-        `[outputs, C, kh, kw]`, both float32.
+        `[outputs, C, kh, kw]`, both float32. Raises ValueError for tensors of another connection.
         """
+        self._check(window_bits, g, weight)
         dx = torch.empty_strided(self._shape, self._strides)
         g = g.detach().contiguous(memory_format=torch.channels_last)
         weight, channels_last = weight_memory(weight)
@@ -71,6 +74,15 @@ class InputGradient:
 
             run_units(run, self._tiles, self._work)
         return dx
+
+    def _check(self, window_bits: Tensor, g: Tensor, weight: Tensor) -> None:
+        """Raises ValueError for what the kernels would read out of bounds."""
+        shape = self._geometry
+        fits = window_bits.numel() >= bits_bytes(shape.inputs)
+        fits &= g.shape == shape.output_shape and g.dtype == torch.float32
+        fits &= weight.numel() == self._outputs * self._columns and weight.dtype == torch.float32
+        if not fits:
+            raise ValueError(f"these tensors are not those of a connection {shape}")
 
     def _pack(self, source: int, offsets: int, packed: int) -> None:
         outputs, columns, chunk = self._outputs, self._columns, self._chunk

@@ -42,13 +42,16 @@ from clifctl.kernels.cpu.vectors import (
 from clifctl.kernels.machine_code import keep, sources
 
 OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
+# Of what Python does not call: without the code for that, which takes a quarter of the time to
+# compile.
+INNER = {**OPTIONS, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 _vector = wide(1)
 load_first, store_first = _vector.load_first, _vector.store_first
 # Bytes of a line of the cache.
 LINE = 64
 
 
-@njit(**OPTIONS)
+@njit(**INNER)
 def sum_up(p, kind, packed, scratch, ahead):
     """The gradient at the listed places of a class. Meanwhile memory that is soon needed is
     fetched: `ahead` are the ends of what is read and of what is written."""
@@ -98,7 +101,7 @@ def pack_weights(first, last, weight, row_bytes, outputs, columns, offsets, chun
         pack_rows(source, row_bytes, rows, columns, offsets, target, np.float32(1))
 
 
-@njit(**OPTIONS)
+@njit(**INNER)
 def clear(at, floats):
     """Zeros."""
     whole = floats // LANES * LANES
@@ -108,7 +111,7 @@ def clear(at, floats):
         store_first(at + 4 * whole, zero(), floats - whole)
 
 
-@njit(**OPTIONS)
+@njit(**INNER)
 def copy(source, to, floats):
     """Floats as they are."""
     whole = floats // LANES * LANES
@@ -118,7 +121,7 @@ def copy(source, to, floats):
         store_first(to + 4 * whole, load_first(source + 4 * whole, floats - whole), floats - whole)
 
 
-@njit(**OPTIONS)
+@njit(**INNER)
 def pack_row(p, g, to, pixels):
     """Pixels `[pixel][outputs]` as `[part][place][chunk]`, 0 where there is no output."""
     if p.outputs == p.chunk:
@@ -136,7 +139,7 @@ def pack_row(p, g, to, pixels):
                 store(at + 4 * i, load_first(source + 4 * i, rest))
 
 
-@njit(**OPTIONS)
+@njit(**INNER)
 def pack_gradient(p, tile, g, grid):
     """The output's gradient that the taps of a tile meet, with zeros around it."""
     n0, n1, row0, row1, column0, column1 = tile
@@ -174,7 +177,7 @@ def _shift_places(b, v):
 shift_places = operation(types.none, (types.int64,) * 3, _shift_places)
 
 
-@njit(**OPTIONS)
+@njit(**INNER)
 def within(tile, kind):
     """What of a tile a class has."""
     n0, n1, row0, row1, column0, column1 = tile
@@ -184,14 +187,14 @@ def within(tile, kind):
     )  # fmt: skip
 
 
-@njit(**OPTIONS)
+@njit(**INNER)
 def pixel_of(p, kind, n, row, column):
     """A place's pixel among all of the input."""
     y, x = row * p.down + kind.row - p.above, column * p.right + kind.column - p.before
     return (n * p.height + y) * p.width + x
 
 
-@njit(**OPTIONS)
+@njit(**INNER)
 def gather(p, tile, kind, window, channel, words):
     """For each place of a tile a word, the window's bits of the channels from `channel`; 0 where
     the class has no place."""
@@ -208,7 +211,7 @@ def gather(p, tile, kind, window, channel, words):
                 bit += p.right * p.channels
 
 
-@njit(**OPTIONS)
+@njit(**INNER)
 def list_places(p, tile, kind, table, window, scratch):
     """For each channel the places where its window is open, and LANES more entries."""
     by_place, by_channel = scratch + p.by_place, scratch + p.by_channel
@@ -235,7 +238,7 @@ def list_places(p, tile, kind, table, window, scratch):
 # --- the result -----------------------------------------------------------------------------------
 
 
-@njit(**OPTIONS)
+@njit(**INNER)
 def spread(p, first_channel, channels, scratch):
     """The values of some channels, at most LANES, at their places; 0 at every other place."""
     clear(scratch + p.spread, LANES * p.places)
@@ -247,7 +250,7 @@ def spread(p, first_channel, channels, scratch):
             store_float(to + 4 * load_u16(places + 2 * i), load_float(values + 4 * i))
 
 
-@njit(**OPTIONS)
+@njit(**INNER)
 def store_row(p, source, columns, channels, to, square):
     """A row of places `[channel][place]` to every `right`-th pixel of a row of the result."""
     step = 4 * p.right * p.channels
@@ -260,7 +263,7 @@ def store_row(p, source, columns, channels, to, square):
             copy(square + i * VECTOR_BYTES, to + (column + i) * step, channels)
 
 
-@njit(**OPTIONS)
+@njit(**INNER)
 def store_gradient(p, tile, kind, dx, scratch):
     """The gradient at all places of a class: what is listed, and zeros."""
     n0, n1, row0, row1, column0, column1 = within(tile, kind)
@@ -275,7 +278,7 @@ def store_gradient(p, tile, kind, dx, scratch):
                 store_row(p, source, column1 - column0, channels, to, scratch + p.square)
 
 
-@njit(**OPTIONS)
+@njit(**INNER)
 def scatter_gradient(p, tile, kind, dx, scratch):
     """What is listed of a class, each number by itself, among zeros."""
     n0, n1, row0, row1, column0, column1 = within(tile, kind)
@@ -299,7 +302,7 @@ def scatter_gradient(p, tile, kind, dx, scratch):
 # --- tiles ----------------------------------------------------------------------------------------
 
 
-@njit(**OPTIONS)
+@njit(**INNER)
 def tile_of(p, number):
     """Its images, rows and columns of places: of each the first and the one behind the last."""
     n0 = number // (p.row_tiles * p.column_tiles) * p.images
@@ -312,13 +315,13 @@ def tile_of(p, number):
     )  # fmt: skip
 
 
-@njit(**OPTIONS)
+@njit(**INNER)
 def lines_of(p, tile):
     """First row of the result of a tile and the one behind the last."""
     return max(0, tile[2] * p.down - p.above), min(p.height, tile[3] * p.down - p.above)
 
 
-@njit(**OPTIONS)
+@njit(**INNER)
 def clear_tile(p, tile, dx):
     """Zeros in all of a tile's part of the result."""
     y0, y1 = lines_of(p, tile)
@@ -330,7 +333,7 @@ def clear_tile(p, tile, dx):
             clear(dx + pixel * p.channels * 4, (x1 - x0) * p.channels)
 
 
-@njit(**OPTIONS)
+@njit(**INNER)
 def ahead_of(p, tile, then, g, dx):
     """What is read by the next tile and written by this one: addresses, each with its end."""
     y0, y1 = lines_of(p, tile)

@@ -165,3 +165,20 @@ def test_values_of_a_kernel_are_those_of_its_definition() -> None:
         if 0 <= y < 4:
             expected[:, :, y, x] += g[:, :, row, column] @ weight[:, :, i, j]
     assert torch.equal(found, expected * window)
+
+
+def test_tensors_of_another_connection_are_refused() -> None:
+    geometry = Geometry(2, 8, 3, 3, 4, (3, 3), (1, 1), (1, 1))
+    g, weight = case(geometry)
+    bits = bits_of(windows(geometry, 0.3))
+    for wrong in ((bits[:-1], g, weight), (bits, g[:1], weight), (bits, g, weight[:3])):
+        with pytest.raises(ValueError, match="are not those of a connection"):
+            InputGradient(geometry)(*wrong)
+    with pytest.raises(ValueError, match="are not those of a connection"):
+        InputGradient(geometry)(bits, g.double(), weight)
+
+
+def test_no_samples_give_no_gradient() -> None:
+    geometry = Geometry(0, 8, 3, 3, 4, (3, 3), (1, 1), (1, 1))
+    g, weight = case(geometry)
+    assert InputGradient(geometry)(bits_of(windows(geometry, 0.3)), g, weight).shape == (0, 8, 3, 3)
