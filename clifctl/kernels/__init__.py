@@ -26,7 +26,7 @@ from clifctl.kernels.scan import initial_state, norm_scan, scan
 from clifctl.kernels.spike_arithmetic import as_spikes, sparse
 from clifctl.kernels.spikes import Spikes
 from clifctl.kernels.targets import DTYPES as TARGET_DTYPES
-from clifctl.kernels.targets import TARGETS, Target, resolve_target
+from clifctl.kernels.targets import TARGETS, Target, is_fused, resolve_target
 from clifctl.kernels.trace import is_binary
 from clifctl.kernels.window import READINGS
 
@@ -48,6 +48,7 @@ __all__ = [
     "gather_over_processes",
     "initial_state",
     "is_binary",
+    "is_fused",
     "is_transformed",
     "mark_spikes",
     "norm_scan",

@@ -5,26 +5,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from types import ModuleType
-from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from clifctl.kernels.blocks import ALIGNED, Blocks, cut
 from clifctl.kernels.cache import load_module
-from clifctl.kernels.cpu.source import BitRows
-from clifctl.kernels.cpu.workspace import borrowed
+from clifctl.kernels.cpu.neuron import Prepared, address
 from clifctl.kernels.flat import Gradients, Sample
 from clifctl.kernels.numba_source import REMEMBERED, Source, print_source
 from clifctl.kernels.plan import make_plan
-from clifctl.kernels.threads import run_units
 from clifctl.kernels.trace import is_binary, spike_window, trace
 from clifctl.kernels.window import Window
 from clifctl.neurons import Hyperparameters, Neuron
-from clifctl.neurons.contract import Learnable
 
-Array = np.ndarray[Any, "np.dtype[Any]"]
 # What comes in and goes out. float16 is converted: no CPU that runs this is fast at it.
 DTYPES = {torch.float32: "float32", torch.float64: "float64", torch.bfloat16: "bfloat16"}
 
@@ -57,7 +50,7 @@ def kernel(neuron: Neuron, hyperparameters: Hyperparameters, dtype: torch.dtype)
     return Kernel(neuron, module, printed, held, initial, has_spikes, has_window)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Kernel:
     """Forward and backward of one neuron, see `clifctl.kernels.flat.Kernel`."""
 
@@ -76,12 +69,10 @@ class Kernel:
         sample: Sample, out: Tensor, finals: Sequence[Tensor],
     ) -> None:  # fmt: skip
         """See `clifctl.kernels.flat.Kernel.forward`."""
-        blocks = self._blocks(x, sample, len(out))
-        parameters = self._parameters(learnables, blocks, sample)
-        arguments = [
-            *map(address, (out, *states, *parameters, *finals)),
-        ]
-        self._run("forward", blocks, len(out), x, arguments)
+        work = prepared(self, *out.shape, sample)
+        parameters = work.parameters(learnables)
+        given = map(address, (out, *states, *parameters, *finals))
+        work.run("forward", address(x), _stride(x), *given)
 
     def forward_spikes(
         self, x: Tensor, states: Sequence[Tensor | None], learnables: Sequence[Tensor],
@@ -95,22 +86,10 @@ class Kernel:
         Returns whether any output is NaN, which bits cannot say: they are of no use then. Only for
         float32, and a neuron whose output is a spike; `window` only where `has_window`.
         """
-        blocks = self._blocks(x, sample, steps)
-        parameters = self._parameters(learnables, blocks, sample)
-        spikes = BitRows(bits, steps, x.shape[1])
-        opened = None if window is None else BitRows(window, steps, x.shape[1])
-        broken = torch.zeros(blocks.units, dtype=torch.uint8)
-        arguments = [
-            address(spikes.rows),
-            0 if opened is None else address(opened.rows),
-            spikes.rows.shape[1],
-            *map(address, (broken, *states, *parameters, *finals)),
-        ]
-        self._run("forward_spikes", blocks, steps, x, arguments)
-        for rows in (spikes, opened):
-            if rows is not None:
-                rows.finish()
-        return bool(broken.any())
+        work = prepared(self, steps, x.shape[1], sample)
+        parameters = work.parameters(learnables)
+        given = map(address, (*states, *parameters, *finals))
+        return work.forward_spikes(address(x), _stride(x), bits, window, *given)
 
     def backward(
         self, x: Tensor, states: Sequence[Tensor | None], learnables: Sequence[Tensor],
@@ -118,120 +97,24 @@ class Kernel:
         g_x: Tensor,
     ) -> Gradients:  # fmt: skip
         """See `clifctl.kernels.flat.Kernel.backward`."""
-        blocks = self._blocks(x, sample, len(g_x))
+        work = prepared(self, *g_x.shape, sample)
         g_states = tuple(None if state is None else torch.empty_like(state) for state in states)
-        parameters = self._parameters(learnables, blocks, sample)
-        sums = self._sums(g_x, blocks)
+        parameters, sums = work.parameters(learnables), work.room_for_sums()
         given = (g_out, g_x, *states, *parameters, *g_finals, *g_states, *sums)
-        arguments = [*map(address, given)]
-        if window is not None and window.sliding:
-            self._run("windowed", blocks, len(g_x), x, [*arguments, window.k])
-        else:
-            cut_before = window.cut_before if window is not None else lambda t: False
-            cuts = torch.tensor([cut_before(t) for t in range(len(g_x))], dtype=torch.uint8)
-            self._run("backward", blocks, len(g_x), x, [*arguments, address(cuts)])
-        found = dict(zip(self.source.summed, sums, strict=True))
-        totals = tuple(
-            self._total(declared, found[declared.name], learnable, sample)
-            if declared.name in found
-            else torch.zeros_like(learnable)
-            for declared, learnable in zip(self.neuron.learnables, learnables, strict=True)
-        )
-        return Gradients(g_states, totals)
-
-    def _blocks(self, x: Tensor, sample: Sample, steps: int) -> Blocks:
-        by_channel = any(p.by_channel for p in self.neuron.learnables)
-        return cut(
-            x.shape[1],
-            sample.period if by_channel else None,
-            steps=steps,
-            rows_per_step=self.source.rows_per_step,
-            itemsize=self.dtype.itemsize,
-        )
-
-    def _run(
-        self, name: str, blocks: Blocks, steps: int, x: Tensor, arguments: Sequence[int]
-    ) -> None:
-        function = getattr(self.module, name)
-        fixed, by_step = self.source.rows[name]
-        scratch_bytes = (fixed + by_step * steps) * blocks.block * self.dtype.itemsize
-        constants, initial = (
-            torch.tensor(numbers, dtype=self.dtype)
-            for numbers in (self.source.constants, self.initial)
-        )
-        rows, size = x.shape
-        stride = 0 if rows == 1 else size * x.element_size()
-        shared = (blocks.period, blocks.chunks, blocks.groups, blocks.block, size, steps)
-        given = (address(constants), address(initial), address(x), stride, *arguments)
-
-        def run(first: int, last: int) -> None:
-            with borrowed(scratch_bytes) as scratch:
-                function(first, last, *shared, scratch, *given)
-
-        run_units(run, blocks.units, steps * size)
-
-    def _parameters(
-        self, learnables: Sequence[Tensor], blocks: Blocks, sample: Sample
-    ) -> list[Tensor]:
-        """Each as `[1 or T, 1 or period]`: values by channel are spread over one period."""
-        rows = []
-        for declared, tensor in zip(self.neuron.learnables, learnables, strict=True):
-            row = tensor.detach().reshape(tensor.shape[0] if declared.by_step else 1, -1)
-            row = row.contiguous()
-            rows.append(spread(row, sample, blocks.period) if declared.by_channel else row)
-        return rows
-
-    def _sums(self, g_x: Tensor, blocks: Blocks) -> list[Tensor]:
-        """Room for partial sums: of a group for parameters by channel, else of a unit. What a group
-        adds up at one place are few numbers, in the kernel's dtype; they are added in float64."""
-        return [
-            torch.empty(
-                blocks.groups if p.by_channel else blocks.units,
-                len(g_x) if p.by_step else 1,
-                blocks.period if p.by_channel else 1,
-                dtype=g_x.dtype if p.by_channel else torch.float64,
-            )
-            for p in self.neuron.learnables
-            if p.name in self.source.summed
-        ]
-
-    def _total(
-        self, declared: Learnable, sums: Tensor, learnable: Tensor, sample: Sample
-    ) -> Tensor:
-        if not declared.by_channel:
-            return sums.sum(0).reshape(learnable.shape).to(learnable.dtype)
-        from clifctl.kernels.numba_passes import by_channel
-
-        total = learnable.new_empty((sums.shape[1], sample.channels))
-        by_channel(array(sums), sample.inner, array(total))
-        return total.view(learnable.shape)
+        work.backward(address(x), _stride(x), window, *map(address, given))
+        return Gradients(g_states, tuple(work.totals(learnables, sums)))
 
 
-def spread(values: Tensor, sample: Sample, period: int) -> Tensor:
-    """Values by channel `[rows, C]` at each element of one period: `[rows, period]`. A period
-    holds the channels a whole number of times. A vector that begins within a row can be read."""
-    from clifctl.kernels.numba_passes import spread_out
-
-    size = len(values) * period
-    room = values.new_empty(size + ALIGNED)
-    out = room[:size].view(len(values), period)
-    spread_out(array(values), sample.inner, array(out))
-    room[size:] = values[-1, -1]
-    return out
+@lru_cache(maxsize=1024)
+def prepared(kernel: Kernel, steps: int, size: int, sample: Sample) -> Prepared:
+    """The kernels for rows `[steps, size]`."""
+    return Prepared(
+        kernel.module, kernel.source, kernel.neuron.learnables, kernel.dtype, kernel.initial,
+        steps=steps, size=size, sample=sample,
+    )  # fmt: skip
 
 
-def address(tensor: Tensor | None) -> int:
-    """Where a contiguous tensor lies in memory; 0 for none."""
-    if tensor is None:
-        return 0
-    assert tensor.is_contiguous()
-    at: int = tensor.detach().data_ptr()
-    assert at or not tensor.numel(), "a tensor without memory of its own"
-    return at
-
-
-def array(tensor: Tensor) -> "Array":
-    """The memory of a tensor on the CPU; that of bfloat16 as whole numbers."""
-    if tensor.dtype == torch.bfloat16:
-        return tensor.detach().view(torch.int16).numpy().view(np.uint16)
-    return tensor.detach().numpy()
+def _stride(x: Tensor) -> int:
+    """Bytes from one row to the next; an input that is equal at every step is one row."""
+    rows, size = x.shape
+    return 0 if rows == 1 else size * x.element_size()

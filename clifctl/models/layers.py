@@ -15,10 +15,10 @@ from clifctl.kernels import (
     as_spikes,
     check_connections,
     is_binary,
+    is_fused,
     is_transformed,
     mark_spikes,
     norm_scan,
-    resolve_target,
     scan,
     sparse,
     spike_value,
@@ -55,7 +55,10 @@ class SpikingNet(nn.Module, ABC):
     def frames(self, x: Tensor) -> Tensor:
         """The net's input, as what its first connection reads fastest: few active pixels, as those
         of event frames, as sparse values."""
-        layer = next(module for module in self.modules() if isinstance(module, SpikingLayer))
+        layers = (module for module in self.modules() if isinstance(module, SpikingLayer))
+        layer = next(layers, None)
+        if layer is None:  # another's neurons stand in their places
+            return x
         fused = layer.target in ("auto", "numba") and layer.connections == "auto"
         if not fused or type(x) is not Tensor or x.device.type != CPU or x.requires_grad:
             return x
@@ -150,8 +153,8 @@ class SpikingLayer(nn.Module):
             "window": window, "window_reading": self.window_reading, "target": self.target,
             "connections": self.connections,
         }  # fmt: skip
-        if norm is not None and norm.fused and self._is_fused(x):
-            spikes, final = norm_scan(x, state, parameters, norm.before(x, steps), **how)
+        if norm is not None and norm.fused and is_fused(self.target, x.device, x.dtype):
+            spikes, final = norm_scan(x, state, parameters, norm, repeat=repeat, **how)
         else:
             current = x if norm is None else norm(x, repeat)
             spikes, final = scan(current.expand(steps, *x.shape[1:]), state, parameters, **how)
@@ -170,9 +173,6 @@ class SpikingLayer(nn.Module):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(class_for_values(state))
-
-    def _is_fused(self, x: Tensor) -> bool:
-        return resolve_target(self.target, x.device, x.dtype).name != "reference"
 
 
 class SynapticLayer(nn.Module):

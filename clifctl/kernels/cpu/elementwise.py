@@ -236,6 +236,23 @@ def _define_total(typing_context: Any, vector: Any, before: Any) -> Any:
 
 # total(vector, before): `before` and all its elements.
 total = intrinsic(_define_total)
+
+
+def _add_to_doubles(b: Any, v: Sequence[Any]) -> Any:
+    at = pointer(b, v[0], _DOUBLES)
+    numbers = v[1] if v[1].type == _DOUBLES else b.fpext(v[1], _DOUBLES)
+    b.store(b.fadd(b.load(at, align=8), numbers), at, align=8)
+    return cgutils.get_null_value(ir.IntType(8).as_pointer())
+
+
+def _define_add_to_doubles(typing_context: Any, address: Any, vector: Any) -> Any:
+    if vector not in (FLOATS, DOUBLES):
+        raise TypeError(f"a vector of numbers is needed, got {vector}")
+    return _none(_int, vector), _generated(lambda b, _, v: _add_to_doubles(b, v), _FLOATS)
+
+
+# add_to_doubles(address, vector): add its elements to as many float64 numbers at an address.
+add_to_doubles: Any = intrinsic(_define_add_to_doubles)
 store_double = operation(
     _none, (_int, types.float64), lambda b, v: b.store(v[1], pointer(b, v[0], F64), align=1)
 )

@@ -20,18 +20,9 @@ import torch
 from torch import Tensor
 
 from clifctl.kernels.cpu import forward_kernels
-from clifctl.kernels.cpu.forward_kernels import (
-    ENTRY_BYTES,
-    PATCHES,
-    PATTERNS,
-    POINTS,
-    STEP_BITS,
-    TABLE_BITS,
-    TABLES,
-    WINDOWS,
-    Plan,
-)
-from clifctl.kernels.cpu.geometry import Geometry
+from clifctl.kernels.cpu.forward_kernels import ENTRY_BYTES, PATTERNS, STEP_BITS, TABLE_BITS
+from clifctl.kernels.cpu.forward_tiles import PATCHES, POINTS, TABLES, WINDOWS, Plan
+from clifctl.kernels.cpu.geometry import MOST_TAPS, Geometry
 from clifctl.kernels.cpu.lists import FEWER, PIXEL_LIST, PLACES, SLACK, SUM_BYTES, WORD
 from clifctl.kernels.cpu.packing import offsets_in_memory_order, weight_memory
 from clifctl.kernels.cpu.source import Active, bits_bytes
@@ -51,10 +42,12 @@ ENTRIES = 1 << 16
 
 
 class Forward:
-    """A connection's forward, prepared for its shape. Raises ValueError for a kernel of more taps
-    than entries can number (4095 or more, by the width of vectors)."""
+    """A connection's forward, prepared for its shape. Raises ValueError for a kernel of more than
+    MOST_TAPS."""
 
     def __init__(self, geometry: Geometry, with_values: bool = False) -> None:
+        if geometry.taps > MOST_TAPS:
+            raise ValueError(f"a kernel of {geometry.taps} taps; lists allow {MOST_TAPS}")
         self.geometry = geometry
         self._with_values = with_values
         g = geometry
@@ -208,8 +201,6 @@ def _windows(g: Geometry, _: int, row_bytes: int) -> dict[str, int]:
     """The part of a plan that is peculiar to windows."""
     entries = ENTRIES * ENTRY_BYTES // row_bytes
     most = (entries - 1) // g.taps
-    if most == 0:
-        raise ValueError(f"a kernel of {g.kernel[0]} x {g.kernel[1]} is too large for lists")
     word = WORD if g.channels % 8 == 0 else FEWER
     fit = max(8, CHUNK_BYTES // row_bytes // g.taps // 8 * 8)
     channels = min(_even(g.channels, min(fit, word), 8), most)

@@ -275,6 +275,27 @@ def store_gradient(p, tile, kind, dx, scratch):
                 store_row(p, source, column1 - column0, channels, to, scratch + p.square)
 
 
+@njit(**OPTIONS)
+def scatter_gradient(p, tile, kind, dx, scratch):
+    """What is listed of a class, each number by itself, among zeros."""
+    n0, n1, row0, row1, column0, column1 = within(tile, kind)
+    offsets = scratch + p.spread
+    dx += 4 * p.channels * n0 * p.height * p.width
+    for n in range(n1 - n0):
+        for row in range(row0, row1):
+            place = (n * p.image_rows + row - tile[2]) * p.pitch + column0 - tile[4]
+            offset = 4 * p.channels * pixel_of(p, kind, n, row, column0)
+            for _ in range(column0, column1):
+                store_u32(offsets + 4 * place, offset)
+                place += 1
+                offset += 4 * p.channels * p.right
+    for c in range(p.channels):
+        places, values = scratch + p.lists + 2 * c * p.room, scratch + p.values + 4 * c * p.room
+        for i in range(load_u32(scratch + p.counts + 4 * c)):
+            offset = load_u32(offsets + 4 * load_u16(places + 2 * i))
+            store_float(dx + 4 * c + offset, load_float(values + 4 * i))
+
+
 # --- tiles ----------------------------------------------------------------------------------------
 
 
@@ -328,14 +349,17 @@ def gradient(first, last, plan, classes, table, window, g, packed, dx, scratch):
     for number in range(first, last):
         tile = tile_of(p, number)
         pack_gradient(p, tile, g, scratch + p.grid)
-        if p.unmet:
+        if p.unmet or p.scattered:
             clear_tile(p, tile, dx)
         ahead = ahead_of(p, tile, tile_of(p, min(number + 1, last - 1)), g, dx)
         for k in range(p.classes):
             list_places(p, tile, classes[k], table, window, scratch)
             sum_up(p, classes[k], packed, scratch, ahead)
             ahead = (g, g, dx, dx)
-            store_gradient(p, tile, classes[k], dx, scratch)
+            if p.scattered:
+                scatter_gradient(p, tile, classes[k], dx, scratch)
+            else:
+                store_gradient(p, tile, classes[k], dx, scratch)
 
 
 _this = sys.modules[__name__]

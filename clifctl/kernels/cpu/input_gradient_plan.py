@@ -12,6 +12,8 @@ from clifctl.kernels.cpu.vectors import LANES
 # their lanes, and the lists of a tile against a few places too many. What is packed need not fit
 # into the first-level cache: each vector is read several times before it is needed no more.
 _PARTS = ((6, 64, 120 * 1024), (2, 128, 160 * 1024), (0, 256, 160 * 1024))
+# Channels of which a pixel is short.
+_FEW_CHANNELS = 64
 # Places of a tile at most: the values of LANES channels stay in the first-level cache.
 _MOST_PLACES = 640
 # Columns of a tile that is not as wide as the map, at least.
@@ -36,6 +38,9 @@ class Plan(NamedTuple):
     # Classes of places, and whether some places are in none, since no tap meets them.
     classes: int
     unmet: int
+    # Whether the result is written number by number: rows are too short for squares, pixels so
+    # short that a few lines of the cache hold those of a row.
+    scattered: int
     # First place and the one behind the last.
     first_row: int
     end_row: int
@@ -138,6 +143,7 @@ def plan_of(geometry: Geometry) -> Plan:
             geometry.outputs, geometry.out_height, geometry.out_width,
             *geometry.stride, *geometry.padding, geometry.taps,
             classes, int(classes < geometry.stride[0] * geometry.stride[1]),
+            int(geometry.width < LANES and geometry.channels <= _FEW_CHANNELS),
             first_row, end_row, first_column, end_column, back_rows, back,
             images, rows, columns, -(-all_rows // rows), -(-all_columns // columns),
             image_rows, pitch, places, chunk, parts,

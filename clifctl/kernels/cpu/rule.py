@@ -14,7 +14,7 @@ from typing import Literal
 import torch
 
 from clifctl.devices import CPU
-from clifctl.kernels.cpu.geometry import Geometry, Pair
+from clifctl.kernels.cpu.geometry import MOST_TAPS, Geometry, Pair
 
 Direction = Literal["forward", "weight_gradient", "input_gradient"]
 DIRECTIONS: tuple[Direction, ...] = ("forward", "weight_gradient", "input_gradient")
@@ -27,21 +27,21 @@ ALWAYS, NEVER = 1.01, 0.0
 Table = Mapping[Direction, Mapping[Kind, float]]
 # Lanes of a vector -> direction -> kind -> density below which event-driven is faster than what
 # runs in its place, floats made of bits and torch's dense operation: what
-# `benchmarks/connections.py` measures, the lowest of a kind, on one core of an AVX-512 CPU, and on
-# the same one with AVX2 alone.
+# `benchmarks/connections.py` measures on one core of an AVX-512 CPU, and on the same one with AVX2
+# alone: about the lowest of a kind. Near it little is won or lost.
 CROSSOVERS: Mapping[int, Table] = {
     16: {
         "forward": {
-            "narrow": ALWAYS, "spatial": 0.64, "deep spatial": 0.7,
+            "narrow": ALWAYS, "spatial": 0.64, "deep spatial": 0.68,
             "pointwise": ALWAYS, "deep pointwise": ALWAYS, "linear": ALWAYS,
         },
         "weight_gradient": {
             "narrow": ALWAYS, "spatial": 0.85, "deep spatial": 0.95,
-            "pointwise": ALWAYS, "deep pointwise": ALWAYS, "linear": NEVER,
+            "pointwise": ALWAYS, "deep pointwise": ALWAYS, "linear": 0.35,
         },
         "input_gradient": {
             "narrow": ALWAYS, "spatial": 0.3, "deep spatial": 0.6,
-            "pointwise": NEVER, "deep pointwise": 0.5, "linear": NEVER,
+            "pointwise": 0.15, "deep pointwise": 0.45, "linear": NEVER,
         },
     },
     8: {
@@ -51,10 +51,10 @@ CROSSOVERS: Mapping[int, Table] = {
         },
         "weight_gradient": {
             "narrow": ALWAYS, "spatial": ALWAYS, "deep spatial": ALWAYS,
-            "pointwise": ALWAYS, "deep pointwise": ALWAYS, "linear": NEVER,
+            "pointwise": ALWAYS, "deep pointwise": ALWAYS, "linear": 0.2,
         },
         "input_gradient": {
-            "narrow": ALWAYS, "spatial": 0.45, "deep spatial": 0.65,
+            "narrow": ALWAYS, "spatial": 0.4, "deep spatial": 0.65,
             "pointwise": NEVER, "deep pointwise": 0.6, "linear": NEVER,
         },
     },
@@ -101,6 +101,9 @@ def choose(
     """How a direction runs where a fraction `density` of the inputs is active (of the windows of
     the neurons that gave the inputs is open, for the input gradient). `values`: active inputs have
     values of their own."""
+    if geometry.taps > MOST_TAPS:
+        rows, columns = geometry.kernel
+        return Choice(False, f"dense: a kernel of {rows} x {columns}")
     return _choice(direction, kind_of(geometry), round(density * _STEPS), values)
 
 

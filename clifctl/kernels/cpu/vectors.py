@@ -117,6 +117,17 @@ load_u32, store_u32 = _loaded(_int, I32, 1), _stored(_int, I32, 1)
 load_u64, store_u64 = _loaded(_int, I64, 1), _stored(_int, I64, 1)
 
 
+def _numbers_at(typing_context: Any, address: Any, like: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        return builder.inttoptr(values[0], context.get_value_type(signature.return_type))
+
+    return types.CPointer(like.dtype)(types.int64, like), generate
+
+
+# numbers_at(address, like): a pointer to elements of the dtype of the array `like`, for `carray`.
+numbers_at: Any = intrinsic(_numbers_at)
+
+
 def call(b: Any, name: str, returns: ir.Type, arguments: Sequence[Any]) -> Any:
     kind = ir.FunctionType(returns, [argument.type for argument in arguments])
     return b.call(cgutils.get_or_insert_function(b.module, kind, name), arguments)

@@ -155,8 +155,12 @@ def test_what_is_not_active_is_not_read() -> None:
 
 
 def test_a_kernel_of_too_many_taps_is_refused() -> None:
-    with pytest.raises(ValueError, match="a kernel of 200 x 200 is too large"):
-        Forward(Geometry(1, 8, 200, 200, 4, (200, 200)))
+    with pytest.raises(ValueError, match="a kernel of 4096 taps; lists allow 4095"):
+        Forward(Geometry(1, 8, 64, 64, 40, (64, 64)))
+    g = Geometry(1, 1, 65, 63, 33, (65, 63))
+    x, weight, bias = tensors(g, 1.0)
+    found = Forward(g)(active((x != 0).float(), False), weight, bias)
+    assert torch.equal(found.double(), dense(g, (x != 0).float(), weight, bias))
 
 
 def test_tensors_of_another_connection_are_refused() -> None:

@@ -84,6 +84,15 @@ def test_a_reason_says_what_was_counted_and_compared(monkeypatch: pytest.MonkeyP
     rule._choice.cache_clear()
 
 
+def test_a_kernel_of_more_taps_than_lists_can_number_is_dense() -> None:
+    for direction in DIRECTIONS:
+        most = choose(direction, Geometry(1, 16, 65, 64, 16, kernel=(65, 63)), 0.0)
+        assert most.event
+        more = choose(direction, Geometry(1, 16, 64, 64, 16, kernel=(64, 64)), 0.0)
+        assert not more.event
+        assert more.reason == "dense: a kernel of 64 x 64"
+
+
 def test_what_has_no_kernels_says_so() -> None:
     assert unsupported() is None
     found = [
