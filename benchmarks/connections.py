@@ -161,9 +161,10 @@ def dense_weight_gradient(geometry: Geometry, given: Tensors) -> Run:
 
 
 def event_weight_gradient(geometry: Geometry, given: Tensors) -> Run:
-    """On bits, which a neuron writes."""
+    """On bits, which a neuron writes, in the layout in which its gradient comes."""
     gradient, active = WeightGradient(geometry), Active(bits_of(given.x))
-    return lambda: gradient(active, given.g)[0]
+    g = in_format(given, torch.channels_last).g
+    return lambda: gradient(active, g)[0]
 
 
 def dense_input_gradient(geometry: Geometry, given: Tensors) -> Run:
@@ -174,7 +175,8 @@ def dense_input_gradient(geometry: Geometry, given: Tensors) -> Run:
 def event_input_gradient(geometry: Geometry, given: Tensors) -> Run:
     """Where windows are open, of which a neuron writes the bits."""
     gradient, window = InputGradient(geometry), bits_of(given.x)
-    return lambda: gradient(window, given.g, given.weight)
+    g = in_format(given, torch.channels_last).g
+    return lambda: gradient(window, g, given.weight)
 
 
 # direction -> dense and event-driven; of the first what is run must not depend on `x` being sparse
