@@ -144,7 +144,7 @@ def paths_of(task: Task, *, training: bool) -> tuple[ConnectionPaths, ...]:
         return ()
     ours = learner("ours", task, CONTESTANTS["ours"][0], training=training)
     assert isinstance(ours, Learner)  # it takes part in any case
-    with watched_connections(ours.net) as watched:
+    with watched_connections(ours.net, ours.precision.name) as watched:
         if training:
             ours.step()
         else:

@@ -14,11 +14,11 @@ from clifctl.experiments.assembly import build_net, loss_of, repeat_of
 from clifctl.experiments.measuring import cpu_threads
 from clifctl.experiments.step_cost import LEAST_SAMPLES, shortened, size_of, smaller
 from clifctl.kernels.cpu.paths import Path, recorded_paths
-from clifctl.kernels.cpu.rule import DIRECTIONS, NO_SPIKES, Direction
+from clifctl.kernels.cpu.rule import AUTOCAST, DIRECTIONS, NO_SPIKES, Choice, Direction
 from clifctl.recipe.schema import Recipe
 from clifctl.results import ConnectionPaths
 from clifctl.training.device import seed_everything
-from clifctl.training.precision import Precision, resolve_precision
+from clifctl.training.precision import ArithmeticName, resolve_precision
 
 # Multiply-accumulates of the forward pass of a step that is tried, at most: with two samples the
 # largest nets of the catalog have 2e10. Of a larger one fewer time steps are run.
@@ -46,9 +46,11 @@ class _Seen:
 
 @dataclass
 class Watched:
-    """The connections that ran, in their order, and the ways that they took."""
+    """The connections that ran, in their order, and the ways that they took. `unseen` is why one is
+    dense that does not appear among `paths`."""
 
     paths: list[Path]
+    unseen: Choice
     seen: dict[str, _Seen] = field(default_factory=dict)
 
     def follow(self, name: str, module: _Connection) -> Iterator[Any]:
@@ -81,7 +83,7 @@ class Watched:
                 first.setdefault(path.direction, path)
         if "forward" not in first:
             # Who takes note of ways has not seen it: its input was a tensor like any other.
-            dense = Path("forward", 0, None, None, NO_SPIKES.event, NO_SPIKES.reason)
+            dense = Path("forward", 0, None, None, self.unseen.event, self.unseen.reason)
             first = dict.fromkeys(seen.directions, dense)
         found: dict[str, Any] = {}
         for direction in DIRECTIONS:
@@ -99,10 +101,10 @@ class Watched:
 
 
 @contextmanager
-def watched_connections(net: nn.Module) -> Iterator[Watched]:
-    """Within it, what the connections of `net` do is noted."""
+def watched_connections(net: nn.Module, precision: ArithmeticName) -> Iterator[Watched]:
+    """Within it, what the connections of `net` do, in the arithmetic `precision`, is noted."""
     with recorded_paths() as paths, ExitStack() as hooks:
-        watched = Watched(paths)
+        watched = Watched(paths, NO_SPIKES if precision == "float32" else AUTOCAST)
         for name, module in net.named_modules():
             if isinstance(module, _Connection):
                 for handle in watched.follow(name, module):
@@ -111,11 +113,14 @@ def watched_connections(net: nn.Module) -> Iterator[Watched]:
 
 
 def first_step_noted(
-    events: Iterator[_Event], net: nn.Module, note: Callable[[tuple[ConnectionPaths, ...]], None]
+    events: Iterator[_Event],
+    net: nn.Module,
+    precision: ArithmeticName,
+    note: Callable[[tuple[ConnectionPaths, ...]], None],
 ) -> Iterator[_Event]:
     """`events` of a training of `net`; `note` is told which way the connections went until the
     first one, a step."""
-    with watched_connections(net) as watched:
+    with watched_connections(net, precision) as watched:
         first = next(events, None)
     if first is not None:
         note(watched.rows())
@@ -128,20 +133,19 @@ def tried_step(
 ) -> tuple[ConnectionPaths, ...]:
     """Which way the connections of the recipe's net go in a step with fresh weights, on the CPU: on
     two training samples, or on noise where there are no data. Torch's generator is left alone."""
-    whole = size_of(recipe, LEAST_SAMPLES)
-    samples, timesteps = smaller(whole, MOST_MACS)
+    precision = resolve_precision(recipe.train.precision, torch.device(CPU)).name
+    samples, timesteps = smaller(size_of(recipe, LEAST_SAMPLES), MOST_MACS)
     recipe = shortened(recipe, timesteps)
-    precision = Precision(
-        resolve_precision(recipe.train.precision, torch.device(CPU)).name, torch.device(CPU)
-    )
+    # Under autocast all are dense, and on many CPUs so slow that nobody would wait for a step.
+    where = torch.device(CPU if precision == "float32" else "meta")
     with torch.random.fork_rng(devices=[]), cpu_threads(threads):
         seed_everything(recipe.train.seed)
-        net = build_net(recipe).train()
-        inputs, targets = _batch(recipe, data, samples)
-        with watched_connections(net) as watched:
-            with precision.forward():
-                logits, _ = net(inputs, repeat=repeat_of(recipe))
-            loss_of(recipe)(logits.float(), targets).backward()
+        with where:
+            net = build_net(recipe).train()
+        inputs, targets = (tensor.to(where) for tensor in _batch(recipe, data, samples))
+        with watched_connections(net, precision) as watched:
+            logits, _ = net(inputs, repeat=repeat_of(recipe))
+            loss_of(recipe)(logits, targets).backward()
     return watched.rows()
 
 

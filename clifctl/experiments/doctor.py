@@ -50,7 +50,9 @@ def examine(root: Path | None = None) -> DoctorResult:
     place = Path(DEFAULT_ROOT) if root is None else expanded(root)
     devices = [torch.device(CPU), *gpus()]
     cache = _cache()
-    tests = tuple(_self_test(name, device) for device in devices for name in _fused(device))
+    connections = _connections()
+    tests = [_self_test(name, device) for device in devices for name in _fused(device)]
+    tests += [_connections_test()] if connections.available else []
     return DoctorResult(
         healthy=all(row.passed for row in tests),
         platform=platform.platform(),
@@ -62,9 +64,9 @@ def examine(root: Path | None = None) -> DoctorResult:
         cache=cache,
         data_root=str(place),
         data=tuple(_data(dataset, place) for dataset in DATASETS.values()),
-        self_test=tests,
+        self_test=tuple(tests),
         seconds=time.perf_counter() - started,
-        connections=_connections(),
+        connections=connections,
     )
 
 
@@ -195,7 +197,7 @@ def _self_test(target: str, device: torch.device) -> SelfTestRow:
     try:
         outcome = check(NEURONS[SELF_TEST], case, str(device))
     except Exception as broken:  # a broken compiler or driver may raise anything: that is a finding
-        problem = f"{type(broken).__name__}: {' '.join(str(broken).split())}"
+        problem = _in_words(broken)
     return SelfTestRow(
         neuron=SELF_TEST,
         target=target,
@@ -207,3 +209,29 @@ def _self_test(target: str, device: torch.device) -> SelfTestRow:
         seconds=time.perf_counter() - started,
         problem=problem,
     )
+
+
+def _connections_test() -> SelfTestRow:
+    started = time.perf_counter()
+    quantity = error = problem = None
+    try:
+        from clifctl.kernels.cpu.self_test import worst  # imports numba
+
+        quantity, error = worst()
+    except Exception as broken:
+        problem = _in_words(broken)
+    return SelfTestRow(
+        neuron="event-driven connection",
+        target="numba",
+        device=CPU,
+        passed=error == 0.0,
+        quantity=None if quantity is None else quantity.replace("_", " "),
+        error=error,
+        allowed=None if error is None else 0.0,
+        seconds=time.perf_counter() - started,
+        problem=problem,
+    )
+
+
+def _in_words(broken: Exception) -> str:
+    return f"{type(broken).__name__}: {' '.join(str(broken).split())}"

@@ -226,7 +226,7 @@ class _Run:
             log_every=self.recipe.train.log_every,
         )
         if may_be_event_driven(self.recipe):
-            return first_step_noted(events, self.net, note)
+            return first_step_noted(events, self.net, self.prepared.precision.name, note)
         return events
 
     def evaluate(

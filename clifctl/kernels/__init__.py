@@ -18,14 +18,15 @@ from clifctl.kernels.distributed import (
     several_processes,
     sum_over_processes,
 )
+from clifctl.kernels.eager import is_transformed
 from clifctl.kernels.marks import mark_spikes, spike_value, spikes_as_bits
 from clifctl.kernels.norm_passes import batch_moments
 from clifctl.kernels.normed import Norm
 from clifctl.kernels.scan import initial_state, norm_scan, scan
-from clifctl.kernels.spike_arithmetic import as_spikes
+from clifctl.kernels.spike_arithmetic import as_spikes, sparse
 from clifctl.kernels.spikes import Spikes
 from clifctl.kernels.targets import DTYPES as TARGET_DTYPES
-from clifctl.kernels.targets import TARGETS, Target, resolve_target
+from clifctl.kernels.targets import TARGETS, Target, is_fused, resolve_target
 from clifctl.kernels.trace import is_binary
 from clifctl.kernels.window import READINGS
 
@@ -47,12 +48,15 @@ __all__ = [
     "gather_over_processes",
     "initial_state",
     "is_binary",
+    "is_fused",
+    "is_transformed",
     "mark_spikes",
     "norm_scan",
     "resolve_kernels",
     "resolve_target",
     "scan",
     "several_processes",
+    "sparse",
     "spike_value",
     "spikes_as_bits",
     "sum_over_processes",

@@ -27,7 +27,7 @@ from clifctl.kernels.prologue import with_norm
 from clifctl.kernels.spikes import Spikes
 from clifctl.kernels.trace import is_binary, trace
 from clifctl.kernels.window import Reading, Window
-from clifctl.neurons import Hyperparameters, Neuron
+from clifctl.neurons import Hyperparameters, Neuron, Parameters
 
 # target -> the kernels of a neuron for a dtype and a number of steps
 _KERNELS: dict[str, Callable[[Neuron, Hyperparameters, torch.dtype, int], Kernel]] = {
@@ -267,24 +267,31 @@ def run(
     return fused_scan(x, tensors, call)
 
 
-def spikes_as(x: Tensor, tensors: Sequence[Tensor], call: str) -> bool | None:
-    """Whether the output of a call is given as `Spikes`: None where it is floats, else whether the
-    surrogate's windows are needed too. `x` is the neuron's input or that of a norm before it."""
-    if not is_eager(x) or is_transformed(*tensors):
+def spikes_as(
+    x: Tensor, parameters: Parameters, target: str, connections: str,
+    others: Sequence[Tensor | None],
+) -> bool | None:  # fmt: skip
+    """Whether the output of a neuron is given as `Spikes`: None where it is floats, else whether
+    the surrogate's windows are needed too. `x` is the neuron's input or that of a norm before it,
+    `others` are the tensors that its output depends on besides."""
+    if connections != "auto" or target not in ("auto", "numba") or not is_eager(x):
         return None
     if x.dim() not in (3, 5) or x.dtype != torch.float32 or x.device.type != CPU or not x.numel():
         return None
-    found = _call(call)
-    if found.target != "numba" or not is_binary(found.neuron, found.hyperparameters):
+    if torch._C._are_functorch_transforms_active():
         return None
-    wanted = torch.is_grad_enabled() and any(t.requires_grad for t in (x, *tensors))
+    if not is_binary(parameters.neuron, parameters.hyperparameters):
+        return None
+    learned = any(t is not None and t.requires_grad for t in (x, *others))
     # What is run again for a checkpoint has spikes whose gradient somebody may look at outside.
-    return wanted and backward_pass() == NO_BACKWARD
+    return learned and torch.is_grad_enabled() and backward_pass() == NO_BACKWARD
 
 
 def innermost(x: Tensor) -> Tensor:
     """`[T, N, C, H, W]` with its channels innermost in memory; anything else as it is."""
-    if x.dim() != 5 or Layout.of(x).channels_last:
+    if x.dim() != 5 or x.shape[2] == 1 or x.shape[3] == x.shape[4] == 1:
+        return x
+    if Layout.of(x).channels_last:
         return x
     if x.stride(0) == 0:  # the same at every step
         return innermost(x[:1]).expand(x.shape)

@@ -10,16 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numba import njit, types
+from numba import carray, njit, types  # type: ignore[attr-defined]
 from numba.extending import overload
 
+from clifctl.kernels.cpu import vectors
+from clifctl.kernels.cpu.vectors import numbers_at
 from clifctl.kernels.machine_code import keep
 
 OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
 # Sums over a row may be added up in lanes: the order is fixed when the code is compiled.
 SUMS: dict[str, Any] = {**OPTIONS, "fastmath": {"reassoc", "contract"}}
 # Elements that are added up in single precision before they join a sum in double precision.
-CHUNK = 32
 RUN = 1024
 
 
@@ -52,68 +53,13 @@ def _stored(x, into):
 
 
 @njit(**SUMS)
-def moments_of_rows(first, last, x, like, channels, groups, count, mean, spread):
-    """`x` is of floats, or bfloat16 as whole numbers; `like` has the dtype of the arithmetic.
-
-    Channels innermost, `x` `[T, positions * channels]`: for unit t * groups + group the number
-    of positions, their mean `[unit, C]` and the sum of squares of the distances from it."""
-    positions = x.shape[1] // channels
-    middle = np.empty(channels, like.dtype)
-    offset = np.empty(channels, like.dtype)
-    squares = np.empty(channels, like.dtype)
-    for unit in range(first, last):
-        t, group = unit // groups, unit % groups
-        begin, end = group * positions // groups, (group + 1) * positions // groups
-        done = 0
-        mean[unit, :] = 0.0
-        spread[unit, :] = 0.0
-        for start in range(begin, end, CHUNK):
-            n = min(CHUNK, end - start)
-            # Distances are taken from the mean so far; for the first chunk, from its own.
-            if done == 0:
-                _mean_of_rows(x[t], start, n, channels, middle)
-            else:
-                for c in range(channels):
-                    middle[c] = mean[unit, c]
-            offset[:] = 0
-            squares[:] = 0
-            for r in range(start, start + n):
-                row = x[t, r * channels : (r + 1) * channels]
-                for c in range(channels):
-                    distance = as_float(row[c]) - middle[c]
-                    offset[c] += distance
-                    squares[c] += distance * distance
-            for c in range(channels):
-                # What rounding has left out of the middle, and the merge of two sets of numbers.
-                rest = np.float64(offset[c]) / n
-                found = np.float64(middle[c]) + rest
-                apart = found - mean[unit, c]
-                both = done + n
-                spread[unit, c] += squares[c] - n * rest * rest
-                spread[unit, c] += apart * apart * (np.float64(done) * n / both)
-                mean[unit, c] += apart * n / both
-            done += n
-        count[unit] = done
-
-
-@njit(**SUMS)
-def _mean_of_rows(x, start, n, channels, mean):
-    mean[:] = 0
-    for r in range(start, start + n):
-        row = x[r * channels : (r + 1) * channels]
-        for c in range(channels):
-            mean[c] += as_float(row[c])
-    share = mean.dtype.type(1.0 / n)
-    for c in range(channels):
-        mean[c] *= share
-
-
-@njit(**SUMS)
-def moments_of_runs(first, last, x, like, channels, inner, count, mean, spread):
-    """Channels in runs of `inner` elements, `x` `[T, N * channels * inner]`: the same for unit
-    t * channels + channel, into `[unit, 1]`."""
+def moments_of_runs(first, last, address, low, like, rows, size, channels, inner, mean, spread):
+    """Channels in runs of `inner` elements of the rows `[rows, size]` at an address: for unit
+    row * channels + channel the mean `[unit]` and the sum of squares of the distances from it.
+    Elements are those of the empty array `low`, arithmetic is in the dtype of `like`."""
+    x = carray(numbers_at(address, low), (rows, size))
     period = channels * inner
-    samples = x.shape[1] // period
+    samples = size // period
     for unit in range(first, last):
         t, channel = unit // channels, unit % channels
         done = 0
@@ -140,9 +86,8 @@ def moments_of_runs(first, last, x, like, channels, inner, count, mean, spread):
                 squares_of_all += apart * apart * (np.float64(done) * n / both)
                 average += apart * n / both
                 done = both
-        count[unit] = done
-        mean[unit, 0] = average
-        spread[unit, 0] = squares_of_all
+        mean[unit] = average
+        spread[unit] = squares_of_all
 
 
 @njit(**OPTIONS)
@@ -175,28 +120,6 @@ def by_channel(parts, inner, total):
                 for i in range(inner):
                     sum_of_channel += added[start + i]
             total[r, c] = sum_of_channel
-
-
-@njit(**OPTIONS)
-def correct(first, last, g, x, out, mean, level, slope, chunks, groups, block):
-    """out = g - level - slope * (x - mean); the last three `[T, period]`. A unit is one block
-    of a group of periods of one step."""
-    size, period = x.shape[1], mean.shape[1]
-    periods = (size + period - 1) // period
-    for unit in range(first, last):
-        t, rest = unit // (chunks * groups), unit % (chunks * groups)
-        offset, group = rest // groups * block, rest % groups
-        for number in range(group * periods // groups, (group + 1) * periods // groups):
-            start = number * period + offset
-            n = min(block, period - offset, size - start)
-            if n <= 0:
-                continue
-            g_row, x_row = g[t, start : start + n], x[t, start : start + n]
-            out_row = out[t, start : start + n]
-            m, a, b = mean[t, offset:], level[t, offset:], slope[t, offset:]
-            for j in range(n):
-                value = g_row[j] - (a[j] + b[j] * (as_float(x_row[j]) - m[j]))
-                out_row[j] = stored(value, out)
 
 
 @njit(**OPTIONS)
@@ -241,4 +164,8 @@ def unpack(first, last, block, bits, one, x):
             x[x.size // 8 * 8 + b] = one & -((x.dtype.type(bits[bits.size - 1]) >> b) & bit)
 
 
-keep(sys.modules[__name__], Path(__file__).read_text(encoding="utf-8"))
+_SOURCES = (__file__, str(vectors.__file__))
+keep(
+    sys.modules[__name__],
+    "".join(Path(source).read_text(encoding="utf-8") for source in _SOURCES),
+)

@@ -1,28 +1,23 @@
 """The CPU target: generated numba kernels on torch tensors."""
 
+import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from types import ModuleType
-from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from clifctl.kernels.blocks import Blocks, cut
 from clifctl.kernels.cache import load_module
-from clifctl.kernels.cpu.source import BitRows
+from clifctl.kernels.cpu.neuron import Prepared, address
 from clifctl.kernels.flat import Gradients, Sample
 from clifctl.kernels.numba_source import REMEMBERED, Source, print_source
 from clifctl.kernels.plan import make_plan
-from clifctl.kernels.threads import run_units
 from clifctl.kernels.trace import is_binary, spike_window, trace
 from clifctl.kernels.window import Window
 from clifctl.neurons import Hyperparameters, Neuron
-from clifctl.neurons.contract import Learnable
 
-Array = np.ndarray[Any, "np.dtype[Any]"]
 # What comes in and goes out. float16 is converted: no CPU that runs this is fast at it.
 DTYPES = {torch.float32: "float32", torch.float64: "float64", torch.bfloat16: "bfloat16"}
 
@@ -39,25 +34,30 @@ def source(neuron: Neuron, hyperparameters: Hyperparameters, dtype: str) -> Sour
 @lru_cache(maxsize=256)
 def kernel(neuron: Neuron, hyperparameters: Hyperparameters, dtype: torch.dtype) -> "Kernel":
     """The kernels of a neuron, compiled at their first call (or read from the cache)."""
+    from clifctl.kernels.cpu import elementary, elementwise, staging, vectors
     from clifctl.kernels.machine_code import keep
 
     printed = source(neuron, hyperparameters, DTYPES[dtype])
-    module = keep(load_module(neuron.name, printed.text), printed.text)
+    # What is compiled with it is part of what its machine code is made of.
+    text = "".join(
+        [printed.text, *map(inspect.getsource, (elementary, elementwise, staging, vectors))]
+    )
+    module = keep(load_module(neuron.name, printed.text), text)
     initial = tuple(state.start(hyperparameters) for state in neuron.states)
-    held = np.dtype("float64" if dtype == torch.float64 else "float32")
+    held = torch.float64 if dtype == torch.float64 else torch.float32
     has_spikes = dtype == torch.float32 and is_binary(neuron, hyperparameters)
     has_window = has_spikes and spike_window(neuron, hyperparameters) is not None
     return Kernel(neuron, module, printed, held, initial, has_spikes, has_window)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Kernel:
     """Forward and backward of one neuron, see `clifctl.kernels.flat.Kernel`."""
 
     neuron: Neuron
     module: ModuleType
     source: Source
-    dtype: "np.dtype[np.generic]"
+    dtype: torch.dtype
     initial: tuple[float, ...]
     # Whether `forward_spikes` can write spikes, and windows beside them.
     has_spikes: bool
@@ -69,15 +69,10 @@ class Kernel:
         sample: Sample, out: Tensor, finals: Sequence[Tensor],
     ) -> None:  # fmt: skip
         """See `clifctl.kernels.flat.Kernel.forward`."""
-        blocks = self._blocks(x, sample, len(out))
-        arguments = [
-            array(x),
-            array(out),
-            *map(self._optional, states),
-            *self._parameters(learnables, blocks, sample),
-            *map(array, finals),
-        ]
-        self._run("forward", blocks, out.numel(), arguments)
+        work = prepared(self, *out.shape, sample)
+        parameters = work.parameters(learnables)
+        given = map(address, (out, *states, *parameters, *finals))
+        work.run("forward", address(x), _stride(x), *given)
 
     def forward_spikes(
         self, x: Tensor, states: Sequence[Tensor | None], learnables: Sequence[Tensor],
@@ -91,25 +86,10 @@ class Kernel:
         Returns whether any output is NaN, which bits cannot say: they are of no use then. Only for
         float32, and a neuron whose output is a spike; `window` only where `has_window`.
         """
-        size = x.shape[1]
-        blocks = self._blocks(x, sample, steps)
-        spikes = BitRows(bits, steps, size)
-        opened = None if window is None else BitRows(window, steps, size)
-        nans = np.zeros(blocks.units, np.uint8)
-        arguments = [
-            array(x),
-            spikes.rows,
-            np.empty((0, 0), np.uint8) if opened is None else opened.rows,
-            nans,
-            *map(self._optional, states),
-            *self._parameters(learnables, blocks, sample),
-            *map(array, finals),
-        ]
-        self._run("forward_spikes", blocks, steps * size, arguments)
-        for rows in (spikes, opened):
-            if rows is not None:
-                rows.finish()
-        return bool(nans.any())
+        work = prepared(self, steps, x.shape[1], sample)
+        parameters = work.parameters(learnables)
+        given = map(address, (*states, *parameters, *finals))
+        return work.forward_spikes(address(x), _stride(x), bits, window, *given)
 
     def backward(
         self, x: Tensor, states: Sequence[Tensor | None], learnables: Sequence[Tensor],
@@ -117,106 +97,24 @@ class Kernel:
         g_x: Tensor,
     ) -> Gradients:  # fmt: skip
         """See `clifctl.kernels.flat.Kernel.backward`."""
-        blocks = self._blocks(x, sample, len(g_x))
+        work = prepared(self, *g_x.shape, sample)
         g_states = tuple(None if state is None else torch.empty_like(state) for state in states)
-        sums = self._sums(g_x, blocks)
-        arguments = [
-            *map(array, (x, g_out, g_x)),
-            *map(self._optional, states),
-            *self._parameters(learnables, blocks, sample),
-            *map(self._optional, g_finals),
-            *map(self._optional, g_states),
-            *map(array, sums),
-        ]
-        if window is not None and window.sliding:
-            self._run("windowed", blocks, g_x.numel(), [*arguments, window.k])
-        else:
-            cuts = [window is not None and window.cut_before(t) for t in range(len(g_x))]
-            self._run("backward", blocks, g_x.numel(), [*arguments, np.array(cuts)])
-        found = dict(zip(self.source.summed, sums, strict=True))
-        totals = tuple(
-            self._total(declared, found[declared.name], learnable, sample)
-            if declared.name in found
-            else torch.zeros_like(learnable)
-            for declared, learnable in zip(self.neuron.learnables, learnables, strict=True)
-        )
-        return Gradients(g_states, totals)
-
-    def _blocks(self, x: Tensor, sample: Sample, steps: int) -> Blocks:
-        by_channel = any(p.by_channel for p in self.neuron.learnables)
-        return cut(
-            x.shape[1],
-            sample.period if by_channel else None,
-            steps=steps,
-            rows_per_step=self.source.rows_per_step,
-            itemsize=self.dtype.itemsize,
-        )
-
-    def _run(self, name: str, blocks: Blocks, work: int, arguments: Sequence[object]) -> None:
-        function = getattr(self.module, name)
-        constants = np.array(self.source.constants, self.dtype)
-        initial = np.array(self.initial, self.dtype)
-        cut_of_work = (blocks.period, blocks.chunks, blocks.groups, blocks.block)
-        shared = (*cut_of_work, constants, initial)
-        run_units(
-            lambda first, last: function(first, last, *shared, *arguments),
-            blocks.units,
-            work,
-        )
-
-    def _parameters(
-        self, learnables: Sequence[Tensor], blocks: Blocks, sample: Sample
-    ) -> "list[Array]":
-        """Each as `[1 or T, 1 or period]`: values by channel are spread over one period."""
-        rows = []
-        for declared, tensor in zip(self.neuron.learnables, learnables, strict=True):
-            row = tensor.detach().reshape(tensor.shape[0] if declared.by_step else 1, -1)
-            row = row.contiguous()
-            rows.append(array(spread(row, sample, blocks.period) if declared.by_channel else row))
-        return rows
-
-    def _sums(self, g_x: Tensor, blocks: Blocks) -> list[Tensor]:
-        """Room for partial sums: of a group for parameters by channel, else of a unit. What a group
-        adds up at one place are few numbers, in the kernel's dtype; they are added in float64."""
-        return [
-            torch.empty(
-                blocks.groups if p.by_channel else blocks.units,
-                len(g_x) if p.by_step else 1,
-                blocks.period if p.by_channel else 1,
-                dtype=g_x.dtype if p.by_channel else torch.float64,
-            )
-            for p in self.neuron.learnables
-            if p.name in self.source.summed
-        ]
-
-    def _total(
-        self, declared: Learnable, sums: Tensor, learnable: Tensor, sample: Sample
-    ) -> Tensor:
-        if not declared.by_channel:
-            return sums.sum(0).reshape(learnable.shape).to(learnable.dtype)
-        from clifctl.kernels.numba_passes import by_channel
-
-        total = learnable.new_empty((sums.shape[1], sample.channels))
-        by_channel(array(sums), sample.inner, array(total))
-        return total.view(learnable.shape)
-
-    def _optional(self, tensor: Tensor | None) -> "Array":
-        """What is not there is an array without elements."""
-        return np.empty(0, self.dtype) if tensor is None else array(tensor)
+        parameters, sums = work.parameters(learnables), work.room_for_sums()
+        given = (g_out, g_x, *states, *parameters, *g_finals, *g_states, *sums)
+        work.backward(address(x), _stride(x), window, *map(address, given))
+        return Gradients(g_states, tuple(work.totals(learnables, sums)))
 
 
-def spread(values: Tensor, sample: Sample, period: int) -> Tensor:
-    """Values by channel `[rows, C]` at each element of one period: `[rows, period]`. A period
-    holds the channels a whole number of times."""
-    from clifctl.kernels.numba_passes import spread_out
+@lru_cache(maxsize=1024)
+def prepared(kernel: Kernel, steps: int, size: int, sample: Sample) -> Prepared:
+    """The kernels for rows `[steps, size]`."""
+    return Prepared(
+        kernel.module, kernel.source, kernel.neuron.learnables, kernel.dtype, kernel.initial,
+        steps=steps, size=size, sample=sample,
+    )  # fmt: skip
 
-    out = values.new_empty((len(values), period))
-    spread_out(array(values), sample.inner, array(out))
-    return out
 
-
-def array(tensor: Tensor) -> "Array":
-    """The memory of a tensor on the CPU; that of bfloat16 as whole numbers."""
-    if tensor.dtype == torch.bfloat16:
-        return tensor.detach().view(torch.int16).numpy().view(np.uint16)
-    return tensor.detach().numpy()
+def _stride(x: Tensor) -> int:
+    """Bytes from one row to the next; an input that is equal at every step is one row."""
+    rows, size = x.shape
+    return 0 if rows == 1 else size * x.element_size()

@@ -16,11 +16,13 @@ from clifctl.neurons.contract import Learnable
 INLINE = (0.0, 1.0, -1.0)
 # Names that generated text uses besides those of the neuron.
 _RESERVED = re.compile(
-    r"[tnjrce]|t\d+|const_\d+|initial_.*|(g|carry|back|next)_.*|.*_\d+"
+    r"[tnjrce]|at|vec|mem|t\d+|const_\d+|initial_.*|(g|carry|back|next)_.*|.*_\d+"
     r"|.*_(row|h|t|all|now|raw|sum|sums|start|final|history)"
     r"|unit|groups?|offset|number|start|steps|rows|size|periods?|chunks|block|constants|window|cut|kept"
-    r"|forward_spikes|bits|windows|flags|nans|row_bytes|initial|first|last|width|total|descending|first_(unit|period)|last_unit|tile|inside|stride"
-    r"|blank|program|row|known|c_tiles|channels|inner|per_channel|segments?|back|ahead|base"
+    r"|.*_(block|step|copy|stride)|room|scratch|seen|bits|windows|nans|row_bytes"
+    r"|load|store|read|write|broadcast|numbers|load_u8|store_u8"
+    r"|forward_spikes|initial|first|last|width|total|descending|first_(unit|period)|last_unit|tile|inside|stride"
+    r"|blank|program|row|size|known|c_tiles|channels|inner|per_channel|segments?|back|ahead|base"
     r"|np|math|njit|triton|tl|exp|sigmoid|tanh|as_float|as_bfloat16|min|range|abs"
     r"|step|recompute|full|carry"
     r"|forward|backward|windowed|[A-Z0-9_]+"

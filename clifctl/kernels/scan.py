@@ -1,15 +1,14 @@
 """`scan`: a neuron over a whole sequence. The one entry point for every neuron and target."""
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
 from clifctl.errors import NeuronError, TargetError
-from clifctl.kernels import fused, normed, reference
+from clifctl.kernels import fused, norm_layer, normed, reference
 from clifctl.kernels.backward import refuse_reentrant_checkpoint
 from clifctl.kernels.connections import check_connections
 from clifctl.kernels.fused import held
+from clifctl.kernels.norm_layer import BatchNorm
 from clifctl.kernels.normed import Norm
 from clifctl.kernels.spikes import as_floats
 from clifctl.kernels.targets import resolve_target
@@ -43,6 +42,7 @@ def scan(
     """
     _check(x, state, parameters)
     refuse_reentrant_checkpoint()
+    check_connections(connections)
     x, state = _to_be_kept(x, state)
     chosen_window = _window(parameters, window, window_reading, x.shape[0])
     chosen = resolve_target(target, x.device, x.dtype)
@@ -67,7 +67,7 @@ def scan(
         state is not None,
     )
     tensors = [*(state or ()), *learnables.values()]
-    windows = _spikes_as(x, tensors, call, connections)
+    windows = fused.spikes_as(x, parameters, chosen.name, connections, tensors)
     if windows is not None:
         x = fused.innermost(x)
     output, *finals = fused.run(x, tensors, call, windows)
@@ -78,8 +78,9 @@ def norm_scan(
     x: Tensor,
     state: tuple[Tensor, ...] | None,
     parameters: Parameters,
-    norm: Norm,
+    norm: Norm | BatchNorm,
     *,
+    repeat: int = 1,
     window: int | None = None,
     window_reading: str = "sliding",
     target: str = "auto",
@@ -87,42 +88,53 @@ def norm_scan(
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
     """Batch norm and a neuron over time, on a fused target: `scan` of what `norm` makes of `x`.
 
-    `x` is `[T, N, C, *features]`, or `[1, N, C, *features]` for `norm.steps` = T equal steps. The
+    `x` is `[T, N, C, *features]`, or `[1, N, C, *features]` for `repeat` = T equal steps. The
     gradient flows through the statistics too where they come from this batch. `x` alone is kept for
     backward. Raises what `scan` raises, and TargetError for the reference, which has no prologue.
     """
-    expanded = x.expand(norm.steps, *x.shape[1:])
-    _check(expanded, state, parameters)
     refuse_reentrant_checkpoint()
+    check_connections(connections)
     x, state = _to_be_kept(x, state)
-    chosen_window = _window(parameters, window, window_reading, norm.steps)
-    chosen = resolve_target(target, x.device, x.dtype)
-    if chosen.name == "reference":
-        raise TargetError(
-            f"there is no batch norm inside the kernel of target 'reference' ({chosen.reason})",
-            hint="model.fuse_norm=false runs norm and neuron one after the other",
-        )
-    call = fused.named(
-        parameters.neuron,
-        parameters.hyperparameters,
-        chosen.name,
-        chosen_window,
-        state is not None,
-        after_norm=True,
-    )
-    tensors = [*(state or ()), *_learnables(x, parameters).values()]
-    windows = _spikes_as(x, [*tensors, *norm.tensors], call, connections)
+    learned = (norm.weight, norm.bias, *(state or ()), *parameters.learnables.values())
+    windows = fused.spikes_as(x, parameters, target, connections, learned)
     if windows is not None:
         x = fused.innermost(x)
+    how = (repeat, window, window_reading, target)
+    if isinstance(norm, Norm):
+        wanted, steps = None, norm.steps
+    else:
+        wanted, steps = norm_layer.asked(x, state, parameters, norm, *how), len(x) * repeat
+    layer, call = norm_layer.known(wanted), ""
+    if layer is None:
+        if not isinstance(norm, Norm):
+            norm.require(x)
+        _check(x.expand(steps, *x.shape[1:]), state, parameters)
+        chosen_window = _window(parameters, window, window_reading, steps)
+        chosen = resolve_target(target, x.device, x.dtype)
+        if chosen.name == "reference":
+            raise TargetError(
+                f"there is no batch norm inside the kernel of target 'reference' ({chosen.reason})",
+                hint="model.fuse_norm=false runs norm and neuron one after the other",
+            )
+        call = fused.named(
+            parameters.neuron,
+            parameters.hyperparameters,
+            chosen.name,
+            chosen_window,
+            state is not None,
+            after_norm=True,
+        )
+        layer = norm_layer.prepare(wanted, x, parameters, steps, chosen_window, chosen.name, call)
+    learnables = list(_learnables(x, parameters).values())
+    if layer is not None and wanted is not None:
+        return norm_layer.run(layer, x, wanted.norm, state, learnables, windows)
+    tensors = [*(state or ()), *learnables]
+    if not isinstance(norm, Norm):
+        norm = norm.before(x, steps)
     output, *final = normed.norm_scan(
         x, tensors, norm.tensors, call, norm.steps, norm.processes, windows
     )
     return output, tuple(final)
-
-
-def _spikes_as(x: Tensor, tensors: Sequence[Tensor], call: str, connections: str) -> bool | None:
-    check_connections(connections)
-    return fused.spikes_as(x, tensors, call) if connections == "auto" else None
 
 
 def _to_be_kept(

@@ -11,8 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from clifctl.devices import CPU
 from clifctl.kernels.backward import NO_BACKWARD, backward_pass
 from clifctl.kernels.cpu.source import SLACK, Active, room_for_bits
+from clifctl.kernels.eager import is_eager, is_transformed
 from clifctl.kernels.spikes import (
     Spikes,
     Window,
@@ -24,6 +26,8 @@ from clifctl.kernels.spikes import (
 )
 
 aten = torch.ops.aten
+# Below it float32 holds every whole number.
+EXACT = 1 << 24
 
 # --- products -----------------------------------------------------------------------------------
 
@@ -32,13 +36,29 @@ aten = torch.ops.aten
 def _product(a: Any, b: Any) -> Any:
     if not isinstance(a, Spikes):
         a, b = b, a
-    if backward_pass() != NO_BACKWARD or a.run() is None:
-        return NotImplemented  # a gradient is no spike
+    if backward_pass() != NO_BACKWARD:
+        return _of_gradient(b, a)
+    if a.run() is None:
+        return NotImplemented
     if isinstance(b, Spikes):
         return _of_spikes(a, b)
     if isinstance(b, int | float) or (type(b) is Tensor and b.dim() == 0):
         return _scaled(a, b)
     return _of_numbers(a, b)
+
+
+def _of_gradient(g: Any, spikes: Spikes) -> Any:
+    """A gradient times spikes, which is no spike."""
+    if not _fit(g, spikes):
+        return NotImplemented
+    from clifctl.kernels.cpu import bit_passes
+
+    run, held = spikes.run(), spikes.memory.active
+    assert run is not None
+    assert held is not None
+    out = torch.empty_like(g)
+    bit_passes.multiplied(held.bits, run[0], held.value, g.detach(), out)
+    return out
 
 
 def _scaled(x: Spikes, number: Any) -> Any:
@@ -163,6 +183,28 @@ def as_spikes(x: Tensor, value: float) -> Spikes:
     return Spikes.whole(Active(packed(x), value), x.shape)
 
 
+class _Sparse(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return as_sparse(x)
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> Tensor:
+        return g
+
+
+def sparse(x: Tensor) -> Tensor:
+    """`x` `[.., C, H, W]` or `[.., C]`, few of whose elements differ from 0 (event frames, say), as
+    `Spikes` with values: a float tensor, with a gradient, whose zeros cost a convolution or linear
+    layer behind it nothing. What is no plain float32 tensor on the CPU is returned as it is.
+    """
+    known = is_eager(x) and not is_transformed(x)
+    if not known or x.dtype != torch.float32 or x.device.type != CPU:
+        return x
+    found: Tensor = _Sparse.apply(x)
+    return found
+
+
 # --- sums ---------------------------------------------------------------------------------------
 
 
@@ -206,8 +248,30 @@ def _added(x: Tensor, spikes: Spikes, out: Tensor) -> Tensor:
     run, held = spikes.run(), spikes.memory.active
     assert run is not None
     assert held is not None
-    bit_passes.added(held.bits, *run, held.value, x.detach(), out.detach())
+    bit_passes.added(held.bits, run[0], held.value, x.detach(), out.detach())
     return out
+
+
+@handles(aten.sum.default, aten.sum.dim_IntList)
+def _total(
+    x: Any, dims: Any = None, keepdim: bool = False, *, dtype: torch.dtype | None = None
+) -> Any:
+    """Spikes are counted where all features of a step or sample are added up."""
+    run, size = x.run(), x.place[0]
+    whole = range(len(size)) if not dims else sorted(d % len(size) for d in dims)
+    first = len(size) - len(whole)
+    if x.value != 1.0 or run is None or keepdim or list(whole) != list(range(first, len(size))):
+        return NotImplemented
+    if first > len(size) + _channel(x):  # their elements are no run
+        return NotImplemented
+    from clifctl.kernels.cpu import bit_passes
+
+    assert x.memory.active is not None
+    rows, features = math.prod(size[:first]), math.prod(size[first:])
+    if features >= EXACT:
+        return NotImplemented
+    found = bit_passes.counted_rows(x.memory.active.bits, run[0], rows, features)
+    return found.view(size[:first]).to(dtype or torch.float32)
 
 
 # --- pools --------------------------------------------------------------------------------------

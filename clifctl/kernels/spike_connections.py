@@ -87,7 +87,7 @@ def _input_gradient(g: Tensor, x: Spikes, weight: Tensor, options: Any) -> Tenso
             choice = rule.LOOKED_AT
         else:
             density = window.density(*run)
-            choice = choose("input_gradient", geometry, density)
+            choice = choose("input_gradient", geometry, density, values=False)
     record("input_gradient", weight.detach(), choice, geometry=geometry, density=density)
     if choice.event:
         assert run is not None
@@ -123,7 +123,8 @@ def _choose(
     assert run is not None
     geometry = _geometry(x, weight, options)
     density = x.memory.density(*run)
-    return choose(direction, geometry, density), geometry, density
+    choice = choose(direction, geometry, density, values=x.value is None)
+    return choice, geometry, density
 
 
 def _geometry(x: Spikes, weight: Tensor, options: Any) -> Geometry:

@@ -16,6 +16,7 @@ from clifctl.kernels.spikes import (
     handles,
     innermost_channels,
     packed,
+    viewed,
 )
 
 aten = torch.ops.aten
@@ -27,6 +28,12 @@ aten = torch.ops.aten
 def _same(x: Spikes) -> Spikes:
     # Also what torch itself does to a tensor that it saves: the window goes with it.
     return Spikes(x.memory, x.place, x.window)
+
+
+@handles(aten._unsafe_view.default)
+def _view(x: Spikes, size: Sequence[int]) -> Any:
+    # Whose schema does not say that it is a view.
+    return viewed(aten.view.default, x, (tuple(size),), {})
 
 
 @handles(aten.clone.default)
@@ -134,14 +141,6 @@ def _array(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     return array if not rest or rest[0] is None else array.astype(rest[0], copy=False)
 
 
-def _repr(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> str:
-    x = args[0]
-    shown = repr(x.floats())
-    if x.grad_fn is not None:
-        return f"{shown[:-1]}, grad_fn=<{x.grad_fn.name()}>)"
-    return f"{shown[:-1]}, requires_grad=True)" if x.requires_grad else shown
-
-
 def _reduced(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     """Spikes are pickled as the plain tensor that they look like."""
     x, *rest = args
@@ -182,7 +181,6 @@ FUNCTIONS |= {
     Tensor.tolist: _with_floats,
     Tensor.numpy: _numpy,
     Tensor.__array__: _array,
-    Tensor.__repr__: _repr,
     Tensor.__reduce_ex__: _reduced,
     Tensor.__deepcopy__: _deepcopied,
 }

@@ -20,8 +20,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_map_only
 
 from clifctl.devices import CPU
-from clifctl.kernels.bits import pack_bits, unpack_bits
-from clifctl.kernels.cpu.source import SLACK, Active, bits_bytes, room_for_bits
+from clifctl.kernels.cpu.source import Active, bits_bytes
 
 _CPU = torch.device(CPU)
 # Size, stride and offset of a view.
@@ -51,8 +50,9 @@ class Memory:
             held = self.floats if self.active is None else self.active.values
             assert held is not None
             return held[first : first + count]
-        bits = self.active.bits[first // 8 : first // 8 + -(-count // 8)]
-        return unpack_bits(bits, count, torch.float32, self.active.value)
+        from clifctl.kernels.cpu.packing import floats_of
+
+        return floats_of(self.active.bits[first // 8 :], (count,), self.active.value)
 
     def density(self, first: int, count: int) -> float:
         """Which part of `count` elements from `first` is active."""
@@ -143,6 +143,13 @@ class Spikes(Tensor):
         place = (size, innermost_channels(size), 0)
         return cls(Memory(active, elements), place, None if window is None else Window(window))
 
+    def __repr__(self) -> str:  # type: ignore[override]
+        with torch._C.DisableTorchFunctionSubclass():
+            shown, node, needed = repr(self.floats())[:-1], self.grad_fn, self.requires_grad
+        if node is not None:
+            return f"{shown}, grad_fn=<{node.name()}>)"
+        return f"{shown}, requires_grad=True)" if needed else f"{shown})"
+
     @property
     def place(self) -> Place:
         """Size, stride and offset."""
@@ -156,7 +163,8 @@ class Spikes(Tensor):
         last = offset + sum((n - 1) * s for n, s in zip(size, stride, strict=True)) + 1
         if 0 in size:
             first = last = 0
-        return self.memory.read(first, last - first).as_strided(size, stride, offset - first)
+        line = self.memory.read(first, last - first)
+        return line.as_strided(size, stride, line.storage_offset() + offset - first)
 
     def melted(self) -> Tensor:
         """As a plain tensor whose memory is that of these spikes from now on, floats."""
@@ -188,7 +196,7 @@ class Spikes(Tensor):
         return None if held is None or held.values is not None else held.value
 
     @property
-    def kept_bytes(self) -> list[Tensor]:
+    def parts(self) -> list[Tensor]:
         """The tensors that hold these spikes."""
         held = self.memory.active
         parts = [self.memory.floats] if held is None else [held.bits, held.values]
@@ -216,7 +224,7 @@ class Spikes(Tensor):
                 return result
         kind = _kind(func)
         if kind == "view" and isinstance(args[0], Spikes):
-            return _viewed(func, args[0], args[1:], kwargs)
+            return viewed(func, args[0], args[1:], kwargs)
         if kind == "writes":
             return _written(func, args, kwargs)
         args, kwargs = tree_map_only(Spikes, Spikes.floats, (args, kwargs))
@@ -242,6 +250,19 @@ def as_floats(x: Tensor) -> Tensor:
     found: Tensor = _AsFloats.apply(x)
     return found
 
+
+def _leave_to_python(function: Any) -> None:
+    """Keep torch's compiler from `function` and what it calls: where a compiled program has to run
+    spikes eagerly, it would try to compile the functions that do."""
+    frames: Any = torch._C._dynamo.eval_frame
+    if hasattr(frames, "set_code_exec_strategy"):  # since torch 2.7
+        skip = frames._FrameAction.SKIP
+        strategy = frames._FrameExecStrategy(skip, skip)
+        frames.set_code_exec_strategy(function.__code__, strategy)
+
+
+_leave_to_python(Spikes.__torch_function__.__func__)  # type: ignore[attr-defined]
+_leave_to_python(Spikes.__torch_dispatch__.__func__)  # type: ignore[attr-defined]
 
 # Operation of aten -> what does it with bits in hand, or gives NotImplemented.
 HANDLERS: dict[Any, Callable[..., Any]] = {}
@@ -280,10 +301,9 @@ def _is_run(size: tuple[int, ...], stride: tuple[int, ...]) -> bool:
 def packed(x: Tensor) -> Tensor:
     """The bits of a plain float tensor in the order in which its channels are innermost, with the
     slack behind them."""
-    flat = channels_last(x).reshape(-1)
-    bits = room_for_bits(len(flat))
-    bits[: len(bits) - SLACK] = pack_bits(flat)
-    return bits
+    from clifctl.kernels.cpu.packing import bits_of
+
+    return bits_of(channels_last(x).reshape(-1))
 
 
 def channels_last(x: Tensor) -> Tensor:
@@ -301,7 +321,7 @@ def _kind(func: Any) -> str:
     return "view" if any(r.alias_info is not None for r in schema.returns) else "reads"
 
 
-def _viewed(func: Any, x: Spikes, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+def viewed(func: Any, x: Spikes, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     """A view of spikes is spikes: where it lies is found on a tensor without values."""
     try:
         places = _places(func, x.place, x.memory.elements, tuple(args), tuple(kwargs.items()))

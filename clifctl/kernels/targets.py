@@ -3,6 +3,7 @@
 import os
 import shutil
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.util import find_spec
 
 import torch
@@ -52,6 +53,21 @@ def resolve_target(
     if requested != "reference":
         _refuse(requested, device, dtype)
     return Target(requested, "asked for")
+
+
+def is_fused(requested: str, device: torch.device, dtype: torch.dtype) -> bool:
+    """Whether a fused kernel runs tensors of `device` and `dtype`. Every layer asks at every step:
+    the first answer stays."""
+    return _is_fused(requested, device, dtype)
+
+
+# As torch.compiler.assume_constant_result marks it, which imports torch's compiler: over a second.
+is_fused._dynamo_marked_constant = True  # type: ignore[attr-defined]
+
+
+@lru_cache(maxsize=256)
+def _is_fused(requested: str, device: torch.device, dtype: torch.dtype) -> bool:
+    return resolve_target(requested, device, dtype).name != "reference"
 
 
 def targets_of(device: torch.device | str) -> list[str]:

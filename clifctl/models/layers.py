@@ -9,15 +9,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from clifctl.devices import CPU
 from clifctl.kernels import (
     Spikes,
     as_spikes,
     check_connections,
     is_binary,
+    is_fused,
+    is_transformed,
     mark_spikes,
     norm_scan,
-    resolve_target,
     scan,
+    sparse,
     spike_value,
     spikes_as_bits,
 )
@@ -27,6 +30,8 @@ from clifctl.neurons.pickling import class_for_values, values_for_class
 
 LayerState = tuple[Tensor, ...]
 NetState = tuple[LayerState, ...]
+# Below this part of active pixels a net's input is taken as sparse values.
+FEW = 0.3
 
 
 class SpikingNet(nn.Module, ABC):
@@ -46,6 +51,20 @@ class SpikingNet(nn.Module, ABC):
         `x` is `[T, N, *]`; with `repeat` = T it is `[1, N, *]`, an input that is equal at every
         step (a static image). `state` continues a sequence that is fed in pieces; None starts anew.
         """
+
+    def frames(self, x: Tensor) -> Tensor:
+        """The net's input, as what its first connection reads fastest: few active pixels, as those
+        of event frames, as sparse values."""
+        layers = (module for module in self.modules() if isinstance(module, SpikingLayer))
+        layer = next(layers, None)
+        if layer is None:  # another's neurons stand in their places
+            return x
+        fused = layer.target in ("auto", "numba") and layer.connections == "auto"
+        if not fused or type(x) is not Tensor or x.device.type != CPU or x.requires_grad:
+            return x
+        if torch.compiler.is_compiling() or is_transformed(x):
+            return x
+        return sparse(x) if int(x.count_nonzero()) < FEW * x.numel() else x
 
 
 @dataclass(frozen=True)
@@ -134,8 +153,8 @@ class SpikingLayer(nn.Module):
             "window": window, "window_reading": self.window_reading, "target": self.target,
             "connections": self.connections,
         }  # fmt: skip
-        if norm is not None and norm.fused and self._is_fused(x):
-            spikes, final = norm_scan(x, state, parameters, norm.before(x, steps), **how)
+        if norm is not None and norm.fused and is_fused(self.target, x.device, x.dtype):
+            spikes, final = norm_scan(x, state, parameters, norm, repeat=repeat, **how)
         else:
             current = x if norm is None else norm(x, repeat)
             spikes, final = scan(current.expand(steps, *x.shape[1:]), state, parameters, **how)
@@ -154,9 +173,6 @@ class SpikingLayer(nn.Module):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(class_for_values(state))
-
-    def _is_fused(self, x: Tensor) -> bool:
-        return resolve_target(self.target, x.device, x.dtype).name != "reference"
 
 
 class SynapticLayer(nn.Module):

@@ -122,11 +122,22 @@ class TemporalBatchNorm(nn.Module):
         self._track(means, variances * ((count - 1) / count), count, repeats)
         return normed
 
+    def require(self, x: Tensor) -> None:
+        """Raise ValueError where `x` is not `[T, N, C, *features]`, or has too few values."""
+        if x.dim() < 3 or x.shape[2] != self.channels:
+            raise ValueError(f"input must be [T, N, {self.channels}, *], got {list(x.shape)}")
+        means = self.channels * (1 if self.mode == "folded" else len(x))
+        alone = not (self.processes and several_processes())
+        if self.of_batch and alone and x.numel() == means:
+            raise ValueError(
+                f"batch norm needs more than one value a channel for its statistics, got "
+                f"{list(x.shape)}"
+            )
+
     def before(self, x: Tensor, steps: int) -> Norm:
         """This norm as the prologue of a neuron's kernel, for `x` `[T or 1, N, C, *features]` and
         T = `steps`; the running averages are updated as by `forward`."""
-        if x.dim() < 3 or x.shape[2] != self.channels:
-            raise ValueError(f"input must be [T, N, {self.channels}, *], got {list(x.shape)}")
+        self.require(x)
         weight, bias = self._affine()
         if not self.of_batch:
             inverse = torch.rsqrt(self.running_var + self.eps)
@@ -135,11 +146,6 @@ class TemporalBatchNorm(nn.Module):
             means, variances = batch_moments(x, together=self.mode == "folded")
             count = x.numel() // (len(means) * self.channels)
             processes = self.processes and several_processes()
-            if count == 1 and not processes:
-                raise ValueError(
-                    "batch norm needs more than one value a channel for its statistics, got "
-                    f"{list(x.shape)}"
-                )
             total = means.new_full((), count)
             if processes:
                 means, variances, total = _over_processes(means, variances, total)

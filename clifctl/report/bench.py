@@ -144,7 +144,7 @@ def input_words(result: TrainBenchResult | EvalBenchResult) -> str:
 
 
 def rate_notes(result: TrainBenchResult | EvalBenchResult) -> tuple[str, ...]:
-    """The mean firing rate at each T, and where it comes from."""
+    """The mean firing rate at each T and where it comes from, and how many windows are open."""
     notes = []
     for count in result.timesteps:
         rates = [row.firing_rate for row in result.firing_rates if row.timesteps == count]
@@ -152,7 +152,12 @@ def rate_notes(result: TrainBenchResult | EvalBenchResult) -> tuple[str, ...]:
             notes.append(f"T = {count}: {statistics.mean(rates):.3f}")
     origin = {"fresh": "fresh weights", "paper": "as published for a trained net"}
     named = origin.get(result.rates, f"as in '{result.rates}'")
-    return (f"firing rate, mean over layers ({named}): {', '.join(notes)}",) if notes else ()
+    told = [f"firing rate, mean over layers ({named}): {', '.join(notes)}"] if notes else []
+    if opened := [p.open_percent for p in result.connection_paths if p.open_percent is not None]:
+        told.append(
+            f"open windows of the surrogate, mean over connections: {statistics.mean(opened):.1f} %"
+        )
+    return tuple(told)
 
 
 def rates_table(result: TrainBenchResult | EvalBenchResult) -> tuple[Table, ...]:

@@ -30,11 +30,15 @@ class ConnectionPaths:
 
     @property
     def in_words(self) -> str:
-        """What ran how and why, in one line."""
+        """What ran how and why, in one line: directions together that have it in common."""
         ran = (
             ("forward", self.forward, self.forward_reason),
             ("weight gradient", self.weight_gradient, self.weight_gradient_reason),
             ("input gradient", self.input_gradient, self.input_gradient_reason),
         )
-        said = [f"{direction} {how} ({why})" for direction, how, why in ran if how is not None]
-        return f"{self.connection}: {'; '.join(said)}"
+        alike: dict[str, list[str]] = {}
+        for direction, how, why in ran:
+            if how is not None:
+                alike.setdefault(f"{how} ({why})", []).append(direction)
+        said = "; ".join(f"{', '.join(directions)} {how}" for how, directions in alike.items())
+        return f"{self.connection}: {said}"

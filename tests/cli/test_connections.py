@@ -25,8 +25,8 @@ def test_a_run_records_what_its_connections_may_do_and_which_way_they_went(clifc
     assert written["connections_reason"].startswith("auto: only the work that spikes cause")
     first, second = written["connection_paths"].items()
     assert first[0].startswith("features.0.")
-    assert first[1].startswith("linear, 8 -> 6: forward dense (its input is not spikes); weight")
-    assert second[1].startswith("linear, 6 -> 10: forward ")
+    assert first[1] == ("linear, 8 -> 6: forward, weight gradient dense (its input is not spikes)")
+    assert second[1].startswith("linear, 6 -> 10: forward")
     planned = clifctl("train", *NET, "--dry-run", "--json").json
     assert [path["layer"] for path in planned["connection_paths"]] == [first[0], second[0]]
     assert planned["connections"] == "auto"
@@ -89,3 +89,18 @@ def test_a_name_that_is_none(command: list[str], clifctl: Run) -> None:
     assert "unknown kind of connections 'sparse'" in done.err, done.err
     assert "auto, dense" in done.err
     assert list(Path().iterdir()) == []
+
+
+def test_trials_run_with_the_connections_that_name_them(clifctl: Run) -> None:
+    grid = ["compare-neurons", *NET, "--neurons", "lif", "--seeds", "1", "--out", "grid", "--json"]
+    dense = clifctl(*grid, "--workers", "1", "--connections", "dense")
+    assert dense.code == 0, dense.err
+    ((trial, state),) = ((one["trial"], one["state"]) for one in dense.json["trials"])
+    assert state == "finished"
+    assert manifest(f"grid/{trial}")["connections"] == "dense"
+    record = json.loads(Path(f"grid/{trial}.json").read_text())
+    assert record["measured"]["connections"] == "dense"
+    planned = clifctl(*grid, "--dry-run").json
+    assert planned["connections"] == "auto"
+    (other,) = planned["trials"]
+    assert (other["state"], other["trial"] != trial) == ("missing", True)

@@ -46,7 +46,7 @@ def test_ways_are_known_by_the_weights_of_a_layer() -> None:
         nn.Conv2d(3, 4, 3, stride=2), EventDriven(4, 4, 3, padding=1), OfCopies(4, 4, 1),
         nn.Flatten(), nn.Linear(4, 2),
     )  # fmt: skip
-    with watched_connections(net) as watched:
+    with watched_connections(net, "float32") as watched:
         net(torch.zeros(1, 3, 3, 3)).sum().backward()
         ran("weight_gradient", net[1].weight.detach(), 0.125)
         ran("input_gradient", net[1].weight.detach(), 0.9)
@@ -56,13 +56,12 @@ def test_ways_are_known_by_the_weights_of_a_layer() -> None:
     assert [row.layer for row in (first, second, third, last)] == ["0", "1", "2", "4"]
     assert (first.forward, first.weight_gradient, first.input_gradient) == ("dense", "dense", None)
     assert first.in_words == (
-        "3x3, 3 -> 4, stride 2: forward dense (its input is not spikes); "
-        "weight gradient dense (its input is not spikes)"
+        "3x3, 3 -> 4, stride 2: forward, weight gradient dense (its input is not spikes)"
     )
     assert (second.active_percent, second.open_percent, second.maps) == (12.5, 90.0, (1, 1))
     assert (second.forward, second.input_gradient) == ("event-driven", "dense")
     assert second.input_gradient_reason == (
-        "90 % of the surrogate's windows are open, not below 65 %"
+        choose("input_gradient", SHAPE, 0.9).reason.removeprefix("dense: ")
     )
     assert (third.weight_gradient, third.input_gradient) == ("event-driven", None)
     assert third.active_percent == 12.5
@@ -79,9 +78,11 @@ def test_the_first_step_is_noted_and_no_event_is_lost() -> None:
             net(torch.zeros(1, 2))
             yield number
 
-    assert list(first_step_noted(steps(), net, noted.append)) == [0, 1, 2]
-    assert [[path.layer for path in paths] for paths in noted] == [["0"]]
-    assert list(first_step_noted(iter(()), net, noted.append)) == []
+    assert list(first_step_noted(steps(), net, "bfloat16", noted.append)) == [0, 1, 2]
+    ((path,),) = noted
+    said = "linear, 2 -> 2: forward, weight gradient dense"
+    assert path.in_words == f"{said} (autocast turns its input into numbers of 16 bits)"
+    assert list(first_step_noted(iter(()), net, "float32", noted.append)) == []
     assert len(noted) == 1
 
 
@@ -96,3 +97,6 @@ def test_a_step_is_tried_without_data_and_without_a_trace() -> None:
     assert [path.layer for path in paths][-1] == "classifier"
     assert [path.maps for path in paths] == [(8, 8), (8, 8), (4, 4), (4, 4), (4, 4), ()]
     assert [path.input_gradient for path in paths] == [None, *["dense"] * 5]
+    half = load_recipe("digits_snn5", [*small, "train.precision=float16"]).recipe
+    reasons = {path.forward_reason for path in tried_step(half, None, 1)}
+    assert reasons == {"autocast turns its input into numbers of 16 bits"}

@@ -8,9 +8,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from numba import njit
 
 from clifctl.kernels import scan
 from clifctl.kernels.blocks import cut
+from clifctl.kernels.cpu import elementary
+from clifctl.kernels.cpu.elementwise import load_floats, store_floats
+from clifctl.kernels.cpu.vectors import VECTOR_BYTES
 from clifctl.neurons import NEURONS
 
 RUN = """
@@ -205,14 +209,39 @@ def test_any_number_of_time_steps(steps: int) -> None:
     assert torch.allclose(results[0][1], results[1][1], atol=1e-12, rtol=1e-12)
 
 
-def test_polynomials_are_good_to_single_precision() -> None:
-    from clifctl.kernels.numba_target import kernel
+def computed(name: str, x: torch.Tensor) -> torch.Tensor:
+    """exp, sigmoid or tanh of the kernels, of whole vectors of numbers."""
+    function = getattr(elementary, name)
 
-    module = kernel(NEURONS["clif"], NEURONS["clif"].hyperparameters(), torch.float32).module
-    x = torch.cat([torch.linspace(-87, 88, 5001), torch.linspace(-1e-3, 1e-3, 101)])
+    @njit
+    def run(x: int, out: int, size: int) -> None:
+        for at in range(0, size, VECTOR_BYTES):
+            store_floats(out + at, function(load_floats(x + at)))
+
+    out = torch.empty_like(x)
+    assert x.numel() * 4 % VECTOR_BYTES == 0
+    run(x.data_ptr(), out.data_ptr(), x.numel() * 4)
+    return out
+
+
+def test_a_sigmoid_stays_between_0_and_1() -> None:
+    # Every float32 number where a rounded fraction could go beyond, and the ends.
+    bits = torch.arange(*(torch.tensor([12.0, 20.0]).view(torch.int32).tolist()), dtype=torch.int32)
+    positive = bits.view(torch.float32)
+    for x in (positive, -positive):
+        given = computed("sigmoid", x)
+        assert given.min() >= 0.0
+        assert given.max() <= 1.0
+    ends = torch.tensor([-1e5, -3e38, -torch.inf, 1e5, 3e38, torch.inf, 0.0, torch.nan] * 2)
+    expected = torch.tensor([0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 0.5, torch.nan] * 2)
+    assert torch.equal(computed("sigmoid", ends).nan_to_num(7.0), expected.nan_to_num(7.0))
+
+
+def test_polynomials_are_good_to_single_precision() -> None:
+    parts = ((-87, 88, 50001), (-20, 20, 10000), (-1e-3, 1e-3, 111))
+    x = torch.cat([torch.linspace(*part) for part in parts])
     for name in ("exp", "sigmoid", "tanh"):
-        function = getattr(module, name)
-        given = torch.tensor([float(function(v)) for v in x.numpy()], dtype=torch.float64)
+        given = computed(name, x).double()
         exact = getattr(torch, name)(x.double())
         # Relative; of sigmoid, which is never more than 1, absolute.
         scale = torch.ones(()) if name == "sigmoid" else exact.abs().clamp(min=1e-37)

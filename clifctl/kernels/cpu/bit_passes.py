@@ -1,81 +1,107 @@
-"""Passes over bits of spikes: how many there are, a part of them, and adding them to a tensor.
+"""Passes over bits of spikes: how many there are, a part of them, sums and products with floats.
 
 Plain numba functions that read whole words through addresses: behind every line of bits there are
 bytes that may be read (`clifctl.kernels.cpu.source.SLACK`).
 """
 
 import sys
-from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
 from numba import njit
 from torch import Tensor
 
 from clifctl.kernels.cpu import vectors
 from clifctl.kernels.cpu.source import room_for_bits
 from clifctl.kernels.cpu.vectors import (
+    LANES,
     count_bits,
+    load,
     load_float,
     load_u64,
-    lowest,
+    mul,
+    select_bits,
     shift_right,
+    store,
     store_float,
     store_u8,
 )
-from clifctl.kernels.machine_code import keep
+from clifctl.kernels.cpu.vectors import add as plus
+from clifctl.kernels.machine_code import keep, sources
 from clifctl.kernels.threads import run_units
 
 OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
-WORD = 64
-# Elements that one unit of work adds to.
+# Bits that one load gets, wherever they begin.
+WORD = 57
+# Elements that are one unit of work.
 UNIT = 64 * 1024
 
 
 @njit(**OPTIONS)
-def word_at(bits, place, left):
-    """The word of the bits from `place`, with 0 behind the `left` that count (57 at most)."""
-    word = shift_right(load_u64(bits + (place >> 3)), place & 7)
-    if left < 57:
-        return word & ((1 << left) - 1)
-    return word & ((1 << 57) - 1)
+def word_at(bits, place):
+    """The bits from `place`: WORD of them count."""
+    return shift_right(load_u64(bits + (place >> 3)), place & 7)
 
 
 @njit(**OPTIONS)
 def count(bits, first, elements):
     """How many of `elements` bits from `first` are set."""
-    found = 0
-    for start in range(0, elements, 57):
-        found += count_bits(word_at(bits, first + start, elements - start))
-    return found
+    found, whole = 0, elements // 56 * 56
+    for start in range(0, whole, 56):
+        found += count_bits(word_at(bits, first + start) & ((1 << 56) - 1))
+    return found + count_bits(word_at(bits, first + whole) & ((1 << (elements - whole)) - 1))
+
+
+@njit(**OPTIONS)
+def counts(bits, first, rows, size, out):
+    """The same of each of `rows`, one behind the other, of `size` bits."""
+    for row in range(rows):
+        store_float(out + 4 * row, np.float32(count(bits, first + row * size, size)))
 
 
 @njit(**OPTIONS)
 def move(bits, first, elements, out):
     """Write `elements` bits from `first` so that they begin at a byte."""
     for byte in range((elements + 7) // 8):
-        start = 8 * byte
-        store_u8(out + byte, word_at(bits, first + start, min(8, elements - start)))
+        left = min(8, elements - 8 * byte)
+        store_u8(out + byte, word_at(bits, first + 8 * byte) & ((1 << left) - 1))
 
 
 @njit(**OPTIONS)
-def add(first_unit, last_unit, unit, bits, first, elements, value, x, out):
-    """out = x + value where a bit is set, of floats in a row; `out` may be `x`, and is not written
-    where nothing is added then."""
-    for start in range(first_unit * unit, min(last_unit * unit, elements), 56):
-        here = min(56, min(last_unit * unit, elements) - start)
-        if x != out:
-            for i in range(start, start + here):
-                store_float(out + 4 * i, load_float(x + 4 * i))
-        word = word_at(bits, first + start, here)
-        while word != 0:
-            at = out + 4 * (start + lowest(word))
-            store_float(at, load_float(at) + value)
-            word &= word - 1
+def add(start, end, bits, first, value, x, out):
+    """out = x + value where a bit is set, for floats in a row from `start` to `end`."""
+    whole = start + (end - start) // LANES * LANES
+    for i in range(start, whole, LANES):
+        spikes = select_bits(word_at(bits, first + i), value)
+        store(out + 4 * i, plus(load(x + 4 * i), spikes))
+    for i in range(whole, end):
+        spike = value if word_at(bits, first + i) & 1 else np.float32(0)
+        store_float(out + 4 * i, load_float(x + 4 * i) + spike)
+
+
+@njit(**OPTIONS)
+def multiply(start, end, bits, first, value, x, out):
+    """out = x * value where a bit is set, x * 0 elsewhere."""
+    whole = start + (end - start) // LANES * LANES
+    for i in range(start, whole, LANES):
+        spikes = select_bits(word_at(bits, first + i), value)
+        store(out + 4 * i, mul(load(x + 4 * i), spikes))
+    for i in range(whole, end):
+        spike = value if word_at(bits, first + i) & 1 else np.float32(0)
+        store_float(out + 4 * i, load_float(x + 4 * i) * spike)
 
 
 def counted(bits: Tensor, first: int, elements: int) -> int:
     """How many of `elements` bits from `first` are set."""
     return int(count(bits.data_ptr(), first, elements))
+
+
+def counted_rows(bits: Tensor, first: int, rows: int, size: int) -> Tensor:
+    """The same of each of `rows` of `size` bits: float32 `[rows]`."""
+    found = torch.empty(rows)
+    counts(bits.data_ptr(), first, rows, size, found.data_ptr())
+    return found
 
 
 def moved(bits: Tensor, first: int, elements: int) -> Tensor:
@@ -85,16 +111,26 @@ def moved(bits: Tensor, first: int, elements: int) -> Tensor:
     return out
 
 
-def added(bits: Tensor, first: int, elements: int, value: float, x: Tensor, out: Tensor) -> None:
-    """out = x + value where one of `elements` bits from `first` is set; `x` and `out` are plain,
-    without gaps and in the order of the bits, or one tensor."""
-    import numpy as np
-
-    arguments = (bits.data_ptr(), first, elements, np.float32(value), x.data_ptr(), out.data_ptr())
-    run_units(lambda a, b: add(a, b, UNIT, *arguments), -(-elements // UNIT), elements)
+def added(bits: Tensor, first: int, value: float, x: Tensor, out: Tensor) -> None:
+    """out = x + value where a bit from `first` is set; `x` and `out` are plain float32 tensors
+    without gaps, in the order of the bits, and may be one."""
+    _combine(add, bits, first, value, x, out)
 
 
-keep(
-    sys.modules[__name__],
-    Path(__file__).read_text(encoding="utf-8") + Path(vectors.__file__).read_text(encoding="utf-8"),
-)
+def multiplied(bits: Tensor, first: int, value: float, x: Tensor, out: Tensor) -> None:
+    """The same for a product, with 0 where a bit is not set."""
+    _combine(multiply, bits, first, value, x, out)
+
+
+def _combine(kernel: Any, bits: Tensor, first: int, value: float, x: Tensor, out: Tensor) -> None:
+    elements = x.numel()
+    addresses = (bits.data_ptr(), first, np.float32(value), x.data_ptr(), out.data_ptr())
+    run_units(
+        lambda a, b: kernel(a * UNIT, min(b * UNIT, elements), *addresses),
+        -(-elements // UNIT),
+        elements,
+    )
+
+
+_this = sys.modules[__name__]
+keep(_this, sources(_this, vectors))

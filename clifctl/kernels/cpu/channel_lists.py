@@ -1,75 +1,50 @@
 """Where each input channel is active: bits into lists, one for each channel of a tile.
 
 A list holds places of the tile's grid (`tiles.py`), each times UNIT, in ascending order, in 16 bits
-each. The lists of a tile lie one behind the other: for each class of positions, for each channel.
+each; then the place p.nowhere, which hits zeros alone, until its length is a multiple of what its
+class asks for. The lists of a tile lie one behind the other: for each class of positions, for each
+channel.
 """
 
 import sys
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
-from numba import njit, types
+from numba import njit
 
-from clifctl.kernels.cpu import tiles, transposes, vectors
+from clifctl.kernels.cpu import lists, tiles, transposes, vectors
+from clifctl.kernels.cpu.lists import entries_of
 from clifctl.kernels.cpu.tiles import UNIT, corner_of, images_of
 from clifctl.kernels.cpu.transposes import transpose_bits
 from clifctl.kernels.cpu.vectors import (
-    I16,
     LANES,
-    count_bits,
     load_float,
     load_u16,
     load_u32,
     load_u64,
-    operation,
-    pointer,
     shift_right,
-    splat_value,
     store,
     store_float,
     store_u32,
     store_u64,
     zero,
 )  # fmt: skip
-from clifctl.kernels.machine_code import keep
+from clifctl.kernels.machine_code import keep, sources
 
 OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
 # Entries that may be written behind a tile's last list.
-OVERRUN = 8
-# Channels of which the bits are read at once: with 64, none may begin within a byte.
-WORD, UNALIGNED_WORD = 64, 56
-
-
-def places_of_bytes() -> np.ndarray:
-    """For each of the 256 bytes: the places, times UNIT, of its bits that are set, then zeros."""
-    table = np.zeros((256, 8), np.uint16)
-    for byte in range(256):
-        places = [UNIT * place for place in range(8) if byte >> place & 1]
-        table[byte, : len(places)] = places
-    return table
-
-
-def _shift_places(b: Any, v: Sequence[Any]) -> None:
-    source, by, to = v
-    kind = ir.VectorType(I16, 8)
-    places = b.load(pointer(b, source, kind), align=2)
-    b.store(b.add(places, splat_value(b, b.trunc(by, I16), 8)), pointer(b, to, kind), align=2)
-
-
-_int = types.int64
-# shift_places(source, by, to): eight 16-bit numbers, `by` added to each.
-shift_places = operation(types.none, (_int, _int, _int), _shift_places)
+OVERRUN = 32
 
 
 @njit(**OPTIONS)
 def list_channels(first, last, plan, classes, bits, table, words, lists, starts):
     """Lists of the tiles from `first` to `last`, and the byte in a tile's lists where each begins
-    (and, behind these, where the last one ends). `words` has room for p.words words 65 times."""
+    (and, behind these, where the last one ends). `classes` are rows: the row and the column of a
+    class, and a power of two. `words` has room for p.words words 65 times."""
     p = plan[0]
     columns = words + 8 * p.words
+    # Four times in 64 bits.
+    nowhere = (UNIT * p.nowhere & 0xFFFF) * 0x0001000100010001
     step = p.words // 8
     for tile in range(first, last):
         begin = lists + 2 * p.room * tile
@@ -83,7 +58,11 @@ def list_channels(first, last, plan, classes, bits, table, words, lists, starts)
                 for c in range(min(p.chunk, p.channels - channel)):
                     store_u32(start, to - begin)
                     start += 4
-                    to = _append(columns + c * step, step // 8, table, to)
+                    end = _append(columns + c * step, step // 8, table, to)
+                    store_u64(end, nowhere)
+                    store_u64(end + 8, nowhere)
+                    multiple = 2 * classes[k, 2]
+                    to += (end - to + multiple - 1) // multiple * multiple
         store_u32(start, to - begin)
 
 
@@ -116,10 +95,7 @@ def _append(words, count, table, to):
     for i in range(count):
         word = load_u64(words + 8 * i)
         if word != 0:
-            for byte in range(8):
-                eight = shift_right(word, 8 * byte) & 255
-                shift_places(table + 16 * eight, UNIT * (64 * i + 8 * byte), to)
-                to += 2 * count_bits(eight)
+            to = entries_of(word, 64, table, UNIT, 64 * i * UNIT, to)
     return to
 
 
@@ -139,15 +115,12 @@ def list_values(first, last, plan, classes, values, pixels, lists, starts, liste
                 at = values + 4 * (pixel * p.channels + c)
                 for entry in range(begin + load_u32(start), begin + load_u32(start + 4), 2):
                     place = load_u16(lists + entry) // UNIT
-                    value = load_float(at + 4 * p.channels * pixels[place])
-                    store_float(listed + 2 * entry, value)
+                    store_float(listed + 2 * entry, np.float32(0.0))
+                    if place != p.nowhere:
+                        value = load_float(at + 4 * p.channels * pixels[place])
+                        store_float(listed + 2 * entry, value)
                 start += 4
 
 
-keep(
-    sys.modules[__name__],
-    "".join(
-        Path(source).read_text(encoding="utf-8")
-        for source in (__file__, *(str(m.__file__) for m in (vectors, transposes, tiles)))
-    ),
-)
+_this = sys.modules[__name__]
+keep(_this, sources(_this, vectors, lists, transposes, tiles))

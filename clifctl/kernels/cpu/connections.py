@@ -1,31 +1,42 @@
 """The event-driven directions of a connection, prepared once a geometry."""
 
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from clifctl.kernels.cpu.forward import Forward
 from clifctl.kernels.cpu.geometry import Geometry
-from clifctl.kernels.cpu.input_gradient import InputGradient
 from clifctl.kernels.cpu.source import Active
-from clifctl.kernels.cpu.weight_gradient import WeightGradient
+
+if TYPE_CHECKING:  # they bring numba, which takes its time to import
+    from clifctl.kernels.cpu.forward import Forward
+    from clifctl.kernels.cpu.input_gradient import InputGradient
+    from clifctl.kernels.cpu.weight_gradient import WeightGradient
 
 PREPARED = 1024
 
 
 @lru_cache(maxsize=PREPARED)
-def _forward(geometry: Geometry, with_values: bool) -> Forward:
+def _forward(geometry: Geometry, with_values: bool) -> "Forward":
+    from clifctl.kernels.cpu.forward import Forward
+
     return Forward(geometry, with_values)
 
 
 @lru_cache(maxsize=PREPARED)
-def _weight_gradient(geometry: Geometry, with_values: bool, channels_last: bool) -> WeightGradient:
+def _weight_gradient(
+    geometry: Geometry, with_values: bool, channels_last: bool
+) -> "WeightGradient":
+    from clifctl.kernels.cpu.weight_gradient import WeightGradient
+
     return WeightGradient(geometry, with_values, channels_last)
 
 
 @lru_cache(maxsize=PREPARED)
-def _input_gradient(geometry: Geometry) -> InputGradient:
+def _input_gradient(geometry: Geometry) -> "InputGradient":
+    from clifctl.kernels.cpu.input_gradient import InputGradient
+
     return InputGradient(geometry)
 
 

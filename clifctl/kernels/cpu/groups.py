@@ -9,7 +9,6 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
 
 from clifctl.kernels.cpu.vectors import (
     FLOATS,
@@ -17,6 +16,8 @@ from clifctl.kernels.cpu.vectors import (
     I32,
     I64,
     LANES,
+    VECTOR_BYTES,
+    call,
     llvm_vector,
     operation,
     pointer,
@@ -45,15 +46,24 @@ def _listed(b: Any, v: Sequence[Any], size: int) -> Any:
     return _group(b, found)
 
 
-def _muladd(b: Any, v: Sequence[Any]) -> Any:
-    sums, x, addresses, offset = v
-    kind = ir.FunctionType(_FLOATS, [_FLOATS] * 3)
-    muladd = cgutils.get_or_insert_function(b.module, kind, f"llvm.fmuladd.v{LANES}f32")
-    found = []
-    for total, address in zip(_members(b, sums), _members(b, addresses), strict=True):
-        y = b.load(pointer(b, b.add(address, offset), _FLOATS), align=4)
-        found.append(b.call(muladd, [x, y, total]))
-    return _group(b, found)
+def _products(b: Any, v: Sequence[Any], vectors: int) -> Any:
+    sums, first, addresses, offset = _members(b, v[0]), v[1], _members(b, v[2]), v[3]
+
+    muladd = f"llvm.fmuladd.v{LANES}f32"
+
+    def vector(at: Any, number: int) -> Any:
+        return b.load(pointer(b, b.add(at, I64(VECTOR_BYTES * number)), _FLOATS), align=4)
+
+    weights = [vector(first, number) for number in range(vectors)]
+    # Four sums at a time: enough to keep the processor busy, and few addresses in registers.
+    for start in range(0, len(sums), 4):
+        some = range(start, min(start + 4, len(sums)))
+        at = {place: b.add(addresses[place], offset) for place in some}
+        for number, weight in enumerate(weights):
+            for place in some:
+                x = vector(at[place], number)
+                sums[place] = call(b, muladd, _FLOATS, [weight, x, sums[place]])
+    return _group(b, sums)
 
 
 def _folded(b: Any, x: Any, y: Any, distance: int) -> Any:
@@ -75,13 +85,19 @@ def _totals(b: Any, v: Sequence[Any]) -> Any:
     return sums[0]
 
 
+# Vectors of weights that are kept in registers at once, at most.
+RUN = 4
+
+
 class Group:
     """Operations on `size` vectors, LANES at most, that are handed on as one value.
 
     zeros()                                a group of zeros
     listed(base, entries, unit)            addresses: base + unit * each 16-bit number at `entries`
     moved(addresses, by)                   addresses + by
-    muladd(sums, x, addresses, offset)     each sum + x * the vector at its address + offset
+    products[n](sums, weights, addresses, offset)
+        each sum + the sum of the products of the n vectors at `weights` with those at its address +
+        offset
     totals(sums)                           the vector of each sum's total, 0 behind them
     """
 
@@ -95,5 +111,10 @@ class Group:
             (addresses, _int),
             lambda b, v: _group(b, [b.add(address, v[1]) for address in _members(b, v[0])]),
         )
-        self.muladd = operation(sums, (sums, FLOATS, addresses, _int), _muladd)
+        self.products = {n: self._products(sums, addresses, n) for n in range(1, RUN + 1)}
         self.totals = operation(FLOATS, (sums,), _totals)
+
+    @staticmethod
+    def _products(sums: Any, addresses: Any, n: int) -> Any:
+        takes = (sums, _int, addresses, _int)
+        return operation(sums, takes, lambda b, v: _products(b, v, n))

@@ -1,154 +1,89 @@
 """The native part of the input gradient: see `clifctl.kernels.cpu.input_gradient`.
 
-Memory is read and written through addresses; sizes are in elements where nothing else is said.
+Memory is read and written through addresses; sizes are in elements where nothing else is said. `p`
+is a record with the fields of `Plan`, `kind` one with those of `PlaceClass`.
 """
 
 import sys
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from numba import njit
+from llvmlite import ir
+from numba import njit, types
 
-from clifctl.kernels.cpu import groups, packing, transposes, vectors
-from clifctl.kernels.cpu.groups import Group
+from clifctl.kernels.cpu import dot_products, groups, packing, transposes, vectors
+from clifctl.kernels.cpu.dot_products import dots
 from clifctl.kernels.cpu.packing import pack_rows
-from clifctl.kernels.cpu.transposes import transpose_bits
+from clifctl.kernels.cpu.transposes import transpose_bits, transpose_floats
 from clifctl.kernels.cpu.vectors import (
+    I16,
     LANES,
     VECTOR_BYTES,
-    add,
     count_bits,
     load,
     load_float,
-    load_u8,
     load_u16,
     load_u32,
     load_u64,
+    operation,
+    pointer,
+    prefetch_to_read,
+    prefetch_to_write,
     shift_right,
+    splat_value,
     store,
     store_float,
     store_u16,
     store_u32,
     store_u64,
+    wide,
     zero,
 )
 from clifctl.kernels.machine_code import keep, sources
 
 OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
-
-
-class Plan(NamedTuple):
-    """What the shape of a connection decides; see `clifctl.kernels.cpu.input_gradient`."""
-
-    samples: int
-    channels: int
-    height: int
-    width: int
-    outputs: int
-    out_height: int
-    out_width: int
-    down: int
-    right: int
-    above: int
-    before: int
-    taps: int
-    # Places of a tile: so many whole images, or a part of one; tiles in an image.
-    images: int
-    rows: int
-    columns: int
-    row_tiles: int
-    column_tiles: int
-    # First place and the one behind the last.
-    first_row: int
-    end_row: int
-    first_column: int
-    end_column: int
-    # Places before a tile that its taps meet.
-    back_rows: int
-    back_columns: int
-    # In the packed gradient: rows from image to image, places from row to row.
-    image_rows: int
-    stride: int
-    # Outputs of a part, and parts.
-    chunk: int
-    parts: int
-    # Channels of a word of window bits.
-    word: int
-    classes: int
-    # Entries of a list of places.
-    room: int
-    # Bytes of a part of the packed gradient, and of a channel's bits; where in the scratch memory
-    # buffers are.
-    part_bytes: int
-    channel_bytes: int
-    grid: int
-    lists: int
-    counts: int
-    words: int
-    bits: int
-    bases: int
-
-
-class PlaceClass(NamedTuple):
-    """Places with the same taps."""
-
-    row: int
-    column: int
-    # Those within the image.
-    first_row: int
-    end_row: int
-    first_column: int
-    end_column: int
-    # Taps, and how many taps of other classes are packed before them.
-    tap_rows: int
-    tap_columns: int
-    first_tap: int
-    # Whether a row's last group of eight places is filled up with none.
-    padded: int
-
-
-_many, _some, _few = Group(LANES), Group(LANES // 2), Group(LANES // 4)
-
-
-def _dot_products(group):
-    zeros, listed, moved = group.zeros, group.listed, group.moved
-    muladd, totals = group.muladd, group.totals
-
-    @njit(**OPTIONS)
-    def dot_products(grid, positions, unit, rows, run, row_bytes, weight):
-        """`rows` runs (of bytes) of weights times those that start in `grid` at each listed
-        position, `row_bytes` apart."""
-        at = listed(grid, positions, unit)
-        sums = zeros()
-        for _ in range(rows):
-            for x in range(0, run, VECTOR_BYTES):
-                sums = muladd(sums, load(weight + x), at, x)
-            weight += run
-            at = moved(at, row_bytes)
-        return totals(sums)
-
-    return dot_products
-
-
-many, some, few = _dot_products(_many), _dot_products(_some), _dot_products(_few)
+_vector = wide(1)
+load_first, store_first = _vector.load_first, _vector.store_first
+# Bytes of a line of the cache.
+LINE = 64
 
 
 @njit(**OPTIONS)
-def dots(grid, positions, count, unit, rows, run, row_bytes, weight, values, more):
-    """The dot products at all places of a list, added to `values` where there are `more`."""
-    while count > 0:
-        if count > LANES // 2:
-            found = many(grid, positions, unit, rows, run, row_bytes, weight)
-        elif count > LANES // 4:
-            found = some(grid, positions, unit, rows, run, row_bytes, weight)
-        else:
-            found = few(grid, positions, unit, rows, run, row_bytes, weight)
-        if more:
-            found = add(found, load(values))
-        store(values, found)
-        count -= LANES
-        positions += 2 * LANES
-        values += VECTOR_BYTES
+def sum_up(p, kind, packed, scratch, ahead):
+    """The gradient at the listed places of a class. Meanwhile memory that is soon needed is
+    fetched: `ahead` are the ends of what is read and of what is written."""
+    unit = 4 * p.chunk
+    row_bytes, run = p.pitch * unit, kind.tap_columns * unit
+    # Where in the grid the first tap of place 0 is.
+    first_row, first_column = p.back_rows + 1 - kind.tap_rows, p.back_columns + 1 - kind.tap_columns
+    grid = scratch + p.grid + first_row * row_bytes + first_column * unit
+    weights = packed + kind.first_tap * unit
+    read, read_end, write, write_end = ahead
+    lists = p.parts * p.channels
+    read_step, write_step = (read_end - read) // lists + 1, (write_end - write) // lists + 1
+    read_to, write_to = read, write
+    for part in range(p.parts):
+        for c in range(p.channels):
+            read_to, write_to = (
+                min(read_to + read_step, read_end),
+                min(write_to + write_step, write_end),
+            )
+            while read < read_to:
+                prefetch_to_read(read)
+                read += LINE
+            while write < write_to:
+                prefetch_to_write(write)
+                write += LINE
+            places, values = scratch + p.lists + 2 * c * p.room, scratch + p.values + 4 * c * p.room
+            count = load_u32(scratch + p.counts + 4 * c)
+            dots(
+                grid, places, count, unit, kind.tap_rows, run, row_bytes, weights, values, part > 0
+            )
+            weights += p.taps * unit
+        grid += p.places * unit
+
+
+# --- what is multiplied ---------------------------------------------------------------------------
 
 
 @njit(**OPTIONS)
@@ -169,8 +104,8 @@ def clear(at, floats):
     whole = floats // LANES * LANES
     for i in range(0, whole, LANES):
         store(at + 4 * i, zero())
-    for i in range(whole, floats):
-        store_float(at + 4 * i, np.float32(0))
+    if whole < floats:
+        store_first(at + 4 * whole, zero(), floats - whole)
 
 
 @njit(**OPTIONS)
@@ -179,186 +114,253 @@ def copy(source, to, floats):
     whole = floats // LANES * LANES
     for i in range(0, whole, LANES):
         store(to + 4 * i, load(source + 4 * i))
-    for i in range(whole, floats):
-        store_float(to + 4 * i, load_float(source + 4 * i))
+    if whole < floats:
+        store_first(to + 4 * whole, load_first(source + 4 * whole, floats - whole), floats - whole)
 
 
 @njit(**OPTIONS)
-def pack_row(g, to, pixels, outputs, chunk, part_bytes):
-    """Pixels `[pixel][outputs]` as `[part][pixel][chunk]`, 0 where there is no output."""
-    for part in range(0, outputs, chunk):
-        here = min(chunk, outputs - part)
+def pack_row(p, g, to, pixels):
+    """Pixels `[pixel][outputs]` as `[part][place][chunk]`, 0 where there is no output."""
+    if p.outputs == p.chunk:
+        copy(g, to, pixels * p.outputs)
+        return
+    for part in range(p.parts):
+        first = part * p.chunk
+        whole = min(p.outputs - first, p.chunk) // LANES * LANES
         for x in range(pixels):
-            at = to + x * chunk * 4
-            copy(g + (x * outputs + part) * 4, at, here)
-            if here < chunk:
-                clear(at + 4 * here, chunk - here)
-        to += part_bytes
+            source, at = g + 4 * (x * p.outputs + first), to + 4 * (part * p.places + x) * p.chunk
+            for i in range(0, whole, LANES):
+                store(at + 4 * i, load(source + 4 * i))
+            for i in range(whole, p.chunk, LANES):
+                rest = max(0, p.outputs - first - i)
+                store(at + 4 * i, load_first(source + 4 * i, rest))
 
 
 @njit(**OPTIONS)
-def pack_gradient(plan, tile, g, grid):
+def pack_gradient(p, tile, g, grid):
     """The output's gradient that the taps of a tile meet, with zeros around it."""
     n0, n1, row0, row1, column0, column1 = tile
-    unit = 4 * plan.chunk
     # Columns of the gradient: the first, and how many; zeros before them, and all.
-    start = max(0, column0 - plan.back_columns)
-    pixels = max(0, min(column1, plan.out_width) - start)
-    zeros = max(0, plan.back_columns - column0)
-    wide = column1 - column0 + plan.back_columns
+    start = max(0, column0 - p.back_columns)
+    pixels = max(0, min(column1, p.out_width) - start)
+    zeros = max(0, p.back_columns - column0)
+    wide = column1 - column0 + p.back_columns
     for n in range(n0, n1):
-        for row in range(row0 - plan.back_rows, row1):
-            line = (n - n0) * plan.image_rows + row - row0 + plan.back_rows
-            to = grid + line * plan.stride * unit
-            inside = 0 <= row < plan.out_height
+        for row in range(row0 - p.back_rows, row1):
+            line = (n - n0) * p.image_rows + row - row0 + p.back_rows
+            to = grid + line * p.pitch * p.chunk * 4
+            inside = 0 <= row < p.out_height
             before, filled = (zeros, zeros + pixels) if inside else (0, 0)
-            for part in range(plan.parts):
-                at = to + part * plan.part_bytes
-                clear(at, before * plan.chunk)
-                clear(at + filled * unit, (wide - filled) * plan.chunk)
+            for part in range(p.parts):
+                at = to + part * p.places * p.chunk * 4
+                clear(at, before * p.chunk)
+                clear(at + filled * p.chunk * 4, (wide - filled) * p.chunk)
             if inside:
-                pixel = (n * plan.out_height + row) * plan.out_width + start
-                source = g + pixel * plan.outputs * 4
-                pack_row(
-                    source, to + before * unit, pixels, plan.outputs, plan.chunk, plan.part_bytes
-                )
+                pixel = (n * p.out_height + row) * p.out_width + start
+                pack_row(p, g + pixel * p.outputs * 4, to + before * p.chunk * 4, pixels)
+
+
+# --- where ----------------------------------------------------------------------------------------
+
+
+def _shift_places(b, v):
+    source, by, to = v
+    kind = ir.VectorType(I16, 8)
+    places = b.load(pointer(b, source, kind), align=2)
+    b.store(b.add(places, splat_value(b, b.trunc(by, I16), 8)), pointer(b, to, kind), align=2)
+
+
+# shift_places(source, by, to): eight 16-bit numbers, `by` added to each.
+shift_places = operation(types.none, (types.int64,) * 3, _shift_places)
 
 
 @njit(**OPTIONS)
-def clear_tile(plan, tile, dx):
-    """Zeros in all of a tile's part of the result."""
+def within(tile, kind):
+    """What of a tile a class has."""
     n0, n1, row0, row1, column0, column1 = tile
-    y0 = max(0, row0 * plan.down - plan.above)
-    y1 = min(plan.height, row1 * plan.down - plan.above)
-    x0 = max(0, column0 * plan.right - plan.before)
-    x1 = min(plan.width, column1 * plan.right - plan.before)
-    for n in range(n0, n1):
-        for y in range(y0, y1):
-            pixel = (n * plan.height + y) * plan.width + x0
-            clear(dx + pixel * plan.channels * 4, (x1 - x0) * plan.channels)
-
-
-@njit(**OPTIONS)
-def list_places(plan, tile, kind, table, window, scratch):
-    """For each channel the places where its window is open, LANES more entries behind them."""
-    n0, n1, row0, row1, column0, column1 = tile
-    row0, row1 = max(row0, kind.first_row), min(row1, kind.end_row)
-    column0, column1 = max(column0, kind.first_column), min(column1, kind.end_column)
-    words, bases = scratch + plan.words, scratch + plan.bases
-    pixel_bits = plan.channels
-    slots = 0
-    wide = column1 - column0
-    for word in range(0, plan.channels, plan.word):
-        slots = 0
-        for n in range(n0, n1):
-            for row in range(row0, row1):
-                y = row * plan.down + kind.row - plan.above
-                x = column0 * plan.right + kind.column - plan.before
-                bit = ((n * plan.height + y) * plan.width + x) * pixel_bits + word
-                line = ((n - n0) * plan.image_rows + row - tile[2]) * plan.stride
-                position = line + column0 - tile[4]
-                for column in range(wide):
-                    if slots & 7 == 0:
-                        store_u16(bases + slots // 4, position + column)
-                    shifted = shift_right(load_u64(window + (bit >> 3)), bit & 7)
-                    store_u64(words + 8 * slots, shifted)
-                    slots += 1
-                    bit += plan.right * pixel_bits
-                if kind.padded:
-                    while slots & 7 != 0:
-                        store_u64(words + 8 * slots, 0)
-                        slots += 1
-        while slots & 63 != 0:
-            store_u64(words + 8 * slots, 0)
-            slots += 1
-        to = scratch + plan.bits + word * plan.channel_bytes
-        for slot in range(0, slots, 64):
-            transpose_bits(words + 8 * slot, to + slot // 8, plan.channel_bytes)
-    for c in range(plan.channels):
-        start = scratch + plan.lists + 2 * c * plan.room
-        bits = scratch + plan.bits + c * plan.channel_bytes
-        end = start
-        for group in range(slots // 8):
-            open_places = load_u8(bits + group)
-            append_places(end, table + 16 * open_places, load_u16(bases + 2 * group))
-            end += 2 * count_bits(open_places)
-        store_u32(scratch + plan.counts + 4 * c, (end - start) // 2)
-        for i in range(LANES):
-            store_u16(end + 2 * i, 0)
-
-
-@njit(**OPTIONS)
-def append_places(to, distances, base):
-    """Eight 16-bit numbers: base + distances."""
-    for i in range(8):
-        store_u16(to + 2 * i, load_u16(distances + 2 * i) + base)
-
-
-@njit(**OPTIONS)
-def scatter(positions, count, values, places, dx):
-    """Values to where their places are in `dx`."""
-    for i in range(count):
-        place = load_u32(places + 4 * load_u16(positions + 2 * i))
-        store_float(dx + place, load_float(values + 4 * i))
-
-
-@njit(**OPTIONS)
-def gradient_of_class(plan, tile, kind, places, packed, scratch, corner):
-    """The gradient at the listed places."""
-    unit = 4 * plan.chunk
-    row_bytes = plan.stride * unit
-    start = scratch + plan.grid + (plan.back_rows - kind.tap_rows + 1) * row_bytes
-    start += (plan.back_columns - kind.tap_columns + 1) * unit
-    run = kind.tap_columns * unit
-    for part in range(plan.parts):
-        for c in range(plan.channels):
-            weight = packed + ((part * plan.channels + c) * plan.taps + kind.first_tap) * unit
-            positions = scratch + plan.lists + 2 * c * plan.room
-            count = load_u32(scratch + plan.counts + 4 * c)
-            values = scratch + 4 * c * plan.room
-            dots(
-                start, positions, count, unit, kind.tap_rows, run, row_bytes, weight,
-                values, part > 0,
-            )  # fmt: skip
-            if part == plan.parts - 1:
-                scatter(positions, count, values, places, corner + 4 * c)
-        start += plan.part_bytes
-
-
-@njit(**OPTIONS)
-def tile_of(plan, number):
-    """Its images, rows and columns of places: of each the first and the one behind the last."""
-    n0 = number // (plan.row_tiles * plan.column_tiles) * plan.images
-    row0 = plan.first_row + number // plan.column_tiles % plan.row_tiles * plan.rows
-    column0 = plan.first_column + number % plan.column_tiles * plan.columns
     return (
-        n0, min(n0 + plan.images, plan.samples),
-        row0, min(row0 + plan.rows, plan.end_row),
-        column0, min(column0 + plan.columns, plan.end_column),
+        n0, n1, max(row0, kind.first_row), min(row1, kind.end_row),
+        max(column0, kind.first_column), min(column1, kind.end_column),
     )  # fmt: skip
 
 
 @njit(**OPTIONS)
-def gradient(first, last, plan, classes, tables, places, window, g, packed, dx, scratch):
-    """Tiles from `first` to `last`.
+def pixel_of(p, kind, n, row, column):
+    """A place's pixel among all of the input."""
+    y, x = row * p.down + kind.row - p.above, column * p.right + kind.column - p.before
+    return (n * p.height + y) * p.width + x
 
-    `classes` holds a row for each class of places, `tables` the distances of each choice of a group
-    of eight places from its first, `places` how far [bytes] each place is from the first in `dx`.
-    """
+
+@njit(**OPTIONS)
+def gather(p, tile, kind, window, channel, words):
+    """For each place of a tile a word, the window's bits of the channels from `channel`; 0 where
+    the class has no place."""
+    clear(words, 2 * 64 * p.words)
+    n0, n1, row0, row1, column0, column1 = within(tile, kind)
+    for n in range(n0, n1):
+        for row in range(row0, row1):
+            bit = pixel_of(p, kind, n, row, column0) * p.channels + channel
+            place = ((n - n0) * p.image_rows + row - tile[2]) * p.pitch + column0 - tile[4]
+            for _ in range(column0, column1):
+                bits = shift_right(load_u64(window + (bit >> 3)), bit & 7)
+                store_u64(words + 8 * place, bits)
+                place += 1
+                bit += p.right * p.channels
+
+
+@njit(**OPTIONS)
+def list_places(p, tile, kind, table, window, scratch):
+    """For each channel the places where its window is open, and LANES more entries."""
+    by_place, by_channel = scratch + p.by_place, scratch + p.by_channel
+    channel_bytes = 8 * p.words
+    for start in range(0, p.channels, p.word):
+        gather(p, tile, kind, window, start, by_place)
+        for word in range(p.words):
+            transpose_bits(by_place + 512 * word, by_channel + 8 * word, channel_bytes)
+        for c in range(start, min(start + p.word, p.channels)):
+            places = scratch + p.lists + 2 * c * p.room
+            end = places
+            for word in range(p.words):
+                bits = load_u64(by_channel + (c - start) * channel_bytes + 8 * word)
+                if bits != 0:
+                    for byte in range(8):
+                        eight = shift_right(bits, 8 * byte) & 255
+                        shift_places(table + 16 * eight, 64 * word + 8 * byte, end)
+                        end += 2 * count_bits(eight)
+            store_u32(scratch + p.counts + 4 * c, (end - places) // 2)
+            for i in range(LANES):
+                store_u16(end + 2 * i, 0)
+
+
+# --- the result -----------------------------------------------------------------------------------
+
+
+@njit(**OPTIONS)
+def spread(p, first_channel, channels, scratch):
+    """The values of some channels, at most LANES, at their places; 0 at every other place."""
+    clear(scratch + p.spread, LANES * p.places)
+    for c in range(channels):
+        to = scratch + p.spread + 4 * c * p.places
+        start = (first_channel + c) * p.room
+        places, values = scratch + p.lists + 2 * start, scratch + p.values + 4 * start
+        for i in range(load_u32(scratch + p.counts + 4 * (first_channel + c))):
+            store_float(to + 4 * load_u16(places + 2 * i), load_float(values + 4 * i))
+
+
+@njit(**OPTIONS)
+def store_row(p, source, columns, channels, to, square):
+    """A row of places `[channel][place]` to every `right`-th pixel of a row of the result."""
+    step = 4 * p.right * p.channels
+    whole = columns // LANES * LANES if channels == LANES else 0
+    for column in range(0, whole, LANES):
+        transpose_floats(source + 4 * column, 4 * p.places, to + column * step, step)
+    for column in range(whole, columns, LANES):
+        transpose_floats(source + 4 * column, 4 * p.places, square, VECTOR_BYTES)
+        for i in range(min(LANES, columns - column)):
+            copy(square + i * VECTOR_BYTES, to + (column + i) * step, channels)
+
+
+@njit(**OPTIONS)
+def store_gradient(p, tile, kind, dx, scratch):
+    """The gradient at all places of a class: what is listed, and zeros."""
+    n0, n1, row0, row1, column0, column1 = within(tile, kind)
+    for c in range(0, p.channels, LANES):
+        channels = min(LANES, p.channels - c)
+        spread(p, c, channels, scratch)
+        for n in range(n0, n1):
+            for row in range(row0, row1):
+                place = ((n - n0) * p.image_rows + row - tile[2]) * p.pitch + column0 - tile[4]
+                to = dx + 4 * (pixel_of(p, kind, n, row, column0) * p.channels + c)
+                source = scratch + p.spread + 4 * place
+                store_row(p, source, column1 - column0, channels, to, scratch + p.square)
+
+
+@njit(**OPTIONS)
+def scatter_gradient(p, tile, kind, dx, scratch):
+    """What is listed of a class, each number by itself, among zeros."""
+    n0, n1, row0, row1, column0, column1 = within(tile, kind)
+    offsets = scratch + p.spread
+    dx += 4 * p.channels * n0 * p.height * p.width
+    for n in range(n1 - n0):
+        for row in range(row0, row1):
+            place = (n * p.image_rows + row - tile[2]) * p.pitch + column0 - tile[4]
+            offset = 4 * p.channels * pixel_of(p, kind, n, row, column0)
+            for _ in range(column0, column1):
+                store_u32(offsets + 4 * place, offset)
+                place += 1
+                offset += 4 * p.channels * p.right
+    for c in range(p.channels):
+        places, values = scratch + p.lists + 2 * c * p.room, scratch + p.values + 4 * c * p.room
+        for i in range(load_u32(scratch + p.counts + 4 * c)):
+            offset = load_u32(offsets + 4 * load_u16(places + 2 * i))
+            store_float(dx + 4 * c + offset, load_float(values + 4 * i))
+
+
+# --- tiles ----------------------------------------------------------------------------------------
+
+
+@njit(**OPTIONS)
+def tile_of(p, number):
+    """Its images, rows and columns of places: of each the first and the one behind the last."""
+    n0 = number // (p.row_tiles * p.column_tiles) * p.images
+    row0 = p.first_row + number // p.column_tiles % p.row_tiles * p.rows
+    column0 = p.first_column + number % p.column_tiles * p.columns
+    return (
+        n0, min(n0 + p.images, p.samples),
+        row0, min(row0 + p.rows, p.end_row),
+        column0, min(column0 + p.columns, p.end_column),
+    )  # fmt: skip
+
+
+@njit(**OPTIONS)
+def lines_of(p, tile):
+    """First row of the result of a tile and the one behind the last."""
+    return max(0, tile[2] * p.down - p.above), min(p.height, tile[3] * p.down - p.above)
+
+
+@njit(**OPTIONS)
+def clear_tile(p, tile, dx):
+    """Zeros in all of a tile's part of the result."""
+    y0, y1 = lines_of(p, tile)
+    x0 = max(0, tile[4] * p.right - p.before)
+    x1 = min(p.width, tile[5] * p.right - p.before)
+    for n in range(tile[0], tile[1]):
+        for y in range(y0, y1):
+            pixel = (n * p.height + y) * p.width + x0
+            clear(dx + pixel * p.channels * 4, (x1 - x0) * p.channels)
+
+
+@njit(**OPTIONS)
+def ahead_of(p, tile, then, g, dx):
+    """What is read by the next tile and written by this one: addresses, each with its end."""
+    y0, y1 = lines_of(p, tile)
+    row = 4 * p.width * p.channels
+    write, write_end = (tile[0] * p.height + y0) * row, ((tile[1] - 1) * p.height + y1) * row
+    row = 4 * p.out_width * p.outputs
+    read = (then[0] * p.out_height + min(then[2], p.out_height)) * row
+    read_end = ((then[1] - 1) * p.out_height + min(then[3], p.out_height)) * row
+    return g + read, g + read_end, dx + write, dx + write_end
+
+
+@njit(**OPTIONS)
+def gradient(first, last, plan, classes, table, window, g, packed, dx, scratch):
+    """Tiles from `first` to `last`. `table` holds for each byte the places of its bits."""
+    p = plan[0]
     for number in range(first, last):
-        tile = tile_of(plan, number)
-        pack_gradient(plan, tile, g, scratch + plan.grid)
-        clear_tile(plan, tile, dx)
-        y, x = tile[2] * plan.down - plan.above, tile[4] * plan.right - plan.before
-        corner = dx + ((tile[0] * plan.height + y) * plan.width + x) * plan.channels * 4
-        for k in range(plan.classes):
-            kind = PlaceClass(
-                classes[k, 0], classes[k, 1], classes[k, 2], classes[k, 3], classes[k, 4],
-                classes[k, 5], classes[k, 6], classes[k, 7], classes[k, 8], classes[k, 9],
-            )  # fmt: skip
-            list_places(plan, tile, kind, tables[k].ctypes.data, window, scratch)
-            gradient_of_class(plan, tile, kind, places[k].ctypes.data, packed, scratch, corner)
+        tile = tile_of(p, number)
+        pack_gradient(p, tile, g, scratch + p.grid)
+        if p.unmet or p.scattered:
+            clear_tile(p, tile, dx)
+        ahead = ahead_of(p, tile, tile_of(p, min(number + 1, last - 1)), g, dx)
+        for k in range(p.classes):
+            list_places(p, tile, classes[k], table, window, scratch)
+            sum_up(p, classes[k], packed, scratch, ahead)
+            ahead = (g, g, dx, dx)
+            if p.scattered:
+                scatter_gradient(p, tile, classes[k], dx, scratch)
+            else:
+                store_gradient(p, tile, classes[k], dx, scratch)
 
 
 _this = sys.modules[__name__]
-keep(_this, sources(_this, groups, packing, transposes, vectors))
+keep(_this, sources(_this, dot_products, groups, packing, transposes, vectors))

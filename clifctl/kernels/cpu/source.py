@@ -42,14 +42,15 @@ class BitRows:
     `finish` moves there."""
 
     def __init__(self, bits: Tensor, steps: int, size: int) -> None:
-        self._linear = bits.numpy()[: -(-steps * size // 8)]
+        self._linear = bits[: -(-steps * size // 8)]
         self._size = size
         whole = size % 8 == 0
         shape = (steps, -(-size // 8))
-        self.rows = self._linear.reshape(shape) if whole else np.empty(shape, np.uint8)
+        self.rows = self._linear.view(shape) if whole else bits.new_empty(shape)
 
     def finish(self) -> None:
         """To be called when all rows are written."""
         if self._size % 8:
-            each = np.unpackbits(self.rows, axis=1, count=self._size, bitorder="little")
-            self._linear[:] = np.packbits(each, bitorder="little")
+            rows, linear = self.rows.numpy(), self._linear.numpy()
+            each = np.unpackbits(rows, axis=1, count=self._size, bitorder="little")
+            linear[:] = np.packbits(each, bitorder="little")

@@ -67,6 +67,17 @@ class Plan:
         return self.batches * self.down * self.across
 
     @property
+    def nowhere(self) -> int | None:
+        """A place behind the grid: what it hits are `beyond` places from there on, all of them
+        zeros. None where no entry of a list can hold it."""
+        return self.places if self.places < _MOST_PLACES else None
+
+    @property
+    def beyond(self) -> int:
+        """How many places any place hits, and those between."""
+        return self.origin + self.below * self.pitch + self.right + 1
+
+    @property
     def last_place(self) -> int:
         """The last place of a position."""
         return (
@@ -115,7 +126,10 @@ def plan_of(geometry: Geometry) -> Plan:
 
 def _axis(size: int, outputs: int, kernel: int, stride: int, padding: int) -> _Axis:
     reach = [distance for _, distance in distances(kernel, stride, padding)]
-    return _Axis(-(-size // stride), outputs, max(0, -min(reach)), max(0, *reach))
+    positions = -(-size // stride)
+    # Outputs that nothing reaches are somebody's too.
+    ahead = max(0, outputs - positions, *reach)
+    return _Axis(positions, outputs, max(0, -min(reach)), ahead)
 
 
 def _plan(

@@ -6,7 +6,16 @@ from typing import Any
 from llvmlite import ir
 from numba import types
 
-from clifctl.kernels.cpu.vectors import F32, I8, I32, I64, LANES, operation, pointer
+from clifctl.kernels.cpu.vectors import (
+    I8,
+    I32,
+    I64,
+    LANES,
+    llvm_vector,
+    operation,
+    pointer,
+    transposed,
+)
 
 _int, _none = types.int64, types.none
 
@@ -15,9 +24,9 @@ def _shuffled(b: Any, x: Any, y: Any, places: Sequence[int]) -> Any:
     return b.shuffle_vector(x, y, ir.Constant(ir.VectorType(I32, len(places)), list(places)))
 
 
-def _transposed(b: Any, rows: list[Any]) -> list[Any]:
-    """n vectors of n elements (64 bits each are best) with rows and columns exchanged: in blocks
-    of 1, 2, 4 ... the upper right is exchanged with the lower left."""
+def _words_transposed(b: Any, rows: list[Any]) -> list[Any]:
+    """n vectors of n words with rows and columns exchanged: in blocks of 1, 2, 4 ... the upper
+    right is exchanged with the lower left."""
     n, block = len(rows), 1
     while block < n:
         upper = [p if p & block == 0 else n + p - block for p in range(n)]
@@ -37,17 +46,9 @@ def _rows(b: Any, kind: ir.Type, at: Any, step: Any, count: int, align: int) -> 
 
 def _transpose_floats(b: Any, v: Sequence[Any]) -> None:
     source, source_step, to, to_step = v
-    floats, pairs = ir.VectorType(F32, LANES), ir.VectorType(I64, LANES // 2)
-    rows = _rows(b, floats, source, source_step, LANES, 4)
-    columns: list[Any] = [None] * LANES
-    for half in (0, 2):
-        # Two rows at a time become pairs: of a quarter's first two columns, and of its last two.
-        places = [q + half + p + n for q in range(0, LANES, 4) for p in (0, 1) for n in (0, LANES)]
-        paired = [_shuffled(b, rows[i], rows[i + 1], places) for i in range(0, LANES, 2)]
-        for i, pair in enumerate(_transposed(b, [b.bitcast(p, pairs) for p in paired])):
-            columns[i // 2 * 4 + half + i % 2] = b.bitcast(pair, floats)
-    for i, column in enumerate(columns):
-        b.store(column, pointer(b, b.add(to, b.mul(to_step, I64(i))), floats), align=4)
+    rows = _rows(b, llvm_vector("f32", LANES), source, source_step, LANES, 4)
+    for i, column in enumerate(transposed(b, rows)):
+        b.store(column, pointer(b, b.add(to, b.mul(to_step, I64(i))), column.type), align=4)
 
 
 def _transpose_bits(b: Any, v: Sequence[Any]) -> None:
@@ -57,7 +58,7 @@ def _transpose_bits(b: Any, v: Sequence[Any]) -> None:
     places = [8 * word + byte for byte in range(8) for word in range(8)]
     rows = _rows(b, octets, source, I64(64), 8, 1)
     rows = [b.bitcast(_shuffled(b, row, row, places), words) for row in rows]
-    for byte, row in enumerate(_transposed(b, rows)):
+    for byte, row in enumerate(_words_transposed(b, rows)):
         x = b.bitcast(row, octets)
         for bit in range(7, -1, -1):
             signs = b.bitcast(b.icmp_signed("<", x, ir.Constant(octets, [0] * 64)), I64)

@@ -29,12 +29,12 @@ LANES = 16 if "+avx512f" in FEATURES else 8
 VECTOR_BYTES = 4 * LANES
 
 I1, I8, I16, I32, I64 = (ir.IntType(bits) for bits in (1, 8, 16, 32, 64))
-F32 = ir.FloatType()
-_ELEMENTS = {"f32": F32, "i1": I1, "i32": I32}
+F32, F64 = ir.FloatType(), ir.DoubleType()
+_ELEMENTS = {"f32": F32, "f64": F64, "i1": I1, "i32": I32}
 
 
 class VectorType(types.Type):
-    """A vector of `lanes` elements of a kind: f32, i32, or i1 (a mask)."""
+    """A vector of `lanes` elements of a kind: f32, f64, i32, or i1 (a mask)."""
 
     def __init__(self, kind: str, lanes: int) -> None:
         self.kind = kind
@@ -53,7 +53,7 @@ def llvm_vector(kind: str, lanes: int) -> ir.VectorType:
     return ir.VectorType(_ELEMENTS[kind], lanes)
 
 
-FLOATS, INTS, MASK = (VectorType(kind, LANES) for kind in ("f32", "i32", "i1"))
+FLOATS, DOUBLES, INTS, MASK = (VectorType(kind, LANES) for kind in ("f32", "f64", "i32", "i1"))
 _FLOATS, _INTS, _MASK = (llvm_vector(kind, LANES) for kind in ("f32", "i32", "i1"))
 _int, _float, _none = types.int64, types.float32, types.none
 
@@ -117,18 +117,33 @@ load_u32, store_u32 = _loaded(_int, I32, 1), _stored(_int, I32, 1)
 load_u64, store_u64 = _loaded(_int, I64, 1), _stored(_int, I64, 1)
 
 
+def _numbers_at(typing_context: Any, address: Any, like: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        return builder.inttoptr(values[0], context.get_value_type(signature.return_type))
+
+    return types.CPointer(like.dtype)(types.int64, like), generate
+
+
+# numbers_at(address, like): a pointer to elements of the dtype of the array `like`, for `carray`.
+numbers_at: Any = intrinsic(_numbers_at)
+
+
 def call(b: Any, name: str, returns: ir.Type, arguments: Sequence[Any]) -> Any:
     kind = ir.FunctionType(returns, [argument.type for argument in arguments])
     return b.call(cgutils.get_or_insert_function(b.module, kind, name), arguments)
 
 
-def _prefetch(b: Any, v: Sequence[Any]) -> None:
-    at = pointer(b, v[0], I8)
-    call(b, "llvm.prefetch.p0", ir.VoidType(), [at, I32(1), I32(3), I32(1)])
+def _prefetch(write: int, level: int) -> Build:
+    def build(b: Any, v: Sequence[Any]) -> None:
+        arguments = [pointer(b, v[0], I8), I32(write), I32(level), I32(1)]
+        call(b, "llvm.prefetch.p0", ir.VoidType(), arguments)
+
+    return build
 
 
-# The line at an address will be written to.
-prefetch_to_write = operation(_none, (_int,), _prefetch)
+# The line at an address will be written to, or read some time later: into the second-level cache.
+prefetch_to_write = operation(_none, (_int,), _prefetch(1, 3))
+prefetch_to_read = operation(_none, (_int,), _prefetch(0, 2))
 
 # --- arithmetic ---------------------------------------------------------------------------------
 

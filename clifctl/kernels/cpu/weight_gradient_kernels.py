@@ -1,13 +1,12 @@
 """The sums of an event-driven weight gradient.
 
-A unit is a block of LANES outputs and a span of input channels: it packs the block's output
-gradient tile by tile, adds up what the lists of its channels hit, and writes its part of the
-weights' gradient. No two units share a sum.
+A unit is a band of outputs (some blocks of LANES) and a span of input channels: tile by tile it
+packs the outputs' gradient, and adds up, a block at a time, what the lists of its channels hit; at
+the end it writes its part of the weights' gradient. No two units share a sum.
 """
 
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from llvmlite import ir
@@ -36,12 +35,16 @@ from clifctl.kernels.cpu.vectors import (
     store_float,
     zero,
 )  # fmt: skip
-from clifctl.kernels.machine_code import keep
+from clifctl.kernels.machine_code import keep, sources
 
 OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
+# Blocks of LANES outputs that are packed together, 256 bytes of each pixel: fewer at once are read
+# from memory at a third of the speed.
+BAND = 64 // LANES
 # Rows and columns of taps whose sums are held in registers at once: the groups that a class's taps
-# are cut into.
-GROUPS = [(rows, columns) for rows in (1, 2, 3) for columns in (1, 2, 3)]
+# are cut into. The last are no taps but the blocks of a band, each block's grid a row.
+GROUPS = [*((rows, columns) for rows in (1, 2, 3) for columns in (1, 2, 3)), (BAND, 1)]
+_WHOLE_BAND = len(GROUPS) - 1
 # Sums at least that have to be under way for none to wait for the one before.
 _UNDER_WAY = 8
 
@@ -49,11 +52,26 @@ _int, _none = types.int64, types.none
 _FLOATS = vectors.llvm_vector("f32", LANES)
 
 
+def entries_together(taps: int) -> int:
+    """Entries of a list that are added at once, each to sums of its own: a power of two, of which
+    the list's length is best a multiple."""
+    return 1 << max(1, _UNDER_WAY // taps).bit_length() - 1
+
+
+def _place(b: Any, first: Any, number: int, together: int) -> Any:
+    """The place of an entry of some: read several at a time."""
+    at_once = min(together, 4)
+    kind = ir.IntType(16 * at_once)
+    word = b.load(pointer(b, b.add(first, I64(2 * (number - number % at_once))), kind), align=2)
+    place = b.lshr(word, kind(16 * (number % at_once)))
+    return b.and_(b.zext(place, I64) if kind != I64 else place, I64(0xFFFF))
+
+
 def _add_one(
-    b: Any, bases: Sequence[Any], entry: Any, values: Any, totals: list[list[Any]]
+    b: Any, bases: Sequence[Any], place: Any, entry: Any, values: Any, totals: list[list[Any]]
 ) -> None:
-    """Add what one entry hits: `totals` of rows and columns of taps."""
-    offset = b.mul(b.zext(b.load(pointer(b, entry, I16), align=2), I64), I64(8))
+    """Add what a place hits, that of an entry: `totals` of rows and columns of taps."""
+    offset = b.mul(place, I64(8))
     value = None
     if values is not None:
         address = b.add(b.mul(entry, I64(2)), values)
@@ -70,7 +88,7 @@ def _add_group(b: Any, rows: int, columns: int, v: Sequence[Any]) -> None:
     """Add what a list hits through `rows` x `columns` taps; `v` are the arguments of `add_hits`,
     the last None where there are no values."""
     at, pitch, entry, end, sums, row_step, column_step, fresh, values = v
-    together = max(1, _UNDER_WAY // (rows * columns))
+    together = entries_together(rows * columns)
     nothing = ir.Constant(_FLOATS, [0.0] * LANES)
     is_fresh = b.icmp_signed("!=", fresh, I64(0))
     bases = [b.sub(at, b.mul(pitch, I64(i))) for i in range(rows)]
@@ -94,12 +112,14 @@ def _add_group(b: Any, rows: int, columns: int, v: Sequence[Any]) -> None:
         step = I64(2 * together)
         whole = b.mul(b.sdiv(b.sub(end, entry), step), step)
         rest = b.add(entry, whole)
-        with cgutils.for_range_slice(b, entry, rest, step) as (place, _):
+        with cgutils.for_range_slice(b, entry, rest, step) as (first, _):
             for i in range(together):
-                _add_one(b, bases, b.add(place, I64(2 * i)), values, totals[i])
+                place = _place(b, first, i, together)
+                _add_one(b, bases, place, b.add(first, I64(2 * i)), values, totals[i])
         entry = rest
-    with cgutils.for_range_slice(b, entry, end, I64(2)) as (place, _):
-        _add_one(b, bases, place, values, totals[0])
+    with cgutils.for_range_slice(b, entry, end, I64(2)) as (last, _):
+        place = b.zext(b.load(pointer(b, last, I16), align=2), I64)
+        _add_one(b, bases, place, last, values, totals[0])
     for i, row in enumerate(held):
         for j, address in enumerate(row):
             parts = [b.load(total[i][j]) for total in totals]
@@ -136,121 +156,169 @@ def _add_hits(valued: bool) -> Any:
     return operation(_none, (_int,) * 10, build)
 
 
-def _sum_blocks(valued: bool) -> Any:
+def _sum_tile(valued: bool) -> Any:
     add_hits = _add_hits(valued)
 
     @njit(**OPTIONS)
-    def sum_blocks(
-        first, last, plan, groups, channels_last, span, g, lists, starts, listed, scale, scratch,
-        gradient, bias_gradient,
+    def sum_tile(p, tile, groups, blocks, c0, channels, grids, lists, starts, listed, sums):
+        """Add to `sums`, of each block and of `channels` channels from `c0` on, what a tile gives;
+        `grids` are the blocks' packed output gradients."""
+        grid_bytes, sums_bytes = VECTOR_BYTES * p.grid, VECTOR_BYTES * channels * p.taps
+        tap_step, channel_step = _steps(p, channels)
+        row_step, column_step = p.tap_row * tap_step, p.tap_column * tap_step
+        pitch, fresh = VECTOR_BYTES * p.pitch, 1 if tile == 0 else 0
+        begin, values = lists + 2 * p.room * tile, listed - 2 * lists
+        first_start = starts + 4 * ((p.lists + 1) * tile + c0)
+        if p.joint and blocks == BAND:
+            for c in range(channels):
+                start = first_start + 4 * c
+                add_hits(
+                    _WHOLE_BAND, grids + groups[0, 2], -grid_bytes, begin + load_u32(start),
+                    begin + load_u32(start + 4), sums + channel_step * c, sums_bytes, 0, fresh,
+                    values,
+                )  # fmt: skip
+            return
+        for block in range(blocks):
+            for c in range(channels):
+                for k in range(len(groups)):
+                    start = first_start + 4 * (groups[k, 1] * p.channels + c)
+                    add_hits(
+                        groups[k, 0], grids + grid_bytes * block + groups[k, 2], pitch,
+                        begin + load_u32(start), begin + load_u32(start + 4),
+                        sums + sums_bytes * block + channel_step * c + tap_step * groups[k, 3],
+                        row_step, column_step, fresh, values,
+                    )  # fmt: skip
+
+    return sum_tile
+
+
+def _sum_units(valued: bool) -> Any:
+    sum_tile = _sum_tile(valued)
+
+    @njit(**OPTIONS)
+    def sum_units(
+        first, last, plan, groups, span, g, lists, starts, listed, scale, scratch, gradient,
+        bias_gradient,
     ):  # fmt: skip
-        """The gradients of weights and biases, of the units from `first` to `last`: a unit is block
-        unit % p.blocks of outputs, and `span` channels. `scratch` has room for a grid, and for the
-        sums of a span."""
+        """The gradients of weights and biases, of the units from `first` to `last`: a unit is the
+        (unit % p.bands)-th BAND blocks of outputs and `span` channels. `scratch` has room for a
+        grid, an output's sum, and the sums of a span for each block."""
         p = plan[0]
-        outputs_sum = scratch + VECTOR_BYTES * p.grid
-        sums = outputs_sum + VECTOR_BYTES
-        pitch, values = VECTOR_BYTES * p.pitch, listed - 2 * lists
         for unit in range(first, last):
-            block, c0 = unit % p.blocks, unit // p.blocks * span
-            channels = min(span, p.channels - c0)
-            tap_step = VECTOR_BYTES * (channels if channels_last else 1)
-            channel_step = VECTOR_BYTES * (1 if channels_last else p.taps)
-            row_step, column_step = p.tap_row * tap_step, p.tap_column * tap_step
-            store(outputs_sum, zero())
+            first_block, c0 = BAND * (unit % p.bands), span * (unit // p.bands)
+            blocks, channels = min(BAND, p.blocks - first_block), min(span, p.channels - c0)
+            output_sums = scratch + VECTOR_BYTES * p.grid * blocks
+            sums = output_sums + VECTOR_BYTES * blocks
+            for block in range(blocks):
+                store(output_sums + VECTOR_BYTES * block, zero())
             for tile in range(p.tiles):
-                _pack(p, tile, block, g, scratch)
+                _pack(p, tile, tile == 0, first_block, blocks, g, scratch)
                 if c0 == 0:
-                    _sum_outputs(p, tile, block, g, outputs_sum)
-                begin = lists + 2 * p.room * tile
-                start_of_span = starts + 4 * ((p.lists + 1) * tile + c0)
-                for c in range(channels):
-                    to = sums + channel_step * c
-                    for k in range(len(groups)):
-                        start = start_of_span + 4 * (groups[k, 1] * p.channels + c)
-                        add_hits(
-                            groups[k, 0], scratch + groups[k, 2], pitch, begin + load_u32(start),
-                            begin + load_u32(start + 4), to + groups[k, 3] * tap_step, row_step,
-                            column_step, 1 if tile == 0 else 0, values,
-                        )  # fmt: skip
+                    _sum_outputs(p, tile, blocks, scratch, output_sums)
+                sum_tile(
+                    p, tile, groups, blocks, c0, channels, scratch, lists, starts, listed, sums
+                )
             if scale != 1.0:
-                _multiply(sums, channels * p.taps, scale)
-            if channels_last:
-                for tap in range(p.taps):
-                    column = tap * p.channels + c0
-                    _write(p, block, sums + tap * tap_step, channels, column, scratch, gradient)
-            else:
-                _write(p, block, sums, channels * p.taps, c0 * p.taps, scratch, gradient)
+                _multiply(sums, blocks * channels * p.taps, scale)
+            _write_band(p, first_block, blocks, c0, channels, sums, scratch, gradient)
             if c0 == 0:
-                for lane in range(min(LANES, p.outputs - LANES * block)):
-                    at = bias_gradient + 4 * (LANES * block + lane)
-                    store_float(at, load_float(outputs_sum + 4 * lane))
+                output = LANES * first_block
+                for i in range(min(LANES * blocks, p.outputs - output)):
+                    total = load_float(output_sums + 4 * i)
+                    store_float(bias_gradient + 4 * (output + i), total)
 
-    return sum_blocks
+    return sum_units
 
 
-sum_blocks_of_spikes, sum_blocks_of_values = _sum_blocks(False), _sum_blocks(True)
+sum_units_of_spikes, sum_units_of_values = _sum_units(False), _sum_units(True)
 
 
 @njit(**OPTIONS)
-def _pack(p, tile, block, g, grid):
-    """A block's output gradient in a tile, with zeros around it."""
-    if p.bordered:
-        for i in range(p.places):
-            store(grid + VECTOR_BYTES * i, zero())
+def _steps(p, channels):
+    """From a tap's sum to the next one's, and from a channel's: in the order of the gradient."""
+    if p.channels_last:
+        return VECTOR_BYTES * channels, VECTOR_BYTES
+    return VECTOR_BYTES, VECTOR_BYTES * p.taps
+
+
+@njit(**OPTIONS)
+def _pack(p, tile, is_first, first_block, blocks, g, grids):
+    """The output gradient of some blocks in a tile, a grid for each block, with zeros around it."""
+    grid_bytes = VECTOR_BYTES * p.grid
+    if is_first or (p.bordered and p.across > 1):
+        for i in range(0, blocks * grid_bytes, VECTOR_BYTES):
+            store(grids + i, zero())
     first, last = images_of(p, tile)
     y0, x0 = corner_of(p, tile)
+    first_row, end_row = y0 - p.above, y0 + p.rows + p.below
+    if p.down == 1:
+        # What lies above and below is the same in every tile: zeros.
+        first_row, end_row = 0, p.out_height
     first_column, end_column = max(0, x0 - p.left), min(p.out_width, x0 + p.columns + p.right)
     pixel = 4 * p.outputs
-    # Behind the last number of all, a vector may not be read.
-    end = g + pixel * p.samples * p.out_height * p.out_width - VECTOR_BYTES
     for n in range(first, last):
-        for y in range(max(0, y0 - p.above), min(p.out_height, y0 + p.rows + p.below)):
-            row = (n * p.out_height + y) * p.out_width
-            at = g + pixel * (row + first_column) + VECTOR_BYTES * block
+        for y in range(first_row, end_row):
             place = p.origin + (n - first) * p.image_pitch + (y - y0) * p.pitch + first_column - x0
-            to = grid + VECTOR_BYTES * place
-            for _ in range(end_column - first_column):
-                if at <= end:
-                    store(to, load(at))
-                else:
-                    for i in range(0, end + VECTOR_BYTES - at, 4):
-                        store_float(to + i, load_float(at + i))
-                at += pixel
-                to += VECTOR_BYTES
+            to = grids + VECTOR_BYTES * place
+            if 0 <= y < p.out_height:
+                row = (n * p.out_height + y) * p.out_width
+                at = g + pixel * (row + first_column) + VECTOR_BYTES * first_block
+                _pack_row(p, at, g, end_column - first_column, blocks, to)
+            else:
+                for block in range(blocks):
+                    for i in range(0, VECTOR_BYTES * (end_column - first_column), VECTOR_BYTES):
+                        store(to + block * grid_bytes + i, zero())
 
 
 @njit(**OPTIONS)
-def _sum_outputs(p, tile, block, g, sums):
-    """Add a block's output gradient at the rows of output that are counted as a tile's."""
+def _pack_row(p, at, g, pixels, blocks, to):
+    grid_bytes, pixel = VECTOR_BYTES * p.grid, 4 * p.outputs
+    # Behind the last number of all, a vector may not be read.
+    end = g + pixel * p.samples * p.out_height * p.out_width
+    whole = max(0, min(pixels, (end - VECTOR_BYTES * blocks - at) // pixel + 1))
+    for _ in range(whole):
+        for block in range(blocks):
+            store(to + block * grid_bytes, load(at + VECTOR_BYTES * block))
+        at += pixel
+        to += VECTOR_BYTES
+    for _ in range(pixels - whole):
+        for i in range(0, end - at, 4):
+            block, lane = i // VECTOR_BYTES, i % VECTOR_BYTES
+            store_float(to + block * grid_bytes + lane, load_float(at + i))
+        at += pixel
+        to += VECTOR_BYTES
+
+
+@njit(**OPTIONS)
+def _sum_outputs(p, tile, blocks, grids, sums):
+    """Add the output gradient at the outputs that are counted as a tile's, each of one alone."""
     first, last = images_of(p, tile)
     y0, x0 = corner_of(p, tile)
-    first_row, end_row = min(y0, p.out_height), min(y0 + p.rows, p.out_height)
-    if y0 + p.rows >= p.rows * p.down:
-        end_row = p.out_height
-    if x0 > 0:
-        end_row = first_row
-    pixel = 4 * p.outputs
-    # Behind the last number of all, a vector may not be read.
-    end = g + pixel * p.samples * p.out_height * p.out_width - VECTOR_BYTES
-    # A tile of several images has all of their rows.
-    at = g + pixel * (first * p.out_height + first_row) * p.out_width + VECTOR_BYTES * block
-    rows = (last - 1 - first) * p.out_height + end_row - first_row
-    behind = at + pixel * rows * p.out_width
-    last_four = min(behind - 4 * pixel, end - 3 * pixel)
+    end_row = p.out_height if y0 + p.rows >= p.rows * p.down else y0 + p.rows
+    end_column = p.out_width if x0 + p.columns >= p.columns * p.across else x0 + p.columns
+    for block in range(blocks):
+        grid, to = grids + VECTOR_BYTES * p.grid * block, sums + VECTOR_BYTES * block
+        if p.down * p.across == 1:
+            # Its images with the zeros between them.
+            _add_places(grid, min(p.places, p.origin + (last - first) * p.image_pitch), to)
+        else:
+            for y in range(y0, min(end_row, p.out_height)):
+                place = p.origin + (y - y0) * p.pitch
+                columns = min(end_column, p.out_width) - x0
+                _add_places(grid + VECTOR_BYTES * place, columns, to)
+
+
+@njit(**OPTIONS)
+def _add_places(at, places, sums):
     a, b, c, d = load(sums), zero(), zero(), zero()
-    while at <= last_four:
-        a, b = add(a, load(at)), add(b, load(at + pixel))
-        c, d = add(c, load(at + 2 * pixel)), add(d, load(at + 3 * pixel))
-        at += 4 * pixel
-    while at < behind and at <= end:
+    for _ in range(places // 4):
+        a, b = add(a, load(at)), add(b, load(at + VECTOR_BYTES))
+        c, d = add(c, load(at + 2 * VECTOR_BYTES)), add(d, load(at + 3 * VECTOR_BYTES))
+        at += 4 * VECTOR_BYTES
+    for _ in range(places % 4):
         a = add(a, load(at))
-        at += pixel
+        at += VECTOR_BYTES
     store(sums, add(add(a, c), add(b, d)))
-    while at < behind:
-        for i in range(0, end + VECTOR_BYTES - at, 4):
-            store_float(sums + i, load_float(sums + i) + load_float(at + i))
-        at += pixel
 
 
 @njit(**OPTIONS)
@@ -260,11 +328,26 @@ def _multiply(sums, count, scale):
 
 
 @njit(**OPTIONS)
-def _write(p, block, sums, count, column, scratch, gradient):
-    """`count` vectors as columns of the gradient, a row an output, from `column` on."""
+def _write_band(p, first_block, blocks, c0, channels, sums, scratch, gradient):
+    """The sums of a unit as the gradient of its weights."""
+    tap_step, _ = _steps(p, channels)
+    for block in range(blocks):
+        output = LANES * (first_block + block)
+        at = sums + VECTOR_BYTES * channels * p.taps * block
+        if p.channels_last:
+            for tap in range(p.taps):
+                column = tap * p.channels + c0
+                _write(p, output, at + tap_step * tap, channels, column, scratch, gradient)
+        else:
+            _write(p, output, at, channels * p.taps, c0 * p.taps, scratch, gradient)
+
+
+@njit(**OPTIONS)
+def _write(p, output, sums, count, column, scratch, gradient):
+    """`count` vectors as columns of the gradient: its rows are outputs, from `output` on."""
     row = 4 * p.channels * p.taps
-    to = gradient + row * LANES * block + 4 * column
-    lanes = min(LANES, p.outputs - LANES * block)
+    to = gradient + row * output + 4 * column
+    lanes = min(LANES, p.outputs - output)
     whole = count // LANES * LANES
     for i in range(0, whole, LANES):
         if lanes == LANES:
@@ -278,10 +361,5 @@ def _write(p, block, sums, count, column, scratch, gradient):
             store_float(to + lane * row + 4 * i, load_float(sums + VECTOR_BYTES * i + 4 * lane))
 
 
-keep(
-    sys.modules[__name__],
-    "".join(
-        Path(source).read_text(encoding="utf-8")
-        for source in (__file__, *(str(m.__file__) for m in (vectors, transposes, tiles)))
-    ),
-)
+_this = sys.modules[__name__]
+keep(_this, sources(_this, vectors, transposes, tiles))

@@ -1,11 +1,10 @@
 """The input gradient at open windows, against torch's dense one."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from itertools import product
+from types import ModuleType
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -16,9 +15,6 @@ from clifctl.kernels.cpu import input_gradient as module
 from clifctl.kernels.cpu.geometry import Geometry
 from clifctl.kernels.cpu.input_gradient import InputGradient
 from clifctl.kernels.cpu.packing import bits_of
-
-CANARY = 0x5A
-MARGIN = 256
 
 
 @st.composite
@@ -135,24 +131,6 @@ def test_threads_have_no_influence_on_any_bit() -> None:
     assert torch.equal(found[0], found[2])
 
 
-class Guarded:
-    """Memory between canaries, of NaN."""
-
-    def __init__(self, size: int) -> None:
-        self.size = size
-        self.memory = torch.full((size + 2 * MARGIN + 64,), CANARY, dtype=torch.uint8)
-        self.start = MARGIN + -(self.memory.data_ptr() + MARGIN) % 64
-        self.inner.fill_(0xFF)
-
-    @property
-    def inner(self) -> Tensor:
-        return self.memory[self.start : self.start + self.size]
-
-    def check(self) -> None:
-        assert (self.memory[: self.start] == CANARY).all()
-        assert (self.memory[self.start + self.size :] == CANARY).all()
-
-
 @pytest.mark.parametrize("density", [0.0, 0.3, 1.0])
 @pytest.mark.parametrize(
     "geometry",
@@ -162,38 +140,16 @@ class Guarded:
         Geometry(9, 20, 1, 1, 10),
         Geometry(2, 130, 6, 3, 7, (1, 1), (2, 2)),
         Geometry(1, 9, 3, 500, 40, (3, 4), (2, 1), (0, 2)),
+        Geometry(3, 16, 8, 8, 8, (3, 3), (1, 1), (1, 1)),
+        Geometry(2, 16, 6, 20, 150, (3, 3), (1, 1), (1, 1)),
     ],
     ids=lambda g: f"{g.channels}-{g.outputs}@{g.height}x{g.width}",
 )
 def test_writes_nothing_but_what_is_its_own(
-    geometry: Geometry, density: float, monkeypatch: pytest.MonkeyPatch
+    geometry: Geometry, density: float, guarded: Callable[[ModuleType], None]
 ) -> None:
-    lent: list[Guarded] = []
-
-    @contextmanager
-    def borrowed(size: int) -> Iterator[int]:
-        lent.append(Guarded(size))
-        yield lent[-1].inner.data_ptr()
-
-    def empty(shape: tuple[int, ...], memory_format: torch.memory_format) -> Tensor:
-        lent.append(Guarded(4 * int(np.prod(shape))))
-        n, c, h, w = shape
-        return lent[-1].inner.view(torch.float32).view(n, h, w, c).permute(0, 3, 1, 2)
-
-    g, weight = case(geometry)
-    window = windows(geometry, density)
-    given = bits_of(window)
-    guarded = Guarded(len(given))
-    guarded.inner.copy_(given)
-    monkeypatch.setattr(module, "borrowed", borrowed)
-    expected = dense(geometry, window, g, weight)
-    with monkeypatch.context() as patch:
-        patch.setattr(torch, "empty", empty)
-        found = InputGradient(geometry)(guarded.inner, g, weight)
-    assert torch.equal(found.double(), expected)
-    assert len(lent) >= 3
-    for memory in (*lent, guarded):
-        memory.check()
+    guarded(module)
+    check(geometry, density, channels_last=density == 0.3)
 
 
 def test_values_of_a_kernel_are_those_of_its_definition() -> None:

@@ -1,8 +1,11 @@
 """The rule of event-driven and dense connections, and the record of what ran."""
 
+from typing import get_args
+
 import pytest
 import torch
 
+from clifctl.kernels.cpu import rule
 from clifctl.kernels.cpu.geometry import Geometry
 from clifctl.kernels.cpu.paths import record, recorded_paths
 from clifctl.kernels.cpu.rule import (
@@ -10,25 +13,41 @@ from clifctl.kernels.cpu.rule import (
     CROSSOVERS,
     DIRECTIONS,
     LOOKED_AT,
+    NEVER,
+    Direction,
+    Kind,
     choose,
+    crossover,
     kind_of,
     unsupported,
 )
+from clifctl.kernels.cpu.vectors import LANES
 
 SPATIAL = Geometry(2, 64, 8, 8, 32, kernel=(3, 3), padding=(1, 1))
+LINEAR = Geometry(2, 512, 1, 1, 100)
 
 
 def test_a_kind_follows_from_the_shape() -> None:
     assert kind_of(SPATIAL) == "spatial"
+    assert kind_of(Geometry(2, 256, 8, 8, 32, kernel=(1, 3))) == "deep spatial"
     assert kind_of(Geometry(2, 64, 8, 8, 128)) == "pointwise"
-    assert kind_of(Geometry(2, 512, 1, 1, 100)) == "linear"
-    assert kind_of(Geometry(2, 512, 1, 1, 10)) == "narrow"
+    assert kind_of(Geometry(2, 512, 2, 1, 128)) == "deep pointwise"
+    assert kind_of(LINEAR) == kind_of(Geometry(2, 512, 1, 1, 10)) == "linear"
     assert kind_of(Geometry(2, 3, 8, 8, 64, kernel=(3, 3))) == "narrow"
 
 
+@pytest.mark.parametrize("lanes", CROSSOVERS)
+def test_every_kind_has_a_crossover_in_every_direction(lanes: int) -> None:
+    for direction in DIRECTIONS:
+        for kind in get_args(Kind):
+            limit = crossover(direction, kind, lanes)
+            assert NEVER <= limit <= ALWAYS
+            assert crossover(direction, kind, lanes, values=True) <= limit
+
+
 @pytest.mark.parametrize("direction", DIRECTIONS)
-def test_a_connection_is_event_driven_below_its_crossover_alone(direction) -> None:
-    limit = CROSSOVERS[direction]["spatial"]
+def test_a_connection_is_event_driven_below_its_crossover_alone(direction: Direction) -> None:
+    limit = crossover(direction, "spatial", LANES)
     below, at = choose(direction, SPATIAL, limit - 0.02), choose(direction, SPATIAL, limit)
     assert below.event
     assert below.reason.startswith("event-driven: ")
@@ -37,7 +56,19 @@ def test_a_connection_is_event_driven_below_its_crossover_alone(direction) -> No
     assert at.reason.startswith("dense: ")
 
 
-def test_a_reason_says_what_was_counted_and_compared() -> None:
+def test_values_make_a_connection_dense_earlier() -> None:
+    assert choose("forward", SPATIAL, 0.5).event
+    assert not choose("forward", SPATIAL, 0.5, values=True).event
+    assert choose("forward", SPATIAL, 0.2, values=True).event
+
+
+def test_a_reason_says_what_was_counted_and_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    limits: dict[Direction, dict[Kind, float]] = {
+        "forward": {"spatial": 0.63}, "weight_gradient": {"spatial": ALWAYS},
+        "input_gradient": {"spatial": 0.65, "linear": NEVER},
+    }  # fmt: skip
+    monkeypatch.setattr(rule, "CROSSOVERS", {LANES: limits})
+    rule._choice.cache_clear()
     assert choose("forward", SPATIAL, 0.1234).reason == (
         "event-driven: 12.3 % of the inputs are active, below 63 %"
     )
@@ -47,6 +78,10 @@ def test_a_reason_says_what_was_counted_and_compared() -> None:
     assert choose("weight_gradient", SPATIAL, 1.0).reason == (
         "event-driven: 100 % of the inputs are active"
     )
+    assert choose("input_gradient", LINEAR, 0.1).reason == (
+        "dense: that is faster in a linear connection"
+    )
+    rule._choice.cache_clear()
 
 
 def test_a_kernel_of_more_taps_than_lists_can_number_is_dense() -> None:

@@ -1,10 +1,9 @@
 """The weight gradient of active inputs, against torch's dense one."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import example, given, settings
@@ -12,14 +11,11 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from clifctl.kernels import threads
-from clifctl.kernels.bits import pack_bits
 from clifctl.kernels.cpu import weight_gradient as module
 from clifctl.kernels.cpu.geometry import Geometry
-from clifctl.kernels.cpu.source import Active, room_for_bits
+from clifctl.kernels.cpu.packing import bits_of
+from clifctl.kernels.cpu.source import Active
 from clifctl.kernels.cpu.weight_gradient import WeightGradient
-
-CANARY = 0x5A
-MARGIN = 4096
 
 
 @st.composite
@@ -51,10 +47,7 @@ def sixtyfourths(geometry: Geometry, seed: int = 1) -> Tensor:
 
 
 def active(x: Tensor, values: bool = False) -> Active:
-    innermost = x.permute(0, 2, 3, 1).contiguous()
-    bits, packed = room_for_bits(x.numel()), pack_bits(innermost.view(-1))
-    bits[: len(packed)] = packed
-    return Active(bits, values=innermost if values else None)
+    return Active(bits_of(x), values=x.movedim(1, -1).contiguous() if values else None)
 
 
 def dense(geometry: Geometry, x: Tensor, g: Tensor) -> Tensor:
@@ -106,6 +99,7 @@ def test_shapes_give_the_dense_gradient_exactly(
         Geometry(1, 4, 70, 80, 3, (7, 7), (2, 2), (3, 3)),  # with a stride
         Geometry(100, 5, 8, 8, 20, (3, 3), (1, 1), (1, 1)),  # of some images, the last of fewer
         Geometry(1, 1, 2, 9000, 1, (1, 3000), (1, 1), (0, 0)),  # of columns, with a wide kernel
+        Geometry(200, 30, 1, 1, 150),  # of samples, several blocks at once
         Geometry(1, 300, 3, 3, 17, (5, 5), (1, 1), (2, 2)),  # more than one span of channels
     ],
 )
@@ -157,35 +151,6 @@ def test_no_number_of_threads_changes_a_bit(values: bool, monkeypatch: pytest.Mo
         assert torch.equal(bias, found[0][1])
 
 
-class Guard:
-    """Lends memory that is full of NaN, between margins that nobody may write to."""
-
-    def __init__(self) -> None:
-        self._lent: list[tuple[np.ndarray, int, int]] = []
-
-    def memory(self, size: int, alignment: int) -> np.ndarray:
-        whole = np.full(size + 2 * MARGIN + alignment, CANARY, np.uint8)
-        start = MARGIN + -(whole.ctypes.data + MARGIN) % alignment
-        whole[start : start + size] = 0xFF
-        self._lent.append((whole, start, start + size))
-        return whole[start : start + size]
-
-    @contextmanager
-    def borrowed(self, size: int) -> Iterator[int]:
-        yield self.memory(size, 4096).ctypes.data
-
-    def empty(self, *shape: Any, memory_format: Any = torch.contiguous_format) -> Tensor:
-        like = torch.zeros(*shape).to(memory_format=memory_format)
-        memory = torch.from_numpy(self.memory(4 * like.numel(), 64)).view(torch.float32)
-        return memory.as_strided(like.size(), like.stride())
-
-    def assert_intact(self) -> None:
-        assert self._lent
-        for whole, start, end in self._lent:
-            assert (whole[:start] == CANARY).all()
-            assert (whole[end:] == CANARY).all()
-
-
 @pytest.mark.parametrize("values", [False, True])
 @pytest.mark.parametrize(
     "geometry",
@@ -193,24 +158,38 @@ class Guard:
         Geometry(7, 20, 5, 6, 19, (3, 3), (1, 1), (1, 1)),
         Geometry(5, 65, 9, 7, 33, (3, 2), (2, 3), (0, 1)),
         Geometry(50, 64, 1, 1, 16),
+        Geometry(50, 20, 1, 1, 150),
         Geometry(2, 3, 31, 40, 5, (5, 5), (2, 1), (2, 2)),
         Geometry(2, 9, 3, 3, 2, (1, 1), (2, 2), (1, 1)),
     ],
 )
 def test_nothing_is_written_beside_a_buffer_nor_read_before_it_is_written(
-    geometry: Geometry, values: bool, monkeypatch: pytest.MonkeyPatch
+    geometry: Geometry, values: bool, guarded: Callable[[ModuleType], None]
 ) -> None:
-    guard = Guard()
     x, g = few(geometry, 1.0, values), sixtyfourths(geometry)
     expected = dense(geometry, x, g)
     given_bits = active(x, values)
-    monkeypatch.setattr(module, "borrowed", guard.borrowed)
-    monkeypatch.setattr(torch, "empty", guard.empty)
+    guarded(module)
     for channels_last in (False, True):
         weights, bias = WeightGradient(geometry, values, channels_last)(given_bits, g)
-        guard.assert_intact()
         assert torch.equal(weights.double(), expected)
         assert torch.equal(bias, g.sum((0, 2, 3)))
+
+
+def test_tensors_of_another_connection_are_refused() -> None:
+    geometry = Geometry(3, 8, 5, 6, 16, (3, 3), (1, 1), (1, 1))
+    given_bits, g = active(few(geometry, 0.3)), sixtyfourths(geometry)
+    with_values = active(few(geometry, 0.3, values=True), values=True)
+    for wrong, gradient in (
+        (Active(given_bits.bits[:-1]), g),
+        (with_values, g),
+        (given_bits, g[:2]),
+        (given_bits, g.double()),
+    ):
+        with pytest.raises(ValueError, match="these tensors are not those of a connection"):
+            WeightGradient(geometry)(wrong, gradient)
+    with pytest.raises(ValueError, match="these tensors are not those of a connection"):
+        WeightGradient(geometry, with_values=True)(given_bits, g)
 
 
 def test_a_gradient_in_any_layout_gives_the_same() -> None:

@@ -1,0 +1,202 @@
+"""Batch norm and neuron in one prepared call a direction: eager tensors on the CPU, one process.
+
+What depends on shapes and choices alone, the checks of both included, is made at the first call of
+its kind; `clifctl.kernels.normed` does the rest: other devices, graphs, `torch.func`, statistics of
+several processes.
+"""
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from clifctl.devices import CPU
+from clifctl.kernels import numba_target
+from clifctl.kernels.backward import first_gradient, kept
+from clifctl.kernels.cpu.norm_neuron import NormAndNeuron, NormChoice, NormTensors
+from clifctl.kernels.distributed import several_processes
+from clifctl.kernels.eager import is_eager, is_transformed
+from clifctl.kernels.fused import held, states_of
+from clifctl.kernels.normed import Norm, fused_backward
+from clifctl.kernels.prologue import NORM, with_norm
+from clifctl.kernels.window import Window
+from clifctl.neurons import Parameters
+
+# Prepared layers that a process keeps: beyond them it begins anew.
+MOST_LAYERS = 1024
+
+
+class BatchNorm(Protocol):
+    """A batch norm as a module: see `clifctl.models.TemporalBatchNorm`."""
+
+    channels: int
+    mode: Any
+    eps: float
+    momentum: float | None
+    training: bool
+    processes: bool
+    weight: Any
+    bias: Any
+    running_mean: Tensor
+    running_var: Tensor
+    num_batches_tracked: Tensor
+
+    @property
+    def of_batch(self) -> bool:
+        """Whether the batch's own statistics are used."""
+
+    def require(self, x: Tensor) -> None:
+        """Raise ValueError where `x` cannot be normalised."""
+
+    def before(self, x: Tensor, steps: int) -> Norm:
+        """The norm as the prologue of a kernel; running averages are updated."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A prepared layer, and the name of its call (see `clifctl.kernels.fused.named`)."""
+
+    work: NormAndNeuron
+    call: str
+
+
+class Asked(NamedTuple):
+    """What is asked for: `key` says which layer it is, the tensors are those of this call."""
+
+    key: Hashable
+    norm: NormTensors
+    choice: NormChoice
+
+
+_layers: dict[Hashable, Layer] = {}
+
+
+def asked(
+    x: Tensor, state: Sequence[Tensor] | None, parameters: Parameters, norm: BatchNorm,
+    *how: Hashable,
+) -> Asked | None:  # fmt: skip
+    """The layer of `parameters` behind `norm` for `x`, run as `how` says; None where the operators
+    have to do it."""
+    if (
+        not is_eager(x)
+        or torch._C._are_functorch_transforms_active()
+        or x.device.type != CPU
+        or (norm.processes and several_processes())
+    ):
+        return None
+    tensors = NormTensors(
+        norm.weight, norm.bias, norm.running_mean, norm.running_var, norm.num_batches_tracked
+    )
+    choice = NormChoice(
+        norm.channels, norm.eps, norm.momentum, norm.mode == "folded", norm.of_batch, norm.training
+    )
+    key = (
+        parameters.neuron,
+        parameters.hyperparameters,
+        how,
+        choice,
+        (x.shape, x.stride(), x.dtype),
+        *map(_kind, tensors),
+        *(_kind(p) for p in parameters.learnables.values()),
+        state and tuple(_kind(s) for s in state),
+    )
+    return Asked(key, tensors, choice)
+
+
+def _kind(x: Tensor | None) -> Hashable:
+    return x if x is None else (x.shape, x.dtype, x.device, x.is_contiguous())
+
+
+def known(wanted: Asked | None) -> Layer | None:
+    """The layer, where it is prepared."""
+    return None if wanted is None else _layers.get(wanted.key)
+
+
+def prepare(
+    wanted: Asked | None, x: Tensor, parameters: Parameters, steps: int, window: Window | None,
+    target: str, call: str,
+) -> Layer | None:  # fmt: skip
+    """Prepare a layer whose tensors have been checked; None where the operators have to do it."""
+    if (
+        wanted is None
+        or target != "numba"
+        or x.dtype not in numba_target.DTYPES
+        or not x.numel()
+        or not all(_can_be_reached(t, held(x.dtype)) for t in wanted.norm)
+    ):
+        return None
+    neuron = with_norm(parameters.neuron)
+    kernel = numba_target.kernel(neuron, parameters.hyperparameters, x.dtype)
+    if kernel.source.summed[-2:] != tuple(p.name for p in NORM[1:]):
+        return None  # no gradient flows through it
+    if len(_layers) >= MOST_LAYERS:
+        _layers.clear()
+    work = NormAndNeuron(
+        kernel, x.detach(), steps, wanted.choice, window, given_state=states_of(call) > 0
+    )
+    made = _layers[wanted.key] = Layer(work, call)
+    return made
+
+
+def _can_be_reached(x: Tensor | None, dtype: torch.dtype) -> bool:
+    if x is None:
+        return True
+    right = x.dtype in (dtype, torch.int64)
+    return right and x.device.type == CPU and x.is_contiguous() and is_eager(x)
+
+
+def run(
+    layer: Layer, x: Tensor, norm: NormTensors, state: Sequence[Tensor] | None,
+    learnables: Sequence[Tensor], windows: bool | None,
+) -> tuple[Tensor, tuple[Tensor, ...]]:  # fmt: skip
+    """Output and final state; they have a gradient. `windows` as in `clifctl.kernels.fused.run`."""
+    tensors = (norm.weight, norm.bias, *(state or ()), *learnables)
+    output, *final = _PreparedNormScan.apply(layer, norm, windows, x, *tensors)
+    return output, tuple(final)
+
+
+class _PreparedNormScan(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, layer: Layer, norm: NormTensors, windows: bool | None, x: Tensor,
+        weight: Tensor | None, bias: Tensor | None, *tensors: Tensor,
+    ) -> tuple[Tensor, ...]:  # fmt: skip
+        out, finals, statistics = layer.work.forward(x, norm, tensors, windows)
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(x, weight, bias, statistics, *tensors)
+        ctx.layer = layer
+        return out, *finals
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
+        x, weight, bias, statistics, *tensors = kept(ctx)
+        layer: Layer = ctx.layer
+        if torch.is_grad_enabled() or is_transformed(*gradients):  # create_graph=True, vmap
+            found = _by_operators(layer, x, weight, bias, statistics, tensors, gradients)
+            return None, None, None, *found
+        found = layer.work.backward(x, weight, bias, statistics, tensors, gradients)
+        return None, None, None, *found
+
+
+def _by_operators(
+    layer: Layer, x: Tensor, weight: Tensor | None, bias: Tensor | None, statistics: Tensor,
+    tensors: Sequence[Tensor], gradients: Sequence[Tensor | None],
+) -> tuple[Tensor | None, ...]:  # fmt: skip
+    """What `backward` gives, under a transform; a gradient of it is refused in words."""
+    mean, inverse = statistics
+    affine = weight is not None
+    norm = [
+        mean,
+        inverse,
+        torch.ones_like(mean[0]) if weight is None else weight,
+        torch.zeros_like(mean[0]) if bias is None else bias,
+    ]
+    if layer.work.count:
+        norm.append(mean.new_full((), layer.work.count))
+    backward: Any = fused_backward
+    rest = (x, tensors, norm, gradients, layer.call, layer.work.neuron.steps, False)
+    found = first_gradient(backward, *rest) if torch.is_grad_enabled() else backward(*rest)
+    g_x, *others, g_weight, g_bias = found
+    return g_x, g_weight if affine else None, g_bias if affine else None, *others
