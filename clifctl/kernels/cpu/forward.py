@@ -81,7 +81,7 @@ class Forward:
         arguments = (
             groups, self._numbers, active.bits.data_ptr(),
             0 if active.values is None else active.values.data_ptr(), memory.data_ptr(),
-            self._offsets_of(channels_last), active.value,
+            self._offsets_of(channels_last), float(active.value),
             0 if shift is None else shift.data_ptr(), y.data_ptr(),
         )  # fmt: skip
 
