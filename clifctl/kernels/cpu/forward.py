@@ -54,8 +54,6 @@ class Forward:
         way = _way(g, with_values)
         times = _vectors(g, way)
         plan, self._scratch = _plan(g, way, times, with_values)
-        kind = "TABLES" if way == TABLES else "VALUES" if with_values else "LISTS"
-        self._kernel = getattr(forward_kernels, f"{kind}_{times}")
         self._elements = _elements(g)
         self._plan = plan._replace(elements=self._elements.ctypes.data)
         self._numbers = tuple(self._plan)
@@ -77,17 +75,19 @@ class Forward:
         memory, channels_last = weight_memory(weight)
         shift = None if bias is None else bias.detach().contiguous()
         y = torch.empty_strided(self._size, self._stride)
-        groups = min(self._plan.blocks, -(-torch.get_num_threads() // self._tiles))
+        # Threads share few tiles evenly if the blocks of one can be those of several threads.
+        threads = torch.get_num_threads()
+        groups = self._plan.blocks if threads > 1 and self._tiles < 8 * threads else 1
         arguments = (
             groups, self._numbers, active.bits.data_ptr(),
             0 if active.values is None else active.values.data_ptr(), memory.data_ptr(),
-            self._offsets_of(channels_last), active.value,
+            self._offsets_of(channels_last), float(active.value),
             0 if shift is None else shift.data_ptr(), y.data_ptr(),
         )  # fmt: skip
 
         def run(first: int, last: int) -> None:
             with borrowed(self._scratch) as scratch:
-                self._kernel(first, last, *arguments, scratch)
+                forward_kernels.run(first, last, *arguments, scratch)
 
         run_units(run, self._tiles * groups, self._work)
         return y

@@ -9,7 +9,7 @@ from typing import Any
 from numba import njit
 
 from clifctl.kernels.cpu import forward_tiles, lists, packing, vectors
-from clifctl.kernels.cpu.forward_tiles import Plan, prepare_tile
+from clifctl.kernels.cpu.forward_tiles import TABLES, Plan, prepare_tile
 from clifctl.kernels.cpu.lists import (
     SUM_BEGIN,
     SUM_BYTES,
@@ -207,56 +207,72 @@ def _look_up_block(times: int) -> Any:
     return look_up_block
 
 
-def _kernel(pack: Any, run_block: Any) -> Any:
-    @njit(**OPTIONS)
-    def run(first, last, groups, numbers, bits, values, weight, offsets, scale, bias, y, scratch):
-        """Units `first` to `last`: a unit is a tile and one of `groups` of the blocks. Weights are
-        packed once where there are several tiles, else block by block, for they are large."""
-        plan = Plan(*numbers)
-        tile, rows = -1, scratch + plan.rows_at
-        several = (last - 1) // groups > first // groups
-        if several:
-            for block in range(plan.blocks):
-                packed = scratch + plan.weights_at + block * plan.block_bytes
-                pack(plan, block, weight, offsets, scale, rows, packed)
-        for unit in range(first, last):
-            group = unit % groups
-            if unit // groups != tile:
-                tile = unit // groups
-                place, places = prepare_tile(plan, tile, bits, values, scratch)
-            for block in range(plan.blocks * group // groups, plan.blocks * (group + 1) // groups):
-                packed = scratch + plan.weights_at
-                if several:
-                    packed += block * plan.block_bytes
-                else:
-                    pack(plan, block, weight, offsets, scale, rows, packed)
-                channel = block * plan.block
-                run_block(
-                    plan, scratch, packed, places, bias + 4 * channel if bias != 0 else 0,
-                    y + 4 * (place * plan.outputs + channel),
-                    min(plan.block, plan.outputs - channel),
-                )  # fmt: skip
-
-    return run
+# Of rows of one vector, and of two.
+_tables_1, _tables_2 = _pack_tables(1), _pack_tables(2)
+_look_up_1, _look_up_2 = _look_up_block(1), _look_up_block(2)
+_sum_1, _sum_2 = (_sum_block(times, _row_sum(wide(times))) for times in (1, 2))
+_valued_1, _valued_2 = (_sum_block(times, _valued_row_sum(wide(times))) for times in (1, 2))
 
 
 @njit(**OPTIONS)
 def _pack(plan, block, weight, offsets, scale, rows, target):
-    _pack_block(plan, block, weight, offsets, scale, target)
+    """What a block of outputs needs of the weights; `rows` is room for those of tables."""
+    if plan.way != TABLES:
+        _pack_block(plan, block, weight, offsets, scale, target)
+    elif plan.block == LANES:
+        _tables_1(plan, block, weight, offsets, scale, rows, target)
+    else:
+        _tables_2(plan, block, weight, offsets, scale, rows, target)
 
 
-def _by_lists(times: int, row_sum: Any) -> Any:
-    return _kernel(_pack, _sum_block(times, row_sum(wide(times))))
+@njit(**OPTIONS)
+def _run_block(plan, with_values, scratch, weights, places, bias, y, count):
+    """The outputs of a block at the places of a tile."""
+    narrow = plan.block == LANES
+    if plan.way == TABLES:
+        if narrow:
+            _look_up_1(plan, scratch, weights, places, bias, y, count)
+        else:
+            _look_up_2(plan, scratch, weights, places, bias, y, count)
+    elif with_values:
+        if narrow:
+            _valued_1(plan, scratch, weights, places, bias, y, count)
+        else:
+            _valued_2(plan, scratch, weights, places, bias, y, count)
+    elif narrow:
+        _sum_1(plan, scratch, weights, places, bias, y, count)
+    else:
+        _sum_2(plan, scratch, weights, places, bias, y, count)
 
 
-def _by_tables(times: int) -> Any:
-    return _kernel(_pack_tables(times), _look_up_block(times))
+@njit(**OPTIONS)
+def run(first, last, groups, numbers, bits, values, weight, offsets, scale, bias, y, scratch):
+    """Units `first` to `last`: a unit is a tile and one of `groups` of the blocks. Weights are
+    packed once where there are several tiles, else block by block, for they are large."""
+    plan = Plan(*numbers)
+    tile, rows = -1, scratch + plan.rows_at
+    several = (last - 1) // groups > first // groups
+    if several:
+        for block in range(plan.blocks):
+            packed = scratch + plan.weights_at + block * plan.block_bytes
+            _pack(plan, block, weight, offsets, scale, rows, packed)
+    for unit in range(first, last):
+        group = unit % groups
+        if unit // groups != tile:
+            tile = unit // groups
+            place, places = prepare_tile(plan, tile, bits, values, scratch)
+        for block in range(plan.blocks * group // groups, plan.blocks * (group + 1) // groups):
+            packed = scratch + plan.weights_at
+            if several:
+                packed += block * plan.block_bytes
+            else:
+                _pack(plan, block, weight, offsets, scale, rows, packed)
+            channel = block * plan.block
+            _run_block(
+                plan, values != 0, scratch, packed, places, bias + 4 * channel if bias != 0 else 0,
+                y + 4 * (place * plan.outputs + channel), min(plan.block, plan.outputs - channel),
+            )  # fmt: skip
 
-
-# Of rows of one vector or two.
-LISTS_1, LISTS_2 = _by_lists(1, _row_sum), _by_lists(2, _row_sum)
-VALUES_1, VALUES_2 = _by_lists(1, _valued_row_sum), _by_lists(2, _valued_row_sum)
-TABLES_1, TABLES_2 = _by_tables(1), _by_tables(2)
 
 _this = sys.modules[__name__]
 keep(_this, sources(_this, forward_tiles, lists, packing, vectors))
