@@ -124,4 +124,5 @@ GROUPS: dict[str, list[Step]] = {
     "train-digits": _one("bench", "clifctl bench train --model snn5 --batch 32 --repeats 51"),
     "input": _one("bench", "python input_pipeline.py"),
     "event-input": _one("bench", "python event_input.py"),
+    "cpp-twin": _one("bench", "python cpp_twin.py"),
 }
