@@ -58,39 +58,33 @@ class Parameters(ctypes.Structure):
 
 @dataclass(frozen=True)
 class Job:
-    """What both do: `[T, M]` and the final states `[M]`."""
+    """What all do: `[T, M]` and the final states `[M]`. They write to the same memory, so that none
+    has the better pages."""
 
     x: Tensor
     g_out: Tensor
     sample: Sample
+    out: Tensor
+    g_x: Tensor
+    finals: list[Tensor]
 
     @classmethod
     def of(cls, shape: list[int]) -> "Job":
         torch.manual_seed(0)
         steps, samples, channels, *features = shape
         size = samples * channels * int(np.prod(features))
-        x = 0.3 + 0.7 * torch.randn(steps, size)
-        return cls(x, torch.randn(steps, size), Sample(channels, 1))
-
-    def room(self) -> tuple[Tensor, Tensor, list[Tensor]]:
-        """Room for the output, the gradient of x and the final states."""
-        size = self.x.shape[1]
-        return (
-            torch.empty_like(self.x),
-            torch.empty_like(self.x),
-            [torch.empty(size) for _ in range(2)],
-        )
+        x, g_out = 0.3 + 0.7 * torch.randn(steps, size), torch.randn(steps, size)
+        finals = [torch.zeros(size) for _ in range(2)]
+        sample = Sample(channels, 1)
+        return cls(x, g_out, sample, torch.zeros_like(x), torch.zeros_like(x), finals)
 
 
 @dataclass(frozen=True)
 class Contestant:
-    """Its two directions, and what they write."""
+    """Its two directions."""
 
     forward: Callable[[], object]
     backward: Callable[[], object]
-    out: Tensor
-    g_x: Tensor
-    finals: list[Tensor]
 
 
 def compiler() -> str:
@@ -121,25 +115,20 @@ def compiled(command: str, options: list[str], folder: Path) -> ctypes.CDLL | No
 
 def twin(library: ctypes.CDLL, job: Job) -> Contestant:
     """The C++ with CLIF's default parameters."""
-    out, g_x, finals = job.room()
     steps, size = map(ctypes.c_int64, job.x.shape)
     parameters = Parameters(0.5, 0.5, 1.0)
     x, g, o, gx, v, m = (
-        ctypes.c_void_p(t.data_ptr()) for t in (job.x, job.g_out, out, g_x, *finals)
+        ctypes.c_void_p(t.data_ptr()) for t in (job.x, job.g_out, job.out, job.g_x, *job.finals)
     )
     p = ctypes.byref(parameters)
     return Contestant(
         lambda: library.clif_forward(steps, size, x, o, v, m, p),
         lambda: library.clif_backward(steps, size, x, g, gx, p),
-        out,
-        g_x,
-        finals,
     )
 
 
 def ours(found: Kernel, job: Job) -> Contestant:
     """The generated kernels."""
-    out, g_x, finals = job.room()
     nothing: list[Tensor | None] = [None, None]
     rows, channels = len(job.x), job.sample.channels
     # Of the norm, where there is one: mean, scale, bias.
@@ -148,36 +137,35 @@ def ours(found: Kernel, job: Job) -> Contestant:
         for value, _ in zip((0.0, 1.0, 0.0), found.neuron.learnables, strict=False)
     ]
     return Contestant(
-        lambda: found.forward(job.x, nothing, learnables, job.sample, out, finals),
+        lambda: found.forward(job.x, nothing, learnables, job.sample, job.out, job.finals),
         lambda: found.backward(
-            job.x, nothing, learnables, job.sample, job.g_out, nothing, None, g_x
+            job.x, nothing, learnables, job.sample, job.g_out, nothing, None, job.g_x
         ),
-        out,
-        g_x,
-        finals,
     )
 
 
 def bits(found: Kernel, job: Job) -> Callable[[], object]:
     """The forward kernel with bits for an output."""
-    _, _, finals = job.room()
     spikes, window = room_for_bits(job.x.numel()), room_for_bits(job.x.numel())
     return lambda: found.forward_spikes(
-        job.x, [None, None], [], job.sample, len(job.x), spikes, window, finals
+        job.x, [None, None], [], job.sample, len(job.x), spikes, window, job.finals
     )
 
 
-def differing(a: Contestant, b: Contestant) -> float:
-    """The share of elements with another spike; exits where that, or the gradients of the
-    others' neurons, are more than rounding."""
+def differing(a: Contestant, b: Contestant, job: Job) -> float:
+    """The share of neurons with another spike; exits where that, or the gradients of the others,
+    are more than rounding."""
+    results = []
     for each in (a, b):
         each.forward()
         each.backward()
-    other = (a.out != b.out).any(0)
+        results.append((job.out.clone(), job.g_x.clone()))
+    (out, g_x), (other_out, other_g_x) = results
+    other = (out != other_out).any(0)
     share = float(other.float().mean())
-    error = (a.g_x - b.g_x).abs()[:, ~other]
+    error = (g_x - other_g_x).abs()[:, ~other]
     # A neuron within rounding of the surrogate's edge has another gradient, too.
-    wrong = float((error > 1e-4 * float(a.g_x.abs().max())).any(0).float().mean())
+    wrong = float((error > 1e-4 * float(g_x.abs().max())).any(0).float().mean())
     if share > 1e-3 or wrong > 1e-3:
         raise SystemExit(f"the twins differ: {share:.2%} of spikes, {wrong:.2%} of gradients")
     return share
@@ -214,7 +202,7 @@ def measured(job: Job, repeats: int) -> dict[str, object]:
         }
         twins = {name: twin(found, job) for name, found in libraries.items() if found is not None}
         kernels = {"ours": ours(plain, job), "ours after batch norm": ours(normed, job)}
-        shares = [differing(kernels["ours"], one) for one in twins.values()]
+        shares = [differing(kernels["ours"], one, job) for one in twins.values()]
         runs = {
             f"{name}, {direction}": getattr(one, direction)
             for name, one in {**kernels, **twins}.items()

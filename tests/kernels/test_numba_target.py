@@ -5,22 +5,24 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from numba import njit
+from torch import Tensor
 
 from clifctl.kernels import scan
 from clifctl.kernels.blocks import cut
 from clifctl.kernels.cpu import elementary
 from clifctl.kernels.cpu.elementwise import load_floats, store_floats
 from clifctl.kernels.cpu.vectors import VECTOR_BYTES
-from clifctl.neurons import NEURONS
+from clifctl.neurons import NEURONS, Hyperparameters, Neuron, State
 
 RUN = """
 import sys, torch
 from clifctl.kernels import scan
-from clifctl.neurons import NEURONS
+from clifctl.neurons import NEURONS, Hyperparameters, Neuron, State
 torch.manual_seed(0)
 x = torch.randn(6, 7, 300, requires_grad=True)
 out, _ = scan(x, None, NEURONS["lif"].parameters(tau=1.9))
@@ -268,3 +270,25 @@ def test_blocks_cover_every_element_once(size: int, sample: int | None, steps: i
                 seen[start : start + n] += 1
     assert (seen == 1).all()
     assert sample is None or blocks.period % sample == 0 or blocks.period == size
+
+
+def test_comparisons_count_as_numbers_where_a_step_calculates_with_them() -> None:
+    def step(x: Tensor, state: tuple[Tensor, ...], p: Any) -> Any:
+        (v,) = state
+        open_gate = (x > 0) & (v < 1)
+        either = torch.where(x > 0.5, open_gate, v > 0)
+        v = 0.5 * v + x * open_gate + torch.where(either, 0.25, 0.0)
+        return v * (v > 0.2), (v - v * (v >= 1),)
+
+    gated = Neuron("gated", "", "", step, (State("v", ""),), Hyperparameters, spiking=False)
+    x = torch.randn(4, 3, 7, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    results = []
+    for target in ("reference", "numba"):
+        given = x.clone().requires_grad_()
+        out, (v,) = scan(given, None, gated.parameters(), target=target)
+        (out.sum() + v.square().sum()).backward()
+        assert given.grad is not None
+        results.append((out.detach(), v.detach(), given.grad))
+    for expected, found in zip(*results, strict=True):
+        assert (expected != 0).any()
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)

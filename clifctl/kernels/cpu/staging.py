@@ -14,8 +14,10 @@ from clifctl.kernels.cpu.vectors import (
     VECTOR_BYTES,
     load,
     load_u8,
+    load_u64,
     store,
     store_u8,
+    store_u64,
     zero,
 )
 
@@ -25,10 +27,12 @@ OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
 @njit(**OPTIONS)
 def copy(to, source, size):
     """Copy `size` bytes."""
-    whole = size - size % VECTOR_BYTES
-    for at in range(0, whole, VECTOR_BYTES):
+    vectors, words = size - size % VECTOR_BYTES, size - size % 8
+    for at in range(0, vectors, VECTOR_BYTES):
         store(to + at, load(source + at))
-    for at in range(whole, size):
+    for at in range(vectors, words, 8):
+        store_u64(to + at, load_u64(source + at))
+    for at in range(words, size):
         store_u8(to + at, load_u8(source + at))
 
 
