@@ -99,14 +99,18 @@ def asked(
         choice,
         (x.shape, x.stride(), x.dtype),
         *map(_kind, tensors),
-        *(_kind(p) for p in parameters.learnables.values()),
-        state and tuple(_kind(s) for s in state),
+        # Checked at the first call, as whoever takes their addresses copies what lies otherwise.
+        tuple(
+            (t.shape, t.dtype, t.device) for t in (*parameters.learnables.values(), *(state or ()))
+        ),
+        state is None,
     )
     return Asked(key, tensors, choice)
 
 
 def _kind(x: Tensor | None) -> Hashable:
-    return x if x is None else (x.shape, x.dtype, x.device, x.is_contiguous())
+    """Of a vector or number: all that its address has to be trusted with."""
+    return x if x is None else (x.numel(), x.dtype, x.is_cpu and x.is_contiguous())
 
 
 def known(wanted: Asked | None) -> Layer | None:
@@ -144,7 +148,7 @@ def _can_be_reached(x: Tensor | None, dtype: torch.dtype) -> bool:
     if x is None:
         return True
     right = x.dtype in (dtype, torch.int64)
-    return right and x.device.type == CPU and x.is_contiguous() and is_eager(x)
+    return right and x.is_cpu and x.is_contiguous() and is_eager(x)
 
 
 def run(
