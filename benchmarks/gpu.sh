@@ -168,7 +168,10 @@ step input 50 json "$python" benchmarks/input_pipeline.py --device $on "${input[
 step check-clif 40 json "${clifctl[@]}" neurons check clif -o @
 step registers-clif 120 csv env -u TRITON_INTERPRET "${clifctl[@]}" neurons show clif --kernel triton \
   --registers -o @
-# What is left of the time: the other neurons and nets, what a run adds to a step, every length.
+# What is left of the time: inference, the other neurons and nets, what a run adds to a step, every
+# length.
+step eval-$net 50 json "${clifctl[@]}" bench eval --device $on --model $net --timesteps $steps \
+  --batch $batch --repeats $rounds -v -o @
 step train-$nets-engine 60 json "${clifctl[@]}" bench train --device $on --model $nets \
   --timesteps $steps --batch $batch --repeats $rounds --no-peak -v -o @
 step neurons-all 60 json "${clifctl[@]}" bench neurons --device $on --shape $shape --repeats $rounds \

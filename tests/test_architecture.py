@@ -7,8 +7,8 @@ import clifctl
 
 PACKAGE = Path(clifctl.__file__).parent
 
-LEAVES = {"commands", "devices", "errors", "files", "launch", "reading", "results", "strict"}
-LEAVES |= {"transfer", "trust"}
+LEAVES = {"commands", "devices", "errors", "files", "launch", "notices", "reading", "results"}
+LEAVES |= {"strict", "transfer", "trust"}
 # package or module -> what it may import of clifctl besides itself
 ARROWS: dict[str, set[str]] = {
     "commands": set(),
@@ -16,6 +16,7 @@ ARROWS: dict[str, set[str]] = {
     "errors": set(),
     "files": {"errors"},
     "launch": {"errors"},
+    "notices": set(),
     "reading": set(),
     "results": set(),
     "strict": set(),
@@ -42,7 +43,7 @@ ARROWS: dict[str, set[str]] = {
     "cli": {*LEAVES, "recipe", "experiments", "report"},
 }
 LIGHT = {"commands", "devices", "errors", "files", "launch", "reading", "results", "cli", "paper"}
-LIGHT |= {"report", "trust"}
+LIGHT |= {"notices", "report", "trust"}
 HEAVY_LIBRARIES = {"torch", "torchvision", "numba", "triton", "sklearn", "matplotlib", "pydantic"}
 
 

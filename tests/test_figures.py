@@ -237,6 +237,63 @@ def test_a_comparison_has_its_figures_by_neuron(figures: ModuleType) -> None:
     assert {name: found[name] for name in expected} == expected
 
 
+def test_an_inference_has_its_figures_by_batch_and_contestant(figures: ModuleType) -> None:
+    from quoted import timed
+
+    row = {"timesteps": 6, "batch_size": 8, "contestant": "ours", "missing": None}
+    row |= {"inference_ms": 24.26, "relu_ratio": 0.3449, "relu_one_step_ratio": 2.04}
+    row |= {"relu_lower_quartile_ratio": 0.3311, "relu_upper_quartile_ratio": 0.357}
+    operations = {"timesteps": 6, "batch_size": 8, "theoretical_relu_ratio": 0.113}
+    operations |= {"theoretical_relu_one_step_ratio": 0.68, "saving_share_percent": 73.6}
+    operations |= {"spiking_acs": 375.2e6, "spiking_macs": 1.77e6, "relu_macs": 555.42e6}
+    rates = [{"timesteps": 6, "firing_rate": rate} for rate in (0.1, 0.14)]
+    found = timed.inference(
+        {
+            "timesteps": [6],
+            "rows": [row, {**row, "contestant": "sj_multi_step", "missing": "not here"}],
+            "operations": [operations],
+            "firing_rates": rates,
+        }
+    )
+    assert found == {
+        "t6.rate": "0.12",
+        "t6.n8.ours.ms": "24.3",
+        "t6.n8.ours.relu": "0.34",
+        "t6.n8.ours.quartiles": "0.33 to 0.36",
+        "t6.n8.ours.relu_one_step": "2.0",
+        "t6.n8.theory": "0.11",
+        "t6.n8.theory_one_step": "0.7",
+        "t6.n8.saved": "74",
+        "t6.n8.acs": "375.20",
+        "t6.n8.macs": "1.77",
+        "t6.n8.relu_macs": "555.42",
+    }
+
+
+def test_a_twin_has_its_ratios(figures: ModuleType) -> None:
+    ratio = {"median": 1.0449, "low": 1.02, "high": 1.066}
+    document = {"best_twin": {}, "compiler": "g++ 12", "ratios": {"forward_and_backward": ratio}}
+    assert figures.names._figures(document) == {
+        "compiler": "g++ 12",
+        "forward_and_backward": "1.04",
+        "forward_and_backward.quartiles": "1.02 to 1.07",
+    }
+
+
+def test_crossovers_are_those_of_a_kind_and_a_direction(figures: ModuleType) -> None:
+    from quoted import timed
+
+    rows = [
+        {"kind": "spatial", "direction": "forward", "crossover": crossover}
+        | {"rates": [{"rate": 0.05, "ratio": 9.0}, {"rate": 0.1, "ratio": ratio}]}
+        for crossover, ratio in ((0.63, 6.0), (0.7, 4.0))
+    ]
+    assert timed.crossovers({"rows": rows}) == {
+        "forward.spatial": "63 to 70",
+        "forward.spatial.fast": "4.0 to 6.0",
+    }
+
+
 MEASUREMENT = re.compile(
     r"\d ?(?:±|\+-) ?\d|\bp [=<] \d|\d times\b"
     r"|\d ?(?:ms|s|[MG]iB|[um]J|%|core-\w+|hours?|minutes?|seconds?|days?)(?!\w)"
@@ -253,11 +310,14 @@ NO_MEASUREMENTS = [
     ("docs/energy.md", "3 times LIF's MACs, 4 times its", "the published accounting"),
     ("docs/event-data.md", "events on 10 % of the pixels", "an input"),
     ("docs/event-data.md", "with events on 40 %", "an input"),
+    ("docs/events.md", "less than 30 % is not zero", "a setting"),
     ("docs/experiments.md", "has a 95 % interval", "a level of confidence"),
     ("docs/experiments.md", "finding below 5 %", "a level of significance"),
     ("docs/experiments.md", "misses the 5 % level", "a level of significance"),
     ("docs/training.md", "ended after 30 seconds", "a setting of torchrun"),
     ("docs/transformer.md", "98.26 % of LIF", "the paper's"),
+    ("benchmarks/README.md", "of which 5 % are not zero", "an input"),
+    ("benchmarks/README.md", "densities from 5 to 100 %", "an input"),
     ("benchmarks/README.md", "fewer than 0.1 % of the spikes", "a tolerance"),
     ("benchmarks/README.md", "at most 1 % may be", "a tolerance"),
     ("benchmarks/README.md", "saving every 60 s", "a setting"),

@@ -1,6 +1,6 @@
-"""How a number is printed in a page: the one place that rounds."""
+"""How numbers and tables are printed in a page: the one place that rounds."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 
@@ -65,3 +65,10 @@ def _parsed(printed: str) -> float:
 
 def _with_error(mean: str, standard_error: float | None, digits: int) -> str:
     return mean if standard_error is None else f"{mean} ± {number(standard_error, digits)}"
+
+
+def table(heading: str, rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table; `heading` has ' | ' between its cells."""
+    columns = heading.split(" | ")
+    printed = [f"| {' | '.join(cells)} |".replace("  |", " |") for cells in (columns, *rows)]
+    return "\n".join([printed[0], "|" + "---|" * len(columns), *printed[1:]])

@@ -98,6 +98,28 @@ def _gradients() -> list[Step]:
     return steps
 
 
+def _connections_train() -> list[Step]:
+    train = "clifctl bench train --no-peak --no-engine"
+    steps = [
+        Step(f"{label}_{threads}", f"{train} --rates {rates} --threads {threads}")
+        for label, rates in (("fresh", "fresh"), ("trained", "paper"))
+        for threads in (1, 2)
+    ]
+    frames = f"{train} --model vgg11 --rates paper --threads 1"
+    steps += [Step(f"frames_{share}", f"{frames} --event-frames {share}") for share in (5, 10)]
+    return [*steps, Step("digits", f"{train} --model snn5 --batch 32 --threads 1 --repeats 51")]
+
+
+def _connections_eval() -> list[Step]:
+    resnet18 = "clifctl bench eval --rates paper"
+    return [
+        Step("trained_1", f"{resnet18} --threads 1"),
+        Step("trained_2", f"{resnet18} --threads 2"),
+        Step("frames_5", f"{resnet18} --model vgg11 --event-frames 5 --threads 1"),
+        Step("digits", "clifctl bench eval --model snn5 --batch 32 --threads 1 --repeats 51"),
+    ]
+
+
 def _one(label: str, command: str) -> list[Step]:
     return [Step(label, command)]
 
@@ -122,6 +144,10 @@ GROUPS: dict[str, list[Step]] = {
         "bench", "clifctl bench train --timesteps 1,2,4,6,8,16 --no-peak"
     ),
     "train-digits": _one("bench", "clifctl bench train --model snn5 --batch 32 --repeats 51"),
+    "connections-train": _connections_train(),
+    "connections-eval": _connections_eval(),
+    "crossovers": _one("bench", "python connections.py --json"),
+    "cpp-twin": _one("bench", "python cpp_twin.py"),
     "input": _one("bench", "python input_pipeline.py"),
     "event-input": _one("bench", "python event_input.py"),
 }

@@ -12,6 +12,7 @@ from clifctl.results import (
     BenchResult,
     DynamicsResult,
     EnergyResult,
+    EvalBenchResult,
     GradientsResult,
     NeuronComparison,
     TrainBenchResult,
@@ -34,10 +35,15 @@ _BY_SCHEMA: dict[str, tuple[type, Callable[[Document], dict[str, str]]]] = {
     "clifctl.energy": (EnergyResult, looked_into.energy),
     "clifctl.bench.neurons": (BenchResult, timed.neurons),
     "clifctl.bench.train": (TrainBenchResult, timed.training),
+    "clifctl.bench.eval": (EvalBenchResult, timed.inference),
     "clifctl.convert.lif": (DeployResult, lambda _: {}),  # several seeds make a figure
 }
 
 
+# The same for scripts of benchmarks/, whose documents are read as they are.
+_OF_SCRIPTS: dict[str, Callable[[Document], dict[str, str]]] = {
+    "clifctl.benchmarks.crossovers": timed.crossovers
+}
 # More programs than this on average before a measurement, and the machine was not free.
 _BUSY = 0.5
 
@@ -63,10 +69,13 @@ def figures_of(stored: Stored) -> dict[str, str]:
 
 def _figures(document: Document) -> dict[str, str]:
     """Of a result of clifctl, read as every other is: what an older one lacks has its default. The
-    scripts of benchmarks/ print documents without a schema."""
+    older scripts of benchmarks/ print documents without a schema."""
     if "schema" not in document:
-        return timed.inputs(document)
-    kind, figures = _BY_SCHEMA[document["schema"].rpartition("/")[0]]
+        return timed.twins(document) if "best_twin" in document else timed.inputs(document)
+    schema = document["schema"].rpartition("/")[0]
+    if schema in _OF_SCRIPTS:
+        return _OF_SCRIPTS[schema](document)
+    kind, figures = _BY_SCHEMA[schema]
     return figures(asdict(decode(kind, document)))
 
 

@@ -1,8 +1,10 @@
 """The tables of the pages, and the lines of the recipes' headers: text with {NAME} for a figure."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from clifctl.paper.accuracy import deployment
+from quoted import timed_tables
+from quoted.formats import table
 from quoted.looked_into import PAPERS_RESETS
 from quoted.names import figures_of
 from quoted.store import Stored
@@ -19,15 +21,9 @@ def templates(files: Sequence[Stored]) -> dict[str, str]:
         **_convert(),
         **_experiments(),
         **_windows(),
-        **_benchmarks(),
+        **timed_tables.training(),
+        **timed_tables.connections(),
     }
-
-
-def _table(heading: str, rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table; `heading` has ' | ' between its cells."""
-    columns = heading.split(" | ")
-    printed = [f"| {' | '.join(cells)} |".replace("  |", " |") for cells in (columns, *rows)]
-    return "\n".join([printed[0], "|" + "---|" * len(columns), *printed[1:]])
 
 
 def _expect() -> str:
@@ -43,7 +39,7 @@ def _expect() -> str:
             ]
         )
     heading = "recipe | CLIF [%] | LIF [%] | CLIF - LIF [points] | 95 % interval | p"
-    return _table(f"{heading} | a run [core-seconds]", rows)
+    return table(f"{heading} | a run [core-seconds]", rows)
 
 
 def _machines(files: Sequence[Stored]) -> str:
@@ -55,21 +51,21 @@ def _machines(files: Sequence[Stored]) -> str:
             if stored.group == "digits" and f"{label}.clif.accuracy" in figures:
                 accuracies = [figures[f"{label}.{neuron}.accuracy"] for neuron in ("clif", "lif")]
                 rows.append([f"`{recipe}`", figures["from"], *accuracies])
-    return _table("recipe | where | CLIF [%] | LIF [%]", rows)
+    return table("recipe | where | CLIF [%] | LIF [%]", rows)
 
 
 def _analysis() -> dict[str, str]:
     rates = {"half": "p = 0.5, weight 0.8", "default": "p = 0.3, weight 1 (the default)"}
     over = "clif.over"
     return {
-        "dynamics": _table(
+        "dynamics": table(
             "input | rate of LIF [spikes/step] | rate of CLIF",
             [
                 [text, *(f"{{dynamics.{label}.{neuron}.rate}}" for neuron in ("lif", "clif"))]
                 for label, text in rates.items()
             ],
         ),
-        "temporal": _table(
+        "temporal": table(
             " | lif | clif | difference [points] | test loss, CLIF - LIF",
             [
                 [
@@ -82,7 +78,7 @@ def _analysis() -> dict[str, str]:
                 for label, recipe in DIGITS.items()
             ],
         ),
-        "split": _table(
+        "split": table(
             "distance of P + M1 + M2 from autograd's gradient, relative | exact | exact-xi | paper",
             [
                 [
@@ -127,8 +123,8 @@ def _convert() -> dict[str, str]:
     }
     columns = ("positions", "spikes", "own", "spikingjelly", "snntorch")
     return {
-        "convert": _table(f"trained with | as trained | {' | '.join(resets)}", rows),
-        "nir": _table(
+        "convert": table(f"trained with | as trained | {' | '.join(resets)}", rows),
+        "nir": table(
             "net (trained on the digits, but for the last two) | neurons x steps x samples "
             "| spikes | clifctl's interpreter | SpikingJelly 2.0.0 | snnTorch 1.0.0",
             [
@@ -169,7 +165,7 @@ def _experiments() -> dict[str, str]:
     told = ("accuracy", "test_loss", "train_loss", "train_loss_eval")
     told_as = ("accuracy [points]", "test loss", "training loss, train mode")
     return {
-        "neurons": _table(
+        "neurons": table(
             "neuron | accuracy, last [%] | best [%] | train loss, train mode | train loss, "
             "eval. mode | test loss | firing rate | parameters",
             [
@@ -177,7 +173,7 @@ def _experiments() -> dict[str, str]:
                 for n in ("lif", "plif", "glif", "clif")
             ],
         ),
-        "neurons-compared": _table(
+        "neurons-compared": table(
             "against lif | difference | 95 % interval | p, corrected | higher in",
             [
                 [f"{n}, {text}"]
@@ -188,7 +184,7 @@ def _experiments() -> dict[str, str]:
                 for n, q, text in compared
             ],
         ),
-        "timesteps": _table(
+        "timesteps": table(
             "T | LIF [%] | CLIF [%] | CLIF - LIF [points] | firing rate LIF | CLIF",
             [
                 [
@@ -200,19 +196,19 @@ def _experiments() -> dict[str, str]:
                 for t in (1, 2, 4, 8)
             ],
         ),
-        "eight": _table(
+        "eight": table(
             "CLIF - LIF, eight seeds | T = 2 | T = 4",
             [
                 [text, *(f"{{{e}.eight.clif.t{t}.over.{q}.told}}" for t in (2, 4))]
                 for q, text in zip(told, (*told_as, "training loss, evaluation mode"), strict=True)
             ],
         ),
-        "norms": _table(
+        "norms": table(
             "batch norm | LIF [%] | CLIF [%] | CLIF - LIF [points] | test loss LIF | CLIF "
             "| CLIF - LIF",
             norms,
         ),
-        "exchange": _table(
+        "exchange": table(
             " | training loss, train mode: epoch 20 | 21 | 22 | 40 | test loss: 20 | 21 | 22 | 40",
             [
                 [name]
@@ -236,7 +232,7 @@ def _windows() -> dict[str, str]:
     pairs = [(neuron, tau) for neuron in ("lif", "clif") for tau in ("1.5", "2.0")]
     columns = [f"{neuron.upper()}, tau {tau.removesuffix('.0')}" for neuron, tau in pairs]
     return {
-        "windows": _table(
+        "windows": table(
             "neuron | tau | k = 1 | 2 | 3 | 8 (full)",
             [
                 [f"{neuron.upper()}, {shown[quantity]}", tau]
@@ -247,7 +243,7 @@ def _windows() -> dict[str, str]:
                 for neuron, quantity, tau in cells
             ],
         ),
-        "windows-compared": _table(
+        "windows-compared": table(
             f"one window to the next, training loss | {' | '.join(columns)}",
             [
                 [f"k = {one} to {other}"]
@@ -256,57 +252,6 @@ def _windows() -> dict[str, str]:
                     for neuron, tau in pairs
                 ]
                 for one, other in steps
-            ],
-        ),
-    }
-
-
-def _benchmarks() -> dict[str, str]:
-    float32, bfloat16 = "train-resnet18.bench.t6", "train-resnet18-bfloat16.bench.t6"
-    contestants = [
-        *(("ours, float32", f"{float32}.ours"), ("ours, plain path", f"{float32}.ours_plain")),
-        ("SpikingJelly multi-step", f"{float32}.sj_multi_step"),
-        ("SpikingJelly step by step", f"{float32}.sj_step_by_step"),
-        ("ours, bfloat16", f"{bfloat16}.ours"),
-    ]
-    events = {
-        "dvs_gesture_vgg11": "T = 20, 128x128",
-        "cifar10_dvs_vgg11": "T = 16, 48x48",
-    }
-    engines = {
-        "train-digits": "`digits_snn5`, batch 32, one thread",
-        "train-resnet18": "`cifar10_resnet18`, batch 8, float32",
-    }
-    shares = ("step_s", "wait_ms", "share", "memory_ms", "disk_ms")
-    costs = ("bare_ms", "overhead", "save_ms", "save")
-    return {
-        "training-step": _table(
-            " | step / ReLU net's | held for backward / ReLU net's",
-            [
-                [
-                    text,
-                    f"{{{at}.relu}} (quartiles {{{at}.quartiles}})",
-                    f"{{{at}.held}} ({{{at}.held_mib}} MiB)",
-                ]
-                for text, at in contestants
-            ],
-        ),
-        "event-input": _table(
-            "recipe | step [s] | waits for input [ms] | share [%] | batch from memory [ms] "
-            "| from disk [ms]",
-            [
-                [
-                    f"`{recipe}`, {shape}",
-                    *(f"{{event-input.bench.{recipe}.{key}}}" for key in shares),
-                ]
-                for recipe, shape in events.items()
-            ],
-        ),
-        "engine": _table(
-            " | bare step [ms] | a run adds [%] | a save takes [ms] | of a minute [%]",
-            [
-                [text, *(f"{{{group}.bench.engine.{key}}}" for key in costs)]
-                for group, text in engines.items()
             ],
         ),
     }

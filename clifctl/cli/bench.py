@@ -4,12 +4,43 @@ from typing import Annotated, Literal
 
 import typer
 
-from clifctl.cli.options import DeviceOption, Output, ThreadsOption, command
+from clifctl.cli.options import ConnectionsOption, DeviceOption, Output, ThreadsOption, command
 from clifctl.devices import CPU
 from clifctl.errors import UsageError
 
 EXAMPLE = "clifctl bench neurons --neurons lif,clif --shape 6x16x64x32x32 -o bench.json"
 TRAIN_EXAMPLE = "clifctl bench train --timesteps 1,2,4,6,8,16 -o train.json"
+EVAL_EXAMPLE = "clifctl bench eval --rates paper --batch 8 -o eval.json"
+
+ModelOption = Annotated[
+    Literal["resnet18", "vgg11", "snn5"],
+    typer.Option(help="Net; snn5 is that of the recipe digits_snn5."),
+]
+NeuronOption = Annotated[str, typer.Option(help="Neuron of every layer.")]
+TimestepsOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="T,T,...", help="Time steps (default: 6; 10 of event frames; snn5: its recipe's)."
+    ),
+]
+PrecisionOption = Annotated[
+    Literal["float32", "bfloat16"], typer.Option(help="Arithmetic: plain, or autocast.")
+]
+RatesOption = Annotated[
+    str,
+    typer.Option(
+        metavar="fresh|paper|FILE.json",
+        help="Firing rates: of fresh weights, the published ones of a trained net, or given ones.",
+    ),
+]
+FramesOption = Annotated[
+    float | None,
+    typer.Option(
+        metavar="PERCENT",
+        help="Event frames as input, so many percent of them not zero (default: an image).",
+    ),
+]
+RepeatsOption = Annotated[int, typer.Option(help="Rounds; medians are reported.")]
 
 app = typer.Typer(
     help="Measure speed and memory, after a check of correctness.",
@@ -60,24 +91,18 @@ def neurons(
 @command(app, "train", example=TRAIN_EXAMPLE)
 def train(
     *,
-    model: Annotated[
-        Literal["resnet18", "vgg11", "snn5"],
-        typer.Option(help="Net; snn5 is that of the recipe digits_snn5."),
-    ] = "resnet18",
-    neuron: Annotated[str, typer.Option(help="Neuron of every layer.")] = "clif",
-    timesteps: Annotated[
-        str | None,
-        typer.Option(metavar="T,T,...", help="Time steps (default: 6; snn5: its recipe's)."),
-    ] = None,
+    model: ModelOption = "resnet18",
+    neuron: NeuronOption = "clif",
+    timesteps: TimestepsOption = None,
     batch: Annotated[int, typer.Option(help="Samples a step.")] = 8,
-    precision: Annotated[
-        Literal["float32", "bfloat16"], typer.Option(help="Arithmetic: plain, or autocast.")
-    ] = "float32",
+    precision: PrecisionOption = "float32",
     batch_norm: Annotated[
         Literal["per_step", "folded"],
         typer.Option(help="Statistics of each time step, or of all together; of our net."),
     ] = "per_step",
-    repeats: Annotated[int, typer.Option(help="Rounds; medians are reported.")] = 7,
+    rates: RatesOption = "fresh",
+    event_frames: FramesOption = None,
+    repeats: RepeatsOption = 7,
     peak: Annotated[
         bool, typer.Option("--peak/--no-peak", help="Peak memory, each net in its own process.")
     ] = True,
@@ -85,6 +110,7 @@ def train(
         bool, typer.Option("--engine/--no-engine", help="What a run adds to the bare step.")
     ] = True,
     device: DeviceOption = CPU,
+    connections: ConnectionsOption = "auto",
     threads: ThreadsOption = None,
     output: Output,
 ) -> None:
@@ -95,26 +121,77 @@ def train(
     reported: bytes held for backward, the process's peak memory, and what a whole run adds to the
     bare step (data, checks, logging, progress), with the images per second that are left.
     """
+    from clifctl.experiments.bench_task import NetBenchOptions
     from clifctl.experiments.bench_train import bench_train
     from clifctl.report.bench import train_bench_report
     from clifctl.report.progress import TrainProgress
 
+    asked = NetBenchOptions(
+        model=model,
+        neuron=neuron,
+        timesteps=None if timesteps is None else _numbers(timesteps),
+        batch_size=batch,
+        precision=precision,
+        batch_norm=batch_norm,
+        rates=rates,
+        frames_percent=event_frames,
+        repeats=repeats,
+        device=device,
+        connections=connections,
+        threads=threads,
+    )
     with TrainProgress(quiet=output.quiet, verbose=False) as progress:
         result = bench_train(
-            model,
-            neuron,
-            timesteps=None if timesteps is None else _numbers(timesteps),
-            batch_size=batch,
-            precision=precision,
-            batch_norm=batch_norm,
-            repeats=repeats,
-            device=device,
-            threads=threads,
+            asked,
             peak=peak,
             observer=progress if engine else None,
             say=output.notice if output.verbose else lambda line: None,
         )
     output.emit(train_bench_report(result))
+
+
+@command(app, "eval", example=EVAL_EXAMPLE)
+def evaluate(
+    *,
+    model: ModelOption = "resnet18",
+    neuron: NeuronOption = "clif",
+    timesteps: TimestepsOption = None,
+    batch: Annotated[int, typer.Option(help="Samples of the batch; one is timed too.")] = 8,
+    precision: PrecisionOption = "float32",
+    rates: RatesOption = "fresh",
+    event_frames: FramesOption = None,
+    repeats: RepeatsOption = 7,
+    device: DeviceOption = CPU,
+    connections: ConnectionsOption = "auto",
+    threads: ThreadsOption = None,
+    output: Output,
+) -> None:
+    """Time a spiking net's inference against the same net with ReLU, at T = 1 and on T times the
+    images, and count the synaptic operations of both.
+
+    One sample and a batch are timed. The net is first compared with its plain path; one that
+    differs fails, exit 1, untimed. Beside it: the net with dense connections, and SpikingJelly's
+    nodes. The last table says how much of the saving in operations the machine gives.
+    """
+    from clifctl.experiments.bench_eval import bench_eval
+    from clifctl.experiments.bench_task import NetBenchOptions
+    from clifctl.report.bench_eval import eval_bench_report
+
+    asked = NetBenchOptions(
+        model=model,
+        neuron=neuron,
+        timesteps=None if timesteps is None else _numbers(timesteps),
+        batch_size=batch,
+        precision=precision,
+        rates=rates,
+        frames_percent=event_frames,
+        repeats=repeats,
+        device=device,
+        connections=connections,
+        threads=threads,
+    )
+    result = bench_eval(asked, say=output.notice if output.verbose else lambda line: None)
+    output.emit(eval_bench_report(result))
 
 
 def _numbers(text: str) -> list[int]:

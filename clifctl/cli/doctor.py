@@ -23,8 +23,9 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Look at this machine: versions, devices, kernels, cache, data, and a self-test.
 
-        The self-test runs a kernel of each usable target against the reference, gradients too. Exit
-        code 1 if it fails. Add the output of --json to a bug report.
+        The self-test runs a kernel of each usable target against the reference, and an event-driven
+        connection against a dense one, gradients too. Exit code 1 if it fails. Add the output of
+        --json to a bug report.
         """
         from clifctl.experiments.doctor import examine
         from clifctl.report.doctor import doctor_report

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from clifctl.cli.options import (
+    ConnectionsOption,
     DeviceOption,
     Output,
     TargetOption,
@@ -34,6 +35,7 @@ class GridChoice:
     seeds: int
     device: str
     target: str
+    connections: str
     threads: int | None
     out: Path | None
     workers: int | None
@@ -67,6 +69,7 @@ class GridChoice:
                 out=folder,
                 device=self.device,
                 target=self.target,
+                connections=self.connections,
                 threads=self.threads,
                 workers=self.workers,
                 scheduler=self.scheduler,
@@ -110,6 +113,7 @@ def _grid(
     ] = 4,
     device: DeviceOption = "auto",
     target: TargetOption = "auto",
+    connections: ConnectionsOption = "auto",
     threads: ThreadsOption = None,
     out: Annotated[
         Path | None,

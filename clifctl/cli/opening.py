@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from clifctl.cli.options import (
+    ConnectionsOption,
     DeviceOption,
     Output,
     TargetOption,
@@ -40,6 +41,7 @@ class OpeningChoice:
     root: Path | None
     device: str
     target: str
+    connections: str
     threads: int | None
 
     def opening(self, overrides: Sequence[str], output: Output) -> "Opening":
@@ -67,7 +69,15 @@ class OpeningChoice:
         foreign = self._foreign_recipe(list(overrides))
         for notice in foreign.notices if foreign else ():
             output.notice(notice)
-        return Opening(foreign, self.neuron, self.root, self.device, self.target, self.threads)
+        return Opening(
+            foreign_recipe=foreign,
+            neuron=self.neuron,
+            root=self.root,
+            device=self.device,
+            target=self.target,
+            connections=self.connections,
+            threads=self.threads,
+        )
 
     def _foreign_recipe(self, overrides: list[str]) -> "LoadedRecipe | None":
         if (self.data is None) != (self.model is None) or (self.recipe and self.data):
@@ -115,6 +125,7 @@ def _shared(
     ] = None,
     device: DeviceOption = "auto",
     target: TargetOption = "auto",
+    connections: ConnectionsOption = "auto",
     threads: ThreadsOption = None,
 ) -> None:
     """Never called: its signature is what the commands share."""

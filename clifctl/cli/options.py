@@ -19,6 +19,7 @@ from clifctl.commands import visible_lines
 from clifctl.errors import ClifctlError, Interrupted, OutputError, RunFailed, UsageError
 from clifctl.files import require_file_possible, same_file, write_output
 from clifctl.launch import launch
+from clifctl.notices import told_to
 
 
 class Format(StrEnum):
@@ -89,6 +90,14 @@ TargetOption = Annotated[
     str,
     typer.Option(
         "--target", help="Kernels: auto, numba (CPU), triton (GPU) or reference.", metavar="TARGET"
+    ),
+]
+ConnectionsOption = Annotated[
+    str,
+    typer.Option(
+        "--connections",
+        help="auto: only the work that spikes cause, where it pays (CPU); or dense.",
+        metavar="HOW",
     ),
 ]
 ThreadsOption = Annotated[
@@ -222,8 +231,10 @@ def command(
             settings = {key: values.pop(key) for key in shared.parameters}
             if output_help is not None and str(settings["output_file"]) == "-":
                 raise UsageError("-o -: what is written is no text for stdout", hint="-o FILE")
+            output = _output(**settings)
             try:
-                function(output=_output(**settings), **values)
+                with told_to(output.notice):
+                    function(output=output, **values)
             except KeyboardInterrupt as stop:
                 raise Interrupted(stop, STOPPED) from None
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from clifctl.cli.options import (
+    ConnectionsOption,
     DeviceOption,
     OptionalRecipeArgument,
     Output,
@@ -77,6 +78,7 @@ def register(app: typer.Typer) -> None:
         *,
         device: DeviceOption = "auto",
         target: TargetOption = "auto",
+        connections: ConnectionsOption = "auto",
         threads: ThreadsOption = None,
         seed: SeedOption = None,
         out: OutOption = None,
@@ -118,6 +120,7 @@ def register(app: typer.Typer) -> None:
             overwrite=output.overwrite,
             threads=threads,
             target=target,
+            connections=connections,
             resume="always" if folder else "auto" if resume else "never",
             keep=keep,
             init=init,

@@ -6,7 +6,7 @@ from math import isnan
 
 from clifctl.energy import as_published, corrected
 from clifctl.energy.constants import Constants
-from clifctl.energy.graph import Operation, OperationGraph
+from clifctl.energy.graph import CONNECTIONS, Operation, OperationGraph
 from clifctl.energy.neuron_cost import StepCost, step_cost
 from clifctl.energy.signals import Counted, Signals
 from clifctl.neurons import Hyperparameters, Neuron
@@ -81,6 +81,20 @@ def net_costs(
         corrected=_shown(mended, methods),
         layers=layers,
     )
+
+
+def synaptic_operations(signals: Signals) -> tuple[float, float]:
+    """ACs and MACs of all connections in one inference: additions that spikes cause, and
+    multiply-accumulates of what the image or other values feed; biases are not counted."""
+    acs = macs = 0.0
+    for number, operation in enumerate(signals.graph.operations):
+        if operation.kind not in CONNECTIONS:
+            continue
+        if signals.fed_by(number) == "spikes":
+            acs += signals.reached(number)
+        else:
+            macs += operation.macs * (operation.steps if signals.spiking else 1)
+    return acs, macs
 
 
 def _rate(signals: Signals, number: int) -> float | None:

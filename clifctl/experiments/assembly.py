@@ -15,7 +15,7 @@ from clifctl.data.images import ImageFileOptions
 from clifctl.devices import CPU, is_gpu
 from clifctl.errors import RecipeError, UsageError
 from clifctl.experiments.memory import require_net_fits
-from clifctl.kernels import Target
+from clifctl.kernels import Kernels
 from clifctl.models import SpikingNet, TemporalBatchNorm, put_neuron
 from clifctl.recipe.schema import Recipe
 from clifctl.training.distributed import ALONE, Processes
@@ -165,9 +165,11 @@ def at_root(recipe: Recipe, root: Path) -> Recipe:
     return replace(recipe, data=replace(recipe.data, options=moved))
 
 
-def run_on(recipe: Recipe, target: Target) -> Recipe:
-    """`recipe` with its neurons on `target`, whatever the device says."""
-    return replace(recipe, neuron=replace(recipe.neuron, target=target.name))
+def run_on(recipe: Recipe, kernels: Kernels) -> Recipe:
+    """`recipe` with its net on `kernels`, whatever the device says."""
+    target, connections = kernels.target.name, kernels.connections.name
+    neuron = replace(recipe.neuron, target=target, connections=connections)
+    return replace(recipe, neuron=neuron)
 
 
 def step_activations_bytes(recipe: Recipe, data: LoadedData | None, processes: int = 1) -> int:

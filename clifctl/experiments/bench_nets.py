@@ -1,6 +1,6 @@
-"""The nets of `bench train` as plain PyTorch: the same connections and pools, torch's own batch
-norm, and any activation. Nothing of clifctl's neurons or norms is in them, so a contestant pays for
-nothing of ours."""
+"""The nets of `bench train` and `bench eval` as plain PyTorch: the same connections and pools,
+torch's own batch norm, and any activation. Nothing of clifctl's neurons or norms is in them, so a
+contestant pays for nothing of ours."""
 
 from collections.abc import Callable
 from typing import Any
@@ -18,8 +18,8 @@ Wrap = Callable[[nn.Module], nn.Module]
 
 def plain_net(net: SpikingNet, activation: Activation, wrap: Wrap = lambda part: part) -> nn.Module:
     """`net` with `torch.nn.BatchNorm2d` and `activation` for its norms and neurons. It takes over
-    the connections of `net`, weights and all, and has one input and one output: images and logits,
-    with whatever leading axes `wrap` and `activation` can take.
+    the connections of `net`, weights and all, and what its norms hold, and has one input and one
+    output: images and logits, with whatever leading axes `wrap` and `activation` can take.
 
     Dropout is left out: the benchmark's nets have none.
     """
@@ -31,7 +31,9 @@ def plain_net(net: SpikingNet, activation: Activation, wrap: Wrap = lambda part:
 
 
 def _norm(norm: Any, wrap: Wrap) -> nn.Module:
-    return wrap(nn.BatchNorm2d(norm.channels, eps=norm.eps, momentum=norm.momentum))
+    plain = nn.BatchNorm2d(norm.channels, eps=norm.eps, momentum=norm.momentum)
+    plain.load_state_dict(norm.state_dict())
+    return wrap(plain)
 
 
 class _Block(nn.Module):

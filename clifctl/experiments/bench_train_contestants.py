@@ -1,7 +1,8 @@
-"""Who takes part in `bench train`: one net in five forms, each with its training step."""
+"""Who takes part in `bench train` and `bench eval`: one net in several forms, each on the task's
+input."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from importlib import import_module
 
 import torch
@@ -11,58 +12,25 @@ from torch.nn import functional as F
 from clifctl.errors import RunFailed
 from clifctl.experiments.bench_contestants import peer_node
 from clifctl.experiments.bench_nets import plain_net
-from clifctl.models import MODELS, ModelOptions, NeuronChoice, SpikingLayer, SpikingNet
+from clifctl.experiments.bench_task import Task
+from clifctl.experiments.connections import watched_connections
+from clifctl.models import SpikingLayer, SpikingNet
 from clifctl.models.norm import NormMode
-from clifctl.neurons import NEURONS
-from clifctl.training.precision import ArithmeticName, Precision
+from clifctl.results import ConnectionPaths
+from clifctl.training.precision import Precision
 
-# contestant -> the memory formats of weights and images that it is timed in
+# contestant of `bench train` -> the memory formats of weights and images that it is timed in
 CONTESTANTS: dict[str, tuple[str, ...]] = {
     "ours": ("channels_last",),
+    "ours_dense": ("channels_last",),
     "ours_plain": ("channels_last",),
     "relu": ("contiguous", "channels_last"),
     "sj_multi_step": ("contiguous", "channels_last"),
     "sj_step_by_step": ("contiguous", "channels_last"),
 }
+OURS, PEERS = ("ours", "ours_dense", "ours_plain"), ("sj_multi_step", "sj_step_by_step")
+Contestants = Mapping[str, tuple[str, ...]]
 _FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Task:
-    """What is trained: the same for every contestant."""
-
-    model: str
-    options: ModelOptions
-    neuron: str
-    input_shape: tuple[int, ...]
-    classes: int
-    timesteps: int
-    batch_size: int
-    batch_norm: NormMode
-    precision: ArithmeticName
-    device: torch.device
-
-    def net(self, *, fuse_norm: bool, batch_norm: NormMode | None = None) -> SpikingNet:
-        """clifctl's net, with the same weights every time."""
-        torch.manual_seed(0)
-        model, neuron = MODELS[self.model], NEURONS[self.neuron]
-        norm = {"fuse_norm": fuse_norm, "batch_norm": batch_norm or self.batch_norm}
-        return model.build(
-            self.options.model_copy(update=norm),
-            input_shape=self.input_shape,
-            classes=self.classes,
-            timesteps=self.timesteps,
-            neuron=NeuronChoice(neuron, neuron.hyperparameters()),
-        )
-
-    def images(self, count: int) -> Tensor:
-        """`[count, C, H, W]`, the same numbers every time."""
-        return torch.randn(count, *self.input_shape, generator=torch.Generator().manual_seed(0))
-
-    def labels(self) -> Tensor:
-        """`[N]`, the same every time."""
-        generator = torch.Generator().manual_seed(1)
-        return torch.randint(self.classes, (self.batch_size,), generator=generator)
 
 
 @dataclass(frozen=True)
@@ -99,6 +67,11 @@ class Learner:
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         return F.cross_entropy(logits.mean(0), self.labels)
 
+    def infer(self) -> Tensor:
+        """The logits, nothing kept for backward."""
+        with torch.no_grad(), self.precision.forward():
+            return self.logits()
+
     def step(self) -> Tensor:
         """Forward and backward, no optimizer's step; the loss."""
         self.net.zero_grad(set_to_none=True)
@@ -119,6 +92,12 @@ class Learner:
         return found
 
 
+def taking_part(contestants: Contestants, task: Task, missing: Mapping[str, str]) -> Contestants:
+    """Those that are measured: but for the missing, and for `ours_dense` where `ours` is dense."""
+    left_out = {*missing, *(["ours_dense"] if task.connections == "dense" else [])}
+    return {who: formats for who, formats in contestants.items() if who not in left_out}
+
+
 def learner(
     who: str,
     task: Task,
@@ -126,12 +105,15 @@ def learner(
     *,
     dtype: torch.dtype = torch.float32,
     batch_norm: NormMode | None = None,
+    training: bool = True,
 ) -> Learner | str:
-    """One contestant, in training mode; or why it cannot take part. `batch_norm` is for clifctl's
-    own two, in place of the task's.
+    """One contestant, in training or evaluation mode; or why it cannot take part. `batch_norm` is
+    for clifctl's own, in place of the task's.
 
-    - `ours`: clifctl's net as it is; `ours_plain`: norm and neuron one after the other.
-    - `relu`: the same connections with `torch.nn.BatchNorm2d` and ReLU in place, on T * N images.
+    - `ours`: clifctl's net, with the task's connections; `ours_dense`: with dense ones;
+      `ours_plain`: with these, and norm and neuron one after the other.
+    - `relu`: the same connections with `torch.nn.BatchNorm2d` and ReLU in place, on T * N images;
+      `relu_one_step`: on N images, as an ANN is used.
     - `sj_multi_step`: SpikingJelly's multi-step nodes; every other layer, batch norm too, sees all
       time steps as one batch (`SeqToANNContainer`).
     - `sj_step_by_step`: a loop over T with SpikingJelly's single-step nodes, batch norm at each
@@ -140,26 +122,47 @@ def learner(
     where = Where(task.device, dtype, _FORMATS[memory_format])
     images = task.batch_size
     made: tuple[nn.Module, Callable[[], Tensor]] | str
-    if who in ("ours", "ours_plain"):
-        made = _ours(task, where, fuse_norm=who == "ours", batch_norm=batch_norm)
+    if who in OURS:
+        made = _ours(who, task, where, batch_norm=batch_norm)
     elif who == "relu":
         made = _relu(task, where)
         images *= task.timesteps
+    elif who == "relu_one_step":
+        made = _relu(replace(task, timesteps=1), where)
     else:
         made = _peer(task, where, multi_step=who == "sj_multi_step")
     if isinstance(made, str):
         return made
     net, logits = made
     precision = Precision(task.precision if dtype == torch.float32 else "float32", task.device)
-    return Learner(net.train(), logits, task.labels().to(task.device), precision, images)
+    return Learner(net.train(training), logits, task.labels().to(task.device), precision, images)
+
+
+def paths_of(task: Task, *, training: bool) -> tuple[ConnectionPaths, ...]:
+    """How the connections of clifctl's net run in what is timed; nothing where all are dense."""
+    if task.connections == "dense":
+        return ()
+    ours = learner("ours", task, CONTESTANTS["ours"][0], training=training)
+    assert isinstance(ours, Learner)  # it takes part in any case
+    with watched_connections(ours.net, ours.precision.name) as watched:
+        if training:
+            ours.step()
+        else:
+            ours.infer()
+    return watched.rows()
 
 
 def _ours(
-    task: Task, where: Where, *, fuse_norm: bool, batch_norm: NormMode | None
+    who: str, task: Task, where: Where, *, batch_norm: NormMode | None
 ) -> tuple[nn.Module, Callable[[], Tensor]]:
-    net = where.put_net(task.net(fuse_norm=fuse_norm, batch_norm=batch_norm))
-    image = where.put(task.images(task.batch_size))[None]
-    return net, lambda: net(image, repeat=task.timesteps)[0]
+    connections = None if who == "ours" else "dense"
+    fuse_norm = who != "ours_plain"
+    net = where.put_net(
+        task.net(fuse_norm=fuse_norm, batch_norm=batch_norm, connections=connections)
+    )
+    given = task.input()
+    given = where.put(given.flatten(0, 1)).unflatten(0, given.shape[:2])
+    return net, lambda: net(given, repeat=task.repeat)[0]
 
 
 def _relu(task: Task, where: Where) -> tuple[nn.Module, Callable[[], Tensor]]:
@@ -167,7 +170,7 @@ def _relu(task: Task, where: Where) -> tuple[nn.Module, Callable[[], Tensor]]:
     net = plain_net(source, lambda layer, channels: nn.ReLU(inplace=True))
     _require_equal_size(task.net(fuse_norm=False), net, [])
     net = where.put_net(net)
-    images = where.put(task.images(task.timesteps * task.batch_size))
+    images = where.put(task.folded())
     return net, lambda: net(images).unflatten(0, (task.timesteps, task.batch_size))
 
 
@@ -198,18 +201,15 @@ def _peer(
         net = plain_net(source, activation, wrap)
     _require_equal_size(task.net(fuse_norm=False), net, nodes)
     net = where.put_net(net)
-    image = task.images(task.batch_size)
+    steps = [where.put(step) for step in task.input()] * task.repeat
     if multi_step:
-        folded = where.put(image.repeat(task.timesteps, 1, 1, 1))
-        sequence = folded.unflatten(0, (task.timesteps, task.batch_size))
-    else:
-        image = where.put(image)
+        sequence = where.put(torch.cat(steps)).unflatten(0, (task.timesteps, task.batch_size))
 
     def logits() -> Tensor:
         functional.reset_net(net)
         if multi_step:
             return net(sequence)
-        return torch.stack([net(image) for _ in range(task.timesteps)])
+        return torch.stack([net(step) for step in steps])
 
     return net, logits
 

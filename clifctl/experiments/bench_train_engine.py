@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from clifctl.experiments.bench_train_contestants import Task
+from clifctl.experiments.bench_task import Task
 from clifctl.experiments.engine_cost import WARM_UP, measure_engine
 from clifctl.experiments.keeping import Observer
 from clifctl.experiments.planning import RunOptions
@@ -33,7 +33,7 @@ def bench_engine(
         f"train.epochs={1 if recipe is None else DIGITS_EPOCHS}",
         "train.drop_last=true",
     ]
-    options = RunOptions(device=str(task.device), threads=threads)
+    options = RunOptions(device=str(task.device), connections=task.connections, threads=threads)
     if recipe is not None:
         return measure_engine(load_recipe(recipe, settings), options, observer)
     with tempfile.TemporaryDirectory() as root:

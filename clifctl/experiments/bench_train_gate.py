@@ -1,22 +1,19 @@
-"""The gate of `bench train`: clifctl's net is compared with its plain path before it is timed.
+"""The gate of `bench train` and `bench eval`: clifctl's net is compared with its plain path before
+it is timed.
 
-In float64 the whole net is compared. In the arithmetic that is timed it is not: there the two paths
-round differently, a membrane potential at the threshold falls on the other side, and in a deep net
-one such spike changes every gradient behind it. So each layer is compared for itself, on the input
-that it has in the net.
+In float64 the whole net is compared, in the arithmetic that is timed each layer for itself.
 """
 
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor, nn
 
 from clifctl.errors import RunFailed
-from clifctl.experiments.bench_train_contestants import Learner, Task, learner
-from clifctl.models import SpikingLayer
-from clifctl.results import TrainBenchCheck
+from clifctl.experiments.bench_layer_gate import LayerErrors, layer_errors
+from clifctl.experiments.bench_task import Task
+from clifctl.experiments.bench_train_contestants import PEERS, Learner, learner
+from clifctl.results import EvalBenchCheck, TrainBenchCheck
 
 GATE_BATCH = 2
 # float64, the whole net. A gradient's error is taken relative to its own norm and to this share of
@@ -31,34 +28,68 @@ def gate(task: Task) -> TrainBenchCheck:
     """Raise RunFailed unless `ours` does what the plain path does; what was found."""
     task = replace(task, batch_size=min(task.batch_size, GATE_BATCH))
     loss, gradient = _whole_net(task)
-    differing, error = _layer_by_layer(task)
-    check = TrainBenchCheck(
+    layers = layer_errors(_learner("ours", task, torch.float32), training=True)
+    _require_equal(
+        task,
+        ("float64, relative error of the loss", loss, EXACT),
+        ("float64, relative error of a gradient", gradient, EXACT),
+        *_layer_limits(task, layers, training=True),
+    )
+    return TrainBenchCheck(
         timesteps=task.timesteps,
         batch_size=task.batch_size,
         float64_loss_error=loss,
         float64_gradient_error=gradient,
         float64_allowed=EXACT,
-        layer_differing_share=differing,
+        layer_differing_share=layers.differing,
         layer_differing_share_allowed=DIFFERING_SHARE,
-        layer_gradient_error=error,
+        layer_gradient_error=layers.gradient,
         layer_gradient_error_allowed=GRADIENT_ERROR,
+        connection_rounding_share=layers.sum,
     )
+
+
+def inference_gate(task: Task) -> EvalBenchCheck:
+    """The same for inference, where there are no gradients."""
+    task = replace(task, batch_size=min(task.batch_size, GATE_BATCH))
+    fused, plain = (
+        _learner(who, task, torch.float64, training=False) for who in ("ours", "ours_plain")
+    )
+    expected = plain.infer()
+    error = float((fused.infer() - expected).norm() / expected.norm())
+    layers = layer_errors(_learner("ours", task, torch.float32, training=False), training=False)
+    _require_equal(
+        task,
+        ("float64, relative error of the logits", error, EXACT),
+        *_layer_limits(task, layers, training=False),
+    )
+    return EvalBenchCheck(
+        timesteps=task.timesteps,
+        batch_size=task.batch_size,
+        float64_logits_error=error,
+        float64_allowed=EXACT,
+        layer_differing_share=layers.differing,
+        layer_differing_share_allowed=DIFFERING_SHARE,
+        connection_rounding_share=layers.sum,
+    )
+
+
+# What was compared, what was found, and what is allowed.
+Limit = tuple[str, float, float]
+
+
+def _layer_limits(task: Task, layers: LayerErrors, *, training: bool) -> list[Limit]:
+    outputs = f"{task.precision}, share of a layer's outputs that differ"
+    sums = f"{task.precision}, error of a connection in shares of what rounding may make"
+    gradients = f"{task.precision}, relative error of a layer's gradient"
+    limits = [(outputs, layers.differing, DIFFERING_SHARE), (sums, layers.sum, 1.0)]
+    return limits + training * [(gradients, layers.gradient, GRADIENT_ERROR)]
+
+
+def _require_equal(task: Task, *limits: Limit) -> None:
     problems = [
         f"{what} {found:.2g}, allowed is {allowed:.2g}"
-        for what, found, allowed in (
-            ("float64, relative error of the loss", loss, EXACT),
-            ("float64, relative error of a gradient", gradient, EXACT),
-            (
-                f"{task.precision}, share of a layer's outputs that differ",
-                differing,
-                DIFFERING_SHARE,
-            ),
-            (
-                f"{task.precision}, relative error of a layer's gradient",
-                error,
-                GRADIENT_ERROR,
-            ),
-        )
+        for what, found, allowed in limits
         if not found <= allowed
     ]
     if problems:
@@ -67,18 +98,28 @@ def gate(task: Task) -> TrainBenchCheck:
             f"one after the other do: {'; '.join(problems)}",
             hint="nothing was timed: a wrong net has no speed",
         )
-    return check
 
 
-def peer_differs(who: str, task: Task) -> str | None:
+def missing_peers(task: Task, *, training: bool = True) -> dict[str, str]:
+    """SpikingJelly's contestants that do not take part, and why."""
+    missing = {}
+    for who in PEERS:
+        made = learner(who, task, "contiguous")
+        reason = made if isinstance(made, str) else peer_differs(who, task, training=training)
+        if reason:
+            missing[who] = reason
+    return missing
+
+
+def peer_differs(who: str, task: Task, *, training: bool = True) -> str | None:
     """Why a net of SpikingJelly's nodes is not the same net: its loss in float64, with the batch
-    norm that it has (folded in multi-step mode, per step in a loop)."""
+    norm that it has in training (folded in multi-step mode, per step in a loop)."""
     task = replace(task, batch_size=min(task.batch_size, GATE_BATCH))
     norm = "folded" if who == "sj_multi_step" else "per_step"
-    ours = _learner("ours_plain", task, torch.float64, batch_norm=norm)
+    ours = _learner("ours_plain", task, torch.float64, batch_norm=norm, training=training)
     with torch.no_grad():
         expected = float(ours.loss())
-        given = float(_learner(who, task, torch.float64).loss())
+        given = float(_learner(who, task, torch.float64, training=training).loss())
     error = abs(given - expected) / abs(expected)
     return None if error <= EXACT else f"another loss than this net's (off by {error:.2g})"
 
@@ -100,42 +141,3 @@ def _whole_net(task: Task) -> tuple[float, float]:
         for name, g in references.items()
     )
     return abs(given - expected) / abs(expected), worst
-
-
-def _layer_by_layer(task: Task) -> tuple[float, float]:
-    """In the timed arithmetic: the largest share of differing outputs and error of a gradient."""
-    ours = _learner("ours", task, torch.float32)
-    found: list[tuple[float, float]] = []
-    compare = partial(_compare, found)
-    layers = [layer for layer in ours.net.modules() if isinstance(layer, SpikingLayer)]
-    handles = [layer.register_forward_pre_hook(compare) for layer in layers]
-    ours.loss()
-    for handle in handles:
-        handle.remove()
-    if len(found) != len(layers):
-        raise RunFailed(f"{len(found)} of {len(layers)} layers of neurons were compared")
-    return max(share for share, _ in found), max(error for _, error in found)
-
-
-def _compare(found: list[tuple[float, float]], layer: nn.Module, inputs: tuple[Any, ...]) -> None:
-    """Run the layer both ways on the input that the net gives it. The plain path gets it in
-    float32: in bfloat16 it would round between norm and neuron, where the kernel does not."""
-    x, _, norm, repeat = (*inputs, 1)[:4]
-    fused = norm.fused
-    results = []
-    for norm.fused in (True, False):
-        # The layer's own forward: to call the module would end here again.
-        given = (x if norm.fused else x.float()).detach().requires_grad_()
-        spikes: Tensor = layer.forward(given, None, norm, repeat)[0]
-        wanted = [given, norm.weight, norm.bias, *layer.parameters()]
-        generator = torch.Generator().manual_seed(0)
-        g = torch.randn(spikes.shape, generator=generator).to(x).to(spikes)
-        results.append((spikes.detach(), torch.autograd.grad(spikes, wanted, g)))
-    norm.fused = fused
-    (spikes, gradients), (expected, references) = results
-    share = float((spikes != expected).double().mean())
-    errors = [
-        float((a.double() - b.double()).norm() / b.double().norm().clamp(min=1e-12))
-        for a, b in zip(gradients, references, strict=True)
-    ]
-    found.append((share, max(errors)))

@@ -11,7 +11,8 @@ import torch
 
 from clifctl.devices import is_gpu
 from clifctl.errors import RunFailed
-from clifctl.experiments.bench_train_contestants import Learner, Task, learner
+from clifctl.experiments.bench_task import Task
+from clifctl.experiments.bench_train_contestants import Learner, learner
 
 STEPS = 3
 STATUS = Path("/proc/self/status")

@@ -62,11 +62,11 @@ class Cluster(Workforce):
                 f"with: {_start(self.cluster)}"
             )
 
-    def numerics(self, device: str, target: str) -> Numerics:
-        """What `--device` and `--target` come to on a worker. Raises UsageError where the workers
-        cannot run clifctl, RunFailed where they are gone."""
+    def numerics(self, *asked: str) -> Numerics:
+        """As `numerics_of`, on a worker. Raises UsageError where the workers cannot run clifctl,
+        RunFailed where they are gone."""
         try:
-            found: Numerics = self.executor.submit(numerics_of, device, target).result()
+            found: Numerics = self.executor.submit(numerics_of, *asked).result()
         except ClifctlError:
             raise
         except CancelledError:

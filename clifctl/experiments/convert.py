@@ -34,7 +34,6 @@ from clifctl.experiments.assembly import (
 from clifctl.experiments.opening import Opened, Opening, open_checkpoint
 from clifctl.experiments.published import protocol_note, published_deployment
 from clifctl.files import require_file_possible, write_output
-from clifctl.kernels import resolve_target
 from clifctl.models import NeuronChoice, SpikingNet, put_neuron
 from clifctl.paper import PublishedDeployment
 from clifctl.recipe.schema import Recipe, validate
@@ -113,8 +112,8 @@ def deploy(path: Path, options: ConvertOptions, how: DeployOptions) -> DeployRes
     opening = options.opening
     opened = open_checkpoint(path, opening)
     where = resolve_device(opening.device)
-    target = resolve_target(opening.target, where)
-    recipe = run_on(opening.placed(opened.recipe), target)
+    kernels = opening.kernels(where)
+    recipe = run_on(opening.placed(opened.recipe), kernels)
     require_deployable(recipe.neuron.neuron, recipe.neuron.hyperparameters, str(path))
     choices = {reset: lif_of(recipe.neuron, reset) for reset in how.resets()}
     if how.recalibrate is not None and how.recalibrate < 1:
@@ -155,7 +154,8 @@ def deploy(path: Path, options: ConvertOptions, how: DeployOptions) -> DeployRes
         output=str(options.out),
         seconds=time.perf_counter() - started,
         device=str(where),
-        target=target.name,
+        target=kernels.target.name,
+        connections=kernels.connections.name,
     )
 
 

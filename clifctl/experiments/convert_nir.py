@@ -33,7 +33,7 @@ from clifctl.experiments.assembly import load_data, repeat_of, run_on
 from clifctl.experiments.convert import ConvertOptions
 from clifctl.experiments.opening import open_checkpoint
 from clifctl.files import require_file_possible, write_output
-from clifctl.kernels import resolve_target
+from clifctl.kernels import resolve_kernels
 from clifctl.models import SpikingNet, firing_modules
 from clifctl.recipe.schema import Recipe
 from clifctl.results.convert import NirResult, ReaderRow
@@ -65,7 +65,8 @@ def export(path: Path, options: ConvertOptions, how: NirOptions) -> NirResult:
     started = time.perf_counter()
     _require_usable(options, how)
     opened = open_checkpoint(path, options.opening)
-    recipe = run_on(options.opening.placed(opened.recipe), resolve_target("reference", CPU))
+    kernels = resolve_kernels("reference", "dense", CPU)
+    recipe = run_on(options.opening.placed(opened.recipe), kernels)
     _require_lif(path, recipe, how.profile)
     torch.set_num_threads(resolve_threads(options.opening.threads, 0).count)
     net = opened.net(recipe, torch.device(CPU)).double().eval()

@@ -13,7 +13,7 @@ from clifctl.devices import CPU, GPU, device_name, gpu_available, gpu_missing, g
 from clifctl.errors import TargetError
 from clifctl.experiments.provenance import package_versions
 from clifctl.files import expanded
-from clifctl.kernels import Target, resolve_target
+from clifctl.kernels import Target, resolve_kernels, resolve_target
 from clifctl.kernels.cache import damaged
 from clifctl.kernels.cache_folder import folder_at, preferred_folder
 from clifctl.kernels.parity import Case, check
@@ -25,6 +25,7 @@ from clifctl.results import (
     DataState,
     DeviceRow,
     DoctorResult,
+    EventDriven,
     KernelTargetRow,
     SelfTestRow,
 )
@@ -49,7 +50,9 @@ def examine(root: Path | None = None) -> DoctorResult:
     place = Path(DEFAULT_ROOT) if root is None else expanded(root)
     devices = [torch.device(CPU), *gpus()]
     cache = _cache()
-    tests = tuple(_self_test(name, device) for device in devices for name in _fused(device))
+    connections = _connections()
+    tests = [_self_test(name, device) for device in devices for name in _fused(device)]
+    tests += [_connections_test()] if connections.available else []
     return DoctorResult(
         healthy=all(row.passed for row in tests),
         platform=platform.platform(),
@@ -61,8 +64,9 @@ def examine(root: Path | None = None) -> DoctorResult:
         cache=cache,
         data_root=str(place),
         data=tuple(_data(dataset, place) for dataset in DATASETS.values()),
-        self_test=tests,
+        self_test=tuple(tests),
         seconds=time.perf_counter() - started,
+        connections=connections,
     )
 
 
@@ -119,6 +123,18 @@ def _target(name: str, device: torch.device) -> KernelTargetRow:
         chosen=chosen is not None,
         reason=reason if chosen is None else chosen.reason,
     )
+
+
+def _connections() -> EventDriven:
+    try:
+        found = resolve_kernels().connections
+    except TargetError as refused:
+        return EventDriven(available=False, reason=refused.message, lanes=None)
+    if found.name == "dense":
+        return EventDriven(available=False, reason=found.reason, lanes=None)
+    from clifctl.kernels.cpu.vectors import LANES  # imports numba
+
+    return EventDriven(available=True, reason=found.reason, lanes=LANES)
 
 
 def _fused(device: torch.device) -> list[str]:
@@ -181,7 +197,7 @@ def _self_test(target: str, device: torch.device) -> SelfTestRow:
     try:
         outcome = check(NEURONS[SELF_TEST], case, str(device))
     except Exception as broken:  # a broken compiler or driver may raise anything: that is a finding
-        problem = f"{type(broken).__name__}: {' '.join(str(broken).split())}"
+        problem = _in_words(broken)
     return SelfTestRow(
         neuron=SELF_TEST,
         target=target,
@@ -193,3 +209,29 @@ def _self_test(target: str, device: torch.device) -> SelfTestRow:
         seconds=time.perf_counter() - started,
         problem=problem,
     )
+
+
+def _connections_test() -> SelfTestRow:
+    started = time.perf_counter()
+    quantity = error = problem = None
+    try:
+        from clifctl.kernels.cpu.self_test import worst  # imports numba
+
+        quantity, error = worst()
+    except Exception as broken:
+        problem = _in_words(broken)
+    return SelfTestRow(
+        neuron="event-driven connection",
+        target="numba",
+        device=CPU,
+        passed=error == 0.0,
+        quantity=None if quantity is None else quantity.replace("_", " "),
+        error=error,
+        allowed=None if error is None else 0.0,
+        seconds=time.perf_counter() - started,
+        problem=problem,
+    )
+
+
+def _in_words(broken: Exception) -> str:
+    return f"{type(broken).__name__}: {' '.join(str(broken).split())}"

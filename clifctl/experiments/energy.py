@@ -110,10 +110,11 @@ def constants_of(reference: str | None) -> Constants:
             unknown_name("set of constants", reference, PRESETS),
             hint="or give a JSON file, with energies in pJ",
         )
-    return constants_from(_json(reference), f"constants '{reference}'")
+    return constants_from(given_json(reference), f"constants '{reference}'")
 
 
-def _json(reference: str) -> Any:
+def given_json(reference: str) -> Any:
+    """What a JSON file of a person's own holds. Raises EnergyError."""
     try:
         return parse_json(read_given_text(Path(reference)))
     except OSError as unreadable:
@@ -175,7 +176,7 @@ def _rates(source: _Source, options: EnergyOptions) -> _Rates:
         name = source.recipe.neuron.neuron.name
         return _Rates("paper", _published_rates(source, name, options))
     if options.rates is not None:
-        document = _json(options.rates)
+        document = given_json(options.rates)
         where = f"firing rates '{options.rates}'"
         return _Rates(options.rates, rates_of_layers(document, source.graph.spiking_layers, where))
     if source.opened is None:

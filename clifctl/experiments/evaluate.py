@@ -20,7 +20,6 @@ from clifctl.experiments.assembly import (
 )
 from clifctl.experiments.memory import require_memory, require_net_fits
 from clifctl.experiments.opening import Opened, Opening, open_checkpoint
-from clifctl.kernels import resolve_target
 from clifctl.launch import launch
 from clifctl.models import batch_statistics
 from clifctl.recipe.schema import Recipe
@@ -57,10 +56,10 @@ def evaluate_checkpoint(
     own = launch()
     _require_whole_batches(use_batch_statistics, own.count)
     where = resolve_device(opening.device, own)
-    chosen = resolve_target(opening.target, where)
+    kernels = opening.kernels(where)
     with joined(own, where) as processes:
         opened = processes.agree(lambda: open_checkpoint(path, opening, timesteps=timesteps))
-        recipe = processes.agree(lambda: run_on(opening.placed(opened.recipe), chosen))
+        recipe = processes.agree(lambda: run_on(opening.placed(opened.recipe), kernels))
         processes.agree(lambda: _require_fits(recipe, where, None))
         data = processes.agree(lambda: load_data(recipe))
         processes.agree(lambda: _require_fits(recipe, where, data, own.count))
@@ -100,8 +99,7 @@ def evaluate_checkpoint(
         firing_rates=evaluation.firing_rates,
         seconds=time.perf_counter() - started,
         device=str(where),
-        target=chosen.name,
-        target_reason=chosen.reason,
+        **kernels.facts,
         published=opened.published(data),
         picture=picture,
     )

@@ -30,7 +30,6 @@ from clifctl.experiments.opening import (
 )
 from clifctl.experiments.published import figure_of_windows
 from clifctl.experiments.seeds import require_seed
-from clifctl.kernels import resolve_target
 from clifctl.models import SpikingNet, TemporalBatchNorm, batch_statistics, firing_modules
 from clifctl.recipe.load import load_recipe
 from clifctl.recipe.schema import Recipe
@@ -76,9 +75,9 @@ def gradients(source: str, options: GradientsOptions) -> GradientsResult:
     started = time.perf_counter()
     dtype = torch.float64 if options.float64 else torch.float32
     where = resolve_device(options.opening.device)
-    target = resolve_target(options.opening.target, where, dtype)
+    kernels = options.opening.kernels(where, dtype)
     opened = _opened(source, options)
-    recipe = run_on(opened.recipe, target)
+    recipe = run_on(opened.recipe, kernels)
     _check(recipe, options)
     inputs, targets = _batch(recipe, options, where)
     kept = step_activations_bytes(recipe, None) // recipe.train.batch_size * options.samples
@@ -115,23 +114,21 @@ def gradients(source: str, options: GradientsOptions) -> GradientsResult:
         ),
         seconds=time.perf_counter() - started,
         device=str(where),
-        target=target.name,
+        target=kernels.target.name,
+        connections=kernels.connections.name,
         notes=(*_notes(opened, recipe, net, options), *_silent(found)),
     )
 
 
-def temporal_share(
-    checkpoint: Path, data: LoadedData, *, neuron: str | None, device: str, target: str
-) -> float | None:
+def temporal_share(checkpoint: Path, data: LoadedData, opening: Opening) -> float | None:
     """The temporal share of the net of `checkpoint` on the first batch of training samples that
     `gradients` draws; None for a neuron that does not spike. Raises CheckpointError."""
-    opening = Opening(neuron=neuron, device=device, target=target)
     options = GradientsOptions(opening=opening, windows=False)
     opened = open_checkpoint(checkpoint, opening)
     if not opened.recipe.neuron.neuron.spiking:
         return None
-    where = resolve_device(device)
-    recipe = run_on(opened.recipe, resolve_target(target, where))
+    where = resolve_device(opening.device)
+    recipe = run_on(opened.recipe, opening.kernels(where))
     options = replace(options, samples=min(options.samples, len(data.train)))
     inputs, targets = _drawn(data.to(where), options)
     net = _net(recipe, opened, where)

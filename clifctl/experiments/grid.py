@@ -37,7 +37,7 @@ from clifctl.experiments.trials import (
     cores,
 )
 from clifctl.experiments.workforce import Workforce, local_workforce
-from clifctl.kernels import resolve_target
+from clifctl.kernels import resolve_kernels
 from clifctl.recipe.load import LoadedRecipe
 from clifctl.recipe.schema import Recipe
 from clifctl.results import TrialRecord, TrialState, TrialStatus
@@ -58,6 +58,7 @@ class GridOptions:
     out: Path
     device: str = "auto"
     target: str = "auto"
+    connections: str = "auto"
     threads: int | None = None
     workers: int | None = None
     scheduler: str | None = None
@@ -167,10 +168,11 @@ def plan_grid(variants: Sequence[tuple[LoadedRecipe, str]], options: GridOptions
 
 
 def _numerics(options: GridOptions) -> Numerics:
+    asked = (options.device, options.target, options.connections)
     if options.scheduler is None:
-        return numerics_of(options.device, options.target)
+        return numerics_of(*asked)
     with dask_workforce(options.scheduler) as cluster:
-        return cluster.numerics(options.device, options.target)
+        return cluster.numerics(*asked)
 
 
 def _sizes(
@@ -178,13 +180,14 @@ def _sizes(
 ) -> tuple[dict[str, Size], DataError | None]:
     """The size of every trial, and what is wrong with the data. One look for trials that differ in
     their seed alone."""
-    target = resolve_target(options.target, resolve_device(options.device))
+    device = resolve_device(options.device)
+    kernels = resolve_kernels(options.target, options.connections, device)
     data: dict[str, tuple[LoadedData, int] | None] = {}
     seen: dict[str, Size] = {}
     sizes: dict[str, Size] = {}
     unusable: DataError | None = None
     for trial in trials:
-        recipe = run_on(trial.loaded.recipe, target)
+        recipe = run_on(trial.loaded.recipe, kernels)
         key = configuration(recipe)
         if key not in seen:
             source = f"{recipe.document['data']} {recipe.timesteps}"
@@ -299,6 +302,7 @@ def _order(grid: Grid, trial: Trial, attempt: int, beside: int) -> Order:
         working_folder=os.getcwd(),
         device=grid.options.device,
         target=grid.options.target,
+        connections=grid.options.connections,
         threads=grid.threads,
         beside=beside,
         kept_for_backward_bytes=grid.sizes[trial.name].kept_bytes,

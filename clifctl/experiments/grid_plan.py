@@ -10,7 +10,7 @@ from clifctl.experiments.grid import Grid, configuration, state_of
 from clifctl.experiments.measuring import cpu_threads
 from clifctl.experiments.step_cost import StepCost, float16_extra_of_cpu, size_of, step_cost
 from clifctl.experiments.trial_names import Trial
-from clifctl.kernels import resolve_target
+from clifctl.kernels import resolve_kernels
 from clifctl.results import PlannedTrial, TimedStep, TrialPlan
 from clifctl.training.device import determinism, resolve_device, resolve_threads, tf32
 
@@ -31,6 +31,7 @@ def dry_run(grid: Grid, command: str) -> TrialPlan:
         results_folder=str(grid.folder.path),
         device=grid.numerics.device,
         target=grid.numerics.target,
+        connections=grid.numerics.connections,
         workers=grid.workers,
         workers_reason=grid.workers_reason,
         threads_per_trial=_threads(grid),
@@ -86,12 +87,12 @@ def _costs(grid: Grid) -> Iterator[tuple[str, tuple[Trial, StepCost]]]:
         return
     started = time.perf_counter()
     device = resolve_device(grid.options.device)
-    target = resolve_target(grid.options.target, device)
+    kernels = resolve_kernels(grid.options.target, grid.options.connections, device)
     float16_extra = functools.cache(float16_extra_of_cpu)
     known: dict[str, tuple[Trial, StepCost]] = {}
     by_neuron: dict[str, tuple[Trial, StepCost]] = {}
     for trial in grid.trials:
-        recipe = run_on(trial.loaded.recipe, target)
+        recipe = run_on(trial.loaded.recipe, kernels)
         key, neuron = configuration(trial.loaded.recipe), recipe.neuron.neuron.name
         if key in known or state_of(grid.folder, trial) == "finished":
             continue

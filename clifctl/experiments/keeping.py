@@ -11,7 +11,7 @@ from clifctl.data import WITHOUT_WORKERS
 from clifctl.errors import CheckpointError, Interrupted, OutputError, RunFailed, WorkerFailed
 from clifctl.recipe.load import LoadedRecipe
 from clifctl.recipe.schema import neurons_of_files
-from clifctl.results import EpochRecord, Running, StepRecord, TrainPlan, decode
+from clifctl.results import ConnectionPaths, EpochRecord, Running, StepRecord, TrainPlan, decode
 from clifctl.training import run_folder
 from clifctl.training.checkpoint import Checkpoint, save_checkpoint
 from clifctl.training.distributed import ALONE, Processes, lost_process
@@ -189,6 +189,12 @@ class Keeper:
             f"{record.test_loss:.4f}, test accuracy {record.test_accuracy_percent:.2f} %, "
             f"{record.seconds:.1f} s, {record.samples_per_second:.0f} samples/s"
         )
+
+    def note_connections(self, paths: tuple[ConnectionPaths, ...]) -> None:
+        """Write into the manifest how the connections ran, a line each. Raises OutputError."""
+        if self.processes.main:
+            ways = {path.layer: path.in_words for path in paths}
+            run_folder.note_in_manifest(self.folder / run_folder.MANIFEST, connection_paths=ways)
 
     def log(self, line: str) -> None:
         """Write a line to the run's log. Raises OutputError."""

@@ -1,9 +1,10 @@
 """How the benchmarks measure: turns, threads, and the name of the machine."""
 
+import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 
@@ -42,6 +43,23 @@ def interleaved(
             if turn:
                 times[key].append(1000.0 * (time.perf_counter() - started) / calls)
     return times
+
+
+def paired(times: list[float], base: list[float]) -> list[float]:
+    """Ratios of times to those of the same round."""
+    return [time / other for time, other in zip(times, base, strict=True)]
+
+
+def spread(name: str, unit: str, values: list[float]) -> dict[str, Any]:
+    """Median and quartiles of one quantity, under the names that they have in a result."""
+    lower, median, upper = (
+        statistics.quantiles(values, n=4, method="inclusive") if len(values) > 1 else values * 3
+    )
+    return {
+        f"{name}_{unit}": median,
+        f"{name}_lower_quartile_{unit}": lower,
+        f"{name}_upper_quartile_{unit}": upper,
+    }
 
 
 @contextmanager

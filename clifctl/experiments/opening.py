@@ -12,6 +12,7 @@ from clifctl.errors import UsageError
 from clifctl.experiments.assembly import at_root, build_net
 from clifctl.experiments.memory import require_net_fits
 from clifctl.experiments.published import published_for
+from clifctl.kernels import Kernels, check_connections, resolve_kernels
 from clifctl.models import SpikingNet
 from clifctl.recipe.catalog import SUFFIXES
 from clifctl.recipe.load import LoadedRecipe
@@ -36,7 +37,15 @@ class Opening:
     root: Path | None = None
     device: str = "auto"
     target: str = "auto"
+    connections: str = "auto"
     threads: int | None = None
+
+    def __post_init__(self) -> None:
+        check_connections(self.connections)
+
+    def kernels(self, device: torch.device, dtype: torch.dtype = torch.float32) -> Kernels:
+        """What the net runs on there. Raises TargetError."""
+        return resolve_kernels(self.target, self.connections, device, dtype)
 
     def placed(self, recipe: Recipe) -> Recipe:
         """`recipe`, with its data where they lie here. Raises UsageError for data without files."""

@@ -1,6 +1,6 @@
 """What a training run needs, checked and counted before anything is written."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -17,10 +17,11 @@ from clifctl.experiments.assembly import (
     run_on,
     step_activations_bytes,
 )
+from clifctl.experiments.connections import may_be_event_driven, tried_step
 from clifctl.experiments.memory import require_memory
 from clifctl.experiments.starting import Start, start_from
 from clifctl.files import require_folder_possible
-from clifctl.kernels import Target, resolve_target
+from clifctl.kernels import Kernels, resolve_kernels
 from clifctl.launch import launch
 from clifctl.recipe.load import LoadedRecipe
 from clifctl.recipe.schema import Recipe
@@ -52,6 +53,7 @@ class RunOptions:
     overwrite: bool = False
     threads: int | None = None
     target: str = "auto"
+    connections: str = "auto"
     resume: Resume = "never"
     keep: int | None = None
     init: Path | None = None
@@ -59,13 +61,13 @@ class RunOptions:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A run that can start: its plan for people, its recipe on its target, its data on the CPU."""
+    """A run that can start: its plan for people, its recipe on its kernels, its data on the CPU."""
 
     plan: TrainPlan
     recipe: Recipe
     data: LoadedData
     device: torch.device
-    target: Target
+    kernels: Kernels
     threads: Threads
     precision: Arithmetic
     start: Start | None = None
@@ -76,11 +78,17 @@ def plan_training(loaded: LoadedRecipe, options: RunOptions) -> tuple[TrainPlan,
     data are missing or wrong: a plan without them, and what is wrong with them."""
     where = _Where.of(loaded, options)
     start_from(options.init, where.recipe)
+    data, held = None, 0
+    unusable: DataError | None = None
     try:
         data, held = list_data(where.recipe)
-    except DataError as unusable:
-        return _plan(loaded, options, where, None)[0], unusable
-    return _plan(loaded, options, where, data, held)[0], None
+    except DataError as missing:
+        unusable = missing
+    plan, threads = _plan(loaded, options, where, data, held)
+    if may_be_event_driven(where.recipe):
+        paths = tried_step(where.recipe, data, threads.count)
+        plan = replace(plan, connection_paths=paths)
+    return plan, unusable
 
 
 def prepare(loaded: LoadedRecipe, options: RunOptions) -> Prepared:
@@ -91,24 +99,31 @@ def prepare(loaded: LoadedRecipe, options: RunOptions) -> Prepared:
     held = sum(split.held_bytes for split in data.splits)
     plan, threads = _plan(loaded, options, where, data, held)
     return Prepared(
-        plan, where.recipe, data, where.device, where.target, threads, where.precision, start
+        plan,
+        where.recipe,
+        data,
+        where.device,
+        where.kernels,
+        threads,
+        where.precision,
+        start,
     )
 
 
 @dataclass(frozen=True)
 class _Where:
-    """Where a run takes place: its device, kernel target and folder."""
+    """Where a run takes place: its device, kernels and folder."""
 
     recipe: Recipe
     device: torch.device
-    target: Target
+    kernels: Kernels
     folder: Path
     precision: Arithmetic
 
     @classmethod
     def of(cls, loaded: LoadedRecipe, options: RunOptions) -> "_Where":
         device = resolve_device(options.device, launch())
-        target = resolve_target(options.target, device)
+        kernels = resolve_kernels(options.target, options.connections, device)
         require_options(options)
         if options.out is not None:
             may_exist = options.overwrite or options.resume != "never"
@@ -118,7 +133,7 @@ class _Where:
             require_folder_possible(RUNS)
             folder = RUNS / f"{loaded.name}-{run_folder.next_number(RUNS, loaded.name)}"
         precision = resolve_precision(loaded.recipe.train.precision, device)
-        return cls(run_on(loaded.recipe, target), device, target, folder, precision)
+        return cls(run_on(loaded.recipe, kernels), device, kernels, folder, precision)
 
 
 def require_options(options: RunOptions) -> None:
@@ -159,8 +174,7 @@ def _plan(
         recipe=loaded.name,
         device=str(where.device),
         processes=launch().count,
-        target=where.target.name,
-        target_reason=where.target.reason,
+        **where.kernels.facts,
         threads=threads.count,
         threads_reason=threads.reason,
         precision=where.precision.name,

@@ -15,7 +15,7 @@ import torch
 
 import clifctl
 from clifctl.devices import device_name
-from clifctl.kernels import Target
+from clifctl.kernels import Kernels
 from clifctl.launch import launch
 from clifctl.training.device import Threads
 from clifctl.training.precision import Arithmetic, Tf32
@@ -54,10 +54,15 @@ def neuron_sources(section: dict[str, Any]) -> dict[str, str]:
 
 
 def surroundings(
-    *, device: torch.device, target: Target, threads: Threads, precision: Arithmetic, tf32: Tf32
+    *,
+    device: torch.device,
+    kernels: Kernels,
+    threads: Threads,
+    precision: Arithmetic,
+    tf32: Tf32,
 ) -> dict[str, Any]:
-    """Time, command line, versions, commit, machine, device, threads, kernel target, arithmetic and
-    TF32 with their reasons: what a run was started, or continued, with."""
+    """Time, command line, versions, commit, machine, device, threads, kernel target, connections,
+    arithmetic and TF32 with their reasons: what a run was started, or continued, with."""
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": sys.argv,
@@ -75,8 +80,7 @@ def surroundings(
         "processes": launch().count,
         "threads": threads.count,
         "threads_reason": threads.reason,
-        "target": target.name,
-        "target_reason": target.reason,
+        **kernels.facts,
         "precision": precision.name,
         "precision_reason": precision.reason,
         "tf32": tf32.name,
@@ -96,9 +100,12 @@ def changed_surroundings(before: dict[str, Any], now: dict[str, Any]) -> list[st
     pairs += [("commit ", last.get("git_commit"), now["git_commit"])]
     kinds = {
         "numerics_version": "numerics version ", "device_name": "device ", "threads": "threads: ",
-        "target": "kernel target ", "processes": "processes: ", "tf32": "TF32: ",
+        "target": "kernel target ", "connections": "connections: ",
+        "processes": "processes: ", "tf32": "TF32: ",
     }  # fmt: skip
-    pairs += [(shown, last.get(key), now[key]) for key, shown in kinds.items()]
+    # Before there was a choice, all were dense.
+    then = {"connections": "dense", **last} if last.get("target") else last
+    pairs += [(shown, then.get(key), now[key]) for key, shown in kinds.items()]
     return [f"{shown}{was}, now {is_}" for shown, was, is_ in pairs if was and is_ and was != is_]
 
 

@@ -49,7 +49,7 @@ def open_folder(
     document = loaded.recipe.document
     conditions = surroundings(
         device=prepared.device,
-        target=prepared.target,
+        kernels=prepared.kernels,
         threads=prepared.threads,
         precision=prepared.precision,
         tf32=resolve_tf32(loaded.recipe.train.tf32, prepared.device),

@@ -151,8 +151,9 @@ def machine_notes(cells: Sequence[BySeed]) -> tuple[str, ...]:
             f"Up to {beside} trials shared this machine: their times per step are longer and "
             "noisier than alone; --workers 1 measures them."
         )
-    for name, what in (("torch_version", "torch"), ("device", "device"), ("target", "target")):
+    names = {"torch_version": "torch"}
+    for name in ("torch_version", "device", "target", "connections"):
         kinds = sorted({str(getattr(trial, name)) for trial in trials})
         if len(kinds) > 1:
-            notes.append(f"Trials ran with different {what}: {', '.join(kinds)}.")
+            notes.append(f"Trials ran with different {names.get(name, name)}: {', '.join(kinds)}.")
     return tuple(notes)

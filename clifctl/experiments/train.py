@@ -21,6 +21,7 @@ from clifctl.experiments.assembly import (
     steps_of,
     training_step_of,
 )
+from clifctl.experiments.connections import first_step_noted, may_be_event_driven
 from clifctl.experiments.keeping import History, Keeper, Observer, describe
 from clifctl.experiments.planning import Prepared, RunOptions, prepare, require_options
 from clifctl.experiments.published import published_for
@@ -30,7 +31,7 @@ from clifctl.launch import launch
 from clifctl.models import SpikingNet, folded_norms
 from clifctl.recipe.load import LoadedRecipe
 from clifctl.recipe.schema import Recipe
-from clifctl.results import Evaluation, TrainResult, encode
+from clifctl.results import ConnectionPaths, Evaluation, TrainResult, encode
 from clifctl.training import run_folder
 from clifctl.training.checkpoint import Checkpoint, load_weights
 from clifctl.training.device import (
@@ -131,7 +132,7 @@ def _train(
         stops = stop_requests(observer.notice, processes, told_to_stop=told_to_stop)
         with keeper.told(), stops as request:
             keeper.log("started" if earlier.checkpoint is None else f"goes on: {keeper.kept}")
-            keeper.consume(run.events(request), observer, request)
+            keeper.consume(run.events(request, keeper.note_connections), observer, request)
             try:
                 result = _result(run, folder, request, started)
             except StopNow:
@@ -208,10 +209,12 @@ class _Run:
             loaded, prepared, recipe, data, net, running, history, after, seconds, notes, processes
         )
 
-    def events(self, request: StopRequest) -> Iterator[Event]:
-        """The training, from where it stands."""
+    def events(
+        self, request: StopRequest, note: Callable[[tuple[ConnectionPaths, ...]], None]
+    ) -> Iterator[Event]:
+        """The training, from where it stands; `note` is told how the connections run."""
         held_out = self.data.validation
-        return train_epochs(
+        events = train_epochs(
             self.running.step,
             self.running.schedule,
             self.running.position,
@@ -222,6 +225,9 @@ class _Run:
             epochs=self.recipe.train.epochs,
             log_every=self.recipe.train.log_every,
         )
+        if may_be_event_driven(self.recipe):
+            return first_step_noted(events, self.net, self.prepared.precision.name, note)
+        return events
 
     def evaluate(
         self, split: Split, request: StopRequest, *, with_rates: bool = False
@@ -322,8 +328,7 @@ def _result(run: _Run, folder: Path, request: StopRequest, started: float) -> Tr
         time=last.time,
         device=str(prepared.device),
         processes=run.processes.count,
-        target=prepared.target.name,
-        target_reason=prepared.target.reason,
+        **prepared.kernels.facts,
         run_folder=str(folder),
         published=published_for(recipe, run.data),
     )

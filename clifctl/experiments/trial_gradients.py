@@ -8,6 +8,7 @@ from clifctl.data import LoadedData
 from clifctl.experiments.assembly import load_data
 from clifctl.experiments.gradients import temporal_share
 from clifctl.experiments.grid import Grid
+from clifctl.experiments.opening import Opening
 from clifctl.training.device import resolve_threads
 from clifctl.training.run_folder import LAST
 from clifctl.trust import is_file_reference
@@ -32,9 +33,12 @@ def temporal_shares(grid: Grid, names: Sequence[str]) -> Mapping[str, float]:
         share = temporal_share(
             grid.folder.run_folder(trial.name) / LAST,
             data[source],
-            neuron=name if is_file_reference(name) else None,
-            device=grid.options.device,
-            target=grid.options.target,
+            Opening(
+                neuron=name if is_file_reference(name) else None,
+                device=grid.options.device,
+                target=grid.options.target,
+                connections=grid.options.connections,
+            ),
         )
         if share is not None:
             found[trial.name] = 100 * share

@@ -23,11 +23,20 @@ _NEURON_KEYS_THEN = ("window", "window_reading", "exchange")
 
 @dataclass(frozen=True)
 class Numerics:
-    """Where a trial computes: device type and kernel target. Runs of one recipe on two of them
-    differ in rounding, and after some epochs in everything."""
+    """Where a trial computes, and how: device type, kernel target and connections. Runs of one
+    recipe on two of them differ in rounding, and after some epochs in everything."""
 
     device: str
     target: str
+    connections: str = "dense"
+
+    @property
+    def named(self) -> dict[str, str]:
+        """What a trial's name says of it: dense connections, which all were once, go unsaid."""
+        found = asdict(self)
+        if self.connections == "dense":
+            del found["connections"]
+        return found
 
 
 @dataclass(frozen=True)
@@ -51,9 +60,9 @@ def trial_of(loaded: LoadedRecipe, title: str, numerics: Numerics) -> Trial:
     That is: the resolved recipe but for keys that change no result or stand at their default (a key
     that is added later then renames no trial); `clifctl.NUMERICS_VERSION`, which is raised with
     every change of clifctl that can change a result (the version of the package would make every
-    release forget what is finished); the device type and the kernel target; and the source of a
-    neuron that comes from a person's file. Versions of torch, number of threads and machine are
-    recorded with the run and not part of the name.
+    release forget what is finished); the device type, the kernel target and the connections; and
+    the source of a neuron that comes from a person's file. Versions of torch, number of threads and
+    machine are recorded with the run and not part of the name.
     """
     document = decisive(loaded.recipe.document)
     plainest = without_defaults(document, defaults_of(document))
@@ -76,7 +85,7 @@ def _name(decides: dict[str, Any], document: dict[str, Any], numerics: Numerics)
     whole = {
         "recipe": decides,
         "numerics_version": clifctl.NUMERICS_VERSION,
-        "numerics": asdict(numerics),
+        "numerics": numerics.named,
         "neuron_sources": neuron_sources(document["neuron"]),
     }
     text = json.dumps(whole, sort_keys=True)

@@ -21,7 +21,7 @@ from clifctl.experiments.planning import RunOptions
 from clifctl.experiments.train import train
 from clifctl.experiments.trial_names import Numerics
 from clifctl.experiments.trials import ResultsFolder
-from clifctl.kernels import resolve_target
+from clifctl.kernels import resolve_kernels
 from clifctl.recipe.load import LoadedRecipe
 from clifctl.recipe.schema import validate
 from clifctl.results import (
@@ -59,6 +59,7 @@ class Order:
     working_folder: str
     device: str
     target: str
+    connections: str
     threads: int | None
     beside: int
     kept_for_backward_bytes: int
@@ -66,10 +67,12 @@ class Order:
     trusted: tuple[str, ...] = ()
 
 
-def numerics_of(device: str, target: str) -> Numerics:
-    """What `--device` and `--target` come to on the machine where this is called."""
+def numerics_of(device: str, target: str, connections: str) -> Numerics:
+    """What `--device`, `--target` and `--connections` come to on the machine where this is
+    called."""
     where = resolve_device(device)
-    return Numerics(where.type, resolve_target(target, where).name)
+    kernels = resolve_kernels(target, connections, where)
+    return Numerics(where.type, kernels.target.name, kernels.connections.name)
 
 
 def run_trial(order: Order, told_to_stop: Callable[[], bool] = never) -> Outcome:
@@ -134,6 +137,7 @@ def _finished(order: Order, folder: Path, told_to_stop: Callable[[], bool]) -> T
         out=folder,
         threads=order.threads,
         target=order.target,
+        connections=order.connections,
         resume="auto",
     )
     result = train(loaded, options, watch, told_to_stop)
@@ -211,6 +215,7 @@ def _measured(result: TrainResult, watch: _Watch, order: Order) -> Measured:
         beside=order.beside,
         device=result.device,
         target=result.target,
+        connections=result.connections,
         torch_version=str(torch.__version__),
     )
 

@@ -10,9 +10,9 @@ over units.
 import math
 from dataclasses import dataclass
 
-# Scratch rows of a block should stay in a core's second-level cache.
-SCRATCH_BYTES = 512 * 1024
-LARGEST, SMALLEST = 1024, 64
+# What is remembered of a block should stay in a part of a core's first-level cache.
+SCRATCH_BYTES = 16 * 1024
+LARGEST, SMALLEST = 512, 64
 # Every block begins at a multiple of so many elements.
 ALIGNED = 16
 # Units that keep every core busy; more groups than they need are more partial sums to add up, and

@@ -50,6 +50,11 @@ def load_module(name: str, text: str) -> ModuleType:
     return sys.modules.setdefault(full_name, module)
 
 
+def title_of(module: str) -> str:
+    """The name of a module of kernels in words; a generated one's without its digest."""
+    return re.sub(rf"^clifctl_|_[0-9a-f]{{{_DIGITS}}}$", "", module).replace("_", " ")
+
+
 def load(name: str) -> bytes | None:
     """The machine code that was kept as `name`; None where there is none that can be used."""
     for folder in readable_folders():

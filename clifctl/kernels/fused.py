@@ -15,16 +15,19 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
+from clifctl.devices import CPU
 from clifctl.errors import NeuronError
 from clifctl.kernels import numba_target, triton_target
-from clifctl.kernels.backward import by_sample, first_gradient, kept
-from clifctl.kernels.eager import is_transformed
+from clifctl.kernels.backward import NO_BACKWARD, backward_pass, by_sample, first_gradient, kept
+from clifctl.kernels.cpu.source import Active, room_for_bits
+from clifctl.kernels.eager import is_eager, is_transformed
 from clifctl.kernels.flat import Gradients, Kernel
 from clifctl.kernels.layout import Layout
 from clifctl.kernels.prologue import with_norm
-from clifctl.kernels.trace import trace
+from clifctl.kernels.spikes import Spikes
+from clifctl.kernels.trace import is_binary, trace
 from clifctl.kernels.window import Reading, Window
-from clifctl.neurons import Hyperparameters, Neuron
+from clifctl.neurons import Hyperparameters, Neuron, Parameters
 
 # target -> the kernels of a neuron for a dtype and a number of steps
 _KERNELS: dict[str, Callable[[Neuron, Hyperparameters, torch.dtype, int], Kernel]] = {
@@ -130,6 +133,30 @@ def scan_forward(x: Tensor, tensors: Sequence[Tensor], call: str) -> list[Tensor
     return [out.to(x.dtype), *finals]
 
 
+def spikes_forward(x: Tensor, tensors: Sequence[Tensor], call: str, windows: bool) -> list[Tensor]:
+    """`scan_forward` of a neuron whose output is a spike, for a plain float32 `x` whose channels
+    are innermost: the output are `Spikes`, with the surrogate's `windows` where it has any; floats
+    where any is NaN, which is no spike."""
+    work = Work.of(x, tensors, call)
+    assert isinstance(work.kernel, numba_target.Kernel)
+    finals = _final_states(x, call)
+    bits = room_for_bits(x.numel())
+    window = room_for_bits(x.numel()) if windows and work.kernel.has_window else None
+    unusable = work.kernel.forward_spikes(
+        work.x,
+        work.states,
+        work.learnables,
+        work.layout.sample,
+        len(x),
+        bits,
+        window,
+        [work.layout.rows(final, final.dtype) for final in finals],
+    )
+    if unusable:
+        return scan_forward(x, tensors, call)
+    return [Spikes.whole(Active(bits), x.shape, window), *finals]
+
+
 fused_scan = torch.library.custom_op("clifctl::scan", scan_forward, mutates_args=())
 
 
@@ -140,12 +167,12 @@ def _(x: Tensor, tensors: Sequence[Tensor], call: str) -> list[Tensor]:
 
 def results(x: Tensor, call: str, dtype: torch.dtype) -> list[Tensor]:
     """Room for the output in `dtype` and for the final states."""
-    layout = Layout.of(x)
-    states = _call(call).neuron.states
-    return [
-        layout.empty(x, steps=len(x), dtype=dtype),
-        *(layout.empty(x, steps=None, dtype=held(x.dtype)) for _ in states),
-    ]
+    return [Layout.of(x).empty(x, steps=len(x), dtype=dtype), *_final_states(x, call)]
+
+
+def _final_states(x: Tensor, call: str) -> list[Tensor]:
+    layout, states = Layout.of(x), _call(call).neuron.states
+    return [layout.empty(x, steps=None, dtype=held(x.dtype)) for _ in states]
 
 
 def states_of(call: str) -> int:
@@ -208,31 +235,67 @@ fused_scan.register_vmap(by_sample(fused_scan))
 
 
 class _Scan(torch.autograd.Function):
-    """The operator, as the transforms of `torch.func` need it."""
+    """The operator, as the transforms of `torch.func` need it, and as gives `Spikes`."""
 
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(call: str, x: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:
-        return tuple(fused_scan(x, tensors, call))
+    def forward(call: str, windows: bool | None, x: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:
+        if windows is None:
+            return tuple(fused_scan(x, tensors, call))
+        return tuple(spikes_forward(x, tensors, call, windows))
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-        call, x, *tensors = inputs
+        call, _, x, *tensors = inputs
         _remember(ctx, (x, tensors, call), list(output))
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
         g_x, others, _ = _backward(ctx, list(gradients))
-        return None, g_x, *others
+        return None, None, g_x, *others
 
 
-def run(x: Tensor, tensors: Sequence[Tensor], call: str) -> Sequence[Tensor]:
-    """See `scan_forward`; it has a gradient."""
-    if is_transformed(x, *tensors):
-        found: Sequence[Tensor] = _Scan.apply(call, x, *tensors)
+def run(
+    x: Tensor, tensors: Sequence[Tensor], call: str, windows: bool | None = None
+) -> Sequence[Tensor]:
+    """See `scan_forward`; it has a gradient. `windows` as `spikes_as` gives it: unless it is None,
+    the output are `Spikes`."""
+    if windows is not None or is_transformed(x, *tensors):
+        found: Sequence[Tensor] = _Scan.apply(call, windows, x, *tensors)
         return found
     return fused_scan(x, tensors, call)
+
+
+def spikes_as(
+    x: Tensor, parameters: Parameters, target: str, connections: str,
+    others: Sequence[Tensor | None],
+) -> bool | None:  # fmt: skip
+    """Whether the output of a neuron is given as `Spikes`: None where it is floats, else whether
+    the surrogate's windows are needed too. `x` is the neuron's input or that of a norm before it,
+    `others` are the tensors that its output depends on besides."""
+    if connections != "auto" or target not in ("auto", "numba") or not is_eager(x):
+        return None
+    if x.dim() not in (3, 5) or x.dtype != torch.float32 or x.device.type != CPU or not x.numel():
+        return None
+    if torch._C._are_functorch_transforms_active():
+        return None
+    if not is_binary(parameters.neuron, parameters.hyperparameters):
+        return None
+    learned = any(t is not None and t.requires_grad for t in (x, *others))
+    # What is run again for a checkpoint has spikes whose gradient somebody may look at outside.
+    return learned and torch.is_grad_enabled() and backward_pass() == NO_BACKWARD
+
+
+def innermost(x: Tensor) -> Tensor:
+    """`[T, N, C, H, W]` with its channels innermost in memory; anything else as it is."""
+    if x.dim() != 5 or x.shape[2] == 1 or x.shape[3] == x.shape[4] == 1:
+        return x
+    if Layout.of(x).channels_last:
+        return x
+    if x.stride(0) == 0:  # the same at every step
+        return innermost(x[:1]).expand(x.shape)
+    return x.movedim(2, -1).contiguous().movedim(-1, 2)
 
 
 @dataclass(frozen=True)

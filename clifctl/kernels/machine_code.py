@@ -8,6 +8,8 @@ its types and a processor, and compiles whatever does not come back whole.
 import hashlib
 import pickle
 import sys
+from contextlib import suppress
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -18,6 +20,7 @@ from numba.core.caching import NullCache
 from numba.core.dispatcher import Dispatcher
 
 from clifctl.kernels import cache
+from clifctl.kernels.compiling import compiling
 
 
 def keep(module: ModuleType, text: str) -> ModuleType:
@@ -29,11 +32,18 @@ def keep(module: ModuleType, text: str) -> ModuleType:
     return module
 
 
+def sources(*modules: ModuleType) -> str:
+    """The texts of modules written by hand, for `keep`: of one, and of all that it inlines."""
+    return "".join(Path(str(module.__file__)).read_text(encoding="utf-8") for module in modules)
+
+
 class _MachineCode(NullCache):
     """What numba's dispatcher asks for machine code: it holds the global lock of its compiler."""
 
     def __init__(self, module: str, function: str, text: str) -> None:
         self._name = f"{module.rpartition('.')[2]}.{function}"
+        what = function.replace("_", " ").strip()
+        self._title = f"{cache.title_of(module.rpartition('.')[2])}, {what}"
         source = hashlib.sha256(text.encode()).hexdigest()
         versions = (numba.__version__, llvmlite.__version__, sys.implementation.cache_tag)
         self._fixed = (module, function, source, *versions)
@@ -43,21 +53,22 @@ class _MachineCode(NullCache):
         target_context.refresh()
         key = self._key(sig, target_context.codegen())
         code = cache.load(self._file(key))
-        if code is None:
-            return None
-        try:
-            kept, reduced = pickle.loads(code)
-            if kept != key:
-                return None
-            return compiler.CompileResult._rebuild(target_context, *reduced)
-        except Exception:  # of whatever made it: it is compiled, and replaces this
-            return None
+        found = None
+        # Of whatever else made it: it is compiled, and replaces this.
+        with suppress(Exception):
+            kept, reduced = pickle.loads(code or b"")
+            if kept == key:
+                found = compiler.CompileResult._rebuild(target_context, *reduced)
+        if found is None:
+            compiling.begins(key)
+        return found
 
     def save_overload(self, sig: Any, data: Any) -> None:
         """Keep a compiled function, unless it holds addresses of this process."""
+        key = self._key(sig, data.library.codegen)
+        compiling.ends(key, self._title)
         if data.library.has_dynamic_globals or any(not part.can_cache for part in data.lifted):
             return
-        key = self._key(sig, data.library.codegen)
         cache.store(self._file(key), serialize.dumps((key, data._reduce())))
 
     def _key(self, sig: Any, codegen: Any) -> tuple[Any, ...]:

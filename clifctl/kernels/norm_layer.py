@@ -153,21 +153,21 @@ def _can_be_reached(x: Tensor | None, dtype: torch.dtype) -> bool:
 
 def run(
     layer: Layer, x: Tensor, norm: NormTensors, state: Sequence[Tensor] | None,
-    learnables: Sequence[Tensor],
+    learnables: Sequence[Tensor], windows: bool | None,
 ) -> tuple[Tensor, tuple[Tensor, ...]]:  # fmt: skip
-    """Output and final state; they have a gradient."""
-    tensors = (*(state or ()), *learnables)
-    output, *final = _PreparedNormScan.apply(layer, norm, x, norm.weight, norm.bias, *tensors)
+    """Output and final state; they have a gradient. `windows` as in `clifctl.kernels.fused.run`."""
+    tensors = (norm.weight, norm.bias, *(state or ()), *learnables)
+    output, *final = _PreparedNormScan.apply(layer, norm, windows, x, *tensors)
     return output, tuple(final)
 
 
 class _PreparedNormScan(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, layer: Layer, norm: NormTensors, x: Tensor, weight: Tensor | None,
-        bias: Tensor | None, *tensors: Tensor,
+        ctx: Any, layer: Layer, norm: NormTensors, windows: bool | None, x: Tensor,
+        weight: Tensor | None, bias: Tensor | None, *tensors: Tensor,
     ) -> tuple[Tensor, ...]:  # fmt: skip
-        out, finals, statistics = layer.work.forward(x, norm, tensors)
+        out, finals, statistics = layer.work.forward(x, norm, tensors, windows)
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(x, weight, bias, statistics, *tensors)
         ctx.layer = layer
@@ -179,9 +179,9 @@ class _PreparedNormScan(torch.autograd.Function):
         layer: Layer = ctx.layer
         if torch.is_grad_enabled() or is_transformed(*gradients):  # create_graph=True, vmap
             found = _by_operators(layer, x, weight, bias, statistics, tensors, gradients)
-            return None, None, *found
+            return None, None, None, *found
         found = layer.work.backward(x, weight, bias, statistics, tensors, gradients)
-        return None, None, *found
+        return None, None, None, *found
 
 
 def _by_operators(

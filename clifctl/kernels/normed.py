@@ -20,7 +20,7 @@ from torch import Tensor
 from clifctl.kernels.backward import by_sample, first_gradient, kept
 from clifctl.kernels.distributed import sum_over_processes
 from clifctl.kernels.eager import is_eager, is_transformed
-from clifctl.kernels.fused import Work, held, results, scan_forward, states_of
+from clifctl.kernels.fused import Work, held, results, scan_forward, spikes_forward, states_of
 from clifctl.kernels.layout import Layout
 from clifctl.kernels.norm_passes import corrected
 
@@ -56,6 +56,14 @@ def norm_scan_forward(
     `clifctl.kernels.fused.scan_forward`, `norm` is mean, inverse, weight, bias and, where they come
     from this batch, the count; `call` is one of the neuron with a prologue."""
     return scan_forward(_expanded(x, steps), [*tensors, *_prologue(norm, steps)], call)
+
+
+def _spikes_forward(
+    x: Tensor, tensors: Sequence[Tensor], norm: Sequence[Tensor], call: str, steps: int,
+    windows: bool,
+) -> list[Tensor]:  # fmt: skip
+    """The same, with `Spikes` for an output."""
+    return spikes_forward(_expanded(x, steps), [*tensors, *_prologue(norm, steps)], call, windows)
 
 
 _operator = torch.library.custom_op("clifctl::norm_scan", norm_scan_forward, mutates_args=())
@@ -178,35 +186,37 @@ class _NormScan(torch.autograd.Function):
 
     @staticmethod
     def forward(*inputs: Any) -> tuple[Tensor, ...]:
-        (tensors, norm), call, steps, processes, x = _sorted(inputs)
+        (tensors, norm), call, steps, processes, windows, x = _sorted(inputs)
+        if windows is not None:
+            return tuple(_spikes_forward(x, tensors, norm, call, steps, windows))
         plain = is_eager(x) and not is_transformed(*tensors, *norm)
         forward = norm_scan_forward if plain else _operator
         return tuple(forward(x, tensors, norm, call, steps, processes))
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-        (tensors, norm), call, steps, processes, x = _sorted(inputs)
+        (tensors, norm), call, steps, processes, _, x = _sorted(inputs)
         _remember(ctx, (x, tensors, norm, call, steps, processes), list(output))
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Any, ...]:
         g_x, g_tensors, g_norm = _gradients(ctx, gradients, _eager_backward)
-        return None, None, None, None, g_x, *g_tensors, *g_norm
+        return None, None, None, None, None, g_x, *g_tensors, *g_norm
 
 
 def _sorted(inputs: tuple[Any, ...]) -> Any:
-    call, steps, processes, given, x, *others = inputs
-    return (others[:given], others[given:]), call, steps, processes, x
+    call, steps, processes, windows, given, x, *others = inputs
+    return (others[:given], others[given:]), call, steps, processes, windows, x
 
 
 def norm_scan(
     x: Tensor, tensors: Sequence[Tensor], norm: Sequence[Tensor], call: str, steps: int,
-    processes: bool,
+    processes: bool, windows: bool | None = None,
 ) -> Sequence[Tensor]:  # fmt: skip
-    """See `norm_scan_forward`; it has a gradient."""
+    """See `norm_scan_forward`; it has a gradient. `windows` as in `clifctl.kernels.fused.run`."""
     if is_eager(x) or is_transformed(x, *tensors, *norm):
         found: Sequence[Tensor] = _NormScan.apply(
-            call, steps, processes, len(tensors), x, *tensors, *norm
+            call, steps, processes, windows, len(tensors), x, *tensors, *norm
         )
         return found
     return _operator(x, tensors, norm, call, steps, processes)

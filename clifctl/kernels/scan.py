@@ -6,9 +6,11 @@ from torch import Tensor
 from clifctl.errors import NeuronError, TargetError
 from clifctl.kernels import fused, norm_layer, normed, reference
 from clifctl.kernels.backward import refuse_reentrant_checkpoint
+from clifctl.kernels.connections import check_connections
 from clifctl.kernels.fused import held
 from clifctl.kernels.norm_layer import BatchNorm
 from clifctl.kernels.normed import Norm
+from clifctl.kernels.spikes import as_floats
 from clifctl.kernels.targets import resolve_target
 from clifctl.kernels.window import Window, resolve_window
 from clifctl.neurons import Parameters
@@ -22,6 +24,7 @@ def scan(
     window: int | None = None,
     window_reading: str = "sliding",
     target: str = "auto",
+    connections: str = "auto",
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
     """Run a neuron over time.
 
@@ -31,11 +34,15 @@ def scan(
     of `clifctl.kernels.window`; None is full BPTT. bfloat16 and float16 are computed, and their
     states held, in float32. A fused target keeps `x` alone for backward.
 
+    With `connections` "auto" the output of a binary neuron, float32 on the CPU, are `Spikes`
+    (`clifctl.kernels.spikes`): bits for the connection behind it, floats for whoever asks.
+
     Raises NeuronError for a bad shape, dtype, state or window, TargetError for a target that does
     not exist or cannot run these tensors.
     """
     _check(x, state, parameters)
     refuse_reentrant_checkpoint()
+    check_connections(connections)
     x, state = _to_be_kept(x, state)
     chosen_window = _window(parameters, window, window_reading, x.shape[0])
     chosen = resolve_target(target, x.device, x.dtype)
@@ -59,7 +66,11 @@ def scan(
         chosen_window,
         state is not None,
     )
-    output, *finals = fused.run(x, [*(state or ()), *learnables.values()], call)
+    tensors = [*(state or ()), *learnables.values()]
+    windows = fused.spikes_as(x, parameters, chosen.name, connections, tensors)
+    if windows is not None:
+        x = fused.innermost(x)
+    output, *finals = fused.run(x, tensors, call, windows)
     return output, tuple(finals)
 
 
@@ -73,6 +84,7 @@ def norm_scan(
     window: int | None = None,
     window_reading: str = "sliding",
     target: str = "auto",
+    connections: str = "auto",
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
     """Batch norm and a neuron over time, on a fused target: `scan` of what `norm` makes of `x`.
 
@@ -81,6 +93,12 @@ def norm_scan(
     backward. Raises what `scan` raises, and TargetError for the reference, which has no prologue.
     """
     refuse_reentrant_checkpoint()
+    check_connections(connections)
+    x, state = _to_be_kept(x, state)
+    learned = (norm.weight, norm.bias, *(state or ()), *parameters.learnables.values())
+    windows = fused.spikes_as(x, parameters, target, connections, learned)
+    if windows is not None:
+        x = fused.innermost(x)
     how = (repeat, window, window_reading, target)
     if isinstance(norm, Norm):
         wanted, steps = None, norm.steps
@@ -107,14 +125,15 @@ def norm_scan(
             after_norm=True,
         )
         layer = norm_layer.prepare(wanted, x, parameters, steps, chosen_window, chosen.name, call)
-    x, state = _to_be_kept(x, state)
     learnables = list(_learnables(x, parameters).values())
     if layer is not None and wanted is not None:
-        return norm_layer.run(layer, x, wanted.norm, state, learnables)
+        return norm_layer.run(layer, x, wanted.norm, state, learnables, windows)
     tensors = [*(state or ()), *learnables]
     if not isinstance(norm, Norm):
         norm = norm.before(x, steps)
-    output, *final = normed.norm_scan(x, tensors, norm.tensors, call, norm.steps, norm.processes)
+    output, *final = normed.norm_scan(
+        x, tensors, norm.tensors, call, norm.steps, norm.processes, windows
+    )
     return output, tuple(final)
 
 
@@ -122,8 +141,11 @@ def _to_be_kept(
     x: Tensor, state: tuple[Tensor, ...] | None
 ) -> tuple[Tensor, tuple[Tensor, ...] | None]:
     """Input and states as torch can keep them for backward: those that inference mode has made are
-    copied."""
-    if torch.compiler.is_compiling() or not torch.is_grad_enabled():
+    copied. Spikes for an input are floats."""
+    if torch.compiler.is_compiling():
+        return x, state
+    x = as_floats(x)
+    if not torch.is_grad_enabled():
         return x, state
     x = x.clone() if x.is_inference() else x
     if state is not None:

@@ -74,6 +74,7 @@ def trace(neuron: Neuron, hyperparameters: Hyperparameters) -> Program:
     return Program(tuple(inputs), tuple(translation.builder.instructions), outputs)
 
 
+@lru_cache(maxsize=256)
 def is_binary(neuron: Neuron, hyperparameters: Hyperparameters) -> bool:
     """Whether every output is 0 or 1 (or NaN, of a NaN): the result of `spike` itself."""
     try:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from clifctl.kernels import READINGS
+from clifctl.kernels import READINGS, Spikes
 from clifctl.models.exchange import put_neuron
 from clifctl.models.layers import (
     FiringRates,
@@ -72,6 +72,7 @@ __all__ = [
     "ResNet18",
     "SequentialNet",
     "SharedDropout",
+    "Spikes",
     "SpikingLayer",
     "SpikingNet",
     "SynapticLayer",

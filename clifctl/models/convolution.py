@@ -5,6 +5,7 @@ from torch.nn import functional as F
 from torch.overrides import handle_torch_function, has_torch_function
 
 from clifctl.devices import CPU
+from clifctl.kernels import Spikes
 
 # oneDNN's blocks of channels have 8 on AVX2 and 16 on AVX-512.
 CHANNEL_BLOCK = 16
@@ -36,7 +37,7 @@ def conv2d(
     On a CPU the backward of a 1x1 convolution with a stride writes past its scratchpad where the
     channels are innermost and fewer than a block (uxlfoundation/oneDNN#6035): it crashes, hangs, or
     gives wrong gradients. With a stride, 1x1 reads every stride-th pixel and nothing else, so there
-    it is a 1x1 convolution of those pixels.
+    it is a 1x1 convolution of those pixels. Spikes know that themselves.
     """
     if not _overruns(x, weight, stride):
         return F.conv2d(x, weight, bias, stride, padding)
@@ -56,6 +57,7 @@ def conv2d(
 def _overruns(x: Tensor, weight: Tensor, stride: tuple[int, int]) -> bool:
     return (
         x.device.type == CPU
+        and not isinstance(x, Spikes)
         and max(stride) > 1
         and weight.shape[2:] == (1, 1)
         and weight.shape[1] < CHANNEL_BLOCK

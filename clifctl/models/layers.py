@@ -2,19 +2,25 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from clifctl.devices import CPU
 from clifctl.kernels import (
+    Spikes,
+    as_spikes,
+    check_connections,
     is_binary,
     is_fused,
+    is_transformed,
     mark_spikes,
     norm_scan,
     scan,
+    sparse,
     spike_value,
     spikes_as_bits,
 )
@@ -24,6 +30,8 @@ from clifctl.neurons.pickling import class_for_values, values_for_class
 
 LayerState = tuple[Tensor, ...]
 NetState = tuple[LayerState, ...]
+# Below this part of active pixels a net's input is taken as sparse values.
+FEW = 0.3
 
 
 class SpikingNet(nn.Module, ABC):
@@ -44,16 +52,34 @@ class SpikingNet(nn.Module, ABC):
         step (a static image). `state` continues a sequence that is fed in pieces; None starts anew.
         """
 
+    def frames(self, x: Tensor) -> Tensor:
+        """The net's input, as what its first connection reads fastest: few active pixels, as those
+        of event frames, as sparse values."""
+        layers = (module for module in self.modules() if isinstance(module, SpikingLayer))
+        layer = next(layers, None)
+        if layer is None:  # another's neurons stand in their places
+            return x
+        fused = layer.target in ("auto", "numba") and layer.connections == "auto"
+        if not fused or type(x) is not Tensor or x.device.type != CPU or x.requires_grad:
+            return x
+        if torch.compiler.is_compiling() or is_transformed(x):
+            return x
+        if torch._C._len_torch_function_stack():  # who follows the net's operations sees its own
+            return x
+        return sparse(x) if int(x.count_nonzero()) < FEW * x.numel() else x
+
 
 @dataclass(frozen=True)
 class NeuronChoice:
-    """Which neuron a net is built of, and how it runs: the same for every layer."""
+    """Which neuron a net is built of, and how it runs: the same for every layer. `connections` is
+    how what reads its spikes runs (`clifctl.kernels.CONNECTIONS`)."""
 
     neuron: Neuron
     hyperparameters: Hyperparameters
     window: int | None = None
     window_reading: str = "sliding"
     target: str = "auto"
+    connections: str = "auto"
 
     def layer(
         self, channels: int, timesteps: int, *, v_threshold: float | None = None
@@ -73,6 +99,7 @@ class NeuronChoice:
             window=self.window,
             window_reading=self.window_reading,
             target=self.target,
+            connections=self.connections,
             own_threshold=v_threshold,
         )
 
@@ -90,14 +117,17 @@ class SpikingLayer(nn.Module):
         window: int | None = None,
         window_reading: str = "sliding",
         target: str = "auto",
+        connections: str = "auto",
         own_threshold: float | None = None,
     ) -> None:
         super().__init__()
+        check_connections(connections)
         self.neuron = parameters.neuron
         self.hyperparameters = parameters.hyperparameters
         self.window = window
         self.window_reading = window_reading
         self.target = target
+        self.connections = connections
         self.own_threshold = own_threshold
         # Whether every output is 0 or 1: the last thing that the step does is to spike.
         self.binary = is_binary(self.neuron, self.hyperparameters)
@@ -122,7 +152,8 @@ class SpikingLayer(nn.Module):
         # A shorter sequence than the window (a single step, say) is full BPTT by definition.
         window = None if self.window is None or self.window >= steps else self.window
         how: dict[str, Any] = {
-            "window": window, "window_reading": self.window_reading, "target": self.target
+            "window": window, "window_reading": self.window_reading, "target": self.target,
+            "connections": self.connections,
         }  # fmt: skip
         if norm is not None and norm.fused and is_fused(self.target, x.device, x.dtype):
             spikes, final = norm_scan(x, state, parameters, norm, repeat=repeat, **how)
@@ -213,7 +244,10 @@ class SharedDropout(nn.Module):
         if not self.training or self.p == 0.0:
             return x
         kept = 1 / (1 - self.p)
-        mask = torch.empty_like(x[:1]).bernoulli_(1 - self.p).mul_(kept)
+        mask = torch.empty_like(x[:1]).bernoulli_(1 - self.p)
+        if isinstance(x, Spikes):
+            return x * as_spikes(mask, kept)
+        mask.mul_(kept)
         mark_spikes(mask, kept)
         with spikes_as_bits():
             dropped = x * mask
@@ -225,6 +259,8 @@ class SharedDropout(nn.Module):
 def masked(x: Tensor, mask: Tensor) -> Tensor:
     """The product of two results, element by element, one of which may be broadcast. Of spikes it
     is spikes, and what its backward needs of them is kept as bits."""
+    if isinstance(x, Spikes) and isinstance(mask, Spikes):
+        return x * mask
     with spikes_as_bits():
         product = x * mask
     value, other = spike_value(x), spike_value(mask)
@@ -236,7 +272,7 @@ def masked(x: Tensor, mask: Tensor) -> Tensor:
 def fold_time(module: nn.Module, x: Tensor) -> Tensor:
     """Apply a module without time to `x` `[T, N, *]` as one batch of T * N samples. What it keeps
     of spikes for its backward are bits."""
-    with spikes_as_bits():
+    with nullcontext() if isinstance(x, Spikes) else spikes_as_bits():
         folded: Tensor = module(x.flatten(0, 1))
     return folded.view(x.shape[0], x.shape[1], *folded.shape[1:])
 

@@ -103,7 +103,7 @@ class ResNet18(SpikingNet):
         self, x: Tensor, state: NetState | None = None, repeat: int = 1
     ) -> tuple[Tensor, NetState]:
         """See `SpikingNet.forward`."""
-        x = fold_time(self.conv1, x)
+        x = fold_time(self.conv1, self.frames(x))
         finals: list[LayerState] = []
         for block in self.blocks:
             given = None if state is None else state[len(finals) : len(finals) + 2]

@@ -37,6 +37,7 @@ class SequentialNet(SpikingNet):
         self, x: Tensor, state: NetState | None = None, repeat: int = 1
     ) -> tuple[Tensor, NetState]:
         """See `SpikingNet.forward`."""
+        x = self.frames(x)
         finals: list[tuple[Tensor, ...]] = []
         for layer in self.features:
             if isinstance(layer, SynapticLayer):

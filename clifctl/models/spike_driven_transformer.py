@@ -204,7 +204,7 @@ class SpikeDrivenTransformer(SpikingNet):
     ) -> tuple[Tensor, NetState]:
         """See `SpikingNet.forward`."""
         states = LayerStates(state)
-        x = self.embedding(x, states, repeat)
+        x = self.embedding(self.frames(x), states, repeat)
         for block in self.blocks:
             x = block(x, states)
         spikes = states.run(self.neuron, x.flatten(3).mean(3))

@@ -81,7 +81,8 @@ class Recipe:
         """The neuron of `epoch` (from 1; None: of the start), after an exchange the new one."""
         if self.exchange is None or epoch is None or epoch <= self.exchange.epoch:
             return self.neuron
-        return replace(self.exchange.neuron, target=self.neuron.target)
+        own = self.neuron
+        return replace(self.exchange.neuron, target=own.target, connections=own.connections)
 
 
 # section -> the table that its `name` is looked up in

@@ -1,13 +1,16 @@
 """What `bench` prints: times, ratios and memory, and below them how they were measured."""
 
 import dataclasses
+import statistics
 from typing import Any
 
+from clifctl.report.connections import connection_tables
 from clifctl.report.render import MIB, Column, Report, Table, document_of
 from clifctl.results import (
     BenchResult,
     BenchRow,
     EngineCost,
+    EvalBenchResult,
     TrainBenchCost,
     TrainBenchResult,
     TrainBenchRow,
@@ -88,8 +91,10 @@ def _why(result: BenchResult) -> tuple[str, ...]:
 
 CONTESTANTS = {
     "ours": "ours",
+    "ours_dense": "ours, dense",
     "ours_plain": "ours, plain",
     "relu": "ReLU",
+    "relu_one_step": "ReLU, T = 1",
     "sj_multi_step": "SJ multi",
     "sj_step_by_step": "SJ loop",
 }
@@ -123,9 +128,56 @@ def train_bench_report(result: TrainBenchResult) -> Report:
     tables = (
         Table(title, times, rows, notes=tuple(_cost(cost) for cost in result.costs)),
         Table("memory of that step", memory, rows, notes=_train_notes(result)),
+        *rates_table(result),
+        *connection_tables(result.connection_paths, f"In ours, at T = {result.timesteps[-1]}."),
         *(() if result.engine is None else (_engine_table(result.engine),)),
     )
     return Report(document_of(result), tables)
+
+
+def input_words(result: TrainBenchResult | EvalBenchResult) -> str:
+    """What the nets were given."""
+    shape = "x".join(map(str, result.input_shape))
+    if result.frames_percent is None:
+        return f"images {shape}, the same at every time step"
+    return f"samples of event frames {shape}, {result.frames_percent:g} % of them not zero"
+
+
+def rate_notes(result: TrainBenchResult | EvalBenchResult) -> tuple[str, ...]:
+    """The mean firing rate at each T and where it comes from, and how many windows are open."""
+    notes = []
+    for count in result.timesteps:
+        rates = [row.firing_rate for row in result.firing_rates if row.timesteps == count]
+        if rates:
+            notes.append(f"T = {count}: {statistics.mean(rates):.3f}")
+    origin = {"fresh": "fresh weights", "paper": "as published for a trained net"}
+    named = origin.get(result.rates, f"as in '{result.rates}'")
+    told = [f"firing rate, mean over layers ({named}): {', '.join(notes)}"] if notes else []
+    if opened := [p.open_percent for p in result.connection_paths if p.open_percent is not None]:
+        told.append(
+            f"open windows of the surrogate, mean over connections: {statistics.mean(opened):.1f} %"
+        )
+    return tuple(told)
+
+
+def rates_table(result: TrainBenchResult | EvalBenchResult) -> tuple[Table, ...]:
+    """What each layer was brought to and fires at; nothing for fresh weights."""
+    if result.rates == "fresh":
+        return ()
+    rows: dict[str, dict[str, Any]] = {}
+    for row in result.firing_rates:
+        at = rows.setdefault(row.layer, {"layer": row.layer, "target_rate": row.target_rate})
+        at[f"firing_rate_t{row.timesteps}"] = row.firing_rate
+    columns = (
+        Column("layer", "layer"),
+        Column("target_rate", "target", 4),
+        *(Column(f"firing_rate_t{count}", f"T = {count}", 4) for count in result.timesteps),
+    )
+    notes = (
+        "spikes per neuron and time step on the benchmark's input; a layer is brought to its "
+        "target by the bias of the batch norm before it, the same for all channels",
+    )
+    return (Table("firing rates", columns, tuple(rows.values()), notes=notes),)
 
 
 def _engine_table(cost: EngineCost) -> Table:
@@ -172,18 +224,34 @@ def _cost(cost: TrainBenchCost) -> str:
     )
 
 
-def _train_notes(result: TrainBenchResult) -> tuple[str, ...]:
+def missing_notes(result: TrainBenchResult | EvalBenchResult) -> tuple[str, ...]:
+    """Who took no part, and why."""
     missing = {row.contestant: row.missing for row in result.rows if row.missing}
-    version = result.versions["spikingjelly"]
-    shape = "x".join(map(str, result.input_shape))
-    check = max(result.checks, key=lambda check: check.float64_gradient_error)
+    return tuple(f"no {CONTESTANTS[name]}: {reason}" for name, reason in missing.items())
+
+
+def where_note(result: TrainBenchResult | EvalBenchResult) -> str:
+    """The machine, and what ran on it."""
     named = ", ".join(f"{name} {number}" for name, number in result.versions.items() if number)
     return (
+        f"{result.machine}, {result.device}, {result.threads} CPU thread(s) "
+        f"({result.threads_reason}), {named}, {result.started}"
+    )
+
+
+def _train_notes(result: TrainBenchResult) -> tuple[str, ...]:
+    version = result.versions["spikingjelly"]
+    check = max(result.checks, key=lambda check: check.float64_gradient_error)
+    return (
         "step: forward, cross entropy of the mean over time, backward; no optimizer step; "
-        f"N = {result.batch_size} images {shape}, the same at every time step",
+        f"N = {result.batch_size} {input_words(result)}",
+        *rate_notes(result),
         f"ours: {result.batch_norm} batch norm inside the neuron's kernel ({result.target}), "
-        "spikes kept as bits; plain: norm and neuron one after the other; in both the first "
-        "convolution of the T equal images runs once, in the other nets T times",
+        f"spikes kept as bits, connections {result.connections}; dense: these dense; plain: norm "
+        "and neuron one after the other too",
+        "in ours the first convolution of the T equal images runs once, in others T times"
+        if result.frames_percent is None
+        else "what the engine adds is measured on images alone",
         "ReLU: torch's BatchNorm2d and ReLU in place on T x N images; its images/s count all of "
         "them",
         *(
@@ -194,7 +262,7 @@ def _train_notes(result: TrainBenchResult) -> tuple[str, ...]:
             if version
             else []
         ),
-        *(f"no {CONTESTANTS[name]}: {reason}" for name, reason in missing.items()),
+        *missing_notes(result),
         "/ReLU, /ours: medians of the ratios within a round, with quartiles; each net in the "
         "faster one of its memory formats (ours: channels-last)",
         "held: bytes that autograd keeps for backward, parameters not counted",
@@ -205,6 +273,5 @@ def _train_notes(result: TrainBenchResult) -> tuple[str, ...]:
         "before any time: ours against plain in float64, relative error of loss and gradients at "
         f"most {max(check.float64_loss_error, check.float64_gradient_error):.1e}, and layer by "
         f"layer in {result.precision}",
-        f"{result.machine}, {result.device}, {result.threads} CPU thread(s) "
-        f"({result.threads_reason}), {named}, {result.started}",
+        where_note(result),
     )

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+from clifctl.devices import CPU
 from clifctl.report.render import MIB, Column, Report, Table, document_of
 from clifctl.results import DoctorResult, SelfTestRow
 
@@ -38,6 +39,11 @@ def _rows(result: DoctorResult) -> Iterator[tuple[Any, ...]]:
     for target in result.targets:
         state = "chosen" if target.chosen else "usable" if target.usable else "no"
         yield "kernels", f"{target.target}/{target.device}", state, target.reason
+    if result.connections is not None:
+        lanes, reason = result.connections.lanes, result.connections.reason
+        vectors = f"; vectors of {lanes} numbers" if lanes else ""
+        state = "event-driven" if result.connections.available else "dense"
+        yield "connections", CPU, state, f"{reason}{vectors}"
     cache = result.cache
     held = f"{cache.folder}: {cache.files} files, {cache.size_bytes / MIB:.1f} MiB"
     yield "cache", "kernels", "writable" if cache.writable else "no", cache.problem or held

@@ -33,6 +33,7 @@ def eval_report(result: EvalResult) -> Report:
         Column("seconds", "time [s]", 1),
         Column("device", "device"),
         Column("target", "kernel target"),
+        Column("connections", "connections"),
         *((Column("picture", "picture"),) if result.picture else ()),
     )
     published = published_tables(result.published, result.accuracy_percent)

@@ -3,10 +3,11 @@
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from clifctl.commands import visible
+from clifctl.notices import told_to
 from clifctl.report.pace import Pace
 from clifctl.results import EpochRecord, Running, StepRecord, TrainPlan
 
@@ -36,15 +37,18 @@ class TrainProgress:
             self._console.is_terminal and not self._console.is_dumb_terminal and not quiet
         )
         self._live = self._new_live()
+        self._listening = ExitStack()
         self._epochs = self._steps = 0
         self._pace = Pace(epochs=0, steps=0, now=0.0)
         self._running: Running | None = None
         self._next_read = self._next_line = 0.0
 
     def __enter__(self) -> "TrainProgress":
+        self._listening.enter_context(told_to(self.notice))
         return self
 
     def __exit__(self, *exception: object) -> None:
+        self._listening.close()
         self._live.stop()
 
     @contextmanager
@@ -80,6 +84,7 @@ class TrainProgress:
             self._say([f"going on after {plan.continues_after}"])
         if self._verbose:
             self._say([f"kernel target {plan.target} ({plan.target_reason})"])
+            self._say([f"connections {plan.connections} ({plan.connections_reason})"])
             self._say([f"{plan.threads} CPU threads ({plan.threads_reason})"])
             memory = f"about {plan.memory_bytes:,} bytes of memory"
             self._say([f"{plan.parameters:,} parameters, {memory}"])

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from clifctl.report.connections import connection_tables
 from clifctl.report.render import MIB, Column, Report, Table, document_of
 from clifctl.results import LayerRate, Published, TrainPlan, TrainResult
 
@@ -50,6 +51,7 @@ def train_report(result: TrainResult) -> Report:
         Column("device", "device"),
         Column("processes", "processes"),
         Column("target", "kernel target"),
+        Column("connections", "connections"),
         Column("run_folder", "run folder"),
     )
     found = {**vars(result), **vars(result.time)}
@@ -84,12 +86,17 @@ def plan_report(plan: TrainPlan, resolved: str) -> Report:
         Column("device", "device"),
         Column("processes", "processes"),
         Column("target", "kernel target"),
+        Column("connections", "connections"),
         Column("threads", "CPU threads"),
         Column("run_folder", "run folder"),
     )
     found = "valid" if plan.train_samples is not None else "valid but for its data"
     table = Table(f"{plan.recipe}: {found}, nothing was run", columns, (shown,), vertical=True)
-    return Report(document_of(plan), (table,), text=resolved)
+    ways = connection_tables(
+        plan.connection_paths,
+        "In a step with fresh weights on a few samples; the rule looks at each batch anew.",
+    )
+    return Report(document_of(plan), (table, *ways), text=resolved)
 
 
 def published_tables(published: Published, measured: float | None) -> tuple[Table, ...]:

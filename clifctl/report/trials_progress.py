@@ -3,10 +3,11 @@
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import Any
 
 from clifctl.commands import visible
+from clifctl.notices import told_to
 from clifctl.results import TrialRecord
 
 
@@ -30,6 +31,7 @@ class TrialsProgress:
         self._records: list[TrialRecord] = []
         self._done = self._all = 0
         self._started = time.monotonic()
+        self._listening = ExitStack()
         self._epochs_so_far: Callable[[str], Any] = lambda name: None
         # It asks for its first table at once.
         self._live = Live(
@@ -43,9 +45,11 @@ class TrialsProgress:
     def __enter__(self) -> "TrialsProgress":
         if self._is_live:
             self._live.start()
+        self._listening.enter_context(told_to(self.notice))
         return self
 
     def __exit__(self, *exception: object) -> None:
+        self._listening.close()
         if self._is_live:
             self._live.stop()
 

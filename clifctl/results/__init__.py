@@ -1,9 +1,14 @@
 """What experiments return: frozen values, units in the names. `schema` names the JSON document."""
 
 from clifctl.results.bench import (
+    BenchRate,
     BenchResult,
     BenchRow,
     BenchRun,
+    EvalBenchCheck,
+    EvalBenchOperations,
+    EvalBenchResult,
+    EvalBenchRow,
     TrainBenchCheck,
     TrainBenchCost,
     TrainBenchResult,
@@ -19,6 +24,7 @@ from clifctl.results.comparison import (
     TruncationRow,
     TruncationStep,
 )
+from clifctl.results.connections import ConnectionPaths
 from clifctl.results.data import (
     DataCheckResult,
     DatasetList,
@@ -36,6 +42,7 @@ from clifctl.results.doctor import (
     DataState,
     DeviceRow,
     DoctorResult,
+    EventDriven,
     KernelTargetRow,
     SelfTestRow,
 )
@@ -116,6 +123,7 @@ from clifctl.results.trials import (
 
 __all__ = [
     "Autocorrelation",
+    "BenchRate",
     "BenchResult",
     "BenchRow",
     "BenchRun",
@@ -124,6 +132,7 @@ __all__ = [
     "CheckRow",
     "ClassCount",
     "ComparedNeuron",
+    "ConnectionPaths",
     "Cost",
     "DamagedRun",
     "DataCheckResult",
@@ -141,8 +150,13 @@ __all__ = [
     "EpochRecord",
     "Epochs",
     "Estimate",
+    "EvalBenchCheck",
+    "EvalBenchOperations",
+    "EvalBenchResult",
+    "EvalBenchRow",
     "EvalResult",
     "Evaluation",
+    "EventDriven",
     "FileRow",
     "FrameRow",
     "GradientsResult",

@@ -71,6 +71,7 @@ class DeployResult:
     seconds: float
     device: str
     target: str
+    connections: str = "dense"
 
 
 @dataclass(frozen=True, kw_only=True)

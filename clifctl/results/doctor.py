@@ -30,6 +30,16 @@ class KernelTargetRow:
 
 
 @dataclass(frozen=True, kw_only=True)
+class EventDriven:
+    """Whether connections can be event-driven here, and why or why not; how many float32 numbers a
+    vector of their kernels holds."""
+
+    available: bool
+    reason: str
+    lanes: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class CacheState:
     """Where generated kernels are kept (None: there is no place for them), and why they cannot be
     (None: they can). `damaged`: files that do not hold what was written, which are made again."""
@@ -86,3 +96,4 @@ class DoctorResult:
     data: tuple[DataState, ...]
     self_test: tuple[SelfTestRow, ...]
     seconds: float
+    connections: EventDriven | None = None

@@ -88,4 +88,5 @@ class GradientsResult:
     seconds: float
     device: str
     target: str
+    connections: str = "dense"
     notes: tuple[str, ...]

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
+from clifctl.results.connections import ConnectionPaths
+
 
 @dataclass(frozen=True, kw_only=True)
 class LayerRate:
@@ -137,6 +139,10 @@ class Published:
     note: str | None = None
 
 
+# Why the connections of older results are dense.
+THEN = "connections were dense before there was a choice"
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrainResult:
     """A finished training run."""
@@ -172,6 +178,8 @@ class TrainResult:
     processes: int = 1
     target: str
     target_reason: str
+    connections: str = "dense"
+    connections_reason: str = THEN
     run_folder: str
     published: Published
 
@@ -180,7 +188,8 @@ class TrainResult:
 class TrainPlan:
     """What `train --dry-run` found out: this is what would run. Without usable data their numbers
     are None, and not part of `memory_bytes`. `continues_after` says how far a run that goes on has
-    come; None: it begins."""
+    come; None: it begins. `connection_paths` are those of a step with fresh weights; empty where
+    connections are dense."""
 
     schema: ClassVar[str] = "clifctl.train.plan/1"
 
@@ -189,6 +198,8 @@ class TrainPlan:
     processes: int = 1
     target: str
     target_reason: str
+    connections: str = "dense"
+    connections_reason: str = THEN
     threads: int
     threads_reason: str
     precision: str
@@ -203,6 +214,7 @@ class TrainPlan:
     activations_bytes: int
     memory_bytes: int
     resolved_recipe: dict[str, Any]
+    connection_paths: tuple[ConnectionPaths, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -237,5 +249,7 @@ class EvalResult:
     device: str
     target: str
     target_reason: str
+    connections: str = "dense"
+    connections_reason: str = THEN
     published: Published
     picture: str | None

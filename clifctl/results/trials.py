@@ -31,6 +31,7 @@ class Measured:
     beside: int
     device: str
     target: str
+    connections: str = "dense"
     torch_version: str
 
 
@@ -121,6 +122,7 @@ class TrialPlan:
     results_folder: str
     device: str
     target: str
+    connections: str = "dense"
     workers: int
     workers_reason: str
     threads_per_trial: int

@@ -6,7 +6,13 @@ import torch
 from torch import Tensor, full_like, nn
 
 from clifctl.errors import NeuronError
-from clifctl.kernels import NO_BACKWARD, backward_pass, initial_state, scan
+from clifctl.kernels import (
+    NO_BACKWARD,
+    backward_pass,
+    check_connections,
+    initial_state,
+    scan,
+)
 from clifctl.neurons import Neuron, Parameters
 from clifctl.neurons.pickling import class_for_values, values_for_class
 from clifctl.spikingjelly.options import OptionsModule
@@ -19,7 +25,9 @@ class NeuronNode(OptionsModule):
 
     `timesteps` and `channels` give the learnable parameters their shapes. `window` and
     `window_reading` truncate the gradient within one call, as in `scan`: a call that is not longer
-    than the window, and so every single step, is full BPTT. With `store_v_seq` the membrane
+    than the window, and so every single step, is full BPTT. Convolutions and linear layers behind a
+    node do only the work that its spikes cause, where that pays; with `connections` "dense" they
+    are dense (`clifctl.kernels.CONNECTIONS`). With `store_v_seq` the membrane
     potentials of every step are kept in `v_seq` `[T, N, *]`, at the price of a kernel a step.
 
     Hyperparameters can be read and set as attributes, in SpikingJelly's words too: `v_reset` None
@@ -38,6 +46,7 @@ class NeuronNode(OptionsModule):
         window: int | None = None,
         window_reading: str = "sliding",
         target: str = "auto",
+        connections: str = "auto",
         step_mode: str = "s",
         store_v_seq: bool = False,
         **options: Any,
@@ -46,6 +55,8 @@ class NeuronNode(OptionsModule):
         self.window = window
         self.window_reading = window_reading
         self.target = target
+        check_connections(connections)
+        self.connections = connections
         self.step_mode = step_mode
         self.store_v_seq = store_v_seq
         # The backward pass in which a call left the states; None where none did since the reset.
@@ -174,6 +185,7 @@ class NeuronNode(OptionsModule):
             window=None if self.window is None or self.window >= steps else self.window,
             window_reading=self.window_reading,
             target=self.target,
+            connections=self.connections,
         )
         return spikes, (*final, held[-1] + steps) if self._by_step else final
 

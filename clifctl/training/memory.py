@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from clifctl.models import Spikes
+
 
 def bytes_of(*tensors: Tensor) -> int:
     """Size of the tensors' elements in bytes."""
@@ -20,9 +22,10 @@ def held_for_backward(run: Callable[[], object], parameters: Iterable[Tensor]) -
     kept: dict[int, Any] = {}  # held, so that no address is given out twice
 
     def pack(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage._cdata not in own:
-            kept[storage._cdata] = storage
+        for part in tensor.parts if isinstance(tensor, Spikes) else (tensor,):
+            storage = part.untyped_storage()
+            if storage._cdata not in own:
+                kept[storage._cdata] = storage
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
@@ -34,7 +37,8 @@ def held_for_backward(run: Callable[[], object], parameters: Iterable[Tensor]) -
 def saved_for_backward(net: nn.Module, inputs: Tensor, *, repeat: int) -> int:
     """Bytes that autograd keeps between forward and backward of one batch, parameters not counted.
 
-    `net` and `inputs` `[T, N, *]` lie on the meta device: shapes are computed, nothing else.
+    `net` and `inputs` `[T, N, *]` lie on the meta device: shapes are computed, nothing else. What
+    event-driven connections keep beside the spikes, the surrogates' windows as bits, is not in it.
     """
     return held_for_backward(lambda: net(inputs, repeat=repeat), net.parameters())
 

@@ -194,6 +194,19 @@ def add_to_manifest(path: Path, continuation: dict[str, Any]) -> None:
     write_json(path, {**document, "continued": [*earlier, continuation]})
 
 
+def note_in_manifest(path: Path, **facts: Any) -> None:
+    """Add to the manifest what has shown itself since the run began, or went on the last time.
+    A manifest that is lost stays so. Raises OutputError."""
+    document = read_manifest(path)
+    if not document:
+        return
+    *earlier, last = document.get("continued") or [document]
+    changed = {**last, **facts}
+    write_json(
+        path, changed if last is document else {**document, "continued": [*earlier, changed]}
+    )
+
+
 def remove_temporaries(folder: Path) -> None:
     """Remove what a process that was killed while it wrote has left. Raises OutputError."""
     try:

@@ -10,6 +10,7 @@ import torch
 
 from clifctl.data import DATASETS
 from clifctl.kernels import targets
+from clifctl.kernels.cpu import self_test
 
 Run = Callable[..., Any]
 
@@ -30,9 +31,12 @@ def test_a_sound_machine(clifctl: Run) -> None:
     assert chosen["triton", "cpu"]["reason"] == "triton runs tensors on a GPU"
     assert result["cache"]["writable"] is True
     assert [row["data"] for row in result["data"]] == list(DATASETS)
-    (test, *_) = result["self_test"]
+    test, *_, connection = result["self_test"]
     assert (test["target"], test["device"], test["passed"]) == ("numba", "cpu", True)
     assert 0 <= test["error"] <= test["allowed"]
+    assert (connection["neuron"], connection["error"]) == ("event-driven connection", 0.0)
+    assert result["connections"]["available"] is True
+    assert result["connections"]["lanes"] in (8, 16)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
@@ -48,7 +52,7 @@ def test_without_a_gpu_it_says_why(clifctl: Run) -> None:
 def test_every_format_has_a_line_a_finding(clifctl: Run) -> None:
     lines = [json.loads(line) for line in clifctl("doctor", "--format", "jsonl").out.splitlines()]
     assert {line["what"] for line in lines} == {
-        "version", "device", "TF32", "kernels", "cache", "data", "test",
+        "version", "device", "TF32", "kernels", "connections", "cache", "data", "test",
     }  # fmt: skip
     shown = clifctl("doctor").out
     for line in lines:
@@ -64,6 +68,22 @@ def test_data_are_looked_for_below_the_root(clifctl: Run, data_root: Path, tmp_p
     states = {row["data"]: row for row in missing}
     assert states["npz"]["state"] == "missing"
     assert "data.npz" in states["npz"]["problem"]
+
+
+def test_a_connection_that_differs_fails_with_1(
+    clifctl: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from clifctl.kernels.cpu import connections
+
+    def doubled(*arguments: Any) -> torch.Tensor:
+        return 2 * input_gradient(*arguments)
+
+    input_gradient = connections.input_gradient
+    monkeypatch.setattr(connections, "input_gradient", doubled)
+    done = clifctl("doctor", "--json")
+    assert (done.code, done.json["self_test"][-1]["quantity"]) == (1, "input gradient")
+    assert done.json["self_test"][-1]["error"] > 1 / 64
+    assert "the self-test of target 'numba' on 'cpu' failed: input gradient is off by" in done.err
 
 
 @pytest.mark.parametrize("how", ["raises", "differs"])
@@ -96,6 +116,7 @@ def test_a_cache_that_cannot_be_written_is_a_finding(
 
     fine = Outcome("case", "output", 0.0, 0.0, 0.0)
     monkeypatch.setattr(doctor, "check", lambda *arguments: fine)
+    monkeypatch.setattr(self_test, "worst", lambda: ("forward", 0.0))
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     done = clifctl("doctor", "--json")
@@ -111,6 +132,8 @@ def test_settings_that_numba_cannot_be_used_with_are_shown(
 ) -> None:
     monkeypatch.setenv("NUMBA_THREADING_LAYER", "xyz")
     shown = clifctl("doctor", "--json")
+    assert shown.json["connections"]["available"] is False
+    assert "NUMBA_THREADING_LAYER=xyz" in shown.json["connections"]["reason"]
     targets = {(row["target"], row["device"]): row for row in shown.json["targets"]}
     numba = targets["numba", "cpu"]
     assert not numba["usable"]
@@ -126,6 +149,7 @@ def test_damaged_kernels_are_found(
 
     fine = Outcome("case", "output", 0.0, 0.0, 0.0)
     monkeypatch.setattr(doctor, "check", lambda *arguments: fine)
+    monkeypatch.setattr(self_test, "worst", lambda: ("forward", 0.0))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     damaged = tmp_path / "clifctl" / "kernels" / "clifctl_clif_00.backward-00.code"
     damaged.parent.mkdir(parents=True)

@@ -206,6 +206,7 @@ def test_a_worker_runs_what_its_order_trusts(
         working_folder=str(tmp_path),
         device="cpu",
         target="reference",
+        connections="auto",
         threads=1,
         beside=1,
         kept_for_backward_bytes=0,

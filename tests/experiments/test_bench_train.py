@@ -14,12 +14,14 @@ from torch import Tensor, nn
 from clifctl import kernels
 from clifctl.experiments.assembly import load_data
 from clifctl.experiments.bench_nets import plain_net
+from clifctl.experiments.bench_task import Task
 from clifctl.experiments.bench_train import _costs
-from clifctl.experiments.bench_train_contestants import CONTESTANTS, Learner, Task, learner
+from clifctl.experiments.bench_train_contestants import CONTESTANTS, Learner, learner
 from clifctl.experiments.bench_train_engine import write_noise
 from clifctl.experiments.bench_train_gate import gate, peer_differs
 from clifctl.experiments.bench_train_memory import peak_bytes
 from clifctl.experiments.engine_cost import _undisturbed
+from clifctl.kernels.cpu import connections
 from clifctl.models import MODELS, TemporalBatchNorm
 from clifctl.recipe.load import load_recipe
 from clifctl.results import TrainBenchRow
@@ -114,19 +116,20 @@ def test_numbers(clifctl: Run) -> None:
         assert row["ours_ratio"] == pytest.approx(row["step_ms"] / rows["ours"]["step_ms"])
         assert row["held_relu_ratio"] == row["held_bytes"] / rows["relu"]["held_bytes"]
     held = {name: row["held_bytes"] for name, row in rows.items()}
-    assert held["ours"] < held["ours_plain"] < held["relu"] < held["sj_multi_step"]
+    assert held["ours_dense"] < held["ours_plain"] < held["relu"] < held["sj_multi_step"]
+    assert held["ours_dense"] < held["ours"] < held["ours_plain"]  # open windows are kept as bits
 
 
 def test_several_timesteps_and_every_format(clifctl: Run) -> None:
     done = clifctl(*TINY, "--timesteps", "3,1,2,2", "--format", "csv")
     lines = [line.split(",") for line in done.out.splitlines()]
     assert lines[0][:4] == ["timesteps", "label", "step_ms", "relu_ratio"]
-    assert [line[0] for line in lines[1:]] == ["1"] * 5 + ["2"] * 5 + ["3"] * 5
+    assert [line[0] for line in lines[1:]] == ["1"] * 6 + ["2"] * 6 + ["3"] * 6
     table = clifctl(*TINY, "--timesteps", "1,2,3", "--precision", "bfloat16").out
     assert table.startswith("training step, snn5, clif, batch 2, bfloat16: median of 1")
-    assert table.count("linear in T: ") == 5
+    assert table.count("linear in T: ") == 6
     grid = [line for line in table.splitlines() if line.startswith((" T ", " 1 ", " 2 ", " 3 "))]
-    assert len(grid) == 32
+    assert len(grid) == 38
     assert max(map(len, grid)) <= 80
 
 
@@ -229,6 +232,30 @@ def test_a_wrong_kernel_gets_no_times(
     assert (done.code, done.out) == (1, "")
     assert "snn5, T = 2: the fused net does not do what norm and neuron" in done.err
     assert part in done.err
+
+
+@pytest.mark.parametrize(
+    ("direction", "part"),
+    [
+        ("forward", "error of a connection in shares of what rounding may make"),
+        ("weight_gradient", "error of a connection in shares of what rounding may make"),
+        ("input_gradient", "relative error of a layer's gradient"),
+    ],
+)
+def test_a_wrong_event_driven_kernel_gets_no_times(
+    clifctl: Run, monkeypatch: pytest.MonkeyPatch, direction: str, part: str
+) -> None:
+    right = getattr(connections, direction)
+    by = 1.2 if direction == "input_gradient" else 1 + 1e-4
+
+    def wrong(*arguments: Any) -> Any:
+        found = right(*arguments)
+        return found * by if isinstance(found, Tensor) else (found[0] * by, *found[1:])
+
+    monkeypatch.setattr(connections, direction, wrong)
+    done = clifctl(*TINY)
+    assert (done.code, done.out) == (1, "")
+    assert f"float32, {part}" in done.err
 
 
 def test_memory_of_a_process_of_its_own() -> None:

@@ -12,7 +12,7 @@ from clifctl.errors import RecipeError
 from clifctl.experiments import assembly
 from clifctl.experiments.assembly import build_net, run_on, step_activations_bytes
 from clifctl.experiments.memory import in_words, require_memory
-from clifctl.kernels import resolve_target
+from clifctl.kernels import resolve_kernels
 from clifctl.recipe.load import load_recipe
 from clifctl.training.checkpoint import load_checkpoint, save_checkpoint
 from clifctl.training.memory import largest_output
@@ -39,7 +39,7 @@ def test_a_net_beyond_memory_is_not_built() -> None:
 
 def test_many_steps_are_counted_from_few(monkeypatch: pytest.MonkeyPatch) -> None:
     loaded = load_recipe("digits_snn5", ["model.channels=[2,2,2,2,4]", "train.batch_size=4"])
-    recipe = run_on(loaded.recipe, resolve_target("reference", CPU))
+    recipe = run_on(loaded.recipe, resolve_kernels("reference"))
 
     def kept(steps: int) -> int:
         return step_activations_bytes(replace(recipe, timesteps=steps), None)

@@ -55,8 +55,9 @@ def test_a_trial_is_named_by_what_decides_its_result() -> None:
         named("train.lr=0.05"),
         named(numerics=Numerics("cpu", "reference")),
         named(numerics=Numerics("cuda", "triton")),
+        named(numerics=Numerics("cpu", "numba", "auto")),
     ]
-    assert len({same, *different}) == 7
+    assert len({same, *different}) == 8
 
 
 def test_how_data_are_read_is_no_part_of_a_trials_name(tmp_path: Path) -> None:
@@ -279,6 +280,7 @@ def order_of(trial: Trial, attempt: int) -> Order:
         working_folder="",
         device="cpu",
         target="auto",
+        connections="auto",
         threads=None,
         beside=1,
         kept_for_backward_bytes=0,

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from clifctl.kernels import mark_spikes, spike_value, spikes_as_bits
 from clifctl.kernels.bits import pack_bits, unpack_bits
+from clifctl.kernels.cpu.source import SLACK
 from clifctl.models import MODELS, NeuronChoice
 from clifctl.models.layers import SharedDropout, flatten_features, fold_time
 from clifctl.models.mlp import MLPOptions
@@ -33,7 +34,8 @@ def spikes(*shape: int, dtype: torch.dtype = torch.float32, marked: bool = True)
 
 
 def layer(neuron: str, **options: Any) -> Any:
-    return NeuronChoice(NEURONS[neuron], NEURONS[neuron].hyperparameters(**options)).layer(4, 3)
+    values = NEURONS[neuron].hyperparameters(**options)
+    return NeuronChoice(NEURONS[neuron], values, connections="dense").layer(4, 3)
 
 
 class Saved:
@@ -321,8 +323,12 @@ def test_a_net_works_within_other_hooks(around: str) -> None:
         with spikes_as_bits():
             return other(x)[0]  # type: ignore[no-any-return]
 
+    largest = max(float(b.abs().max()) for b in expected)
     for a, b in zip(_gradients(other, run), expected, strict=True):
-        assert torch.equal(a, b)
+        if around == "checkpoint":  # the gradients of what is run again are computed densely
+            assert torch.allclose(a, b, rtol=0.0, atol=1e-4 * largest)
+        else:
+            assert torch.equal(a, b)
 
 
 def _bytes_by_hand(batch: int, steps: int) -> int:
@@ -344,11 +350,14 @@ def test_bytes_are_counted_before_a_run(kind: str) -> None:
     else:
         device = torch.device(kind)
         counted = saved_for_backward(
-            _net().to(device), torch.zeros(4, 6, 7, device=device), repeat=1
+            _net().to(device), torch.ones(4, 6, 7, device=device), repeat=1
         )
     statistics = counted - _bytes_by_hand(6, 4)
-    # Mean and inverse of each step and channel, and how many values share them.
-    assert statistics == sum(2 * 4 * width * 4 + 4 for width in (13, 9))
+    if kind == "cpu":  # the surrogate's windows too, and what may be read behind bits
+        statistics -= sum(-(-width * 24 // 8) + 2 * SLACK for width in (13, 9))
+    # Mean and inverse of each step and channel; operators keep how many values share them too.
+    count = 0 if kind == "cpu" else 4
+    assert statistics == sum(2 * 4 * width * 4 + count for width in (13, 9))
 
 
 def test_the_plain_path_keeps_more() -> None:

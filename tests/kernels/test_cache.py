@@ -4,6 +4,7 @@ import errno
 import hashlib
 import os
 import pickle
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,8 +12,9 @@ from types import ModuleType
 
 import pytest
 
-from clifctl.kernels import cache, cache_folder, triton_cache
+from clifctl.kernels import cache, cache_folder, compiling, machine_code, triton_cache
 from clifctl.kernels.machine_code import keep
+from clifctl.notices import told_to
 
 TEXT = """
 from numba import njit
@@ -78,6 +80,22 @@ def test_an_edited_source_is_not_run_and_is_written_again(kernels: Path) -> None
     assert again.FACTOR == 2.0
     assert misses(again) == 0
     assert source.read_text() == TEXT
+
+
+def test_what_is_compiled_and_how_long_it_took_is_told(
+    kernels: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine_code, "compiling", compiling.Compiling())
+    monkeypatch.setattr(compiling, "WORTH_A_WORD_S", 0.0)
+    calling = f"{TEXT}\n\n@njit\ndef twice(x):\n    return scaled(scaled(x))\n"
+    lines: list[str] = []
+    with told_to(lines.append):
+        assert load_anew(calling).twice(3.0) == 12.0
+        assert load_anew(calling).twice(3.0) == 12.0
+    assert lines[0] == "compiling kernels for this processor, at their first use"
+    # What it calls is within its time.
+    (told,) = lines[1:]
+    assert re.fullmatch(r"compiled probe, twice in \d+\.\d s \(\d+\.\d s in all\)", told)
 
 
 @pytest.mark.parametrize("how", ["cut", "empty", "a bit", "foreign pickle", "of another source"])

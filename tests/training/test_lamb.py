@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from clifctl.errors import CheckpointError, RecipeError
 from clifctl.experiments.assembly import build_net, optimizer_of, run_on, training_step_of
-from clifctl.kernels import resolve_target
+from clifctl.kernels import resolve_kernels
 from clifctl.models import TemporalBatchNorm
 from clifctl.recipe.load import load_recipe
 from clifctl.recipe.schema import Recipe
@@ -215,7 +215,7 @@ def test_phases_must_fit() -> None:
 
 def in_progress(recipe: Recipe) -> InProgress:
     torch.manual_seed(0)
-    net = build_net(run_on(recipe, resolve_target("reference", CPU, torch.float32)))
+    net = build_net(run_on(recipe, resolve_kernels("reference")))
     optimizer, schedule = optimizer_of(recipe, net)
     step = training_step_of(recipe, net, optimizer, Precision("float32", CPU))
     return InProgress(step, schedule, Position(), torch.Generator())

@@ -9,6 +9,8 @@ from torch import nn
 
 from clifctl.errors import CheckpointError, OutputError, RunFailed, UsageError
 from clifctl.files import write_atomically
+from clifctl.kernels.cpu.source import SLACK, Active, room_for_bits
+from clifctl.kernels.spikes import Spikes
 from clifctl.results import EpochRecord, Evaluation
 from clifctl.training import run_folder
 from clifctl.training.checkpoint import (
@@ -21,7 +23,7 @@ from clifctl.training.device import resolve_device
 from clifctl.training.evaluation import evaluate
 from clifctl.training.loop import Event, Position, train_epochs
 from clifctl.training.loss import hard_labels, step_cross_entropy, tet_loss
-from clifctl.training.memory import saved_for_backward
+from clifctl.training.memory import held_for_backward, saved_for_backward
 from clifctl.training.optimizer import optimizer_and_schedule
 from clifctl.training.precision import ArithmeticName, Precision
 from clifctl.training.seal import sealed
@@ -279,6 +281,14 @@ def test_memory_counts_each_kept_tensor_once() -> None:
     with torch.device("meta"):
         x = torch.zeros(7, 5, requires_grad=True)
         assert saved_for_backward(Squares(), x, repeat=1) == 2 * 7 * 5 * 4
+
+
+def test_memory_counts_spikes_as_the_bits_that_they_are() -> None:
+    bits = room_for_bits(4 * 3 * 8 * 8)
+    spikes = Spikes.whole(Active(bits), (4, 3, 8, 8), window=bits.clone())
+    conv = nn.Conv2d(3, 5, 3)
+    held = held_for_backward(lambda: conv(spikes), conv.parameters())
+    assert held == 2 * len(bits) == 2 * (4 * 3 * 8 * 8 // 8 + SLACK)
 
 
 # --- checkpoints ------------------------------------------------------------------------------

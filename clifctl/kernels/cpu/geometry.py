@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 
 Pair = tuple[int, int]
+# Taps of a kernel that lists can number: of each its rows of weights, in 16 bits.
+MOST_TAPS = 4095
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,10 @@ from torch.autograd.graph import increment_version
 from clifctl.kernels.blocks import ALIGNED
 from clifctl.kernels.cpu.neuron import Array, Prepared, array
 from clifctl.kernels.cpu.parts import parts_of
+from clifctl.kernels.cpu.source import Active, room_for_bits
 from clifctl.kernels.layout import Layout
 from clifctl.kernels.numba_target import DTYPES, Kernel, prepared
+from clifctl.kernels.spikes import Spikes
 from clifctl.kernels.threads import run_units
 from clifctl.kernels.window import Window
 
@@ -104,6 +106,7 @@ class NormAndNeuron:
         self._state = (tuple(x.shape[1:]), strides[1:])
         self._as_it_is = layout.rows(x, x.dtype).data_ptr() == x.data_ptr()
         self._stride = 0 if rows == 1 else size * x.element_size()
+        self._has_window = kernel.has_window
         self._states = len(kernel.neuron.states)
         self._given = self._states if given_state else 0
         self._no_states = (0,) * self._states
@@ -129,25 +132,37 @@ class NormAndNeuron:
         return np.array([stays**updates, unbiased, updates, repeats, *left * (1 - stays**repeats)])
 
     def forward(
-        self, x: Tensor, norm: NormTensors, tensors: Sequence[Tensor]
+        self, x: Tensor, norm: NormTensors, tensors: Sequence[Tensor], windows: bool | None = None
     ) -> tuple[Tensor, list[Tensor], Tensor]:
         """Output, final states, and what `backward` needs of the norm; running averages change.
 
         `tensors` are the initial states, where they are given, and the learnable parameters of the
-        neuron without a norm.
+        neuron without a norm. Unless `windows` is None the output are `Spikes`, with the windows of
+        the surrogate or without; floats all the same where any is NaN.
         """
         scratch, rows = self._take(), self._rows(x)
         statistics = self._measure(rows.data_ptr(), norm, scratch)
-        out = torch.empty_strided(*self._out, dtype=self._dtype)
         finals = [torch.empty_strided(*self._state, dtype=self._held) for _ in self._no_states]
         states, parameters = self._of_neuron(tensors)
-        self.neuron.run(
-            "forward", rows.data_ptr(), self._stride, out.data_ptr(),
+        at = (rows.data_ptr(), self._stride)
+        given = (
             *_addresses(states, self._no_states), *_addresses(parameters), *scratch.parameters,
             *_addresses(finals),
         )  # fmt: skip
+        out = None if windows is None else self._spikes(windows, *at, *given)
+        if out is None:
+            out = torch.empty_strided(*self._out, dtype=self._dtype)
+            self.neuron.run("forward", *at, out.data_ptr(), *given)
         self._scratch.append(scratch)
         return out, finals, statistics
+
+    def _spikes(self, windows: bool, x: int, stride: int, *given: int) -> Tensor | None:
+        """The output as spikes, unless any is NaN."""
+        elements = self.neuron.steps * self.neuron.size
+        bits = room_for_bits(elements)
+        window = room_for_bits(elements) if windows and self._has_window else None
+        unusable = self.neuron.forward_spikes(x, stride, bits, window, *given)
+        return None if unusable else Spikes.whole(Active(bits), self._out[0], window)
 
     def backward(
         self, x: Tensor, weight: Tensor | None, bias: Tensor | None, statistics: Tensor,

@@ -12,7 +12,8 @@ every one of them.
 
 import inspect
 from collections.abc import Callable, Sequence
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 from llvmlite import ir
 from numba import types
@@ -20,14 +21,10 @@ from numba.core import cgutils
 from numba.core.registry import cpu_target
 from numba.extending import intrinsic, models, register_model
 
-
-def _lanes() -> int:
-    features = cpu_target.target_context.codegen().magic_tuple()[-1]
-    return 16 if "+avx512f" in features.split(",") else 8
-
-
+# What numba compiles for, such as +avx512f.
+FEATURES = frozenset(cpu_target.target_context.codegen().magic_tuple()[-1].split(","))
 # float32 numbers in a vector.
-LANES = _lanes()
+LANES = 16 if "+avx512f" in FEATURES else 8
 # What a vector takes in memory.
 VECTOR_BYTES = 4 * LANES
 
@@ -131,18 +128,22 @@ def _numbers_at(typing_context: Any, address: Any, like: Any) -> Any:
 numbers_at: Any = intrinsic(_numbers_at)
 
 
-def _call(b: Any, name: str, returns: ir.Type, arguments: Sequence[Any]) -> Any:
+def call(b: Any, name: str, returns: ir.Type, arguments: Sequence[Any]) -> Any:
     kind = ir.FunctionType(returns, [argument.type for argument in arguments])
     return b.call(cgutils.get_or_insert_function(b.module, kind, name), arguments)
 
 
-def _prefetch(b: Any, v: Sequence[Any]) -> None:
-    at = pointer(b, v[0], I8)
-    _call(b, "llvm.prefetch.p0", ir.VoidType(), [at, I32(1), I32(3), I32(1)])
+def _prefetch(write: int, level: int) -> Build:
+    def build(b: Any, v: Sequence[Any]) -> None:
+        arguments = [pointer(b, v[0], I8), I32(write), I32(level), I32(1)]
+        call(b, "llvm.prefetch.p0", ir.VoidType(), arguments)
+
+    return build
 
 
-# The line at an address will be written to.
-prefetch_to_write = operation(_none, (_int,), _prefetch)
+# The line at an address will be written to, or read some time later: into the second-level cache.
+prefetch_to_write = operation(_none, (_int,), _prefetch(1, 3))
+prefetch_to_read = operation(_none, (_int,), _prefetch(0, 2))
 
 # --- arithmetic ---------------------------------------------------------------------------------
 
@@ -156,11 +157,11 @@ def splat_value(b: Any, value: Any, lanes: int) -> Any:
 
 
 def _fma(b: Any, v: Sequence[Any]) -> Any:
-    return _call(b, f"llvm.fma.v{LANES}f32", _FLOATS, v)
+    return call(b, f"llvm.fma.v{LANES}f32", _FLOATS, v)
 
 
 def _muladd(b: Any, v: Sequence[Any]) -> Any:
-    return _call(b, f"llvm.fmuladd.v{LANES}f32", _FLOATS, v)
+    return call(b, f"llvm.fmuladd.v{LANES}f32", _FLOATS, v)
 
 
 zero = operation(FLOATS, (), lambda b, v: ir.Constant(_FLOATS, [0.0] * LANES))
@@ -193,6 +194,108 @@ def _indices(of: Sequence[int]) -> ir.Constant:
 # The sum of all elements: first and second half, and so on.
 total = operation(_float, (FLOATS,), _sum)
 
+# --- several vectors at once ---------------------------------------------------------------------
+
+
+class Wide(NamedTuple):
+    """Operations on several times LANES floats, which LLVM spreads over as many registers.
+
+    `load_first(address, count)` and `store_first(address, floats, count)` touch the first `count`
+    of them alone; those that are not loaded are 0.
+    """
+
+    zero: Any
+    splat: Any
+    load: Any
+    store: Any
+    load_first: Any
+    store_first: Any
+    add: Any
+    muladd: Any
+
+
+@lru_cache
+def wide(times: int) -> Wide:
+    """Operations on `times` vectors at once."""
+    lanes = times * LANES
+    kind, held = VectorType("f32", lanes), llvm_vector("f32", lanes)
+    nothing = ir.Constant(held, [0.0] * lanes)
+
+    def mask(b: Any, count: Any) -> Any:
+        counts = splat_value(b, b.trunc(count, I32), lanes)
+        return b.icmp_unsigned("<", _indices(range(lanes)), counts)
+
+    def load_first(b: Any, v: Sequence[Any]) -> Any:
+        at = pointer(b, v[0], held)
+        arguments = [at, I32(4), mask(b, v[1]), nothing]
+        return call(b, f"llvm.masked.load.v{lanes}f32.p0", held, arguments)
+
+    def store_first(b: Any, v: Sequence[Any]) -> None:
+        at = pointer(b, v[0], held)
+        arguments = [v[1], at, I32(4), mask(b, v[2])]
+        call(b, f"llvm.masked.store.v{lanes}f32.p0", ir.VoidType(), arguments)
+
+    def muladd(b: Any, v: Sequence[Any]) -> Any:
+        return call(b, f"llvm.fmuladd.v{lanes}f32", held, v)
+
+    return Wide(
+        zero=operation(kind, (), lambda b, v: nothing),
+        splat=operation(kind, (_float,), lambda b, v: splat_value(b, v[0], lanes)),
+        load=_loaded(kind, held, 4),
+        store=_stored(kind, held, 4),
+        load_first=operation(kind, (_int, _int), load_first),
+        store_first=operation(_none, (_int, kind, _int), store_first),
+        add=operation(kind, (kind, kind), lambda b, v: b.fadd(*v)),
+        muladd=operation(kind, (kind, kind, kind), muladd),
+    )
+
+
+# --- transposition ------------------------------------------------------------------------------
+
+
+def transposed(b: Any, rows: Sequence[Any]) -> list[Any]:
+    """LANES vectors as the columns of their matrix: four by four within 128 bits, then these."""
+
+    def shuffled(x: Any, y: Any, pattern: Sequence[int]) -> Any:
+        """In each 128 bits, elements 0..3 of x's and 4..7 of y's."""
+        of = [
+            4 * part + (place if place < 4 else place - 4 + LANES)
+            for part in range(LANES // 4)
+            for place in pattern
+        ]
+        return b.shuffle_vector(x, y, _indices(of))
+
+    columns: list[list[Any]] = [[] for _ in range(4)]
+    for first in range(0, LANES, 4):
+        p, q, r, s = rows[first : first + 4]
+        low, high = ((0, 4, 1, 5), (2, 6, 3, 7)), ((0, 1, 4, 5), (2, 3, 6, 7))
+        pairs = [(shuffled(p, q, half), shuffled(r, s, half)) for half in low]
+        for k in range(4):
+            columns[k].append(shuffled(*pairs[k // 2], high[k % 2]))
+    # columns[k][g] holds, in its part l, rows 4g..4g+3 of column 4l + k.
+    parted = [_parts_transposed(b, column) for column in columns]
+    return [parted[column % 4][column // 4] for column in range(LANES)]
+
+
+def _parts_transposed(b: Any, vectors: list[Any]) -> list[Any]:
+    """Of n vectors of n parts of 128 bits, part j of vector i becomes part i of vector j."""
+    step, parts = 1, LANES // 4
+    while step < parts:
+        for i in (i for i in range(parts) if not i & step):
+            x, y = vectors[i], vectors[i + step]
+            for keeps, at in ((True, i), (False, i + step)):
+                of: list[int] = []
+                for part in range(parts):
+                    if keeps:
+                        source = part if not part & step else parts + part - step
+                    else:
+                        source = part + step if not part & step else parts + part
+                    of += range(4 * source, 4 * source + 4)
+                vectors[at] = b.shuffle_vector(x, y, _indices(of))
+        step *= 2
+    return vectors
+
+
 # --- bits ---------------------------------------------------------------------------------------
 
 
@@ -215,3 +318,12 @@ def _shift_right(b: Any, v: Sequence[Any]) -> Any:
 
 # Of 64 bits, whatever their sign.
 shift_right = operation(_int, (_int, _int), _shift_right)
+
+
+def _select_bits(b: Any, v: Sequence[Any]) -> Any:
+    mask = b.bitcast(b.trunc(v[0], ir.IntType(LANES)), _MASK)
+    return b.select(mask, splat_value(b, v[1], LANES), ir.Constant(_FLOATS, [0.0] * LANES))
+
+
+# A number where one of the lowest LANES bits is set, else 0.
+select_bits = operation(FLOATS, (_int, _float), _select_bits)

@@ -97,7 +97,13 @@ SIZES = {
 
 
 @pytest.mark.parametrize("repeated", [False, True])
-@pytest.mark.parametrize("name", SIZES)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.exhaustive] if name in ("channel", "one") else [])
+        for name in SIZES
+    ],
+)
 def test_bits_are_the_floats_and_windows_what_backward_multiplies_by(
     name: str, repeated: bool
 ) -> None:

@@ -1,6 +1,7 @@
 """Vectors in numba: what each operation gives, at addresses that are aligned to nothing."""
 
 import numpy as np
+import pytest
 from numba import njit
 
 from clifctl.kernels.cpu import vectors as v
@@ -54,6 +55,39 @@ def test_bits_are_found_counted_and_shifted() -> None:
     a = np.zeros(LANES, np.float32)
     a[[2, 5, LANES - 1]] = 1.0, np.nan, -3.0
     assert run(a.ctypes.data) == (1 << 2 | 1 << 5 | 1 << (LANES - 1), 3, 2, 15)
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_several_vectors_at_once_and_the_first_floats_of_them(times: int) -> None:
+    w, lanes = v.wide(times), times * LANES
+    splat, load, store, load_first = w.splat, w.load, w.store, w.load_first
+    store_first, add, muladd, zero = w.store_first, w.add, w.muladd, w.zero
+
+    @njit
+    def run(a: int, b: int, out: int, count: int) -> None:
+        x, y = load(a), load_first(b, count)
+        store_first(out, muladd(splat(np.float32(2)), x, add(y, zero())), count)
+        store(b, y)
+
+    a = np.arange(lanes + 1, dtype=np.float32)
+    for count in (0, 1, lanes - 3, lanes):
+        b, out = np.full((2, lanes + 2), 7.0, np.float32)
+        run(a.ctypes.data + 4, b.ctypes.data + 4, out.ctypes.data + 4, count)
+        assert (out[1 : count + 1] == 2 * a[1 : count + 1] + 7).all()
+        assert (out[count + 1 :] == 7).all()
+        assert (b[1 : count + 1] == 7).all()
+        assert (b[count + 1 : lanes + 1] == 0).all()
+        assert out[0] == b[0] == b[-1] == 7
+
+
+def test_bits_choose_numbers() -> None:
+    @njit
+    def run(bits: int, out: int) -> None:
+        v.store(out, v.select_bits(bits, np.float32(2.5)))
+
+    out = np.zeros(LANES, np.float32)
+    run(0x1_0085, out.ctypes.data)
+    assert out.tolist() == [2.5 if i in (0, 2, 7) else 0 for i in range(LANES)]
 
 
 def test_scratch_memory_is_aligned_given_back_and_never_lent_twice() -> None:

@@ -1,0 +1,24 @@
+"""What a person should know of what goes on deep inside: told to whoever stands nearest to them."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+Listener = Callable[[str], None]
+
+_listeners: list[Listener] = []
+
+
+@contextmanager
+def told_to(listener: Listener) -> Iterator[None]:
+    """Within it, and unless another listens within that, `listener` is told."""
+    _listeners.append(listener)
+    try:
+        yield
+    finally:
+        _listeners.remove(listener)
+
+
+def tell(line: str) -> None:
+    """Tell the one who listens, if anybody does."""
+    if _listeners:
+        _listeners[-1](line)

@@ -1,0 +1,43 @@
+"""How the connections of a net run -> a table, a line each."""
+
+import dataclasses
+
+from clifctl.report.render import Column, Table
+from clifctl.results import ConnectionPaths
+
+
+def connection_tables(paths: tuple[ConnectionPaths, ...], note: str) -> tuple[Table, ...]:
+    """Layer by layer, what runs how and why; no table without any. `note` says of what step."""
+    if not paths:
+        return ()
+    columns = (
+        Column("layer", "layer"),
+        Column("connection", "connection"),
+        Column("maps", "maps"),
+        Column("active_percent", "active inputs [%]", 1),
+        Column("open_percent", "open windows [%]", 1),
+        Column("forward", "forward"),
+        Column("weight_gradient", "weight gradient"),
+        Column("input_gradient", "input gradient"),
+        Column("reason", "why"),
+    )
+    rows = tuple(
+        {
+            **dataclasses.asdict(path),
+            "maps": "x".join(map(str, path.maps)) or None,
+            "reason": _reason(path),
+        }
+        for path in paths
+    )
+    return (Table("how the connections run", columns, rows, notes=(note,)),)
+
+
+def _reason(path: ConnectionPaths) -> str:
+    """Of what is dense; where nothing is, of the forward pass."""
+    ran = (
+        (path.forward, path.forward_reason),
+        (path.weight_gradient, path.weight_gradient_reason),
+        (path.input_gradient, path.input_gradient_reason),
+    )
+    dense = dict.fromkeys(why for how, why in ran if how == "dense" and why is not None)
+    return "; ".join(dense) or path.forward_reason or ""
