@@ -282,9 +282,17 @@ def spikes_as(
         return None
     if not is_binary(parameters.neuron, parameters.hyperparameters):
         return None
-    learned = any(t is not None and t.requires_grad for t in (x, *others))
+    return needs_windows((x, *others))
+
+
+def needs_windows(tensors: Sequence[Tensor | None]) -> bool:
+    """Whether a gradient will reach spikes that depend on `tensors`."""
     # What is run again for a checkpoint has spikes whose gradient somebody may look at outside.
-    return learned and torch.is_grad_enabled() and backward_pass() == NO_BACKWARD
+    return (
+        torch.is_grad_enabled()
+        and any(t is not None and t.requires_grad for t in tensors)
+        and backward_pass() == NO_BACKWARD
+    )
 
 
 def innermost(x: Tensor) -> Tensor:

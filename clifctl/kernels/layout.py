@@ -1,7 +1,9 @@
 """How `[T, N, *features]` lies in memory, and how kernels see it: rows of elements, one a step."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -23,6 +25,8 @@ class Layout:
     def of(cls, x: Tensor) -> "Layout":
         """The layout in which `x` `[T, N, *features]` is worked on; one that is neither is
         contiguous, after a copy."""
+        if type(x) is Tensor:  # with numbers for a shape
+            return _layout(x.shape, x.stride())
         step = x[0]
         last = x.dim() == 5 and not step.is_contiguous() and _last(step).is_contiguous()
         return cls(tuple(x.shape), last)
@@ -57,6 +61,27 @@ class Layout:
         batch, channels, height, width = self.shape[1:]
         room = like.new_empty((*lead, batch, height, width, channels), dtype=dtype)
         return room.movedim(-1, -3)
+
+
+@lru_cache(maxsize=4096)
+def _layout(shape: tuple[int, ...], strides: tuple[int, ...]) -> Layout:
+    """See `Layout.of`; the same without making views."""
+    last = False
+    if len(shape) == 5 and not _fills(shape[1:], strides[1:]):
+        last = _fills(*((t[1], t[3], t[4], t[2]) for t in (shape, strides)))
+    return Layout(tuple(shape), last)
+
+
+def _fills(shape: Sequence[int], strides: Sequence[int]) -> bool:
+    """Whether elements lie in order without gaps."""
+    if 0 in shape:
+        return True
+    expected = 1
+    for size, stride in zip(reversed(shape), reversed(strides), strict=True):
+        if size != 1 and stride != expected:
+            return False
+        expected *= size
+    return True
 
 
 def _last(x: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ its kind; `clifctl.kernels.normed` does the rest: other devices, graphs, `torch.
 several processes.
 """
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -18,7 +18,7 @@ from clifctl.kernels.backward import first_gradient, kept
 from clifctl.kernels.cpu.norm_neuron import NormAndNeuron, NormChoice, NormTensors
 from clifctl.kernels.distributed import several_processes
 from clifctl.kernels.eager import is_eager, is_transformed
-from clifctl.kernels.fused import held, states_of
+from clifctl.kernels.fused import held, needs_windows, states_of
 from clifctl.kernels.normed import Norm, fused_backward
 from clifctl.kernels.prologue import NORM, with_norm
 from clifctl.kernels.window import Window
@@ -56,10 +56,12 @@ class BatchNorm(Protocol):
 
 @dataclass(frozen=True)
 class Layer:
-    """A prepared layer, and the name of its call (see `clifctl.kernels.fused.named`)."""
+    """A prepared layer, the name of its call (see `clifctl.kernels.fused.named`), and whether its
+    output are `Spikes`."""
 
     work: NormAndNeuron
     call: str
+    spikes: bool
 
 
 class Asked(NamedTuple):
@@ -99,14 +101,18 @@ def asked(
         choice,
         (x.shape, x.stride(), x.dtype),
         *map(_kind, tensors),
-        *(_kind(p) for p in parameters.learnables.values()),
-        state and tuple(_kind(s) for s in state),
+        # Checked at the first call, as whoever takes their addresses copies what lies otherwise.
+        tuple(
+            (t.shape, t.dtype, t.device) for t in (*parameters.learnables.values(), *(state or ()))
+        ),
+        state is None,
     )
     return Asked(key, tensors, choice)
 
 
 def _kind(x: Tensor | None) -> Hashable:
-    return x if x is None else (x.shape, x.dtype, x.device, x.is_contiguous())
+    """Of a vector or number: all that its address has to be trusted with."""
+    return x if x is None else (x.numel(), x.dtype, x.is_cpu and x.is_contiguous())
 
 
 def known(wanted: Asked | None) -> Layer | None:
@@ -116,7 +122,7 @@ def known(wanted: Asked | None) -> Layer | None:
 
 def prepare(
     wanted: Asked | None, x: Tensor, parameters: Parameters, steps: int, window: Window | None,
-    target: str, call: str,
+    target: str, call: str, spikes: bool,
 ) -> Layer | None:  # fmt: skip
     """Prepare a layer whose tensors have been checked; None where the operators have to do it."""
     if (
@@ -136,7 +142,7 @@ def prepare(
     work = NormAndNeuron(
         kernel, x.detach(), steps, wanted.choice, window, given_state=states_of(call) > 0
     )
-    made = _layers[wanted.key] = Layer(work, call)
+    made = _layers[wanted.key] = Layer(work, call, spikes)
     return made
 
 
@@ -144,15 +150,16 @@ def _can_be_reached(x: Tensor | None, dtype: torch.dtype) -> bool:
     if x is None:
         return True
     right = x.dtype in (dtype, torch.int64)
-    return right and x.device.type == CPU and x.is_contiguous() and is_eager(x)
+    return right and x.is_cpu and x.is_contiguous() and is_eager(x)
 
 
 def run(
     layer: Layer, x: Tensor, norm: NormTensors, state: Sequence[Tensor] | None,
-    learnables: Sequence[Tensor], windows: bool | None,
+    learnables: Iterable[Tensor],
 ) -> tuple[Tensor, tuple[Tensor, ...]]:  # fmt: skip
-    """Output and final state; they have a gradient. `windows` as in `clifctl.kernels.fused.run`."""
+    """Output and final state; they have a gradient."""
     tensors = (norm.weight, norm.bias, *(state or ()), *learnables)
+    windows = needs_windows((x, *tensors)) if layer.spikes else None
     output, *final = _PreparedNormScan.apply(layer, norm, windows, x, *tensors)
     return output, tuple(final)
 

@@ -93,44 +93,47 @@ def norm_scan(
     backward. Raises what `scan` raises, and TargetError for the reference, which has no prologue.
     """
     refuse_reentrant_checkpoint()
-    check_connections(connections)
     x, state = _to_be_kept(x, state)
+    how = (repeat, window, window_reading, target, connections)
+    if not isinstance(norm, Norm):
+        wanted = norm_layer.asked(x, state, parameters, norm, *how)
+        layer = norm_layer.known(wanted)
+        if layer is not None and wanted is not None:
+            learnables = _learnables(x, parameters).values()
+            return norm_layer.run(layer, x, wanted.norm, state, learnables)
+        norm.require(x)
+    check_connections(connections)
+    steps = norm.steps if isinstance(norm, Norm) else len(x) * repeat
+    _check(x.expand(steps, *x.shape[1:]), state, parameters)
+    chosen_window = _window(parameters, window, window_reading, steps)
+    chosen = resolve_target(target, x.device, x.dtype)
+    if chosen.name == "reference":
+        raise TargetError(
+            f"there is no batch norm inside the kernel of target 'reference' ({chosen.reason})",
+            hint="model.fuse_norm=false runs norm and neuron one after the other",
+        )
     learned = (norm.weight, norm.bias, *(state or ()), *parameters.learnables.values())
-    windows = fused.spikes_as(x, parameters, target, connections, learned)
+    windows = fused.spikes_as(x, parameters, chosen.name, connections, learned)
     if windows is not None:
         x = fused.innermost(x)
-    how = (repeat, window, window_reading, target)
-    if isinstance(norm, Norm):
-        wanted, steps = None, norm.steps
-    else:
-        wanted, steps = norm_layer.asked(x, state, parameters, norm, *how), len(x) * repeat
-    layer, call = norm_layer.known(wanted), ""
-    if layer is None:
-        if not isinstance(norm, Norm):
-            norm.require(x)
-        _check(x.expand(steps, *x.shape[1:]), state, parameters)
-        chosen_window = _window(parameters, window, window_reading, steps)
-        chosen = resolve_target(target, x.device, x.dtype)
-        if chosen.name == "reference":
-            raise TargetError(
-                f"there is no batch norm inside the kernel of target 'reference' ({chosen.reason})",
-                hint="model.fuse_norm=false runs norm and neuron one after the other",
-            )
-        call = fused.named(
-            parameters.neuron,
-            parameters.hyperparameters,
-            chosen.name,
-            chosen_window,
-            state is not None,
-            after_norm=True,
-        )
-        layer = norm_layer.prepare(wanted, x, parameters, steps, chosen_window, chosen.name, call)
-    learnables = list(_learnables(x, parameters).values())
-    if layer is not None and wanted is not None:
-        return norm_layer.run(layer, x, wanted.norm, state, learnables, windows)
-    tensors = [*(state or ()), *learnables]
+    call = fused.named(
+        parameters.neuron,
+        parameters.hyperparameters,
+        chosen.name,
+        chosen_window,
+        state is not None,
+        after_norm=True,
+    )
+    learnables = _learnables(x, parameters).values()
     if not isinstance(norm, Norm):
+        wanted = norm_layer.asked(x, state, parameters, norm, *how)
+        layer = norm_layer.known(wanted) or norm_layer.prepare(
+            wanted, x, parameters, steps, chosen_window, chosen.name, call, windows is not None
+        )
+        if layer is not None and wanted is not None:
+            return norm_layer.run(layer, x, wanted.norm, state, learnables)
         norm = norm.before(x, steps)
+    tensors = [*(state or ()), *learnables]
     output, *final = normed.norm_scan(
         x, tensors, norm.tensors, call, norm.steps, norm.processes, windows
     )

@@ -64,6 +64,8 @@ class SpikingNet(nn.Module, ABC):
             return x
         if torch.compiler.is_compiling() or is_transformed(x):
             return x
+        if torch._C._len_torch_function_stack():  # who follows the net's operations sees its own
+            return x
         return sparse(x) if int(x.count_nonzero()) < FEW * x.numel() else x
 
 

@@ -139,10 +139,10 @@ def test_a_gradient_times_spikes_is_no_spike() -> None:
 def test_sparse_values(density: float) -> None:
     """Frames of events: what is not 0 alone reaches the kernels, and their gradient is whole."""
     generator = torch.Generator().manual_seed(0)
-    active = torch.rand(4, 2, 6, 7, generator=generator) < density
+    active = torch.rand(4, 16, 6, 7, generator=generator) < density
     results = []
     for wrap in (sparse, lambda x: x):
-        x, module = (exact(4, 2, 6, 7) * active).requires_grad_(), conv(2)
+        x, module = (exact(4, 16, 6, 7) * active).requires_grad_(), conv(16, 16)
         with recorded_paths() as paths:
             y = module(wrap(x))
             loss(y).backward()

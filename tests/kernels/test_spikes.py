@@ -270,6 +270,9 @@ def transposed() -> nn.Module:
     return module
 
 
+# What makes a connection of spikes dense before anybody counts them.
+REFUSED = {"dense: a convolution in 2 groups", "dense: a convolution with dilation 2 x 2"}
+REFUSED.add("dense: a transposed convolution")
 CONSUMERS: dict[str, tuple[Callable[[], nn.Module], bool]] = {
     "3x3": (lambda: conv(padding=1), True),
     "strided": (lambda: conv(stride=2, bias=False), True),
@@ -305,8 +308,8 @@ def test_what_reads_spikes_gives_what_it_gives_of_floats(
             loss(y).backward()
         results.append((y.detach(), x.grad, *(p.grad for p in module.parameters())))
         if how == "auto":
-            assert {p.direction for p in paths if p.event} == (
-                {"forward", "weight_gradient", "input_gradient"} if event else set()
+            assert [p.direction for p in paths if p.event or p.reason not in REFUSED] == (
+                ["forward", "weight_gradient", "input_gradient"] if event else []
             )
     for a, b in zip(*results, strict=True):
         assert torch.equal(a, b)

@@ -70,16 +70,21 @@ class Prepared:
         self, x: int, stride: int, bits: Tensor, window: Tensor | None, *given: int
     ) -> bool:
         """See `clifctl.kernels.numba_target.Kernel.forward_spikes`."""
-        spikes = BitRows(bits, self.steps, self.size)
-        opened = None if window is None else BitRows(window, self.steps, self.size)
-        broken = torch.zeros(self.blocks.units, dtype=torch.uint8)
-        into = (address(spikes.rows), 0 if opened is None else address(opened.rows))
-        row_bytes = spikes.rows.shape[1]
-        self.run("forward_spikes", x, stride, *into, row_bytes, address(broken), *given)
-        for rows in (spikes, opened):
-            if rows is not None:
-                rows.finish()
-        return bool(broken.any())
+        broken = np.zeros(self.blocks.units, np.uint8)
+        notes = broken.ctypes.data
+        if self.size % 8 == 0:
+            into = (address(bits), address(window), self.size // 8, notes)
+            self.run("forward_spikes", x, stride, *into, *given)
+        else:
+            rows = [
+                None if t is None else BitRows(t, self.steps, self.size) for t in (bits, window)
+            ]
+            at = [0 if each is None else address(each.rows) for each in rows]
+            self.run("forward_spikes", x, stride, *at, -(-self.size // 8), notes, *given)
+            for each in rows:
+                if each is not None:
+                    each.finish()
+        return bool(np.count_nonzero(broken))
 
     def backward(self, x: int, stride: int, window: Window | None, *given: int) -> None:
         """Gradients of x, of states that are given, and partial sums of those of parameters (see

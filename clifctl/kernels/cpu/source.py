@@ -30,10 +30,8 @@ def bits_bytes(elements: int) -> int:
 
 
 def room_for_bits(elements: int) -> Tensor:
-    """Room for the bits of so many elements; what lies behind them is 0."""
-    room = torch.empty(bits_bytes(elements), dtype=torch.uint8)
-    room[-SLACK:] = 0
-    return room
+    """Room for the bits of so many elements, all 0."""
+    return torch.zeros(bits_bytes(elements), dtype=torch.uint8)
 
 
 class BitRows:

@@ -5,8 +5,6 @@ take themselves.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -14,22 +12,28 @@ from torch import Tensor
 # A page: no two buffers share a line of the cache, nor a vector two lines.
 ALIGNMENT = 4096
 
+# Bytes -> buffers of at least so many that nobody uses.
 _free: dict[int, list[Tensor]] = defaultdict(list)
 
 
-@contextmanager
-def borrowed(size: int) -> Iterator[int]:
-    """The address of `size` bytes at least, aligned to a page, of unknown content. Each thread
-    that works at the same time borrows its own."""
-    held = 1 << max(12, (size - 1).bit_length())
-    # Lists are changed under the interpreter's lock: no two threads get the same buffer.
-    buffers = _free[held]
-    try:
-        buffer = buffers.pop()
-    except IndexError:
-        buffer = torch.empty(held + ALIGNMENT, dtype=torch.uint8)
-    try:
-        start = buffer.data_ptr()
-        yield start + -start % ALIGNMENT
-    finally:
-        buffers.append(buffer)
+class borrowed:
+    """`with borrowed(size) as address`: `size` bytes at least, aligned to a page, of unknown
+    content. Each thread that works at the same time borrows its own."""
+
+    __slots__ = ("_buffer", "_buffers", "_size")
+
+    def __init__(self, size: int) -> None:
+        self._size = 1 << max(12, (size - 1).bit_length())
+        self._buffers = _free[self._size]
+
+    def __enter__(self) -> int:
+        # Lists are changed under the interpreter's lock: no two threads get the same buffer.
+        try:
+            self._buffer = self._buffers.pop()
+        except IndexError:
+            self._buffer = torch.empty(self._size + ALIGNMENT, dtype=torch.uint8)
+        start = self._buffer.data_ptr()
+        return start + -start % ALIGNMENT
+
+    def __exit__(self, *exception: object) -> None:
+        self._buffers.append(self._buffer)
