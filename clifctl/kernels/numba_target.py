@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from types import ModuleType
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from clifctl.devices import CPU
 from clifctl.kernels.blocks import ALIGNED, Blocks, cut
 from clifctl.kernels.cache import load_module
 from clifctl.kernels.cpu.source import BitRows
@@ -99,7 +100,7 @@ class Kernel:
         parameters = self._parameters(learnables, blocks, sample)
         spikes = BitRows(bits, steps, x.shape[1])
         opened = None if window is None else BitRows(window, steps, x.shape[1])
-        broken = torch.zeros(blocks.units, dtype=torch.uint8)
+        broken = torch.zeros(blocks.units, dtype=torch.uint8, device=CPU)
         arguments = [
             address(spikes.rows),
             0 if opened is None else address(opened.rows),
@@ -127,8 +128,7 @@ class Kernel:
         if window is not None and window.sliding:
             self._run("windowed", blocks, len(g_x), x, [*arguments, window.k])
         else:
-            cut_before = window.cut_before if window is not None else lambda t: False
-            cuts = torch.tensor([cut_before(t) for t in range(len(g_x))], dtype=torch.uint8)
+            cuts = _cuts(window, len(g_x))
             self._run("backward", blocks, len(g_x), x, [*arguments, address(cuts)])
         found = dict(zip(self.source.summed, sums, strict=True))
         totals = tuple(
@@ -138,6 +138,12 @@ class Kernel:
             for declared, learnable in zip(self.neuron.learnables, learnables, strict=True)
         )
         return Gradients(g_states, totals)
+
+    @cached_property
+    def _numbers(self) -> tuple[Tensor, Tensor]:
+        """Constants and initial states, as kernels read them."""
+        constants = torch.tensor(self.source.constants, dtype=self.dtype, device=CPU)
+        return constants, torch.tensor(self.initial, dtype=self.dtype, device=CPU)
 
     def _blocks(self, x: Tensor, sample: Sample, steps: int) -> Blocks:
         by_channel = any(p.by_channel for p in self.neuron.learnables)
@@ -155,14 +161,10 @@ class Kernel:
         function = getattr(self.module, name)
         fixed, by_step = self.source.rows[name]
         scratch_bytes = (fixed + by_step * steps) * blocks.block * self.dtype.itemsize
-        constants, initial = (
-            torch.tensor(numbers, dtype=self.dtype)
-            for numbers in (self.source.constants, self.initial)
-        )
         rows, size = x.shape
         stride = 0 if rows == 1 else size * x.element_size()
         shared = (blocks.period, blocks.chunks, blocks.groups, blocks.block, size, steps)
-        given = (address(constants), address(initial), address(x), stride, *arguments)
+        given = (*map(address, self._numbers), address(x), stride, *arguments)
 
         def run(first: int, last: int) -> None:
             with borrowed(scratch_bytes) as scratch:
@@ -207,6 +209,13 @@ class Kernel:
         return total.view(learnable.shape)
 
 
+@lru_cache(maxsize=256)
+def _cuts(window: Window | None, steps: int) -> Tensor:
+    """Whether the state that enters a step is detached, for each step."""
+    cuts = [window is not None and window.cut_before(t) for t in range(steps)]
+    return torch.tensor(cuts, dtype=torch.uint8, device=CPU)
+
+
 def spread(values: Tensor, sample: Sample, period: int) -> Tensor:
     """Values by channel `[rows, C]` at each element of one period: `[rows, period]`. A period
     holds the channels a whole number of times. A vector that begins within a row can be read."""
@@ -225,7 +234,7 @@ def address(tensor: Tensor | None) -> int:
     if tensor is None:
         return 0
     assert tensor.is_contiguous()
-    at: int = tensor.detach().data_ptr()
+    at: int = tensor.data_ptr()
     assert at or not tensor.numel(), "a tensor without memory of its own"
     return at
 
