@@ -24,7 +24,6 @@ from numba.core.dispatcher import Dispatcher
 from clifctl.kernels import cache
 from clifctl.kernels.compiling import compiling
 
-
 # numba numbers what it compiles, and names machine code by it. Code that several processes have
 # compiled meets in one: if each counted from 1, two functions of one definition (made with other
 # values of what encloses them) could share a name, and one would run in the place of the other.
