@@ -6,7 +6,9 @@ its types and a processor, and compiles whatever does not come back whole.
 """
 
 import hashlib
+import itertools
 import pickle
+import secrets
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -15,12 +17,18 @@ from typing import Any
 
 import llvmlite
 import numba
-from numba.core import compiler, serialize
+from numba.core import bytecode, compiler, serialize
 from numba.core.caching import NullCache
 from numba.core.dispatcher import Dispatcher
 
 from clifctl.kernels import cache
 from clifctl.kernels.compiling import compiling
+
+# numba numbers what it compiles, and names machine code by it. Code that several processes have
+# compiled meets in one: if each counted from 1, two functions of one definition (made with other
+# values of what encloses them) could share a name, and one would run in the place of the other.
+bytecode.FunctionIdentity._unique_ids = itertools.count(secrets.randbits(48))
+NAMES = "unique"
 
 
 def keep(module: ModuleType, text: str) -> ModuleType:
@@ -45,7 +53,7 @@ class _MachineCode(NullCache):
         what = function.replace("_", " ").strip()
         self._title = f"{cache.title_of(module.rpartition('.')[2])}, {what}"
         source = hashlib.sha256(text.encode()).hexdigest()
-        versions = (numba.__version__, llvmlite.__version__, sys.implementation.cache_tag)
+        versions = (numba.__version__, llvmlite.__version__, sys.implementation.cache_tag, NAMES)
         self._fixed = (module, function, source, *versions)
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:

@@ -294,3 +294,14 @@ def test_tritons_folder_is_one_that_can_be_trusted(
         triton_cache.use_checked_cache.__wrapped__()
     assert knobs.cache.dir == str(kernels / "triton")
     assert knobs.cache.manager_class.__name__ == "CheckedCache"
+
+
+def test_machine_code_of_several_processes_has_names_of_its_own() -> None:
+    """numba counts the functions that it compiles from 1 on, in every process, and names their
+    machine code by that: two closures of one function, compiled by two processes, shared a name,
+    and in a third, that read both, one ran in the place of the other."""
+    from numba.core.bytecode import FunctionIdentity
+
+    from clifctl.kernels import machine_code  # noqa: F401, which begins elsewhere
+
+    assert next(FunctionIdentity._unique_ids) > 1 << 24
