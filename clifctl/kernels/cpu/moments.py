@@ -25,9 +25,9 @@ CHUNK = 16
 SIDE = 4
 
 
-def _moments_of(dtype: Any, low: Any, read: Any, load: Any, store: Any, broadcast: Any) -> Any:
-    """`moments_of_columns` of numbers of the dtype `low`, read as vectors of `dtype`."""
-    held, item, like = np.dtype(dtype).itemsize, np.dtype(low).itemsize, np.empty(0, low)
+def _sums_of(held: int, item: int, read: Any, load: Any, store: Any, broadcast: Any) -> Any:
+    """Two functions: the mean of positions of columns, and their distances from a middle and the
+    squares of these added up. A number takes `item` bytes, `held` ones within."""
     step = LANES * item
 
     @njit(**OPTIONS)
@@ -79,6 +79,14 @@ def _moments_of(dtype: Any, low: Any, read: Any, load: Any, store: Any, broadcas
                     o, s = vec.add(o, d), vec.muladd(d, d, s)
                 vec.add_to_doubles(offsets + 8 * j, o)
                 vec.add_to_doubles(squares + 8 * j, s)
+
+    return mean_of, add_up
+
+
+def _moments_of(dtype: Any, low: Any, read: Any, load: Any, store: Any, broadcast: Any) -> Any:
+    """`moments_of_columns` of numbers of the dtype `low`, read as vectors of `dtype`."""
+    held, item, like = np.dtype(dtype).itemsize, np.dtype(low).itemsize, np.empty(0, low)
+    mean_of, add_up = _sums_of(held, item, read, load, store, broadcast)
 
     @njit(**OPTIONS)
     def moments_of_columns(first, last, x, size, found):
