@@ -82,9 +82,9 @@ def test_near_zero(shape: tuple[int, ...], channels_last: bool) -> None:
 @pytest.mark.parametrize("channels_last", [False, True])
 def test_sums_of_whole_numbers_are_exact(channels_last: bool) -> None:
     """No sum of a run rounds, in whatever order it is added up: each is balanced about its centre.
-    What is left is the final rounding, so that long sums must have been float64's. With channels
-    innermost a few squares are added up in float32 first, of distances from a mean so far."""
-    centre, samples, channels, size = 10_000, 40, 1030 if channels_last else 2, (6, 16)
+    What is left is the final rounding, so that long sums must have been float64's."""
+    # Innermost channels that are whole vectors: what is added up is a channel's.
+    centre, samples, channels, size = 10_000, 40, 1040 if channels_last else 2, (6, 16)
     generator = torch.Generator().manual_seed(0)
     half = torch.randint(-50, 51, (2, samples, channels, 6, 8), generator=generator)
     x = (centre + torch.stack([half, -half], -1).reshape(2, samples, channels, *size)).float()
@@ -95,10 +95,7 @@ def test_sums_of_whole_numbers_are_exact(channels_last: bool) -> None:
     mean, variance = exact(x)
     ours = batch_moments(x)
     assert torch.equal(ours[0], mean.float())
-    if channels_last:
-        assert float((ours[1] / variance - 1).abs().max()) <= CHUNK * 2.0**-24
-    else:
-        assert torch.equal(ours[1], variance.float())
+    assert torch.equal(ours[1], variance.float())
 
 
 @pytest.mark.parametrize(("shape", "channels_last"), LAYOUTS)

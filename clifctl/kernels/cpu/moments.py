@@ -25,10 +25,19 @@ CHUNK = 16
 SIDE = 4
 
 
-def _distances_of(dtype: Any, low: Any, read: Any, load: Any, broadcast: Any) -> Any:
-    """What adds up distances of numbers of the dtype `low`, read as vectors of `dtype`."""
-    held, item = np.dtype(dtype).itemsize, np.dtype(low).itemsize
+def _sums_of(held: int, item: int, read: Any, load: Any, store: Any, broadcast: Any) -> Any:
+    """Two functions: the mean of positions of columns, and their distances from a middle and the
+    squares of these added up. A number takes `item` bytes, `held` ones within."""
     step = LANES * item
+
+    @njit(**OPTIONS)
+    def mean_of(x, n, columns, mean):
+        share = broadcast(1.0 / n)
+        for j in range(0, columns, LANES):
+            total = broadcast(0.0)
+            for r in range(n):
+                total = vec.add(total, read(x + (r * columns + j) * item))
+            store(mean.ctypes.data + j * held, vec.mul(total, share))
 
     @njit(**OPTIONS)
     def add_four(x, n, columns, middle, offset, square):
@@ -71,22 +80,13 @@ def _distances_of(dtype: Any, low: Any, read: Any, load: Any, broadcast: Any) ->
                 vec.add_to_doubles(offsets + 8 * j, o)
                 vec.add_to_doubles(squares + 8 * j, s)
 
-    return add_up
+    return mean_of, add_up
 
 
 def _moments_of(dtype: Any, low: Any, read: Any, load: Any, store: Any, broadcast: Any) -> Any:
     """`moments_of_columns` of numbers of the dtype `low`, read as vectors of `dtype`."""
     held, item, like = np.dtype(dtype).itemsize, np.dtype(low).itemsize, np.empty(0, low)
-    add_up = _distances_of(dtype, low, read, load, broadcast)
-
-    @njit(**OPTIONS)
-    def mean_of(x, n, columns, mean):
-        share = broadcast(1.0 / n)
-        for j in range(0, columns, LANES):
-            total = broadcast(0.0)
-            for r in range(n):
-                total = vec.add(total, read(x + (r * columns + j) * item))
-            store(mean.ctypes.data + j * held, vec.mul(total, share))
+    mean_of, add_up = _sums_of(held, item, read, load, store, broadcast)
 
     @njit(**OPTIONS)
     def moments_of_columns(first, last, x, size, found):
