@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -31,7 +32,8 @@ def bits_bytes(elements: int) -> int:
 
 def room_for_bits(elements: int) -> Tensor:
     """Room for the bits of so many elements, all 0."""
-    return torch.zeros(bits_bytes(elements), dtype=torch.uint8)
+    # numpy's: torch fills large memory with OpenMP's threads, which a forked child does not have.
+    return torch.from_numpy(np.zeros(bits_bytes(elements), np.uint8))
 
 
 class BitRows:
