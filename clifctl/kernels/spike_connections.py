@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from clifctl.devices import CPU
 from clifctl.kernels.backward import NO_BACKWARD, backward_pass
 from clifctl.kernels.cpu import connections, rule
 from clifctl.kernels.cpu.geometry import Geometry
@@ -214,8 +215,8 @@ def _is_matrix(x: Any, weight: Any) -> bool:
         and _are_plain(weight)
         and weight.dim() == 2
         and weight.dtype == torch.float32
-        and weight.device.type == "cpu"
-        and not torch.is_autocast_enabled("cpu")
+        and weight.device.type == CPU
+        and not torch.is_autocast_enabled(CPU)
     )
 
 

@@ -222,6 +222,8 @@ class Spikes(Tensor):
             result = handler(*args, **kwargs)
             if result is not NotImplemented:
                 return result
+        if _is_composite(func):  # in inference mode: a reshape, say, which may copy or not
+            return func.decompose(*args, **kwargs)
         kind = _kind(func)
         if kind == "view" and isinstance(args[0], Spikes):
             return viewed(func, args[0], args[1:], kwargs)
@@ -309,6 +311,13 @@ def packed(x: Tensor) -> Tensor:
 def channels_last(x: Tensor) -> Tensor:
     """A plain `[.., C, H, W]` as contiguous `[.., H, W, C]`; below four dimensions as it is."""
     return (x.movedim(-3, -1) if x.dim() >= 4 else x).contiguous()
+
+
+@lru_cache(maxsize=1024)
+def _is_composite(func: Any) -> bool:
+    """Whether torch makes an operation of others, which it does itself outside of inference
+    mode."""
+    return bool(func._can_decompose())
 
 
 @lru_cache(maxsize=1024)

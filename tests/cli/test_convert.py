@@ -398,7 +398,7 @@ def test_the_shape_of_the_papers_table(clifctl: Run, tmp_path: Path) -> None:
         accuracy[neuron] = {row["v_reset"]: row["accuracy_percent_test"] for row in rows}
         trained[neuron] = done.json["accuracy_percent_test_given"]
     clif, lif = accuracy["clif"], accuracy["lif"]
-    assert trained["clif"] > clif[-0.1] > clif[None] + 2
+    assert trained["clif"] + 1 > clif[-0.1] > clif[None] + 2
     assert trained["lif"] == lif[None] > lif[0.0] > lif[-0.1] + 5
 
 

@@ -19,8 +19,6 @@ KNOWN = {
     "kernels/bits.py": "makes bits of what it is given, and floats of bits",
     "kernels/spike_arithmetic.py": "of a plain tensor",
     "kernels/spike_operations.py": "what Spikes do when they are asked for their memory",
-    "kernels/numba_target.py": "the gate of neurons' kernels: scan makes floats of spikes",
-    "kernels/norm_passes.py": "through the gate of `numba_target`, or made there",
     "neurons/contract.py": "the state of a random generator",
     "data/contract.py": "data that was read from files",
     "data/policies.py": "images",

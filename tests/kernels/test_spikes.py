@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from clifctl.kernels import Spikes, scan, spike_connections
+from clifctl.kernels import Spikes, as_spikes, scan, spike_connections
 from clifctl.kernels.cpu.paths import Path, recorded_paths
 from clifctl.kernels.cpu.rule import Choice
 from clifctl.neurons import NEURONS, Parameters
@@ -532,3 +532,13 @@ def test_two_consumers_and_a_shortcut() -> None:
         found.append((y.detach(), x.grad, first.weight.grad, second.weight.grad))
     for a, b in zip(*found, strict=True):
         assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("context", [torch.no_grad, torch.inference_mode])
+def test_an_operation_made_of_others_copies_what_it_has_to(context: Any) -> None:
+    x = (torch.rand(3, 5, 4, 2, 2, generator=torch.Generator().manual_seed(0)) < 0.4).float()
+    with context():
+        spikes = as_spikes(x, 1.0)
+        assert torch.equal(spikes.flatten(2) + 0, x.flatten(2))
+        assert torch.equal(spikes.reshape(15, 16) + 0, x.reshape(15, 16))
+        assert torch.equal(spikes.contiguous() + 0, x)
