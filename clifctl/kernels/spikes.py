@@ -332,9 +332,10 @@ def _kind(func: Any) -> str:
 
 def viewed(func: Any, x: Spikes, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     """A view of spikes is spikes: where it lies is found on a tensor without values."""
+    fixed = tuple(tuple(a) if isinstance(a, list) else a for a in args)
     try:
-        places = _places(func, x.place, x.memory.elements, tuple(args), tuple(kwargs.items()))
-    except TypeError:  # lists among the arguments
+        places = _places(func, x.place, x.memory.elements, fixed, tuple(kwargs.items()))
+    except TypeError:  # lists among the named arguments
         places = _placed(func, x.place, x.memory.elements, args, kwargs)
     if places is None:  # memory seen as something else, such as whole numbers
         return func(x.melted(), *args, **kwargs)
