@@ -48,7 +48,7 @@ def unpack_bits(bits: Tensor, elements: int, dtype: torch.dtype, value: float) -
 
     whole = _WHOLE[x.element_size()]
     given, made = bits.numpy(), x.view(whole).numpy()
-    one = torch.tensor([value], dtype=dtype).view(whole).numpy()[0]
+    one = torch.tensor([value], dtype=dtype, device=CPU).view(whole).numpy()[0]
     run_units(
         lambda first, last: numba_passes.unpack(first, last, BLOCK, given, one, made),
         -(-len(bits) // BLOCK),

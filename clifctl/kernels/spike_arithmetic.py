@@ -68,7 +68,9 @@ def _scaled(x: Spikes, number: Any) -> Any:
     if run is None or value is None or not math.isfinite(factor) or not is_float32:
         return NotImplemented
     # Rounded as the product of the floats is.
-    scaled = float(torch.tensor(value) * torch.tensor(factor, dtype=torch.float32))
+    scaled = float(
+        torch.tensor(value, device=CPU) * torch.tensor(factor, dtype=torch.float32, device=CPU)
+    )
     if not math.isfinite(scaled) or (isinstance(number, Tensor) and number.requires_grad):
         return NotImplemented
     return _alike(x, Active(x.active(run).bits, scaled), _own_window(x))
@@ -93,7 +95,7 @@ def _of_spikes(a: Spikes, b: Spikes) -> Any:
         return NotImplemented
     if len(b.shape) != len(size) or torch.broadcast_shapes(size, b.shape) != size:
         return NotImplemented
-    value = float(torch.tensor(a.value) * torch.tensor(b.value))
+    value = float(torch.tensor(a.value, device=CPU) * torch.tensor(b.value, device=CPU))
     both = _Bytes.of(a), _Bytes.of(b)
     if not _can_meet(a, b) or value == 0.0 or not math.isfinite(value):
         return NotImplemented
@@ -295,7 +297,7 @@ def _max_pool_backward(g: Any, x: Any, *rest: Any) -> Any:
     if not isinstance(x, Spikes):
         return NotImplemented
     size, stride, _ = x.place  # which is all that it asks for
-    like = torch.empty_strided(size, stride)
+    like = torch.empty_strided(size, stride, device=CPU)
     return aten.max_pool2d_with_indices_backward.default(g, like, *rest)
 
 
@@ -313,7 +315,7 @@ def _average_pool_backward(g: Any, x: Any, *rest: Any) -> Any:
     if not isinstance(x, Spikes):
         return NotImplemented
     size, stride, _ = x.place
-    return aten.avg_pool2d_backward.default(g, torch.empty_strided(size, stride), *rest)
+    return aten.avg_pool2d_backward.default(g, torch.empty_strided(size, stride, device=CPU), *rest)
 
 
 def _pooled_window(x: Any, kernel: Any, stride: Any, padding: Any, like: Tensor) -> Window | None:

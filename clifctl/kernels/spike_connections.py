@@ -140,7 +140,7 @@ def _geometry(x: Spikes, weight: Tensor, options: Any) -> Geometry:
 def _like(x: Spikes) -> Tensor:
     """A plain tensor of the shape and strides of `x`, of unknown content."""
     size, stride, _ = x.place
-    return torch.empty_strided(size, stride)
+    return torch.empty_strided(size, stride, device=CPU)
 
 
 def _dense(x: Tensor, weight: Tensor, bias: Tensor | None, options: Any) -> Tensor:

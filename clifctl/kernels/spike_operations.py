@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
+from clifctl.devices import CPU
 from clifctl.kernels.cpu.source import Active
 from clifctl.kernels.spikes import (
     FUNCTIONS,
@@ -81,7 +82,7 @@ def _unread(operation: Any) -> Any:
         if not isinstance(x, Spikes):
             return NotImplemented
         size, stride, _ = x.place
-        return operation(torch.empty_strided(size, stride), *args, **kwargs)
+        return operation(torch.empty_strided(size, stride, device=CPU), *args, **kwargs)
 
     return run
 

@@ -31,10 +31,9 @@ from clifctl.neurons.pickling import class_for_values, values_for_class
 
 LayerState = tuple[Tensor, ...]
 NetState = tuple[LayerState, ...]
-# Below this part of active pixels a net's input is taken as sparse values.
-FEW = 0.3
-# Elements of maps below which flattening their floats takes less time than their bits.
-SMALL = 2**16
+# Below this part of active pixels a net's input is taken as sparse values; below so many elements
+# of maps, flattening their floats takes less time than their bits.
+FEW, SMALL = 0.3, 2**16
 
 
 class SpikingNet(nn.Module, ABC):

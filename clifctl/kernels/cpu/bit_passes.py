@@ -12,6 +12,7 @@ import torch
 from numba import njit
 from torch import Tensor
 
+from clifctl.devices import CPU
 from clifctl.kernels.cpu import vectors
 from clifctl.kernels.cpu.source import room_for_bits
 from clifctl.kernels.cpu.vectors import (
@@ -99,7 +100,7 @@ def counted(bits: Tensor, first: int, elements: int) -> int:
 
 def counted_rows(bits: Tensor, first: int, rows: int, size: int) -> Tensor:
     """The same of each of `rows` of `size` bits: float32 `[rows]`."""
-    found = torch.empty(rows)
+    found = torch.empty(rows, device=CPU)
     counts(bits.data_ptr(), first, rows, size, found.data_ptr())
     return found
 

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from clifctl.devices import CPU
 from clifctl.kernels.cpu import forward_kernels
 from clifctl.kernels.cpu.forward_kernels import ENTRY_BYTES, PATTERNS, STEP_BITS, TABLE_BITS
 from clifctl.kernels.cpu.forward_tiles import PATCHES, POINTS, TABLES, WINDOWS, Plan
@@ -74,7 +75,7 @@ class Forward:
         self._check(active, weight, bias)
         memory, channels_last = weight_memory(weight)
         shift = None if bias is None else bias.detach().contiguous()
-        y = torch.empty_strided(self._size, self._stride)
+        y = torch.empty_strided(self._size, self._stride, device=CPU)
         # Threads share few tiles evenly if the blocks of one can be those of several threads.
         threads = torch.get_num_threads()
         groups = self._plan.blocks if threads > 1 and self._tiles < 8 * threads else 1

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from clifctl.devices import CPU
 from clifctl.kernels.cpu import input_gradient_kernels as kernels
 from clifctl.kernels.cpu.geometry import Geometry
 from clifctl.kernels.cpu.input_gradient_plan import classes_of, order_of, plan_of, record
@@ -58,7 +59,7 @@ class InputGradient:
         `[outputs, C, kh, kw]`, both float32. Raises ValueError for tensors of another connection.
         """
         self._check(window_bits, g, weight)
-        dx = torch.empty_strided(self._shape, self._strides)
+        dx = torch.empty_strided(self._shape, self._strides, device=CPU)
         g = g.detach().contiguous(memory_format=torch.channels_last)
         weight, channels_last = weight_memory(weight)
         window_at, g_at, dx_at = window_bits.data_ptr(), g.data_ptr(), dx.data_ptr()

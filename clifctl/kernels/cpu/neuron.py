@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from clifctl.devices import CPU
 from clifctl.kernels.blocks import ALIGNED, cut
 from clifctl.kernels.cpu.source import BitRows
 from clifctl.kernels.cpu.workspace import borrowed
@@ -50,8 +51,8 @@ class Prepared:
             name: (fixed + by_step * steps) * blocks.block * dtype.itemsize
             for name, (fixed, by_step) in source.rows.items()
         }
-        self._constants = torch.tensor(source.constants, dtype=dtype)
-        self._initial = torch.tensor(initial, dtype=dtype)
+        self._constants = torch.tensor(source.constants, dtype=dtype, device=CPU)
+        self._initial = torch.tensor(initial, dtype=dtype, device=CPU)
         self._numbers = (address(self._constants), address(self._initial))
         self._cuts: dict[Window | None, Tensor] = {}
 
@@ -122,6 +123,7 @@ class Prepared:
                 self.steps if p.by_step else 1,
                 self.blocks.period if p.by_channel else 1,
                 dtype=self.dtype if p.by_channel else torch.float64,
+                device=CPU,
             )
             for p in self._summed
         ]
@@ -145,7 +147,7 @@ class Prepared:
     def _cut_before(self, window: Window | None) -> Tensor:
         if window not in self._cuts:
             cuts = [window is not None and window.cut_before(t) for t in range(self.steps)]
-            self._cuts[window] = torch.tensor(cuts, dtype=torch.uint8)
+            self._cuts[window] = torch.tensor(cuts, dtype=torch.uint8, device=CPU)
         return self._cuts[window]
 
 

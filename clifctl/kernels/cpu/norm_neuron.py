@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import increment_version
 
+from clifctl.devices import CPU
 from clifctl.kernels.blocks import ALIGNED
 from clifctl.kernels.cpu.neuron import Array, Prepared, array
 from clifctl.kernels.cpu.parts import parts_of
@@ -142,7 +143,9 @@ class NormAndNeuron:
         """
         scratch, rows = self._take(), self._rows(x)
         statistics = self._measure(rows.data_ptr(), norm, scratch)
-        finals = [torch.empty_strided(*self._state, dtype=self._held) for _ in self._no_states]
+        finals = [
+            torch.empty_strided(*self._state, dtype=self._held, device=CPU) for _ in self._no_states
+        ]
         states, parameters = self._of_neuron(tensors)
         at = (rows.data_ptr(), self._stride)
         given = (
@@ -151,7 +154,7 @@ class NormAndNeuron:
         )  # fmt: skip
         out = None if windows is None else self._spikes(windows, *at, *given)
         if out is None:
-            out = torch.empty_strided(*self._out, dtype=self._dtype)
+            out = torch.empty_strided(*self._out, dtype=self._dtype, device=CPU)
             self.neuron.run("forward", *at, out.data_ptr(), *given)
         self._scratch.append(scratch)
         return out, finals, statistics
@@ -173,10 +176,10 @@ class NormAndNeuron:
         scratch, rows, inner = self._take(), self._rows(x), self._layout.sample.inner
         of_norm = (statistics.data_ptr(), self.kinds, self.choice.channels, inner, _at(weight))
         self._native.spread(*of_norm, _at(bias), self.like, scratch.prologue)
-        g_x = torch.empty_strided(*self._x, dtype=self._dtype)
+        g_x = torch.empty_strided(*self._x, dtype=self._dtype, device=CPU)
         g = scratch.gradient_at if self.apart else g_x.data_ptr()
         states, parameters = self._of_neuron(tensors)
-        g_states = [torch.empty_strided(*self._state, dtype=self._held) for _ in states]
+        g_states = [torch.empty_strided(*self._state, dtype=self._held, device=CPU) for _ in states]
         g_out = self._of_output(gradients[0])
         g_finals = [None if t is None else self._layout.rows(t, self._held) for t in gradients[1:]]
         self.neuron.backward(
@@ -200,7 +203,7 @@ class NormAndNeuron:
     def _measure(self, rows: int, norm: NormTensors, scratch: _Scratch) -> Tensor:
         """Mean and one over the deviation `[2, 1 or T, C]`, and the kernel's prologue by them."""
         parts, choice = self.parts, self.choice
-        statistics = torch.empty((2, self.kinds, choice.channels), dtype=self._held)
+        statistics = torch.empty((2, self.kinds, choice.channels), dtype=self._held, device=CPU)
         if choice.of_batch:
             parts.find(rows, scratch.found)
         self._native.begin(
@@ -245,7 +248,7 @@ class NormAndNeuron:
 
     def _of_output(self, g: Tensor | None) -> Tensor:
         if g is None:
-            return torch.zeros(self.neuron.steps, self.neuron.size, dtype=self._dtype)
+            return torch.zeros(self.neuron.steps, self.neuron.size, dtype=self._dtype, device=CPU)
         if g.stride() == self._out[1] and g.dtype == self._dtype and type(g) is Tensor:
             return g
         return self._layout.rows(g, self._dtype)

@@ -14,6 +14,7 @@ import torch
 from numba import njit, types
 from torch import Tensor
 
+from clifctl.devices import CPU
 from clifctl.kernels.cpu import vectors
 from clifctl.kernels.cpu.source import bits_bytes, room_for_bits
 from clifctl.kernels.cpu.vectors import (
@@ -148,10 +149,10 @@ def floats_of(bits: Tensor, shape: Sequence[int], value: float = 1.0) -> Tensor:
     has four dimensions), `value` where a bit is set, else 0."""
     if len(shape) > 2:
         *samples, channels, height, width = shape
-        memory = torch.empty(*samples, height, width, channels)
+        memory = torch.empty(*samples, height, width, channels, device=CPU)
         x = memory.movedim(-1, -3)
     else:
-        x = memory = torch.empty(*shape)
+        x = memory = torch.empty(*shape, device=CPU)
     elements = x.numel()
     if bits.numel() < bits_bytes(elements):
         raise ValueError(f"{bits.numel()} bytes are no bits of {tuple(shape)}")

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from clifctl.devices import CPU
 from clifctl.kernels.cpu import channel_lists
 from clifctl.kernels.cpu import weight_gradient_kernels as kernels
 from clifctl.kernels.cpu.channel_lists import OVERRUN
@@ -91,8 +92,8 @@ class WeightGradient:
         from the gradient `g` of the output (see `Geometry.output_shape`), float32."""
         self._check(active, g)
         g = g.detach().contiguous(memory_format=torch.channels_last)
-        gradient = torch.empty_strided(self._size, self._stride)
-        bias_gradient = torch.empty_strided(self._size[:1], (1,))
+        gradient = torch.empty_strided(self._size, self._stride, device=CPU)
+        bias_gradient = torch.empty_strided(self._size[:1], (1,), device=CPU)
         lists_bytes = -(-2 * self._room * self._tiles // 64) * 64
         starts_bytes = -(-4 * (self._lists + 1) * self._tiles // 64) * 64
         values_bytes = 4 * self._room * self._tiles if self._with_values else 0

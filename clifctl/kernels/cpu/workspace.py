@@ -9,6 +9,8 @@ from collections import defaultdict
 import torch
 from torch import Tensor
 
+from clifctl.devices import CPU
+
 # A page: no two buffers share a line of the cache, nor a vector two lines.
 ALIGNMENT = 4096
 
@@ -31,7 +33,7 @@ class borrowed:
         try:
             self._buffer = self._buffers.pop()
         except IndexError:
-            self._buffer = torch.empty(self._size + ALIGNMENT, dtype=torch.uint8)
+            self._buffer = torch.empty(self._size + ALIGNMENT, dtype=torch.uint8, device=CPU)
         start = self._buffer.data_ptr()
         return start + -start % ALIGNMENT
 

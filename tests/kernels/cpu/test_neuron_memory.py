@@ -47,7 +47,7 @@ def poison() -> None:
         pass
     for buffers in workspace._free.values():
         for buffer in buffers:
-            buffer.fill_(0xFF)
+            buffer.numpy().fill(0xFF)  # one may have been made in inference mode
 
 
 def everything(
