@@ -99,25 +99,17 @@ def _gradients() -> list[Step]:
 
 
 def _connections_train() -> list[Step]:
-    train = "clifctl bench train --no-peak --no-engine"
-    steps = [
-        Step(f"{label}_{threads}", f"{train} --rates {rates} --threads {threads}")
-        for label, rates in (("fresh", "fresh"), ("trained", "paper"))
-        for threads in (1, 2)
+    train = "clifctl bench train --no-peak --no-engine --threads 1"
+    return [
+        Step("fresh_1", f"{train} --repeats 3"),
+        Step("trained_1", f"{train} --rates paper --repeats 3"),
+        Step("frames_5", f"{train} --model vgg11 --rates paper --event-frames 5 --repeats 2"),
+        Step("digits", f"{train} --model snn5 --batch 32 --repeats 51"),
     ]
-    frames = f"{train} --model vgg11 --rates paper --threads 1"
-    steps += [Step(f"frames_{share}", f"{frames} --event-frames {share}") for share in (5, 10)]
-    return [*steps, Step("digits", f"{train} --model snn5 --batch 32 --threads 1 --repeats 51")]
 
 
 def _connections_eval() -> list[Step]:
-    resnet18 = "clifctl bench eval --rates paper"
-    return [
-        Step("trained_1", f"{resnet18} --threads 1"),
-        Step("trained_2", f"{resnet18} --threads 2"),
-        Step("frames_5", f"{resnet18} --model vgg11 --event-frames 5 --threads 1"),
-        Step("digits", "clifctl bench eval --model snn5 --batch 32 --threads 1 --repeats 51"),
-    ]
+    return [Step("trained_1", "clifctl bench eval --rates paper --threads 1 --repeats 5")]
 
 
 def _one(label: str, command: str) -> list[Step]:

@@ -58,29 +58,13 @@ def training() -> dict[str, str]:
 def connections() -> dict[str, str]:
     """Of event-driven connections."""
     train, evaluate = "connections-train", "connections-eval"
-    resnet18, frames = "ResNet-18, {} rates, {} thread", "VGG-11, event frames, {} % not zero"
     steps = [
-        *(
-            (resnet18.format(rates, threads) + "s" * (threads > 1), f"{train}.{rates}_{threads}.t6")
-            for rates in ("fresh", "trained")
-            for threads in (1, 2)
-        ),
-        *((frames.format(share), f"{train}.frames_{share}.t10") for share in (5, 10)),
+        ("ResNet-18, fresh rates", f"{train}.fresh_1.t6"),
+        ("ResNet-18, trained rates", f"{train}.trained_1.t6"),
+        ("VGG-11, event frames, 5 % not zero", f"{train}.frames_5.t10"),
         ("digits net, batch 32", f"{train}.digits.t4"),
     ]
-    inferences = [
-        ("ResNet-18, 1 thread", f"{evaluate}.trained_1.t6", (1, 8)),
-        ("ResNet-18, 2 threads", f"{evaluate}.trained_2.t6", (1, 8)),
-        (frames.format(5), f"{evaluate}.frames_5.t10", (1, 8)),
-        ("digits net", f"{evaluate}.digits.t4", (1, 32)),
-    ]
-    kinds = {
-        "spatial": "k x k convolution",
-        "pointwise": "1 x 1 convolution",
-        "linear": "linear",
-        "narrow": "any of these, fewer than 16 channels in or out",
-    }
-    directions = ("forward", "weight_gradient", "input_gradient")
+    inferences = [("ResNet-18", f"{evaluate}.trained_1.t6", (1, 8))]
     others = ("ours_dense", "sj_multi_step", "sj_step_by_step")
     return {
         "event-driven-steps": table(
@@ -107,25 +91,6 @@ def connections() -> dict[str, str]:
                 ]
                 for text, at, sizes in inferences
                 for size in sizes
-            ],
-        ),
-        "crossovers": table(
-            "faster below [%] of active inputs (open windows) | forward | weight gradient "
-            "| input gradient",
-            [
-                [text, *(f"{{crossovers.bench.{direction}.{kind}}}" for direction in directions)]
-                for kind, text in kinds.items()
-            ],
-        ),
-        "events-faster": table(
-            "times as fast as dense, 10 % active (open) | forward "
-            "| weight gradient | input gradient",
-            [
-                [
-                    text,
-                    *(f"{{crossovers.bench.{direction}.{kind}.fast}}" for direction in directions),
-                ]
-                for kind, text in kinds.items()
             ],
         ),
     }
