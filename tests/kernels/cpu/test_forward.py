@@ -99,7 +99,7 @@ def test_any_shape_is_equal_to_dense(
 
 @pytest.mark.exhaustive
 @given(*cases)
-@settings(max_examples=3000)
+@settings(max_examples=400)
 def test_very_many_shapes_are_equal_to_dense(
     g: Geometry, rate: float, with_values: bool, channels_last: bool
 ) -> None:

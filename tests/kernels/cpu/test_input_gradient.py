@@ -76,7 +76,7 @@ def test_exact_sums_are_those_of_torch(
 
 
 @pytest.mark.exhaustive
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(geometries(), st.sampled_from((0.0, 0.1, 0.3, 1.0)), st.booleans())
 def test_exact_sums_are_those_of_torch_for_many_shapes(
     geometry: Geometry, density: float, channels_last: bool
