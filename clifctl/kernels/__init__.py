@@ -24,7 +24,7 @@ from clifctl.kernels.norm_passes import batch_moments
 from clifctl.kernels.normed import Norm
 from clifctl.kernels.scan import initial_state, norm_scan, scan
 from clifctl.kernels.spike_arithmetic import as_spikes, sparse
-from clifctl.kernels.spikes import Spikes, as_floats
+from clifctl.kernels.spikes import Spikes
 from clifctl.kernels.targets import DTYPES as TARGET_DTYPES
 from clifctl.kernels.targets import TARGETS, Target, is_fused, resolve_target
 from clifctl.kernels.trace import is_binary
@@ -40,7 +40,6 @@ __all__ = [
     "Norm",
     "Spikes",
     "Target",
-    "as_floats",
     "as_spikes",
     "backward_pass",
     "batch_moments",

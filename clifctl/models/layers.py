@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from clifctl.devices import CPU
 from clifctl.kernels import (
     Spikes,
-    as_floats,
     as_spikes,
     check_connections,
     is_binary,
@@ -31,9 +30,8 @@ from clifctl.neurons.pickling import class_for_values, values_for_class
 
 LayerState = tuple[Tensor, ...]
 NetState = tuple[LayerState, ...]
-# Below this part of active pixels a net's input is taken as sparse values; below so many elements
-# of maps, flattening their floats takes less time than their bits.
-FEW, SMALL = 0.3, 2**16
+# Below this part of active pixels a net's input is taken as sparse values.
+FEW = 0.3
 
 
 class SpikingNet(nn.Module, ABC):
@@ -282,8 +280,6 @@ def fold_time(module: nn.Module, x: Tensor) -> Tensor:
 def flatten_features(x: Tensor) -> Tensor:
     """`[T, N, *]` as `[T, N, features]`. Maps with their channels innermost are copied; a copy of
     spikes is known to be spikes too."""
-    if isinstance(x, Spikes) and x.dim() > 3 and x.numel() < SMALL:
-        x = as_floats(x)
     flat = x.flatten(2)
     value = spike_value(x)
     if value is not None and spike_value(flat) is None:

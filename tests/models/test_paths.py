@@ -15,7 +15,7 @@ T, N = 3, 2
 NETS: dict[str, tuple[dict[str, Any], tuple[int, ...], set[str]]] = {
     "resnet18": ({"width": 8}, (3, 16, 16), {"linear"}),
     "vgg11": ({"width": 8}, (2, 32, 32), {"classifier"}),
-    "snn5": ({"channels": [4, 8, 8, 8, 8]}, (2, 32, 32), {"classifier"}),
+    "snn5": ({"channels": [4, 8, 8, 8, 8]}, (2, 32, 32), set()),
     "mlp": ({"hidden": (20, 12)}, (9,), set()),
     "spike_driven_transformer": ({"width": 8, "depth": 1}, (2, 16, 16), set()),
 }

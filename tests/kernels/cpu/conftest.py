@@ -37,7 +37,7 @@ def guarded(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[ModuleType], 
     def borrowed(size: int) -> Iterator[int]:
         yield watch(size)
 
-    def empty_strided(size: tuple[int, ...], stride: tuple[int, ...]) -> Tensor:
+    def empty_strided(size: tuple[int, ...], stride: tuple[int, ...], device: str) -> Tensor:
         watch(4 * int(np.prod(size)))
         memory, start, end = watched[-1]
         return torch.from_numpy(memory[start:end].view(np.float32)).as_strided(size, stride)
