@@ -25,9 +25,9 @@ from clifctl.experiments.bench_task import (
     steps_of,
     task_of,
 )
-from clifctl.experiments.bench_train_contestants import Learner, learner, paths_of, taking_part
+from clifctl.experiments.bench_train_contestants import paths_of, timed
 from clifctl.experiments.bench_train_gate import inference_gate, missing_peers
-from clifctl.experiments.measuring import cpu_threads, interleaved, paired, require_repeats, spread
+from clifctl.experiments.measuring import cpu_threads, paired, require_repeats, spread
 from clifctl.models import FiringRates
 from clifctl.results import (
     BenchRate,
@@ -95,21 +95,7 @@ def bench_eval(
 
 def _measure(task: Task, missing: Mapping[str, str], repeats: int) -> list[EvalBenchRow]:
     """A row for each contestant."""
-    learners: dict[tuple[str, str], Learner] = {}
-    present = taking_part(CONTESTANTS, task, missing)
-    for who, formats in present.items():
-        for memory_format in formats:
-            made = learner(who, task, memory_format, training=False)
-            assert isinstance(made, Learner)  # as `missing_peers` has found
-            learners[who, memory_format] = made
-    jobs = {key: made.infer for key, made in learners.items()}
-    times = interleaved(jobs, repeats=repeats, device=task.device)
-    faster = {
-        who: min(
-            (key for key in times if key[0] == who), key=lambda key: statistics.median(times[key])
-        )
-        for who in present
-    }
+    present = timed(CONTESTANTS, task, missing, repeats, training=False)
     rows = []
     for who in (*present, *missing):
         at: dict[str, Any] = {
@@ -118,19 +104,19 @@ def _measure(task: Task, missing: Mapping[str, str], repeats: int) -> list[EvalB
         if who in missing:
             rows.append(EvalBenchRow(**at, missing=missing[who]))
             continue
-        own = times[faster[who]]
+        own = present[who]
         ratios = {
             key: value
             for base in ("relu", "relu_one_step", "ours")
-            for key, value in spread(base, "ratio", paired(own, times[faster[base]])).items()
+            for key, value in spread(base, "ratio", paired(own.times, present[base].times)).items()
         }
         rows.append(
             EvalBenchRow(
                 **at,
-                memory_format=faster[who][1],
-                **spread("inference", "ms", own),
+                memory_format=own.memory_format,
+                **spread("inference", "ms", own.times),
                 **ratios,
-                samples_per_s=1000.0 * learners[faster[who]].images / statistics.median(own),
+                samples_per_s=1000.0 * own.learner.images / statistics.median(own.times),
             )
         )
     return rows

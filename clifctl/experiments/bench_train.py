@@ -24,16 +24,14 @@ from clifctl.experiments.bench_task import (
 )
 from clifctl.experiments.bench_train_contestants import (
     CONTESTANTS,
-    Learner,
-    learner,
     paths_of,
-    taking_part,
+    timed,
 )
 from clifctl.experiments.bench_train_engine import bench_engine
 from clifctl.experiments.bench_train_gate import gate, missing_peers
 from clifctl.experiments.bench_train_memory import peak_bytes, peak_missing
 from clifctl.experiments.keeping import Observer
-from clifctl.experiments.measuring import cpu_threads, interleaved, paired, require_repeats, spread
+from clifctl.experiments.measuring import cpu_threads, paired, require_repeats, spread
 from clifctl.results import BenchRate, EngineCost, TrainBenchCost, TrainBenchResult, TrainBenchRow
 from clifctl.training.device import resolve_threads
 from clifctl.training.memory import held_for_backward
@@ -112,39 +110,25 @@ def _engine(task: Task, repeats: int, threads: int, observer: Observer) -> Engin
 
 def _measure(task: Task, missing: Mapping[str, str], repeats: int) -> list[TrainBenchRow]:
     """A row for each contestant, peak memory aside."""
-    learners: dict[tuple[str, str], Learner] = {}
-    present = taking_part(CONTESTANTS, task, missing)
-    for who, formats in present.items():
-        for memory_format in formats:
-            made = learner(who, task, memory_format)
-            assert isinstance(made, Learner)  # as `_missing` has found
-            learners[who, memory_format] = made
-    jobs = {key: made.step for key, made in learners.items()}
-    times = interleaved(jobs, repeats=repeats, device=task.device)
-    faster = {
-        who: min(
-            (key for key in times if key[0] == who), key=lambda key: statistics.median(times[key])
-        )
-        for who in present
-    }
+    present = timed(CONTESTANTS, task, missing, repeats, training=True)
     held = {
-        who: held_for_backward(learners[key].loss, learners[key].net.parameters())
-        for who, key in faster.items()
+        who: held_for_backward(own.learner.loss, own.learner.net.parameters())
+        for who, own in present.items()
     }
     rows = []
     for who in (*present, *missing):
         if who in missing:
             row = TrainBenchRow(timesteps=task.timesteps, contestant=who, missing=missing[who])
         else:
-            own = times[faster[who]]
+            own = present[who]
             row = TrainBenchRow(
                 timesteps=task.timesteps,
                 contestant=who,
-                memory_format=faster[who][1],
-                **spread("step", "ms", own),
-                **spread("relu", "ratio", paired(own, times[faster["relu"]])),
-                **spread("ours", "ratio", paired(own, times[faster["ours"]])),
-                images_per_s=1000.0 * learners[faster[who]].images / statistics.median(own),
+                memory_format=own.memory_format,
+                **spread("step", "ms", own.times),
+                **spread("relu", "ratio", paired(own.times, present["relu"].times)),
+                **spread("ours", "ratio", paired(own.times, present["ours"].times)),
+                images_per_s=1000.0 * own.learner.images / statistics.median(own.times),
                 held_bytes=held[who],
                 held_relu_ratio=held[who] / held["relu"],
             )

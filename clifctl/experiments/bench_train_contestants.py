@@ -1,6 +1,7 @@
 """Who takes part in `bench train` and `bench eval`: one net in several forms, each on the task's
 input."""
 
+import statistics
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from importlib import import_module
@@ -14,6 +15,7 @@ from clifctl.experiments.bench_contestants import peer_node
 from clifctl.experiments.bench_nets import plain_net
 from clifctl.experiments.bench_task import Task
 from clifctl.experiments.connections import watched_connections
+from clifctl.experiments.measuring import interleaved
 from clifctl.models import SpikingLayer, SpikingNet
 from clifctl.models.norm import NormMode
 from clifctl.results import ConnectionPaths
@@ -136,6 +138,34 @@ def learner(
     net, logits = made
     precision = Precision(task.precision if dtype == torch.float32 else "float32", task.device)
     return Learner(net.train(training), logits, task.labels().to(task.device), precision, images)
+
+
+@dataclass(frozen=True)
+class Timed:
+    """One contestant in the faster one of its memory formats: its times [ms], a round each."""
+
+    learner: Learner
+    memory_format: str
+    times: list[float]
+
+
+def timed(
+    contestants: Contestants, task: Task, missing: Mapping[str, str], repeats: int,
+    *, training: bool,
+) -> dict[str, Timed]:  # fmt: skip
+    """Those of `contestants` that take part, timed in turns: a training step, or an inference."""
+    learners: dict[tuple[str, str], Learner] = {}
+    for who, formats in taking_part(contestants, task, missing).items():
+        for memory_format in formats:
+            made = learner(who, task, memory_format, training=training)
+            assert isinstance(made, Learner)  # as `missing_peers` has found
+            learners[who, memory_format] = made
+    jobs = {key: made.step if training else made.infer for key, made in learners.items()}
+    times = interleaved(jobs, repeats=repeats, device=task.device)
+    faster: dict[str, Timed] = {}
+    for key in sorted(times, key=lambda key: -statistics.median(times[key])):
+        faster[key[0]] = Timed(learners[key], key[1], times[key])
+    return {who: faster[who] for who in contestants if who in faster}
 
 
 def paths_of(task: Task, *, training: bool) -> tuple[ConnectionPaths, ...]:

@@ -84,20 +84,9 @@ def _scatter(b: Any, v: Sequence[Any]) -> None:
         b.store(b.fmul(column, factor), pointer(b, _at(b, target, offsets, place), _ROW), align=4)
 
 
-def _gather(b: Any, v: Sequence[Any]) -> None:
-    source, offsets, target, row_bytes = v
-    columns = [
-        b.load(pointer(b, _at(b, source, offsets, place), _ROW), align=4) for place in range(LANES)
-    ]
-    for row in transposed(b, columns):
-        b.store(row, pointer(b, target, _ROW), align=4)
-        target = b.add(target, row_bytes)
-
-
 # (source, row_bytes, offsets, target, scale): a square of LANES rows, its columns to target +
-# offsets[column], times scale; and back: (source, offsets, target, row_bytes).
+# offsets[column], times scale.
 _scatter_square = operation(_none, (_int, _int, _int, _int, _float), _scatter)
-_gather_square = operation(_none, (_int, _int, _int, _int), _gather)
 
 
 @njit(**OPTIONS)
@@ -113,18 +102,6 @@ def pack_rows(source, row_bytes, rows, columns, offsets, target, scale):
             inside = r < rows
             x = load_float(source + r * row_bytes + 4 * j) if inside else np.float32(0)
             store_float(at + 4 * r, x * scale)
-
-
-@njit(**OPTIONS)
-def unpack_rows(source, offsets, target, row_bytes, rows, columns):
-    """The inverse: float r of the vector at source + offsets[j] to element j of row r."""
-    squares = columns // LANES * LANES if rows == LANES else 0
-    for j in range(0, squares, LANES):
-        _gather_square(source, offsets + 4 * j, target + 4 * j, row_bytes)
-    for j in range(squares, columns):
-        at = source + load_u32(offsets + 4 * j)
-        for r in range(rows):
-            store_float(target + r * row_bytes + 4 * j, load_float(at + 4 * r))
 
 
 # --- spikes -------------------------------------------------------------------------------------

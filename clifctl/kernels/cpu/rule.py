@@ -88,7 +88,6 @@ class Choice:
 
 
 # What makes a connection dense whatever its density.
-ASKED_FOR = Choice(False, "dense: asked for")
 NO_SPIKES = Choice(False, "dense: its input is not spikes")
 LOOKED_AT = Choice(False, "dense: somebody looks at the gradient of its input")
 AUTOCAST = Choice(False, "dense: autocast turns its input into numbers of 16 bits")

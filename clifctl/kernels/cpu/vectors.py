@@ -30,11 +30,11 @@ VECTOR_BYTES = 4 * LANES
 
 I1, I8, I16, I32, I64 = (ir.IntType(bits) for bits in (1, 8, 16, 32, 64))
 F32, F64 = ir.FloatType(), ir.DoubleType()
-_ELEMENTS = {"f32": F32, "f64": F64, "i1": I1, "i32": I32}
+_ELEMENTS = {"f32": F32, "f64": F64, "i1": I1}
 
 
 class VectorType(types.Type):
-    """A vector of `lanes` elements of a kind: f32, f64, i32, or i1 (a mask)."""
+    """A vector of `lanes` elements of a kind: f32, f64, or i1 (a mask)."""
 
     def __init__(self, kind: str, lanes: int) -> None:
         self.kind = kind
@@ -53,8 +53,8 @@ def llvm_vector(kind: str, lanes: int) -> ir.VectorType:
     return ir.VectorType(_ELEMENTS[kind], lanes)
 
 
-FLOATS, DOUBLES, INTS, MASK = (VectorType(kind, LANES) for kind in ("f32", "f64", "i32", "i1"))
-_FLOATS, _INTS, _MASK = (llvm_vector(kind, LANES) for kind in ("f32", "i32", "i1"))
+FLOATS, DOUBLES, MASK = (VectorType(kind, LANES) for kind in ("f32", "f64", "i1"))
+_FLOATS, _MASK = (llvm_vector(kind, LANES) for kind in ("f32", "i1"))
 _int, _float, _none = types.int64, types.float32, types.none
 
 # (LLVM's builder, the arguments' values) -> the result's value, or None
@@ -156,10 +156,6 @@ def splat_value(b: Any, value: Any, lanes: int) -> Any:
     return b.shuffle_vector(first, undefined, ir.Constant(ir.VectorType(I32, lanes), [0] * lanes))
 
 
-def _fma(b: Any, v: Sequence[Any]) -> Any:
-    return call(b, f"llvm.fma.v{LANES}f32", _FLOATS, v)
-
-
 def _muladd(b: Any, v: Sequence[Any]) -> Any:
     return call(b, f"llvm.fmuladd.v{LANES}f32", _FLOATS, v)
 
@@ -169,8 +165,6 @@ splat = operation(FLOATS, (_float,), lambda b, v: splat_value(b, v[0], LANES))
 add = operation(FLOATS, (FLOATS, FLOATS), lambda b, v: b.fadd(*v))
 sub = operation(FLOATS, (FLOATS, FLOATS), lambda b, v: b.fsub(*v))
 mul = operation(FLOATS, (FLOATS, FLOATS), lambda b, v: b.fmul(*v))
-# a * b + c, rounded once; where the processor cannot, by a call of the C library: slow.
-fma = operation(FLOATS, (FLOATS, FLOATS, FLOATS), _fma)
 # a * b + c, rounded once where the processor can, twice elsewhere.
 muladd = operation(FLOATS, (FLOATS, FLOATS, FLOATS), _muladd)
 
