@@ -28,8 +28,8 @@ import numpy as np
 import torch
 
 from clifctl.data import LoadedData, Split, shuffled_batches
-from clifctl.data.aedat import read_aedat3
-from clifctl.data.frame_cache import CachedFrames
+from clifctl.data.events.aedat import read_aedat3
+from clifctl.data.events.frame_cache import CachedFrames
 from clifctl.devices import device_name
 from clifctl.experiments.assembly import build_net, load_data, loss_of, optimizer_of
 from clifctl.experiments.prepare_data import prepare_data

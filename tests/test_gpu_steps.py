@@ -27,11 +27,11 @@ from torch.utils._pytree import tree_leaves
 
 from clifctl import devices
 from clifctl.data import Augmentation, shuffled_batches
-from clifctl.data.augmentation import random_erasing
-from clifctl.data.event_options import EventOptions
-from clifctl.data.event_pipelines import CHANGES, augmentation_of, preparation_of
-from clifctl.data.mixing import draw_cutmix, draw_mixup, mixed
-from clifctl.data.pipelines import Normalise, crop_cutout_flip, flip
+from clifctl.data.augment.mixing import draw_cutmix, draw_mixup, mixed
+from clifctl.data.augment.pipelines import Normalise, crop_cutout_flip, flip
+from clifctl.data.augment.transforms import random_erasing
+from clifctl.data.events.options import EventOptions
+from clifctl.data.events.pipelines import CHANGES, augmentation_of, preparation_of
 from clifctl.experiments.assembly import (
     build_net,
     load_data,

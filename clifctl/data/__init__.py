@@ -1,18 +1,5 @@
 """Data: the DATASETS table (one file a data set), batches and augmentation on the device."""
 
-from clifctl.data import (
-    cifar10,
-    cifar10_dvs,
-    cifar100,
-    digits,
-    digits_events,
-    digits_rows,
-    dvs_gesture,
-    event_files,
-    image_folder,
-    npz,
-    tiny_imagenet,
-)
 from clifctl.data.ahead import WITHOUT_WORKERS
 from clifctl.data.contract import (
     Augmentation,
@@ -27,6 +14,19 @@ from clifctl.data.contract import (
 )
 from clifctl.data.images import DEFAULT_ROOT
 from clifctl.data.loading import batches, draw_order, shuffled_batches
+from clifctl.data.sets import (
+    cifar10,
+    cifar10_dvs,
+    cifar100,
+    digits,
+    digits_events,
+    digits_rows,
+    dvs_gesture,
+    event_files,
+    image_folder,
+    npz,
+    tiny_imagenet,
+)
 
 # name -> data set, in the order of display
 DATASETS: dict[str, Dataset] = {

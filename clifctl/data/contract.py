@@ -17,7 +17,7 @@ from clifctl.strict import Strict
 from clifctl.transfer import to_device
 
 if TYPE_CHECKING:
-    from clifctl.data.events import Recording
+    from clifctl.data.events.recordings import Recording
 
 PARTS = ("train", "test")  # the splits that a data set comes with
 

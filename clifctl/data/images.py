@@ -9,6 +9,7 @@ from pydantic import Field
 from torch import Tensor
 
 from clifctl.commands import command_line
+from clifctl.data.augment.pipelines import AugmentationName
 from clifctl.data.contract import (
     Augmentation,
     DataOptions,
@@ -17,7 +18,6 @@ from clifctl.data.contract import (
     Split,
     Streamed,
 )
-from clifctl.data.pipelines import AugmentationName
 from clifctl.errors import DataError
 from clifctl.files import expanded
 from clifctl.strict import PathText, Seed

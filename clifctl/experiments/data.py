@@ -8,15 +8,15 @@ import torch
 from torch import Tensor
 
 from clifctl.data import DATASETS, DEFAULT_ROOT, DataOptions, Dataset, FileState, LoadedData, Split
-from clifctl.data.event_options import EventOptions
-from clifctl.data.event_set import (
+from clifctl.data.events.event_set import (
     CACHES,
     NotPrepared,
     RecordedFrames,
     inspect_caches,
     read_recordings,
 )
-from clifctl.data.frame_cache import CachedFrames
+from clifctl.data.events.frame_cache import CachedFrames
+from clifctl.data.events.options import EventOptions
 from clifctl.errors import UsageError, unknown_name
 from clifctl.files import expanded
 from clifctl.recipe.load import data_section

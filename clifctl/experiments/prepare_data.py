@@ -9,10 +9,9 @@ from pathlib import Path
 
 from clifctl.data import DATASETS, DataOptions, Dataset
 from clifctl.data.contract import PARTS
-from clifctl.data.event_options import EventOptions
-from clifctl.data.event_set import caches_of, recordings_of, require_classes, settings_of
-from clifctl.data.frame_cache import BadCache, Cache, Settings
-from clifctl.data.frame_preparation import (
+from clifctl.data.events.event_set import caches_of, recordings_of, require_classes, settings_of
+from clifctl.data.events.frame_cache import BadCache, Cache, Settings
+from clifctl.data.events.frame_preparation import (
     BadRecordings,
     Recordings,
     Watcher,
@@ -22,6 +21,7 @@ from clifctl.data.frame_preparation import (
     put_back,
     sources_of,
 )
+from clifctl.data.events.options import EventOptions
 from clifctl.errors import (
     DataError,
     DiskFailed,

@@ -85,9 +85,9 @@ def test_whole_data_are_complete(
     clifctl: Run, recorded: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recorded.write_dvs_gesture(tmp_path / "DvsGesture", train=2, test=1)
-    monkeypatch.setattr("clifctl.data.dvs_gesture.SAMPLES", {"train": 22, "test": 11})
+    monkeypatch.setattr("clifctl.data.sets.dvs_gesture.SAMPLES", {"train": 22, "test": 11})
     recorded.write_cifar10_dvs(tmp_path / "cifar10_dvs")
-    monkeypatch.setattr("clifctl.data.cifar10_dvs.PER_CLASS", 4)
+    monkeypatch.setattr("clifctl.data.sets.cifar10_dvs.PER_CLASS", 4)
     for name in ("dvs_gesture", "cifar10_dvs"):
         done = clifctl("data", "check", name, "--root", tmp_path, "--json")
         assert (done.code, done.json["complete"]) == (0, True)
@@ -274,7 +274,7 @@ def test_a_killed_overwrite_does_not_cost_the_old_frames(
 
     for place in ("_listed", "_exchange"):
         with monkeypatch.context() as patched:
-            patched.setattr(f"clifctl.data.frame_preparation.{place}", die)
+            patched.setattr(f"clifctl.data.events.frame_preparation.{place}", die)
             with pytest.raises(Killed):
                 clifctl(*prepare, "--overwrite")
         assert {path.name: path.read_bytes() for path in folder.iterdir()} == before

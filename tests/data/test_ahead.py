@@ -17,7 +17,7 @@ from torch import Tensor
 
 from clifctl.data import DATASETS, shuffled_batches
 from clifctl.data.ahead import BATCHES_AHEAD, ahead, ahead_in_threads
-from clifctl.data.pipelines import FlipAndPolicy
+from clifctl.data.augment.pipelines import FlipAndPolicy
 from clifctl.errors import DataError, WorkerFailed
 
 

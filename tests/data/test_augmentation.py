@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from clifctl.data import DATASETS, LoadedData, shuffled_batches
-from clifctl.data.augmentation import cutout, horizontal_flip, random_crop, random_erasing
-from clifctl.data.mixing import Mix, beta, draw_cutmix, draw_mix, draw_mixup, mixed
-from clifctl.data.pipelines import Normalise
-from clifctl.data.policies import Policy, apply_policy, draw_seed
+from clifctl.data.augment.mixing import Mix, beta, draw_cutmix, draw_mix, draw_mixup, mixed
+from clifctl.data.augment.pipelines import Normalise
+from clifctl.data.augment.policies import Policy, apply_policy, draw_seed
+from clifctl.data.augment.transforms import cutout, horizontal_flip, random_crop, random_erasing
 
 Boxes = tuple[Tensor, Tensor, Tensor, Tensor]
 

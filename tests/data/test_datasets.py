@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from clifctl.data import DATASETS, Split, batches, shuffled_batches
-from clifctl.data.augmentation import random_crop
-from clifctl.data.digits import digit_images
-from clifctl.data.digits_events import DigitsEventsOptions, simulate
+from clifctl.data.augment.transforms import random_crop
 from clifctl.data.loading import BLOCK_BATCHES
+from clifctl.data.sets.digits import digit_images
+from clifctl.data.sets.digits_events import DigitsEventsOptions, simulate
 
 # Options that a data set of files needs besides its root, on `data_root`.
 OPTIONS: dict[str, dict[str, Any]] = {

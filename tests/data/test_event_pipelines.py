@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from clifctl.data.augmentation import changed, horizontal_flip
-from clifctl.data.event_pipelines import (
+from clifctl.data.augment.transforms import changed, horizontal_flip
+from clifctl.data.events.pipelines import (
     CHANGES,
     FramePreparation,
     moved,

@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clifctl.data import DATASETS, LoadedData
-from clifctl.data.aedat import read_aedat2, read_aedat3
-from clifctl.data.cifar10_dvs import TESTED
-from clifctl.data.event_set import read_recordings
-from clifctl.data.events import BadRecording, Events, integrate
+from clifctl.data.events.aedat import read_aedat2, read_aedat3
+from clifctl.data.events.event_set import read_recordings
+from clifctl.data.events.recordings import BadRecording, Events, integrate
+from clifctl.data.sets.cifar10_dvs import TESTED
 from clifctl.errors import DataError
 
 OWN = {"classes": 3, "sensor": (24, 32)}

@@ -16,10 +16,10 @@ import pytest
 import torch
 
 from clifctl.data import DATASETS, LoadedData, batches, shuffled_batches
-from clifctl.data.event_options import EventOptions
-from clifctl.data.event_set import NotPrepared, load_events, read_recordings, settings_of
-from clifctl.data.frame_cache import BadCache, Cache, Settings
-from clifctl.data.frame_preparation import prepare_frames
+from clifctl.data.events.event_set import NotPrepared, load_events, read_recordings, settings_of
+from clifctl.data.events.frame_cache import BadCache, Cache, Settings
+from clifctl.data.events.frame_preparation import prepare_frames
+from clifctl.data.events.options import EventOptions
 from clifctl.errors import DataError
 
 T = 3

@@ -22,11 +22,11 @@ import torch
 from PIL import EpsImagePlugin
 
 from clifctl.data import DATASETS, unpickling
-from clifctl.data.aedat import read_aedat2, read_aedat3
 from clifctl.data.archives import BadArchive, map_array, read_array, read_arrays
 from clifctl.data.decoding import decode
-from clifctl.data.events import BadRecording, NpzRecording
-from clifctl.data.frame_cache import BadCache, Cache, Settings
+from clifctl.data.events.aedat import read_aedat2, read_aedat3
+from clifctl.data.events.frame_cache import BadCache, Cache, Settings
+from clifctl.data.events.recordings import BadRecording, NpzRecording
 from clifctl.data.images import Place
 from clifctl.data.unpickling import load_plain
 from clifctl.errors import CheckpointError, ClifctlError, DataError

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from clifctl.data import DATASETS, LoadedData
-from clifctl.data.event_set import read_recordings
+from clifctl.data.events.event_set import read_recordings
 from clifctl.errors import DataError
 
 Run = Callable[..., Any]

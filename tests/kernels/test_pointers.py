@@ -21,7 +21,7 @@ KNOWN = {
     "kernels/spike_operations.py": "what Spikes do when they are asked for their memory",
     "neurons/contract.py": "the state of a random generator",
     "data/contract.py": "data that was read from files",
-    "data/policies.py": "images",
+    "data/augment/policies.py": "images",
     "cli/data.py": "frames to be drawn",
     "convert/nir_graph.py": "weights",
     "experiments/connections.py": "weights, as names of layers",

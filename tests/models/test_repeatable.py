@@ -14,9 +14,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from clifctl.data.augmentation import changed, cutout, horizontal_flip, random_crop, random_erasing
-from clifctl.data.event_pipelines import CHANGES, FramePreparation
-from clifctl.data.mixing import draw_cutmix, draw_mixup, mixed
+from clifctl.data.augment.mixing import draw_cutmix, draw_mixup, mixed
+from clifctl.data.augment.transforms import (
+    changed,
+    cutout,
+    horizontal_flip,
+    random_crop,
+    random_erasing,
+)
+from clifctl.data.events.pipelines import CHANGES, FramePreparation
 from clifctl.models import MODELS, SpikingNet
 from clifctl.neurons import NEURONS
 from clifctl.training.loss import tet_loss

@@ -13,11 +13,11 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from clifctl.data.aedat import read_aedat2
 from clifctl.data.contract import Dataset, DataShape, EventCamera, Files, FileState, LoadedData
-from clifctl.data.event_options import EventOptions
-from clifctl.data.event_set import few, folders_of, load_events, missing, natural, unfinished
-from clifctl.data.events import POLARITIES, BadRecording, Events, NpzRecording, Sample
+from clifctl.data.events.aedat import read_aedat2
+from clifctl.data.events.event_set import few, folders_of, load_events, missing, natural, unfinished
+from clifctl.data.events.options import EventOptions
+from clifctl.data.events.recordings import POLARITIES, BadRecording, Events, NpzRecording, Sample
 from clifctl.data.folders import files_in
 from clifctl.data.images import Place
 from clifctl.errors import DataError

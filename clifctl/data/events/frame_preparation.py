@@ -23,8 +23,7 @@ import numpy as np
 
 from clifctl.data.archives import Array, BadArchive, read_arrays
 from clifctl.data.contract import PARTS
-from clifctl.data.events import BadRecording, Recording
-from clifctl.data.frame_cache import (
+from clifctl.data.events.frame_cache import (
     INDEX,
     BadCache,
     Cache,
@@ -32,6 +31,7 @@ from clifctl.data.frame_cache import (
     CacheIndex,
     Settings,
 )
+from clifctl.data.events.recordings import BadRecording, Recording
 from clifctl.errors import OutputError
 from clifctl.files import cannot_write, to_json, write_atomically, write_text
 

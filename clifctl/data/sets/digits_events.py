@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from clifctl.data.contract import DataOptions, Dataset, LoadedData, Split
-from clifctl.data.digits import CLASSES, SIDE, SOURCE, digit_images
+from clifctl.data.sets.digits import CLASSES, SIDE, SOURCE, digit_images
 from clifctl.strict import Seed
 
 SENSOR = 10

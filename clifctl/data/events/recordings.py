@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 
 from clifctl.data.archives import Array, ArrayMissing, BadArchive, read_arrays
-from clifctl.data.event_options import FramesBy
+from clifctl.data.events.options import FramesBy
 
 POLARITIES = ("OFF", "ON")
 LARGEST = 2**62  # of times: their differences are whole numbers of 64 bits too

@@ -11,7 +11,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from clifctl.data.augmentation import random_crop
+from clifctl.data.augment.transforms import random_crop
 from clifctl.data.contract import DataOptions, Dataset, LoadedData, Split
 
 SOURCE = "Alpaydin and Kaynak, Optical Recognition of Handwritten Digits, UCI 1998 (scikit-learn)"

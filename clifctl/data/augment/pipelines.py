@@ -7,7 +7,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from clifctl.data.augmentation import (
+from clifctl.data.augment.mixing import draw_mix, mixed
+from clifctl.data.augment.policies import Policy, apply_policy, draw_seed
+from clifctl.data.augment.transforms import (
     changed,
     cutout,
     horizontal_flip,
@@ -15,8 +17,6 @@ from clifctl.data.augmentation import (
     random_erasing,
 )
 from clifctl.data.contract import Augmentation, Drawn, Preparation, Staged
-from clifctl.data.mixing import draw_mix, mixed
-from clifctl.data.policies import Policy, apply_policy, draw_seed
 from clifctl.transfer import constant
 
 AugmentationName = Literal["none", "plain", "strong"]

@@ -22,9 +22,9 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from clifctl.data.augment.pipelines import Normalise, TrivialEraseMix, crop_cutout_flip
 from clifctl.data.contract import Augmentation, Dataset, Files, FileState, LoadedData
 from clifctl.data.images import ImageOptions, Place, Samples, assemble, require_labels
-from clifctl.data.pipelines import Normalise, TrivialEraseMix, crop_cutout_flip
 from clifctl.data.unpickling import load_plain
 from clifctl.errors import DataError
 from clifctl.reading import MIB, open_regular, read_bytes

@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 from pydantic import Field
 
+from clifctl.data.augment.pipelines import FlipAutoAugment, Normalise, flip
 from clifctl.data.contract import (
     Augmentation,
     Dataset,
@@ -23,7 +24,6 @@ from clifctl.data.contract import (
 )
 from clifctl.data.decoding import Examined, examine, image_files
 from clifctl.data.images import ImageFileOptions, Place, Samples, assemble
-from clifctl.data.pipelines import FlipAutoAugment, Normalise, flip
 from clifctl.data.streaming import samples_of
 from clifctl.errors import DataError
 from clifctl.reading import read_text

@@ -15,11 +15,18 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from clifctl.data.aedat import read_aedat3
 from clifctl.data.contract import Dataset, DataShape, EventCamera, Files, FileState, LoadedData
-from clifctl.data.event_options import EventOptions
-from clifctl.data.event_set import few, folders_of, load_events, missing, natural, unfinished
-from clifctl.data.events import POLARITIES, BadRecording, Events, NpzRecording, Recording, Sample
+from clifctl.data.events.aedat import read_aedat3
+from clifctl.data.events.event_set import few, folders_of, load_events, missing, natural, unfinished
+from clifctl.data.events.options import EventOptions
+from clifctl.data.events.recordings import (
+    POLARITIES,
+    BadRecording,
+    Events,
+    NpzRecording,
+    Recording,
+    Sample,
+)
 from clifctl.data.folders import files_in
 from clifctl.data.images import Place
 from clifctl.errors import DataError

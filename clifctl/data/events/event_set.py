@@ -12,11 +12,11 @@ from torch import Tensor
 
 from clifctl.commands import command_line, override
 from clifctl.data.contract import PARTS, EventCamera, Files, FileState, LoadedData, Split
-from clifctl.data.event_options import DECLARED, PREPARED, EventOptions
-from clifctl.data.event_pipelines import augmentation_of, preparation_of
-from clifctl.data.events import BadRecording, Recording
-from clifctl.data.frame_cache import BadCache, Cache, CachedFrames, CacheIndex, Settings
-from clifctl.data.frame_preparation import sources_of
+from clifctl.data.events.frame_cache import BadCache, Cache, CachedFrames, CacheIndex, Settings
+from clifctl.data.events.frame_preparation import sources_of
+from clifctl.data.events.options import DECLARED, PREPARED, EventOptions
+from clifctl.data.events.pipelines import augmentation_of, preparation_of
+from clifctl.data.events.recordings import BadRecording, Recording
 from clifctl.data.images import Place, Samples, hold_out
 from clifctl.errors import DataError
 from clifctl.files import expanded

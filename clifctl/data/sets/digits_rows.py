@@ -1,7 +1,7 @@
 """Handwritten digits, one row of pixels a time step: a task that cannot be done without memory."""
 
 from clifctl.data.contract import DataOptions, Dataset, LoadedData, Split
-from clifctl.data.digits import CLASSES, SIDE, SOURCE, digit_images, standardised
+from clifctl.data.sets.digits import CLASSES, SIDE, SOURCE, digit_images, standardised
 
 
 class DigitsRowsOptions(DataOptions):

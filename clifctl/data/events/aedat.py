@@ -6,7 +6,7 @@ from struct import Struct
 import numpy as np
 
 from clifctl.data.archives import Array
-from clifctl.data.events import BadRecording, Events
+from clifctl.data.events.recordings import BadRecording, Events
 from clifctl.reading import MIB, TooLarge, read_bytes
 
 # Type, source, size of an event [bytes], where in it the time is, overflow of the time, and how

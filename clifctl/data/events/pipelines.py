@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from clifctl.data.augmentation import Change, Draws, changed, horizontal_flip, random_crop
+from clifctl.data.augment.pil_resize import grey_with_opacity, nearest
+from clifctl.data.augment.transforms import Change, Draws, changed, horizontal_flip, random_crop
 from clifctl.data.contract import Augmentation, Preparation
-from clifctl.data.event_options import EventOptions, Resize, Values
-from clifctl.data.pil_resize import grey_with_opacity, nearest
+from clifctl.data.events.options import EventOptions, Resize, Values
 
 CROP_PADDING = 4  # pixels, as in the code of PSN (Fang et al., 2024)
 ROLL = 5  # pixels

@@ -16,9 +16,9 @@ from clifctl.data.contract import (
     FileState,
     LoadedData,
 )
-from clifctl.data.event_options import EventOptions
-from clifctl.data.event_set import load_events, missing, natural
-from clifctl.data.events import POLARITIES, NpzRecording
+from clifctl.data.events.event_set import load_events, missing, natural
+from clifctl.data.events.options import EventOptions
+from clifctl.data.events.recordings import POLARITIES, NpzRecording
 from clifctl.data.folders import (
     Found,
     classes_in,

@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 from pydantic import Field, model_validator
 
+from clifctl.data.augment.pipelines import Normalise, TrivialEraseMix, crop_cutout_flip
 from clifctl.data.contract import (
     PARTS,
     Augmentation,
@@ -25,7 +26,6 @@ from clifctl.data.folders import (
     names_of_classes,
 )
 from clifctl.data.images import ImageFileOptions, Place, Samples, assemble
-from clifctl.data.pipelines import Normalise, TrivialEraseMix, crop_cutout_flip
 from clifctl.data.streaming import samples_of
 from clifctl.errors import DataError
 from clifctl.strict import Count, Numbers

@@ -1,0 +1,1 @@
+"""What happens to stored batches before a net sees them: random changes, mixing, resizing."""

@@ -1,0 +1,1 @@
+"""Recordings of event cameras: how they are read, and become frames that are kept."""
