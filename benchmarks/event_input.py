@@ -31,8 +31,8 @@ from clifctl.data import LoadedData, Split, shuffled_batches
 from clifctl.data.events.aedat import read_aedat3
 from clifctl.data.events.frame_cache import CachedFrames
 from clifctl.devices import device_name
-from clifctl.experiments.assembly import build_net, load_data, loss_of, optimizer_of
-from clifctl.experiments.prepare_data import prepare_data
+from clifctl.experiments.build import build_net, load_data, loss_of, optimizer_of
+from clifctl.experiments.data_prepare import prepare_data
 from clifctl.recipe.load import load_recipe
 from clifctl.recipe.schema import Recipe
 from clifctl.training.precision import Precision, resolve_precision

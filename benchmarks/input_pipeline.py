@@ -25,7 +25,7 @@ import torch
 
 from clifctl.data import LoadedData, shuffled_batches
 from clifctl.devices import device_name, wait_for
-from clifctl.experiments.assembly import build_net, load_data, loss_of, optimizer_of, repeat_of
+from clifctl.experiments.build import build_net, load_data, loss_of, optimizer_of, repeat_of
 from clifctl.recipe.load import load_recipe
 from clifctl.recipe.schema import Recipe
 from clifctl.training.precision import Precision, resolve_precision

@@ -20,7 +20,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
 from clifctl.data import LoadedData, batches, shuffled_batches
-from clifctl.experiments.assembly import build_net, load_data, loss_of, repeat_of
+from clifctl.experiments.build import build_net, load_data, loss_of, repeat_of
 from clifctl.models import MODELS, SharedDropout, SpikingNet
 from clifctl.neurons import NEURONS
 from clifctl.recipe.catalog import names

@@ -32,7 +32,7 @@ from clifctl.data.augment.pipelines import Normalise, crop_cutout_flip, flip
 from clifctl.data.augment.transforms import random_erasing
 from clifctl.data.events.options import EventOptions
 from clifctl.data.events.pipelines import CHANGES, augmentation_of, preparation_of
-from clifctl.experiments.assembly import (
+from clifctl.experiments.build import (
     build_net,
     load_data,
     optimizer_of,

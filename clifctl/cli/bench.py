@@ -73,7 +73,7 @@ def neurons(
     contestants then take turns. Also reported: the bytes kept for backward, and the time of the
     memory traffic that no kernel can do without.
     """
-    from clifctl.experiments.bench import bench_neurons
+    from clifctl.experiments.bench_neurons import bench_neurons
     from clifctl.report.bench import neurons_bench_report
 
     result = bench_neurons(
@@ -121,7 +121,7 @@ def train(
     reported: bytes held for backward, the process's peak memory, and what a whole run adds to the
     bare step (data, checks, logging, progress), with the images per second that are left.
     """
-    from clifctl.experiments.bench_task import NetBenchOptions
+    from clifctl.experiments.bench.task import NetBenchOptions
     from clifctl.experiments.bench_train import bench_train
     from clifctl.report.bench import train_bench_report
     from clifctl.report.progress import TrainProgress
@@ -173,8 +173,8 @@ def evaluate(
     differs fails, exit 1, untimed. Beside it: the net with dense connections, and SpikingJelly's
     nodes. The last table says how much of the saving in operations the machine gives.
     """
+    from clifctl.experiments.bench.task import NetBenchOptions
     from clifctl.experiments.bench_eval import bench_eval
-    from clifctl.experiments.bench_task import NetBenchOptions
     from clifctl.report.bench_eval import eval_bench_report
 
     asked = NetBenchOptions(

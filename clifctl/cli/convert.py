@@ -154,7 +154,7 @@ def _to_nir(
 ) -> None:
     if no_verify and samples is not None:
         raise UsageError("--samples and --no-verify contradict each other", hint="give one")
-    from clifctl.experiments.convert_nir import SAMPLES, NirOptions, export
+    from clifctl.experiments.exports.nir import SAMPLES, NirOptions, export
     from clifctl.report.convert import nir_report
 
     count = None if no_verify else SAMPLES if samples is None else samples

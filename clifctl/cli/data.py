@@ -110,7 +110,7 @@ def prepare(
     preparation that was stopped goes on where it was; frames of other settings stand beside these,
     and --overwrite makes these anew.
     """
-    from clifctl.experiments.prepare_data import prepare_data
+    from clifctl.experiments.data_prepare import prepare_data
     from clifctl.report.data_tables import prepare_report
     from clifctl.report.preparation import PreparationProgress
 

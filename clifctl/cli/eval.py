@@ -50,7 +50,7 @@ def register(app: typer.Typer) -> None:
         """
         picture = picture_path(plot, checkpoint.stem, output, checkpoint)
         output.keep_apart(checkpoint)
-        from clifctl.experiments.evaluate import evaluate_checkpoint
+        from clifctl.experiments.eval import evaluate_checkpoint
         from clifctl.report.evaluation import draw_evaluation, eval_report
 
         result = evaluate_checkpoint(

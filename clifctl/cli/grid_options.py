@@ -57,8 +57,8 @@ class GridChoice:
     ) -> None:
         """Plan the grid from its options, then run it, write its result and draw it; or, for a
         dry run, write the plan. Exit code 1 if a trial failed."""
-        from clifctl.experiments.grid import GridOptions, raise_for_failures
-        from clifctl.experiments.grid_plan import dry_run
+        from clifctl.experiments.grid.dry_run import dry_run
+        from clifctl.experiments.grid.grid import GridOptions, raise_for_failures
         from clifctl.report.trial_plan import trial_plan_report
         from clifctl.report.trials_progress import TrialsProgress
 

@@ -19,7 +19,7 @@ from clifctl.cli.options import (
 from clifctl.errors import UsageError
 
 if TYPE_CHECKING:
-    from clifctl.experiments.opening import Opening
+    from clifctl.experiments.checkpoints import Opening
     from clifctl.recipe.load import LoadedRecipe
 
 CheckpointArgument = Annotated[
@@ -48,7 +48,7 @@ class OpeningChoice:
         """How the checkpoint is opened; what its recipe has to say goes to stderr. Raises
         UsageError for `overrides` without a recipe that they could change."""
         if overrides and not self.names_a_recipe:
-            from clifctl.experiments.opening import refused_override
+            from clifctl.experiments.checkpoints import refused_override
 
             why = "a checkpoint of clifctl is evaluated as it was trained"
             raise refused_override(overrides[0], why)
@@ -64,7 +64,7 @@ class OpeningChoice:
         return bool(self.recipe or self.data or self.model)
 
     def _opening(self, overrides: Sequence[str], output: Output) -> "Opening":
-        from clifctl.experiments.opening import Opening
+        from clifctl.experiments.checkpoints import Opening
 
         foreign = self._foreign_recipe(list(overrides))
         for notice in foreign.notices if foreign else ():

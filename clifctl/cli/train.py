@@ -22,7 +22,7 @@ from clifctl.errors import UntrustedFile, UsageError
 from clifctl.report.tensorboard import require_tensorboard
 
 if TYPE_CHECKING:
-    from clifctl.experiments.planning import RunOptions
+    from clifctl.experiments.run.plan import RunOptions
     from clifctl.recipe.load import LoadedRecipe
     from clifctl.report.observers import Observers
     from clifctl.report.progress import TrainProgress
@@ -102,7 +102,7 @@ def register(app: typer.Typer) -> None:
         folder = _folder_to_resume(resume, recipe, out, chosen)
         _add_seed(seed, chosen)
 
-        from clifctl.experiments.planning import FILES, RunOptions, plan_training
+        from clifctl.experiments.run.plan import FILES, RunOptions, plan_training
         from clifctl.experiments.train import train as run
         from clifctl.recipe.yamlfile import dump_document
         from clifctl.report.progress import TrainProgress
@@ -145,7 +145,7 @@ def _loaded(
 ) -> "LoadedRecipe":
     """The recipe, of the run in `folder` if there is one. What can be said of one that names a file
     which is not trusted is shown by `show`, then UntrustedFile raised."""
-    from clifctl.experiments.resuming import recipe_of_run
+    from clifctl.experiments.run.resume import recipe_of_run
     from clifctl.recipe.load import load_recipe
     from clifctl.recipe.yamlfile import dump_document
     from clifctl.report.tables import recipe_report
@@ -161,8 +161,8 @@ def _loaded(
 
 def _tell_standing(loaded: "LoadedRecipe", options: "RunOptions", output: Output) -> None:
     """Say how far the run has come that would go on; raises what that run would."""
-    from clifctl.experiments.keeping import describe
-    from clifctl.experiments.resuming import standing
+    from clifctl.experiments.run.recorder import describe
+    from clifctl.experiments.run.resume import standing
 
     come = standing(loaded, options)
     if come.result is not None:
@@ -212,7 +212,7 @@ def _add_seed(seed: int | None, overrides: list[str]) -> None:
 @contextmanager
 def _watched(progress: "TrainProgress", output: Output, tensorboard: bool) -> "Iterator[Observers]":
     """Everything that watches the run: the person's display, the stream of epochs, TensorBoard."""
-    from clifctl.experiments.planning import METRICS
+    from clifctl.experiments.run.plan import METRICS
     from clifctl.report.observers import EpochStream, Observers, Watches
     from clifctl.report.tensorboard import TensorBoard
 

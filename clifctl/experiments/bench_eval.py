@@ -16,8 +16,10 @@ from clifctl.energy.accounting import synaptic_operations
 from clifctl.energy.counting import SpikeCounter
 from clifctl.energy.signals import Signals
 from clifctl.energy.tracing import trace_net
-from clifctl.experiments.bench_rates import at_rates, reached_rates, target_rates
-from clifctl.experiments.bench_task import (
+from clifctl.experiments.bench.firing_rates import at_rates, reached_rates, target_rates
+from clifctl.experiments.bench.net_contestants import paths_of, timed
+from clifctl.experiments.bench.net_gate import inference_gate, missing_peers
+from clifctl.experiments.bench.task import (
     NetBenchOptions,
     Task,
     activations_bytes,
@@ -25,9 +27,7 @@ from clifctl.experiments.bench_task import (
     steps_of,
     task_of,
 )
-from clifctl.experiments.bench_train_contestants import paths_of, timed
-from clifctl.experiments.bench_train_gate import inference_gate, missing_peers
-from clifctl.experiments.measuring import cpu_threads, paired, require_repeats, spread
+from clifctl.experiments.bench.timing import cpu_threads, paired, require_repeats, spread
 from clifctl.models import FiringRates
 from clifctl.results import (
     BenchRate,

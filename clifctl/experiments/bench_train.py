@@ -11,8 +11,16 @@ from datetime import UTC, datetime
 
 import torch
 
-from clifctl.experiments.bench_rates import at_rates, reached_rates, target_rates
-from clifctl.experiments.bench_task import (
+from clifctl.experiments.bench.engine import bench_engine
+from clifctl.experiments.bench.firing_rates import at_rates, reached_rates, target_rates
+from clifctl.experiments.bench.net_contestants import (
+    CONTESTANTS,
+    paths_of,
+    timed,
+)
+from clifctl.experiments.bench.net_gate import gate, missing_peers
+from clifctl.experiments.bench.peak_memory import peak_bytes, peak_missing
+from clifctl.experiments.bench.task import (
     DIGITS_MODEL,
     DIGITS_RECIPE,
     NetBenchOptions,
@@ -22,16 +30,8 @@ from clifctl.experiments.bench_task import (
     steps_of,
     task_of,
 )
-from clifctl.experiments.bench_train_contestants import (
-    CONTESTANTS,
-    paths_of,
-    timed,
-)
-from clifctl.experiments.bench_train_engine import bench_engine
-from clifctl.experiments.bench_train_gate import gate, missing_peers
-from clifctl.experiments.bench_train_memory import peak_bytes, peak_missing
-from clifctl.experiments.keeping import Observer
-from clifctl.experiments.measuring import cpu_threads, paired, require_repeats, spread
+from clifctl.experiments.bench.timing import cpu_threads, paired, require_repeats, spread
+from clifctl.experiments.run.recorder import Observer
 from clifctl.results import BenchRate, EngineCost, TrainBenchCost, TrainBenchResult, TrainBenchRow
 from clifctl.training.device import resolve_threads
 from clifctl.training.memory import held_for_backward

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from typing import get_args
 
 from clifctl.errors import UsageError, unknown_name
-from clifctl.experiments.dispatch import TrialsObserver
-from clifctl.experiments.grid import (
+from clifctl.experiments.grid.dispatch import TrialsObserver
+from clifctl.experiments.grid.grid import (
     Grid,
     GridOptions,
     numbers,
@@ -15,10 +15,9 @@ from clifctl.experiments.grid import (
     run_grid,
     statuses,
 )
-from clifctl.experiments.published import published_for
-from clifctl.experiments.seeds import seeds_of
-from clifctl.experiments.statistics import estimate, paired_difference, with_holm
-from clifctl.experiments.summary import (
+from clifctl.experiments.grid.seeds import seeds_of
+from clifctl.experiments.grid.statistics import estimate, paired_difference, with_holm
+from clifctl.experiments.grid.summary import (
     CORRECTION,
     BySeed,
     by_seed,
@@ -30,7 +29,8 @@ from clifctl.experiments.summary import (
     summarise,
     undecided,
 )
-from clifctl.experiments.trial_gradients import temporal_shares
+from clifctl.experiments.grid.trial_gradients import temporal_shares
+from clifctl.experiments.published import published_for
 from clifctl.models.norm import NormMode
 from clifctl.neurons import NEURONS, Neuron
 from clifctl.neurons.loading import load_neuron

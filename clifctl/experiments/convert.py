@@ -24,14 +24,14 @@ from clifctl.convert.folding import fold_net
 from clifctl.convert.graph import read_net
 from clifctl.data import LoadedData, Split, batches, shuffled_batches
 from clifctl.errors import ConversionError, RunFailed, UsageError
-from clifctl.experiments.assembly import (
+from clifctl.experiments.build import (
     load_data,
     loss_of,
     repeat_of,
     run_on,
     step_activations_bytes,
 )
-from clifctl.experiments.opening import Opened, Opening, open_checkpoint
+from clifctl.experiments.checkpoints import Opened, Opening, open_checkpoint
 from clifctl.experiments.published import protocol_note, published_deployment
 from clifctl.files import require_file_possible, write_output
 from clifctl.models import NeuronChoice, SpikingNet, put_neuron

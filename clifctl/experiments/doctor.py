@@ -11,7 +11,7 @@ import torch
 from clifctl.data import DATASETS, DEFAULT_ROOT, Dataset
 from clifctl.devices import CPU, GPU, device_name, gpu_available, gpu_missing, gpus, memory_bytes
 from clifctl.errors import TargetError
-from clifctl.experiments.provenance import package_versions
+from clifctl.experiments.run.manifest import package_versions
 from clifctl.files import expanded
 from clifctl.kernels import Target, resolve_kernels, resolve_target
 from clifctl.kernels.cache import damaged

@@ -15,9 +15,9 @@ from clifctl.analysis.simulation import Trace, rates_of, simulate
 from clifctl.data.archives import BadArchive, read_array
 from clifctl.devices import CPU
 from clifctl.errors import DataError, UsageError, unknown_name
-from clifctl.experiments.grid import numbers
-from clifctl.experiments.seeds import require_seed, seeds_of
-from clifctl.experiments.statistics import estimate, interval_95
+from clifctl.experiments.grid.grid import numbers
+from clifctl.experiments.grid.seeds import require_seed, seeds_of
+from clifctl.experiments.grid.statistics import estimate, interval_95
 from clifctl.kernels import resolve_target
 from clifctl.neurons import NEURONS, Hyperparameters, Neuron
 from clifctl.neurons.loading import load_neuron

@@ -22,15 +22,15 @@ from clifctl.energy.rates import rates_of_layers
 from clifctl.energy.signals import Counted
 from clifctl.energy.tracing import trace_net
 from clifctl.errors import DataError, EnergyError, UsageError, unknown_name
-from clifctl.experiments.assembly import build_net, repeat_of
-from clifctl.experiments.evaluate import evaluate_checkpoint
-from clifctl.experiments.opening import (
+from clifctl.experiments.build import build_net, repeat_of
+from clifctl.experiments.checkpoints import (
     Opened,
     Opening,
     is_checkpoint,
     open_checkpoint,
     refused_override,
 )
+from clifctl.experiments.eval import evaluate_checkpoint
 from clifctl.experiments.published import keeps_the_net, protocol_note
 from clifctl.files import parse_json
 from clifctl.neurons import NEURONS, Hyperparameters, Neuron

@@ -13,7 +13,7 @@ from clifctl.analysis.splits import FORMULAS, can_split
 from clifctl.analysis.temporal import TemporalGradients, analyse
 from clifctl.data import LoadedData, draw_order
 from clifctl.errors import DataError, UsageError, unknown_name
-from clifctl.experiments.assembly import (
+from clifctl.experiments.build import (
     build_net,
     load_data,
     loss_of,
@@ -21,15 +21,15 @@ from clifctl.experiments.assembly import (
     run_on,
     step_activations_bytes,
 )
-from clifctl.experiments.opening import (
+from clifctl.experiments.checkpoints import (
     Opened,
     Opening,
     is_checkpoint,
     open_checkpoint,
     refused_override,
 )
+from clifctl.experiments.grid.seeds import require_seed
 from clifctl.experiments.published import figure_of_windows
-from clifctl.experiments.seeds import require_seed
 from clifctl.models import SpikingNet, TemporalBatchNorm, batch_statistics, firing_modules
 from clifctl.recipe.load import load_recipe
 from clifctl.recipe.schema import Recipe

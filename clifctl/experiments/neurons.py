@@ -8,7 +8,7 @@ from clifctl.energy.constants import DEFAULT
 from clifctl.energy.neuron_cost import ASSUMPTIONS as NEURON_ASSUMPTIONS
 from clifctl.energy.neuron_cost import charged_as, step_cost, step_instructions
 from clifctl.errors import NeuronError, UsageError, unknown_name
-from clifctl.experiments.provenance import package_versions
+from clifctl.experiments.run.manifest import package_versions
 from clifctl.kernels import numba_target, registers, triton_target
 from clifctl.kernels.adjoint import adjoint
 from clifctl.kernels.parity import STEPS, check, covering_cases

@@ -6,7 +6,7 @@ from functools import cache
 from typing import Any
 
 from clifctl.data import LoadedData
-from clifctl.experiments.resuming import FREE, PLACES, flat
+from clifctl.experiments.run.resume import FREE, PLACES, flat
 from clifctl.models import ModelOptions
 from clifctl.paper import (
     PaperRecipe,

@@ -78,7 +78,7 @@ def check_recipes(
 def _check(reference: str, overrides: Sequence[str], say: Callable[[str], None]) -> RecipeCheck:
     import torch
 
-    from clifctl.experiments.assembly import (
+    from clifctl.experiments.build import (
         build_net,
         load_data,
         parameter_count,

@@ -77,7 +77,7 @@ def compare_runs(paths: Sequence[Path]) -> RunComparison:
     """Two runs or more. Raises UsageError for fewer, RunFolderError for what is no run."""
     if len(paths) < 2:
         raise UsageError("runs compare needs two run folders", hint="clifctl runs ls lists them")
-    from clifctl.experiments.resuming import flat
+    from clifctl.experiments.run.resume import flat
 
     rows = [_row(path) for path in paths]
     leaves = [flat(_whole(_recipe(path))) for path in paths]

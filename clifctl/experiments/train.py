@@ -10,7 +10,7 @@ import torch
 
 from clifctl.data import LoadedData, Split, batches, draw_order, shuffled_batches
 from clifctl.errors import CheckpointError, DataError
-from clifctl.experiments.assembly import (
+from clifctl.experiments.build import (
     build_net,
     exchange_neurons,
     loss_of,
@@ -21,12 +21,12 @@ from clifctl.experiments.assembly import (
     steps_of,
     training_step_of,
 )
-from clifctl.experiments.connections import first_step_noted, may_be_event_driven
-from clifctl.experiments.keeping import History, Keeper, Observer, describe
-from clifctl.experiments.planning import Prepared, RunOptions, prepare, require_options
 from clifctl.experiments.published import published_for
-from clifctl.experiments.resuming import standing
-from clifctl.experiments.run_opening import lock_folder, open_folder
+from clifctl.experiments.run.connections import first_step_noted, may_be_event_driven
+from clifctl.experiments.run.folder import lock_folder, open_folder
+from clifctl.experiments.run.plan import Prepared, RunOptions, prepare, require_options
+from clifctl.experiments.run.recorder import History, Keeper, Observer, describe
+from clifctl.experiments.run.resume import standing
 from clifctl.launch import launch
 from clifctl.models import SpikingNet, folded_norms
 from clifctl.recipe.load import LoadedRecipe

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from clifctl.errors import UsageError, unknown_name
-from clifctl.experiments.dispatch import TrialsObserver
-from clifctl.experiments.grid import (
+from clifctl.experiments.grid.dispatch import TrialsObserver
+from clifctl.experiments.grid.grid import (
     Grid,
     GridOptions,
     numbers,
@@ -14,14 +14,8 @@ from clifctl.experiments.grid import (
     run_grid,
     statuses,
 )
-from clifctl.experiments.published import (
-    figure_of_windows,
-    protocol_note,
-    published_truncation,
-    with_full_bptt,
-)
-from clifctl.experiments.seeds import seeds_of
-from clifctl.experiments.summary import (
+from clifctl.experiments.grid.seeds import seeds_of
+from clifctl.experiments.grid.summary import (
     CORRECTION,
     BySeed,
     by_seed,
@@ -31,6 +25,12 @@ from clifctl.experiments.summary import (
     machine_notes,
     summarise,
     undecided,
+)
+from clifctl.experiments.published import (
+    figure_of_windows,
+    protocol_note,
+    published_truncation,
+    with_full_bptt,
 )
 from clifctl.models import READINGS
 from clifctl.recipe.load import LoadedRecipe, open_recipe

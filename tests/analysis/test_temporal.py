@@ -13,7 +13,7 @@ from clifctl.analysis.temporal import analyse
 from clifctl.convert.folding import fold_net
 from clifctl.convert.graph import read_net
 from clifctl.data import batches
-from clifctl.experiments.assembly import build_net, load_data, loss_of, repeat_of
+from clifctl.experiments.build import build_net, load_data, loss_of, repeat_of
 from clifctl.kernels import scan
 from clifctl.models import SpikingLayer, SpikingNet, batch_statistics
 from clifctl.recipe.load import load_recipe

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import clifctl.cli.app
-import clifctl.experiments.evaluate
+import clifctl.experiments.eval
 import clifctl.experiments.train
 import clifctl.report.progress
 import clifctl.report.runs  # noqa: F401

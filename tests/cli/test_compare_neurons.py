@@ -19,7 +19,7 @@ import pytest
 import torch
 
 from clifctl.data import shuffled_batches
-from clifctl.experiments.assembly import build_net, load_data
+from clifctl.experiments.build import build_net, load_data
 from clifctl.neurons import NEURONS
 from clifctl.recipe.load import open_recipe
 from clifctl.training.checkpoint import load_checkpoint

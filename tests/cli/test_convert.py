@@ -167,7 +167,7 @@ def test_an_exact_graph_that_reads_as_another_one_is_not_kept(
         raise ConversionError("reads another graph")
 
     assert clifctl("convert", clif, "--reset", "soft", "-o", "soft.pt", *REFERENCE).code == 0
-    monkeypatch.setattr("clifctl.experiments.convert_nir.compare", another)
+    monkeypatch.setattr("clifctl.experiments.exports.nir.compare", another)
     done = clifctl("convert", "soft.pt", "--to", "nir", "--profile", "exact", "--json")
     assert (done.code, done.json["verified"]) == (1, False)
     assert done.json["readers"][0]["note"] == "reads another graph"
@@ -424,7 +424,7 @@ def test_the_papers_row_stands_beside_its_recipe(
     clifctl: Run, on_disk: Any, tmp_path: Path
 ) -> None:
     """CIFAR-10's ResNet-18 at full size, with the weights that it starts with and two images."""
-    from clifctl.experiments.assembly import build_net
+    from clifctl.experiments.build import build_net
     from clifctl.recipe.load import load_recipe
 
     on_disk.write_cifar10(tmp_path / "data", batch_samples=2, test_samples=2)

@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from clifctl.data import batches
-from clifctl.experiments.assembly import build_net, load_data
+from clifctl.experiments.build import build_net, load_data
 from clifctl.models import SpikingLayer
 from clifctl.paper import counts, energy, firing_rates, memory
 from clifctl.recipe.load import load_recipe

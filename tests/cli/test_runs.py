@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 
-from clifctl.experiments.assembly import build_net, exchange_neurons, optimizer_of
+from clifctl.experiments.build import build_net, exchange_neurons, optimizer_of
 from clifctl.models import SpikingLayer
 from clifctl.recipe.load import load_recipe
 from clifctl.training.checkpoint import load_checkpoint

@@ -191,7 +191,7 @@ def test_dry_run_checks_everything_and_writes_nothing(clifctl: Run, tmp_path: Pa
 
 
 def test_a_fused_layer_is_planned_with_its_input_alone() -> None:
-    from clifctl.experiments.assembly import load_data, run_on, step_activations_bytes
+    from clifctl.experiments.build import load_data, run_on, step_activations_bytes
     from clifctl.kernels import resolve_kernels
     from clifctl.recipe.load import load_recipe
 

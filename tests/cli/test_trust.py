@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from clifctl import trust
-from clifctl.experiments.trial_names import Numerics, trial_of
-from clifctl.experiments.trial_run import Order, run_trial_remotely
-from clifctl.experiments.trials import ResultsFolder
+from clifctl.experiments.grid.results_folder import ResultsFolder
+from clifctl.experiments.grid.trial import Order, run_trial_remotely
+from clifctl.experiments.grid.trial_names import Numerics, trial_of
 from clifctl.recipe.load import load_recipe
 
 Run = Callable[..., Any]

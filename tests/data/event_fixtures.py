@@ -169,7 +169,7 @@ class Silent:
 
 def prepare(name: str, *overrides: str, watcher: Any = None) -> Any:
     """The frames of data set or recipe `name`, prepared in this process; the result of it."""
-    from clifctl.experiments.prepare_data import prepare_data
+    from clifctl.experiments.data_prepare import prepare_data
 
     return prepare_data(
         name, overrides, workers=1, skip_bad=False, overwrite=False, watcher=watcher or Silent()

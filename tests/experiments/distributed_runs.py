@@ -14,9 +14,9 @@ from typing import Any
 import torch
 
 from clifctl.errors import ClifctlError, DataError
-from clifctl.experiments.evaluate import evaluate_checkpoint
-from clifctl.experiments.opening import Opening
-from clifctl.experiments.planning import RunOptions
+from clifctl.experiments.checkpoints import Opening
+from clifctl.experiments.eval import evaluate_checkpoint
+from clifctl.experiments.run.plan import RunOptions
 from clifctl.experiments.train import train
 from clifctl.recipe.load import load_recipe
 from clifctl.results import EpochRecord, Running, StepRecord, TrainPlan

@@ -8,7 +8,7 @@ import torch
 from clifctl.data import LoadedData, Split
 from clifctl.data.images import FileOptions, Place, Samples, hold_out
 from clifctl.errors import DataError, RecipeError
-from clifctl.experiments.assembly import require_trainable
+from clifctl.experiments.build import require_trainable
 from clifctl.recipe.load import RecipeSource, open_recipe
 
 

@@ -11,8 +11,8 @@ import torch
 
 from clifctl import paper
 from clifctl.errors import EnergyError, UsageError
-from clifctl.experiments.bench_rates import at_rates, reached_rates, target_rates
-from clifctl.experiments.bench_task import NetBenchOptions, Task, task_of
+from clifctl.experiments.bench.firing_rates import at_rates, reached_rates, target_rates
+from clifctl.experiments.bench.task import NetBenchOptions, Task, task_of
 from clifctl.models import MODELS
 
 Run = Callable[..., Any]

@@ -12,15 +12,15 @@ import torch
 from torch import Tensor, nn
 
 from clifctl import kernels
-from clifctl.experiments.assembly import load_data
-from clifctl.experiments.bench_nets import plain_net
-from clifctl.experiments.bench_task import Task
+from clifctl.experiments.bench.engine import write_noise
+from clifctl.experiments.bench.engine_cost import _undisturbed
+from clifctl.experiments.bench.net_contestants import CONTESTANTS, Learner, learner
+from clifctl.experiments.bench.net_gate import gate, peer_differs
+from clifctl.experiments.bench.peak_memory import peak_bytes
+from clifctl.experiments.bench.plain_nets import plain_net
+from clifctl.experiments.bench.task import Task
 from clifctl.experiments.bench_train import _costs
-from clifctl.experiments.bench_train_contestants import CONTESTANTS, Learner, learner
-from clifctl.experiments.bench_train_engine import write_noise
-from clifctl.experiments.bench_train_gate import gate, peer_differs
-from clifctl.experiments.bench_train_memory import peak_bytes
-from clifctl.experiments.engine_cost import _undisturbed
+from clifctl.experiments.build import load_data
 from clifctl.kernels.cpu import connections
 from clifctl.models import MODELS, TemporalBatchNorm
 from clifctl.recipe.load import load_recipe

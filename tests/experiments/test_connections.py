@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from clifctl.experiments.assembly import run_on
-from clifctl.experiments.connections import first_step_noted, tried_step, watched_connections
+from clifctl.experiments.build import run_on
+from clifctl.experiments.run.connections import first_step_noted, tried_step, watched_connections
 from clifctl.kernels import resolve_kernels
 from clifctl.kernels.cpu.geometry import Geometry
 from clifctl.kernels.cpu.paths import record

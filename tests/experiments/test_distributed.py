@@ -116,8 +116,8 @@ def test_without_common_statistics_the_numbers_are_others(
 def test_each_sample_is_evaluated_once(folder: Path, found: list[dict[str, Any]]) -> None:
     from dataclasses import asdict
 
-    from clifctl.experiments.evaluate import evaluate_checkpoint
-    from clifctl.experiments.opening import Opening
+    from clifctl.experiments.checkpoints import Opening
+    from clifctl.experiments.eval import evaluate_checkpoint
 
     alone = asdict(evaluate_checkpoint(folder / "plain/last.pt", Opening(target="reference")))
     for process in found:

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from clifctl.errors import ClifctlError, Interrupted
-from clifctl.experiments import planning
-from clifctl.experiments.planning import RunOptions
+from clifctl.experiments.run import plan
+from clifctl.experiments.run.plan import RunOptions
 from clifctl.experiments.train import train
 from clifctl.recipe.load import LoadedRecipe, load_recipe
 from clifctl.recipe.yamlfile import dump_document
@@ -254,7 +254,7 @@ def test_mutated_checkpoints_are_refused(
     loaded = load_recipe(RECIPE, SMALL)
     folder = tmp_path / "run"
     # Once, not hundreds of times: what does not depend on the file.
-    prepared = planning.prepare(loaded, RunOptions(out=folder, target="reference"))
+    prepared = plan.prepare(loaded, RunOptions(out=folder, target="reference"))
     monkeypatch.setattr("clifctl.experiments.train.prepare", lambda *given: prepared)
     with pytest.raises(Interrupted):
         resume(loaded, folder, stop_at=3)

@@ -19,8 +19,9 @@ from pydantic import Field
 
 from clifctl import results
 from clifctl.errors import CheckpointError, OutputError, RecipeError
-from clifctl.experiments import resuming, trials
-from clifctl.experiments.trials import ResultsFolder
+from clifctl.experiments.grid import results_folder
+from clifctl.experiments.grid.results_folder import ResultsFolder
+from clifctl.experiments.run import resume
 from clifctl.recipe import schema
 from clifctl.recipe.train_section import TrainSection
 from clifctl.results import TrainResult, TrialRecord, decode, encode
@@ -48,8 +49,8 @@ class LaterRecord(TrialRecord):
 
 def become_later(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(schema, "TrainSection", LaterSection)
-    monkeypatch.setattr(resuming, "TrainResult", LaterResult)
-    monkeypatch.setattr(trials, "TrialRecord", LaterRecord)
+    monkeypatch.setattr(resume, "TrainResult", LaterResult)
+    monkeypatch.setattr(results_folder, "TrialRecord", LaterRecord)
 
 
 @pytest.fixture(params=GENERATIONS)

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from clifctl.errors import CheckpointError, Interrupted, OutputError, UsageError
-from clifctl.experiments.planning import RunOptions
-from clifctl.experiments.resuming import recipe_of_run
+from clifctl.experiments.run.plan import RunOptions
+from clifctl.experiments.run.resume import recipe_of_run
 from clifctl.experiments.train import train
 from clifctl.recipe.load import load_recipe
 from clifctl.results import EpochRecord, TrainResult

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from clifctl.errors import RecipeError
-from clifctl.experiments import assembly
-from clifctl.experiments.assembly import build_net, run_on, step_activations_bytes
-from clifctl.experiments.memory import in_words, require_memory
+from clifctl.experiments import build
+from clifctl.experiments.build import build_net, run_on, step_activations_bytes
+from clifctl.experiments.run.memory import in_words, require_memory
 from clifctl.kernels import resolve_kernels
 from clifctl.recipe.load import load_recipe
 from clifctl.training.checkpoint import load_checkpoint, save_checkpoint
@@ -45,8 +45,8 @@ def test_many_steps_are_counted_from_few(monkeypatch: pytest.MonkeyPatch) -> Non
         return step_activations_bytes(replace(recipe, timesteps=steps), None)
 
     counted = kept(24)
-    monkeypatch.setattr(assembly, "_MANY_STEPS", 8)
-    monkeypatch.setattr(assembly, "_FEW_STEPS", 4)
+    monkeypatch.setattr(build, "_MANY_STEPS", 8)
+    monkeypatch.setattr(build, "_FEW_STEPS", 4)
     assert kept(24) == counted > kept(8)
 
 
@@ -70,7 +70,7 @@ def test_eval_refuses_what_memory_cannot_hold(
         assert (done.code, done.out) == (2, ""), done.err
         assert "error: the net needs about " in done.err
     # Data and a batch count too.
-    monkeypatch.setattr("clifctl.experiments.memory.memory_bytes", lambda device: 200_000)
+    monkeypatch.setattr("clifctl.experiments.run.memory.memory_bytes", lambda device: 200_000)
     done = clifctl("eval", "run/last.pt", "--target", "reference")
     assert done.code == 2
     assert "error: the evaluation needs about " in done.err

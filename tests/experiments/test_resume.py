@@ -20,10 +20,10 @@ from clifctl.errors import (
     RunFailed,
     UsageError,
 )
-from clifctl.experiments.assembly import load_data
-from clifctl.experiments.opening import Opening, open_checkpoint
-from clifctl.experiments.planning import RunOptions
-from clifctl.experiments.resuming import recipe_of_run
+from clifctl.experiments.build import load_data
+from clifctl.experiments.checkpoints import Opening, open_checkpoint
+from clifctl.experiments.run.plan import RunOptions
+from clifctl.experiments.run.resume import recipe_of_run
 from clifctl.experiments.train import train
 from clifctl.recipe.load import LoadedRecipe, load_recipe
 from clifctl.results import EpochRecord, Running, StepRecord, TrainPlan, TrainResult

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from clifctl.experiments.statistics import estimate, holm, paired_difference, with_holm
+from clifctl.experiments.grid.statistics import estimate, holm, paired_difference, with_holm
 from clifctl.results import Difference
 
 

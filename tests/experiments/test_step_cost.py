@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from clifctl.experiments import grid_plan, step_cost
-from clifctl.experiments.step_cost import (
+from clifctl.experiments.grid import dry_run, step_cost
+from clifctl.experiments.grid.step_cost import (
     MOST_MACS_CPU,
     StepCost,
     StepSize,
@@ -100,7 +100,7 @@ def test_a_dry_run_of_resnet18_on_a_cpu_times_little_and_no_float16(
     recipe = load_recipe("cifar10_resnet18").recipe
     macs = size_of(recipe, 2, timesteps=1).macs
     # 24 times the 2 s of a step without its optimizer.
-    monkeypatch.setattr(grid_plan, "float16_extra_of_cpu", lambda: 24 * 2 / (3 * macs))
+    monkeypatch.setattr(dry_run, "float16_extra_of_cpu", lambda: 24 * 2 / (3 * macs))
     grid = ["truncate-bptt", "cifar10_resnet18", f"data.root={tmp_path}", "--dry-run"]
     done = clifctl(*grid, "--k", "6", "--seeds", "1", "--json")
     assert done.code == 0, done.err
@@ -135,7 +135,7 @@ def counted_steps(timed: Callable[..., Any]) -> Callable[..., tuple[float, float
 def test_what_there_is_no_time_for_is_scaled_from_what_was_timed(
     clifctl: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(grid_plan, "SECONDS", 0.0)
+    monkeypatch.setattr(dry_run, "SECONDS", 0.0)
     words = ["compare-neurons", "digits_snn5", "--neurons", "lif,clif", "--timesteps", "2,4"]
     done = clifctl(*words, "--seeds", "1", "--target", "reference", "--dry-run", "--json")
     assert done.code == 0, done.err

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_pre_hook
 
 from clifctl.errors import RecipeError
-from clifctl.experiments.provenance import changed_surroundings
+from clifctl.experiments.run.manifest import changed_surroundings
 from clifctl.recipe.load import load_recipe
 from clifctl.training.device import tf32
 from clifctl.training.precision import TF32_DEFAULT, Tf32, resolve_tf32

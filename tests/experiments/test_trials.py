@@ -19,14 +19,14 @@ import pytest
 
 from clifctl.devices import available_memory_bytes
 from clifctl.errors import Interrupted, OutputError, RunFailed, Terminated, UsageError
-from clifctl.experiments.dispatch import Dispatch, Shard
-from clifctl.experiments.grid import GridOptions, numbers
-from clifctl.experiments.seeds import seeds_of
-from clifctl.experiments.trial_names import Numerics, Trial, trial_of, without_repetition
-from clifctl.experiments.trial_run import Order, failed_record
-from clifctl.experiments.trials import ResultsFolder
-from clifctl.experiments.worker_pool import WorkerLost, WorkerPool
-from clifctl.experiments.workforce import Workforce
+from clifctl.experiments.grid.dispatch import Dispatch, Shard
+from clifctl.experiments.grid.grid import GridOptions, numbers
+from clifctl.experiments.grid.results_folder import ResultsFolder
+from clifctl.experiments.grid.seeds import seeds_of
+from clifctl.experiments.grid.trial import Order, failed_record
+from clifctl.experiments.grid.trial_names import Numerics, Trial, trial_of, without_repetition
+from clifctl.experiments.grid.worker_pool import WorkerLost, WorkerPool
+from clifctl.experiments.grid.workers import Workforce
 from clifctl.recipe.load import load_recipe, open_recipe
 from clifctl.results import TrialRecord
 
@@ -478,7 +478,7 @@ def test_the_pool_outlives_its_processes() -> None:
 
 PARENT = """
 import multiprocessing, time
-from clifctl.experiments.worker_pool import WorkerPool
+from clifctl.experiments.grid.worker_pool import WorkerPool
 if __name__ == "__main__":
     pool = WorkerPool(2)
     tasks = [pool.submit(time.sleep, 60) for _ in range(2)]

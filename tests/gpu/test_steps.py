@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from clifctl.data import LoadedData, shuffled_batches
-from clifctl.experiments.assembly import build_net, load_data, optimizer_of, training_step_of
+from clifctl.experiments.build import build_net, load_data, optimizer_of, training_step_of
 from clifctl.models import MODELS
 from clifctl.recipe.load import load_recipe
 from clifctl.recipe.schema import Recipe, validate

@@ -24,7 +24,7 @@ KNOWN = {
     "data/augment/policies.py": "images",
     "cli/data.py": "frames to be drawn",
     "convert/nir_graph.py": "weights",
-    "experiments/connections.py": "weights, as names of layers",
+    "experiments/run/connections.py": "weights, as names of layers",
 }
 
 

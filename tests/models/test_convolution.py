@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from clifctl.experiments.bench_nets import plain_net
+from clifctl.experiments.bench.plain_nets import plain_net
 from clifctl.kernels import mark_spikes
 from clifctl.models import MODELS, SpikingNet, fold_time
 from clifctl.models.convolution import CHANNEL_BLOCK, Convolution, conv2d

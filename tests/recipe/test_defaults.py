@@ -12,7 +12,7 @@ import pytest
 
 import clifctl
 from clifctl.data import DATASETS
-from clifctl.experiments.trial_names import Numerics, trial_of
+from clifctl.experiments.grid.trial_names import Numerics, trial_of
 from clifctl.models import MODELS
 from clifctl.neurons import NEURONS
 from clifctl.recipe.catalog import names

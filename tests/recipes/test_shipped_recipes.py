@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from clifctl.data import LoadedData, Split, batches, shuffled_batches
-from clifctl.experiments.assembly import build_net, load_data, loss_of, optimizer_of, repeat_of
+from clifctl.experiments.build import build_net, load_data, loss_of, optimizer_of, repeat_of
 from clifctl.experiments.published import published_for
 from clifctl.models.spike_driven_transformer import OWN_NEURON
 from clifctl.recipe.load import load_recipe

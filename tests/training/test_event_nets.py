@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional as F
 
 from clifctl.data import batches
-from clifctl.experiments.assembly import load_data, optimizer_of, training_step_of
+from clifctl.experiments.build import load_data, optimizer_of, training_step_of
 from clifctl.recipe.load import load_recipe
 from clifctl.training.precision import Precision
 from clifctl.training.step import Sums

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from clifctl.errors import CheckpointError, RecipeError
-from clifctl.experiments.assembly import build_net, optimizer_of, run_on, training_step_of
+from clifctl.experiments.build import build_net, optimizer_of, run_on, training_step_of
 from clifctl.kernels import resolve_kernels
 from clifctl.models import TemporalBatchNorm
 from clifctl.recipe.load import load_recipe

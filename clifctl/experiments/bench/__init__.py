@@ -1,0 +1,1 @@
+"""What the benchmarks share: interleaved timing, gates, contestants, the plain nets."""

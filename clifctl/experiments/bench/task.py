@@ -1,0 +1,230 @@
+"""What the benchmarks of nets run: one net, its input and its arithmetic, for every contestant."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast, get_args
+
+import torch
+from torch import Tensor
+
+from clifctl.devices import CPU, device_name
+from clifctl.errors import UsageError, unknown_name
+from clifctl.experiments.build import parameter_count
+from clifctl.experiments.run.manifest import package_versions
+from clifctl.kernels import resolve_kernels
+from clifctl.models import MODELS, ModelOptions, NeuronChoice, SpikingNet
+from clifctl.models.norm import NormMode
+from clifctl.neurons import NEURONS
+from clifctl.recipe.load import load_recipe
+from clifctl.training.device import Threads, resolve_device
+from clifctl.training.memory import saved_for_backward
+from clifctl.training.precision import ArithmeticName
+
+CIFAR_SHAPE, CIFAR_TIMESTEPS, CLASSES = (3, 32, 32), 6, 10
+# Frames of CIFAR10-DVS, and the time steps of the paper's Table 6.
+FRAME_SHAPE, FRAME_TIMESTEPS = (2, 48, 48), 10
+DIGITS_MODEL, DIGITS_RECIPE = "snn5", "digits_snn5"
+NETS = ("resnet18", "vgg11", DIGITS_MODEL)
+PRECISIONS = ("float32", "bfloat16")
+MOST_STEPS, MOST_BATCH = 256, 4096
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """What is run: the same for every contestant.
+
+    `frames_percent`: the input is event frames, others at each time step, of whose values so many
+    percent are not zero; None: an image, the same at each step. `norms` are the tensors of the
+    net's batch norms that are not those of a fresh net, by their names in its state dict.
+    """
+
+    model: str
+    options: ModelOptions
+    neuron: str
+    input_shape: tuple[int, ...]
+    classes: int
+    timesteps: int
+    batch_size: int
+    batch_norm: NormMode
+    precision: ArithmeticName
+    device: torch.device
+    frames_percent: float | None = None
+    norms: Mapping[str, Tensor] = field(default_factory=dict)
+    connections: str = "auto"
+
+    @property
+    def repeat(self) -> int:
+        """How many equal time steps one step of the input stands for."""
+        return self.timesteps if self.frames_percent is None else 1
+
+    def net(
+        self,
+        *,
+        fuse_norm: bool,
+        batch_norm: NormMode | None = None,
+        connections: str | None = None,
+    ) -> SpikingNet:
+        """clifctl's net, with the same weights every time; `batch_norm` and `connections` may be
+        others than the task's."""
+        torch.manual_seed(0)
+        model, neuron = MODELS[self.model], NEURONS[self.neuron]
+        norm = {"fuse_norm": fuse_norm, "batch_norm": batch_norm or self.batch_norm}
+        net: SpikingNet = model.build(
+            self.options.model_copy(update=norm),
+            input_shape=self.input_shape,
+            classes=self.classes,
+            timesteps=self.timesteps,
+            neuron=NeuronChoice(
+                neuron, neuron.hyperparameters(), connections=connections or self.connections
+            ),
+        )
+        for name, tensor in self.norms.items():
+            net.state_dict(keep_vars=True)[name].data.copy_(tensor)
+        return net
+
+    def input(self) -> Tensor:
+        """What spiking nets are given, the same numbers every time: an image `[1, N, C, H, W]`, or
+        frames `[T, N, C, H, W]`."""
+        if self.frames_percent is None:
+            return self._images(self.batch_size)[None]
+        return self._frames()
+
+    def folded(self) -> Tensor:
+        """What the ReLU net is given: `[T * N, C, H, W]`, all of them different."""
+        if self.frames_percent is None:
+            return self._images(self.timesteps * self.batch_size)
+        return self._frames().flatten(0, 1)
+
+    def labels(self) -> Tensor:
+        """`[N]`, the same every time."""
+        generator = torch.Generator().manual_seed(1)
+        return torch.randint(self.classes, (self.batch_size,), generator=generator)
+
+    def _images(self, count: int) -> Tensor:
+        return torch.randn(count, *self.input_shape, generator=torch.Generator().manual_seed(0))
+
+    def _frames(self) -> Tensor:
+        """Counts of events: 1 and more at places that are independent of each other."""
+        assert self.frames_percent is not None
+        generator = torch.Generator().manual_seed(0)
+        shape = (self.timesteps, self.batch_size, *self.input_shape)
+        active = torch.rand(shape, generator=generator) < self.frames_percent / 100
+        return active * (1 + torch.poisson(torch.ones(shape), generator=generator))
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetBenchOptions:
+    """What `bench train` and `bench eval` are asked for. `timesteps` None: 6, 10 of event frames,
+    the digits recipe's own for snn5; `rates`: `fresh`, `paper` or a file; `frames_percent` as in
+    `Task`; `threads` None: chosen by the size of the net."""
+
+    model: str = "resnet18"
+    neuron: str = "clif"
+    timesteps: Sequence[int] | None = None
+    batch_size: int = 8
+    precision: str = "float32"
+    batch_norm: str = "per_step"
+    rates: str = "fresh"
+    frames_percent: float | None = None
+    repeats: int = 7
+    device: str = CPU
+    connections: str = "auto"
+    threads: int | None = None
+
+
+def task_of(asked: NetBenchOptions, *, least_batch: int) -> Task:
+    """The task that is asked for, at the net's own T. Raises UsageError."""
+    model, frames_percent = asked.model, asked.frames_percent
+    for kind, name, known in (
+        ("model", model, NETS),
+        ("neuron", asked.neuron, tuple(NEURONS)),
+        ("precision", asked.precision, PRECISIONS),
+        ("batch norm", asked.batch_norm, get_args(NormMode)),
+    ):
+        if name not in known:
+            raise UsageError(unknown_name(kind, name, known), hint=f"one of {', '.join(known)}")
+    if NEURONS[asked.neuron].max_timesteps == 1:
+        raise UsageError(
+            f"neuron '{asked.neuron}' has no time steps: it is what the others are measured "
+            "against",
+            hint="choose a spiking neuron, as --neuron clif",
+        )
+    if not least_batch <= asked.batch_size <= MOST_BATCH:
+        raise UsageError(
+            f"--batch {asked.batch_size}: must be between {least_batch} and {MOST_BATCH}",
+            hint="8 is the default" + ("; batch norm needs two" if least_batch == 2 else ""),
+        )
+    if frames_percent is not None and not 0 <= frames_percent <= 100:
+        raise UsageError(
+            f"--event-frames {frames_percent:g}: must be between 0 and 100",
+            hint="percent of the frames' values that are not zero; 5 to 10 are usual",
+        )
+    device = resolve_device(asked.device)
+    options = MODELS[model].options()
+    shape: tuple[int, ...] = CIFAR_SHAPE
+    classes, timesteps = CLASSES, CIFAR_TIMESTEPS
+    if frames_percent is not None:
+        shape, timesteps = FRAME_SHAPE, FRAME_TIMESTEPS
+    if model == DIGITS_MODEL:
+        recipe = load_recipe(DIGITS_RECIPE).recipe
+        options, timesteps = recipe.model.options, recipe.timesteps
+        shape, classes = recipe.data.input_shape, recipe.data.classes
+    return Task(
+        model=model,
+        options=options,
+        neuron=asked.neuron,
+        input_shape=shape,
+        classes=classes,
+        timesteps=timesteps,
+        batch_size=asked.batch_size,
+        batch_norm=cast(NormMode, asked.batch_norm),
+        precision=cast(ArithmeticName, asked.precision),
+        device=device,
+        frames_percent=frames_percent,
+        connections=resolve_kernels("auto", asked.connections, device).connections.name,
+    )
+
+
+def steps_of(asked: NetBenchOptions, task: Task) -> tuple[int, ...]:
+    """The T to measure, ascending. Raises UsageError."""
+    asked_for = (task.timesteps,) if asked.timesteps is None else asked.timesteps
+    steps = tuple(sorted(set(asked_for)))
+    for count in steps:
+        if not 1 <= count <= MOST_STEPS:
+            raise UsageError(
+                f"--timesteps {count}: must be between 1 and {MOST_STEPS}",
+                hint="several with commas: 1,2,4,6,8,16",
+            )
+    return steps
+
+
+def activations_bytes(task: Task) -> int:
+    """What a training step of the task keeps for backward, by which threads are chosen."""
+    with torch.device("meta"):
+        net = task.net(fuse_norm=True)
+        steps = task.timesteps // task.repeat
+        given = torch.empty(steps, task.batch_size, *task.input_shape)
+    return saved_for_backward(net, given, repeat=task.repeat)
+
+
+def described(asked: NetBenchOptions, task: Task, threads: Threads) -> dict[str, Any]:
+    """What a result says of its net, its input and where it was run."""
+    return {
+        "model": task.model,
+        "neuron": task.neuron,
+        "input_shape": task.input_shape,
+        "classes": task.classes,
+        "parameters": parameter_count(task.net(fuse_norm=True)),
+        "batch_size": task.batch_size,
+        "precision": task.precision,
+        "rates": asked.rates,
+        "frames_percent": task.frames_percent,
+        "repeats": asked.repeats,
+        "device": str(task.device),
+        "machine": device_name(task.device),
+        "threads": threads.count,
+        "threads_reason": threads.reason,
+        "target": resolve_kernels("auto", task.connections, task.device).target.name,
+        "connections": task.connections,
+        "versions": package_versions("clifctl", "torch", "numba", "triton", "spikingjelly"),
+    }

@@ -1,0 +1,145 @@
+"""A checkpoint, whoever wrote it: its recipe, its weights, and on what its net runs."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from clifctl import trust
+from clifctl.data import LoadedData
+from clifctl.errors import UsageError
+from clifctl.experiments.build import at_root, build_net
+from clifctl.experiments.published import published_for
+from clifctl.experiments.run.memory import require_net_fits
+from clifctl.kernels import Kernels, check_connections, resolve_kernels
+from clifctl.models import SpikingNet
+from clifctl.recipe.catalog import SUFFIXES
+from clifctl.recipe.load import LoadedRecipe
+from clifctl.recipe.schema import Recipe, validate
+from clifctl.results import Published
+from clifctl.training.checkpoint import load_checkpoint, load_weights
+from clifctl.training.foreign import load_foreign, load_foreign_weights
+
+FOREIGN = "weights of other code load with --recipe, or with --model and --data"
+
+
+@dataclass(frozen=True)
+class Opening:
+    """How a checkpoint is opened and run.
+
+    `foreign_recipe` is the recipe of a state dict of other code, which carries none. `neuron` is a
+    neuron FILE.py:NAME that the checkpoint may load, `root` the folder in which its data lie here.
+    """
+
+    foreign_recipe: LoadedRecipe | None = None
+    neuron: str | None = None
+    root: Path | None = None
+    device: str = "auto"
+    target: str = "auto"
+    connections: str = "auto"
+    threads: int | None = None
+
+    def __post_init__(self) -> None:
+        check_connections(self.connections)
+
+    def kernels(self, device: torch.device, dtype: torch.dtype = torch.float32) -> Kernels:
+        """What the net runs on there. Raises TargetError."""
+        return resolve_kernels(self.target, self.connections, device, dtype)
+
+    def placed(self, recipe: Recipe) -> Recipe:
+        """`recipe`, with its data where they lie here. Raises UsageError for data without files."""
+        return recipe if self.root is None else at_root(recipe, self.root)
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A checkpoint's recipe, and what puts its weights into a net.
+
+    `trained_neuron` is the neuron that a converted net was trained with, None of any other."""
+
+    name: str
+    recipe: Recipe
+    epoch: int | None
+    seed: int | None
+    fill: Callable[[SpikingNet], None]
+    trained_neuron: str | None = None
+
+    def published(self, data: LoadedData) -> Published:
+        """The paper's accuracies on `data`; none for a converted net, since the paper's nets were
+        trained with the neurons that they have."""
+        return published_for(self.recipe, data) if self.trained_neuron is None else Published()
+
+    def net(self, recipe: Recipe, where: torch.device) -> SpikingNet:
+        """The net of `recipe` with the checkpoint's weights. Raises CheckpointError."""
+        with torch.device("meta"):
+            net = build_net(recipe)
+        require_net_fits(net, where)
+        net.to_empty(device=where)
+        self.fill(net)
+        return net
+
+
+def is_checkpoint(source: str) -> bool:
+    """Whether `source` is the path of a checkpoint, and not a recipe."""
+    path = Path(source)
+    if source == "-" or path.suffix in SUFFIXES:
+        return False
+    return path.exists() or bool(path.suffix)
+
+
+def refused_override(override: str, why: str, **instead: str) -> UsageError:
+    """The error for an override of a checkpoint, which is taken as it was trained; `instead`: key
+    -> the option that does something of the kind."""
+    key = override.partition("=")[0]
+    option = {"data.root": "--root DIR", "root": "--root DIR", **instead}.get(key)
+    hint = "KEY=VALUE changes recipes, as with --recipe, or --model and --data"
+    if option is not None:
+        hint = f"a checkpoint takes {option} instead"
+    return UsageError(f"'{override}': {why}", hint=hint)
+
+
+def open_checkpoint(path: Path, opening: Opening, *, timesteps: int | None = None) -> Opened:
+    """The checkpoint `path`; `timesteps` is another T than its recipe's. Raises CheckpointError,
+    RecipeError."""
+    opened = (
+        _open(path, opening.neuron)
+        if opening.foreign_recipe is None
+        else _open_foreign(path, opening.foreign_recipe)
+    )
+    if timesteps is None:
+        return opened
+    document = {**opened.recipe.document, "timesteps": timesteps}
+    return replace(opened, recipe=validate(document, f"checkpoint '{path}'", of_a_run=True))
+
+
+def _open(path: Path, neuron: str | None) -> Opened:
+    if neuron is not None and not trust.is_file_reference(neuron):
+        raise UsageError(
+            f"--neuron {neuron}: must be FILE.py:NAME, the checkpoint's own neuron",
+            hint="leave it out for a neuron of clifctl; clifctl convert puts a net on LIF",
+        )
+    checkpoint = load_checkpoint(path, foreign=FOREIGN)
+    if neuron is not None:
+        trust.allow(neuron)
+    recipe = validate(checkpoint.recipe, f"recipe of checkpoint '{path}'", of_a_run=True)
+    recipe = replace(recipe, neuron=recipe.neuron_at(checkpoint.epoch_of_weights))
+    return Opened(
+        checkpoint.recipe_name,
+        recipe,
+        checkpoint.epoch,
+        recipe.train.seed,
+        lambda net: load_weights(net, checkpoint, path),
+        checkpoint.trained_neuron,
+    )
+
+
+def _open_foreign(path: Path, given: LoadedRecipe) -> Opened:
+    foreign = load_foreign(path)
+    return Opened(
+        given.name,
+        given.recipe,
+        foreign.epoch,
+        None,
+        lambda net: load_foreign_weights(net, foreign, path),
+    )

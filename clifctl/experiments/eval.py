@@ -1,0 +1,184 @@
+"""`eval`: a checkpoint on the test data of its recipe."""
+
+import math
+import time
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from clifctl.data import LoadedData, batches
+from clifctl.errors import RunFailed, UsageError
+from clifctl.experiments.build import (
+    build_net,
+    load_data,
+    loss_of,
+    repeat_of,
+    run_on,
+    step_activations_bytes,
+)
+from clifctl.experiments.checkpoints import Opened, Opening, open_checkpoint
+from clifctl.experiments.run.memory import require_memory, require_net_fits
+from clifctl.launch import launch
+from clifctl.models import batch_statistics
+from clifctl.recipe.schema import Recipe
+from clifctl.results import ClassCount, EvalResult, Evaluation
+from clifctl.training.device import resolve_device, resolve_threads, tf32
+from clifctl.training.distributed import Processes, joined
+from clifctl.training.evaluation import Watch, evaluate
+from clifctl.training.memory import bytes_of, largest_output
+
+# Its own recipe, and whatever device there is.
+DEFAULT = Opening()
+# A batch of more steps takes as much more.
+_FEW_STEPS = 64
+
+
+def evaluate_checkpoint(
+    path: Path,
+    opening: Opening = DEFAULT,
+    *,
+    use_batch_statistics: bool = False,
+    per_class: bool = False,
+    picture: str | None = None,
+    timesteps: int | None = None,
+    watch: Watch = nullcontext,
+) -> EvalResult:
+    """Evaluate the checkpoint `path`, opened and run as `opening` says.
+
+    `use_batch_statistics` normalises with the statistics of each test batch instead of the running
+    averages. `timesteps` is another T than the recipe's. `per_class` keeps the count of every
+    class; `picture` names the file that will be drawn; `watch` is that of `evaluate`. Raises
+    CheckpointError, RecipeError, UsageError where that cannot be done.
+    """
+    started = time.perf_counter()
+    own = launch()
+    _require_whole_batches(use_batch_statistics, own.count)
+    where = resolve_device(opening.device, own)
+    kernels = opening.kernels(where)
+    with joined(own, where) as processes:
+        opened = processes.agree(lambda: open_checkpoint(path, opening, timesteps=timesteps))
+        recipe = processes.agree(lambda: run_on(opening.placed(opened.recipe), kernels))
+        processes.agree(lambda: _require_fits(recipe, where, None))
+        data = processes.agree(lambda: load_data(recipe))
+        processes.agree(lambda: _require_fits(recipe, where, data, own.count))
+        data = data.to(where)
+        kept = step_activations_bytes(recipe, data, own.count)
+        torch.set_num_threads(resolve_threads(opening.threads, kept).count)
+        with tf32(recipe.train.tf32):
+            evaluation = _evaluated(
+                opened, recipe, data, where, use_batch_statistics, processes, watch
+            )
+    if not math.isfinite(evaluation.loss):
+        raise RunFailed(
+            f"the loss of '{path}' is {evaluation.loss}", hint="its weights are not usable"
+        )
+    top5 = evaluation.accuracy_top5_percent_per_step
+    return EvalResult(
+        checkpoint=str(path),
+        recipe=opened.name,
+        data=recipe.data.dataset.name,
+        model=recipe.model.model.name,
+        neuron=recipe.neuron.neuron.name,
+        timesteps=recipe.timesteps,
+        epoch=opened.epoch,
+        seed=opened.seed,
+        batch_statistics=use_batch_statistics,
+        batch_size=recipe.eval.batch_size,
+        samples=evaluation.samples,
+        accuracy_percent=evaluation.accuracy_percent,
+        accuracy_top5_percent=None if top5 is None else top5[-1],
+        loss=evaluation.loss,
+        cross_entropy=evaluation.cross_entropy,
+        accuracy_percent_per_step=evaluation.accuracy_percent_per_step,
+        accuracy_top5_percent_per_step=top5,
+        cross_entropy_per_step=evaluation.cross_entropy_per_step,
+        per_class=_named(evaluation.per_class, data.class_names) if per_class else None,
+        firing_rate=evaluation.firing_rate,
+        firing_rates=evaluation.firing_rates,
+        seconds=time.perf_counter() - started,
+        device=str(where),
+        **kernels.facts,
+        published=opened.published(data),
+        picture=picture,
+    )
+
+
+def _named(counts: tuple[ClassCount, ...], names: tuple[str, ...] | None) -> tuple[ClassCount, ...]:
+    """`counts` with the names of their classes, where classes have any."""
+    if names is None:
+        return counts
+    known = dict(enumerate(names))
+    return tuple(
+        replace(
+            count,
+            name=known.get(count.label),
+            mistaken_for_name=None if count.mistaken_for is None else known.get(count.mistaken_for),
+        )
+        for count in counts
+    )
+
+
+def _require_fits(
+    recipe: Recipe, where: torch.device, data: LoadedData | None, processes: int = 1
+) -> None:
+    """Raise RecipeError where `where` cannot hold the net, with `data` those and a batch too."""
+    steps = min(recipe.timesteps, _FEW_STEPS)
+    few = replace(recipe, timesteps=steps)
+    repeat = repeat_of(few)
+    with torch.device("meta"):
+        net = build_net(few).eval()
+        require_net_fits(net, where)
+        if data is None:
+            return
+        samples = -(-min(recipe.eval.batch_size, len(data.test)) // processes)
+        inputs = torch.empty(steps // repeat, samples, *recipe.data.input_shape)
+    batch = largest_output(net, inputs, repeat=repeat) * recipe.timesteps // steps
+    held = sum(split.held_bytes for split in data.splits)
+    weights = bytes_of(*net.parameters(), *net.buffers())
+    require_memory(where, held + weights + batch, "the evaluation")
+
+
+def _evaluated(
+    opened: Opened,
+    recipe: Recipe,
+    data: LoadedData,
+    where: torch.device,
+    use_batch_statistics: bool,
+    processes: Processes,
+    watch: Watch,
+) -> Evaluation:
+    net = opened.net(recipe, where)
+    batch_size = recipe.eval.batch_size
+    if use_batch_statistics:
+        _require_two_a_batch(batch_size, len(data.test))
+    test = data.test
+    if processes.several:
+        test = test.part(processes.part(len(test)))
+    with batch_statistics(net) if use_batch_statistics else nullcontext():
+        return evaluate(
+            net,
+            batches(test, batch_size),
+            loss_of(recipe),
+            repeat=repeat_of(recipe),
+            with_rates=True,
+            watch=watch,
+            processes=processes,
+        )
+
+
+def _require_whole_batches(use_batch_statistics: bool, processes: int) -> None:
+    if use_batch_statistics and processes > 1:
+        raise UsageError(
+            "--batch-statistics are those of whole batches, which several processes would divide",
+            hint="run it in one process, without torchrun",
+        )
+
+
+def _require_two_a_batch(batch_size: int, samples: int) -> None:
+    if 1 in (batch_size, samples % batch_size):
+        raise UsageError(
+            f"--batch-statistics: eval.batch_size = {batch_size} makes a batch of one sample",
+            hint="leave --batch-statistics out: batch norm needs two",
+        )

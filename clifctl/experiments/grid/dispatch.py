@@ -1,0 +1,209 @@
+"""Handing out the trials of a grid to those who run them, and what happens when that goes wrong."""
+
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from clifctl.devices import available_memory_bytes
+from clifctl.errors import Interrupted, RunFailed, UsageError
+from clifctl.experiments.grid.results_folder import ResultsFolder
+from clifctl.experiments.grid.trial import Order, Outcome, failed_record
+from clifctl.experiments.grid.trial_names import Trial
+from clifctl.experiments.grid.worker_pool import GRACE_SECONDS, WorkerLost
+from clifctl.experiments.grid.workers import Workforce
+from clifctl.results import TrialRecord
+
+# A worker that the system kills may have met another's peak of memory: it is tried once more.
+ATTEMPTS = 2
+POLL_SECONDS = 0.5
+GO_ON = "the same command goes on from there"
+LOST = "its worker is gone"
+
+
+class TrialsObserver(Protocol):
+    """Who watches a grid being run."""
+
+    def opened(self, trials: Sequence[Trial], folder: ResultsFolder, finished: int) -> None: ...
+    def began(self, trial: Trial, attempt: int) -> None: ...
+    def elsewhere(self, trial: Trial) -> None: ...
+    def lost(self, trial: Trial, why: str) -> None: ...
+    def ended(self, record: TrialRecord) -> None: ...
+    def notice(self, line: str) -> None: ...
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Every `of`-th trial, beginning with number `index` (from 1)."""
+
+    index: int
+    of: int
+
+    @classmethod
+    def parse(cls, text: str) -> "Shard":
+        """`i/n`. Raises UsageError for anything else."""
+        index, slash, of = text.partition("/")
+        if not (slash and index.isdecimal() and of.isdecimal() and 1 <= int(index) <= int(of)):
+            raise UsageError(f"--shard {text}: must be i/n with i from 1 to n", hint="--shard 1/4")
+        return cls(int(index), int(of))
+
+    def part(self, trials: Sequence[Trial]) -> Sequence[Trial]:
+        """The trials of this shard."""
+        return trials[self.index - 1 :: self.of]
+
+
+@dataclass
+class Dispatch:
+    """One run over the trials of a grid. `order` says how a trial is to be run."""
+
+    trials: Sequence[Trial]
+    folder: ResultsFolder
+    order: Callable[[Trial, int], Order]
+    observer: TrialsObserver
+    need_bytes: int = 0
+    fail_fast: bool = False
+    _running: dict["Future[Outcome]", tuple[Trial, int]] = field(default_factory=dict)
+    _elsewhere: dict[str, Trial] = field(default_factory=dict)
+    _old: dict[str, TrialRecord] = field(default_factory=dict)
+    _pending: deque[tuple[Trial, int]] = field(default_factory=deque)
+    _failed: bool = False
+
+    def run(self, workforce: Workforce) -> None:
+        """Run what is not finished. Raises Interrupted where it is ended before that, RunFailed
+        where nobody is left who could run it; what is finished is kept, and the same call goes
+        on."""
+        for trial in self.trials:
+            record = self.folder.record(trial.name)
+            if record is None or record.state != "finished":
+                self._pending.append((trial, 1))
+            if record is not None:
+                self._old[trial.name] = record
+        self.observer.opened(self.trials, self.folder, len(self.trials) - len(self._pending))
+        try:
+            while self._pending or self._running or self._elsewhere:
+                workforce.look(self.observer.notice)
+                self._fill(workforce)
+                self._collect(workforce)
+                self._look_elsewhere()
+                if self._failed and self.fail_fast:
+                    left = self._stop(workforce)
+                    self.observer.notice(f"--fail-fast: no other trial is begun{left}")
+                    return
+        except KeyboardInterrupt as stop:
+            left = self._stop(workforce)
+            raise Interrupted(stop, f"stopped: {self._so_far()}{left}", hint=GO_ON) from None
+        except Interrupted as stopped:
+            raise _with_message(stopped, f"stopped: {self._so_far()}") from None
+        except RunFailed as gone:
+            raise RunFailed(f"{gone.message}: {self._so_far()}", hint=gone.hint) from None
+
+    def _stop(self, workforce: Workforce) -> str:
+        """Cancel what has not begun, have what runs save and end, and say what is left of it on a
+        cluster. Another Ctrl-C ends the waiting."""
+        running = [trial.name for trial, _ in self._running.values()]
+        deadline = time.monotonic() + GRACE_SECONDS
+        with suppress(KeyboardInterrupt):
+            workforce.stop()
+            while time.monotonic() < deadline and any(map(self.folder.is_claimed, running)):
+                time.sleep(POLL_SECONDS / 5)
+        if workforce.cluster is None:
+            return ""
+        left = sum(map(self.folder.is_claimed, running))
+        if left:
+            return f"; {left} still run in the cluster at {workforce.cluster}, to their next step"
+        return f"; nothing of it runs in the cluster at {workforce.cluster} any more"
+
+    def _fill(self, workforce: Workforce) -> None:
+        while self._pending and len(self._running) < workforce.at_once:
+            if self._running and not self._memory_allows():
+                return
+            trial, attempt = self._pending.popleft()
+            record = self.folder.record(trial.name)
+            if record is not None and (
+                record.state == "finished" or record != self._old.get(trial.name)
+            ):
+                # Another process has run it meanwhile, for better or worse.
+                self._end(record)
+                continue
+            self.observer.began(trial, attempt)
+            future = workforce.executor.submit(workforce.run, self.order(trial, attempt))
+            self._running[future] = (trial, attempt)
+            if future.done():
+                return
+
+    def _memory_allows(self) -> bool:
+        """Whether another trial fits beside those that run."""
+        free = available_memory_bytes()
+        return free is None or free > self.need_bytes
+
+    def _collect(self, workforce: Workforce) -> None:
+        done, _ = wait(self._running, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
+        for future in done:
+            trial, attempt = self._running.pop(future)
+            try:
+                outcome = future.result()
+            except WorkerLost as lost:
+                self._retry(trial, attempt, str(lost))
+                continue
+            except CancelledError:
+                workforce.look(self.observer.notice)  # raises where the cluster is gone
+                self._retry(trial, attempt, "the cluster was told to forget it")
+                continue
+            except Exception as failed:  # whatever a cluster or a full disk has to say
+                if type(failed).__name__ == "KilledWorker":  # of Dask's
+                    self._retry(trial, attempt, LOST)
+                else:
+                    self._give_up(trial, attempt, f"{type(failed).__name__}: {failed}", lost=False)
+                continue
+            if outcome == "busy":
+                self._elsewhere[trial.name] = trial
+                self.observer.elsewhere(trial)
+            elif outcome == "stopped":
+                self._retry(trial, attempt, "its process was told to end")
+            elif outcome == "lost":
+                self._retry(trial, attempt, LOST)
+            else:
+                record = self.folder.record(trial.name)
+                if record is None:
+                    self._give_up(trial, attempt, "its record was not written", lost=True)
+                else:
+                    self._end(record)
+
+    def _retry(self, trial: Trial, attempt: int, why: str) -> None:
+        if attempt < ATTEMPTS:
+            self.observer.lost(trial, why)
+            self._pending.appendleft((trial, attempt + 1))
+        else:
+            self._give_up(trial, attempt, f"{why}, {attempt} times", lost=True)
+
+    def _give_up(self, trial: Trial, attempt: int, why: str, *, lost: bool) -> None:
+        record = failed_record(self.order(trial, attempt), why, lost=lost)
+        self.folder.write(record)
+        self._end(record)
+
+    def _end(self, record: TrialRecord) -> None:
+        self._failed |= record.state != "finished"
+        self.observer.ended(record)
+
+    def _look_elsewhere(self) -> None:
+        if self._elsewhere and not self._running:
+            time.sleep(POLL_SECONDS)
+        for name, trial in list(self._elsewhere.items()):
+            # The lock is given back after the record was written: an end shows here, or below.
+            if not self.folder.is_claimed(name):
+                del self._elsewhere[name]
+                self._pending.append((trial, 1))
+
+    def _so_far(self) -> str:
+        records = [self.folder.record(trial.name) for trial in self.trials]
+        finished = sum(record is not None and record.state == "finished" for record in records)
+        return f"{finished} of {len(self.trials)} trials are finished in '{self.folder.path}'"
+
+
+def _with_message(stopped: Interrupted, message: str) -> Interrupted:
+    told = Interrupted(KeyboardInterrupt(), message, hint=GO_ON)
+    told.exit_code = stopped.exit_code
+    return told

@@ -1,0 +1,342 @@
+"""A grid from end to end: options, plan, dry run, and the records of its trials."""
+
+import os
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from clifctl import trust
+from clifctl.data import LoadedData
+from clifctl.devices import available_memory_bytes, is_gpu
+from clifctl.errors import DataError, RunFailed, UsageError
+from clifctl.experiments.build import (
+    build_net,
+    list_data,
+    load_data,
+    require_trainable,
+    run_on,
+    step_activations_bytes,
+    steps_of,
+)
+from clifctl.experiments.grid.dask_cluster import dask_workforce
+from clifctl.experiments.grid.dispatch import (
+    Dispatch,
+    Shard,
+    TrialsObserver,
+)
+from clifctl.experiments.grid.results_folder import (
+    ResultsFolder,
+    cores,
+)
+from clifctl.experiments.grid.trial import Order, numerics_of
+from clifctl.experiments.grid.trial_names import Numerics, Trial, trial_of, without_repetition
+from clifctl.experiments.grid.workers import Workforce, local_workforce
+from clifctl.experiments.run.memory import in_words, require_memory
+from clifctl.experiments.run.resume import decisive
+from clifctl.kernels import resolve_kernels
+from clifctl.recipe.load import LoadedRecipe
+from clifctl.recipe.schema import Recipe
+from clifctl.results import TrialRecord, TrialState, TrialStatus
+from clifctl.training.device import resolve_device, resolve_threads
+from clifctl.training.memory import bytes_of
+
+# What a process holds besides its trial: Python, torch, compiled kernels (measured: 0.87 GiB, most
+# of it shared with the other processes).
+PROCESS_BYTES = 1024 * 1024 * 1024
+MOST_WORKERS = 512
+
+
+@dataclass(frozen=True)
+class GridOptions:
+    """How the trials of a grid are run. `out` is the results folder, `workers` None: by the size
+    of the net, `scheduler` the address of a Dask cluster instead."""
+
+    out: Path
+    device: str = "auto"
+    target: str = "auto"
+    connections: str = "auto"
+    threads: int | None = None
+    workers: int | None = None
+    scheduler: str | None = None
+    shard: str | None = None
+    fail_fast: bool = False
+    dry_run: bool = False
+
+    def __post_init__(self) -> None:
+        if self.scheduler is not None and self.workers is not None:
+            raise UsageError(
+                "--workers and --scheduler contradict each other",
+                hint="a cluster has as many workers as it has",
+            )
+        if self.workers is not None and not 1 <= self.workers <= MOST_WORKERS:
+            raise UsageError(
+                f"--workers {self.workers}: must be between 1 and {MOST_WORKERS}",
+                hint="without it the number is chosen by the size of the net",
+            )
+
+
+@dataclass(frozen=True)
+class Size:
+    """What a trial needs: bytes kept for backward, memory in all; and what an epoch of it has:
+    optimizer steps, samples of a step, samples to test. Without data an epoch has nothing."""
+
+    kept_bytes: int
+    need_bytes: int
+    steps: int
+    step_samples: int
+    tested: int
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The trials of a command and everything that was found out before the first one runs.
+
+    `cells` has the trial of each variant; two variants may come to the same one.
+    """
+
+    trials: tuple[Trial, ...]
+    cells: tuple[str, ...]
+    options: GridOptions
+    folder: ResultsFolder
+    numerics: Numerics
+    workers: int
+    workers_reason: str
+    threads: int | None
+    need_bytes: int
+    sizes: dict[str, Size]
+    unusable_data: DataError | None
+
+
+def numbers(option: str, text: str, kind: Callable[[str], Any]) -> list[Any]:
+    """The list that an option such as `--k 1,2,3` gives, each entry once.
+
+    Raises UsageError for an empty one or an entry that is no number.
+    """
+    entries = [entry.strip() for entry in text.split(",") if entry.strip()]
+    if not entries:
+        raise UsageError(f"{option} '{text}': the list is empty", hint=f"as in {option} 1,2,3")
+    try:
+        return list(dict.fromkeys(kind(entry) for entry in entries))
+    except ValueError:
+        what = "whole numbers" if kind is int else "numbers"
+        raise UsageError(f"{option} {text}: must be {what} with commas between") from None
+
+
+def plan_grid(variants: Sequence[tuple[LoadedRecipe, str]], options: GridOptions) -> Grid:
+    """The grid of `variants` (a recipe and its title), checked as a whole. Writes nothing.
+
+    Raises ClifctlError for whatever would keep a trial from starting, but for data that are
+    missing: those are `unusable_data`, for a dry run to tell.
+    """
+    numerics = _numerics(options)
+    folder = ResultsFolder(options.out)
+    cells = folder.named([trial_of(*variant, numerics) for variant in variants])
+    trials = without_repetition(cells)
+    folder.check(trials)
+    if options.shard is not None:
+        Shard.parse(options.shard)
+    sizes, unusable = _sizes(trials, options)
+    need = max(size.need_bytes for size in sizes.values())
+    if options.scheduler is None:
+        require_memory(resolve_device(options.device), need, "a trial")
+    most_kept = max(size.kept_bytes for size in sizes.values())
+    threads = resolve_threads(options.threads, most_kept).count
+    todo = sum(state_of(folder, trial) != "finished" for trial in trials)
+    workers, reason = _workers(options, threads, max(1, todo), need)
+    if options.threads is None:
+        # Alone, or on one thread anyway, a run finds its number of threads by itself.
+        given = None if workers == 1 or threads == 1 else max(1, threads // workers)
+    else:
+        given = options.threads
+    return Grid(
+        trials=trials,
+        cells=tuple(cell.name for cell in cells),
+        options=options,
+        folder=folder,
+        numerics=numerics,
+        workers=workers,
+        workers_reason=reason,
+        threads=given,
+        need_bytes=need,
+        sizes=sizes,
+        unusable_data=unusable,
+    )
+
+
+def _numerics(options: GridOptions) -> Numerics:
+    asked = (options.device, options.target, options.connections)
+    if options.scheduler is None:
+        return numerics_of(*asked)
+    with dask_workforce(options.scheduler) as cluster:
+        return cluster.numerics(*asked)
+
+
+def _sizes(
+    trials: Sequence[Trial], options: GridOptions
+) -> tuple[dict[str, Size], DataError | None]:
+    """The size of every trial, and what is wrong with the data. One look for trials that differ in
+    their seed alone."""
+    device = resolve_device(options.device)
+    kernels = resolve_kernels(options.target, options.connections, device)
+    data: dict[str, tuple[LoadedData, int] | None] = {}
+    seen: dict[str, Size] = {}
+    sizes: dict[str, Size] = {}
+    unusable: DataError | None = None
+    for trial in trials:
+        recipe = run_on(trial.loaded.recipe, kernels)
+        key = configuration(recipe)
+        if key not in seen:
+            source = f"{recipe.document['data']} {recipe.timesteps}"
+            if source not in data:
+                try:
+                    data[source] = list_data(recipe) if options.dry_run else _loaded(recipe)
+                except DataError as missing:
+                    data[source], unusable = None, missing
+            seen[key] = _size(recipe, data[source])
+        sizes[trial.name] = seen[key]
+    return sizes, unusable
+
+
+def configuration(recipe: Recipe) -> str:
+    """What decides time and memory: everything but the seed."""
+    document = decisive(recipe.document)
+    document["train"] = {**document["train"], "seed": 0}
+    return str(document)
+
+
+def _loaded(recipe: Recipe) -> tuple[LoadedData, int]:
+    data = load_data(recipe, download=True)
+    return data, sum(split.held_bytes for split in data.splits)
+
+
+def _size(recipe: Recipe, found: tuple[LoadedData, int] | None) -> Size:
+    data, held = found or (None, 0)
+    if data is not None:
+        require_trainable(recipe, data)
+    with torch.device("meta"):
+        net = build_net(recipe)
+    kept = step_activations_bytes(recipe, data)
+    weights = 3 * bytes_of(*net.parameters()) + bytes_of(*net.buffers())
+    need = held + weights + kept + PROCESS_BYTES
+    if data is None:
+        return Size(kept, need, steps=0, step_samples=0, tested=0)
+    return Size(
+        kept,
+        need,
+        steps=steps_of(recipe, data),
+        step_samples=min(recipe.train.batch_size, len(data.train)),
+        tested=sum(map(len, data.splits)) - len(data.train),
+    )
+
+
+def _workers(options: GridOptions, threads: int, todo: int, need: int) -> tuple[int, str]:
+    if options.scheduler is not None:
+        return 1, f"the cluster at {options.scheduler} decides"
+    free = available_memory_bytes()
+    fitting = todo if free is None else max(1, free // need)
+    if options.workers is not None:
+        if options.workers > max(1, fitting):
+            raise UsageError(
+                f"--workers {options.workers}: a trial needs about {in_words(need)}, and "
+                f"{in_words(free or 0)} are free",
+                hint=f"--workers {fitting} fits",
+            )
+        return min(options.workers, todo), "asked for"
+    if is_gpu(resolve_device(options.device)):
+        return 1, "auto: one trial at a time on a GPU"
+    share = max(1, cores() // threads)
+    if fitting < min(share, todo):
+        return fitting, "auto: as many as memory allows"
+    if share == 1:
+        return 1, "auto: a trial uses every core"
+    return min(share, todo), f"auto: {threads} thread(s) a trial on {cores()} cores"
+
+
+def run_grid(grid: Grid, observer: TrialsObserver) -> tuple[TrialRecord | None, ...]:
+    """Run what is not finished, and return the records of all trials, None for those without.
+
+    Raises DataError where the data are missing, Interrupted where it is ended before its end.
+    """
+    if grid.unusable_data is not None:
+        raise grid.unusable_data
+    options, folder = grid.options, grid.folder
+    folder.open(grid.trials)
+    part: Sequence[Trial] = grid.trials
+    if options.shard is not None:
+        part = Shard.parse(options.shard).part(part)
+
+    def run(workforce: Workforce) -> None:
+        dispatch = Dispatch(
+            part,
+            folder,
+            lambda trial, attempt: _order(grid, trial, attempt, workforce.at_once),
+            observer,
+            need_bytes=grid.need_bytes if options.scheduler is None else 0,
+            fail_fast=options.fail_fast,
+        )
+        dispatch.run(workforce)
+
+    if all(state_of(folder, trial) == "finished" for trial in part):
+        observer.opened(part, folder, len(part))
+    elif options.scheduler is not None:
+        with dask_workforce(options.scheduler) as cluster:
+            run(cluster)
+    else:
+        with local_workforce(grid.workers) as workforce:
+            run(workforce)
+    return tuple(folder.record(trial.name) for trial in grid.trials)
+
+
+def _order(grid: Grid, trial: Trial, attempt: int, beside: int) -> Order:
+    return Order(
+        id=uuid.uuid4().hex,
+        trial=trial.name,
+        title=trial.title,
+        recipe=trial.loaded.name,
+        document=trial.loaded.recipe.document,
+        results=str(grid.folder.path.absolute()),
+        working_folder=os.getcwd(),
+        device=grid.options.device,
+        target=grid.options.target,
+        connections=grid.options.connections,
+        threads=grid.threads,
+        beside=beside,
+        kept_for_backward_bytes=grid.sizes[trial.name].kept_bytes,
+        attempt=attempt,
+        trusted=trust.files(),
+    )
+
+
+def statuses(grid: Grid, records: Sequence[TrialRecord | None]) -> tuple[TrialStatus, ...]:
+    """How each trial stands."""
+    return tuple(
+        TrialStatus(
+            trial=trial.name,
+            title=trial.title,
+            seed=trial.seed,
+            state="missing" if record is None else record.state,
+            attempts=0 if record is None else record.attempts,
+            problem=None if record is None else record.problem,
+        )
+        for trial, record in zip(grid.trials, records, strict=True)
+    )
+
+
+def raise_for_failures(found: Sequence[TrialStatus], folder: str) -> None:
+    """Raise RunFailed where a trial failed: its result is told first."""
+    failed = [one for one in found if one.state in ("failed", "lost")]
+    if failed:
+        raise RunFailed(
+            f"{len(failed)} of {len(found)} trials failed: {failed[0].title}: {failed[0].problem}",
+            hint=f"'{folder}/{failed[0].trial}.json' says more; the same command tries it again",
+        )
+
+
+def state_of(folder: ResultsFolder, trial: Trial) -> TrialState:
+    """How a trial stands in its results folder."""
+    record = folder.record(trial.name)
+    return "missing" if record is None else record.state

@@ -1,0 +1,211 @@
+"""The results folder of a grid: plain files, and several processes may work on one at once.
+
+grid.json       which recipe its trials are variants of
+<trial>/        the run folder of a trial, as `train` writes it
+<trial>.json    how it ended: its result, or why it failed
+claims/<trial>  locked by the process that runs it, for as long as that process lives; while it
+                runs the file names the order, and is empty after any end but the process's death
+"""
+
+import fcntl
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from clifctl.errors import OutputError
+from clifctl.experiments.grid.trial_names import Trial, base_of, named_with_defaults
+from clifctl.files import (
+    cannot_write,
+    exists,
+    is_folder,
+    open_own,
+    require_folder_possible,
+    to_json,
+    write_text,
+)
+from clifctl.reading import read_json
+from clifctl.results import Epochs, NewerResult, TrialRecord, UnreadableResult, decode, encode
+from clifctl.training import run_folder
+
+GRID = "grid.json"
+CLAIMS = "claims"
+# In folders of the first schema names hash the defaults too.
+_SCHEMA, _WITH_DEFAULTS = "clifctl.grid/2", "clifctl.grid/1"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A trial that is this process's alone: its locked file."""
+
+    file: BinaryIO
+
+    def begin(self, order: str) -> bool:
+        """Note that `order` is carried out here. False where that was noted before, and its end was
+        not: the process that began it has died."""
+        self.file.seek(0)
+        if self.file.read() == order.encode():
+            return False
+        self._note(order)
+        return True
+
+    def end(self) -> None:
+        """Note that the order has come to an end, whatever it was."""
+        self._note("")
+
+    def _note(self, order: str) -> None:
+        # A full disk is the trial's to tell; here it costs only the knowledge of a death.
+        with suppress(OSError):
+            self.file.truncate(0)
+            self.file.write(order.encode())
+
+
+@dataclass(frozen=True)
+class ResultsFolder:
+    """The files of a grid's trials."""
+
+    path: Path
+
+    def check(self, trials: Sequence[Trial]) -> None:
+        """Raise OutputError if `trials` must not, or cannot, be kept here. Writes nothing."""
+        path = self.path
+        if exists(path) and not is_folder(path):
+            raise OutputError(
+                f"'{path}' is a file, results need a folder", hint="choose another --out"
+            )
+        if not self.is_finished(trials):  # whose results can be shown where nothing can be written
+            require_folder_possible(path)
+        if not is_folder(path) or not any(path.iterdir()):
+            return
+        grid = self._grid()
+        if grid is None:
+            raise OutputError(
+                f"folder '{path}' is not empty and holds no results of clifctl: it is left alone",
+                hint="choose another --out",
+            )
+        if grid["schema"] not in (_SCHEMA, _WITH_DEFAULTS):
+            raise OutputError(
+                f"'{path / GRID}' is {grid['schema']}, this clifctl knows {_SCHEMA} and older ones",
+                hint="go on with the clifctl that wrote it, or choose another --out",
+            )
+        mine, theirs = base_of(trials[0]), base_of(trials[0], grid["base"])
+        if theirs != mine:
+            raise OutputError(
+                f"'{path}' holds the results of another recipe ({grid.get('recipe')}): "
+                f"{_first_difference(theirs, mine)}",
+                hint="choose another --out; finished trials are never thrown away",
+            )
+
+    def is_finished(self, trials: Sequence[Trial]) -> bool:
+        """Whether every one of `trials` has its result here."""
+        records = (self.record(trial.name) for trial in trials)
+        return self._grid() is not None and all(
+            record is not None and record.state == "finished" for record in records
+        )
+
+    def named(self, trials: Sequence[Trial]) -> tuple[Trial, ...]:
+        """`trials` under the names that they have in this folder: in an older one, older names."""
+        grid = self._grid()
+        if grid is None or grid["schema"] != _WITH_DEFAULTS:
+            return tuple(trials)
+        return tuple(named_with_defaults(trial, grid["base"]) for trial in trials)
+
+    def open(self, trials: Sequence[Trial]) -> None:
+        """Make the folder, or add to the one that is there. Raises OutputError as `check`."""
+        self.check(trials)
+        if self.is_finished(trials):
+            return
+        try:
+            (self.path / CLAIMS).mkdir(parents=True, exist_ok=True)
+        except OSError as refused:
+            raise cannot_write(self.path, refused) from None
+        if not (self.path / GRID).exists():
+            document = {"recipe": trials[0].loaded.name, "base": base_of(trials[0])}
+            run_folder.write_json(self.path / GRID, {"schema": _SCHEMA, **document})
+
+    def files(self, trials: Sequence[Trial]) -> tuple[Path, ...]:
+        """The files that the trials write here, run folders not counted."""
+        return (self.path / GRID, *(self.path / f"{trial.name}.json" for trial in trials))
+
+    def run_folder(self, name: str) -> Path:
+        """Where trial `name` runs."""
+        return self.path / name
+
+    def record(self, name: str) -> TrialRecord | None:
+        """How trial `name` ended, None for one that did not: a record that is not whole is none.
+        Raises OutputError for one that a newer clifctl wrote."""
+        path = self.path / f"{name}.json"
+        try:
+            return decode(TrialRecord, self._read(path))
+        except NewerResult as newer:
+            raise OutputError(
+                f"'{path}' was written by a newer clifctl: {newer}",
+                hint="go on with that one, or choose another --out",
+            ) from None
+        except UnreadableResult:
+            return None
+
+    def write(self, record: TrialRecord) -> None:
+        """Keep how a trial ended, atomically. Raises OutputError where that cannot be written."""
+        write_text(self.path / f"{record.trial}.json", to_json(encode(record), indent=2) + "\n")
+
+    def epochs(self, name: str) -> Epochs:
+        """The loss curves of trial `name`, so far."""
+        return run_folder.read_epochs(self.run_folder(name))
+
+    @contextmanager
+    def claim(self, name: str) -> Iterator["Claim | None"]:
+        """Trial `name` as this process's alone until the end of the block, None where another one
+        has it.
+
+        The lock belongs to the process: one that is killed holds it no longer.
+        """
+        claim = open_own(self.path / CLAIMS / name, os.O_RDWR | os.O_APPEND)
+        with os.fdopen(claim, "ab+", buffering=0) as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield None
+                return
+            yield Claim(file)
+
+    def is_claimed(self, name: str) -> bool:
+        """Whether some process runs trial `name`."""
+        if not (self.path / CLAIMS / name).exists():
+            return False
+        with self.claim(name) as free:
+            return free is None
+
+    def _grid(self) -> dict[str, Any] | None:
+        """What grid.json holds, None where there is none, or none of clifctl."""
+        document = self._read(self.path / GRID) or {}
+        base = document.get("base")
+        sections = ("data", "model", "train")
+        is_one = isinstance(base, dict) and all(isinstance(base.get(s), dict) for s in sections)
+        return document if is_one and str(document.get("schema")).startswith("clifctl.") else None
+
+    @staticmethod
+    def _read(path: Path) -> dict[str, Any] | None:
+        try:
+            document = read_json(path)
+        except (OSError, ValueError):
+            return None
+        return document if isinstance(document, dict) else None
+
+
+def cores() -> int:
+    """CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _first_difference(theirs: Any, mine: Any, path: str = "") -> str:
+    """Where two documents part, in words."""
+    if isinstance(theirs, dict) and isinstance(mine, dict):
+        for key in [*theirs, *mine]:
+            if theirs.get(key, ...) != mine.get(key, ...):
+                below = f"{path}.{key}" if path else key
+                return _first_difference(theirs.get(key, ...), mine.get(key, ...), below)
+    there, here = ("missing" if value is ... else value for value in (theirs, mine))
+    return f"{path} is {there} there and {here} here"

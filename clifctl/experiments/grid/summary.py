@@ -1,0 +1,159 @@
+"""Trials of one cell of a grid together: estimates, paired differences, curves, sentences."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from clifctl.experiments.grid.statistics import (
+    SIGNIFICANT,
+    estimate,
+    paired_difference,
+    with_holm,
+)
+from clifctl.results import (
+    Difference,
+    Differences,
+    Epochs,
+    Estimate,
+    MeanCurve,
+    Measured,
+    Summary,
+    TrialRecord,
+)
+
+CORRECTION = (
+    "Holm's method over all comparisons of the table, for each quantity by itself; intervals are "
+    "those of single comparisons, uncorrected"
+)
+# Seed -> what the trial with that seed measured.
+BySeed = Mapping[int, Measured]
+_QUANTITIES = (
+    "accuracy_percent_last",
+    "train_loss_train_mode",
+    "train_loss_eval_mode",
+    "test_loss",
+    "firing_rate",
+)
+
+
+def by_seed(records: Sequence[TrialRecord | None]) -> dict[int, Measured]:
+    """The finished ones of `records`, by seed."""
+    return {
+        record.seed: record.measured
+        for record in records
+        if record is not None and record.measured is not None
+    }
+
+
+def summarise(cell: BySeed) -> Summary:
+    """The trials of one cell, over their seeds."""
+    trials = list(cell.values())
+
+    def over(name: str) -> Estimate | None:
+        values = [getattr(trial, name) for trial in trials]
+        known = [value for value in values if value is not None]
+        return estimate(known) if known else None
+
+    def largest(name: str) -> int | None:
+        values = [getattr(trial, name) for trial in trials]
+        return max((value for value in values if value is not None), default=None)
+
+    return Summary(
+        seeds=tuple(sorted(cell)),
+        accuracy_percent_last=over("accuracy_percent_last"),
+        accuracy_percent_best=over("accuracy_percent_best"),
+        train_loss_train_mode=over("train_loss_train_mode"),
+        train_loss_eval_mode=over("train_loss_eval_mode"),
+        test_loss=over("test_loss"),
+        firing_rate=over("firing_rate"),
+        step_ms=over("step_ms_median"),
+        parameters=largest("parameters"),
+        kept_for_backward_bytes=largest("kept_for_backward_bytes"),
+        peak_memory_bytes=largest("peak_memory_bytes"),
+        beside_most=largest("beside"),
+    )
+
+
+def differences(pairs: Sequence[tuple[BySeed, BySeed] | None]) -> list[Differences | None]:
+    """Value - baseline for each pair (value, baseline), over their common seeds; None where there
+    are none. All pairs are one family for the correction, each quantity by itself."""
+    columns = {
+        name: with_holm([None if pair is None else _difference(pair, name) for pair in pairs])
+        for name in _QUANTITIES
+    }
+    found: list[Differences | None] = []
+    for index in range(len(pairs)):
+        row = {name: column[index] for name, column in columns.items()}
+        rate = row.pop("firing_rate")
+        known = {name: one for name, one in row.items() if one is not None}
+        found.append(Differences(firing_rate=rate, **known) if len(known) == len(row) else None)
+    return found
+
+
+def _difference(pair: tuple[BySeed, BySeed], name: str) -> Difference | None:
+    cell, baseline = pair
+    both = [(getattr(cell[s], name), getattr(baseline[s], name)) for s in cell if s in baseline]
+    known = [(value, base) for value, base in both if value is not None and base is not None]
+    if not known:
+        return None
+    values, bases = zip(*known, strict=True)
+    return paired_difference(values, bases)
+
+
+def mean_curve(curves: Sequence[Epochs], of: Callable[[Epochs], Sequence[float]]) -> MeanCurve:
+    """Mean over trials of one quantity, epoch by epoch, as far as every trial has it."""
+    length = min(len(of(curve)) for curve in curves)
+    values = np.array([of(curve)[:length] for curve in curves], dtype=float)
+    spread = None
+    if len(values) > 1:
+        spread = tuple((values.std(0, ddof=1) / np.sqrt(len(values))).tolist())
+    return MeanCurve(mean=tuple(values.mean(0).tolist()), standard_error=spread)
+
+
+def is_significant(difference: Difference) -> bool:
+    """Whether a difference can be told from chance, after the correction."""
+    p = difference.p_value_holm
+    return p is not None and p < SIGNIFICANT
+
+
+def describe(name: str, difference: Difference, unit: str, digits: int) -> str:
+    """A difference that holds, in words: size, interval, corrected p value."""
+    low, high, p = difference.interval_95_low, difference.interval_95_high, difference.p_value_holm
+    size = f"{name} {signed(difference.mean, digits)}{unit}"
+    if low is None or high is None or p is None:
+        return size
+    interval = f"{signed(low, digits)} to {signed(high, digits)}"
+    shown = "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+    return f"{size} (95 % interval {interval}, {shown} corrected)"
+
+
+def signed(value: float, digits: int) -> str:
+    """A number with its sign; what rounds to nothing has a plus."""
+    return f"{round(value, digits) + 0.0:+.{digits}f}"
+
+
+def undecided(name: str, difference: Difference, unit: str, digits: int) -> str:
+    """A difference that cannot be told from chance, in words: how wide its interval is."""
+    low, high = difference.interval_95_low, difference.interval_95_high
+    if low is None or high is None:
+        return name
+    half = f"{(high - low) / 2:.{digits}f}{unit}"
+    return f"{name} ({signed(difference.mean, digits)}, 95 % interval ±{half})"
+
+
+def machine_notes(cells: Sequence[BySeed]) -> tuple[str, ...]:
+    """What to know of times and memory, and of trials that ran under different conditions."""
+    trials = [trial for cell in cells for trial in cell.values()]
+    notes = []
+    beside = max((trial.beside for trial in trials), default=1)
+    if beside > 1:
+        notes.append(
+            f"Up to {beside} trials shared this machine: their times per step are longer and "
+            "noisier than alone; --workers 1 measures them."
+        )
+    names = {"torch_version": "torch"}
+    for name in ("torch_version", "device", "target", "connections"):
+        kinds = sorted({str(getattr(trial, name)) for trial in trials})
+        if len(kinds) > 1:
+            notes.append(f"Trials ran with different {names.get(name, name)}: {', '.join(kinds)}.")
+    return tuple(notes)

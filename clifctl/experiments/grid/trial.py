@@ -1,0 +1,239 @@
+"""One trial, in the process that runs it."""
+
+import contextlib
+import platform
+import statistics
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from clifctl import trust
+from clifctl.devices import gpu_available, is_gpu
+from clifctl.errors import CheckpointError, ClifctlError, Interrupted
+from clifctl.experiments.grid.results_folder import ResultsFolder
+from clifctl.experiments.grid.trial_names import Numerics
+from clifctl.experiments.run.plan import RunOptions
+from clifctl.experiments.train import train
+from clifctl.kernels import resolve_kernels
+from clifctl.recipe.load import LoadedRecipe
+from clifctl.recipe.schema import validate
+from clifctl.results import (
+    EpochRecord,
+    Measured,
+    Running,
+    StepRecord,
+    TrainPlan,
+    TrainResult,
+    TrialRecord,
+)
+from clifctl.training.device import resolve_device
+from clifctl.training.stopping import never
+
+# Ended: the folder has its record. Busy: another process runs it. Stopped: told to end. Lost: a
+# process that had begun the same order has died.
+Outcome = Literal["ended", "busy", "stopped", "lost"]
+
+# Seeds, threads and the generator of torch belong to a process: one trial at a time has them.
+_one_at_a_time = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a worker is told, all of it plain: a recipe's document is validated anew there. Each
+    order has an `id` of its own: a cluster may hand one out twice. `trusted` are the files that it
+    may run (see `clifctl.trust`)."""
+
+    id: str
+    trial: str
+    title: str
+    recipe: str
+    document: dict[str, Any]
+    results: str
+    working_folder: str
+    device: str
+    target: str
+    connections: str
+    threads: int | None
+    beside: int
+    kept_for_backward_bytes: int
+    attempt: int
+    trusted: tuple[str, ...] = ()
+
+
+def numerics_of(device: str, target: str, connections: str) -> Numerics:
+    """What `--device`, `--target` and `--connections` come to on the machine where this is
+    called."""
+    where = resolve_device(device)
+    kernels = resolve_kernels(target, connections, where)
+    return Numerics(where.type, kernels.target.name, kernels.connections.name)
+
+
+def run_trial(order: Order, told_to_stop: Callable[[], bool] = never) -> Outcome:
+    """Run a trial, unless it is finished or another process runs it, and write its record.
+
+    Whatever goes wrong in the run is the record's to tell. Raises Interrupted where this process is
+    told to end, and OutputError for a results folder that cannot be written.
+    """
+    trust.allow_files(order.trusted)
+    with _one_at_a_time, contextlib.chdir(order.working_folder):
+        folder = ResultsFolder(Path(order.results))
+        with folder.claim(order.trial) as mine:
+            if mine is None:
+                return "busy"
+            known = folder.record(order.trial)
+            if known is not None and known.state == "finished":
+                return "ended"
+            if told_to_stop():
+                return "stopped"
+            if not mine.begin(order.id):
+                return "lost"
+            try:
+                folder.write(_record(order, folder.run_folder(order.trial), told_to_stop))
+            finally:
+                mine.end()
+            return "ended"
+
+
+def run_trial_remotely(order: Order, told_to_stop: Callable[[], bool] = never) -> Outcome:
+    """As `run_trial`, for a worker process, which is told to end with its trial alone."""
+    # A worker of a cluster may have run other people's trials.
+    trust.start()
+    try:
+        return run_trial(order, told_to_stop)
+    except Interrupted:
+        return "stopped"
+
+
+def _record(order: Order, folder: Path, told_to_stop: Callable[[], bool]) -> TrialRecord:
+    """How the trial ends that is run here, well or badly."""
+    try:
+        return _finished(order, folder, told_to_stop)
+    except Interrupted:
+        raise
+    except CheckpointError as broken:
+        return failed_record(order, f"{broken.message}; remove '{folder}' to begin it anew")
+    except ClifctlError as problem:
+        return failed_record(order, problem.message)
+    except Exception as error:
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        place = f"{Path(where.filename).name}, line {where.lineno}"
+        return failed_record(order, f"{type(error).__name__}: {error} ({place})")
+
+
+def _finished(order: Order, folder: Path, told_to_stop: Callable[[], bool]) -> TrialRecord:
+    where = f"trial {order.trial}"
+    loaded = LoadedRecipe(order.recipe, validate(order.document, where))
+    watch = _Watch()
+    _reset_peak_memory()
+    options = RunOptions(
+        device=order.device,
+        out=folder,
+        threads=order.threads,
+        target=order.target,
+        connections=order.connections,
+        resume="auto",
+    )
+    result = train(loaded, options, watch, told_to_stop)
+    return TrialRecord(
+        trial=order.trial,
+        title=order.title,
+        seed=loaded.recipe.train.seed,
+        state="finished",
+        attempts=order.attempt,
+        problem=None,
+        measured=_measured(result, watch, order),
+    )
+
+
+def failed_record(order: Order, problem: str, *, lost: bool = False) -> TrialRecord:
+    """The record of a trial that came to nothing."""
+    return TrialRecord(
+        trial=order.trial,
+        title=order.title,
+        seed=order.document["train"]["seed"],
+        state="lost" if lost else "failed",
+        attempts=order.attempt,
+        problem=problem,
+        measured=None,
+    )
+
+
+class _Watch:
+    """Observes a run: how long its steps take."""
+
+    def __init__(self) -> None:
+        self.steps_ms: list[float] = []
+        self._last: tuple[int, float] | None = None
+
+    def started(self, plan: TrainPlan, epochs: int, steps: int) -> None:
+        pass
+
+    def stepped(self, epoch: int, step: int, running: Running) -> None:
+        now = time.perf_counter()
+        # Between the last step of an epoch and the first of the next lies a test.
+        if self._last is not None and self._last[0] == epoch:
+            self.steps_ms.append(1000 * (now - self._last[1]))
+        self._last = (epoch, now)
+
+    def logged(self, record: StepRecord) -> None:
+        pass
+
+    def finished_epoch(self, record: EpochRecord) -> None:
+        pass
+
+    def notice(self, line: str) -> None:
+        pass  # that it was told to stop, which is seen at its next step
+
+
+def _measured(result: TrainResult, watch: _Watch, order: Order) -> Measured:
+    quartiles: list[float | None] = [None, None, None]
+    if len(watch.steps_ms) >= 2:
+        quartiles = [*statistics.quantiles(watch.steps_ms, n=4, method="inclusive")]
+    return Measured(
+        accuracy_percent_last=result.accuracy_percent_last,
+        accuracy_percent_best=result.accuracy_percent_best,
+        epoch_best=result.epoch_best,
+        train_loss_train_mode=result.train_loss_train_mode,
+        train_loss_eval_mode=result.train_loss_eval_mode,
+        test_loss=result.test_loss,
+        firing_rate=result.firing_rate,
+        parameters=result.parameters,
+        train_seconds=result.train_seconds,
+        step_ms_median=quartiles[1],
+        step_ms_quartile_low=quartiles[0],
+        step_ms_quartile_high=quartiles[2],
+        steps_timed=len(watch.steps_ms),
+        kept_for_backward_bytes=order.kept_for_backward_bytes,
+        peak_memory_bytes=_peak_memory(result.device),
+        beside=order.beside,
+        device=result.device,
+        target=result.target,
+        connections=result.connections,
+        torch_version=str(torch.__version__),
+    )
+
+
+def _reset_peak_memory() -> None:
+    """Let the high-water mark of this process start here: it may have run other trials."""
+    if gpu_available():
+        torch.cuda.reset_peak_memory_stats()
+    if platform.system() == "Linux":
+        with suppress(OSError):
+            Path("/proc/self/clear_refs").write_text("5")
+
+
+def _peak_memory(device: str) -> int | None:
+    if is_gpu(torch.device(device)):
+        return torch.cuda.max_memory_allocated()
+    with suppress(OSError, ValueError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return 1024 * int(line.split()[1])
+    return None

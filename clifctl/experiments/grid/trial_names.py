@@ -1,0 +1,127 @@
+"""Trials and their names: one run of one resolved recipe each, named by what decides its result."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import clifctl
+from clifctl.errors import UsageError
+from clifctl.experiments.run.manifest import neuron_sources
+from clifctl.experiments.run.resume import FREE, READING, decisive, without
+from clifctl.recipe.defaults import completed, defaults_of, without_defaults
+from clifctl.recipe.load import LoadedRecipe
+from clifctl.recipe.schema import NEURON_KEYS
+
+_NAME_LENGTH = 16
+# What a comparison varies: two trials may differ in these and still belong to one folder.
+AXES = (("neuron",), ("timesteps",), ("model", "batch_norm"), ("train", "seed"))
+# What every neuron's section held when names hashed all keys.
+_NEURON_KEYS_THEN = ("window", "window_reading", "exchange")
+
+
+@dataclass(frozen=True)
+class Numerics:
+    """Where a trial computes, and how: device type, kernel target and connections. Runs of one
+    recipe on two of them differ in rounding, and after some epochs in everything."""
+
+    device: str
+    target: str
+    connections: str = "dense"
+
+    @property
+    def named(self) -> dict[str, str]:
+        """What a trial's name says of it: dense connections, which all were once, go unsaid."""
+        found = asdict(self)
+        if self.connections == "dense":
+            del found["connections"]
+        return found
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One run of a grid. `title` says in words what sets it apart."""
+
+    name: str
+    title: str
+    loaded: LoadedRecipe
+    numerics: Numerics
+
+    @property
+    def seed(self) -> int:
+        """The seed of weights, order and augmentation."""
+        return self.loaded.recipe.train.seed
+
+
+def trial_of(loaded: LoadedRecipe, title: str, numerics: Numerics) -> Trial:
+    """`loaded` as a trial, named by the hash of what decides its result.
+
+    That is: the resolved recipe but for keys that change no result or stand at their default (a key
+    that is added later then renames no trial); `clifctl.NUMERICS_VERSION`, which is raised with
+    every change of clifctl that can change a result (the version of the package would make every
+    release forget what is finished); the device type, the kernel target and the connections; and
+    the source of a neuron that comes from a person's file. Versions of torch, number of threads and
+    machine are recorded with the run and not part of the name.
+    """
+    document = decisive(loaded.recipe.document)
+    plainest = without_defaults(document, defaults_of(document))
+    return Trial(_name(plainest, document, numerics), title, loaded, numerics)
+
+
+def named_with_defaults(trial: Trial, base: dict[str, Any]) -> Trial:
+    """`trial` under the name that it has in a folder whose names hash every key that clifctl then
+    had, the defaults too: those of `base`, which all its trials have in common, and the axes."""
+    document = trial.loaded.recipe.document
+    known = _known(without(document, FREE), base, ())
+    # Those names hashed how data are read, too.
+    known["data"] |= {k: base["data"][k] for k in known["data"] if f"data.{k}" in READING}
+    younger = set(NEURON_KEYS) - set(_NEURON_KEYS_THEN)
+    known["neuron"] = {k: v for k, v in document["neuron"].items() if k not in younger}
+    return replace(trial, name=_name(known, document, trial.numerics))
+
+
+def _name(decides: dict[str, Any], document: dict[str, Any], numerics: Numerics) -> str:
+    whole = {
+        "recipe": decides,
+        "numerics_version": clifctl.NUMERICS_VERSION,
+        "numerics": numerics.named,
+        "neuron_sources": neuron_sources(document["neuron"]),
+    }
+    text = json.dumps(whole, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:_NAME_LENGTH]
+
+
+def _known(document: dict[str, Any], base: dict[str, Any], path: tuple[str, ...]) -> dict[str, Any]:
+    """The keys of `document` that are in `base`, or axes."""
+    found = {}
+    for key, value in document.items():
+        theirs = base.get(key)
+        if isinstance(value, dict) and isinstance(theirs, dict):
+            found[key] = _known(value, theirs, (*path, key))
+        elif key in base or (*path, key) in AXES:
+            found[key] = value
+    return found
+
+
+def base_of(trial: Trial, earlier: dict[str, Any] | None = None) -> dict[str, Any]:
+    """What all trials of a folder have in common: the recipe of `trial` without the axes; or the
+    `earlier` one of a folder, with what `trial`'s may leave out and it lacks."""
+    document = decisive(trial.loaded.recipe.document)
+    if earlier is not None:
+        document = completed(decisive(earlier), decisive(defaults_of(document)))
+    for *sections, key in AXES:
+        place: Any = document
+        for section in sections:
+            place = place.get(section)
+        if isinstance(place, dict):
+            place.pop(key, None)
+    return document
+
+
+def without_repetition(trials: Sequence[Trial]) -> tuple[Trial, ...]:
+    """Each trial once, in order. Raises UsageError for no trial at all."""
+    found = tuple({trial.name: trial for trial in trials}.values())
+    if not found:
+        raise UsageError("the grid is empty", hint="give each axis at least one value")
+    return found

@@ -1,0 +1,1 @@
+"""One run: planned, its folder locked and begun or gone on with, recorded."""

@@ -1,0 +1,254 @@
+"""What a run folder holds of a recipe: nothing yet, a run to go on with, or a finished one."""
+
+import shlex
+from collections.abc import Collection, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from clifctl.commands import command_line
+from clifctl.errors import CheckpointError, RecipeError, UsageError
+from clifctl.experiments.run.initial_weights import require_same_start
+from clifctl.experiments.run.manifest import neuron_sources
+from clifctl.experiments.run.plan import RunOptions
+from clifctl.reading import MOST_GIVEN_BYTES, read_bytes, read_json
+from clifctl.recipe.defaults import completed, defaults_of
+from clifctl.recipe.load import LoadedRecipe, RecipeSource, load_recipe
+from clifctl.recipe.yamlfile import parse_document
+from clifctl.results import NewerResult, TrainResult, UnreadableResult, decode
+from clifctl.training import run_folder
+from clifctl.training.checkpoint import Checkpoint, load_checkpoint
+from clifctl.training.optimizer import OPEN_ENDED
+
+# Keys that do not change what is computed: a run may go on with others.
+FREE = ("title", "train.save_every", "train.log_every")
+# Keys that say where the data lie and how they are read: their hash says whether they are the same.
+READING = ("data.cache", "data.workers", "data.download")
+PLACES = ("data.root", *READING)
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How far the run in a folder has come; neither: it has still to begin. `source` is the file
+    that `checkpoint` was read from."""
+
+    checkpoint: Checkpoint | None = None
+    result: TrainResult | None = None
+    source: Path | None = None
+
+
+def recipe_of_run(folder: Path, overrides: Sequence[str] = ()) -> LoadedRecipe:
+    """The recipe of the run in `folder`, under the name that it was started with; where its file is
+    lost, that of its last checkpoint.
+
+    Raises UsageError where there is no run, RecipeError where its recipe does not hold.
+    """
+    file = folder / run_folder.RECIPE
+    if not run_folder.holds_something(file):
+        carried = _last_checkpoint(folder)
+        if carried is not None:
+            checkpoint, source = carried
+            where = f"recipe of checkpoint '{source}'"
+            return RecipeSource(checkpoint.recipe_name, where, checkpoint.recipe, ()).variant(
+                overrides
+            )
+        what = f"has no {run_folder.RECIPE}" if folder.is_dir() else "does not exist"
+        hint = "give the folder of a run, or start one: clifctl train RECIPE --out DIR"
+        if folder.is_file():
+            what = "is a file"
+            if (folder.parent / run_folder.RECIPE).is_file():
+                hint = f"give the folder of the run: --resume {shlex.quote(str(folder.parent))}"
+        raise UsageError(f"--resume: there is no run in '{folder}': it {what}", hint=hint)
+    loaded = load_recipe(str(file), overrides, from_run=True)
+    return replace(loaded, name=_name_of_run(folder))
+
+
+def _name_of_run(folder: Path) -> str:
+    name = run_folder.read_manifest(folder / run_folder.MANIFEST).get("recipe")
+    return name if isinstance(name, str) else folder.absolute().name
+
+
+def standing(loaded: LoadedRecipe, options: RunOptions) -> Standing:
+    """How far the run of `loaded` in the folder of `options` has come. Reads and writes nothing
+    else.
+
+    Raises RecipeError where the folder holds a run of another recipe, UsageError where it began
+    with other weights than `options.init`, CheckpointError where its files are not usable.
+    """
+    if options.resume == "never" or options.out is None:
+        return Standing()
+    folder = options.out
+    run_folder.require_run(folder)
+    file = folder / run_folder.RECIPE
+    carried = None
+    if run_folder.holds_something(file):
+        text = read_bytes(file, MOST_GIVEN_BYTES).decode(errors="replace")
+        earlier, where = parse_document(text, str(file)), f"run folder '{folder}'"
+    elif carried := _last_checkpoint(folder):
+        earlier, where = carried[0].recipe, f"checkpoint '{carried[1]}'"
+    else:
+        if options.resume == "always":
+            recipe_of_run(folder)  # raises, saying what is not there
+        _require_nothing_lost(folder)
+        return Standing()
+    require_same_start(folder, options.init)
+    longer = _require_same(loaded, earlier, where, folder)
+    _require_same_sources(loaded, folder)
+    result = folder / run_folder.RESULT
+    if result.is_file() and not longer:
+        return Standing(result=replace(_read_result(result), run_folder=str(folder)))
+    carried = carried or _last_checkpoint(folder)
+    if carried is None:
+        _require_nothing_lost(folder)
+        return Standing()
+    checkpoint, source = carried
+    _require_same(loaded, checkpoint.recipe, f"checkpoint '{source}'", folder)
+    if checkpoint.training is None:
+        raise CheckpointError(
+            f"'{source}' is of an earlier version, which kept the weights alone: it cannot go on",
+            hint=f"start anew: {_anew(folder)}",
+        )
+    return Standing(checkpoint, source=source)
+
+
+def _last_checkpoint(folder: Path) -> tuple[Checkpoint, Path] | None:
+    """The checkpoint that the run in `folder` goes on from, and its file: the last one, or the
+    latest of the others where that is lost. Raises CheckpointError where the last one is damaged.
+    """
+    there = run_folder.checkpoints(folder)
+    last = folder / run_folder.LAST
+    if last not in there:
+        return _latest(there)
+    try:
+        return load_checkpoint(last), last
+    except CheckpointError as damaged:
+        other = _latest([path for path in there if path != last])
+        if other is None:
+            raise
+        raise CheckpointError(
+            damaged.message,
+            hint=f"'{other[1]}' holds the run after epoch {other[0].epoch}: to go on from there, "
+            f"remove the damaged file: rm {shlex.quote(str(last))}",
+        ) from None
+
+
+def _latest(paths: Sequence[Path]) -> tuple[Checkpoint, Path] | None:
+    """The whole checkpoint with the most epochs of the best one and those kept of epochs (`paths`
+    as `run_folder.checkpoints` has them)."""
+    kept = [path for path in paths if path.name != run_folder.BEST]
+    found = []
+    for path in (*(path for path in paths if path.name == run_folder.BEST), *kept):
+        with suppress(CheckpointError):
+            found.append((load_checkpoint(path), path))
+            if path in kept:
+                break  # the others are earlier
+    return max(found, key=lambda one: one[0].epoch, default=None)
+
+
+def _require_nothing_lost(folder: Path) -> None:
+    """Raise CheckpointError where the run in `folder`, which has no checkpoint, has had one: to
+    begin anew would remove what is left of it."""
+    epochs = run_folder.finished_epochs(folder / run_folder.METRICS)
+    # After its first epoch a run may have been killed before the checkpoint was written.
+    if len(epochs) > 1 or (folder / run_folder.RESULT).is_file():
+        raise CheckpointError(
+            f"the run in '{folder}' has lost its checkpoints ({run_folder.LAST}, "
+            f"{run_folder.BEST}): it cannot go on, and to begin anew would remove what is left",
+            hint="choose another --out, or replace that run with --overwrite",
+        )
+
+
+def _anew(folder: Path, *changed: str) -> str:
+    """The command that starts a run like that in `folder`; it could not be put there."""
+    return command_line("train", folder / run_folder.RECIPE, *changed, "--out", "DIR")
+
+
+def _require_same(loaded: LoadedRecipe, earlier: dict[str, Any], where: str, folder: Path) -> bool:
+    """Whether the recipe asks for more epochs than `earlier`, which is otherwise the same.
+
+    A key that `earlier` lacks counts as its default. Raises RecipeError where they differ, or where
+    a longer run would have been another one from the start.
+    """
+    document = loaded.recipe.document
+    own, other = flat(document), flat(completed(earlier, defaults_of(document)))
+    free = (*FREE, *PLACES)
+    keys = [k for k in {**other, **own} if k not in free and own.get(k) != other.get(k)]
+    longer = keys == ["train.epochs"] and _is_larger(own["train.epochs"], other.get("train.epochs"))
+    schedule = loaded.recipe.train.schedule
+    if not keys or (longer and schedule in OPEN_ENDED):
+        return longer
+    if longer:
+        anew = _anew(folder, f"train.epochs={own['train.epochs']}")
+        raise RecipeError(
+            f"train.epochs = {own['train.epochs']}: {where} was trained with the schedule "
+            f"'{schedule}' over {other['train.epochs']} epochs, a longer run is another one from "
+            "its first step",
+            hint=f"start it anew: {anew}; runs with {' or '.join(OPEN_ENDED)} can be longer",
+        )
+    shown = ", ".join(f"{_told(other, k)} there, {_told(own, k)} here" for k in keys[:3])
+    more = f" and {len(keys) - 3} more" if len(keys) > 3 else ""
+    raise RecipeError(
+        f"{where} is of another recipe: {shown}{more}",
+        hint=f"leave these keys out, or start another run: {_anew(folder, 'KEY=VALUE')}",
+    )
+
+
+def _told(flat: dict[str, Any], key: str) -> str:
+    return f"{key} = {flat[key]}" if key in flat else f"no {key}"
+
+
+def _require_same_sources(loaded: LoadedRecipe, folder: Path) -> None:
+    """Raise RecipeError where a neuron's own file is not the one that the run began with."""
+    began = run_folder.read_manifest(folder / run_folder.MANIFEST).get("neuron_sources")
+    for name, digest in neuron_sources(loaded.recipe.document["neuron"]).items():
+        if isinstance(began, dict) and began.get(name, digest) != digest:
+            raise RecipeError(
+                f"the file of the neuron '{name}' has changed since the run in '{folder}' began",
+                hint="put it back as it was, or start anew in another --out",
+            )
+
+
+def decisive(document: dict[str, Any]) -> dict[str, Any]:
+    """A resolved recipe's document without the keys that do not change what is computed: of those
+    that say how data are read, `data.root` stays, which may say what data."""
+    return without(document, (*FREE, *READING))
+
+
+def without(document: dict[str, Any], keys: Collection[str], prefix: str = "") -> dict[str, Any]:
+    """`document` without some dotted keys."""
+    return {
+        key: without(value, keys, f"{prefix}{key}.") if isinstance(value, dict) else value
+        for key, value in document.items()
+        if f"{prefix}{key}" not in keys
+    }
+
+
+def _is_larger(own: Any, other: Any) -> bool:
+    return isinstance(own, int) and isinstance(other, int) and own > other
+
+
+def flat(document: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Dotted key -> value."""
+    found: dict[str, Any] = {}
+    for key, value in document.items():
+        if isinstance(value, dict):
+            found |= flat(value, f"{prefix}{key}.")
+        else:
+            found[f"{prefix}{key}"] = value
+    return found
+
+
+def _read_result(path: Path) -> TrainResult:
+    try:
+        return decode(TrainResult, read_json(path))
+    except NewerResult as newer:
+        raise CheckpointError(
+            f"'{path}' was written by a newer clifctl: {newer}", hint="show it with that one"
+        ) from None
+    except (OSError, ValueError) as broken:
+        reason = f": {broken}" if isinstance(broken, UnreadableResult) else ""
+        raise CheckpointError(
+            f"'{path}' is not the result of a run, or not a whole one{reason}",
+            hint="remove it: the run's last checkpoint is then evaluated again",
+        ) from None
