@@ -34,7 +34,6 @@ import torch
 from torch import Tensor
 
 from clifctl.devices import device_name
-from clifctl.kernels.bits import unpack_bits
 from clifctl.kernels.cpu.forward import Forward
 from clifctl.kernels.cpu.geometry import Geometry
 from clifctl.kernels.cpu.input_gradient import InputGradient
@@ -43,6 +42,7 @@ from clifctl.kernels.cpu.rule import kind_of
 from clifctl.kernels.cpu.source import Active
 from clifctl.kernels.cpu.vectors import LANES
 from clifctl.kernels.cpu.weight_gradient import WeightGradient
+from clifctl.kernels.spikes.bits import unpack_bits
 
 FORMATS = (torch.channels_last, torch.contiguous_format)
 

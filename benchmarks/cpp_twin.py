@@ -29,10 +29,10 @@ import torch
 from torch import Tensor
 
 from clifctl.devices import device_name
+from clifctl.kernels.cpu.numba_target import Kernel, kernel
 from clifctl.kernels.cpu.source import room_for_bits
 from clifctl.kernels.flat import Sample
-from clifctl.kernels.numba_target import Kernel, kernel
-from clifctl.kernels.prologue import with_norm
+from clifctl.kernels.ir.prologue import with_norm
 from clifctl.neurons import NEURONS
 
 BAR = 1.1

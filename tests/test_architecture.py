@@ -149,7 +149,7 @@ ALLOWED = {
     # Generated here; and what is read of the kernel cache is this user's or root's alone.
     ("compile", "kernels/cache.py"),
     ("exec", "kernels/cache.py"),
-    ("pickle.loads", "kernels/machine_code.py"),
+    ("pickle.loads", "kernels/cpu/machine_code.py"),
     # A file of a person's own that is trusted: see clifctl/trust.py.
     ("compile", "neurons/loading.py"),
     ("exec", "neurons/loading.py"),

@@ -38,7 +38,8 @@ from clifctl.experiments.build import (
     optimizer_of,
     training_step_of,
 )
-from clifctl.kernels import targets, triton_target
+from clifctl.kernels import targets
+from clifctl.kernels.gpu import triton_target
 from clifctl.models import MODELS, SpikingNet
 from clifctl.recipe.load import load_recipe
 from clifctl.recipe.schema import Recipe, validate

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from clifctl.errors import NeuronError
 from clifctl.kernels import initial_state, scan
-from clifctl.kernels.program import Operand, Program
-from clifctl.kernels.trace import trace
+from clifctl.kernels.ir.program import Operand, Program
+from clifctl.kernels.ir.trace import trace
 from clifctl.neurons import Hyperparameters, Neuron, Parameters
 
 # What a trace calls by these names is no state: a state of that name is shown as NAME_state.

@@ -11,8 +11,8 @@ function. A multiplication with a spike counts as a multiplication.
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from clifctl.kernels.program import COMPARISONS, Instruction, Program
-from clifctl.kernels.trace import trace
+from clifctl.kernels.ir.program import COMPARISONS, Instruction, Program
+from clifctl.kernels.ir.trace import trace
 from clifctl.neurons import Hyperparameters, Neuron
 
 ASSUMPTIONS = (

@@ -16,9 +16,9 @@ from clifctl.files import expanded
 from clifctl.kernels import Target, resolve_kernels, resolve_target
 from clifctl.kernels.cache import damaged
 from clifctl.kernels.cache_folder import folder_at, preferred_folder
+from clifctl.kernels.gpu.triton_cache import damaged as damaged_triton
 from clifctl.kernels.parity import Case, check
 from clifctl.kernels.targets import TARGETS, targets_of
-from clifctl.kernels.triton_cache import damaged as damaged_triton
 from clifctl.neurons import NEURONS
 from clifctl.results import (
     CacheState,

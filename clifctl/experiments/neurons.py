@@ -9,11 +9,12 @@ from clifctl.energy.neuron_cost import ASSUMPTIONS as NEURON_ASSUMPTIONS
 from clifctl.energy.neuron_cost import charged_as, step_cost, step_instructions
 from clifctl.errors import NeuronError, UsageError, unknown_name
 from clifctl.experiments.run.manifest import package_versions
-from clifctl.kernels import numba_target, registers, triton_target
-from clifctl.kernels.adjoint import adjoint
+from clifctl.kernels.cpu import numba_target
+from clifctl.kernels.gpu import registers, triton_target
+from clifctl.kernels.ir.adjoint import adjoint
+from clifctl.kernels.ir.trace import trace
 from clifctl.kernels.parity import STEPS, check, covering_cases
 from clifctl.kernels.targets import targets_of
-from clifctl.kernels.trace import trace
 from clifctl.neurons import NEURONS, Neuron
 from clifctl.neurons.loading import installed_neurons, load_neuron
 from clifctl.results import (

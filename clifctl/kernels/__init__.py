@@ -1,10 +1,5 @@
 """HOW a neuron runs: one entry point, `scan`, over every neuron, target and window."""
 
-from clifctl.kernels import (  # noqa: F401, what Spikes do
-    spike_arithmetic,
-    spike_connections,
-    spike_operations,
-)
 from clifctl.kernels.backward import NO_BACKWARD, backward_pass
 from clifctl.kernels.connections import (
     CONNECTIONS,
@@ -19,15 +14,15 @@ from clifctl.kernels.distributed import (
     sum_over_processes,
 )
 from clifctl.kernels.eager import is_transformed
-from clifctl.kernels.marks import mark_spikes, spike_value, spikes_as_bits
+from clifctl.kernels.ir.trace import is_binary
 from clifctl.kernels.norm_passes import batch_moments
 from clifctl.kernels.normed import Norm
 from clifctl.kernels.scan import initial_state, norm_scan, scan
-from clifctl.kernels.spike_arithmetic import as_spikes, sparse
-from clifctl.kernels.spikes import Spikes
+from clifctl.kernels.spikes.arithmetic import as_spikes, sparse
+from clifctl.kernels.spikes.marks import mark_spikes, spike_value, spikes_as_bits
+from clifctl.kernels.spikes.tensor import Spikes
 from clifctl.kernels.targets import DTYPES as TARGET_DTYPES
 from clifctl.kernels.targets import TARGETS, Target, is_fused, resolve_target
-from clifctl.kernels.trace import is_binary
 from clifctl.kernels.window import READINGS
 
 __all__ = [

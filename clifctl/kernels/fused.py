@@ -17,15 +17,16 @@ from torch import Tensor
 
 from clifctl.devices import CPU
 from clifctl.errors import NeuronError
-from clifctl.kernels import numba_target, triton_target
 from clifctl.kernels.backward import NO_BACKWARD, backward_pass, by_sample, first_gradient, kept
+from clifctl.kernels.cpu import numba_target
 from clifctl.kernels.cpu.source import Active, room_for_bits
 from clifctl.kernels.eager import is_eager, is_transformed
 from clifctl.kernels.flat import Gradients, Kernel
+from clifctl.kernels.gpu import triton_target
+from clifctl.kernels.ir.prologue import with_norm
+from clifctl.kernels.ir.trace import is_binary, trace
 from clifctl.kernels.layout import Layout
-from clifctl.kernels.prologue import with_norm
-from clifctl.kernels.spikes import Spikes
-from clifctl.kernels.trace import is_binary, trace
+from clifctl.kernels.spikes.tensor import Spikes
 from clifctl.kernels.window import Reading, Window
 from clifctl.neurons import Hyperparameters, Neuron, Parameters
 

@@ -13,14 +13,14 @@ import torch
 from torch import Tensor
 
 from clifctl.devices import CPU
-from clifctl.kernels import numba_target
 from clifctl.kernels.backward import first_gradient, kept
+from clifctl.kernels.cpu import numba_target
 from clifctl.kernels.cpu.norm_neuron import NormAndNeuron, NormChoice, NormTensors
 from clifctl.kernels.distributed import several_processes
 from clifctl.kernels.eager import is_eager, is_transformed
 from clifctl.kernels.fused import held, needs_windows, states_of
+from clifctl.kernels.ir.prologue import NORM, with_norm
 from clifctl.kernels.normed import Norm, fused_backward
-from clifctl.kernels.prologue import NORM, with_norm
 from clifctl.kernels.window import Window
 from clifctl.neurons import Parameters
 

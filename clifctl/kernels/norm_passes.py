@@ -8,12 +8,12 @@ from torch import Tensor
 from clifctl.devices import CPU
 from clifctl.kernels.blocks import cut
 from clifctl.kernels.cpu.neuron import address, array
+from clifctl.kernels.cpu.numba_target import DTYPES
 from clifctl.kernels.cpu.parts import parts_of
+from clifctl.kernels.cpu.threads import run_units
 from clifctl.kernels.eager import is_eager
 from clifctl.kernels.flat import Sample
 from clifctl.kernels.layout import Layout
-from clifctl.kernels.numba_target import DTYPES
-from clifctl.kernels.threads import run_units
 
 
 def moments(x: Tensor, together: bool = False) -> list[Tensor]:
@@ -70,8 +70,7 @@ def corrected(
         m, a, b = (t[:, None, :, None] for t in (mean, level, slope))
         g.view(shape).sub_(a + b * (x.view(shape) - m))
         return g.to(x.dtype)
-    from clifctl.kernels import numba_passes
-    from clifctl.kernels.cpu import norm
+    from clifctl.kernels.cpu import norm, numba_passes
 
     blocks = cut(x.shape[1], sample.period, steps=1, rows_per_step=1, itemsize=g.element_size())
     terms = np.empty((3, len(x), blocks.period), array(g).dtype)

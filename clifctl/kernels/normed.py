@@ -1,7 +1,7 @@
 """Batch norm and neuron as one operator of torch.
 
 It keeps the norm's input alone: neither what the norm gives nor anything of the neuron. Its forward
-is that of the neuron with a prologue (`clifctl.kernels.prologue`); its backward adds what flows
+is that of the neuron with a prologue (`clifctl.kernels.ir.prologue`); its backward adds what flows
 through the batch's statistics, from the sums that the kernel gives:
 
     z = (x - mean) * scale + bias,    scale = weight / sqrt(variance + eps)

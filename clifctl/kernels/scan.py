@@ -10,7 +10,7 @@ from clifctl.kernels.connections import check_connections
 from clifctl.kernels.fused import held
 from clifctl.kernels.norm_layer import BatchNorm
 from clifctl.kernels.normed import Norm
-from clifctl.kernels.spikes import as_floats
+from clifctl.kernels.spikes.tensor import as_floats
 from clifctl.kernels.targets import resolve_target
 from clifctl.kernels.window import Window, resolve_window
 from clifctl.neurons import Parameters
@@ -35,7 +35,7 @@ def scan(
     states held, in float32. A fused target keeps `x` alone for backward.
 
     With `connections` "auto" the output of a binary neuron, float32 on the CPU, are `Spikes`
-    (`clifctl.kernels.spikes`): bits for the connection behind it, floats for whoever asks.
+    (`clifctl.kernels.spikes.tensor`): bits for the connection behind it, floats for whoever asks.
 
     Raises NeuronError for a bad shape, dtype, state or window, TargetError for a target that does
     not exist or cannot run these tensors.

@@ -10,7 +10,7 @@ import torch
 
 from clifctl.devices import CPU, GPU
 from clifctl.errors import TargetError, unknown_name
-from clifctl.kernels.numba_settings import refused_settings
+from clifctl.kernels.cpu.numba_settings import refused_settings
 
 # name -> what it is
 TARGETS: dict[str, str] = {

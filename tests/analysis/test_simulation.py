@@ -5,7 +5,7 @@ import torch
 
 from clifctl.analysis.autocorrelation import autocorrelation, normalised, without_mean
 from clifctl.analysis.simulation import EVALUATE, rates_of, simulate
-from clifctl.kernels.program import OPERATIONS
+from clifctl.kernels.ir.program import OPERATIONS
 from clifctl.neurons import NEURONS
 
 SPIKING = [name for name, neuron in NEURONS.items() if neuron.spiking]

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from clifctl.energy.neuron_cost import StepCost, charged_as, step_cost
-from clifctl.kernels.program import OPERATIONS, Instruction
+from clifctl.kernels.ir.program import OPERATIONS, Instruction
 from clifctl.neurons import NEURONS, LeakyHyperparameters, Neuron, State, spike
 
 

@@ -15,8 +15,8 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from clifctl.kernels import fused, scan
+from clifctl.kernels.ir.prologue import with_norm
 from clifctl.kernels.parity import Case, check, covering_cases
-from clifctl.kernels.prologue import with_norm
 from clifctl.kernels.window import Window
 from clifctl.models import NeuronChoice, TemporalBatchNorm
 from clifctl.neurons import NEURONS, LeakyHyperparameters, Learnable, Neuron, State, spike

@@ -12,8 +12,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional as F
 
 from clifctl.kernels import mark_spikes, spike_value, spikes_as_bits
-from clifctl.kernels.bits import pack_bits, unpack_bits
 from clifctl.kernels.cpu.source import SLACK
+from clifctl.kernels.spikes.bits import pack_bits, unpack_bits
 from clifctl.models import MODELS, NeuronChoice
 from clifctl.models.layers import SharedDropout, flatten_features, fold_time
 from clifctl.models.mlp import MLPOptions

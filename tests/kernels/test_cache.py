@@ -12,8 +12,10 @@ from types import ModuleType
 
 import pytest
 
-from clifctl.kernels import cache, cache_folder, compiling, machine_code, triton_cache
-from clifctl.kernels.machine_code import keep
+from clifctl.kernels import cache, cache_folder, compiling
+from clifctl.kernels.cpu import machine_code
+from clifctl.kernels.cpu.machine_code import keep
+from clifctl.kernels.gpu import triton_cache
 from clifctl.notices import told_to
 
 TEXT = """
@@ -302,6 +304,6 @@ def test_machine_code_of_several_processes_has_names_of_its_own() -> None:
     and in a third, that read both, one ran in the place of the other."""
     from numba.core.bytecode import FunctionIdentity
 
-    from clifctl.kernels import machine_code  # noqa: F401, which begins elsewhere
+    from clifctl.kernels.cpu import machine_code  # noqa: F401, which begins elsewhere
 
     assert next(FunctionIdentity._unique_ids) > 1 << 24

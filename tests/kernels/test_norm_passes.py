@@ -8,11 +8,11 @@ from torch import Tensor
 
 from clifctl.kernels import batch_moments
 from clifctl.kernels.cpu.moments import CHUNK
+from clifctl.kernels.cpu.numba_passes import RUN
 from clifctl.kernels.cpu.parts import LONG
 from clifctl.kernels.flat import Sample
 from clifctl.kernels.layout import Layout
 from clifctl.kernels.norm_passes import corrected
-from clifctl.kernels.numba_passes import RUN
 
 # Small samples, one sample, many channels, vectors; odd sizes, and more than one group of rows.
 SHAPES = [(3, 7, 5, 19, 23), (1, 1, 5, 64, 64), (2, 13, 64, 3, 3), (3, 701, 5), (1, 2, 3)]

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from clifctl.errors import NeuronError, TargetError
 from clifctl.kernels import norm_scan
-from clifctl.kernels.adjoint import adjoint
+from clifctl.kernels.ir.adjoint import adjoint
+from clifctl.kernels.ir.prologue import NORM, with_norm
+from clifctl.kernels.ir.trace import trace
 from clifctl.kernels.parity import Case, Distances, check
-from clifctl.kernels.prologue import NORM, with_norm
-from clifctl.kernels.trace import trace
 from clifctl.models import NeuronChoice, TemporalBatchNorm
 from clifctl.models.layers import SpikingLayer
 from clifctl.neurons import NEURONS, LeakyHyperparameters, Learnable, Neuron, spike

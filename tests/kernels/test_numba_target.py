@@ -72,7 +72,7 @@ def test_a_home_that_cannot_be_written_is_replaced_with_a_warning(tmp_path: Path
 
 
 def test_another_time_constant_is_another_argument_not_another_kernel() -> None:
-    from clifctl.kernels.numba_target import source
+    from clifctl.kernels.cpu.numba_target import source
 
     neuron = NEURONS["clif"]
     one, other = (source(neuron, neuron.hyperparameters(tau=tau), "float32") for tau in (1.7, 3.1))

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from clifctl.kernels import numba_target
+from clifctl.kernels.cpu import numba_target
 from clifctl.kernels.parity import SHAPES, Case, all_cases, axes, check, covering_cases
 from clifctl.neurons import NEURONS, SURROGATES, Neuron
 

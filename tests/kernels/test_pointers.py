@@ -15,10 +15,10 @@ PACKAGE = Path(clifctl.__file__).parent
 # Where a pointer or an array is taken, and why it is one of floats (or whole numbers) that lie in
 # memory. Who adds a place says so here.
 KNOWN = {
-    "kernels/cpu": "given plain tensors alone by `spike_connections`, `spikes` and the targets",
-    "kernels/bits.py": "makes bits of what it is given, and floats of bits",
-    "kernels/spike_arithmetic.py": "of a plain tensor",
-    "kernels/spike_operations.py": "what Spikes do when they are asked for their memory",
+    "kernels/cpu": "given plain tensors alone by `spikes` and the targets",
+    "kernels/spikes/bits.py": "makes bits of what it is given, and floats of bits",
+    "kernels/spikes/arithmetic.py": "of a plain tensor",
+    "kernels/spikes/operations.py": "what Spikes do when they are asked for their memory",
     "neurons/contract.py": "the state of a random generator",
     "data/contract.py": "data that was read from files",
     "data/augment/policies.py": "images",

@@ -15,9 +15,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from clifctl.kernels import Spikes, as_spikes, scan, spike_connections
+from clifctl.kernels import Spikes, as_spikes, scan
 from clifctl.kernels.cpu.paths import Path, recorded_paths
 from clifctl.kernels.cpu.rule import Choice
+from clifctl.kernels.spikes import connections
 from clifctl.neurons import NEURONS, Parameters
 
 SHAPE = (3, 2, 8, 5, 6)
@@ -299,7 +300,7 @@ def test_what_reads_spikes_gives_what_it_gives_of_floats(
     make, event = CONSUMERS[name]
     # Whether it pays is another question.
     always = Choice(True, "event-driven: it is tested")
-    monkeypatch.setattr(spike_connections, "choose", lambda *shape, values: always)
+    monkeypatch.setattr(connections, "choose", lambda *shape, values: always)
     results = []
     for how in ("auto", "dense"):
         x, module = current(), make()

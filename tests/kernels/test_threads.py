@@ -10,8 +10,8 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from clifctl.kernels import threads
-from clifctl.kernels.threads import SMALL_JOB, run_units
+from clifctl.kernels.cpu import threads
+from clifctl.kernels.cpu.threads import SMALL_JOB, run_units
 
 
 @pytest.fixture(params=["team", "pool"])
@@ -120,7 +120,7 @@ def test_two_python_threads_at_once(two_threads: str) -> None:
 def test_a_forked_child_has_threads_of_its_own() -> None:
     code = (
         "import os, sys, threading, torch;"
-        "from clifctl.kernels.threads import run_units;"
+        "from clifctl.kernels.cpu.threads import run_units;"
         "assert 'torch._dynamo' not in sys.modules;"  # over a second of every command
         "torch.set_num_threads(2);"
         "seen = [];"
@@ -142,7 +142,7 @@ def test_an_interrupt_ends_a_long_job() -> None:
     """Ctrl-C while a team works is raised where the job was asked for, and not printed away."""
     code = """
 import threading, time, torch, signal, os
-from clifctl.kernels.threads import run_units
+from clifctl.kernels.cpu.threads import run_units
 torch.set_num_threads(2)
 def run(first, last):
     if first == 0:

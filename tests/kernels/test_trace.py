@@ -9,9 +9,9 @@ from torch import Tensor
 
 from clifctl.errors import NeuronError
 from clifctl.kernels import scan
-from clifctl.kernels.adjoint import RULES, adjoint
-from clifctl.kernels.program import COMPARISONS, LOGIC, OPERATIONS, Builder
-from clifctl.kernels.trace import trace
+from clifctl.kernels.ir.adjoint import RULES, adjoint
+from clifctl.kernels.ir.program import COMPARISONS, LOGIC, OPERATIONS, Builder
+from clifctl.kernels.ir.trace import trace
 from clifctl.neurons import LeakyHyperparameters, Learnable, Neuron, State, spike
 
 Step = Callable[..., Any]

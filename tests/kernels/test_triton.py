@@ -12,10 +12,16 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from clifctl.errors import NeuronError, TargetError
-from clifctl.kernels import numba_target, resolve_target, scan, targets
-from clifctl.kernels.prologue import with_norm
-from clifctl.kernels.registers import CAPABILITIES, TIMESTEPS, compile_for, kernels_of, resources
-from clifctl.kernels.triton_launch import (
+from clifctl.kernels import resolve_target, scan, targets
+from clifctl.kernels.cpu import numba_target
+from clifctl.kernels.gpu.registers import (
+    CAPABILITIES,
+    TIMESTEPS,
+    compile_for,
+    kernels_of,
+    resources,
+)
+from clifctl.kernels.gpu.triton_launch import (
     BUDGET,
     HISTORY,
     LONGEST,
@@ -25,6 +31,7 @@ from clifctl.kernels.triton_launch import (
     segments,
     tile,
 )
+from clifctl.kernels.ir.prologue import with_norm
 from clifctl.models import MODELS, NeuronChoice
 from clifctl.models.mlp import MLPOptions
 from clifctl.models.snn5 import SNN5Options
@@ -159,7 +166,7 @@ def test_machine_code_with_batch_norm_inside_has_no_spill(
 
 @with_triton
 def test_a_spill_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    from clifctl.kernels import triton_target
+    from clifctl.kernels.gpu import triton_target
 
     monkeypatch.setitem(triton_target.OPTIONS, "maxnreg", 32)
     neuron = NEURONS["clif"]
@@ -273,7 +280,7 @@ def test_torch_compile_takes_a_net_in_one_piece(
 
 @pytest.mark.parametrize("name", ["e", "row", "v_sum", "g_x", "carry", "x_1", "tl", "range"])
 def test_names_that_kernels_use_are_refused(name: str) -> None:
-    from clifctl.kernels import triton_target
+    from clifctl.kernels.gpu import triton_target
 
     neuron = Neuron(
         "probe", "", "", lambda x, s, p: (x, s), (State(name, ""),), LeakyHyperparameters

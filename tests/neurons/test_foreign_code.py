@@ -12,7 +12,7 @@ import torch
 
 from clifctl.errors import NeuronError
 from clifctl.kernels import scan
-from clifctl.kernels.trace import trace
+from clifctl.kernels.ir.trace import trace
 from clifctl.neurons import (
     NEURONS,
     Hyperparameters,

@@ -10,7 +10,7 @@ from torch import nn
 from clifctl.errors import CheckpointError, OutputError, RunFailed, UsageError
 from clifctl.files import write_atomically
 from clifctl.kernels.cpu.source import SLACK, Active, room_for_bits
-from clifctl.kernels.spikes import Spikes
+from clifctl.kernels.spikes.tensor import Spikes
 from clifctl.results import EpochRecord, Evaluation
 from clifctl.training import run_folder
 from clifctl.training.checkpoint import (

@@ -1,1 +1,1 @@
-"""Kernels on the CPU that compute what spikes cause, and nothing else."""
+"""Kernels on the CPU: those generated for neurons, and those that compute what spikes cause."""

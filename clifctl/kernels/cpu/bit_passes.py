@@ -14,7 +14,9 @@ from torch import Tensor
 
 from clifctl.devices import CPU
 from clifctl.kernels.cpu import vectors
+from clifctl.kernels.cpu.machine_code import keep, sources
 from clifctl.kernels.cpu.source import room_for_bits
+from clifctl.kernels.cpu.threads import run_units
 from clifctl.kernels.cpu.vectors import (
     LANES,
     count_bits,
@@ -29,8 +31,6 @@ from clifctl.kernels.cpu.vectors import (
     store_u8,
 )
 from clifctl.kernels.cpu.vectors import add as plus
-from clifctl.kernels.machine_code import keep, sources
-from clifctl.kernels.threads import run_units
 
 OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
 # Bits that one load gets, wherever they begin.

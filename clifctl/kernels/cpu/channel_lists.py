@@ -14,6 +14,7 @@ from numba import njit
 
 from clifctl.kernels.cpu import lists, tiles, transposes, vectors
 from clifctl.kernels.cpu.lists import entries_of
+from clifctl.kernels.cpu.machine_code import keep, sources
 from clifctl.kernels.cpu.tiles import UNIT, corner_of, images_of
 from clifctl.kernels.cpu.transposes import transpose_bits
 from clifctl.kernels.cpu.vectors import (
@@ -29,7 +30,6 @@ from clifctl.kernels.cpu.vectors import (
     store_u64,
     zero,
 )  # fmt: skip
-from clifctl.kernels.machine_code import keep, sources
 
 OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
 # Entries that may be written behind a tile's last list.

@@ -8,8 +8,8 @@ from numba import njit
 
 from clifctl.kernels.cpu import groups, vectors
 from clifctl.kernels.cpu.groups import Group
+from clifctl.kernels.cpu.machine_code import keep, sources
 from clifctl.kernels.cpu.vectors import LANES, VECTOR_BYTES, add, load, store
-from clifctl.kernels.machine_code import keep, sources
 
 # Python calls none of them.
 INNER: dict[str, Any] = {

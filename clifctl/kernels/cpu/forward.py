@@ -27,9 +27,9 @@ from clifctl.kernels.cpu.geometry import MOST_TAPS, Geometry
 from clifctl.kernels.cpu.lists import FEWER, PIXEL_LIST, PLACES, SLACK, SUM_BYTES, WORD
 from clifctl.kernels.cpu.packing import offsets_in_memory_order, weight_memory
 from clifctl.kernels.cpu.source import Active, bits_bytes
+from clifctl.kernels.cpu.threads import run_units
 from clifctl.kernels.cpu.vectors import LANES, VECTOR_BYTES
 from clifctl.kernels.cpu.workspace import ALIGNMENT, borrowed
-from clifctl.kernels.threads import run_units
 
 # What the tables of a block may take, in the first-level cache [bytes].
 TABLE_BYTES = 36 * 1024

@@ -19,6 +19,7 @@ from clifctl.kernels.cpu.lists import (
     SUM_PLACE,
     SUM_SHIFT,
 )
+from clifctl.kernels.cpu.machine_code import keep, sources
 from clifctl.kernels.cpu.packing import pack_rows
 from clifctl.kernels.cpu.vectors import (
     LANES,
@@ -34,7 +35,6 @@ from clifctl.kernels.cpu.vectors import (
     wide,
     zero,
 )
-from clifctl.kernels.machine_code import keep, sources
 
 OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
 # Entries of lists are in units of so many bytes.

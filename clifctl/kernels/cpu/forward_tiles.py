@@ -19,8 +19,8 @@ from clifctl.kernels.cpu.lists import (
     window_lists,
     write_sum,
 )
+from clifctl.kernels.cpu.machine_code import keep, sources
 from clifctl.kernels.cpu.vectors import load_u32
-from clifctl.kernels.machine_code import keep, sources
 
 OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
 # Ways to go through a connection, described in `clifctl.kernels.cpu.forward`.

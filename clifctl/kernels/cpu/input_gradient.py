@@ -23,9 +23,9 @@ from clifctl.kernels.cpu.geometry import Geometry
 from clifctl.kernels.cpu.input_gradient_plan import classes_of, order_of, plan_of, record
 from clifctl.kernels.cpu.packing import offsets_in_memory_order, weight_memory
 from clifctl.kernels.cpu.source import bits_bytes
+from clifctl.kernels.cpu.threads import run_units
 from clifctl.kernels.cpu.vectors import LANES
 from clifctl.kernels.cpu.workspace import borrowed
-from clifctl.kernels.threads import run_units
 
 
 class InputGradient:

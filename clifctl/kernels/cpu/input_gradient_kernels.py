@@ -13,6 +13,7 @@ from numba import njit, types
 
 from clifctl.kernels.cpu import dot_products, groups, packing, transposes, vectors
 from clifctl.kernels.cpu.dot_products import dots
+from clifctl.kernels.cpu.machine_code import keep, sources
 from clifctl.kernels.cpu.packing import pack_rows
 from clifctl.kernels.cpu.transposes import transpose_bits, transpose_floats
 from clifctl.kernels.cpu.vectors import (
@@ -39,7 +40,6 @@ from clifctl.kernels.cpu.vectors import (
     wide,
     zero,
 )
-from clifctl.kernels.machine_code import keep, sources
 
 OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
 # Of what Python does not call: without the code for that, which takes a quarter of the time to

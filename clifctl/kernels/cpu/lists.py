@@ -19,6 +19,7 @@ from llvmlite import ir
 from numba import njit, types
 
 from clifctl.kernels.cpu import vectors
+from clifctl.kernels.cpu.machine_code import keep, sources
 from clifctl.kernels.cpu.vectors import (
     FEATURES,
     I1,
@@ -41,7 +42,6 @@ from clifctl.kernels.cpu.vectors import (
     store_u32,
     store_u64,
 )
-from clifctl.kernels.machine_code import keep, sources
 
 OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
 # Bits of a word where every pixel begins at a byte, and where it does not.

@@ -11,12 +11,11 @@ from typing import Any
 import numpy as np
 from numba import carray, njit  # type: ignore[attr-defined]
 
-from clifctl.kernels import numba_passes
 from clifctl.kernels.cpu import elementwise as vec
-from clifctl.kernels.cpu import vectors
+from clifctl.kernels.cpu import numba_passes, vectors
+from clifctl.kernels.cpu.machine_code import keep
+from clifctl.kernels.cpu.numba_passes import as_float
 from clifctl.kernels.cpu.vectors import LANES, numbers_at
-from clifctl.kernels.machine_code import keep
-from clifctl.kernels.numba_passes import as_float
 
 OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
 # Numbers of a column that are added up in their own precision before they join a sum in float64.

@@ -10,11 +10,11 @@ from torch import Tensor
 
 from clifctl.devices import CPU
 from clifctl.kernels.blocks import ALIGNED, cut
+from clifctl.kernels.cpu.numba_source import Source
 from clifctl.kernels.cpu.source import BitRows
+from clifctl.kernels.cpu.threads import run_units
 from clifctl.kernels.cpu.workspace import borrowed
 from clifctl.kernels.flat import Sample
-from clifctl.kernels.numba_source import Source
-from clifctl.kernels.threads import run_units
 from clifctl.kernels.window import Window
 from clifctl.neurons.contract import Learnable
 
@@ -70,7 +70,7 @@ class Prepared:
     def forward_spikes(
         self, x: int, stride: int, bits: Tensor, window: Tensor | None, *given: int
     ) -> bool:
-        """See `clifctl.kernels.numba_target.Kernel.forward_spikes`."""
+        """See `clifctl.kernels.cpu.numba_target.Kernel.forward_spikes`."""
         broken = np.zeros(self.blocks.units, np.uint8)
         notes = broken.ctypes.data
         if self.size % 8 == 0:
@@ -99,7 +99,7 @@ class Prepared:
         """Learnable parameters, from the first on, as the kernels take them: `[1 or T, 1 or
         period]`, values by channel spread over one period. A vector that begins within a row can
         be read."""
-        from clifctl.kernels.numba_passes import spread_out
+        from clifctl.kernels.cpu.numba_passes import spread_out
 
         rows = []
         for declared, tensor in zip(self._learnables, learnables, strict=False):
@@ -130,7 +130,7 @@ class Prepared:
 
     def totals(self, learnables: Sequence[Tensor], sums: Sequence[Tensor]) -> Iterator[Tensor]:
         """The gradients of learnable parameters, from the first on; zeros where none flows."""
-        from clifctl.kernels.numba_passes import by_channel
+        from clifctl.kernels.cpu.numba_passes import by_channel
 
         found = {p.name: parts for p, parts in zip(self._summed, sums, strict=False)}
         for declared, learnable in zip(self._learnables, learnables, strict=False):

@@ -14,12 +14,11 @@ from typing import Any
 import numpy as np
 from numba import carray, njit  # type: ignore[attr-defined]
 
-from clifctl.kernels import numba_passes
 from clifctl.kernels.cpu import elementwise as vec
-from clifctl.kernels.cpu import vectors
+from clifctl.kernels.cpu import numba_passes, vectors
+from clifctl.kernels.cpu.machine_code import keep
+from clifctl.kernels.cpu.numba_passes import as_float, stored
 from clifctl.kernels.cpu.vectors import LANES, numbers_at
-from clifctl.kernels.machine_code import keep
-from clifctl.kernels.numba_passes import as_float, stored
 
 OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
 # Like the number of updates of running averages.

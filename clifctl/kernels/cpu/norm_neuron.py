@@ -17,12 +17,12 @@ from torch.autograd.graph import increment_version
 from clifctl.devices import CPU
 from clifctl.kernels.blocks import ALIGNED
 from clifctl.kernels.cpu.neuron import Array, Prepared, array
+from clifctl.kernels.cpu.numba_target import DTYPES, Kernel, prepared
 from clifctl.kernels.cpu.parts import parts_of
 from clifctl.kernels.cpu.source import Active, room_for_bits
+from clifctl.kernels.cpu.threads import run_units
 from clifctl.kernels.layout import Layout
-from clifctl.kernels.numba_target import DTYPES, Kernel, prepared
-from clifctl.kernels.spikes import Spikes
-from clifctl.kernels.threads import run_units
+from clifctl.kernels.spikes.tensor import Spikes
 from clifctl.kernels.window import Window
 
 

@@ -16,7 +16,9 @@ from torch import Tensor
 
 from clifctl.devices import CPU
 from clifctl.kernels.cpu import vectors
+from clifctl.kernels.cpu.machine_code import keep, sources
 from clifctl.kernels.cpu.source import bits_bytes, room_for_bits
+from clifctl.kernels.cpu.threads import run_units
 from clifctl.kernels.cpu.vectors import (
     I32,
     I64,
@@ -36,8 +38,6 @@ from clifctl.kernels.cpu.vectors import (
     store_u16,
     transposed,
 )
-from clifctl.kernels.machine_code import keep, sources
-from clifctl.kernels.threads import run_units
 
 OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
 _int, _float, _none = types.int64, types.float32, types.none

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from clifctl.kernels.cpu.neuron import Array
+from clifctl.kernels.cpu.threads import run_units
 from clifctl.kernels.flat import Sample
-from clifctl.kernels.threads import run_units
 
 # Elements of one channel side by side that are worth a loop of their own.
 LONG = 64
@@ -79,7 +79,7 @@ def _in_columns(rows: int, size: int, sample: Sample, dtype: torch.dtype) -> Par
 
 def _in_runs(rows: int, size: int, sample: Sample, dtype: torch.dtype) -> Parts:
     """Each channel's long runs of elements."""
-    from clifctl.kernels import numba_passes
+    from clifctl.kernels.cpu import numba_passes
 
     channels, inner = sample.channels, sample.inner
     low = np.empty(0, DTYPES[dtype])

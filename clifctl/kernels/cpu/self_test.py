@@ -3,11 +3,11 @@
 import torch
 from torch import Tensor
 
-from clifctl.kernels.bits import pack_bits
 from clifctl.kernels.cpu import connections
 from clifctl.kernels.cpu.geometry import Geometry
 from clifctl.kernels.cpu.rule import Direction
 from clifctl.kernels.cpu.source import SLACK, Active, room_for_bits
+from clifctl.kernels.spikes.bits import pack_bits
 
 # Nothing in it is even, or a multiple of a vector.
 SHAPE = Geometry(3, 21, 7, 5, 19, kernel=(3, 3), stride=(2, 1), padding=(1, 1))

@@ -1,8 +1,8 @@
 """The text of a generated module: its head, and a program's operations in those of
 `clifctl.kernels.cpu.elementwise`."""
 
-from clifctl.kernels.plan import INLINE
-from clifctl.kernels.program import COMPARISONS, LOGIC, Instruction, Operand, Program
+from clifctl.kernels.ir.plan import INLINE
+from clifctl.kernels.ir.program import COMPARISONS, LOGIC, Instruction, Operand, Program
 
 _INLINE = dict(zip(INLINE, ("ZERO", "ONE", "MINUS_ONE"), strict=True))
 # Operations under another name than in `clifctl.kernels.cpu.elementwise`, or in another module.

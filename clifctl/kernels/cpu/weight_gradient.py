@@ -20,10 +20,10 @@ from clifctl.kernels.cpu.channel_lists import OVERRUN
 from clifctl.kernels.cpu.geometry import Geometry
 from clifctl.kernels.cpu.lists import FEWER, PLACES, WORD
 from clifctl.kernels.cpu.source import Active, bits_bytes
+from clifctl.kernels.cpu.threads import run_units
 from clifctl.kernels.cpu.tiles import Plan, distances, plan_of
 from clifctl.kernels.cpu.vectors import LANES, VECTOR_BYTES
 from clifctl.kernels.cpu.workspace import borrowed
-from clifctl.kernels.threads import run_units
 
 # Bytes that the sums of a unit take at most: they stay in the second-level cache.
 _SUMS_BYTES = 300 * 1024

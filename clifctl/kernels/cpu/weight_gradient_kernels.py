@@ -14,6 +14,7 @@ from numba import njit, types
 from numba.core import cgutils
 
 from clifctl.kernels.cpu import tiles, transposes, vectors
+from clifctl.kernels.cpu.machine_code import keep, sources
 from clifctl.kernels.cpu.tiles import corner_of, images_of
 from clifctl.kernels.cpu.transposes import transpose_floats
 from clifctl.kernels.cpu.vectors import (
@@ -35,7 +36,6 @@ from clifctl.kernels.cpu.vectors import (
     store_float,
     zero,
 )  # fmt: skip
-from clifctl.kernels.machine_code import keep, sources
 
 OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
 # Blocks of LANES outputs that are packed together, 256 bytes of each pixel: fewer at once are read

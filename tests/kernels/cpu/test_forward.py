@@ -126,7 +126,7 @@ def test_any_number_of_threads_gives_the_same_bits(
 ) -> None:
     x, weight, bias = tensors(g, 0.2)
     weight, bias = torch.randn_like(weight), torch.randn_like(bias)
-    monkeypatch.setattr("clifctl.kernels.threads.SMALL_JOB", 0)
+    monkeypatch.setattr("clifctl.kernels.cpu.threads.SMALL_JOB", 0)
     monkeypatch.setattr(module, "TILE", 16)
     found, before = [], torch.get_num_threads()
     try:

@@ -13,8 +13,8 @@ COMPILE = """
 import inspect, torch
 from numba import types
 from clifctl.kernels.cpu.vectors import LANES
-from clifctl.kernels.numba_target import kernel
-from clifctl.kernels.prologue import with_norm
+from clifctl.kernels.cpu.numba_target import kernel
+from clifctl.kernels.ir.prologue import with_norm
 from clifctl.neurons import NEURONS
 neuron = with_norm(NEURONS["clif"])
 module = kernel(neuron, neuron.hyperparameters(), torch.float32).module

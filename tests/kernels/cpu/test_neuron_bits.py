@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from clifctl.kernels.cpu.numba_target import Kernel, kernel
 from clifctl.kernels.cpu.source import SLACK, bits_bytes
 from clifctl.kernels.flat import Sample
-from clifctl.kernels.numba_target import Kernel, kernel
-from clifctl.kernels.prologue import with_norm
-from clifctl.kernels.trace import spike_window
+from clifctl.kernels.ir.prologue import with_norm
+from clifctl.kernels.ir.trace import spike_window
 from clifctl.kernels.window import Window
 from clifctl.neurons import NEURONS, SURROGATES, Neuron
 

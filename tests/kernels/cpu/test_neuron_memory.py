@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from clifctl.kernels.cpu import workspace
+from clifctl.kernels.cpu.numba_target import kernel
 from clifctl.kernels.cpu.source import bits_bytes
 from clifctl.kernels.flat import Sample
-from clifctl.kernels.numba_target import kernel
-from clifctl.kernels.prologue import with_norm
+from clifctl.kernels.ir.prologue import with_norm
 from clifctl.kernels.window import Window
 from clifctl.neurons import NEURONS
 

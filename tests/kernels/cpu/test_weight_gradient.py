@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from clifctl.kernels import threads
+from clifctl.kernels.cpu import threads
 from clifctl.kernels.cpu import weight_gradient as module
 from clifctl.kernels.cpu.geometry import Geometry
 from clifctl.kernels.cpu.packing import bits_of

@@ -7,8 +7,8 @@ and autograd's agree there too.
 from collections.abc import Callable
 
 from clifctl.errors import NeuronError
-from clifctl.kernels.program import COMPARISONS, LOGIC, Builder, Instruction, Operand, Program
-from clifctl.kernels.trace import surrogate_program
+from clifctl.kernels.ir.program import COMPARISONS, LOGIC, Builder, Instruction, Operand, Program
+from clifctl.kernels.ir.trace import surrogate_program
 
 # (builder, instruction, gradient of its result) -> gradients of its arguments (None: none flows)
 Rule = Callable[[Builder, Instruction, Operand], tuple[Operand | None, ...]]

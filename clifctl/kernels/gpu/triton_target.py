@@ -16,11 +16,11 @@ from torch import Tensor
 from clifctl.devices import current
 from clifctl.kernels.cache import load_module
 from clifctl.kernels.flat import Gradients, Sample
-from clifctl.kernels.plan import Plan, make_plan
-from clifctl.kernels.trace import trace
-from clifctl.kernels.triton_cache import use_checked_cache
-from clifctl.kernels.triton_launch import WARPS, Segments, Tile, segments, tile
-from clifctl.kernels.triton_source import print_source
+from clifctl.kernels.gpu.triton_cache import use_checked_cache
+from clifctl.kernels.gpu.triton_launch import WARPS, Segments, Tile, segments, tile
+from clifctl.kernels.gpu.triton_source import print_source
+from clifctl.kernels.ir.plan import Plan, make_plan
+from clifctl.kernels.ir.trace import trace
 from clifctl.kernels.window import Window
 from clifctl.neurons import Hyperparameters, Neuron
 from clifctl.neurons.contract import Learnable

@@ -15,7 +15,7 @@ from clifctl.devices import CPU
 from clifctl.kernels.backward import NO_BACKWARD, backward_pass
 from clifctl.kernels.cpu.source import SLACK, Active, room_for_bits
 from clifctl.kernels.eager import is_eager, is_transformed
-from clifctl.kernels.spikes import (
+from clifctl.kernels.spikes.tensor import (
     Spikes,
     Window,
     channels_last,

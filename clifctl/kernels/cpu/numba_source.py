@@ -16,11 +16,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
-from clifctl.kernels.adjoint import gradient_name
 from clifctl.kernels.cpu.text import expression, head, masks_of, number, shown
-from clifctl.kernels.plan import Lines, Plan
-from clifctl.kernels.program import Program
-from clifctl.kernels.trace import output_spike
+from clifctl.kernels.ir.adjoint import gradient_name
+from clifctl.kernels.ir.plan import Lines, Plan
+from clifctl.kernels.ir.program import Program
+from clifctl.kernels.ir.trace import output_spike
 from clifctl.neurons.contract import Learnable
 
 # Operations whose results the way back remembers instead of computing them again.

@@ -2,7 +2,7 @@
 
 What a neuron gives are `Spikes`: a wrapper subclass of `torch.Tensor` that holds one bit an element
 (`clifctl.kernels.cpu.source.Active`). Its `__torch_dispatch__` sits below autograd. Operations that
-understand bits get them (`HANDLERS`: `clifctl.kernels.spike_operations`, `.spike_connections`), so
+understand bits get them (`HANDLERS`: `clifctl.kernels.spikes.operations`, `.connections`), so
 that a `torch.nn.Conv2d` behind a neuron does the work that spikes cause, and what autograd keeps
 are bits. Every other operation gets floats, made for it and not kept.
 

@@ -9,7 +9,7 @@ from typing import Any
 from torch import fx
 
 from clifctl.errors import NeuronError
-from clifctl.kernels.program import COMPARISONS, Builder, Instruction, Operand, Program
+from clifctl.kernels.ir.program import COMPARISONS, Builder, Instruction, Operand, Program
 from clifctl.neurons import SURROGATES, Hyperparameters, Neuron
 from clifctl.neurons.contract import finish
 from clifctl.neurons.foreign_code import foreign_code

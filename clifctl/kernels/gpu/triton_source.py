@@ -16,10 +16,10 @@ channel; else it has one. Sums over elements are written one a program: torch ad
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from clifctl.kernels.adjoint import gradient_name
-from clifctl.kernels.plan import INLINE, Lines, Plan
-from clifctl.kernels.program import Operand, Program
-from clifctl.kernels.triton_functions import EXPRESSIONS, HEADER
+from clifctl.kernels.gpu.triton_functions import EXPRESSIONS, HEADER
+from clifctl.kernels.ir.adjoint import gradient_name
+from clifctl.kernels.ir.plan import INLINE, Lines, Plan
+from clifctl.kernels.ir.program import Operand, Program
 
 # Loads are written so many steps ahead of their use: a store between them would hold them up.
 AHEAD = 4

@@ -18,10 +18,10 @@ import torch
 
 from clifctl.devices import GPU
 from clifctl.errors import TargetError
-from clifctl.kernels import triton_target
 from clifctl.kernels.flat import Sample
+from clifctl.kernels.gpu import triton_target
+from clifctl.kernels.gpu.triton_launch import THREADS
 from clifctl.kernels.targets import triton_missing
-from clifctl.kernels.triton_launch import THREADS
 from clifctl.neurons import Hyperparameters, Neuron
 
 # Compute capability as in sm_80 (A100) and sm_90 (H100).

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from clifctl.kernels.cache import load_module
 from clifctl.kernels.cpu.neuron import Prepared, address
+from clifctl.kernels.cpu.numba_source import REMEMBERED, Source, print_source
 from clifctl.kernels.flat import Gradients, Sample
-from clifctl.kernels.numba_source import REMEMBERED, Source, print_source
-from clifctl.kernels.plan import make_plan
-from clifctl.kernels.trace import is_binary, spike_window, trace
+from clifctl.kernels.ir.plan import make_plan
+from clifctl.kernels.ir.trace import is_binary, spike_window, trace
 from clifctl.kernels.window import Window
 from clifctl.neurons import Hyperparameters, Neuron
 
@@ -35,7 +35,7 @@ def source(neuron: Neuron, hyperparameters: Hyperparameters, dtype: str) -> Sour
 def kernel(neuron: Neuron, hyperparameters: Hyperparameters, dtype: torch.dtype) -> "Kernel":
     """The kernels of a neuron, compiled at their first call (or read from the cache)."""
     from clifctl.kernels.cpu import elementary, elementwise, staging, vectors
-    from clifctl.kernels.machine_code import keep
+    from clifctl.kernels.cpu.machine_code import keep
 
     printed = source(neuron, hyperparameters, DTYPES[dtype])
     # What is compiled with it is part of what its machine code is made of.

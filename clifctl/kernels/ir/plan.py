@@ -6,9 +6,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from clifctl.errors import NeuronError
-from clifctl.kernels.adjoint import adjoint, gradient_name
-from clifctl.kernels.program import Operand, Program
-from clifctl.kernels.trace import output_spike, with_window
+from clifctl.kernels.ir.adjoint import adjoint, gradient_name
+from clifctl.kernels.ir.program import Operand, Program
+from clifctl.kernels.ir.trace import output_spike, with_window
 from clifctl.neurons.contract import Learnable
 
 # Numbers that are written as they are; every other one is an argument of the kernel, so that
@@ -35,7 +35,7 @@ class Plan:
 
     step        out and next states from x, states and learnables
     spikes      the same, and the window of the surrogate where it has one; None where the output
-                is no spike (see `clifctl.kernels.trace.spike_window`)
+                is no spike (see `clifctl.kernels.ir.trace.spike_window`)
     recompute   next states and what is saved: the forward pass on the way back
     full        every gradient of a step, from what is saved and the gradients carried to it
     carry       the gradients of the states alone

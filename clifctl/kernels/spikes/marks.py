@@ -1,6 +1,6 @@
 """Spikes that are floats, kept for backward as one bit an element: on a GPU, by the reference, in
 compiled nets, and where connections are dense. Elsewhere spikes are bits from the start
-(`clifctl.kernels.spikes`).
+(`clifctl.kernels.spikes.tensor`).
 
 What saves a tensor for its backward saves it through `spikes_as_bits`: a tensor that is known to be
 spikes, because a neuron has marked its memory, is kept as bits and unpacked when it is asked for;
@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
-from clifctl.kernels.bits import pack_bits, pack_operator, unpack_bits, unpack_operator
 from clifctl.kernels.eager import is_eager, is_transformed
-from clifctl.kernels.spikes import Spikes
+from clifctl.kernels.spikes.bits import pack_bits, pack_operator, unpack_bits, unpack_operator
+from clifctl.kernels.spikes.tensor import Spikes
 
 _MARK = "clifctl_spikes"
 

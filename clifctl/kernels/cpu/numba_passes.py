@@ -2,7 +2,7 @@
 norm, the correction of its gradient, and spikes as bits.
 
 Plain numba functions, written by hand: no neuron is in them. Every one works on units from `first`
-to `last` (see `clifctl.kernels.threads`), and no result depends on how units are shared out.
+to `last` (see `clifctl.kernels.cpu.threads`), and no result depends on how units are shared out.
 """
 
 import sys
@@ -14,8 +14,8 @@ from numba import carray, njit, types  # type: ignore[attr-defined]
 from numba.extending import overload
 
 from clifctl.kernels.cpu import vectors
+from clifctl.kernels.cpu.machine_code import keep
 from clifctl.kernels.cpu.vectors import numbers_at
-from clifctl.kernels.machine_code import keep
 
 OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
 # Sums over a row may be added up in lanes: the order is fixed when the code is compiled.

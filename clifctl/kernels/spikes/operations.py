@@ -9,7 +9,7 @@ from torch.utils._pytree import tree_leaves
 
 from clifctl.devices import CPU
 from clifctl.kernels.cpu.source import Active
-from clifctl.kernels.spikes import (
+from clifctl.kernels.spikes.tensor import (
     FUNCTIONS,
     Memory,
     Spikes,

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from clifctl.devices import CPU
-from clifctl.kernels.threads import run_units
+from clifctl.kernels.cpu.threads import run_units
 
 # Bytes of bits that are one unit of work.
 BLOCK = 16 * 1024
@@ -19,7 +19,7 @@ def pack_bits(x: Tensor) -> Tensor:
     if x.device.type != CPU:
         padded = torch.nn.functional.pad((whole != 0).to(torch.uint8), (0, -len(x) % 8))
         return (padded.view(-1, 8) << _places(x)).sum(1, dtype=torch.uint8)
-    from clifctl.kernels import numba_passes
+    from clifctl.kernels.cpu import numba_passes
 
     given, made = whole.numpy(), bits.numpy()
     run_units(
@@ -44,7 +44,7 @@ def unpack_bits(bits: Tensor, elements: int, dtype: torch.dtype, value: float) -
     if bits.device.type != CPU:
         each = (bits[:, None] >> _places(bits)) & 1
         return each.view(-1)[:elements].to(dtype) * value
-    from clifctl.kernels import numba_passes
+    from clifctl.kernels.cpu import numba_passes
 
     whole = _WHOLE[x.element_size()]
     given, made = bits.numpy(), x.view(whole).numpy()

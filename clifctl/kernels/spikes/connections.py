@@ -16,7 +16,7 @@ from clifctl.kernels.cpu import connections, rule
 from clifctl.kernels.cpu.geometry import Geometry
 from clifctl.kernels.cpu.paths import record
 from clifctl.kernels.cpu.rule import Choice, Direction, choose, unsupported
-from clifctl.kernels.spikes import FUNCTIONS, Spikes, handles
+from clifctl.kernels.spikes.tensor import FUNCTIONS, Spikes, handles
 
 aten = torch.ops.aten
 # Below so many channels oneDNN's backward of a 1x1 convolution with a stride writes past its

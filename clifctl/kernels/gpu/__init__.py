@@ -1,0 +1,1 @@
+"""Generated kernels on a GPU, by Triton."""

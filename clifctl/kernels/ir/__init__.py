@@ -1,0 +1,1 @@
+"""From the `step` of a neuron to programs: traced, differentiated, planned for the printers."""
