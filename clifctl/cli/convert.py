@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from clifctl.cli.opening import CheckpointArgument, OpeningChoice, opening_command
+from clifctl.cli.checkpoint_options import CheckpointArgument, CheckpointChoice, opening_command
 from clifctl.cli.options import ENDINGS, Output, OverridesArgument
 from clifctl.errors import RunFailed, UsageError
 
@@ -101,7 +101,7 @@ def convert(
     profile: ProfileOption = None,
     samples: SamplesOption = None,
     no_verify: VerifyOption = False,
-    choice: OpeningChoice,
+    choice: CheckpointChoice,
     output: Output,
 ) -> None:
     """Deploy a trained net: on LIF neurons, or as a NIR graph that others read.

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from clifctl.cli.opening import OpeningChoice, opening_command
+from clifctl.cli.checkpoint_options import CheckpointChoice, opening_command
 from clifctl.cli.options import Output, complete_recipe, picture_path
 from clifctl.errors import UsageError
 
@@ -62,7 +62,7 @@ def register(app: typer.Typer) -> None:
             int | None, typer.Option(help="Another T than that of the source.")
         ] = None,
         plot: PlotOption = None,
-        choice: OpeningChoice,
+        choice: CheckpointChoice,
         output: Output,
     ) -> None:
         """What an inference costs: operations, memory accesses, energy, as published and corrected.

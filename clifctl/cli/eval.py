@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from clifctl.cli.opening import CheckpointArgument, OpeningChoice, opening_command
+from clifctl.cli.checkpoint_options import CheckpointArgument, CheckpointChoice, opening_command
 from clifctl.cli.options import Output, OverridesArgument, picture_path
 
 BatchStatisticsOption = Annotated[
@@ -38,7 +38,7 @@ def register(app: typer.Typer) -> None:
         batch_statistics: BatchStatisticsOption = False,
         per_class: PerClassOption = False,
         plot: PlotOption = None,
-        choice: OpeningChoice,
+        choice: CheckpointChoice,
         output: Output,
     ) -> None:
         """Evaluate a checkpoint on the test data of the recipe that it carries.

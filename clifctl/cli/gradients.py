@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from clifctl.cli.opening import OpeningChoice, opening_command
+from clifctl.cli.checkpoint_options import CheckpointChoice, opening_command
 from clifctl.cli.options import Output, OverridesArgument, complete_recipe, picture_path
 from clifctl.errors import UsageError
 
@@ -70,7 +70,7 @@ def register(app: typer.Typer) -> None:
         float64: Float64Option = False,
         windows: WindowsOption = True,
         plot: PlotOption = None,
-        choice: OpeningChoice,
+        choice: CheckpointChoice,
         output: Output,
     ) -> None:
         """How much temporal gradient reaches how far back in a net, layer by layer.

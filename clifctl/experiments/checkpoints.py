@@ -25,7 +25,7 @@ FOREIGN = "weights of other code load with --recipe, or with --model and --data"
 
 
 @dataclass(frozen=True)
-class Opening:
+class CheckpointOptions:
     """How a checkpoint is opened and run.
 
     `foreign_recipe` is the recipe of a state dict of other code, which carries none. `neuron` is a
@@ -53,7 +53,7 @@ class Opening:
 
 
 @dataclass(frozen=True)
-class Opened:
+class OpenedCheckpoint:
     """A checkpoint's recipe, and what puts its weights into a net.
 
     `trained_neuron` is the neuron that a converted net was trained with, None of any other."""
@@ -99,7 +99,9 @@ def refused_override(override: str, why: str, **instead: str) -> UsageError:
     return UsageError(f"'{override}': {why}", hint=hint)
 
 
-def open_checkpoint(path: Path, opening: Opening, *, timesteps: int | None = None) -> Opened:
+def open_checkpoint(
+    path: Path, opening: CheckpointOptions, *, timesteps: int | None = None
+) -> OpenedCheckpoint:
     """The checkpoint `path`; `timesteps` is another T than its recipe's. Raises CheckpointError,
     RecipeError."""
     opened = (
@@ -113,7 +115,7 @@ def open_checkpoint(path: Path, opening: Opening, *, timesteps: int | None = Non
     return replace(opened, recipe=validate(document, f"checkpoint '{path}'", of_a_run=True))
 
 
-def _open(path: Path, neuron: str | None) -> Opened:
+def _open(path: Path, neuron: str | None) -> OpenedCheckpoint:
     if neuron is not None and not trust.is_file_reference(neuron):
         raise UsageError(
             f"--neuron {neuron}: must be FILE.py:NAME, the checkpoint's own neuron",
@@ -124,7 +126,7 @@ def _open(path: Path, neuron: str | None) -> Opened:
         trust.allow(neuron)
     recipe = validate(checkpoint.recipe, f"recipe of checkpoint '{path}'", of_a_run=True)
     recipe = replace(recipe, neuron=recipe.neuron_at(checkpoint.epoch_of_weights))
-    return Opened(
+    return OpenedCheckpoint(
         checkpoint.recipe_name,
         recipe,
         checkpoint.epoch,
@@ -134,9 +136,9 @@ def _open(path: Path, neuron: str | None) -> Opened:
     )
 
 
-def _open_foreign(path: Path, given: LoadedRecipe) -> Opened:
+def _open_foreign(path: Path, given: LoadedRecipe) -> OpenedCheckpoint:
     foreign = load_foreign(path)
-    return Opened(
+    return OpenedCheckpoint(
         given.name,
         given.recipe,
         foreign.epoch,

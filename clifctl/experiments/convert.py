@@ -31,7 +31,7 @@ from clifctl.experiments.build import (
     run_on,
     step_activations_bytes,
 )
-from clifctl.experiments.checkpoints import Opened, Opening, open_checkpoint
+from clifctl.experiments.checkpoints import CheckpointOptions, OpenedCheckpoint, open_checkpoint
 from clifctl.experiments.published import protocol_note, published_deployment
 from clifctl.files import require_file_possible, write_output
 from clifctl.models import NeuronChoice, SpikingNet, put_neuron
@@ -56,7 +56,7 @@ class ConvertOptions:
 
     out: Path
     overwrite: bool = False
-    opening: Opening = field(default_factory=Opening)
+    opening: CheckpointOptions = field(default_factory=CheckpointOptions)
     say: Callable[[str], None] = field(default=lambda line: None)
 
 
@@ -168,7 +168,7 @@ def _require_foldable(net: SpikingNet, recipe: Recipe) -> None:
         ) from None
 
 
-def _save(path: Path, opened: Opened, choice: NeuronChoice, written: "_Written") -> None:
+def _save(path: Path, opened: OpenedCheckpoint, choice: NeuronChoice, written: "_Written") -> None:
     """Write the converted net as a checkpoint that any command takes."""
     neuron = {
         "name": choice.neuron.name,
@@ -188,13 +188,13 @@ def _save(path: Path, opened: Opened, choice: NeuronChoice, written: "_Written")
     save_checkpoint(checkpoint, path, write=write_output)
 
 
-def _trained_neuron(opened: Opened) -> str:
+def _trained_neuron(opened: OpenedCheckpoint) -> str:
     """The neuron that the weights were trained with, however often the net was converted since."""
     return opened.trained_neuron or opened.recipe.neuron.neuron.name
 
 
 def _result(
-    opened: Opened, trial: "_Trial", states: tuple[_Measured, _Measured, "_Written"],
+    opened: OpenedCheckpoint, trial: "_Trial", states: tuple[_Measured, _Measured, "_Written"],
     measured: list[_Measured], **ran: Any,
 ) -> DeployResult:  # fmt: skip
     """What was measured; `states`: the net as it was given, the best one, and as it was written."""

@@ -24,8 +24,8 @@ from clifctl.energy.tracing import trace_net
 from clifctl.errors import DataError, EnergyError, UsageError, unknown_name
 from clifctl.experiments.build import build_net, repeat_of
 from clifctl.experiments.checkpoints import (
-    Opened,
-    Opening,
+    CheckpointOptions,
+    OpenedCheckpoint,
     is_checkpoint,
     open_checkpoint,
     refused_override,
@@ -55,7 +55,7 @@ class EnergyOptions:
     per_layer: bool = False
     constants: str | None = None
     timesteps: int | None = None
-    opening: Opening = field(default_factory=Opening)
+    opening: CheckpointOptions = field(default_factory=CheckpointOptions)
     say: Callable[[str], None] = field(default=lambda line: None)
 
 
@@ -66,7 +66,7 @@ class _Source:
     name: str
     recipe: Recipe
     graph: OperationGraph
-    opened: Opened | None = None
+    opened: OpenedCheckpoint | None = None
 
 
 @dataclass(frozen=True)

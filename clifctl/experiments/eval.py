@@ -18,7 +18,7 @@ from clifctl.experiments.build import (
     run_on,
     step_activations_bytes,
 )
-from clifctl.experiments.checkpoints import Opened, Opening, open_checkpoint
+from clifctl.experiments.checkpoints import CheckpointOptions, OpenedCheckpoint, open_checkpoint
 from clifctl.experiments.run.memory import require_memory, require_net_fits
 from clifctl.launch import launch
 from clifctl.models import batch_statistics
@@ -30,14 +30,14 @@ from clifctl.training.evaluation import Watch, evaluate
 from clifctl.training.memory import bytes_of, largest_output
 
 # Its own recipe, and whatever device there is.
-DEFAULT = Opening()
+DEFAULT = CheckpointOptions()
 # A batch of more steps takes as much more.
 _FEW_STEPS = 64
 
 
 def evaluate_checkpoint(
     path: Path,
-    opening: Opening = DEFAULT,
+    opening: CheckpointOptions = DEFAULT,
     *,
     use_batch_statistics: bool = False,
     per_class: bool = False,
@@ -141,7 +141,7 @@ def _require_fits(
 
 
 def _evaluated(
-    opened: Opened,
+    opened: OpenedCheckpoint,
     recipe: Recipe,
     data: LoadedData,
     where: torch.device,

@@ -22,8 +22,8 @@ from clifctl.experiments.build import (
     step_activations_bytes,
 )
 from clifctl.experiments.checkpoints import (
-    Opened,
-    Opening,
+    CheckpointOptions,
+    OpenedCheckpoint,
     is_checkpoint,
     open_checkpoint,
     refused_override,
@@ -52,7 +52,7 @@ class GradientsOptions:
     formula: str = "exact"
     float64: bool = False
     windows: bool = True
-    opening: Opening = field(default_factory=Opening)
+    opening: CheckpointOptions = field(default_factory=CheckpointOptions)
     say: Callable[[str], None] = field(default=lambda line: None)
 
 
@@ -62,7 +62,7 @@ class _Source:
 
     name: str
     recipe: Recipe
-    weights: Opened | None
+    weights: OpenedCheckpoint | None
 
 
 def gradients(source: str, options: GradientsOptions) -> GradientsResult:
@@ -120,7 +120,7 @@ def gradients(source: str, options: GradientsOptions) -> GradientsResult:
     )
 
 
-def temporal_share(checkpoint: Path, data: LoadedData, opening: Opening) -> float | None:
+def temporal_share(checkpoint: Path, data: LoadedData, opening: CheckpointOptions) -> float | None:
     """The temporal share of the net of `checkpoint` on the first batch of training samples that
     `gradients` draws; None for a neuron that does not spike. Raises CheckpointError."""
     options = GradientsOptions(opening=opening, windows=False)
@@ -206,7 +206,7 @@ def _drawn(data: LoadedData, options: GradientsOptions) -> tuple[Tensor, Tensor]
     return data.train.prepared(inputs), targets
 
 
-def _net(recipe: Recipe, weights: Opened | None, where: torch.device) -> SpikingNet:
+def _net(recipe: Recipe, weights: OpenedCheckpoint | None, where: torch.device) -> SpikingNet:
     if weights is None:
         seed_everything(recipe.train.seed)
         return build_net(recipe).to(where)

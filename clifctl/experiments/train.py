@@ -25,7 +25,7 @@ from clifctl.experiments.published import published_for
 from clifctl.experiments.run.connections import first_step_noted, may_be_event_driven
 from clifctl.experiments.run.folder import lock_folder, open_folder
 from clifctl.experiments.run.plan import Prepared, RunOptions, prepare, require_options
-from clifctl.experiments.run.recorder import History, Keeper, Observer, describe
+from clifctl.experiments.run.recorder import History, Observer, RunRecorder, describe
 from clifctl.experiments.run.resume import standing
 from clifctl.launch import launch
 from clifctl.models import SpikingNet, folded_norms
@@ -114,7 +114,7 @@ def _train(
                 notice=observer.notice,
             )
         )
-        keeper = Keeper(
+        keeper = RunRecorder(
             folder,
             loaded,
             run.running,

@@ -11,7 +11,7 @@ import pytest
 
 from clifctl import trust
 from clifctl.experiments.grid.results_folder import ResultsFolder
-from clifctl.experiments.grid.trial import Order, run_trial_remotely
+from clifctl.experiments.grid.trial import TrialTask, run_trial_remotely
 from clifctl.experiments.grid.trial_names import Numerics, trial_of
 from clifctl.recipe.load import load_recipe
 
@@ -196,7 +196,7 @@ def test_a_worker_runs_what_its_order_trusts(
     (tmp_path / "some.py").write_text(NEURON)
     changes = [*tiny, "train.epochs=1", "neuron.name=some.py:NEURON"]
     loaded = load_recipe("digits_snn5", changes)
-    order = Order(
+    order = TrialTask(
         id="one of it",
         trial="one",
         title="",

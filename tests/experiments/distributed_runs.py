@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from clifctl.errors import ClifctlError, DataError
-from clifctl.experiments.checkpoints import Opening
+from clifctl.experiments.checkpoints import CheckpointOptions
 from clifctl.experiments.eval import evaluate_checkpoint
 from clifctl.experiments.run.plan import RunOptions
 from clifctl.experiments.train import train
@@ -140,7 +140,7 @@ def main(rank: int, count: int, folder: Path) -> None:
     meet("plain", lambda: run(folder / "plain"))
     meet("parts", lambda: run(folder / "parts", "train.accumulate=3", "train.clip_norm=0.1"))
     meet("apart", lambda: run(folder / "apart", "train.sync_batch_norm=false"))
-    reference = Opening(target="reference")
+    reference = CheckpointOptions(target="reference")
     meet("eval", lambda: asdict(evaluate_checkpoint(folder / "plain/last.pt", reference)))
     meet("too few", lambda: run(folder / "few", "train.batch_size=1296"))
     meet("whole", lambda: run(folder / "whole", *DRAWN))

@@ -116,10 +116,12 @@ def test_without_common_statistics_the_numbers_are_others(
 def test_each_sample_is_evaluated_once(folder: Path, found: list[dict[str, Any]]) -> None:
     from dataclasses import asdict
 
-    from clifctl.experiments.checkpoints import Opening
+    from clifctl.experiments.checkpoints import CheckpointOptions
     from clifctl.experiments.eval import evaluate_checkpoint
 
-    alone = asdict(evaluate_checkpoint(folder / "plain/last.pt", Opening(target="reference")))
+    alone = asdict(
+        evaluate_checkpoint(folder / "plain/last.pt", CheckpointOptions(target="reference"))
+    )
     for process in found:
         ours = process["eval"]
         assert ours["samples"] == alone["samples"] == 500

@@ -21,7 +21,7 @@ from clifctl.errors import (
     UsageError,
 )
 from clifctl.experiments.build import load_data
-from clifctl.experiments.checkpoints import Opening, open_checkpoint
+from clifctl.experiments.checkpoints import CheckpointOptions, open_checkpoint
 from clifctl.experiments.run.plan import RunOptions
 from clifctl.experiments.run.resume import recipe_of_run
 from clifctl.experiments.train import train
@@ -597,7 +597,10 @@ def test_a_run_goes_on_with_the_neuron_of_its_epoch(tmp_path: Path) -> None:
     for moment, neuron in ((2, "lif"), (STEPS, "clif")):
         with pytest.raises(Interrupted):
             run(out, *overrides, watcher=Watcher(moment, interrupt), target="reference")
-        assert open_checkpoint(out / "last.pt", Opening()).recipe.neuron.neuron.name == neuron
+        assert (
+            open_checkpoint(out / "last.pt", CheckpointOptions()).recipe.neuron.neuron.name
+            == neuron
+        )
     result = run(out, *overrides, target="reference")
     assert without_times(result) == without_times(whole)
     assert_same_run(out, tmp_path / "whole")

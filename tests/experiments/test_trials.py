@@ -23,7 +23,7 @@ from clifctl.experiments.grid.dispatch import Dispatch, Shard
 from clifctl.experiments.grid.grid import GridOptions, numbers
 from clifctl.experiments.grid.results_folder import ResultsFolder
 from clifctl.experiments.grid.seeds import seeds_of
-from clifctl.experiments.grid.trial import Order, failed_record
+from clifctl.experiments.grid.trial import TrialTask, failed_record
 from clifctl.experiments.grid.trial_names import Numerics, Trial, trial_of, without_repetition
 from clifctl.experiments.grid.worker_pool import WorkerLost, WorkerPool
 from clifctl.experiments.grid.workers import Workforce
@@ -269,8 +269,8 @@ class AtOnce(Executor):
         return future
 
 
-def order_of(trial: Trial, attempt: int) -> Order:
-    return Order(
+def order_of(trial: Trial, attempt: int) -> TrialTask:
+    return TrialTask(
         id=f"{trial.name} {attempt}",
         trial=trial.name,
         title=trial.title,
@@ -300,7 +300,7 @@ class Office:
         self.ran: list[str] = []
         self.behaviour: dict[str, Any] = {}
 
-    def work(self, order: Order) -> Any:
+    def work(self, order: TrialTask) -> Any:
         self.ran.append(order.title)
         todo = self.behaviour.get(order.title, "finished")
         if callable(todo):
@@ -347,10 +347,10 @@ def test_fail_fast_stops_at_the_first(tmp_path: Path) -> None:
 
 
 def test_a_lost_worker_is_replaced_once_and_then_reported(tmp_path: Path) -> None:
-    def lost(order: Order) -> str:
+    def lost(order: TrialTask) -> str:
         raise WorkerLost("its process was ended by SIGKILL")
 
-    def lost_once(order: Order) -> str:
+    def lost_once(order: TrialTask) -> str:
         return lost(order) if order.attempt == 1 else "finished"
 
     office = Office(tmp_path)
@@ -366,7 +366,7 @@ def test_a_lost_worker_is_replaced_once_and_then_reported(tmp_path: Path) -> Non
 
 
 def test_an_order_whose_worker_died_is_given_anew_once(tmp_path: Path) -> None:
-    def forgotten(order: Order) -> str:
+    def forgotten(order: TrialTask) -> str:
         if order.attempt == 1:
             raise CancelledError
         return "finished"
@@ -398,7 +398,7 @@ def test_a_cluster_that_is_gone_ends_the_command_with_what_is_finished(tmp_path:
 
 
 def test_what_a_cluster_raises_is_that_trials_failure(tmp_path: Path) -> None:
-    def broken(order: Order) -> str:
+    def broken(order: TrialTask) -> str:
         raise OSError("no space left")
 
     office = Office(tmp_path)
@@ -414,7 +414,7 @@ def test_a_trial_that_another_process_runs_is_waited_for(tmp_path: Path) -> None
     office = Office(tmp_path)
     answers = iter(["busy"])
 
-    def elsewhere(order: Order) -> str:
+    def elsewhere(order: TrialTask) -> str:
         # The other process has finished it by the time that it is asked for again.
         office.folder.write(replace(failed_record(order, ""), state="finished", attempts=7))
         return next(answers)
@@ -431,7 +431,7 @@ def test_a_trial_that_another_process_runs_is_waited_for(tmp_path: Path) -> None
 
 @pytest.mark.parametrize(("stop", "code"), [(KeyboardInterrupt, 130), (Terminated, 143)])
 def test_an_interruption_says_what_is_kept(tmp_path: Path, stop: Any, code: int) -> None:
-    def interrupted(order: Order) -> str:
+    def interrupted(order: TrialTask) -> str:
         raise Interrupted(stop(), "training stopped")
 
     class Raising(AtOnce):

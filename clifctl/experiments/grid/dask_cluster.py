@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from clifctl.errors import ClifctlError, RunFailed, UsageError
-from clifctl.experiments.grid.trial import Order, Outcome, numerics_of, run_trial_remotely
+from clifctl.experiments.grid.trial import Outcome, TrialTask, numerics_of, run_trial_remotely
 from clifctl.experiments.grid.trial_names import Numerics
 from clifctl.experiments.grid.workers import Workforce
 
@@ -119,7 +119,7 @@ def dask_workforce(address: str) -> Iterator[Cluster]:
         client.close()
 
 
-def run_on_worker(order: Order) -> Outcome:
+def run_on_worker(order: TrialTask) -> Outcome:
     """As `run_trial_remotely`, on a worker of Dask's."""
     from distributed import get_worker
 

@@ -11,7 +11,7 @@ from typing import Protocol
 from clifctl.devices import available_memory_bytes
 from clifctl.errors import Interrupted, RunFailed, UsageError
 from clifctl.experiments.grid.results_folder import ResultsFolder
-from clifctl.experiments.grid.trial import Order, Outcome, failed_record
+from clifctl.experiments.grid.trial import Outcome, TrialTask, failed_record
 from clifctl.experiments.grid.trial_names import Trial
 from clifctl.experiments.grid.worker_pool import GRACE_SECONDS, WorkerLost
 from clifctl.experiments.grid.workers import Workforce
@@ -61,7 +61,7 @@ class Dispatch:
 
     trials: Sequence[Trial]
     folder: ResultsFolder
-    order: Callable[[Trial, int], Order]
+    order: Callable[[Trial, int], TrialTask]
     observer: TrialsObserver
     need_bytes: int = 0
     fail_fast: bool = False

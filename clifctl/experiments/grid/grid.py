@@ -32,7 +32,7 @@ from clifctl.experiments.grid.results_folder import (
     ResultsFolder,
     cores,
 )
-from clifctl.experiments.grid.trial import Order, numerics_of
+from clifctl.experiments.grid.trial import TrialTask, numerics_of
 from clifctl.experiments.grid.trial_names import Numerics, Trial, trial_of, without_repetition
 from clifctl.experiments.grid.workers import Workforce, local_workforce
 from clifctl.experiments.run.memory import in_words, require_memory
@@ -291,8 +291,8 @@ def run_grid(grid: Grid, observer: TrialsObserver) -> tuple[TrialRecord | None, 
     return tuple(folder.record(trial.name) for trial in grid.trials)
 
 
-def _order(grid: Grid, trial: Trial, attempt: int, beside: int) -> Order:
-    return Order(
+def _order(grid: Grid, trial: Trial, attempt: int, beside: int) -> TrialTask:
+    return TrialTask(
         id=uuid.uuid4().hex,
         trial=trial.name,
         title=trial.title,

@@ -45,7 +45,7 @@ _one_at_a_time = threading.Lock()
 
 
 @dataclass(frozen=True)
-class Order:
+class TrialTask:
     """What a worker is told, all of it plain: a recipe's document is validated anew there. Each
     order has an `id` of its own: a cluster may hand one out twice. `trusted` are the files that it
     may run (see `clifctl.trust`)."""
@@ -75,7 +75,7 @@ def numerics_of(device: str, target: str, connections: str) -> Numerics:
     return Numerics(where.type, kernels.target.name, kernels.connections.name)
 
 
-def run_trial(order: Order, told_to_stop: Callable[[], bool] = never) -> Outcome:
+def run_trial(order: TrialTask, told_to_stop: Callable[[], bool] = never) -> Outcome:
     """Run a trial, unless it is finished or another process runs it, and write its record.
 
     Whatever goes wrong in the run is the record's to tell. Raises Interrupted where this process is
@@ -101,7 +101,7 @@ def run_trial(order: Order, told_to_stop: Callable[[], bool] = never) -> Outcome
             return "ended"
 
 
-def run_trial_remotely(order: Order, told_to_stop: Callable[[], bool] = never) -> Outcome:
+def run_trial_remotely(order: TrialTask, told_to_stop: Callable[[], bool] = never) -> Outcome:
     """As `run_trial`, for a worker process, which is told to end with its trial alone."""
     # A worker of a cluster may have run other people's trials.
     trust.start()
@@ -111,7 +111,7 @@ def run_trial_remotely(order: Order, told_to_stop: Callable[[], bool] = never) -
         return "stopped"
 
 
-def _record(order: Order, folder: Path, told_to_stop: Callable[[], bool]) -> TrialRecord:
+def _record(order: TrialTask, folder: Path, told_to_stop: Callable[[], bool]) -> TrialRecord:
     """How the trial ends that is run here, well or badly."""
     try:
         return _finished(order, folder, told_to_stop)
@@ -127,7 +127,7 @@ def _record(order: Order, folder: Path, told_to_stop: Callable[[], bool]) -> Tri
         return failed_record(order, f"{type(error).__name__}: {error} ({place})")
 
 
-def _finished(order: Order, folder: Path, told_to_stop: Callable[[], bool]) -> TrialRecord:
+def _finished(order: TrialTask, folder: Path, told_to_stop: Callable[[], bool]) -> TrialRecord:
     where = f"trial {order.trial}"
     loaded = LoadedRecipe(order.recipe, validate(order.document, where))
     watch = _Watch()
@@ -152,7 +152,7 @@ def _finished(order: Order, folder: Path, told_to_stop: Callable[[], bool]) -> T
     )
 
 
-def failed_record(order: Order, problem: str, *, lost: bool = False) -> TrialRecord:
+def failed_record(order: TrialTask, problem: str, *, lost: bool = False) -> TrialRecord:
     """The record of a trial that came to nothing."""
     return TrialRecord(
         trial=order.trial,
@@ -192,7 +192,7 @@ class _Watch:
         pass  # that it was told to stop, which is seen at its next step
 
 
-def _measured(result: TrainResult, watch: _Watch, order: Order) -> Measured:
+def _measured(result: TrainResult, watch: _Watch, order: TrialTask) -> Measured:
     quartiles: list[float | None] = [None, None, None]
     if len(watch.steps_ms) >= 2:
         quartiles = [*statistics.quantiles(watch.steps_ms, n=4, method="inclusive")]

@@ -6,7 +6,7 @@ import torch
 
 from clifctl.data import LoadedData
 from clifctl.experiments.build import load_data
-from clifctl.experiments.checkpoints import Opening
+from clifctl.experiments.checkpoints import CheckpointOptions
 from clifctl.experiments.gradients import temporal_share
 from clifctl.experiments.grid.grid import Grid
 from clifctl.training.device import resolve_threads
@@ -33,7 +33,7 @@ def temporal_shares(grid: Grid, names: Sequence[str]) -> Mapping[str, float]:
         share = temporal_share(
             grid.folder.run_folder(trial.name) / LAST,
             data[source],
-            Opening(
+            CheckpointOptions(
                 neuron=name if is_file_reference(name) else None,
                 device=grid.options.device,
                 target=grid.options.target,

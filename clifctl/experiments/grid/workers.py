@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from clifctl.experiments.grid.trial import Order, Outcome, run_trial, run_trial_remotely
+from clifctl.experiments.grid.trial import Outcome, TrialTask, run_trial, run_trial_remotely
 from clifctl.experiments.grid.worker_pool import WorkerPool
 from clifctl.kernels.cache_folder import settle
 
@@ -19,7 +19,7 @@ class Workforce:
     """
 
     executor: Executor
-    run: Callable[[Order], Outcome]
+    run: Callable[[TrialTask], Outcome]
     at_once: int
     stop: Callable[[], None]
     cluster: str | None = None

@@ -13,7 +13,7 @@ from clifctl.experiments.run.manifest import (
 )
 from clifctl.experiments.run.plan import RUNS, Prepared, RunOptions
 from clifctl.experiments.run.repair import mend
-from clifctl.experiments.run.resume import Standing, standing
+from clifctl.experiments.run.resume import FolderState, standing
 from clifctl.files import is_folder, write_text
 from clifctl.recipe.load import LoadedRecipe
 from clifctl.recipe.yamlfile import dump_document
@@ -24,7 +24,7 @@ from clifctl.training.precision import resolve_tf32
 
 def lock_folder(
     loaded: LoadedRecipe, options: RunOptions, until_done: ExitStack
-) -> tuple[Standing, bool]:
+) -> tuple[FolderState, bool]:
     """How far the run has come, in a folder that is locked if it is there; whether it is."""
     is_ours = options.out is not None and is_folder(options.out)
     if options.out is not None and is_ours:
@@ -38,7 +38,7 @@ def open_folder(
     prepared: Prepared,
     until_done: ExitStack,
     *,
-    earlier: Standing,
+    earlier: FolderState,
     is_ours: bool,
     notice: Callable[[str], None],
 ) -> Path:
@@ -91,7 +91,7 @@ def open_folder(
 def _go_on(
     folder: Path,
     document: dict[str, Any],
-    earlier: Standing,
+    earlier: FolderState,
     conditions: dict[str, Any],
     keep: int | None,
     notice: Callable[[str], None],

@@ -77,7 +77,7 @@ def _judged(record: EpochRecord) -> float:
 
 
 @dataclass
-class Keeper:
+class RunRecorder:
     """Consumes the events of a training: writes what they say, and tells the observer.
 
     `data_sha256` goes into every checkpoint: a run goes on with its own data only. Of several

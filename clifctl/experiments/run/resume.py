@@ -29,7 +29,7 @@ PLACES = ("data.root", *READING)
 
 
 @dataclass(frozen=True)
-class Standing:
+class FolderState:
     """How far the run in a folder has come; neither: it has still to begin. `source` is the file
     that `checkpoint` was read from."""
 
@@ -69,7 +69,7 @@ def _name_of_run(folder: Path) -> str:
     return name if isinstance(name, str) else folder.absolute().name
 
 
-def standing(loaded: LoadedRecipe, options: RunOptions) -> Standing:
+def standing(loaded: LoadedRecipe, options: RunOptions) -> FolderState:
     """How far the run of `loaded` in the folder of `options` has come. Reads and writes nothing
     else.
 
@@ -77,7 +77,7 @@ def standing(loaded: LoadedRecipe, options: RunOptions) -> Standing:
     with other weights than `options.init`, CheckpointError where its files are not usable.
     """
     if options.resume == "never" or options.out is None:
-        return Standing()
+        return FolderState()
     folder = options.out
     run_folder.require_run(folder)
     file = folder / run_folder.RECIPE
@@ -91,17 +91,17 @@ def standing(loaded: LoadedRecipe, options: RunOptions) -> Standing:
         if options.resume == "always":
             recipe_of_run(folder)  # raises, saying what is not there
         _require_nothing_lost(folder)
-        return Standing()
+        return FolderState()
     require_same_start(folder, options.init)
     longer = _require_same(loaded, earlier, where, folder)
     _require_same_sources(loaded, folder)
     result = folder / run_folder.RESULT
     if result.is_file() and not longer:
-        return Standing(result=replace(_read_result(result), run_folder=str(folder)))
+        return FolderState(result=replace(_read_result(result), run_folder=str(folder)))
     carried = carried or _last_checkpoint(folder)
     if carried is None:
         _require_nothing_lost(folder)
-        return Standing()
+        return FolderState()
     checkpoint, source = carried
     _require_same(loaded, checkpoint.recipe, f"checkpoint '{source}'", folder)
     if checkpoint.training is None:
@@ -109,7 +109,7 @@ def standing(loaded: LoadedRecipe, options: RunOptions) -> Standing:
             f"'{source}' is of an earlier version, which kept the weights alone: it cannot go on",
             hint=f"start anew: {_anew(folder)}",
         )
-    return Standing(checkpoint, source=source)
+    return FolderState(checkpoint, source=source)
 
 
 def _last_checkpoint(folder: Path) -> tuple[Checkpoint, Path] | None:

@@ -19,7 +19,7 @@ from clifctl.cli.options import (
 from clifctl.errors import UsageError
 
 if TYPE_CHECKING:
-    from clifctl.experiments.checkpoints import Opening
+    from clifctl.experiments.checkpoints import CheckpointOptions
     from clifctl.recipe.load import LoadedRecipe
 
 CheckpointArgument = Annotated[
@@ -31,7 +31,7 @@ CheckpointArgument = Annotated[
 
 
 @dataclass(frozen=True)
-class OpeningChoice:
+class CheckpointChoice:
     """The values of the shared options."""
 
     recipe: str | None
@@ -44,7 +44,7 @@ class OpeningChoice:
     connections: str
     threads: int | None
 
-    def opening(self, overrides: Sequence[str], output: Output) -> "Opening":
+    def opening(self, overrides: Sequence[str], output: Output) -> "CheckpointOptions":
         """How the checkpoint is opened; what its recipe has to say goes to stderr. Raises
         UsageError for `overrides` without a recipe that they could change."""
         if overrides and not self.names_a_recipe:
@@ -54,7 +54,7 @@ class OpeningChoice:
             raise refused_override(overrides[0], why)
         return self._opening(overrides, output)
 
-    def opening_of_source(self, overrides: Sequence[str], output: Output) -> "Opening":
+    def opening_of_source(self, overrides: Sequence[str], output: Output) -> "CheckpointOptions":
         """The same where the source may be a recipe, which `overrides` then change."""
         return self._opening(overrides if self.names_a_recipe else (), output)
 
@@ -63,13 +63,13 @@ class OpeningChoice:
         """Whether weights of other code are given a recipe, or a net and a data set."""
         return bool(self.recipe or self.data or self.model)
 
-    def _opening(self, overrides: Sequence[str], output: Output) -> "Opening":
-        from clifctl.experiments.checkpoints import Opening
+    def _opening(self, overrides: Sequence[str], output: Output) -> "CheckpointOptions":
+        from clifctl.experiments.checkpoints import CheckpointOptions
 
         foreign = self._foreign_recipe(list(overrides))
         for notice in foreign.notices if foreign else ():
             output.notice(notice)
-        return Opening(
+        return CheckpointOptions(
             foreign_recipe=foreign,
             neuron=self.neuron,
             root=self.root,
@@ -101,7 +101,7 @@ def opening_command(
     is `clifctl.cli.options.command`'s."""
 
     def register(function: Callable[..., None]) -> Callable[..., None]:
-        combined = with_options(function, "choice", _shared, OpeningChoice)
+        combined = with_options(function, "choice", _shared, CheckpointChoice)
         command(app, name, example=example, output_help=output_help)(combined)
         return function
 
