@@ -2,6 +2,7 @@
 
 import ast
 from pathlib import Path
+from typing import Any
 
 import clifctl
 
@@ -83,6 +84,50 @@ def test_every_import_follows_an_arrow() -> None:
 
 def test_the_arrows_name_exactly_the_packages_that_exist() -> None:
     assert {part for part, _ in files()} == set(ARROWS)
+
+
+# What is no command, and lies beside the modules of the commands.
+NO_COMMANDS = {
+    "cli": {"app", "checkpoint_options", "grid_options", "options"},
+    "experiments": {"build", "checkpoints", "published"},
+    "results": {"connections", "decoding", "published", "statistics", "summary", "trials"},
+    "report": {
+        *("connections", "curves", "observers", "pace", "pictures", "preparation_progress"),
+        *("progress", "published", "render", "summary", "tensorboard", "trial_plan"),
+        "trials_progress",
+    },
+}
+
+
+def commands(group: Any, *words: str) -> list[tuple[str, ...]]:
+    """The words of every command, those of its group first."""
+    if not hasattr(group, "commands"):
+        return [words]
+    return [found for name, one in group.commands.items() for found in commands(one, *words, name)]
+
+
+def test_a_command_has_the_same_stem_everywhere() -> None:
+    import typer
+
+    from clifctl.cli.app import app
+
+    found = {
+        package: {path.stem for path in (PACKAGE / package).glob("[!_]*.py")}
+        for package in NO_COMMANDS
+    }
+    stems = {package: found[package] - NO_COMMANDS[package] for package in found}
+    names = commands(typer.main.get_command(app))
+    groups = {words[0].replace("-", "_") for words in names}
+    # `bench train` has a module of its own, or lies in that of its group.
+    known = groups | {"_".join(words).replace("-", "_") for words in names}
+    assert stems["cli"] == groups
+    assert {one.removesuffix("_picture") for one in stems["report"]} <= known
+    assert stems["results"] <= known
+    assert stems["experiments"] <= stems["results"] & stems["report"]
+    for group in groups:
+        assert any(f"{one}_".startswith(f"{group}_") for one in stems["experiments"]), group
+    for package in found:
+        assert found[package] >= NO_COMMANDS[package]
 
 
 def test_there_is_no_grab_bag() -> None:

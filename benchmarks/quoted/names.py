@@ -8,18 +8,16 @@ from dataclasses import asdict
 from typing import Any
 
 import clifctl
-from clifctl.results import (
-    BenchResult,
-    DynamicsResult,
-    EnergyResult,
-    EvalBenchResult,
-    GradientsResult,
-    NeuronComparison,
-    TrainBenchResult,
-    TruncationResult,
-    decode,
-)
+from clifctl.results.bench_eval import EvalBenchResult
+from clifctl.results.bench_neurons import BenchResult
+from clifctl.results.bench_train import TrainBenchResult
+from clifctl.results.compare_neurons import NeuronComparison
 from clifctl.results.convert import DeployResult
+from clifctl.results.decoding import decode
+from clifctl.results.dynamics import DynamicsResult
+from clifctl.results.energy import EnergyResult
+from clifctl.results.gradients import GradientsResult
+from clifctl.results.truncate_bptt import TruncationResult
 from quoted import compared, looked_into, timed
 from quoted.formats import span
 from quoted.store import Stored, newest_by_group

@@ -74,7 +74,7 @@ def neurons(
     memory traffic that no kernel can do without.
     """
     from clifctl.experiments.bench_neurons import bench_neurons
-    from clifctl.report.bench import neurons_bench_report
+    from clifctl.report.bench_neurons import neurons_bench_report
 
     result = bench_neurons(
         None if neurons is None else [name.strip() for name in neurons.split(",")],
@@ -123,7 +123,7 @@ def train(
     """
     from clifctl.experiments.bench.task import NetBenchOptions
     from clifctl.experiments.bench_train import bench_train
-    from clifctl.report.bench import train_bench_report
+    from clifctl.report.bench_train import train_bench_report
     from clifctl.report.progress import TrainProgress
 
     asked = NetBenchOptions(

@@ -54,7 +54,7 @@ def register(app: typer.Typer) -> None:
         difference to the baseline with interval and corrected p value.
         """
         from clifctl.experiments import compare_neurons as experiment
-        from clifctl.report.comparison import comparison_report
+        from clifctl.report.compare_neurons import comparison_report
         from clifctl.report.curves import draw_comparison
 
         given = list(arguments or [])

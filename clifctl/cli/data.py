@@ -23,7 +23,7 @@ app = typer.Typer(
 def ls(*, output: Output) -> None:
     """List the data sets."""
     from clifctl.experiments.data import list_datasets
-    from clifctl.report.data_tables import datasets_report
+    from clifctl.report.data import datasets_report
 
     output.emit(datasets_report(list_datasets()))
 
@@ -49,7 +49,7 @@ def check(
     Exit code 1 if the data set is incomplete.
     """
     from clifctl.experiments.data import check_data
-    from clifctl.report.data_tables import data_check_report
+    from clifctl.report.data import data_check_report
 
     result = check_data(name, *_folders(root, overrides or []))
     output.emit(data_check_report(result))
@@ -111,8 +111,8 @@ def prepare(
     and --overwrite makes these anew.
     """
     from clifctl.experiments.data_prepare import prepare_data
-    from clifctl.report.data_tables import prepare_report
-    from clifctl.report.preparation import PreparationProgress
+    from clifctl.report.data_prepare import prepare_report
+    from clifctl.report.preparation_progress import PreparationProgress
 
     with PreparationProgress(quiet=output.quiet) as progress:
         result = prepare_data(
@@ -149,7 +149,7 @@ def show(
     """
     picture = picture_path(plot, name, output)
     from clifctl.experiments.data import show_sample
-    from clifctl.report.data_tables import sample_report
+    from clifctl.report.data import sample_report
     from clifctl.report.pictures import draw_sample
 
     result, frames = show_sample(

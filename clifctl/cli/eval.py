@@ -51,7 +51,8 @@ def register(app: typer.Typer) -> None:
         picture = picture_path(plot, checkpoint.stem, output, checkpoint)
         output.keep_apart(checkpoint)
         from clifctl.experiments.eval import evaluate_checkpoint
-        from clifctl.report.evaluation import draw_evaluation, eval_report
+        from clifctl.report.eval import eval_report
+        from clifctl.report.eval_picture import draw_evaluation
 
         result = evaluate_checkpoint(
             checkpoint,

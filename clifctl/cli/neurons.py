@@ -23,7 +23,7 @@ NeuronArgument = Annotated[
 def ls(*, output: Output) -> None:
     """List the neurons: states, learnable parameters, paper."""
     from clifctl.experiments.neurons import list_neurons
-    from clifctl.report.tables import neurons_report
+    from clifctl.report.neurons import neurons_report
 
     output.emit(neurons_report(list_neurons()))
 
@@ -62,7 +62,7 @@ def show(
         neuron_cost,
     )
     from clifctl.report.energy import neuron_cost_report
-    from clifctl.report.tables import kernel_report, neuron_report, registers_report
+    from clifctl.report.neurons import kernel_report, neuron_report, registers_report
 
     found = find(neuron)
     if (registers or timesteps is not None) and kernel != "triton":
@@ -88,7 +88,7 @@ def check(neuron: NeuronArgument, *, output: Output) -> None:
     Exit code 1 if a case does not hold. The first use compiles; later ones are faster.
     """
     from clifctl.experiments.neurons import check_neuron
-    from clifctl.report.tables import check_report
+    from clifctl.report.neurons import check_report
 
     result = check_neuron(neuron)
     output.emit(check_report(result))

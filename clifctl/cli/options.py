@@ -143,7 +143,7 @@ class Output:
         """Write a report. A reader that went away (`| head`) ends it quietly."""
         if not self.main:
             return
-        from clifctl.report import render
+        from clifctl.report.render import render
 
         if self.path is None and self.how == "table" and sys.stdout.isatty():
             render(report, self.how, sys.stdout)

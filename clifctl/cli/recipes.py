@@ -20,7 +20,7 @@ app = typer.Typer(
 def ls(*, output: Output) -> None:
     """List the recipes that clifctl ships."""
     from clifctl.experiments.recipes import list_recipes
-    from clifctl.report.tables import recipes_report
+    from clifctl.report.recipes import recipes_report
 
     output.emit(recipes_report(list_recipes()))
 
@@ -38,7 +38,7 @@ def show(
     """Print a recipe: as it is written, or resolved."""
     from clifctl.recipe.catalog import read_text
     from clifctl.recipe.yamlfile import dump_document, parse_document
-    from clifctl.report.tables import recipe_report
+    from clifctl.report.recipes import recipe_report
 
     output.keep_apart(Path(recipe))
     if not (resolved or overrides):
@@ -91,7 +91,7 @@ def check(
 ) -> None:
     """Check recipes as `train` would before it starts: schema, data and shapes."""
     from clifctl.experiments.recipes import check_recipes
-    from clifctl.report.tables import checks_report
+    from clifctl.report.recipes import checks_report
 
     files = [item for item in recipes if item.endswith((".yaml", ".yml")) or "=" not in item]
     overrides = [item for item in recipes if item not in files]

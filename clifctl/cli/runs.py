@@ -25,7 +25,7 @@ def ls(
 ) -> None:
     """List the runs of a folder, trials of comparisons too: what they are, how far they got."""
     from clifctl.experiments.runs import list_runs
-    from clifctl.report.run_tables import runs_report
+    from clifctl.report.runs import runs_report
 
     output.emit(runs_report(list_runs(folder)))
 
@@ -35,7 +35,7 @@ def show(run: RunArgument, *, plot: PlotOption = None, output: Output) -> None:
     """Show one run: its epochs, or with --plot its loss curves."""
     from clifctl.experiments.runs import show_run
     from clifctl.report.curves import draw_runs
-    from clifctl.report.run_tables import run_report
+    from clifctl.report.runs import run_report
 
     picture = picture_path(plot, "runs-show", output, run)
     result = show_run(run)
@@ -53,7 +53,7 @@ def compare(
     curves of all of them in one picture."""
     from clifctl.experiments.runs import compare_runs
     from clifctl.report.curves import draw_runs
-    from clifctl.report.run_tables import run_comparison_report
+    from clifctl.report.runs import run_comparison_report
 
     picture = picture_path(plot, "runs-compare", output, runs[0])
     result = compare_runs(runs)

@@ -106,7 +106,7 @@ def register(app: typer.Typer) -> None:
         from clifctl.experiments.train import train as run
         from clifctl.recipe.yamlfile import dump_document
         from clifctl.report.progress import TrainProgress
-        from clifctl.report.runs import plan_report, train_report
+        from clifctl.report.train import plan_report, train_report
 
         place = folder or out
         read = [Path(recipe)] if recipe and not folder else []
@@ -148,7 +148,7 @@ def _loaded(
     from clifctl.experiments.run.resume import recipe_of_run
     from clifctl.recipe.load import load_recipe
     from clifctl.recipe.yamlfile import dump_document
-    from clifctl.report.tables import recipe_report
+    from clifctl.report.recipes import recipe_report
 
     try:
         return recipe_of_run(folder, overrides) if folder else load_recipe(recipe, overrides)

@@ -29,12 +29,8 @@ from clifctl.experiments.bench.task import (
 )
 from clifctl.experiments.bench.timing import cpu_threads, paired, require_repeats, spread
 from clifctl.models import FiringRates
-from clifctl.results import (
-    BenchRate,
-    EvalBenchOperations,
-    EvalBenchResult,
-    EvalBenchRow,
-)
+from clifctl.results.bench import BenchRate
+from clifctl.results.bench_eval import EvalBenchOperations, EvalBenchResult, EvalBenchRow
 from clifctl.training.device import resolve_threads
 
 # contestant -> the memory formats of weights and input that it is timed in

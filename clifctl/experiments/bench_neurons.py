@@ -31,7 +31,7 @@ from clifctl.experiments.run.manifest import package_versions
 from clifctl.experiments.run.memory import in_words
 from clifctl.kernels import resolve_target
 from clifctl.neurons import NEURONS
-from clifctl.results import BenchResult, BenchRow, BenchRun
+from clifctl.results.bench_neurons import BenchResult, BenchRow, BenchRun
 from clifctl.training.device import OWN_THREADS, resolve_device, resolve_threads
 from clifctl.training.memory import held_for_backward
 

@@ -32,7 +32,8 @@ from clifctl.experiments.bench.task import (
 )
 from clifctl.experiments.bench.timing import cpu_threads, paired, require_repeats, spread
 from clifctl.experiments.run.recorder import Observer
-from clifctl.results import BenchRate, EngineCost, TrainBenchCost, TrainBenchResult, TrainBenchRow
+from clifctl.results.bench import BenchRate
+from clifctl.results.bench_train import EngineCost, TrainBenchCost, TrainBenchResult, TrainBenchRow
 from clifctl.training.device import resolve_threads
 from clifctl.training.memory import held_for_backward
 

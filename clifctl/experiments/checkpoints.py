@@ -17,7 +17,7 @@ from clifctl.models import SpikingNet
 from clifctl.recipe.catalog import SUFFIXES
 from clifctl.recipe.load import LoadedRecipe
 from clifctl.recipe.schema import Recipe, validate
-from clifctl.results import Published
+from clifctl.results.published import Published
 from clifctl.training.checkpoint import load_checkpoint, load_weights
 from clifctl.training.foreign import load_foreign, load_foreign_weights
 

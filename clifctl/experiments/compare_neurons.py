@@ -36,15 +36,10 @@ from clifctl.neurons import NEURONS, Neuron
 from clifctl.neurons.loading import load_neuron
 from clifctl.paper import figure_note
 from clifctl.recipe.load import LoadedRecipe, open_recipe
-from clifctl.results import (
-    ComparedNeuron,
-    Difference,
-    Differences,
-    Estimate,
-    MeanCurve,
-    NeuronComparison,
-    TrialRecord,
-)
+from clifctl.results.compare_neurons import ComparedNeuron, NeuronComparison
+from clifctl.results.statistics import Difference, Estimate
+from clifctl.results.summary import Differences, MeanCurve
+from clifctl.results.trials import TrialRecord
 
 DEFAULT_RECIPE = "digits_snn5"
 DEFAULT_BASELINE = "lif"

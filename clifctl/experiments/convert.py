@@ -37,8 +37,8 @@ from clifctl.files import require_file_possible, write_output
 from clifctl.models import NeuronChoice, SpikingNet, put_neuron
 from clifctl.paper import PublishedDeployment
 from clifctl.recipe.schema import Recipe, validate
-from clifctl.results import Evaluation
 from clifctl.results.convert import DeployedRow, DeployResult, PublishedRow
+from clifctl.results.eval import Evaluation
 from clifctl.training.checkpoint import Checkpoint, save_checkpoint
 from clifctl.training.device import resolve_device, resolve_threads, tf32
 from clifctl.training.evaluation import evaluate

@@ -20,7 +20,7 @@ from clifctl.data.events.options import EventOptions
 from clifctl.errors import UsageError, unknown_name
 from clifctl.files import expanded
 from clifctl.recipe.load import data_section
-from clifctl.results import (
+from clifctl.results.data import (
     DataCheckResult,
     DatasetList,
     DatasetRow,

@@ -37,7 +37,7 @@ from clifctl.experiments.run.memory import in_words
 from clifctl.recipe import catalog
 from clifctl.recipe.load import data_section, load_recipe
 from clifctl.recipe.schema import validate_data
-from clifctl.results import PreparedSplit, PrepareResult, SkippedRecording
+from clifctl.results.data_prepare import PreparedSplit, PrepareResult, SkippedRecording
 
 MOST_WORKERS = 8
 MOST_NAMED = 10  # recordings that cannot be read, in one message

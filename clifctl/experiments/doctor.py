@@ -20,7 +20,7 @@ from clifctl.kernels.gpu.triton_cache import damaged as damaged_triton
 from clifctl.kernels.parity import Case, check
 from clifctl.kernels.targets import TARGETS, targets_of
 from clifctl.neurons import NEURONS
-from clifctl.results import (
+from clifctl.results.doctor import (
     CacheState,
     DataState,
     DeviceRow,

@@ -24,7 +24,7 @@ from clifctl.neurons.loading import load_neuron
 from clifctl.paper import figure_note
 from clifctl.recipe.schema import MAX_TIMESTEPS
 from clifctl.recipe.yamlfile import parse_scalar
-from clifctl.results import (
+from clifctl.results.dynamics import (
     Autocorrelation,
     DynamicsResult,
     NeuronDynamics,

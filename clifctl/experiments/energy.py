@@ -37,8 +37,8 @@ from clifctl.neurons import NEURONS, Hyperparameters, Neuron
 from clifctl.reading import read_given_text
 from clifctl.recipe.load import load_recipe
 from clifctl.recipe.schema import MAX_TIMESTEPS, Recipe
-from clifctl.results import EvalResult
 from clifctl.results.energy import EnergyResult, EnergyRow, PublishedCost, RateRow
+from clifctl.results.eval import EvalResult
 
 PAPER_RATES = "paper"
 FIGURE_OF_RATES = 11

@@ -23,7 +23,7 @@ from clifctl.experiments.run.memory import require_memory, require_net_fits
 from clifctl.launch import launch
 from clifctl.models import batch_statistics
 from clifctl.recipe.schema import Recipe
-from clifctl.results import ClassCount, EvalResult, Evaluation
+from clifctl.results.eval import ClassCount, EvalResult, Evaluation
 from clifctl.training.device import resolve_device, resolve_threads, tf32
 from clifctl.training.distributed import Processes, joined
 from clifctl.training.evaluation import Watch, evaluate

@@ -33,7 +33,13 @@ from clifctl.experiments.published import figure_of_windows
 from clifctl.models import SpikingNet, TemporalBatchNorm, batch_statistics, firing_modules
 from clifctl.recipe.load import load_recipe
 from clifctl.recipe.schema import Recipe
-from clifctl.results import GradientsResult, LagRow, LayerGradients, SplitResult, WindowRow
+from clifctl.results.gradients import (
+    GradientsResult,
+    LagRow,
+    LayerGradients,
+    SplitResult,
+    WindowRow,
+)
 from clifctl.training.device import resolve_device, resolve_threads, seed_everything, tf32
 
 DEFAULT_SAMPLES = 64

@@ -17,14 +17,13 @@ from clifctl.kernels.parity import STEPS, check, covering_cases
 from clifctl.kernels.targets import targets_of
 from clifctl.neurons import NEURONS, Neuron
 from clifctl.neurons.loading import installed_neurons, load_neuron
-from clifctl.results import (
+from clifctl.results.energy import NeuronCostResult, OperationRow
+from clifctl.results.neurons import (
     CheckResult,
     CheckRow,
     HyperparameterRow,
-    NeuronCostResult,
     NeuronList,
     NeuronRow,
-    OperationRow,
     RegisterResult,
     RegisterRow,
 )

@@ -21,7 +21,7 @@ from clifctl.paper import (
 from clifctl.recipe.catalog import path_of
 from clifctl.recipe.load import load_recipe
 from clifctl.recipe.schema import Recipe
-from clifctl.results import Published, PublishedNumber
+from clifctl.results.published import Published, PublishedNumber
 
 # Options of a net that say how it is trained or computed, not which net it is.
 HOW_TRAINED = {"batch_norm", "dropout", "fuse_norm"}

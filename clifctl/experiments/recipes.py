@@ -7,7 +7,7 @@ from clifctl.errors import ClifctlError, RecipeError, UsageError
 from clifctl.files import write_output
 from clifctl.recipe import catalog
 from clifctl.recipe.yamlfile import parse_document
-from clifctl.results import RecipeCheck, RecipeChecks, RecipeList, RecipeRow
+from clifctl.results.recipes import RecipeCheck, RecipeChecks, RecipeList, RecipeRow
 
 
 def list_recipes() -> RecipeList:

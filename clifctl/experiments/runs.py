@@ -7,9 +7,9 @@ from typing import Any
 from clifctl.errors import ClifctlError, RecipeError, RunFolderError, UsageError
 from clifctl.reading import MOST_GIVEN_BYTES, read_text
 from clifctl.recipe.yamlfile import parse_document
-from clifctl.results import (
+from clifctl.results.published import Published
+from clifctl.results.runs import (
     DamagedRun,
-    Published,
     RecipeDifference,
     RunComparison,
     RunCurves,

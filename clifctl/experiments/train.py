@@ -31,7 +31,10 @@ from clifctl.launch import launch
 from clifctl.models import SpikingNet, folded_norms
 from clifctl.recipe.load import LoadedRecipe
 from clifctl.recipe.schema import Recipe
-from clifctl.results import ConnectionPaths, Evaluation, TrainResult, encode
+from clifctl.results.connections import ConnectionPaths
+from clifctl.results.decoding import encode
+from clifctl.results.eval import Evaluation
+from clifctl.results.train import TrainResult
 from clifctl.training import run_folder
 from clifctl.training.checkpoint import Checkpoint, load_weights
 from clifctl.training.device import (

@@ -34,7 +34,7 @@ from clifctl.experiments.published import (
 )
 from clifctl.models import READINGS
 from clifctl.recipe.load import LoadedRecipe, open_recipe
-from clifctl.results import TruncationResult, TruncationRow, TruncationStep
+from clifctl.results.truncate_bptt import TruncationResult, TruncationRow, TruncationStep
 
 DEFAULT_WINDOWS = (1, 2, 3)
 

@@ -13,7 +13,7 @@ from clifctl.report.bench import (
 )
 from clifctl.report.connections import connection_tables
 from clifctl.report.render import Column, Report, Table, document_of
-from clifctl.results import EvalBenchOperations, EvalBenchResult, EvalBenchRow
+from clifctl.results.bench_eval import EvalBenchOperations, EvalBenchResult, EvalBenchRow
 
 MILLION = 1e6
 

@@ -3,7 +3,7 @@
 import dataclasses
 
 from clifctl.report.render import Column, Table
-from clifctl.results import ConnectionPaths
+from clifctl.results.connections import ConnectionPaths
 
 
 def connection_tables(paths: tuple[ConnectionPaths, ...], note: str) -> tuple[Table, ...]:

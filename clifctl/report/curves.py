@@ -6,14 +6,11 @@ from typing import Any
 import numpy as np
 
 from clifctl.report.pictures import new_figure
-from clifctl.results import (
-    ComparedNeuron,
-    Estimate,
-    MeanCurve,
-    NeuronComparison,
-    RunCurves,
-    TruncationResult,
-)
+from clifctl.results.compare_neurons import ComparedNeuron, NeuronComparison
+from clifctl.results.runs import RunCurves
+from clifctl.results.statistics import Estimate
+from clifctl.results.summary import MeanCurve
+from clifctl.results.truncate_bptt import TruncationResult
 
 # Told apart by people who do not see red and green alike (Okabe and Ito).
 _COLOURS = (

@@ -5,7 +5,7 @@ from typing import Any
 
 from clifctl.devices import CPU
 from clifctl.report.render import MIB, Column, Report, Table, document_of
-from clifctl.results import DoctorResult, SelfTestRow
+from clifctl.results.doctor import DoctorResult, SelfTestRow
 
 
 def doctor_report(result: DoctorResult) -> Report:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from clifctl.report.render import Column, Report, Table, document_of
-from clifctl.results import Autocorrelation, DynamicsResult
+from clifctl.results.dynamics import Autocorrelation, DynamicsResult
 
 # Lags that a table shows; JSON has all.
 _SHOWN = (0, 1, 2, 4, 8, 16, 32, 64, 128, 256)

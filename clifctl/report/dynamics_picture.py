@@ -4,7 +4,7 @@ from typing import Any
 
 from clifctl.report.dynamics import longest, trials_of
 from clifctl.report.pictures import new_figure
-from clifctl.results import DynamicsResult, NeuronDynamics
+from clifctl.results.dynamics import DynamicsResult, NeuronDynamics
 
 # Told apart by their dashes and their grey.
 _STYLES = (("black", "-"), ("0.55", "-"), ("0.3", "--"), ("0.5", ":"), ("0.65", "-."), ("0.2", ":"))

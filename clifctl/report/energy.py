@@ -5,7 +5,7 @@ import math
 from typing import Any
 
 from clifctl.report.render import Column, Report, Table, document_of, record_table
-from clifctl.results import Cost, EnergyResult, EnergyRow, NeuronCostResult, PublishedCost
+from clifctl.results.energy import Cost, EnergyResult, EnergyRow, NeuronCostResult, PublishedCost
 
 _NET = (
     Column("source", "source"),

@@ -3,7 +3,7 @@
 from typing import Any
 
 from clifctl.report.pictures import new_figure
-from clifctl.results import EnergyResult, EnergyRow, LayerCost
+from clifctl.results.energy import EnergyResult, EnergyRow, LayerCost
 
 # Component of the memory method -> its factor to mJ.
 _COMPONENTS = {

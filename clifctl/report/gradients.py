@@ -8,7 +8,7 @@ import numpy as np
 
 from clifctl.report.pictures import new_figure
 from clifctl.report.render import Column, Report, Table, document_of
-from clifctl.results import GradientsResult, LayerGradients
+from clifctl.results.gradients import GradientsResult, LayerGradients
 
 # Lags that a table shows; all of them are in the other formats.
 _SHOWN = (*range(9), 10, 12, 16, 20, 24, 32, 48, 64, 96, 128, 256, 512, 1024, 2048)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from clifctl.files import to_json
-from clifctl.results import EpochRecord, Running, StepRecord, TrainPlan
+from clifctl.results.train import EpochRecord, Running, StepRecord, TrainPlan
 
 
 class Watches(Protocol):

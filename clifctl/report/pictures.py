@@ -16,8 +16,8 @@ import numpy as np
 
 from clifctl.errors import OutputError
 from clifctl.files import write_output
-from clifctl.report.data_tables import labelled
-from clifctl.results import SampleResult
+from clifctl.report.data import labelled
+from clifctl.results.data import SampleResult
 
 SUFFIXES = (".png", ".svg", ".pdf")
 

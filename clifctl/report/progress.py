@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from clifctl.commands import visible
 from clifctl.notices import told_to
 from clifctl.report.pace import Pace
-from clifctl.results import EpochRecord, Running, StepRecord, TrainPlan
+from clifctl.results.train import EpochRecord, Running, StepRecord, TrainPlan
 
 if TYPE_CHECKING:
     from rich.live import Live

@@ -8,7 +8,7 @@ from typing import IO, Any
 
 from clifctl.commands import visible
 from clifctl.files import plain, to_json
-from clifctl.results import encode
+from clifctl.results.decoding import encode
 
 GAP = 3  # between two columns of a printed table
 MIN_FLEXIBLE = 16

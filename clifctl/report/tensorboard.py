@@ -9,7 +9,7 @@ from typing import Any
 
 from clifctl.errors import UsageError
 from clifctl.report.observers import Tail
-from clifctl.results import EpochRecord, Running, StepRecord, TrainPlan
+from clifctl.results.train import EpochRecord, Running, StepRecord, TrainPlan
 
 FOLDER = "tensorboard"
 LOOK_EVERY_S = 5.0

@@ -1,7 +1,7 @@
 """`--dry-run` of a grid -> report: its trials, and how long they would take."""
 
 from clifctl.report.render import MIB, Column, Report, Table, document_of
-from clifctl.results import TimedStep, TrialPlan
+from clifctl.results.trials import TimedStep, TrialPlan
 
 
 def trial_plan_report(plan: TrialPlan) -> Report:

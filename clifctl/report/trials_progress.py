@@ -8,7 +8,7 @@ from typing import Any
 
 from clifctl.commands import visible
 from clifctl.notices import told_to
-from clifctl.results import TrialRecord
+from clifctl.results.trials import TrialRecord
 
 
 class TrialsProgress:

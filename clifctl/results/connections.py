@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 How = Literal["event-driven", "dense"]
+# Why the connections of older results are dense.
+DENSE_THEN = "connections were dense before there was a choice"
 
 
 @dataclass(frozen=True, kw_only=True)

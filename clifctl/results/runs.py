@@ -1,155 +1,18 @@
-"""What `train` and `eval` return."""
+"""What the `runs` commands return."""
 
-from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
-from clifctl.results.connections import ConnectionPaths
-
-
-@dataclass(frozen=True, kw_only=True)
-class LayerRate:
-    """Spikes per neuron and time step of one layer, on average and at each step, and the standard
-    deviation over samples (None for one sample)."""
-
-    layer: str
-    neurons: int
-    firing_rate: float
-    firing_rate_sample_std: float | None
-    firing_rate_per_step: tuple[float, ...]
+from clifctl.results.published import Published
+from clifctl.results.trials import Epochs
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClassCount:
-    """One class: how many of its samples were decided right, and for which other class most of the
-    wrong ones were taken (None: none was wrong); names are None where classes have none. Recall is
-    the accuracy on the class, precision the share of right ones among all that were decided to be
-    this class."""
+class RunRow:
+    """One run folder. Losses and accuracies are those of its last epoch so far, `best` is chosen on
+    the test data; all are None before the first epoch."""
 
-    label: int
-    samples: int
-    correct: int
-    recall_percent: float | None
-    precision_percent: float | None
-    mistaken_for: int | None
-    mistaken_count: int
-    name: str | None = None
-    mistaken_for_name: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Evaluation:
-    """A net on one split of the data.
-
-    After each step the class is decided by the sum of the logits so far, which their mean would
-    decide alike; `cross_entropy_per_step` is that of the mean. `cross_entropy` and `loss` are those
-    of training: of every step's own logits. Top-5 is None where there are five classes or fewer.
-    """
-
-    samples: int
-    loss: float
-    cross_entropy: float
-    accuracy_percent: float
-    accuracy_percent_per_step: tuple[float, ...]
-    accuracy_top5_percent_per_step: tuple[float, ...] | None
-    cross_entropy_per_step: tuple[float, ...]
-    per_class: tuple[ClassCount, ...]
-    firing_rate: float | None
-    firing_rates: tuple[LayerRate, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class TimeShares:
-    """Where the time of the training steps went [%]: `rest` is the loop itself, logging, progress
-    and saving; evaluation is not part of it."""
-
-    data_percent: float
-    forward_percent: float
-    backward_percent: float
-    optimizer_percent: float
-    rest_percent: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class StepRecord:
-    """A line of `metrics.jsonl` within an epoch: loss and accuracy are means over its steps so far,
-    `skipped_steps` counts those of the run that float16 left out. `samples_per_second` is that of
-    the training steps, evaluation not counted."""
-
-    epoch: int
-    step: int
-    lr: float
-    train_loss_train_mode: float
-    train_accuracy_percent_train_mode: float
-    skipped_steps: int
-    seconds: float
-    samples_per_second: float
-    time: TimeShares
-
-
-@dataclass(frozen=True, kw_only=True)
-class EpochRecord:
-    """A line of `metrics.jsonl` after an epoch. The training loss is that of the steps, in train
-    mode; `seconds` are those of training and evaluation; the rest is as in a StepRecord."""
-
-    epoch: int
-    lr: float
-    train_loss_train_mode: float
-    train_accuracy_percent_train_mode: float
-    test_loss: float
-    test_accuracy_percent: float
-    validation_accuracy_percent: float | None
-    skipped_steps: int
-    seconds: float
-    samples_per_second: float
-    time: TimeShares
-
-
-class Running(Protocol):
-    """What an epoch has added up so far. Each of these waits for the device: a few times a second
-    is cheap, at every step it is not."""
-
-    @property
-    def samples(self) -> Any:
-        """How many samples, as a whole number or a tensor with one."""
-
-    def mean_loss(self) -> float:
-        """The mean training loss."""
-
-    def accuracy_percent(self) -> float:
-        """The training accuracy."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class PublishedNumber:
-    """A test accuracy that the paper printed: its best epoch on the test set."""
-
-    accuracy_percent: float
-    source: str
-    row: str
-    column: str
-    note: str | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Published:
-    """What the paper says of a run: accuracies, most apt first, and what keeps them from being
-    compared, or why it prints none."""
-
-    accuracies: tuple[PublishedNumber, ...] = ()
-    note: str | None = None
-
-
-# Why the connections of older results are dense.
-THEN = "connections were dense before there was a choice"
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainResult:
-    """A finished training run."""
-
-    schema: ClassVar[str] = "clifctl.train/1"
-
-    recipe: str
+    run: str
     data: str
     model: str
     neuron: str
@@ -157,99 +20,73 @@ class TrainResult:
     batch_norm: str
     window: int | None
     seed: int
+    epochs_done: int
     epochs: int
-    parameters: int
-    accuracy_percent_last: float
-    accuracy_percent_best: float
-    epoch_best: int
-    best_chosen_on: str
-    train_loss_train_mode: float
-    train_loss_eval_mode: float
-    test_loss: float
-    firing_rate: float | None
-    firing_rates: tuple[LayerRate, ...]
-    precision: str
-    skipped_steps: int
-    train_seconds: float
-    total_seconds: float
-    samples_per_second: float
-    time: TimeShares
-    device: str
-    processes: int = 1
-    target: str
-    target_reason: str
-    connections: str = "dense"
-    connections_reason: str = THEN
-    run_folder: str
-    published: Published
+    accuracy_percent_last: float | None
+    accuracy_percent_best: float | None
+    train_loss_train_mode: float | None
+    test_loss: float | None
+    started: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainPlan:
-    """What `train --dry-run` found out: this is what would run. Without usable data their numbers
-    are None, and not part of `memory_bytes`. `continues_after` says how far a run that goes on has
-    come; None: it begins. `connection_paths` are those of a step with fresh weights; empty where
-    connections are dense."""
+class DamagedRun:
+    """A folder that looks like a run, or may hold some, and cannot be read."""
 
-    schema: ClassVar[str] = "clifctl.train.plan/1"
+    run: str
+    problem: str
 
-    recipe: str
-    device: str
-    processes: int = 1
-    target: str
-    target_reason: str
-    connections: str = "dense"
-    connections_reason: str = THEN
-    threads: int
-    threads_reason: str
-    precision: str
-    precision_reason: str
-    run_folder: str
-    continues_after: str | None
-    train_samples: int | None
-    test_samples: int | None
-    parameters: int
-    data_bytes: int | None
-    weights_bytes: int
-    activations_bytes: int
-    memory_bytes: int
+
+@dataclass(frozen=True, kw_only=True)
+class RunList:
+    """`runs ls`. `skipped` names the folders that are damaged, and `damaged` says what is wrong."""
+
+    schema: ClassVar[str] = "clifctl.runs/1"
+
+    folder: str
+    runs: tuple[RunRow, ...]
+    skipped: tuple[str, ...]
+    damaged: tuple[DamagedRun, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunCurves:
+    """The curves of one run, and what it is called in a picture."""
+
+    label: str
+    exchange_after_epoch: int | None
+    epochs: Epochs
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunShown:
+    """`runs show`: one run, its curves, its manifest, its resolved recipe, and what the paper says
+    of such a run."""
+
+    schema: ClassVar[str] = "clifctl.runs.show/1"
+
+    row: RunRow
+    curves: RunCurves
+    manifest: dict[str, Any]
     resolved_recipe: dict[str, Any]
-    connection_paths: tuple[ConnectionPaths, ...] = ()
+    published: Published = field(default_factory=Published)
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvalResult:
-    """A checkpoint evaluated on the test data: see Evaluation. `per_class` is None unless asked
-    for, `picture` the file that is drawn when the result is written."""
+class RecipeDifference:
+    """A key of the recipe in which runs differ, with the value of each (None: it has none)."""
 
-    schema: ClassVar[str] = "clifctl.eval/1"
+    key: str
+    values: tuple[Any, ...]
 
-    checkpoint: str
-    recipe: str
-    data: str
-    model: str
-    neuron: str
-    timesteps: int
-    epoch: int | None
-    seed: int | None
-    batch_statistics: bool
-    batch_size: int
-    samples: int
-    accuracy_percent: float
-    accuracy_top5_percent: float | None
-    loss: float
-    cross_entropy: float
-    accuracy_percent_per_step: tuple[float, ...]
-    accuracy_top5_percent_per_step: tuple[float, ...] | None
-    cross_entropy_per_step: tuple[float, ...]
-    per_class: tuple[ClassCount, ...] | None
-    firing_rate: float | None
-    firing_rates: tuple[LayerRate, ...]
-    seconds: float
-    device: str
-    target: str
-    target_reason: str
-    connections: str = "dense"
-    connections_reason: str = THEN
-    published: Published
-    picture: str | None
+
+@dataclass(frozen=True, kw_only=True)
+class RunComparison:
+    """`runs compare`: first where the recipes differ, then the runs."""
+
+    schema: ClassVar[str] = "clifctl.runs.compare/1"
+
+    differences: tuple[RecipeDifference, ...]
+    same_data: bool | None
+    runs: tuple[RunRow, ...]
+    curves: tuple[RunCurves, ...]

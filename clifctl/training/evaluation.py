@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from clifctl.models import FiringRates, SpikingNet
-from clifctl.results import ClassCount, Evaluation, LayerRate
+from clifctl.results.eval import ClassCount, Evaluation, LayerRate
 from clifctl.training.distributed import ALONE, Processes
 from clifctl.training.loss import hard_labels, step_cross_entropy
 from clifctl.training.stopping import StopNow

@@ -10,7 +10,8 @@ from torch import Tensor
 from torch.optim.lr_scheduler import LRScheduler
 
 from clifctl.errors import RunFailed
-from clifctl.results import EpochRecord, Evaluation, StepRecord
+from clifctl.results.eval import Evaluation
+from clifctl.results.train import EpochRecord, StepRecord
 from clifctl.training.evaluation import Batches
 from clifctl.training.step import Sums, TrainingStep
 from clifctl.training.timing import shares

@@ -21,7 +21,8 @@ from clifctl.files import (
     write_text,
 )
 from clifctl.reading import MOST_LOG_BYTES, read_bytes, read_json, read_lines
-from clifctl.results import EpochRecord, Epochs, StepRecord
+from clifctl.results.train import EpochRecord, StepRecord
+from clifctl.results.trials import Epochs
 from clifctl.training.lock import LOCK
 from clifctl.training.seal import bears_seal
 

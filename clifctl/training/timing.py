@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import torch
 
 from clifctl.devices import is_gpu
-from clifctl.results import TimeShares
+from clifctl.results.train import TimeShares
 
 PHASES = ("data", "forward", "backward", "optimizer", "rest")
 

@@ -21,7 +21,7 @@ import clifctl.cli.app
 import clifctl.experiments.eval
 import clifctl.experiments.train
 import clifctl.report.progress
-import clifctl.report.runs  # noqa: F401
+import clifctl.report.train  # noqa: F401
 
 
 def main() -> None:

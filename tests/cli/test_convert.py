@@ -455,8 +455,8 @@ def test_the_papers_row_may_lack_columns(clifctl: Run, clif: Path) -> None:
 
     from clifctl.experiments.published import published_deployment
     from clifctl.recipe.load import load_recipe
-    from clifctl.report import render
     from clifctl.report.convert import deploy_report
+    from clifctl.report.render import render
     from clifctl.results.convert import DeployedRow, DeployResult, PublishedRow
 
     recipe = load_recipe("cifar100_resnet18", ["neuron.name=clif"]).recipe

@@ -293,7 +293,7 @@ def test_a_killed_overwrite_does_not_cost_the_old_frames(
 def test_a_stopped_preparation_says_so_and_goes_on(
     clifctl: Run, own: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from clifctl.report.preparation import PreparationProgress
+    from clifctl.report.preparation_progress import PreparationProgress
 
     def stop(self: PreparationProgress, path: Path) -> None:
         raise KeyboardInterrupt

@@ -19,7 +19,7 @@ from clifctl.experiments.eval import evaluate_checkpoint
 from clifctl.experiments.run.plan import RunOptions
 from clifctl.experiments.train import train
 from clifctl.recipe.load import load_recipe
-from clifctl.results import EpochRecord, Running, StepRecord, TrainPlan
+from clifctl.results.train import EpochRecord, Running, StepRecord, TrainPlan
 from clifctl.training.distributed import Processes
 from clifctl.training.step import TrainingStep
 

@@ -24,7 +24,7 @@ from clifctl.experiments.build import load_data
 from clifctl.kernels.cpu import connections
 from clifctl.models import MODELS, TemporalBatchNorm
 from clifctl.recipe.load import load_recipe
-from clifctl.results import TrainBenchRow
+from clifctl.results.bench_train import TrainBenchRow
 
 Run = Callable[..., Any]
 TINY = ["bench", "train", "--model", "snn5", "--timesteps", "2", "--batch", "2", "--repeats", "1"]

@@ -12,7 +12,7 @@ from clifctl.kernels.cpu.geometry import Geometry
 from clifctl.kernels.cpu.paths import record
 from clifctl.kernels.cpu.rule import Direction, choose
 from clifctl.recipe.load import load_recipe
-from clifctl.results import ConnectionPaths
+from clifctl.results.connections import ConnectionPaths
 
 SHAPE = Geometry(2, 64, 4, 4, 64, kernel=(3, 3), padding=(1, 1))
 

@@ -16,7 +16,7 @@ from clifctl.experiments.run.plan import RunOptions
 from clifctl.experiments.train import train
 from clifctl.recipe.load import LoadedRecipe, load_recipe
 from clifctl.recipe.yamlfile import dump_document
-from clifctl.results import Running, TrainPlan
+from clifctl.results.train import Running, TrainPlan
 from clifctl.training.checkpoint import load_checkpoint
 from clifctl.training.seal import sealed
 

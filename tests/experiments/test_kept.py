@@ -24,7 +24,9 @@ from clifctl.experiments.grid.results_folder import ResultsFolder
 from clifctl.experiments.run import resume
 from clifctl.recipe import schema
 from clifctl.recipe.train_section import TrainSection
-from clifctl.results import TrainResult, TrialRecord, decode, encode
+from clifctl.results.decoding import decode, encode
+from clifctl.results.train import TrainResult
+from clifctl.results.trials import TrialRecord
 from clifctl.training.checkpoint import load_checkpoint
 
 KEPT = Path(__file__).resolve().parent.parent / "data" / "kept"

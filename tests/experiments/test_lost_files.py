@@ -15,7 +15,7 @@ from clifctl.experiments.run.plan import RunOptions
 from clifctl.experiments.run.resume import recipe_of_run
 from clifctl.experiments.train import train
 from clifctl.recipe.load import load_recipe
-from clifctl.results import EpochRecord, TrainResult
+from clifctl.results.train import EpochRecord, TrainResult
 from clifctl.training.checkpoint import load_checkpoint
 
 SMALL = ["model.hidden=[6]", "train.batch_size=512", "train.epochs=3"]

@@ -8,7 +8,7 @@ from clifctl.experiments.published import published_deployment, published_for, p
 from clifctl.paper import paper_recipe, paper_recipes, table
 from clifctl.recipe import catalog
 from clifctl.recipe.load import load_recipe
-from clifctl.results import Published
+from clifctl.results.published import Published
 
 OF_PLAIN = "not the protocol of the paper's number, which is that of the recipe cifar10_resnet18: "
 

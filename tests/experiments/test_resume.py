@@ -26,7 +26,7 @@ from clifctl.experiments.run.plan import RunOptions
 from clifctl.experiments.run.resume import recipe_of_run
 from clifctl.experiments.train import train
 from clifctl.recipe.load import LoadedRecipe, load_recipe
-from clifctl.results import EpochRecord, Running, StepRecord, TrainPlan, TrainResult
+from clifctl.results.train import EpochRecord, Running, StepRecord, TrainPlan, TrainResult
 from clifctl.training.checkpoint import load_checkpoint, save_checkpoint
 from clifctl.training.lock import LOCK, locked
 

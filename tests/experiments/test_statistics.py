@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from clifctl.experiments.grid.statistics import estimate, holm, paired_difference, with_holm
-from clifctl.results import Difference
+from clifctl.results.statistics import Difference
 
 
 def samples(n: int, effect: float, seed: int) -> tuple[list[float], list[float]]:

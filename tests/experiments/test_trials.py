@@ -28,7 +28,7 @@ from clifctl.experiments.grid.trial_names import Numerics, Trial, trial_of, with
 from clifctl.experiments.grid.worker_pool import WorkerLost, WorkerPool
 from clifctl.experiments.grid.workers import Workforce
 from clifctl.recipe.load import load_recipe, open_recipe
-from clifctl.results import TrialRecord
+from clifctl.results.trials import TrialRecord
 
 CPU = Numerics("cpu", "numba")
 

@@ -13,7 +13,7 @@ import pytest
 
 from clifctl.report import pictures
 from clifctl.report.pictures import draw_sample, new_figure, write_picture
-from clifctl.results import SampleResult
+from clifctl.results.data import SampleResult
 
 Run = Callable[..., Any]
 

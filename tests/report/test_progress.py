@@ -12,7 +12,7 @@ import pytest
 from clifctl.report.observers import EpochStream, Tail
 from clifctl.report.pace import WINDOW_S, Pace
 from clifctl.report.progress import LINE_EVERY_S, READ_EVERY_S, TrainProgress
-from clifctl.results import EpochRecord, TimeShares, TrainPlan
+from clifctl.results.train import EpochRecord, TimeShares, TrainPlan
 
 PLAN = TrainPlan(
     recipe="digits", device="cpu", target="numba", target_reason="why", threads=1,

@@ -6,8 +6,7 @@ from typing import ClassVar
 
 import pytest
 
-from clifctl.report import FORMATS, Report, render
-from clifctl.report.render import Column, Table, document_of
+from clifctl.report.render import FORMATS, Column, Report, Table, document_of, render
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from clifctl.report import tensorboard
-from clifctl.results import TrainPlan
+from clifctl.results.train import TrainPlan
 
 Run = Callable[..., Any]
 

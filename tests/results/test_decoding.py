@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import pytest
 
 from clifctl.files import plain
-from clifctl.results import NewerResult, UnreadableResult, decode, encode
+from clifctl.results.decoding import NewerResult, UnreadableResult, decode, encode
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from clifctl.models import SpikingNet
 from clifctl.models.layers import NetState
-from clifctl.results import ClassCount
+from clifctl.results.eval import ClassCount
 from clifctl.training.evaluation import evaluate
 from clifctl.training.loss import step_cross_entropy
 

@@ -11,7 +11,8 @@ from clifctl.errors import CheckpointError, OutputError, RunFailed, UsageError
 from clifctl.files import write_atomically
 from clifctl.kernels.cpu.source import SLACK, Active, room_for_bits
 from clifctl.kernels.spikes.tensor import Spikes
-from clifctl.results import EpochRecord, Evaluation
+from clifctl.results.eval import Evaluation
+from clifctl.results.train import EpochRecord
 from clifctl.training import run_folder
 from clifctl.training.checkpoint import (
     Checkpoint,

@@ -12,7 +12,7 @@ from clifctl.experiments.bench.task import Task
 from clifctl.experiments.run.plan import RunOptions
 from clifctl.experiments.run.recorder import Observer
 from clifctl.recipe.load import load_recipe
-from clifctl.results import EngineCost
+from clifctl.results.bench_train import EngineCost
 
 CIFAR_RECIPE = "cifar10_resnet18"
 TEST_IMAGES = 10

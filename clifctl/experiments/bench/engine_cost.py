@@ -16,7 +16,8 @@ from clifctl.experiments.run.plan import Prepared, RunOptions, prepare
 from clifctl.experiments.run.recorder import Observer
 from clifctl.experiments.train import train
 from clifctl.recipe.load import LoadedRecipe
-from clifctl.results import EngineCost, EpochRecord, Running, StepRecord, TrainPlan
+from clifctl.results.bench_train import EngineCost
+from clifctl.results.train import EpochRecord, Running, StepRecord, TrainPlan
 from clifctl.training import run_folder
 from clifctl.training.checkpoint import load_checkpoint, save_checkpoint
 from clifctl.training.device import determinism, tf32

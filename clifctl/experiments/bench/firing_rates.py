@@ -20,7 +20,7 @@ from clifctl.errors import UsageError, unknown_name
 from clifctl.experiments.bench.task import Task
 from clifctl.experiments.energy import given_json
 from clifctl.models import FiringRates, SpikingLayer, TemporalBatchNorm
-from clifctl.results import BenchRate
+from clifctl.results.bench import BenchRate
 
 FRESH, PAPER = "fresh", "paper"
 # Net of a benchmark -> the data whose published rates it takes.

@@ -18,7 +18,7 @@ from clifctl.experiments.bench.timing import interleaved
 from clifctl.experiments.run.connections import watched_connections
 from clifctl.models import SpikingLayer, SpikingNet
 from clifctl.models.norm import NormMode
-from clifctl.results import ConnectionPaths
+from clifctl.results.connections import ConnectionPaths
 from clifctl.training.precision import Precision
 
 # contestant of `bench train` -> the memory formats of weights and images that it is timed in

@@ -13,7 +13,8 @@ from clifctl.errors import RunFailed
 from clifctl.experiments.bench.layer_gate import LayerErrors, layer_errors
 from clifctl.experiments.bench.net_contestants import PEERS, Learner, learner
 from clifctl.experiments.bench.task import Task
-from clifctl.results import EvalBenchCheck, TrainBenchCheck
+from clifctl.results.bench_eval import EvalBenchCheck
+from clifctl.results.bench_train import TrainBenchCheck
 
 GATE_BATCH = 2
 # float64, the whole net. A gradient's error is taken relative to its own norm and to this share of

@@ -15,7 +15,7 @@ from clifctl.experiments.grid.trial import Outcome, TrialTask, failed_record
 from clifctl.experiments.grid.trial_names import Trial
 from clifctl.experiments.grid.worker_pool import GRACE_SECONDS, WorkerLost
 from clifctl.experiments.grid.workers import Workforce
-from clifctl.results import TrialRecord
+from clifctl.results.trials import TrialRecord
 
 # A worker that the system kills may have met another's peak of memory: it is tried once more.
 ATTEMPTS = 2

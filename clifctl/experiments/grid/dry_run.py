@@ -11,7 +11,7 @@ from clifctl.experiments.grid.grid import Grid, configuration, state_of
 from clifctl.experiments.grid.step_cost import StepCost, float16_extra_of_cpu, size_of, step_cost
 from clifctl.experiments.grid.trial_names import Trial
 from clifctl.kernels import resolve_kernels
-from clifctl.results import PlannedTrial, TimedStep, TrialPlan
+from clifctl.results.trials import PlannedTrial, TimedStep, TrialPlan
 from clifctl.training.device import determinism, resolve_device, resolve_threads, tf32
 
 # When no further configuration is timed: a person waits. What is left is scaled from one that was.

@@ -40,7 +40,7 @@ from clifctl.experiments.run.resume import decisive
 from clifctl.kernels import resolve_kernels
 from clifctl.recipe.load import LoadedRecipe
 from clifctl.recipe.schema import Recipe
-from clifctl.results import TrialRecord, TrialState, TrialStatus
+from clifctl.results.trials import TrialRecord, TrialState, TrialStatus
 from clifctl.training.device import resolve_device, resolve_threads
 from clifctl.training.memory import bytes_of
 

@@ -27,7 +27,8 @@ from clifctl.files import (
     write_text,
 )
 from clifctl.reading import read_json
-from clifctl.results import Epochs, NewerResult, TrialRecord, UnreadableResult, decode, encode
+from clifctl.results.decoding import NewerResult, UnreadableResult, decode, encode
+from clifctl.results.trials import Epochs, TrialRecord
 from clifctl.training import run_folder
 
 GRID = "grid.json"

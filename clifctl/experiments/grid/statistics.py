@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from clifctl.results import Difference, Estimate
+from clifctl.results.statistics import Difference, Estimate
 
 CONFIDENCE = 0.95
 SIGNIFICANT = 0.05

@@ -10,16 +10,9 @@ from clifctl.experiments.grid.statistics import (
     paired_difference,
     with_holm,
 )
-from clifctl.results import (
-    Difference,
-    Differences,
-    Epochs,
-    Estimate,
-    MeanCurve,
-    Measured,
-    Summary,
-    TrialRecord,
-)
+from clifctl.results.statistics import Difference, Estimate
+from clifctl.results.summary import Differences, MeanCurve, Summary
+from clifctl.results.trials import Epochs, Measured, TrialRecord
 
 CORRECTION = (
     "Holm's method over all comparisons of the table, for each quantity by itself; intervals are "

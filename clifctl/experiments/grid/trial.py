@@ -24,15 +24,8 @@ from clifctl.experiments.train import train
 from clifctl.kernels import resolve_kernels
 from clifctl.recipe.load import LoadedRecipe
 from clifctl.recipe.schema import validate
-from clifctl.results import (
-    EpochRecord,
-    Measured,
-    Running,
-    StepRecord,
-    TrainPlan,
-    TrainResult,
-    TrialRecord,
-)
+from clifctl.results.train import EpochRecord, Running, StepRecord, TrainPlan, TrainResult
+from clifctl.results.trials import Measured, TrialRecord
 from clifctl.training.device import resolve_device
 from clifctl.training.stopping import never
 

@@ -16,7 +16,7 @@ from clifctl.experiments.grid.step_cost import LEAST_SAMPLES, shortened, size_of
 from clifctl.kernels.cpu.paths import Path, recorded_paths
 from clifctl.kernels.cpu.rule import AUTOCAST, DIRECTIONS, NO_SPIKES, Choice, Direction
 from clifctl.recipe.schema import Recipe
-from clifctl.results import ConnectionPaths
+from clifctl.results.connections import ConnectionPaths
 from clifctl.training.device import seed_everything
 from clifctl.training.precision import ArithmeticName, resolve_precision
 

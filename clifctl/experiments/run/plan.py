@@ -25,7 +25,7 @@ from clifctl.kernels import Kernels, resolve_kernels
 from clifctl.launch import launch
 from clifctl.recipe.load import LoadedRecipe
 from clifctl.recipe.schema import Recipe
-from clifctl.results import TrainPlan
+from clifctl.results.train import TrainPlan
 from clifctl.training import run_folder
 from clifctl.training.device import Threads, resolve_device, resolve_threads
 from clifctl.training.memory import bytes_of

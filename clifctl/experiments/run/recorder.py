@@ -11,7 +11,9 @@ from clifctl.data import WITHOUT_WORKERS
 from clifctl.errors import CheckpointError, Interrupted, OutputError, RunFailed, WorkerFailed
 from clifctl.recipe.load import LoadedRecipe
 from clifctl.recipe.schema import neurons_of_files
-from clifctl.results import ConnectionPaths, EpochRecord, Running, StepRecord, TrainPlan, decode
+from clifctl.results.connections import ConnectionPaths
+from clifctl.results.decoding import decode
+from clifctl.results.train import EpochRecord, Running, StepRecord, TrainPlan
 from clifctl.training import run_folder
 from clifctl.training.checkpoint import Checkpoint, save_checkpoint
 from clifctl.training.distributed import ALONE, Processes, lost_process

@@ -16,7 +16,8 @@ from clifctl.reading import MOST_GIVEN_BYTES, read_bytes, read_json
 from clifctl.recipe.defaults import completed, defaults_of
 from clifctl.recipe.load import LoadedRecipe, RecipeSource, load_recipe
 from clifctl.recipe.yamlfile import parse_document
-from clifctl.results import NewerResult, TrainResult, UnreadableResult, decode
+from clifctl.results.decoding import NewerResult, UnreadableResult, decode
+from clifctl.results.train import TrainResult
 from clifctl.training import run_folder
 from clifctl.training.checkpoint import Checkpoint, load_checkpoint
 from clifctl.training.optimizer import OPEN_ENDED

@@ -1,10 +1,10 @@
-"""Results about data sets -> report."""
+"""`data ls`, `data check` and `data show` -> report."""
 
 import dataclasses
 from collections.abc import Sequence
 
 from clifctl.report.render import MIB, Column, Report, Table, document_of
-from clifctl.results import DataCheckResult, DatasetList, PrepareResult, SampleResult
+from clifctl.results.data import DataCheckResult, DatasetList, SampleResult
 
 MOST_NAMES = 20
 
@@ -85,40 +85,3 @@ def sample_report(result: SampleResult) -> Report:
 def labelled(result: SampleResult) -> str:
     """A sample's label, with the name of its class where it has one."""
     return f"{result.label} '{result.class_name}'" if result.class_name else str(result.label)
-
-
-def prepare_report(result: PrepareResult) -> Report:
-    """The splits of a cache, and what was left out of it."""
-    columns = (
-        Column("split", "split"),
-        Column("samples", "samples"),
-        Column("classes", "classes"),
-        Column("events", "events"),
-        Column("bytes", "bytes"),
-        Column("sha256", "sha256"),
-    )
-    missing = [
-        f"{split.split}: {split.samples:,} of {split.samples_when_complete:,} samples, so results "
-        "are not comparable with others"
-        for split in result.splits
-        if split.samples_when_complete not in (None, split.samples)
-    ]
-    if result.test_samples_in_train:
-        missing.append(
-            "test samples with the very frames of a training sample: "
-            f"{result.test_samples_in_train:,}, so accuracies are too high"
-        )
-    if result.unsorted_samples:
-        how = "they were sorted" if result.order == "time" else "frames are cut as in the file"
-        missing.append(
-            f"samples whose events are not in the order of time: {result.unsorted_samples:,}, {how}"
-        )
-    left_out = [f"left out: {one.file}: {one.problem}" for one in result.skipped]
-    was = "was prepared before" if result.already_prepared else "prepared"
-    table = Table(
-        f"{result.data}, T = {result.timesteps}: {was}",
-        columns,
-        tuple(dataclasses.asdict(split) for split in result.splits),
-        notes=(f"frames: {result.folder}", *missing, *left_out),
-    )
-    return Report(document_of(result), (table,))

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from clifctl.report.preparation import PreparationProgress
+from clifctl.report.preparation_progress import PreparationProgress
 
 
 def test_lines_now_and_then(capsys: pytest.CaptureFixture[str]) -> None:

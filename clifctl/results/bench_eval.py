@@ -1,0 +1,105 @@
+"""What `bench eval` returns."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from clifctl.results.bench import BenchRate
+from clifctl.results.connections import ConnectionPaths
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvalBenchRow:
+    """One contestant at one T and batch size. `missing` says why it was not measured.
+
+    `..._ratio` are medians of ratios of the same round, with their quartiles: to the ReLU net on
+    T * N images, to the same net on N images, and to clifctl's net. `memory_format` is the faster
+    one of those tried. `samples_per_s` counts what the net was given.
+    """
+
+    timesteps: int
+    batch_size: int
+    contestant: str
+    missing: str | None = None
+    memory_format: str | None = None
+    inference_ms: float | None = None
+    inference_lower_quartile_ms: float | None = None
+    inference_upper_quartile_ms: float | None = None
+    relu_ratio: float | None = None
+    relu_lower_quartile_ratio: float | None = None
+    relu_upper_quartile_ratio: float | None = None
+    relu_one_step_ratio: float | None = None
+    relu_one_step_lower_quartile_ratio: float | None = None
+    relu_one_step_upper_quartile_ratio: float | None = None
+    ours_ratio: float | None = None
+    ours_lower_quartile_ratio: float | None = None
+    ours_upper_quartile_ratio: float | None = None
+    samples_per_s: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvalBenchOperations:
+    """The synaptic operations of a sample's inference, counted on the benchmark's own input by the
+    rules of `energy`, beside the times. `relu_macs` are those of the ReLU net on one image,
+    `spiking_acs` the additions that spikes cause, `spiking_macs` what the image or other values
+    feed. A `theoretical_..._ratio` is (ACs + MACs) over the ReLU net's on T images, or on one;
+    `saving_share_percent` how much of the saving against T images (1 - ratio) the time has (None:
+    there is none to have)."""
+
+    timesteps: int
+    batch_size: int
+    relu_macs: float
+    spiking_acs: float
+    spiking_macs: float
+    theoretical_relu_ratio: float
+    theoretical_relu_one_step_ratio: float
+    measured_relu_ratio: float
+    measured_relu_one_step_ratio: float
+    saving_share_percent: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvalBenchCheck:
+    """What the gate found at one T, as for training."""
+
+    timesteps: int
+    batch_size: int
+    float64_logits_error: float
+    float64_allowed: float
+    layer_differing_share: float
+    layer_differing_share_allowed: float
+    connection_rounding_share: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvalBenchResult:
+    """One net's inference timed on one machine, after it has passed the gate. `rates` says where
+    the firing rates come from (fresh weights, the paper, a file), `frames_percent` how many of the
+    values of event frames were not zero (None: the input was an image). The paths of its
+    connections are those of the batch at the largest T; there are none where all are dense."""
+
+    schema: ClassVar[str] = "clifctl.bench.eval/1"
+
+    started: str
+    model: str
+    neuron: str
+    input_shape: tuple[int, ...]
+    classes: int
+    parameters: int
+    timesteps: tuple[int, ...]
+    batch_size: int
+    precision: str
+    rates: str
+    firing_rates: tuple[BenchRate, ...]
+    frames_percent: float | None
+    repeats: int
+    device: str
+    machine: str
+    threads: int
+    threads_reason: str
+    target: str
+    connections: str
+    connection_paths: tuple[ConnectionPaths, ...]
+    versions: dict[str, str | None]
+    checks: tuple[EvalBenchCheck, ...]
+    rows: tuple[EvalBenchRow, ...]
+    operations: tuple[EvalBenchOperations, ...]

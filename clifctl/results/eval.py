@@ -1,0 +1,96 @@
+"""What `eval` returns."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from clifctl.results.connections import DENSE_THEN
+from clifctl.results.published import Published
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerRate:
+    """Spikes per neuron and time step of one layer, on average and at each step, and the standard
+    deviation over samples (None for one sample)."""
+
+    layer: str
+    neurons: int
+    firing_rate: float
+    firing_rate_sample_std: float | None
+    firing_rate_per_step: tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassCount:
+    """One class: how many of its samples were decided right, and for which other class most of the
+    wrong ones were taken (None: none was wrong); names are None where classes have none. Recall is
+    the accuracy on the class, precision the share of right ones among all that were decided to be
+    this class."""
+
+    label: int
+    samples: int
+    correct: int
+    recall_percent: float | None
+    precision_percent: float | None
+    mistaken_for: int | None
+    mistaken_count: int
+    name: str | None = None
+    mistaken_for_name: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """A net on one split of the data.
+
+    After each step the class is decided by the sum of the logits so far, which their mean would
+    decide alike; `cross_entropy_per_step` is that of the mean. `cross_entropy` and `loss` are those
+    of training: of every step's own logits. Top-5 is None where there are five classes or fewer.
+    """
+
+    samples: int
+    loss: float
+    cross_entropy: float
+    accuracy_percent: float
+    accuracy_percent_per_step: tuple[float, ...]
+    accuracy_top5_percent_per_step: tuple[float, ...] | None
+    cross_entropy_per_step: tuple[float, ...]
+    per_class: tuple[ClassCount, ...]
+    firing_rate: float | None
+    firing_rates: tuple[LayerRate, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvalResult:
+    """A checkpoint evaluated on the test data: see Evaluation. `per_class` is None unless asked
+    for, `picture` the file that is drawn when the result is written."""
+
+    schema: ClassVar[str] = "clifctl.eval/1"
+
+    checkpoint: str
+    recipe: str
+    data: str
+    model: str
+    neuron: str
+    timesteps: int
+    epoch: int | None
+    seed: int | None
+    batch_statistics: bool
+    batch_size: int
+    samples: int
+    accuracy_percent: float
+    accuracy_top5_percent: float | None
+    loss: float
+    cross_entropy: float
+    accuracy_percent_per_step: tuple[float, ...]
+    accuracy_top5_percent_per_step: tuple[float, ...] | None
+    cross_entropy_per_step: tuple[float, ...]
+    per_class: tuple[ClassCount, ...] | None
+    firing_rate: float | None
+    firing_rates: tuple[LayerRate, ...]
+    seconds: float
+    device: str
+    target: str
+    target_reason: str
+    connections: str = "dense"
+    connections_reason: str = DENSE_THEN
+    published: Published
+    picture: str | None

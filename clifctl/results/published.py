@@ -1,0 +1,23 @@
+"""What the paper says of a run."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublishedNumber:
+    """A test accuracy that the paper printed: its best epoch on the test set."""
+
+    accuracy_percent: float
+    source: str
+    row: str
+    column: str
+    note: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Published:
+    """What the paper says of a run: accuracies, most apt first, and what keeps them from being
+    compared, or why it prints none."""
+
+    accuracies: tuple[PublishedNumber, ...] = ()
+    note: str | None = None

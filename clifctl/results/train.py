@@ -1,0 +1,144 @@
+"""What `train` returns."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
+
+from clifctl.results.connections import DENSE_THEN, ConnectionPaths
+from clifctl.results.eval import LayerRate
+from clifctl.results.published import Published
+
+
+@dataclass(frozen=True, kw_only=True)
+class TimeShares:
+    """Where the time of the training steps went [%]: `rest` is the loop itself, logging, progress
+    and saving; evaluation is not part of it."""
+
+    data_percent: float
+    forward_percent: float
+    backward_percent: float
+    optimizer_percent: float
+    rest_percent: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepRecord:
+    """A line of `metrics.jsonl` within an epoch: loss and accuracy are means over its steps so far,
+    `skipped_steps` counts those of the run that float16 left out. `samples_per_second` is that of
+    the training steps, evaluation not counted."""
+
+    epoch: int
+    step: int
+    lr: float
+    train_loss_train_mode: float
+    train_accuracy_percent_train_mode: float
+    skipped_steps: int
+    seconds: float
+    samples_per_second: float
+    time: TimeShares
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpochRecord:
+    """A line of `metrics.jsonl` after an epoch. The training loss is that of the steps, in train
+    mode; `seconds` are those of training and evaluation; the rest is as in a StepRecord."""
+
+    epoch: int
+    lr: float
+    train_loss_train_mode: float
+    train_accuracy_percent_train_mode: float
+    test_loss: float
+    test_accuracy_percent: float
+    validation_accuracy_percent: float | None
+    skipped_steps: int
+    seconds: float
+    samples_per_second: float
+    time: TimeShares
+
+
+class Running(Protocol):
+    """What an epoch has added up so far. Each of these waits for the device: a few times a second
+    is cheap, at every step it is not."""
+
+    @property
+    def samples(self) -> Any:
+        """How many samples, as a whole number or a tensor with one."""
+
+    def mean_loss(self) -> float:
+        """The mean training loss."""
+
+    def accuracy_percent(self) -> float:
+        """The training accuracy."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainResult:
+    """A finished training run."""
+
+    schema: ClassVar[str] = "clifctl.train/1"
+
+    recipe: str
+    data: str
+    model: str
+    neuron: str
+    timesteps: int
+    batch_norm: str
+    window: int | None
+    seed: int
+    epochs: int
+    parameters: int
+    accuracy_percent_last: float
+    accuracy_percent_best: float
+    epoch_best: int
+    best_chosen_on: str
+    train_loss_train_mode: float
+    train_loss_eval_mode: float
+    test_loss: float
+    firing_rate: float | None
+    firing_rates: tuple[LayerRate, ...]
+    precision: str
+    skipped_steps: int
+    train_seconds: float
+    total_seconds: float
+    samples_per_second: float
+    time: TimeShares
+    device: str
+    processes: int = 1
+    target: str
+    target_reason: str
+    connections: str = "dense"
+    connections_reason: str = DENSE_THEN
+    run_folder: str
+    published: Published
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainPlan:
+    """What `train --dry-run` found out: this is what would run. Without usable data their numbers
+    are None, and not part of `memory_bytes`. `continues_after` says how far a run that goes on has
+    come; None: it begins. `connection_paths` are those of a step with fresh weights; empty where
+    connections are dense."""
+
+    schema: ClassVar[str] = "clifctl.train.plan/1"
+
+    recipe: str
+    device: str
+    processes: int = 1
+    target: str
+    target_reason: str
+    connections: str = "dense"
+    connections_reason: str = DENSE_THEN
+    threads: int
+    threads_reason: str
+    precision: str
+    precision_reason: str
+    run_folder: str
+    continues_after: str | None
+    train_samples: int | None
+    test_samples: int | None
+    parameters: int
+    data_bytes: int | None
+    weights_bytes: int
+    activations_bytes: int
+    memory_bytes: int
+    resolved_recipe: dict[str, Any]
+    connection_paths: tuple[ConnectionPaths, ...] = ()
