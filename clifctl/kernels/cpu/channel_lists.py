@@ -29,7 +29,7 @@ from clifctl.kernels.cpu.vectors import (
     store_u32,
     store_u64,
     zero,
-)  # fmt: skip
+)
 
 OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
 # Entries that may be written behind a tile's last list.

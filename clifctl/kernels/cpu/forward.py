@@ -80,11 +80,16 @@ class Forward:
         threads = torch.get_num_threads()
         groups = self._plan.blocks if threads > 1 and self._tiles < 8 * threads else 1
         arguments = (
-            groups, self._numbers, active.bits.data_ptr(),
-            0 if active.values is None else active.values.data_ptr(), memory.data_ptr(),
-            self._offsets_of(channels_last), float(active.value),
-            0 if shift is None else shift.data_ptr(), y.data_ptr(),
-        )  # fmt: skip
+            groups,
+            self._numbers,
+            active.bits.data_ptr(),
+            0 if active.values is None else active.values.data_ptr(),
+            memory.data_ptr(),
+            self._offsets_of(channels_last),
+            float(active.value),
+            0 if shift is None else shift.data_ptr(),
+            y.data_ptr(),
+        )
 
         def run(first: int, last: int) -> None:
             with borrowed(self._scratch) as scratch:
@@ -172,14 +177,31 @@ def _plan(g: Geometry, way: int, times: int, with_values: bool) -> tuple[Plan, i
         total += -(-(size + SLACK) // ALIGNMENT) * ALIGNMENT
     del at["lists"]
     plan = Plan(
-        samples=g.samples, channels=g.channels, height=g.height, width=g.width, outputs=g.outputs,
-        kernel_rows=g.kernel[0], kernel_columns=g.kernel[1], stride_rows=g.stride[0],
-        stride_columns=g.stride[1], padding_rows=g.padding[0], padding_columns=g.padding[1],
-        out_height=g.out_height, out_width=g.out_width, way=way,
-        blocks=blocks, block=times * LANES, row_bytes=row_bytes, block_bytes=block_bytes,
-        chunk_bytes=chunk_bytes, unit=row_bytes // ENTRY_BYTES,
-        table=PLACES.ctypes.data, elements=0, **ways, **at,
-    )  # fmt: skip
+        samples=g.samples,
+        channels=g.channels,
+        height=g.height,
+        width=g.width,
+        outputs=g.outputs,
+        kernel_rows=g.kernel[0],
+        kernel_columns=g.kernel[1],
+        stride_rows=g.stride[0],
+        stride_columns=g.stride[1],
+        padding_rows=g.padding[0],
+        padding_columns=g.padding[1],
+        out_height=g.out_height,
+        out_width=g.out_width,
+        way=way,
+        blocks=blocks,
+        block=times * LANES,
+        row_bytes=row_bytes,
+        block_bytes=block_bytes,
+        chunk_bytes=chunk_bytes,
+        unit=row_bytes // ENTRY_BYTES,
+        table=PLACES.ctypes.data,
+        elements=0,
+        **ways,
+        **at,
+    )
     return plan, total
 
 
@@ -190,12 +212,18 @@ def _points(g: Geometry, way: int, row_bytes: int) -> dict[str, int]:
     size = g.channels * g.taps
     rows = _even(size, CHUNK_BYTES // row_bytes // word * word, word)
     return {
-        "chunks": -(-size // rows), "chunk_channels": 0, "chunk_rows": rows,
-        "word_bits": word, "patch_words": -(-size // WORD) if patched else 0,
-        "tile_samples": 0, "tile_rows": 0,
+        "chunks": -(-size // rows),
+        "chunk_channels": 0,
+        "chunk_rows": rows,
+        "word_bits": word,
+        "patch_words": -(-size // WORD) if patched else 0,
+        "tile_samples": 0,
+        "tile_rows": 0,
         "places": min(TILE, g.samples * g.out_height * g.out_width),
-        "strip": 0, "columns": 0, "pitch": 0,
-    }  # fmt: skip
+        "strip": 0,
+        "columns": 0,
+        "pitch": 0,
+    }
 
 
 def _windows(g: Geometry, _: int, row_bytes: int) -> dict[str, int]:
@@ -210,12 +238,18 @@ def _windows(g: Geometry, _: int, row_bytes: int) -> dict[str, int]:
     strip = min(g.out_width, strip)
     whole = g.out_height * g.out_width <= TILE
     return {
-        "chunks": -(-g.channels // channels), "chunk_channels": channels,
-        "chunk_rows": g.taps * channels, "word_bits": word, "patch_words": 0,
+        "chunks": -(-g.channels // channels),
+        "chunk_channels": channels,
+        "chunk_rows": g.taps * channels,
+        "word_bits": word,
+        "patch_words": 0,
         "tile_samples": min(g.samples, TILE // (g.out_height * g.out_width)) if whole else 1,
-        "tile_rows": g.out_height if whole else max(1, TILE // g.out_width), "places": 0,
-        "strip": strip, "columns": (strip - 1) * step + g.kernel[1], "pitch": pitch,
-    }  # fmt: skip
+        "tile_rows": g.out_height if whole else max(1, TILE // g.out_width),
+        "places": 0,
+        "strip": strip,
+        "columns": (strip - 1) * step + g.kernel[1],
+        "pitch": pitch,
+    }
 
 
 def _even(total: int, most: int, multiple: int) -> int:

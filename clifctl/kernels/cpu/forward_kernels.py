@@ -269,9 +269,15 @@ def run(first, last, groups, numbers, bits, values, weight, offsets, scale, bias
                 _pack(plan, block, weight, offsets, scale, rows, packed)
             channel = block * plan.block
             _run_block(
-                plan, values != 0, scratch, packed, places, bias + 4 * channel if bias != 0 else 0,
-                y + 4 * (place * plan.outputs + channel), min(plan.block, plan.outputs - channel),
-            )  # fmt: skip
+                plan,
+                values != 0,
+                scratch,
+                packed,
+                places,
+                bias + 4 * channel if bias != 0 else 0,
+                y + 4 * (place * plan.outputs + channel),
+                min(plan.block, plan.outputs - channel),
+            )
 
 
 _this = sys.modules[__name__]

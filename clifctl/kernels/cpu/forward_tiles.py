@@ -103,10 +103,16 @@ def _window_tile(plan, sample, samples, first, rows, bits, values, scratch):
         for n in range(samples):
             pixel = n * height * plan.width
             pixel_lists(
-                bits, ((sample + n) * plan.height + top) * plan.width, height * plan.width,
-                plan.channels, start, count, plan.table,
-                lists + PIXEL_LIST * pixel, counts + pixel,
-            )  # fmt: skip
+                bits,
+                ((sample + n) * plan.height + top) * plan.width,
+                height * plan.width,
+                plan.channels,
+                start,
+                count,
+                plan.table,
+                lists + PIXEL_LIST * pixel,
+                counts + pixel,
+            )
         for n in range(samples):
             for row in range(first, first + rows):
                 y = row * plan.stride_rows - plan.padding_rows
@@ -116,10 +122,21 @@ def _window_tile(plan, sample, samples, first, rows, bits, values, scratch):
                 for column in range(0, plan.out_width, plan.strip):
                     left = column * plan.stride_columns - plan.padding_columns
                     at = window_lists(
-                        lists + PIXEL_LIST * pixel, counts + pixel, plan.width, inside, left,
-                        plan.columns, taps, plan.unit, listed, at, starts, scratch + plan.held_at,
-                        values + 4 * element if values != 0 else 0, 4 * plan.channels,
-                    )  # fmt: skip
+                        lists + PIXEL_LIST * pixel,
+                        counts + pixel,
+                        plan.width,
+                        inside,
+                        left,
+                        plan.columns,
+                        taps,
+                        plan.unit,
+                        listed,
+                        at,
+                        starts,
+                        scratch + plan.held_at,
+                        values + 4 * element if values != 0 else 0,
+                        4 * plan.channels,
+                    )
                     place = (n * rows + row - first) * plan.out_width + column
                     sums = _window_sums(plan, column, place, listed, starts, sums)
 
@@ -161,9 +178,13 @@ def _point_tile(plan, first, places, bits, values, scratch):
             at = point_list(source, bit + start, count, plan.word_bits, plan.table, plan.unit, at)
             if values != 0:
                 list_values(
-                    begin, at, plan.unit, plan.elements + 4 * start, values + 4 * element,
+                    begin,
+                    at,
+                    plan.unit,
+                    plan.elements + 4 * start,
+                    values + 4 * element,
                     scratch + plan.held_at + 2 * (begin - listed),
-                )  # fmt: skip
+                )
             write_sum(sums, listed, begin - listed, at - listed, place, 0, blank)
             sums += SUM_BYTES
             sample, row, column = _next_position(plan, sample, row, column)
@@ -215,10 +236,16 @@ def _patches(plan, first, places, bits, target):
             left, right = max(0, -x), min(plan.kernel_columns, plan.width - x)
             inside = rows if left < right else (0, 0)
             patch(
-                bits, bit + (x + plan.padding_columns + left) * plan.channels, row_bits, inside,
-                row_taps, left * plan.channels,
-                max(1, right - left) * plan.channels, plan.patch_words, target,
-            )  # fmt: skip
+                bits,
+                bit + (x + plan.padding_columns + left) * plan.channels,
+                row_bits,
+                inside,
+                row_taps,
+                left * plan.channels,
+                max(1, right - left) * plan.channels,
+                plan.patch_words,
+                target,
+            )
             target += 8 * plan.patch_words
         places -= some
         sample, row, column = _next_position(plan, sample, row, plan.out_width - 1)

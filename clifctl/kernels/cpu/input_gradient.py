@@ -69,9 +69,17 @@ class InputGradient:
             def run(first: int, last: int) -> None:
                 with borrowed(self._scratch) as scratch:
                     kernels.gradient(
-                        first, last, self._plan, self._classes, _table_at,
-                        window_at, g_at, packed, dx_at, scratch,
-                    )  # fmt: skip
+                        first,
+                        last,
+                        self._plan,
+                        self._classes,
+                        _table_at,
+                        window_at,
+                        g_at,
+                        packed,
+                        dx_at,
+                        scratch,
+                    )
 
             run_units(run, self._tiles, self._work)
         return dx

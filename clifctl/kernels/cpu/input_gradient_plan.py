@@ -118,10 +118,14 @@ def plan_of(geometry: Geometry) -> Plan:
     (first_row, end_row, back_rows, shared_rows), (first_column, end_column, back, shared) = (
         _axis(*sizes)
         for sizes in zip(
-            (geometry.height, geometry.width), (geometry.out_height, geometry.out_width),
-            geometry.kernel, geometry.stride, geometry.padding, strict=True,
+            (geometry.height, geometry.width),
+            (geometry.out_height, geometry.out_width),
+            geometry.kernel,
+            geometry.stride,
+            geometry.padding,
+            strict=True,
         )
-    )  # fmt: skip
+    )
     classes = len(classes_of(geometry))
     chunk, parts, fit = _parts(geometry, classes)
     all_rows, all_columns = end_row - first_row, end_column - first_column
@@ -139,19 +143,40 @@ def plan_of(geometry: Geometry) -> Plan:
     last = ((images - 1) * image_rows + rows - 1) * pitch + columns - 1
     return _placed(
         Plan(
-            geometry.samples, geometry.channels, geometry.height, geometry.width,
-            geometry.outputs, geometry.out_height, geometry.out_width,
-            *geometry.stride, *geometry.padding, geometry.taps,
-            classes, int(classes < geometry.stride[0] * geometry.stride[1]),
+            geometry.samples,
+            geometry.channels,
+            geometry.height,
+            geometry.width,
+            geometry.outputs,
+            geometry.out_height,
+            geometry.out_width,
+            *geometry.stride,
+            *geometry.padding,
+            geometry.taps,
+            classes,
+            int(classes < geometry.stride[0] * geometry.stride[1]),
             int(geometry.width < LANES and geometry.channels <= _FEW_CHANNELS),
-            first_row, end_row, first_column, end_column, back_rows, back,
-            images, rows, columns, -(-all_rows // rows), -(-all_columns // columns),
-            image_rows, pitch, places, chunk, parts,
+            first_row,
+            end_row,
+            first_column,
+            end_column,
+            back_rows,
+            back,
+            images,
+            rows,
+            columns,
+            -(-all_rows // rows),
+            -(-all_columns // columns),
+            image_rows,
+            pitch,
+            places,
+            chunk,
+            parts,
             word=64 if geometry.channels % 8 == 0 else 56,
             words=last // 64 + 1,
             room=_up(images * rows * columns, LANES) + LANES,
         )
-    )  # fmt: skip
+    )
 
 
 def _parts(geometry: Geometry, classes: int) -> tuple[int, int, int]:

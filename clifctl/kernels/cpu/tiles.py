@@ -150,11 +150,29 @@ def _plan(
     places = origin + (tile[0] - 1) * image_pitch + last_row * pitch + end
     bordered = rows.pitch > rows.outputs or columns.pitch > columns.outputs
     return Plan(
-        g.samples, g.channels, g.height, g.width, g.outputs, g.out_height, g.out_width, g.taps,
-        *g.stride, *tile, -(-g.samples // tile[0]), -(-rows.positions // tile[1]),
-        -(-columns.positions // tile[2]), pitch, image_pitch, origin, places,
-        rows.back, rows.ahead, columns.back, columns.ahead, int(bordered),
-    )  # fmt: skip
+        g.samples,
+        g.channels,
+        g.height,
+        g.width,
+        g.outputs,
+        g.out_height,
+        g.out_width,
+        g.taps,
+        *g.stride,
+        *tile,
+        -(-g.samples // tile[0]),
+        -(-rows.positions // tile[1]),
+        -(-columns.positions // tile[2]),
+        pitch,
+        image_pitch,
+        origin,
+        places,
+        rows.back,
+        rows.ahead,
+        columns.back,
+        columns.ahead,
+        int(bordered),
+    )
 
 
 def _of_images(geometry: Geometry, rows: _Axis, columns: _Axis) -> Plan | None:

@@ -124,16 +124,29 @@ class WeightGradient:
                 )
             if active.values is not None:
                 channel_lists.list_values(
-                    first, last, self._plan, self._classes, active.values.data_ptr(), self._pixels,
-                    lists, starts, listed,
-                )  # fmt: skip
+                    first,
+                    last,
+                    self._plan,
+                    self._classes,
+                    active.values.data_ptr(),
+                    self._pixels,
+                    lists,
+                    starts,
+                    listed,
+                )
 
         run_units(run, self._tiles, self._geometry.inputs // 8)
 
     def _sum(
-        self, value: float, g: Tensor, lists: int, starts: int, listed: int, gradient: Tensor,
+        self,
+        value: float,
+        g: Tensor,
+        lists: int,
+        starts: int,
+        listed: int,
+        gradient: Tensor,
         bias_gradient: Tensor,
-    ) -> None:  # fmt: skip
+    ) -> None:
         kernel = kernels.sum_units_of_values if self._with_values else kernels.sum_units_of_spikes
         addresses = g.data_ptr(), lists, starts, listed
         made = gradient.data_ptr(), bias_gradient.data_ptr()
@@ -147,7 +160,7 @@ class WeightGradient:
             with borrowed(self._scratch_bytes) as scratch:
                 kernel(
                     first, last, self._plan, self._groups, span, *addresses, scale, scratch, *made
-                )  # fmt: skip
+                )
 
         run_units(run, self._bands * -(-channels // span), self._geometry.inputs * self._bands)
 

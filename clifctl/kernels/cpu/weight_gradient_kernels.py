@@ -35,7 +35,7 @@ from clifctl.kernels.cpu.vectors import (
     store,
     store_float,
     zero,
-)  # fmt: skip
+)
 
 OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
 # Blocks of LANES outputs that are packed together, 256 bytes of each pixel: fewer at once are read
@@ -173,21 +173,34 @@ def _sum_tile(valued: bool) -> Any:
             for c in range(channels):
                 start = first_start + 4 * c
                 add_hits(
-                    _WHOLE_BAND, grids + groups[0, 2], -grid_bytes, begin + load_u32(start),
-                    begin + load_u32(start + 4), sums + channel_step * c, sums_bytes, 0, fresh,
+                    _WHOLE_BAND,
+                    grids + groups[0, 2],
+                    -grid_bytes,
+                    begin + load_u32(start),
+                    begin + load_u32(start + 4),
+                    sums + channel_step * c,
+                    sums_bytes,
+                    0,
+                    fresh,
                     values,
-                )  # fmt: skip
+                )
             return
         for block in range(blocks):
             for c in range(channels):
                 for k in range(len(groups)):
                     start = first_start + 4 * (groups[k, 1] * p.channels + c)
                     add_hits(
-                        groups[k, 0], grids + grid_bytes * block + groups[k, 2], pitch,
-                        begin + load_u32(start), begin + load_u32(start + 4),
+                        groups[k, 0],
+                        grids + grid_bytes * block + groups[k, 2],
+                        pitch,
+                        begin + load_u32(start),
+                        begin + load_u32(start + 4),
                         sums + sums_bytes * block + channel_step * c + tap_step * groups[k, 3],
-                        row_step, column_step, fresh, values,
-                    )  # fmt: skip
+                        row_step,
+                        column_step,
+                        fresh,
+                        values,
+                    )
 
     return sum_tile
 
@@ -197,9 +210,20 @@ def _sum_units(valued: bool) -> Any:
 
     @njit(**OPTIONS)
     def sum_units(
-        first, last, plan, groups, span, g, lists, starts, listed, scale, scratch, gradient,
+        first,
+        last,
+        plan,
+        groups,
+        span,
+        g,
+        lists,
+        starts,
+        listed,
+        scale,
+        scratch,
+        gradient,
         bias_gradient,
-    ):  # fmt: skip
+    ):
         """The gradients of weights and biases, of the units from `first` to `last`: a unit is the
         (unit % p.bands)-th BAND blocks of outputs and `span` channels. `scratch` has room for a
         grid, an output's sum, and the sums of a span for each block."""
