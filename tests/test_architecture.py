@@ -2,6 +2,7 @@
 
 import ast
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -82,6 +83,41 @@ def test_every_import_follows_an_arrow() -> None:
                 continue
             assert target in ARROWS[part], f"{path.relative_to(PACKAGE)} imports {name}"
     assert seen > 100
+
+
+def modules() -> dict[str, Path]:
+    """Every module of clifctl by its dotted name."""
+    found = {}
+    for path in PACKAGE.rglob("*.py"):
+        parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+        found[".".join(parts).removesuffix(".__init__")] = path
+    return found
+
+
+def imports_outside_of_functions(tree: ast.AST) -> Iterator[str]:
+    """Full names of what a file imports when it is imported itself, or for type checkers."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield from imports_outside_of_functions(node)
+
+
+def test_no_module_imports_itself_by_way_of_others() -> None:
+    known = modules()
+    imported: dict[str, set[str]] = {}
+    for module, path in known.items():
+        names = imports_outside_of_functions(ast.parse(path.read_text(encoding="utf-8")))
+        # A name may be a module's, or one in a module.
+        found = {name if name in known else name.rpartition(".")[0] for name in names}
+        imported[module] = (found & set(known)) - {module}
+    assert imported["clifctl.data.contract"] >= {"clifctl.data.events.recordings"}
+    while imported:
+        free = {module for module, names in imported.items() if not names & set(imported)}
+        assert free, f"these import each other: {sorted(imported)}"
+        imported = {module: names for module, names in imported.items() if module not in free}
 
 
 def test_the_arrows_name_exactly_the_packages_that_exist() -> None:
