@@ -1,7 +1,7 @@
 """The native part of the input gradient: see `clifctl.kernels.cpu.input_gradient`.
 
 Memory is read and written through addresses; sizes are in elements where nothing else is said. `p`
-is a record with the fields of `Plan`, `kind` one with those of `PlaceClass`.
+is a record with the fields of `InputGradientPlan`, `kind` one with those of `PlaceClass`.
 """
 
 import sys

@@ -13,9 +13,8 @@ from llvmlite import ir
 from numba import njit, types
 from numba.core import cgutils
 
-from clifctl.kernels.cpu import tiles, transposes, vectors
+from clifctl.kernels.cpu import transposes, vectors, weight_gradient_plan
 from clifctl.kernels.cpu.machine_code import keep, sources
-from clifctl.kernels.cpu.tiles import corner_of, images_of
 from clifctl.kernels.cpu.transposes import transpose_floats
 from clifctl.kernels.cpu.vectors import (
     F32,
@@ -36,6 +35,7 @@ from clifctl.kernels.cpu.vectors import (
     store_float,
     zero,
 )
+from clifctl.kernels.cpu.weight_gradient_plan import corner_of, images_of
 
 OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
 # Blocks of LANES outputs that are packed together, 256 bytes of each pixel: fewer at once are read
@@ -386,4 +386,4 @@ def _write(p, output, sums, count, column, scratch, gradient):
 
 
 _this = sys.modules[__name__]
-keep(_this, sources(_this, vectors, transposes, tiles))
+keep(_this, sources(_this, vectors, transposes, weight_gradient_plan))
