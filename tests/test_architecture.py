@@ -1,8 +1,12 @@
 """The arrows between packages (they run one way), read from the imports themselves."""
 
 import ast
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 import clifctl
 
@@ -80,6 +84,41 @@ def test_every_import_follows_an_arrow() -> None:
                 continue
             assert target in ARROWS[part], f"{path.relative_to(PACKAGE)} imports {name}"
     assert seen > 100
+
+
+def modules() -> dict[str, Path]:
+    """Every module of clifctl by its dotted name."""
+    found = {}
+    for path in PACKAGE.rglob("*.py"):
+        parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+        found[".".join(parts).removesuffix(".__init__")] = path
+    return found
+
+
+def imports_outside_of_functions(tree: ast.AST) -> Iterator[str]:
+    """Full names of what a file imports when it is imported itself, or for type checkers."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield from imports_outside_of_functions(node)
+
+
+def test_no_module_imports_itself_by_way_of_others() -> None:
+    known = modules()
+    imported: dict[str, set[str]] = {}
+    for module, path in known.items():
+        names = imports_outside_of_functions(ast.parse(path.read_text(encoding="utf-8")))
+        # A name may be a module's, or one in a module.
+        found = {name if name in known else name.rpartition(".")[0] for name in names}
+        imported[module] = (found & set(known)) - {module}
+    assert imported["clifctl.data.contract"] >= {"clifctl.data.events.recordings"}
+    while imported:
+        free = {module for module, names in imported.items() if not names & set(imported)}
+        assert free, f"these import each other: {sorted(imported)}"
+        imported = {module: names for module, names in imported.items() if module not in free}
 
 
 def test_the_arrows_name_exactly_the_packages_that_exist() -> None:
@@ -169,15 +208,43 @@ def test_kernels_know_no_neuron_by_name() -> None:
         assert not strings & (set(NEURONS) - {"relu"}), path
 
 
-def test_long_files_and_functions_are_noticed() -> None:
+# What is longer than usual is a warning, which says that someone should look: no file is split, and
+# no line squeezed, to please a counter. What was looked at and is better whole stands here, by
+# `file` or `file:function`, with the reason.
+LONGEST_FILE = 400
+LONGEST_FUNCTION = 70
+LONG: dict[str, str] = {}
+
+
+class LongerThanUsual(UserWarning):
+    """A file or a function that nobody has yet said should be that long."""
+
+
+def long_ones() -> dict[str, int]:
+    """What is longer than usual -> its lines."""
+    found = {}
     for _, path in files():
         text = path.read_text(encoding="utf-8")
-        assert len(text.splitlines()) <= 400, path
+        name = path.relative_to(PACKAGE).as_posix()
+        if (length := len(text.splitlines())) > LONGEST_FILE:
+            found[name] = length
         for node in ast.walk(ast.parse(text)):
-            if isinstance(node, ast.FunctionDef):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 assert node.end_lineno is not None
-                length = node.end_lineno - node.lineno + 1
-                assert length <= 70, f"{path}: {node.name} has {length} lines"
+                if (length := node.end_lineno - node.lineno + 1) > LONGEST_FUNCTION:
+                    found[f"{name}:{node.name}"] = length
+    return found
+
+
+@pytest.mark.filterwarnings("default")  # also where every other warning is an error
+def test_long_files_and_functions_are_noticed() -> None:
+    for name, lines in long_ones().items():
+        if name not in LONG:
+            warnings.warn(f"{name} has {lines} lines", LongerThanUsual, stacklevel=1)
+
+
+def test_what_may_be_long_is_there_and_still_long() -> None:
+    assert set(LONG) <= set(long_ones())
 
 
 # What turns bytes into objects, or text into code, and where that may be. `Image.open` may try

@@ -83,9 +83,13 @@ class _Observed(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, observed: _ObservedLayer, norm: TemporalBatchNorm | None, repeat: int,
-        x: Tensor, *parameters: Tensor,
-    ) -> Tensor:  # fmt: skip
+        ctx: Any,
+        observed: _ObservedLayer,
+        norm: TemporalBatchNorm | None,
+        repeat: int,
+        x: Tensor,
+        *parameters: Tensor,
+    ) -> Tensor:
         ctx.observed, ctx.norm, ctx.repeat, ctx.parameters = observed, norm, repeat, parameters
         ctx.save_for_backward(x)
         return observed.layer(x, None, norm, repeat)[0]

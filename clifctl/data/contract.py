@@ -6,18 +6,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from clifctl.data.ahead import ahead, ahead_in_threads
+from clifctl.data.events.recordings import Recording
 from clifctl.devices import is_gpu, pins_memory
 from clifctl.strict import Strict
 from clifctl.transfer import to_device
-
-if TYPE_CHECKING:
-    from clifctl.data.events.recordings import Recording
 
 PARTS = ("train", "test")  # the splits that a data set comes with
 
@@ -296,7 +294,7 @@ class EventCamera:
     label."""
 
     sensor: Callable[[Any], tuple[int, int]]
-    recordings: Callable[[Any], "Mapping[str, Sequence[Recording]]"]
+    recordings: Callable[[Any], Mapping[str, Sequence[Recording]]]
     relabel: Callable[[Any, Tensor], Tensor] = lambda options, labels: labels
     complete: Mapping[str, int] | None = None
     by_time: bool = False

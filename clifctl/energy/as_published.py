@@ -91,12 +91,16 @@ def accesses(
     if not signals.spiking:
         into_one = operation.macs // n_out
         dense = (
-            operation.macs, n_out,
+            operation.macs,
+            n_out,
             operation.macs if convolution else n_in,
             operation.macs + n_out if convolution else (into_one + 1) * n_out,
-            0, n_out, 0, 0,
+            0,
+            n_out,
+            0,
+            0,
             n_in + n_out + (from_one if convolution else 0),
-        )  # fmt: skip
+        )
         return dict(zip(_COUNTS, map(float, dense), strict=True))
     s_in = n_in * _published_rate(signals, graph.fired_from[number], at_image=1.0)
     s_out = n_out * _published_rate(signals, graph.fired_into[number], at_image=0.0)
@@ -113,10 +117,16 @@ def accesses(
         read_potential = (s_in + 1) * s_out
     touched = connected + n_out
     counts = (
-        neuron.operations * timesteps * n_out, ac, s_in, touched,
-        neuron.reads * read_potential, s_out, neuron.writes * touched,
-        neuron.addressing * 2 * s_in if convolution else 0, neuron.addressing * connected,
-    )  # fmt: skip
+        neuron.operations * timesteps * n_out,
+        ac,
+        s_in,
+        touched,
+        neuron.reads * read_potential,
+        s_out,
+        neuron.writes * touched,
+        neuron.addressing * 2 * s_in if convolution else 0,
+        neuron.addressing * connected,
+    )
     return dict(zip(_COUNTS, counts, strict=True))
 
 

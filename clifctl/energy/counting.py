@@ -67,9 +67,12 @@ class SpikeCounter(DataFlow):
             self._spikes[number] = self._spikes.get(number, 0) + torch.count_nonzero(call.result)
 
     def fired(
-        self, layer: SpikingLayer, norms: Sequence[TemporalBatchNorm], operand: Value,
+        self,
+        layer: SpikingLayer,
+        norms: Sequence[TemporalBatchNorm],
+        operand: Value,
         spikes: Tensor,
-    ) -> None:  # fmt: skip
+    ) -> None:
         for _ in norms:
             self._next("norm", spikes)
         self._next("neuron", spikes)

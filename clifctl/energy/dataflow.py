@@ -62,9 +62,12 @@ class DataFlow(TorchFunctionMode, ABC):
 
     @abstractmethod
     def fired(
-        self, layer: SpikingLayer, norms: Sequence[TemporalBatchNorm], operand: Value,
+        self,
+        layer: SpikingLayer,
+        norms: Sequence[TemporalBatchNorm],
+        operand: Value,
         spikes: Tensor,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """A layer of neurons gave `spikes` `[T, N, *]` for `operand`, after the batch norms that it
         computed together with its neurons."""
 

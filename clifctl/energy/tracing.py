@@ -66,9 +66,12 @@ class _Tracer(DataFlow):
         self._note(call.result, steps, **shapes | fields | {"name": self.module, "inputs": inputs})
 
     def fired(
-        self, layer: SpikingLayer, norms: Sequence[TemporalBatchNorm], operand: Value,
+        self,
+        layer: SpikingLayer,
+        norms: Sequence[TemporalBatchNorm],
+        operand: Value,
         spikes: Tensor,
-    ) -> None:  # fmt: skip
+    ) -> None:
         shapes = _shapes(spikes, spikes)
         for norm in norms:
             operand = self._note(
@@ -82,9 +85,14 @@ class _Tracer(DataFlow):
                 **shapes,
             )
         self._note(
-            spikes, spikes.shape[0], name=self.layers[layer], kind="neuron",
-            inputs=(operand.source,), own_threshold=layer.own_threshold, **shapes,
-        )  # fmt: skip
+            spikes,
+            spikes.shape[0],
+            name=self.layers[layer],
+            kind="neuron",
+            inputs=(operand.source,),
+            own_threshold=layer.own_threshold,
+            **shapes,
+        )
 
     def ended(self) -> None:
         seen = {operation.name for operation in self.operations if operation.kind == "neuron"}

@@ -37,17 +37,28 @@ class Kernel(Protocol):
     one_row: bool
 
     def forward(
-        self, x: Tensor, states: Sequence[Tensor | None], learnables: Sequence[Tensor],
-        sample: Sample, out: Tensor, finals: Sequence[Tensor],
-    ) -> None:  # fmt: skip
+        self,
+        x: Tensor,
+        states: Sequence[Tensor | None],
+        learnables: Sequence[Tensor],
+        sample: Sample,
+        out: Tensor,
+        finals: Sequence[Tensor],
+    ) -> None:
         """Write the output `[T, M]` into `out` and the final states `[M]` into `finals`. A state
         that is None starts from its initial value."""
 
     def backward(
-        self, x: Tensor, states: Sequence[Tensor | None], learnables: Sequence[Tensor],
-        sample: Sample, g_out: Tensor, g_finals: Sequence[Tensor | None], window: Window | None,
+        self,
+        x: Tensor,
+        states: Sequence[Tensor | None],
+        learnables: Sequence[Tensor],
+        sample: Sample,
+        g_out: Tensor,
+        g_finals: Sequence[Tensor | None],
+        window: Window | None,
         g_x: Tensor,
-    ) -> Gradients:  # fmt: skip
+    ) -> Gradients:
         """Every gradient, from those of the output `[T, M]` and the final states (None: zero); that
         of x is written into `g_x` `[T, M]`. A learnable parameter through which no gradient flows
         gets zeros."""

@@ -49,9 +49,13 @@ class Norm:
 
 
 def norm_scan_forward(
-    x: Tensor, tensors: Sequence[Tensor], norm: Sequence[Tensor], call: str, steps: int,
+    x: Tensor,
+    tensors: Sequence[Tensor],
+    norm: Sequence[Tensor],
+    call: str,
+    steps: int,
     processes: bool,
-) -> list[Tensor]:  # fmt: skip
+) -> list[Tensor]:
     """`[output, *final states]` for `x` `[T or 1, N, C, *features]`; `tensors` as in
     `clifctl.kernels.fused.scan_forward`, `norm` is mean, inverse, weight, bias and, where they come
     from this batch, the count; `call` is one of the neuron with a prologue."""
@@ -59,9 +63,13 @@ def norm_scan_forward(
 
 
 def _spikes_forward(
-    x: Tensor, tensors: Sequence[Tensor], norm: Sequence[Tensor], call: str, steps: int,
+    x: Tensor,
+    tensors: Sequence[Tensor],
+    norm: Sequence[Tensor],
+    call: str,
+    steps: int,
     windows: bool,
-) -> list[Tensor]:  # fmt: skip
+) -> list[Tensor]:
     """The same, with `Spikes` for an output."""
     return spikes_forward(_expanded(x, steps), [*tensors, *_prologue(norm, steps)], call, windows)
 
@@ -71,16 +79,25 @@ _operator = torch.library.custom_op("clifctl::norm_scan", norm_scan_forward, mut
 
 @_operator.register_fake
 def _(
-    x: Tensor, tensors: Sequence[Tensor], norm: Sequence[Tensor], call: str, steps: int,
+    x: Tensor,
+    tensors: Sequence[Tensor],
+    norm: Sequence[Tensor],
+    call: str,
+    steps: int,
     processes: bool,
-) -> list[Tensor]:  # fmt: skip
+) -> list[Tensor]:
     return results(_expanded(x, steps), call, x.dtype)
 
 
 def norm_scan_backward(
-    x: Tensor, tensors: Sequence[Tensor], norm: Sequence[Tensor],
-    gradients: Sequence[Tensor | None], call: str, steps: int, processes: bool,
-) -> list[Tensor]:  # fmt: skip
+    x: Tensor,
+    tensors: Sequence[Tensor],
+    norm: Sequence[Tensor],
+    gradients: Sequence[Tensor | None],
+    call: str,
+    steps: int,
+    processes: bool,
+) -> list[Tensor]:
     """Gradients of x, of `tensors`, and of the norm's weight and bias."""
     mean, inverse, weight, _, *count = norm
     if not x.numel():
@@ -117,9 +134,14 @@ fused_backward = torch.library.custom_op(
 
 @fused_backward.register_fake
 def _(
-    x: Tensor, tensors: Sequence[Tensor], norm: Sequence[Tensor],
-    gradients: Sequence[Tensor | None], call: str, steps: int, processes: bool,
-) -> list[Tensor]:  # fmt: skip
+    x: Tensor,
+    tensors: Sequence[Tensor],
+    norm: Sequence[Tensor],
+    gradients: Sequence[Tensor | None],
+    call: str,
+    steps: int,
+    processes: bool,
+) -> list[Tensor]:
     like, layout = held(x.dtype), Layout.of(x)
     states = states_of(call)
     return [
@@ -169,9 +191,12 @@ _operator.register_vmap(by_sample(_operator))
 
 
 def _eager_backward(
-    x: Tensor, tensors: Sequence[Tensor], norm: Sequence[Tensor],
-    gradients: Sequence[Tensor | None], *rest: Any,
-) -> Sequence[Tensor]:  # fmt: skip
+    x: Tensor,
+    tensors: Sequence[Tensor],
+    norm: Sequence[Tensor],
+    gradients: Sequence[Tensor | None],
+    *rest: Any,
+) -> Sequence[Tensor]:
     if torch.is_grad_enabled():  # create_graph=True
         return first_gradient(fused_backward, x, tensors, norm, gradients, *rest)
     plain = is_eager(x) and not is_transformed(*tensors, *norm, *gradients)
@@ -210,9 +235,14 @@ def _sorted(inputs: tuple[Any, ...]) -> Any:
 
 
 def norm_scan(
-    x: Tensor, tensors: Sequence[Tensor], norm: Sequence[Tensor], call: str, steps: int,
-    processes: bool, windows: bool | None = None,
-) -> Sequence[Tensor]:  # fmt: skip
+    x: Tensor,
+    tensors: Sequence[Tensor],
+    norm: Sequence[Tensor],
+    call: str,
+    steps: int,
+    processes: bool,
+    windows: bool | None = None,
+) -> Sequence[Tensor]:
     """See `norm_scan_forward`; it has a gradient. `windows` as in `clifctl.kernels.fused.run`."""
     if is_eager(x) or is_transformed(x, *tensors, *norm):
         found: Sequence[Tensor] = _NormScan.apply(

@@ -6,21 +6,22 @@ from typing import Any
 
 from clifctl.kernels import READINGS, Spikes
 from clifctl.models.exchange import put_neuron
+from clifctl.models.firing_rates import FiringRates, firing_modules
 from clifctl.models.layers import (
-    FiringRates,
     NeuronChoice,
     SharedDropout,
     SpikingLayer,
     SpikingNet,
     SynapticLayer,
-    batch_statistics,
-    firing_modules,
     fold_time,
+)
+from clifctl.models.mlp import MLPOptions, build_mlp
+from clifctl.models.norm import (
+    TemporalBatchNorm,
+    batch_statistics,
     folded_norms,
     unfolded_norms,
 )
-from clifctl.models.mlp import MLPOptions, build_mlp
-from clifctl.models.norm import TemporalBatchNorm
 from clifctl.models.options import ModelOptions
 from clifctl.models.resnet18 import ResNet18, ResNet18Options, build_resnet18
 from clifctl.models.sequential import SequentialNet

@@ -18,9 +18,15 @@ class Convolution(nn.Conv2d):
     padding: tuple[int, int]
 
     def __init__(
-        self, channels: int, out: int, kernel: int, stride: int = 1, padding: int = 0,
-        *, bias: bool = True,
-    ) -> None:  # fmt: skip
+        self,
+        channels: int,
+        out: int,
+        kernel: int,
+        stride: int = 1,
+        padding: int = 0,
+        *,
+        bias: bool = True,
+    ) -> None:
         super().__init__(channels, out, kernel, stride, padding, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -29,9 +35,12 @@ class Convolution(nn.Conv2d):
 
 
 def conv2d(
-    x: Tensor, weight: Tensor, bias: Tensor | None, stride: tuple[int, int],
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: tuple[int, int],
     padding: tuple[int, int],
-) -> Tensor:  # fmt: skip
+) -> Tensor:
     """`torch.nn.functional.conv2d` of `x` `[N, C, H, W]` and `weight` `[out, C, kernel, kernel]`.
 
     On a CPU the backward of a 1x1 convolution with a stride writes past its scratchpad where the

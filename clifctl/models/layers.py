@@ -1,8 +1,7 @@
 """The building blocks of a spiking net: `[T, N, *]` in, `[T, N, *]` out, state in and out."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -139,9 +138,12 @@ class SpikingLayer(nn.Module):
         return f"{self.neuron.name}({values}), window={self.window}"
 
     def forward(
-        self, x: Tensor, state: LayerState | None = None, norm: TemporalBatchNorm | None = None,
+        self,
+        x: Tensor,
+        state: LayerState | None = None,
+        norm: TemporalBatchNorm | None = None,
         repeat: int = 1,
-    ) -> tuple[Tensor, LayerState]:  # fmt: skip
+    ) -> tuple[Tensor, LayerState]:
         """Spikes and final state for input current `x` `[T, N, *features]`.
 
         With `norm` it is the norm's input, and the norm runs inside the kernel, where the target
@@ -152,9 +154,11 @@ class SpikingLayer(nn.Module):
         # A shorter sequence than the window (a single step, say) is full BPTT by definition.
         window = None if self.window is None or self.window >= steps else self.window
         how: dict[str, Any] = {
-            "window": window, "window_reading": self.window_reading, "target": self.target,
+            "window": window,
+            "window_reading": self.window_reading,
+            "target": self.target,
             "connections": self.connections,
-        }  # fmt: skip
+        }
         if norm is not None and norm.fused and is_fused(self.target, x.device, x.dtype):
             spikes, final = norm_scan(x, state, parameters, norm, repeat=repeat, **how)
         else:
@@ -285,112 +289,3 @@ def flatten_features(x: Tensor) -> Tensor:
     if value is not None and spike_value(flat) is None:
         mark_spikes(flat, value)
     return flat
-
-
-def unfolded_norms(model: nn.Module) -> list[TemporalBatchNorm]:
-    """Every batch norm of `model` but those that were folded into the weights before them, which
-    have nothing left to normalise."""
-    return [
-        module
-        for module in model.modules()
-        if isinstance(module, TemporalBatchNorm) and not module.is_identity
-    ]
-
-
-def folded_norms(model: nn.Module) -> list[TemporalBatchNorm]:
-    """The others: every batch norm of `model` that was folded."""
-    norms = [module for module in model.modules() if isinstance(module, TemporalBatchNorm)]
-    return [norm for norm in norms if norm.is_identity]
-
-
-@contextmanager
-def batch_statistics(model: nn.Module) -> Iterator[None]:
-    """Within it, batch norm in evaluation mode uses each batch's statistics and tracks none; see
-    `unfolded_norms`."""
-    norms = unfolded_norms(model)
-    for norm in norms:
-        norm.batch_statistics = True
-    try:
-        yield
-    finally:
-        for norm in norms:
-            norm.batch_statistics = False
-
-
-def firing_modules(net: nn.Module) -> dict[str, SpikingLayer]:
-    """Layer of neurons -> the module whose forward gives its output `[T, N, *]` first."""
-    return {
-        name: module for name, module in net.named_modules() if isinstance(module, SpikingLayer)
-    }
-
-
-class FiringRates:
-    """Spikes per neuron and time step, counted over the batches that pass while it is recording."""
-
-    def __init__(self, model: nn.Module) -> None:
-        self._layers = {
-            name: module for name, module in firing_modules(model).items() if module.neuron.spiking
-        }
-        self._spikes: dict[str, Tensor] = {}
-        self._squares: dict[str, float] = {}
-        self._samples: dict[str, int] = {}
-        self.neurons: dict[str, int] = {}
-
-    @contextmanager
-    def recording(self) -> Iterator[None]:
-        """Count in every spiking layer until the end of the block."""
-        handles = [
-            module.register_forward_hook(self._counter(name))
-            for name, module in self._layers.items()
-        ]
-        try:
-            yield
-        finally:
-            for handle in handles:
-                handle.remove()
-
-    def add_others(self, gather: Callable[[Any], list[Any]]) -> None:
-        """Count what the other processes of a run have counted; `gather` gives every process's."""
-        counts = gather((self._spikes, self._squares, self._samples, self.neurons))
-        if len(counts) == 1:
-            return
-        self._spikes, self._squares, self._samples, self.neurons = {}, {}, {}, {}
-        for spikes, squares, samples, neurons in counts:
-            self.neurons |= neurons
-            for name in spikes:
-                self._add(name, spikes[name], squares[name], samples[name])
-
-    def per_step(self) -> dict[str, list[float]]:
-        """Layer name -> firing rate `[T]` (spikes per neuron and step), in forward order."""
-        return {
-            name: (spikes / (self._samples[name] * self.neurons[name])).tolist()
-            for name, spikes in self._spikes.items()
-        }
-
-    def sample_std(self) -> dict[str, float | None]:
-        """Layer name -> standard deviation of the samples' firing rates; None for one sample."""
-        found: dict[str, float | None] = {}
-        for name, spikes in self._spikes.items():
-            samples, positions = self._samples[name], len(spikes) * self.neurons[name]
-            mean = float(spikes.sum()) / samples
-            variance = (self._squares[name] - samples * mean**2) / (samples - 1 or 1)
-            found[name] = max(variance, 0.0) ** 0.5 / positions if samples > 1 else None
-        return found
-
-    def _counter(self, name: str) -> Any:
-        def count(module: nn.Module, inputs: Any, output: tuple[Tensor, LayerState]) -> None:
-            spikes = output[0].detach()
-            # Counts, not means: whole numbers add exactly, whatever the batch size.
-            features = tuple(range(2, spikes.dim()))
-            of_samples = spikes.sum(features, dtype=torch.float64).cpu()
-            squares = float(of_samples.sum(0).square().sum())
-            self._add(name, of_samples.sum(1), squares, spikes.shape[1])
-            self.neurons[name] = spikes[0, 0].numel()
-
-        return count
-
-    def _add(self, name: str, spikes: Tensor, squares: float, samples: int) -> None:
-        """Spikes `[T]` of so many samples, and the sum of the squares of each sample's."""
-        self._spikes[name] = self._spikes.get(name, torch.zeros_like(spikes)) + spikes
-        self._squares[name] = self._squares.get(name, 0.0) + squares
-        self._samples[name] = self._samples.get(name, 0) + samples

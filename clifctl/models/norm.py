@@ -1,6 +1,8 @@
 """Batch norm over `[T, N, C, *]`: statistics of each time step, or of all steps together."""
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal
 
 import torch
@@ -43,9 +45,15 @@ class TemporalBatchNorm(nn.Module):
     num_batches_tracked: Tensor
 
     def __init__(
-        self, channels: int, mode: NormMode, *, eps: float = 1e-5, momentum: float | None = 0.1,
-        affine: bool = True, fused: bool = True,
-    ) -> None:  # fmt: skip
+        self,
+        channels: int,
+        mode: NormMode,
+        *,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        affine: bool = True,
+        fused: bool = True,
+    ) -> None:
         super().__init__()
         self.channels = channels
         self.mode = mode
@@ -234,3 +242,33 @@ def _over_processes(
     mean = (shares * of_each).sum(0)
     variance = (shares * (variance_of_each + (of_each - mean).square())).sum(0)
     return mean, variance, counts.sum()
+
+
+def unfolded_norms(model: nn.Module) -> list[TemporalBatchNorm]:
+    """Every batch norm of `model` but those that were folded into the weights before them, which
+    have nothing left to normalise."""
+    return [
+        module
+        for module in model.modules()
+        if isinstance(module, TemporalBatchNorm) and not module.is_identity
+    ]
+
+
+def folded_norms(model: nn.Module) -> list[TemporalBatchNorm]:
+    """The others: every batch norm of `model` that was folded."""
+    norms = [module for module in model.modules() if isinstance(module, TemporalBatchNorm)]
+    return [norm for norm in norms if norm.is_identity]
+
+
+@contextmanager
+def batch_statistics(model: nn.Module) -> Iterator[None]:
+    """Within it, batch norm in evaluation mode uses each batch's statistics and tracks none; see
+    `unfolded_norms`."""
+    norms = unfolded_norms(model)
+    for norm in norms:
+        norm.batch_statistics = True
+    try:
+        yield
+    finally:
+        for norm in norms:
+            norm.batch_statistics = False

@@ -41,9 +41,14 @@ class Block(nn.Module):
     """Two convolutions of spikes, and a shortcut that carries the first neurons' spikes."""
 
     def __init__(
-        self, channels: int, out: int, stride: int, options: ResNet18Options,
-        neuron: NeuronChoice, timesteps: int,
-    ) -> None:  # fmt: skip
+        self,
+        channels: int,
+        out: int,
+        stride: int,
+        options: ResNet18Options,
+        neuron: NeuronChoice,
+        timesteps: int,
+    ) -> None:
         super().__init__()
         self.norm1 = options.norm(channels)
         self.neuron1 = neuron.layer(channels, timesteps)
@@ -70,9 +75,13 @@ class ResNet18(SpikingNet):
     """The net. Its final state is that of every layer of neurons, in forward order."""
 
     def __init__(
-        self, options: ResNet18Options, channels: int, classes: int, timesteps: int,
+        self,
+        options: ResNet18Options,
+        channels: int,
+        classes: int,
+        timesteps: int,
         neuron: NeuronChoice,
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__()
         self.conv1 = _convolution(channels, options.width, 3, 1, bias=False)
         self.blocks = nn.ModuleList()
@@ -85,10 +94,14 @@ class ResNet18(SpikingNet):
                 stride = 2 if stage > 0 and number == 0 else 1
                 ours = f"blocks.{len(self.blocks)}"
                 for name, theirs in (
-                    ("norm1", "bn1"), ("norm2", "bn2"), ("neuron1", "relu1"),
-                    ("neuron2", "relu2"), ("conv1", "conv1"), ("conv2", "conv2"),
+                    ("norm1", "bn1"),
+                    ("norm2", "bn2"),
+                    ("neuron1", "relu1"),
+                    ("neuron2", "relu2"),
+                    ("conv1", "conv1"),
+                    ("conv2", "conv2"),
                     ("shortcut", "shortcut"),
-                ):  # fmt: skip
+                ):
                     self.authors_names[f"{ours}.{name}"] = f"layer{stage + 1}.{number}.{theirs}"
                 self.blocks.append(Block(channels, out, stride, options, neuron, timesteps))
                 channels = out

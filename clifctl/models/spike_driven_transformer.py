@@ -83,9 +83,12 @@ class Embedding(nn.Module):
     up."""
 
     def __init__(
-        self, options: SpikeDrivenTransformerOptions, channels: int, timesteps: int,
+        self,
+        options: SpikeDrivenTransformerOptions,
+        channels: int,
+        timesteps: int,
         neuron: NeuronChoice,
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__()
         *early, dim = (multiple * options.width for multiple in MULTIPLES)
         self.stages = nn.ModuleList()
@@ -118,9 +121,12 @@ class Attention(nn.Module):
     """Spike-driven self-attention with its shortcut: sums `[T, N, D, H, W]` to sums."""
 
     def __init__(
-        self, options: SpikeDrivenTransformerOptions, dim: int, timesteps: int,
+        self,
+        options: SpikeDrivenTransformerOptions,
+        dim: int,
+        timesteps: int,
         neuron: NeuronChoice,
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__()
         self.neuron = neuron.layer(dim, timesteps)
         self.query, self.key, self.value = (
@@ -149,9 +155,12 @@ class MLP(nn.Module):
     """Two convolutions 1x1 of spikes with their shortcut: sums `[T, N, D, H, W]` to sums."""
 
     def __init__(
-        self, options: SpikeDrivenTransformerOptions, dim: int, timesteps: int,
+        self,
+        options: SpikeDrivenTransformerOptions,
+        dim: int,
+        timesteps: int,
         neuron: NeuronChoice,
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__()
         hidden = dim * options.mlp_ratio
         self.neuron = neuron.layer(dim, timesteps)
@@ -170,9 +179,12 @@ class Block(nn.Module):
     """Attention and MLP."""
 
     def __init__(
-        self, options: SpikeDrivenTransformerOptions, dim: int, timesteps: int,
+        self,
+        options: SpikeDrivenTransformerOptions,
+        dim: int,
+        timesteps: int,
         neuron: NeuronChoice,
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__()
         self.attention = Attention(options, dim, timesteps, neuron)
         self.mlp = MLP(options, dim, timesteps, neuron)
@@ -185,9 +197,13 @@ class SpikeDrivenTransformer(SpikingNet):
     """The net. Its final state is that of every layer of neurons, in forward order."""
 
     def __init__(
-        self, options: SpikeDrivenTransformerOptions, channels: int, classes: int, timesteps: int,
+        self,
+        options: SpikeDrivenTransformerOptions,
+        channels: int,
+        classes: int,
+        timesteps: int,
         neuron: NeuronChoice,
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__()
         dim = MULTIPLES[-1] * options.width
         self.embedding = Embedding(options, channels, timesteps, neuron)

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from clifctl.data import DATASETS, LoadedData
 from clifctl.data.events.aedat import read_aedat2, read_aedat3
 from clifctl.data.events.event_set import read_recordings
-from clifctl.data.events.recordings import BadRecording, Events, integrate
+from clifctl.data.events.integration import integrate
+from clifctl.data.events.recordings import BadRecording, Events
 from clifctl.data.sets.cifar10_dvs import TESTED
 from clifctl.errors import DataError
 

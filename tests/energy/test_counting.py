@@ -15,8 +15,15 @@ from clifctl.energy.counting import SpikeCounter
 from clifctl.energy.graph import OperationGraph
 from clifctl.energy.tracing import trace_net
 from clifctl.errors import EnergyError
-from clifctl.models import MODELS, NeuronChoice, SequentialNet, SpikingNet, SynapticLayer
-from clifctl.models.layers import FiringRates, Pool
+from clifctl.models import (
+    MODELS,
+    FiringRates,
+    NeuronChoice,
+    SequentialNet,
+    SpikingNet,
+    SynapticLayer,
+)
+from clifctl.models.layers import Pool
 from clifctl.models.norm import TemporalBatchNorm
 from clifctl.neurons import NEURONS
 from clifctl.results.energy import LayerCost

@@ -21,7 +21,8 @@ from torch import Tensor
 
 from clifctl.data.archives import Array, BadArchive, map_array
 from clifctl.data.contract import PARTS
-from clifctl.data.events.recordings import Events, integrate
+from clifctl.data.events.integration import integrate
+from clifctl.data.events.recordings import Events
 from clifctl.reading import MIB, read_text
 
 FORMAT = "clifctl.frames/1"

@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from clifctl.kernels.cpu import lists, tiles, transposes, vectors
+from clifctl.kernels.cpu import lists, transposes, vectors, weight_gradient_plan
 from clifctl.kernels.cpu.lists import entries_of
 from clifctl.kernels.cpu.machine_code import keep, sources
-from clifctl.kernels.cpu.tiles import UNIT, corner_of, images_of
 from clifctl.kernels.cpu.transposes import transpose_bits
 from clifctl.kernels.cpu.vectors import (
     LANES,
@@ -29,7 +28,8 @@ from clifctl.kernels.cpu.vectors import (
     store_u32,
     store_u64,
     zero,
-)  # fmt: skip
+)
+from clifctl.kernels.cpu.weight_gradient_plan import UNIT, corner_of, images_of
 
 OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
 # Entries that may be written behind a tile's last list.
@@ -123,4 +123,4 @@ def list_values(first, last, plan, classes, values, pixels, lists, starts, liste
 
 
 _this = sys.modules[__name__]
-keep(_this, sources(_this, vectors, lists, transposes, tiles))
+keep(_this, sources(_this, vectors, lists, transposes, weight_gradient_plan))

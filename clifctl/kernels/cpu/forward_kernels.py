@@ -1,6 +1,6 @@
 """The weights of a connection in the blocks that its forward reads, and its sums.
 
-What they compute is described in `clifctl.kernels.cpu.forward`; `Plan` is what they are told.
+What they compute is described in `clifctl.kernels.cpu.forward`; `ForwardPlan` says how.
 """
 
 import sys
@@ -8,8 +8,16 @@ from typing import Any
 
 from numba import njit
 
-from clifctl.kernels.cpu import forward_tiles, lists, packing, vectors
-from clifctl.kernels.cpu.forward_tiles import TABLES, Plan, prepare_tile
+from clifctl.kernels.cpu import forward_plan, forward_tiles, lists, packing, vectors
+from clifctl.kernels.cpu.forward_plan import (
+    ENTRY_BYTES,
+    PATTERNS,
+    STEP_BITS,
+    TABLE_BITS,
+    TABLES,
+    ForwardPlan,
+)
+from clifctl.kernels.cpu.forward_tiles import prepare_tile
 from clifctl.kernels.cpu.lists import (
     SUM_BEGIN,
     SUM_BYTES,
@@ -37,12 +45,6 @@ from clifctl.kernels.cpu.vectors import (
 )
 
 OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
-# Entries of lists are in units of so many bytes.
-ENTRY_BYTES = 8
-# A table holds the sums of the rows of so many bits, for each of their 2^4 patterns.
-TABLE_BITS, PATTERNS = 4, 16
-# Bits that are looked up in a step.
-STEP_BITS = 16
 # So many places ahead the lines of the output are fetched that will be written.
 AHEAD = 2
 
@@ -249,7 +251,7 @@ def _run_block(plan, with_values, scratch, weights, places, bias, y, count):
 def run(first, last, groups, numbers, bits, values, weight, offsets, scale, bias, y, scratch):
     """Units `first` to `last`: a unit is a tile and one of `groups` of the blocks. Weights are
     packed once where there are several tiles, else block by block, for they are large."""
-    plan = Plan(*numbers)
+    plan = ForwardPlan(*numbers)
     tile, rows = -1, scratch + plan.rows_at
     several = (last - 1) // groups > first // groups
     if several:
@@ -269,10 +271,16 @@ def run(first, last, groups, numbers, bits, values, weight, offsets, scale, bias
                 _pack(plan, block, weight, offsets, scale, rows, packed)
             channel = block * plan.block
             _run_block(
-                plan, values != 0, scratch, packed, places, bias + 4 * channel if bias != 0 else 0,
-                y + 4 * (place * plan.outputs + channel), min(plan.block, plan.outputs - channel),
-            )  # fmt: skip
+                plan,
+                values != 0,
+                scratch,
+                packed,
+                places,
+                bias + 4 * channel if bias != 0 else 0,
+                y + 4 * (place * plan.outputs + channel),
+                min(plan.block, plan.outputs - channel),
+            )
 
 
 _this = sys.modules[__name__]
-keep(_this, sources(_this, forward_tiles, lists, packing, vectors))
+keep(_this, sources(_this, forward_plan, forward_tiles, lists, packing, vectors))

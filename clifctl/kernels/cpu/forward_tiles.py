@@ -1,14 +1,15 @@
 """What a tile of a connection's output adds up: the first of two steps of its forward.
 
-What they compute is described in `clifctl.kernels.cpu.forward`; `Plan` is what they are told.
+What they compute is described in `clifctl.kernels.cpu.forward`; `ForwardPlan` says how.
 """
 
 import sys
-from typing import Any, NamedTuple
+from typing import Any
 
 from numba import njit
 
-from clifctl.kernels.cpu import lists, vectors
+from clifctl.kernels.cpu import forward_plan, lists, vectors
+from clifctl.kernels.cpu.forward_plan import PATCHES, TABLES, WINDOWS
 from clifctl.kernels.cpu.lists import (
     PIXEL_LIST,
     SUM_BYTES,
@@ -23,66 +24,6 @@ from clifctl.kernels.cpu.machine_code import keep, sources
 from clifctl.kernels.cpu.vectors import load_u32
 
 OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
-# Ways to go through a connection, described in `clifctl.kernels.cpu.forward`.
-WINDOWS, POINTS, PATCHES, TABLES = range(4)
-
-
-class Plan(NamedTuple):
-    """What the kernels know of a connection: its shape, and how they go through it."""
-
-    samples: int
-    channels: int
-    height: int
-    width: int
-    outputs: int
-    kernel_rows: int
-    kernel_columns: int
-    stride_rows: int
-    stride_columns: int
-    padding_rows: int
-    padding_columns: int
-    out_height: int
-    out_width: int
-    way: int
-    # Blocks of outputs: how many, outputs of each, bytes of a row of their weights and of all.
-    blocks: int
-    block: int
-    row_bytes: int
-    block_bytes: int
-    # Chunks of the inputs: how many, channels of each (windows), rows of weights, bytes with a row
-    # of zeros at the end.
-    chunks: int
-    chunk_channels: int
-    chunk_rows: int
-    chunk_bytes: int
-    # Bits that are read at once, and words of a patch.
-    word_bits: int
-    patch_words: int
-    # Tiles: all rows of `tile_samples` or `tile_rows` of one (windows), or so many places.
-    tile_samples: int
-    tile_rows: int
-    places: int
-    # Parts of an output row: places of each, and columns of the input that they read (windows).
-    strip: int
-    columns: int
-    # Entries are numbered from the first column of a strip: so many rows of weights for each
-    # further one; and what a row counts in an entry.
-    pitch: int
-    unit: int
-    # Where things lie in scratch memory [bytes]; pixels' lists at 0.
-    counts_at: int
-    patches_at: int
-    starts_at: int
-    sums_at: int
-    rows_at: int
-    weights_at: int
-    listed_at: int
-    held_at: int
-    # Addresses of tables: `lists.PLACES`; of each row of weights (points, patches) its element of
-    # the input, from the first one of a window on.
-    table: int
-    elements: int
-
 
 # --- lists --------------------------------------------------------------------------------------
 
@@ -103,10 +44,16 @@ def _window_tile(plan, sample, samples, first, rows, bits, values, scratch):
         for n in range(samples):
             pixel = n * height * plan.width
             pixel_lists(
-                bits, ((sample + n) * plan.height + top) * plan.width, height * plan.width,
-                plan.channels, start, count, plan.table,
-                lists + PIXEL_LIST * pixel, counts + pixel,
-            )  # fmt: skip
+                bits,
+                ((sample + n) * plan.height + top) * plan.width,
+                height * plan.width,
+                plan.channels,
+                start,
+                count,
+                plan.table,
+                lists + PIXEL_LIST * pixel,
+                counts + pixel,
+            )
         for n in range(samples):
             for row in range(first, first + rows):
                 y = row * plan.stride_rows - plan.padding_rows
@@ -116,10 +63,21 @@ def _window_tile(plan, sample, samples, first, rows, bits, values, scratch):
                 for column in range(0, plan.out_width, plan.strip):
                     left = column * plan.stride_columns - plan.padding_columns
                     at = window_lists(
-                        lists + PIXEL_LIST * pixel, counts + pixel, plan.width, inside, left,
-                        plan.columns, taps, plan.unit, listed, at, starts, scratch + plan.held_at,
-                        values + 4 * element if values != 0 else 0, 4 * plan.channels,
-                    )  # fmt: skip
+                        lists + PIXEL_LIST * pixel,
+                        counts + pixel,
+                        plan.width,
+                        inside,
+                        left,
+                        plan.columns,
+                        taps,
+                        plan.unit,
+                        listed,
+                        at,
+                        starts,
+                        scratch + plan.held_at,
+                        values + 4 * element if values != 0 else 0,
+                        4 * plan.channels,
+                    )
                     place = (n * rows + row - first) * plan.out_width + column
                     sums = _window_sums(plan, column, place, listed, starts, sums)
 
@@ -161,9 +119,13 @@ def _point_tile(plan, first, places, bits, values, scratch):
             at = point_list(source, bit + start, count, plan.word_bits, plan.table, plan.unit, at)
             if values != 0:
                 list_values(
-                    begin, at, plan.unit, plan.elements + 4 * start, values + 4 * element,
+                    begin,
+                    at,
+                    plan.unit,
+                    plan.elements + 4 * start,
+                    values + 4 * element,
                     scratch + plan.held_at + 2 * (begin - listed),
-                )  # fmt: skip
+                )
             write_sum(sums, listed, begin - listed, at - listed, place, 0, blank)
             sums += SUM_BYTES
             sample, row, column = _next_position(plan, sample, row, column)
@@ -215,10 +177,16 @@ def _patches(plan, first, places, bits, target):
             left, right = max(0, -x), min(plan.kernel_columns, plan.width - x)
             inside = rows if left < right else (0, 0)
             patch(
-                bits, bit + (x + plan.padding_columns + left) * plan.channels, row_bits, inside,
-                row_taps, left * plan.channels,
-                max(1, right - left) * plan.channels, plan.patch_words, target,
-            )  # fmt: skip
+                bits,
+                bit + (x + plan.padding_columns + left) * plan.channels,
+                row_bits,
+                inside,
+                row_taps,
+                left * plan.channels,
+                max(1, right - left) * plan.channels,
+                plan.patch_words,
+                target,
+            )
             target += 8 * plan.patch_words
         places -= some
         sample, row, column = _next_position(plan, sample, row, plan.out_width - 1)
@@ -246,4 +214,4 @@ def prepare_tile(plan, tile, bits, values, scratch):
 
 
 _this = sys.modules[__name__]
-keep(_this, sources(_this, lists, vectors))
+keep(_this, sources(_this, forward_plan, lists, vectors))

@@ -1,6 +1,9 @@
 """The shape of a connection: what its kernels are prepared for."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+
+import numpy as np
 
 Pair = tuple[int, int]
 # Taps of a kernel that lists can number: of each its rows of weights, in 16 bits.
@@ -48,3 +51,20 @@ class Geometry:
     def output_shape(self) -> tuple[int, int, int, int]:
         """`[samples, outputs, out_height, out_width]`."""
         return self.samples, self.outputs, self.out_height, self.out_width
+
+
+def round_up(n: int, multiple: int) -> int:
+    """The least multiple that is not below `n`."""
+    return -(-n // multiple) * multiple
+
+
+def equal_part(total: int, most: int, multiple: int = 1) -> int:
+    """The size of the parts of `total`, each at most `most`, where they are as few and as equal as
+    can be; a multiple of `multiple`."""
+    parts = -(-total // most)
+    return round_up(-(-total // parts), multiple)
+
+
+def record(fields: Mapping[str, int]) -> np.ndarray:
+    """An array of one record, for numba's code: `plan[0].samples`."""
+    return np.array([tuple(fields.values())], [(name, np.int64) for name in fields])

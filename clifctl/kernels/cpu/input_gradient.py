@@ -19,8 +19,8 @@ from torch import Tensor
 
 from clifctl.devices import CPU
 from clifctl.kernels.cpu import input_gradient_kernels as kernels
-from clifctl.kernels.cpu.geometry import Geometry
-from clifctl.kernels.cpu.input_gradient_plan import classes_of, order_of, plan_of, record
+from clifctl.kernels.cpu.geometry import Geometry, record
+from clifctl.kernels.cpu.input_gradient_plan import classes_of, order_of, plan_of
 from clifctl.kernels.cpu.packing import offsets_in_memory_order, weight_memory
 from clifctl.kernels.cpu.source import bits_bytes
 from clifctl.kernels.cpu.threads import run_units
@@ -38,8 +38,8 @@ class InputGradient:
         self._shape = (geometry.samples, pixel, geometry.height, geometry.width)
         row = geometry.width * pixel
         self._strides = (geometry.height * row, 1, row, pixel)
-        self._plan, self._scratch = record(plan), plan.scratch
-        self._classes = np.concatenate([record(kind) for kind in classes_of(geometry)])
+        self._plan, self._scratch = record(plan._asdict()), plan.scratch
+        self._classes = np.concatenate([record(kind._asdict()) for kind in classes_of(geometry)])
         self._tiles = -(-plan.samples // plan.images) * plan.row_tiles * plan.column_tiles
         self._work = plan.samples * plan.out_height * plan.out_width * plan.outputs * plan.taps
         self._outputs, self._columns = plan.outputs, plan.channels * plan.taps
@@ -69,9 +69,17 @@ class InputGradient:
             def run(first: int, last: int) -> None:
                 with borrowed(self._scratch) as scratch:
                     kernels.gradient(
-                        first, last, self._plan, self._classes, _table_at,
-                        window_at, g_at, packed, dx_at, scratch,
-                    )  # fmt: skip
+                        first,
+                        last,
+                        self._plan,
+                        self._classes,
+                        _table_at,
+                        window_at,
+                        g_at,
+                        packed,
+                        dx_at,
+                        scratch,
+                    )
 
             run_units(run, self._tiles, self._work)
         return dx

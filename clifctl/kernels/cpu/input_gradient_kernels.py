@@ -1,7 +1,7 @@
 """The native part of the input gradient: see `clifctl.kernels.cpu.input_gradient`.
 
 Memory is read and written through addresses; sizes are in elements where nothing else is said. `p`
-is a record with the fields of `Plan`, `kind` one with those of `PlaceClass`.
+is a record with the fields of `InputGradientPlan`, `kind` one with those of `PlaceClass`.
 """
 
 import sys
@@ -182,9 +182,13 @@ def within(tile, kind):
     """What of a tile a class has."""
     n0, n1, row0, row1, column0, column1 = tile
     return (
-        n0, n1, max(row0, kind.first_row), min(row1, kind.end_row),
-        max(column0, kind.first_column), min(column1, kind.end_column),
-    )  # fmt: skip
+        n0,
+        n1,
+        max(row0, kind.first_row),
+        min(row1, kind.end_row),
+        max(column0, kind.first_column),
+        min(column1, kind.end_column),
+    )
 
 
 @njit(**INNER)
@@ -309,10 +313,13 @@ def tile_of(p, number):
     row0 = p.first_row + number // p.column_tiles % p.row_tiles * p.rows
     column0 = p.first_column + number % p.column_tiles * p.columns
     return (
-        n0, min(n0 + p.images, p.samples),
-        row0, min(row0 + p.rows, p.end_row),
-        column0, min(column0 + p.columns, p.end_column),
-    )  # fmt: skip
+        n0,
+        min(n0 + p.images, p.samples),
+        row0,
+        min(row0 + p.rows, p.end_row),
+        column0,
+        min(column0 + p.columns, p.end_column),
+    )
 
 
 @njit(**INNER)

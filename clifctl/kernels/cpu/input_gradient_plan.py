@@ -2,10 +2,9 @@
 
 from typing import NamedTuple
 
-import numpy as np
-
-from clifctl.kernels.cpu.geometry import Geometry
+from clifctl.kernels.cpu.geometry import Geometry, round_up
 from clifctl.kernels.cpu.vectors import LANES
+from clifctl.kernels.cpu.workspace import buffers
 
 # Outputs of a part at most, and bytes of a part of the packed gradient of a tile at most, by the
 # taps of a class on average (or more): the dot products of a part are to be long against adding up
@@ -20,7 +19,7 @@ _MOST_PLACES = 640
 _LEAST_COLUMNS = 8
 
 
-class Plan(NamedTuple):
+class InputGradientPlan(NamedTuple):
     """What the shape of a connection decides, as the kernels read it."""
 
     samples: int
@@ -96,15 +95,6 @@ class PlaceClass(NamedTuple):
     first_tap: int
 
 
-def record(fields: NamedTuple) -> np.ndarray:
-    """An array of one record, for numba's code."""
-    return np.array([tuple(fields)], [(name, np.int64) for name in fields._fields])
-
-
-def _up(n: int, to: int) -> int:
-    return -(-n // to) * to
-
-
 def _axis(size: int, out: int, kernel: int, stride: int, padding: int) -> tuple[int, int, int, int]:
     """Of rows or columns: the first place, the one behind the last, how many places before a place
     its taps meet, and how many zeros behind a row can be those before the next."""
@@ -113,15 +103,19 @@ def _axis(size: int, out: int, kernel: int, stride: int, padding: int) -> tuple[
     return first, end, back, min(max(0, back - first), max(0, end - out))
 
 
-def plan_of(geometry: Geometry) -> Plan:
+def plan_of(geometry: Geometry) -> InputGradientPlan:
     """The plan for a connection."""
     (first_row, end_row, back_rows, shared_rows), (first_column, end_column, back, shared) = (
         _axis(*sizes)
         for sizes in zip(
-            (geometry.height, geometry.width), (geometry.out_height, geometry.out_width),
-            geometry.kernel, geometry.stride, geometry.padding, strict=True,
+            (geometry.height, geometry.width),
+            (geometry.out_height, geometry.out_width),
+            geometry.kernel,
+            geometry.stride,
+            geometry.padding,
+            strict=True,
         )
-    )  # fmt: skip
+    )
     classes = len(classes_of(geometry))
     chunk, parts, fit = _parts(geometry, classes)
     all_rows, all_columns = end_row - first_row, end_column - first_column
@@ -138,20 +132,41 @@ def plan_of(geometry: Geometry) -> Plan:
     places = ((images - 1) * image_rows + rows + back_rows - 1) * pitch + columns + back
     last = ((images - 1) * image_rows + rows - 1) * pitch + columns - 1
     return _placed(
-        Plan(
-            geometry.samples, geometry.channels, geometry.height, geometry.width,
-            geometry.outputs, geometry.out_height, geometry.out_width,
-            *geometry.stride, *geometry.padding, geometry.taps,
-            classes, int(classes < geometry.stride[0] * geometry.stride[1]),
+        InputGradientPlan(
+            geometry.samples,
+            geometry.channels,
+            geometry.height,
+            geometry.width,
+            geometry.outputs,
+            geometry.out_height,
+            geometry.out_width,
+            *geometry.stride,
+            *geometry.padding,
+            geometry.taps,
+            classes,
+            int(classes < geometry.stride[0] * geometry.stride[1]),
             int(geometry.width < LANES and geometry.channels <= _FEW_CHANNELS),
-            first_row, end_row, first_column, end_column, back_rows, back,
-            images, rows, columns, -(-all_rows // rows), -(-all_columns // columns),
-            image_rows, pitch, places, chunk, parts,
+            first_row,
+            end_row,
+            first_column,
+            end_column,
+            back_rows,
+            back,
+            images,
+            rows,
+            columns,
+            -(-all_rows // rows),
+            -(-all_columns // columns),
+            image_rows,
+            pitch,
+            places,
+            chunk,
+            parts,
             word=64 if geometry.channels % 8 == 0 else 56,
             words=last // 64 + 1,
-            room=_up(images * rows * columns, LANES) + LANES,
+            room=round_up(images * rows * columns, LANES) + LANES,
         )
-    )  # fmt: skip
+    )
 
 
 def _parts(geometry: Geometry, classes: int) -> tuple[int, int, int]:
@@ -160,11 +175,11 @@ def _parts(geometry: Geometry, classes: int) -> tuple[int, int, int]:
         (most, size) for taps, most, size in _PARTS if geometry.taps >= taps * classes
     )
     parts = -(-geometry.outputs // most)
-    chunk = _up(-(-geometry.outputs // parts), LANES)
+    chunk = round_up(-(-geometry.outputs // parts), LANES)
     return chunk, parts, min(_MOST_PLACES, size // (4 * chunk))
 
 
-def _placed(plan: Plan) -> Plan:
+def _placed(plan: InputGradientPlan) -> InputGradientPlan:
     """The plan with its buffers in their places."""
     sizes = {
         "values": 4 * plan.channels * plan.room,
@@ -177,11 +192,8 @@ def _placed(plan: Plan) -> Plan:
         "spread": 4 * LANES * (plan.places + 1),
         "square": 4 * LANES * LANES,
     }
-    at, buffers = 0, {}
-    for name, size in sizes.items():
-        buffers[name] = at
-        at += _up(size, 64) + 64
-    return plan._replace(scratch=at, **buffers)
+    starts, scratch = buffers(sizes, alignment=64)
+    return plan._replace(scratch=scratch, **starts)
 
 
 def classes_of(geometry: Geometry) -> list[PlaceClass]:

@@ -172,9 +172,21 @@ def pixel_lists(bits, first, pixels, channels, start, count, table, lists, count
 
 @njit(**OPTIONS)
 def window_lists(
-    lists, counts, width, rows, first, columns, taps, unit,
-    listed, at, starts, held, values, pixel_values,
-):  # fmt: skip
+    lists,
+    counts,
+    width,
+    rows,
+    first,
+    columns,
+    taps,
+    unit,
+    listed,
+    at,
+    starts,
+    held,
+    values,
+    pixel_values,
+):
     """The entries of a row of windows, whose columns are `columns` from `first` on; those outside
     of 0..width are empty.
 

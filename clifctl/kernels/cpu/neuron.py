@@ -30,10 +30,17 @@ class Prepared:
     """
 
     def __init__(
-        self, module: ModuleType, source: Source, learnables: Sequence[Learnable],
-        dtype: torch.dtype, initial: Sequence[float], *,
-        steps: int, size: int, sample: Sample,
-    ) -> None:  # fmt: skip
+        self,
+        module: ModuleType,
+        source: Source,
+        learnables: Sequence[Learnable],
+        dtype: torch.dtype,
+        initial: Sequence[float],
+        *,
+        steps: int,
+        size: int,
+        sample: Sample,
+    ) -> None:
         by_channel = any(p.by_channel for p in learnables)
         self.blocks = blocks = cut(
             size,

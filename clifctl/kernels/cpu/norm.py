@@ -158,9 +158,20 @@ def spread(statistics, rows, channels, inner, weight, bias, like, out):
 
 @njit(**OPTIONS)
 def corrections(
-    statistics, rows, channels, inner, weight, count, scales, shifts, sums, like, g_weight, g_bias,
+    statistics,
+    rows,
+    channels,
+    inner,
+    weight,
+    count,
+    scales,
+    shifts,
+    sums,
+    like,
+    g_weight,
+    g_bias,
     out,
-):  # fmt: skip
+):
     """Gradients of weight and bias `[C]`, and the terms of `correct`: `out` `[3, rows, period]`.
 
     `scales` and `shifts` `[groups, T, period]` are the sums of the gradients of factor and shift;

@@ -65,9 +65,14 @@ class Kernel:
     one_row = True
 
     def forward(
-        self, x: Tensor, states: Sequence[Tensor | None], learnables: Sequence[Tensor],
-        sample: Sample, out: Tensor, finals: Sequence[Tensor],
-    ) -> None:  # fmt: skip
+        self,
+        x: Tensor,
+        states: Sequence[Tensor | None],
+        learnables: Sequence[Tensor],
+        sample: Sample,
+        out: Tensor,
+        finals: Sequence[Tensor],
+    ) -> None:
         """See `clifctl.kernels.flat.Kernel.forward`."""
         work = prepared(self, *out.shape, sample)
         parameters = work.parameters(learnables)
@@ -75,9 +80,16 @@ class Kernel:
         work.run("forward", address(x), _stride(x), *given)
 
     def forward_spikes(
-        self, x: Tensor, states: Sequence[Tensor | None], learnables: Sequence[Tensor],
-        sample: Sample, steps: int, bits: Tensor, window: Tensor | None, finals: Sequence[Tensor],
-    ) -> bool:  # fmt: skip
+        self,
+        x: Tensor,
+        states: Sequence[Tensor | None],
+        learnables: Sequence[Tensor],
+        sample: Sample,
+        steps: int,
+        bits: Tensor,
+        window: Tensor | None,
+        finals: Sequence[Tensor],
+    ) -> bool:
         """`forward` of so many `steps` with spikes for an output, as bits: bit t * M + j of `bits`
         (see `clifctl.kernels.cpu.source.room_for_bits`) is the spike of element j at step t, that
         of `window` (unless it is None) whether the surrogate's derivative is not 0 there. Nothing
@@ -92,10 +104,16 @@ class Kernel:
         return work.forward_spikes(address(x), _stride(x), bits, window, *given)
 
     def backward(
-        self, x: Tensor, states: Sequence[Tensor | None], learnables: Sequence[Tensor],
-        sample: Sample, g_out: Tensor, g_finals: Sequence[Tensor | None], window: Window | None,
+        self,
+        x: Tensor,
+        states: Sequence[Tensor | None],
+        learnables: Sequence[Tensor],
+        sample: Sample,
+        g_out: Tensor,
+        g_finals: Sequence[Tensor | None],
+        window: Window | None,
         g_x: Tensor,
-    ) -> Gradients:  # fmt: skip
+    ) -> Gradients:
         """See `clifctl.kernels.flat.Kernel.backward`."""
         work = prepared(self, *g_x.shape, sample)
         g_states = tuple(None if state is None else torch.empty_like(state) for state in states)
@@ -109,9 +127,15 @@ class Kernel:
 def prepared(kernel: Kernel, steps: int, size: int, sample: Sample) -> Prepared:
     """The kernels for rows `[steps, size]`."""
     return Prepared(
-        kernel.module, kernel.source, kernel.neuron.learnables, kernel.dtype, kernel.initial,
-        steps=steps, size=size, sample=sample,
-    )  # fmt: skip
+        kernel.module,
+        kernel.source,
+        kernel.neuron.learnables,
+        kernel.dtype,
+        kernel.initial,
+        steps=steps,
+        size=size,
+        sample=sample,
+    )
 
 
 def _stride(x: Tensor) -> int:

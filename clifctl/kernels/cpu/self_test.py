@@ -36,13 +36,12 @@ def worst() -> tuple[Direction, float]:
     g_x, g_weight = torch.autograd.grad(dense, (x, exact), g.double())
     pairs: dict[Direction, tuple[Tensor, Tensor]] = {
         "forward": (connections.forward(s, Active(bits), weight, bias), dense.detach()),
-        "weight_gradient": (
-            connections.weight_gradient(s, Active(bits), g, weight)[0], g_weight
-        ),
+        "weight_gradient": (connections.weight_gradient(s, Active(bits), g, weight)[0], g_weight),
         "input_gradient": (
-            connections.input_gradient(s, bits, g, weight), torch.where(x > 0, g_x, 0.0)
+            connections.input_gradient(s, bits, g, weight),
+            torch.where(x > 0, g_x, 0.0),
         ),
-    }  # fmt: skip
+    }
     errors = {name: float((a.double() - b).abs().max()) for name, (a, b) in pairs.items()}
     direction = max(errors, key=lambda name: errors[name])
     return direction, errors[direction]

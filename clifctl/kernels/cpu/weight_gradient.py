@@ -21,8 +21,8 @@ from clifctl.kernels.cpu.geometry import Geometry
 from clifctl.kernels.cpu.lists import FEWER, PLACES, WORD
 from clifctl.kernels.cpu.source import Active, bits_bytes
 from clifctl.kernels.cpu.threads import run_units
-from clifctl.kernels.cpu.tiles import Plan, distances, plan_of
 from clifctl.kernels.cpu.vectors import LANES, VECTOR_BYTES
+from clifctl.kernels.cpu.weight_gradient_plan import WeightGradientPlan, distances, plan_of
 from clifctl.kernels.cpu.workspace import borrowed
 
 # Bytes that the sums of a unit take at most: they stay in the second-level cache.
@@ -124,16 +124,29 @@ class WeightGradient:
                 )
             if active.values is not None:
                 channel_lists.list_values(
-                    first, last, self._plan, self._classes, active.values.data_ptr(), self._pixels,
-                    lists, starts, listed,
-                )  # fmt: skip
+                    first,
+                    last,
+                    self._plan,
+                    self._classes,
+                    active.values.data_ptr(),
+                    self._pixels,
+                    lists,
+                    starts,
+                    listed,
+                )
 
         run_units(run, self._tiles, self._geometry.inputs // 8)
 
     def _sum(
-        self, value: float, g: Tensor, lists: int, starts: int, listed: int, gradient: Tensor,
+        self,
+        value: float,
+        g: Tensor,
+        lists: int,
+        starts: int,
+        listed: int,
+        gradient: Tensor,
         bias_gradient: Tensor,
-    ) -> None:  # fmt: skip
+    ) -> None:
         kernel = kernels.sum_units_of_values if self._with_values else kernels.sum_units_of_spikes
         addresses = g.data_ptr(), lists, starts, listed
         made = gradient.data_ptr(), bias_gradient.data_ptr()
@@ -147,12 +160,14 @@ class WeightGradient:
             with borrowed(self._scratch_bytes) as scratch:
                 kernel(
                     first, last, self._plan, self._groups, span, *addresses, scale, scratch, *made
-                )  # fmt: skip
+                )
 
         run_units(run, self._bands * -(-channels // span), self._geometry.inputs * self._bands)
 
 
-def _multiples(plan: Plan, groups: np.ndarray, classes: int, joint: bool) -> list[int]:
+def _multiples(
+    plan: WeightGradientPlan, groups: np.ndarray, classes: int, joint: bool
+) -> list[int]:
     """What the length of each class's lists is made a multiple of, so that no entry is added alone
     where several can be at once."""
     multiples = [1] * classes
@@ -168,7 +183,9 @@ def _span(channels: int, spans: int) -> int:
     return -(-channels // spans // LANES) * LANES
 
 
-def _classes_and_groups(geometry: Geometry, plan: Plan) -> tuple[list[tuple[int, int]], np.ndarray]:
+def _classes_and_groups(
+    geometry: Geometry, plan: WeightGradientPlan
+) -> tuple[list[tuple[int, int]], np.ndarray]:
     """The classes of positions that any tap meets, and the groups of taps: of each which of GROUPS
     it is, its class, where in the grid [bytes] place 0 hits through its first tap, and that tap."""
     rows, columns = (
@@ -202,7 +219,7 @@ def _parts(taps: list[tuple[int, int]]) -> list[tuple[tuple[int, int], int]]:
     return [(taps[first], len(taps[first : first + 3])) for first in range(0, len(taps), 3)]
 
 
-def _pixels(geometry: Geometry, plan: Plan) -> np.ndarray:
+def _pixels(geometry: Geometry, plan: WeightGradientPlan) -> np.ndarray:
     """For each place of a tile the position's pixel in the input, counted from the tile's first."""
     n, y, x = np.indices((plan.images, plan.rows, plan.columns))
     pixels = np.zeros(plan.last_place + 1, np.int64)

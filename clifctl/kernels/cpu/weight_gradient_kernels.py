@@ -13,9 +13,8 @@ from llvmlite import ir
 from numba import njit, types
 from numba.core import cgutils
 
-from clifctl.kernels.cpu import tiles, transposes, vectors
+from clifctl.kernels.cpu import transposes, vectors, weight_gradient_plan
 from clifctl.kernels.cpu.machine_code import keep, sources
-from clifctl.kernels.cpu.tiles import corner_of, images_of
 from clifctl.kernels.cpu.transposes import transpose_floats
 from clifctl.kernels.cpu.vectors import (
     F32,
@@ -35,7 +34,8 @@ from clifctl.kernels.cpu.vectors import (
     store,
     store_float,
     zero,
-)  # fmt: skip
+)
+from clifctl.kernels.cpu.weight_gradient_plan import corner_of, images_of
 
 OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
 # Blocks of LANES outputs that are packed together, 256 bytes of each pixel: fewer at once are read
@@ -173,21 +173,34 @@ def _sum_tile(valued: bool) -> Any:
             for c in range(channels):
                 start = first_start + 4 * c
                 add_hits(
-                    _WHOLE_BAND, grids + groups[0, 2], -grid_bytes, begin + load_u32(start),
-                    begin + load_u32(start + 4), sums + channel_step * c, sums_bytes, 0, fresh,
+                    _WHOLE_BAND,
+                    grids + groups[0, 2],
+                    -grid_bytes,
+                    begin + load_u32(start),
+                    begin + load_u32(start + 4),
+                    sums + channel_step * c,
+                    sums_bytes,
+                    0,
+                    fresh,
                     values,
-                )  # fmt: skip
+                )
             return
         for block in range(blocks):
             for c in range(channels):
                 for k in range(len(groups)):
                     start = first_start + 4 * (groups[k, 1] * p.channels + c)
                     add_hits(
-                        groups[k, 0], grids + grid_bytes * block + groups[k, 2], pitch,
-                        begin + load_u32(start), begin + load_u32(start + 4),
+                        groups[k, 0],
+                        grids + grid_bytes * block + groups[k, 2],
+                        pitch,
+                        begin + load_u32(start),
+                        begin + load_u32(start + 4),
                         sums + sums_bytes * block + channel_step * c + tap_step * groups[k, 3],
-                        row_step, column_step, fresh, values,
-                    )  # fmt: skip
+                        row_step,
+                        column_step,
+                        fresh,
+                        values,
+                    )
 
     return sum_tile
 
@@ -197,9 +210,20 @@ def _sum_units(valued: bool) -> Any:
 
     @njit(**OPTIONS)
     def sum_units(
-        first, last, plan, groups, span, g, lists, starts, listed, scale, scratch, gradient,
+        first,
+        last,
+        plan,
+        groups,
+        span,
+        g,
+        lists,
+        starts,
+        listed,
+        scale,
+        scratch,
+        gradient,
         bias_gradient,
-    ):  # fmt: skip
+    ):
         """The gradients of weights and biases, of the units from `first` to `last`: a unit is the
         (unit % p.bands)-th BAND blocks of outputs and `span` channels. `scratch` has room for a
         grid, an output's sum, and the sums of a span for each block."""
@@ -362,4 +386,4 @@ def _write(p, output, sums, count, column, scratch, gradient):
 
 
 _this = sys.modules[__name__]
-keep(_this, sources(_this, vectors, transposes, tiles))
+keep(_this, sources(_this, vectors, transposes, weight_gradient_plan))

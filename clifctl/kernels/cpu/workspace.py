@@ -5,11 +5,14 @@ take themselves.
 """
 
 from collections import defaultdict
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
 from clifctl.devices import CPU
+from clifctl.kernels.cpu.geometry import round_up
+from clifctl.kernels.cpu.source import SLACK
 
 # A page: no two buffers share a line of the cache, nor a vector two lines.
 ALIGNMENT = 4096
@@ -39,3 +42,13 @@ class borrowed:
 
     def __exit__(self, *exception: object) -> None:
         self._buffers.append(self._buffer)
+
+
+def buffers(sizes: Mapping[str, int], alignment: int = ALIGNMENT) -> tuple[dict[str, int], int]:
+    """Where buffers of these sizes begin in one piece of scratch memory, with room behind each for
+    reads of whole vectors; and the size of the whole [bytes]."""
+    starts, total = {}, 0
+    for name, size in sizes.items():
+        starts[name] = total
+        total += round_up(size + SLACK, alignment)
+    return starts, total

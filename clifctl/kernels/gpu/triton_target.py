@@ -72,18 +72,29 @@ class Kernel:
     one_row = False
 
     def forward(
-        self, x: Tensor, states: Sequence[Tensor | None], learnables: Sequence[Tensor],
-        sample: Sample, out: Tensor, finals: Sequence[Tensor],
-    ) -> None:  # fmt: skip
+        self,
+        x: Tensor,
+        states: Sequence[Tensor | None],
+        learnables: Sequence[Tensor],
+        sample: Sample,
+        out: Tensor,
+        finals: Sequence[Tensor],
+    ) -> None:
         """See `clifctl.kernels.flat.Kernel.forward`."""
         place = self.place("forward", x, sample)
         self._launch("forward", place, [x, out, *states, *learnables, *finals], [self.cut.count])
 
     def backward(
-        self, x: Tensor, states: Sequence[Tensor | None], learnables: Sequence[Tensor],
-        sample: Sample, g_out: Tensor, g_finals: Sequence[Tensor | None], window: Window | None,
+        self,
+        x: Tensor,
+        states: Sequence[Tensor | None],
+        learnables: Sequence[Tensor],
+        sample: Sample,
+        g_out: Tensor,
+        g_finals: Sequence[Tensor | None],
+        window: Window | None,
         g_x: Tensor,
-    ) -> Gradients:  # fmt: skip
+    ) -> Gradients:
         """See `clifctl.kernels.flat.Kernel.backward`."""
         # Without states every window gives the same gradient.
         sliding = bool(states) and window is not None and window.sliding
@@ -156,9 +167,13 @@ class Kernel:
         )
 
     def _launch(
-        self, name: str, place: "Place", tensors: Sequence[Tensor | None],
-        numbers: Sequence[int], **switches: int,
-    ) -> None:  # fmt: skip
+        self,
+        name: str,
+        place: "Place",
+        tensors: Sequence[Tensor | None],
+        numbers: Sequence[int],
+        **switches: int,
+    ) -> None:
         fixed: dict[str, Any] = {"BLOCK": place.tile.block, **switches, **OPTIONS}
         if len(place.sizes) > 1:
             fixed["CHANNELS"] = place.tile.channels

@@ -108,9 +108,12 @@ def _refusal(x: Spikes, run: Run | None, weight: Tensor, options: Any) -> Choice
     """Why there is nothing to choose between, None where there is."""
     _, _, dilation, transposed, _, groups = options
     refused = unsupported(
-        device=weight.device, dtype=weight.dtype, groups=groups, transposed=transposed,
+        device=weight.device,
+        dtype=weight.dtype,
+        groups=groups,
+        transposed=transposed,
         dilation=(dilation[0], dilation[-1]),
-    )  # fmt: skip
+    )
     return refused or (rule.NO_SPIKES if run is None or not run[1] else None)
 
 

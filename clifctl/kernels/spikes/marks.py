@@ -126,9 +126,14 @@ def _packer(keep: Callable[[Tensor], Any]) -> Callable[[Tensor], Any]:
             flat = x.detach().as_strided((elements,), (1,), 0)
             mark.bits = (pack_bits if is_eager(flat) else pack_operator)(flat)
         return _Kept(
-            keep(mark.bits), mark.value, x.dtype, elements,
-            x.size(), x.stride(), int(x.storage_offset()),
-        )  # fmt: skip
+            keep(mark.bits),
+            mark.value,
+            x.dtype,
+            elements,
+            x.size(),
+            x.stride(),
+            int(x.storage_offset()),
+        )
 
     return pack
 

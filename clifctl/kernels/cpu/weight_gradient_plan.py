@@ -1,5 +1,5 @@
-"""A connection cut into tiles: whole images, or parts of one, whose output gradient stays in the
-first-level cache, with zeros around it.
+"""How the weight gradient of a connection goes through it, in tiles: whole images, or parts of one,
+whose output gradient stays in the first-level cache, with zeros around it.
 
 Input positions fall into classes by their row and column modulo the stride. Within a class the
 position (y, x) is its y-th row and x-th column, and what it gives to through one tap lies at a
@@ -9,12 +9,12 @@ place `y * pitch + x` (plus `image_pitch` for each image before it), and the out
 Between rows and between images lie as many zeros as a tap may reach too far.
 """
 
-from dataclasses import astuple, dataclass, fields
+from dataclasses import asdict, dataclass
 
 import numpy as np
 from numba import njit
 
-from clifctl.kernels.cpu.geometry import Geometry
+from clifctl.kernels.cpu.geometry import Geometry, equal_part, record
 from clifctl.kernels.cpu.vectors import LANES, VECTOR_BYTES
 
 # Bytes of a grid: what remains of a first-level cache of 48 KiB (of 32 KiB where vectors are
@@ -29,7 +29,7 @@ _LEAST = 8
 
 
 @dataclass(frozen=True)
-class Plan:
+class WeightGradientPlan:
     """What the kernels must know of a connection and its tiles: whole numbers, all of them."""
 
     samples: int
@@ -85,10 +85,8 @@ class Plan:
         )
 
     def record(self, **more: int) -> np.ndarray:
-        """As an array of one record, for numba's code: `plan[0].samples`."""
-        names = [*(field.name for field in fields(self)), *more]
-        values = (*astuple(self), *more.values())
-        return np.array([values], [(name, np.int64) for name in names])
+        """As an array of one record, with `more` fields: see `clifctl.kernels.cpu.geometry`."""
+        return record(asdict(self) | more)
 
 
 @dataclass(frozen=True)
@@ -116,7 +114,7 @@ def distances(kernel: int, stride: int, padding: int) -> list[tuple[int, int]]:
     return [((tap - padding) % stride, -((tap - padding) // stride)) for tap in range(kernel)]
 
 
-def plan_of(geometry: Geometry) -> Plan:
+def plan_of(geometry: Geometry) -> WeightGradientPlan:
     """The plan for a connection."""
     sizes = (geometry.height, geometry.width), (geometry.out_height, geometry.out_width)
     kernels = geometry.kernel, geometry.stride, geometry.padding
@@ -139,7 +137,7 @@ def _plan(
     tile: tuple[int, int, int],
     pitch: int,
     end: int,
-) -> Plan:
+) -> WeightGradientPlan:
     """The plan for tiles of so many images, rows and columns; `end` is behind a row's last place,
     without zeros on the left."""
     g = geometry
@@ -149,18 +147,36 @@ def _plan(
     last_row = (rows.end if whole else tile[1] + rows.ahead) - 1
     places = origin + (tile[0] - 1) * image_pitch + last_row * pitch + end
     bordered = rows.pitch > rows.outputs or columns.pitch > columns.outputs
-    return Plan(
-        g.samples, g.channels, g.height, g.width, g.outputs, g.out_height, g.out_width, g.taps,
-        *g.stride, *tile, -(-g.samples // tile[0]), -(-rows.positions // tile[1]),
-        -(-columns.positions // tile[2]), pitch, image_pitch, origin, places,
-        rows.back, rows.ahead, columns.back, columns.ahead, int(bordered),
-    )  # fmt: skip
+    return WeightGradientPlan(
+        g.samples,
+        g.channels,
+        g.height,
+        g.width,
+        g.outputs,
+        g.out_height,
+        g.out_width,
+        g.taps,
+        *g.stride,
+        *tile,
+        -(-g.samples // tile[0]),
+        -(-rows.positions // tile[1]),
+        -(-columns.positions // tile[2]),
+        pitch,
+        image_pitch,
+        origin,
+        places,
+        rows.back,
+        rows.ahead,
+        columns.back,
+        columns.ahead,
+        int(bordered),
+    )
 
 
-def _of_images(geometry: Geometry, rows: _Axis, columns: _Axis) -> Plan | None:
+def _of_images(geometry: Geometry, rows: _Axis, columns: _Axis) -> WeightGradientPlan | None:
     """Tiles of whole images; None where the grid of one is too large."""
 
-    def plan(images: int) -> Plan:
+    def plan(images: int) -> WeightGradientPlan:
         tile = (images, rows.positions, columns.positions)
         return _plan(geometry, rows, columns, tile, columns.pitch, columns.end)
 
@@ -169,10 +185,10 @@ def _of_images(geometry: Geometry, rows: _Axis, columns: _Axis) -> Plan | None:
     if room < 0:
         return None
     images = min(geometry.samples, 1 + room // one.image_pitch)
-    return plan(_even(geometry.samples, images))
+    return plan(equal_part(geometry.samples, images))
 
 
-def _of_parts(geometry: Geometry, rows: _Axis, columns: _Axis) -> Plan:
+def _of_parts(geometry: Geometry, rows: _Axis, columns: _Axis) -> WeightGradientPlan:
     """Tiles of parts of an image, of whole rows or narrower: those of the most positions whose grid
     fits, or else of the smallest grid."""
     width, plans = columns.positions, []
@@ -183,23 +199,17 @@ def _of_parts(geometry: Geometry, rows: _Axis, columns: _Axis) -> Plan:
         listed = _MOST_PLACES // pitch
         height = _GRID_BYTES // VECTOR_BYTES // pitch - rows.back - rows.ahead
         height = max(1, min(rows.positions, listed, max(height, _LEAST)))
-        tile = (1, _even(rows.positions, height), width)
+        tile = (1, equal_part(rows.positions, height), width)
         plans.append(_plan(geometry, rows, columns, tile, pitch, end))
         if width <= _LEAST:
             break
-        width = _even(columns.positions, width // 2)
+        width = equal_part(columns.positions, width // 2)
 
-    def worth(plan: Plan) -> tuple[bool, int]:
+    def worth(plan: WeightGradientPlan) -> tuple[bool, int]:
         fits = plan.places * VECTOR_BYTES <= _GRID_BYTES
         return fits, plan.rows * plan.columns if fits else -plan.places
 
     return max((plan for plan in plans if plan.last_place < _MOST_PLACES), key=worth)
-
-
-def _even(of: int, most: int) -> int:
-    """The size of parts of `of`, `most` at most, as few as can be and as even as can be."""
-    parts = -(-of // most)
-    return -(-of // parts)
 
 
 @njit(nogil=True, error_model="numpy")
