@@ -151,9 +151,7 @@ def open_own(path: Path, flags: int) -> int:
     made where it is not there. A link there, or a pipe, is replaced and never followed. Raises
     OSError."""
     while True:
-        with suppress(FileNotFoundError):
-            if not stat.S_ISREG(path.lstat().st_mode):
-                path.unlink()
+        remove_irregular(path)
         try:
             descriptor = os.open(path, flags | os.O_CREAT | _AS_IT_IS, 0o666)
         except OSError as refused:
@@ -164,6 +162,14 @@ def open_own(path: Path, flags: int) -> int:
         if stat.S_ISREG(os.fstat(descriptor).st_mode):
             return descriptor
         os.close(descriptor)
+
+
+def remove_irregular(path: Path) -> None:
+    """Remove the link or the pipe that is where a regular file of clifctl's own belongs. Raises
+    OSError."""
+    with suppress(FileNotFoundError):
+        if not stat.S_ISREG(path.lstat().st_mode):
+            path.unlink()
 
 
 def cannot_write(path: Path, refused: Exception) -> OutputError:

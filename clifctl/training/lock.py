@@ -1,113 +1,80 @@
-"""One run at a time in a run folder."""
+"""Locks of files: one process at a time in a run folder, or at a trial."""
 
 import json
 import os
 import socket
-import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from clifctl.errors import OutputError
-from clifctl.files import cannot_write, open_own
+from clifctl.files import cannot_write, remove_irregular, write_text
 from clifctl.reading import read_json
 
-LOCK = "run.lock"
+# The lock of a run folder, and beside it who holds it: a lock's own file says nothing.
+LOCK, OWNER = "run.lock", "run.owner"
+
+
+@contextmanager
+def lock(path: Path) -> Iterator[bool]:
+    """Try to hold the lock `path`, a file of clifctl's own, until the end of the block; yields
+    False where another process or thread holds it.
+
+    The system releases the lock of a process that dies. Where the file system has no locks (some
+    network ones), filelock's marker file takes their place, and counts for nothing once its process
+    is gone from this machine. Raises OutputError where the file cannot be written.
+    """
+    held = FileLock(path, thread_local=False)
+    while True:
+        try:
+            remove_irregular(path)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # a marker serves as well
+                held.acquire(blocking=False)
+            break
+        except Timeout:
+            # Whoever held it may have let go, and removed it, between the two calls.
+            if path.exists():
+                yield False
+                return
+        except OSError as refused:
+            raise cannot_write(path, refused) from None
+    try:
+        yield True
+    finally:
+        # Before it is released: afterwards it may be another's. A marker removes itself.
+        if not getattr(held, "is_lock_held_by_us", False):
+            with suppress(OSError):
+                path.unlink()
+        held.release()
 
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold the lock of `folder`, which exists. Raises OutputError where another process holds it.
-
-    The system releases the lock of a process that dies. Where the file system has no locks (some
-    network ones), the process that the file names decides: one of this machine that is gone counts
-    for nothing. Threads of one process exclude each other, too.
-    """
-    path = folder / LOCK
-    descriptor = _acquire(path)
-    try:
-        owner = json.dumps({"pid": os.getpid(), "host": socket.gethostname()})
-        try:
-            os.truncate(descriptor, 0)
-            os.pwrite(descriptor, owner.encode(), 0)
-        except OSError as refused:  # a full disk
-            raise cannot_write(path, refused) from None
-        yield
-    finally:
-        with suppress(OSError):
-            path.unlink()
-        os.close(descriptor)
-
-
-def _acquire(path: Path) -> int:
-    """An open, locked descriptor of `path`."""
-    while True:
-        try:
-            descriptor = open_own(path, os.O_RDWR)
-        except OSError as refused:
-            raise cannot_write(path, refused) from None
-        if not _lock(descriptor):
-            if _owner_is_gone(path) and _still_gone(path):
-                with suppress(OSError):
-                    path.unlink()
-                os.close(descriptor)
-                continue
-            os.close(descriptor)
+    """Hold the lock of the run folder `folder`, which exists. Raises OutputError where another
+    process or thread holds it, saying which."""
+    owner = folder / OWNER
+    with lock(folder / LOCK) as is_mine:
+        if not is_mine:
             raise OutputError(
-                f"run folder '{path.parent}' is in use by {_owner(path)}",
+                f"run folder '{folder}' is in use by {_named(owner)}",
                 hint="wait until that run is done, stop it, or choose another --out",
             )
-        # Whoever held it may have removed the file between the two calls.
-        with suppress(OSError):
-            if os.fstat(descriptor).st_ino == path.stat().st_ino:
-                return descriptor
-        os.close(descriptor)
+        try:
+            write_text(owner, json.dumps({"pid": os.getpid(), "host": socket.gethostname()}))
+            yield
+        finally:
+            with suppress(OSError):
+                owner.unlink()
 
 
-def _lock(descriptor: int) -> bool:
-    """Whether the lock could be had."""
+def _named(owner: Path) -> str:
+    """Who holds a lock, by the file that says so."""
     try:
-        import fcntl
-
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except (ImportError, OSError):
-        # No locks here: an empty file is new, any other has an owner.
-        return os.fstat(descriptor).st_size == 0
-    return True
-
-
-def _named(path: Path) -> tuple[int, str] | None:
-    """Process id and host that the lock names."""
-    try:
-        document = read_json(path)
-        return int(document["pid"]), str(document["host"])
+        document = read_json(owner)
+        return f"process {int(document['pid'])} on {document['host']}"
     except (OSError, ValueError, TypeError, KeyError, OverflowError):
-        return None
-
-
-def _still_gone(path: Path) -> bool:
-    """A second look: the name may be an old one, and its new owner about to write its own."""
-    time.sleep(0.2)
-    return _owner_is_gone(path)
-
-
-def _owner(path: Path) -> str:
-    named = _named(path)
-    return f"process {named[0]} on {named[1]}" if named else "another process"
-
-
-def _owner_is_gone(path: Path) -> bool:
-    """Whether the lock names a process of this machine that is no more: the system would have
-    released a lock of its own, so this is a file system without."""
-    named = _named(path)
-    if named is None or named[1] != socket.gethostname():
-        return False
-    try:
-        os.kill(named[0], 0)
-    except ProcessLookupError:
-        return True
-    except (OSError, OverflowError):
-        return False
-    return False
+        return "another process"

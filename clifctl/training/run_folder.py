@@ -23,7 +23,7 @@ from clifctl.files import (
 from clifctl.reading import MOST_LOG_BYTES, read_bytes, read_json, read_lines
 from clifctl.results.train import EpochRecord, StepRecord
 from clifctl.results.trials import Epochs
-from clifctl.training.lock import LOCK
+from clifctl.training.lock import LOCK, OWNER
 from clifctl.training.seal import bears_seal
 
 RECIPE, MANIFEST, METRICS = "recipe.yaml", "manifest.json", "metrics.jsonl"
@@ -31,9 +31,11 @@ LAST, BEST = "last.pt", "best.pt"
 LOG, RESULT = "run.log", "result.json"
 FILES = (RECIPE, MANIFEST, METRICS, LAST, BEST, LOG, RESULT)
 _EPOCH_FILE = re.compile(r"epoch-(\d{4,})\.pt")
+# There while a process works in the folder, or left by one that was killed: no part of the run.
+_OF_THE_LOCK = frozenset((LOCK, OWNER))
 # Left behind by a process that was killed while it wrote: see `clifctl.files.write_atomically`.
 _TEMPORARY = re.compile(
-    "|".join(rf"\.{re.escape(name)}\.\w+" for name in FILES) + r"|\.epoch-\d+\.pt\.\w+"
+    "|".join(rf"\.{re.escape(name)}\.\w+" for name in (*FILES, OWNER)) + r"|\.epoch-\d+\.pt\.\w+"
 )
 
 
@@ -44,7 +46,7 @@ def epoch_file(epoch: int) -> str:
 
 def is_run_file(name: str) -> bool:
     """Whether a run writes a file of that name into its folder."""
-    known = name in FILES or name == LOCK
+    known = name in FILES or name in _OF_THE_LOCK
     return known or bool(_EPOCH_FILE.fullmatch(name) or _TEMPORARY.fullmatch(name))
 
 
@@ -64,7 +66,7 @@ def require_run(path: Path) -> bool:
     """Whether there is a run in `path`, begun at least. Raises OutputError for a folder that holds
     something else."""
     names = {entry.name for entry in path.iterdir()} if is_folder(path) else set()
-    if names <= {LOCK}:
+    if names <= _OF_THE_LOCK:
         return False
     if not _is_run(path, names):
         raise OutputError(
@@ -85,7 +87,7 @@ def _is_run(path: Path, names: set[str]) -> bool:
     return any(map(bears_seal, checkpoints(path))) or not any(
         holds_something(path / name)
         for name in names
-        if name not in (LOCK, RECIPE) and not _TEMPORARY.fullmatch(name)
+        if name not in (*_OF_THE_LOCK, RECIPE) and not _TEMPORARY.fullmatch(name)
     )
 
 
@@ -130,7 +132,7 @@ def clear_run_folder(path: Path, *, overwrite: bool) -> None:
     try:
         # What says that it is a run goes last: a process that is killed here leaves no stranger.
         for entry in sorted(path.iterdir(), key=lambda entry: entry.name in (RECIPE, MANIFEST)):
-            if is_run_file(entry.name) and entry.name != LOCK:
+            if is_run_file(entry.name) and entry.name not in _OF_THE_LOCK:
                 entry.unlink(missing_ok=True)
     except OSError as refused:
         raise cannot_write(path, refused) from None

@@ -24,7 +24,7 @@ from clifctl.neurons import NEURONS
 from clifctl.recipe.load import open_recipe
 from clifctl.training.checkpoint import load_checkpoint
 from clifctl.training.device import seed_everything
-from clifctl.training.lock import LOCK
+from clifctl.training.lock import OWNER
 
 Run = Callable[..., Any]
 
@@ -225,7 +225,7 @@ def killed_worker(results: Path) -> Iterator[list[int]]:
             time.sleep(0.01)
             for metrics in results.glob("*/metrics.jsonl"):
                 with suppress(OSError, ValueError):  # of a trial that has just ended
-                    worker = json.loads((metrics.parent / LOCK).read_text())["pid"]
+                    worker = json.loads((metrics.parent / OWNER).read_text())["pid"]
                     if not killed and worker in {c.pid for c in multiprocessing.active_children()}:
                         os.kill(worker, signal.SIGKILL)
                         killed.append(worker)

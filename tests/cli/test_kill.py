@@ -164,7 +164,8 @@ def test_killed_in_the_middle_of_a_write_and_resumed_bit_for_bit(cases: int, for
             assert code in (0, -signal.SIGKILL), (case, moments, err)
         code, _, err = forks.start(*TORN, "--out", name, "--resume", "auto").wait()
         assert code == 0, (case, moments, err)
-        (forks.folder / name / "run.lock").unlink(missing_ok=True)  # killed when all was done
+        for left in ("run.lock", "run.owner"):  # killed when all was done
+            (forks.folder / name / left).unlink(missing_ok=True)
         assert outcome_of(forks.folder / name) == wanted, (case, moments)
         shutil.rmtree(forks.folder / name)
 

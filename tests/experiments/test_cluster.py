@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -110,10 +110,13 @@ def begun(folder: Path, epochs: int = 2) -> list[Path]:
     ]
 
 
-def orders(folder: Path) -> set[str]:
+def tasks(folder: Path) -> set[str]:
     """What is being carried out, or was when its worker died."""
-    claims = (folder / "results" / CLAIMS).glob("*")
-    return {path.read_text() for path in claims} - {""}
+    found = set()
+    for path in (folder / "results" / CLAIMS).glob("*.task"):
+        with suppress(FileNotFoundError):  # of a task that has just ended
+            found.add(path.read_text())
+    return found
 
 
 def records(folder: Path) -> dict[str, bytes]:
@@ -237,14 +240,14 @@ def test_workers_that_are_all_gone_are_waited_for_and_a_trial_is_lost_but_twice(
 
     seen = set[str]()
 
-    def new_orders() -> set[str]:
-        return orders(tmp_path) - seen
+    def new_tasks() -> set[str]:
+        return tasks(tmp_path) - seen
 
     none = "has no workers: waiting for it; a worker is started with: dask worker tcp://"
     goes_on = f"the scheduler at {address} has 1 worker(s): it goes on"
     for number, began in enumerate(("began lif, seed 0\n", "began lif, seed 0 (attempt 2)\n"), 1):
         until(partial(told, began), began)
-        seen |= until(new_orders, "a trial that runs")
+        seen |= until(new_tasks, "a trial that runs")
         worker.kill()
         until(partial(told, none, number), "a word about workers")
         worker = processes.worker(address)

@@ -235,7 +235,7 @@ def test_links_in_a_shared_run_folder_are_replaced_and_not_followed(
     copy: Path, tmp_path: Path
 ) -> None:
     names = ("run.lock", "metrics.jsonl", "run.log", "manifest.json", "recipe.yaml", "last.pt")
-    names += ("best.pt", "result.json", "epoch-0003.pt")
+    names += ("best.pt", "result.json", "epoch-0003.pt", "run.owner")
     before = {}
     for name in names:
         victim = tmp_path / f"victim of {name}"
@@ -252,7 +252,7 @@ def test_links_in_a_shared_run_folder_are_replaced_and_not_followed(
 
 
 def test_a_pipe_in_a_run_folder_is_replaced(copy: Path) -> None:
-    for name in ("run.log", "run.lock"):
+    for name in ("run.log", "run.lock", "run.owner"):
         (copy / name).unlink(missing_ok=True)
         os.mkfifo(copy / name)
     run(copy)

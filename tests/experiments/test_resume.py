@@ -1,11 +1,16 @@
 """A run that was interrupted and goes on is, bit for bit, the run that never was."""
 
+import errno
+import fcntl
 import json
 import multiprocessing
+import os
 import signal
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from socket import gethostname
 from typing import Any
 
 import pytest
@@ -28,7 +33,7 @@ from clifctl.experiments.train import train
 from clifctl.recipe.load import LoadedRecipe, load_recipe
 from clifctl.results.train import EpochRecord, Running, StepRecord, TrainPlan, TrainResult
 from clifctl.training.checkpoint import load_checkpoint, save_checkpoint
-from clifctl.training.lock import LOCK, locked
+from clifctl.training.lock import LOCK, OWNER, locked
 
 # Augmented digits, dropout, bfloat16, per-step batch norm, momentum: all that could be forgotten.
 EVERYTHING = [
@@ -431,49 +436,57 @@ def test_a_folder_that_another_process_has_made_meanwhile_is_its_own(
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == content
 
 
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+@pytest.mark.parametrize("has_locks", [True, False])
 def test_a_lock_without_its_process_counts_for_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_locks: bool
 ) -> None:
-    # What a process leaves that was killed: the system has released its lock.
-    (tmp_path / LOCK).write_text('{"pid": 1, "host": "elsewhere"}')
-    with locked(tmp_path):
-        assert json.loads((tmp_path / LOCK).read_text())["pid"] > 1
-    assert not (tmp_path / LOCK).exists()
-
-    # A file system without locks: the process that the file names decides.
-    import fcntl
-    import socket
-
     def refuse(*args: object) -> None:
-        raise OSError(38, "Function not implemented")
+        raise OSError(errno.ENOSYS, "Function not implemented")
 
-    monkeypatch.setattr(fcntl, "flock", refuse)
-    gone, there = 2**22 + 1, 1
-    host = socket.gethostname()
-    (tmp_path / LOCK).write_text(json.dumps({"pid": gone, "host": host}))
+    if not has_locks:  # as some network file systems
+        monkeypatch.setattr(fcntl, "flock", refuse)
+    context = multiprocessing.get_context("fork")
+    holding = context.Event()
+
+    def hold() -> None:
+        with locked(tmp_path):
+            holding.set()
+            time.sleep(60)
+
+    holder = context.Process(target=hold, daemon=True)
+    holder.start()
+    assert holding.wait(20)
     with (
-        locked(tmp_path),
-        pytest.raises(OutputError, match="is in use by process"),
+        pytest.raises(OutputError, match=f"is in use by process {holder.pid} on {gethostname()}"),
         locked(tmp_path),
     ):
         pass
-    for pid, name in ((there, host), (gone, "elsewhere")):
-        (tmp_path / LOCK).write_text(json.dumps({"pid": pid, "host": name}))
-        with (
-            pytest.raises(OutputError, match=f"in use by process {pid} on {name}"),
-            locked(tmp_path),
-        ):
+    holder.kill()
+    holder.join(20)
+    assert {path.name for path in tmp_path.iterdir()} == {LOCK, OWNER}
+    with locked(tmp_path):
+        assert json.loads((tmp_path / OWNER).read_text())["pid"] == os.getpid()
+        with pytest.raises(OutputError, match="is in use by process"), locked(tmp_path):
             pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_lock_that_an_earlier_version_left_counts_for_nothing(tmp_path: Path) -> None:
+    (tmp_path / LOCK).write_text('{"pid": 1, "host": "elsewhere"}')
+    with locked(tmp_path):
+        pass
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_disk_that_is_full_at_once_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*arguments: object) -> int:
-        raise OSError(28, "No space left on device")
+        raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("clifctl.training.lock.os.pwrite", full)
-    with pytest.raises(OutputError, match=r"run\.lock': No space left on device"):
+    monkeypatch.setattr("clifctl.files.os.replace", full)
+    with pytest.raises(OutputError, match=r"run\.owner': No space left on device"):
         run(tmp_path)
     assert list(tmp_path.iterdir()) == []
 

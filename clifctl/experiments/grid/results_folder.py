@@ -3,17 +3,17 @@
 grid.json       which recipe its trials are variants of
 <trial>/        the run folder of a trial, as `train` writes it
 <trial>.json    how it ended: its result, or why it failed
-claims/<trial>  locked by the process that runs it, for as long as that process lives; while it
-                runs the file names the order, and is empty after any end but the process's death
+claims/<trial>  locked by the process that runs it, for as long as that process lives
+claims/<trial>.task
+                which task that process carries out: there while it does, and after its death
 """
 
-import fcntl
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from clifctl.errors import OutputError
 from clifctl.experiments.grid.trial_names import Trial, base_of, named_with_defaults
@@ -21,15 +21,15 @@ from clifctl.files import (
     cannot_write,
     exists,
     is_folder,
-    open_own,
     require_folder_possible,
     to_json,
     write_text,
 )
-from clifctl.reading import read_json
+from clifctl.reading import read_json, read_text
 from clifctl.results.decoding import NewerResult, UnreadableResult, decode, encode
 from clifctl.results.trials import Epochs, TrialRecord
 from clifctl.training import run_folder
+from clifctl.training.lock import lock
 
 GRID = "grid.json"
 CLAIMS = "claims"
@@ -39,28 +39,25 @@ _SCHEMA, _WITH_DEFAULTS = "clifctl.grid/2", "clifctl.grid/1"
 
 @dataclass(frozen=True)
 class Claim:
-    """A trial that is this process's alone: its locked file."""
+    """A trial that is this process's alone, and the file that names its task."""
 
-    file: BinaryIO
+    note: Path
 
-    def begin(self, order: str) -> bool:
-        """Note that `order` is carried out here. False where that was noted before, and its end was
+    def begin(self, task: str) -> bool:
+        """Note that `task` is carried out here. False where that was noted before, and its end was
         not: the process that began it has died."""
-        self.file.seek(0)
-        if self.file.read() == order.encode():
-            return False
-        self._note(order)
+        with suppress(OSError, ValueError):
+            if read_text(self.note) == task:
+                return False
+        # A full disk is the trial's to report; here it costs only the knowledge of a death.
+        with suppress(OutputError):
+            write_text(self.note, task)
         return True
 
     def end(self) -> None:
-        """Note that the order has come to an end, whatever it was."""
-        self._note("")
-
-    def _note(self, order: str) -> None:
-        # A full disk is the trial's to tell; here it costs only the knowledge of a death.
+        """Note that the task has come to an end, whatever it was."""
         with suppress(OSError):
-            self.file.truncate(0)
-            self.file.write(order.encode())
+            self.note.unlink()
 
 
 @dataclass(frozen=True)
@@ -163,14 +160,9 @@ class ResultsFolder:
 
         The lock belongs to the process: one that is killed holds it no longer.
         """
-        claim = open_own(self.path / CLAIMS / name, os.O_RDWR | os.O_APPEND)
-        with os.fdopen(claim, "ab+", buffering=0) as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                yield None
-                return
-            yield Claim(file)
+        path = self.path / CLAIMS / name
+        with lock(path) as is_mine:
+            yield Claim(path.with_name(f"{name}.task")) if is_mine else None
 
     def is_claimed(self, name: str) -> bool:
         """Whether some process runs trial `name`."""
