@@ -6,6 +6,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -150,6 +151,39 @@ def test_the_reference_is_complete() -> None:
     folders = {f"{path.name}/" for path in package.iterdir() if (path / "__init__.py").is_file()}
     files = {path.name for path in package.glob("*.py") if not path.name.startswith("__")}
     assert set(named) == folders | files
+
+
+def test_contributing_says_which_way_imports_go() -> None:
+    architecture = runpy.run_path(str(ROOT / "tests" / "test_architecture.py"))
+    arrows, leaves = architecture["ARROWS"], architecture["LEAVES"]
+    rows = re.findall(r"^\| `(\w+)` \| (.+) \|$", TEXTS["CONTRIBUTING.md"], re.MULTILINE)
+    shown = {
+        package: set(re.findall(r"`(\w+)`", names)) | (leaves if "leaves" in names else set())
+        for package, names in rows
+        if package in arrows
+    }
+    assert shown == {name: arrows[name] for name in set(arrows) - leaves}
+    sentence = re.search(r"\*Leaves\* are [^:]+: ([^.]+)\.", TEXTS["CONTRIBUTING.md"])
+    assert sentence is not None
+    assert set(re.findall(r"`(\w+)`", sentence[1])) == leaves
+
+
+def test_contributing_runs_values_as_continuous_integration_does() -> None:
+    script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    (other,) = re.findall(
+        r"`(ATEN_CPU_CAPABILITY=.*?) XDG_CACHE_HOME=\S+ pytest -m numerical`",
+        TEXTS["CONTRIBUTING.md"],
+    )
+    assert f"{other} \\\n    pytest -m numerical\n" in script
+    # What a plain run leaves out, its first pass adds; the second is of kernels of its own.
+    assert "-m 'not long and not product and not machine_code and not gpu'" in script
+    assert 'XDG_CACHE_HOME="$scratch/cache"' in script
+
+
+def test_contributing_names_every_mark() -> None:
+    markers = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]
+    marks = {line.split(":")[0] for line in markers["pytest"]["ini_options"]["markers"]}
+    assert marks == set(re.findall(r"^\| `pytest -m (\w+)` \|", TEXTS["CONTRIBUTING.md"], re.M))
 
 
 def test_python_examples_of_neurons_hold() -> None:
