@@ -126,7 +126,7 @@ def test_a_group_is_measured_with_what_it_ran_on(
     from quoted import groups, measuring
 
     steps = [groups.Step("listed", "clifctl recipes ls")]
-    monkeypatch.setitem(measuring.GROUPS, "small", steps)
+    monkeypatch.setitem(groups.GROUPS, "small", steps)
     monkeypatch.setattr(measuring, "_commit", lambda: "0123456789")
     found = measuring.measure("small")
     assert any(row["recipe"] == "digits_snn5" for row in found["results"]["listed"]["recipes"])

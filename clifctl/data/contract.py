@@ -74,6 +74,10 @@ class Staged(ABC):
 class DataOptions(Strict):
     """Base of a data set's options."""
 
+    if TYPE_CHECKING:  # a row of the table is called with the keys of its own class
+
+        def __init__(self, **values: Any) -> None: ...
+
 
 class Streamed(Protocol):
     """Samples that are not held in memory. `threads`: whether taking them is done outside of
