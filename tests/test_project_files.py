@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from hatchling.builders.sdist import SdistBuilder
 
 import clifctl
 
@@ -43,3 +44,14 @@ def test_the_citation_names_this_version_and_the_paper() -> None:
     assert paper["year"] == 2024
     authors = [author["family-names"] for author in paper["authors"]]
     assert (authors[0], authors[-1], len(authors)) == ("Huang", "Cheng", 8)
+
+
+def test_the_source_distribution_holds_what_its_tests_read() -> None:
+    folders = (".ci", "benchmarks", "clifctl", "docs", "recipes", "tests")
+    files = {path for folder in folders for path in (ROOT / folder).rglob("*") if path.is_file()}
+    files |= {path for path in ROOT.glob("*") if path.suffix in (".cff", ".md")}
+    files |= {ROOT / "LICENSE", ROOT / ".pre-commit-config.yaml"}
+    ours = {path for path in files if "__pycache__" not in path.parts}
+    packed = {Path(file.path) for file in SdistBuilder(str(ROOT)).recurse_included_files()}
+    assert sorted(ours - packed) == []
+    assert len(ours) > 500
