@@ -28,7 +28,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import product
 from pathlib import Path
-from typing import NamedTuple, TextIO
+from typing import Any, NamedTuple, TextIO
 
 import torch
 from torch import Tensor
@@ -202,9 +202,7 @@ def seconds(run: Run) -> float:
     return clock() - started
 
 
-def measure(
-    direction: str, geometry: Geometry, rates: list[float], rounds: int
-) -> dict[str, object]:
+def measure(direction: str, geometry: Geometry, rates: list[float], rounds: int) -> dict[str, Any]:
     """Gate and times of one layer."""
     dense, event = DIRECTIONS[direction]
     events, denses = [], []
@@ -272,7 +270,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     rates, wanted = [float(rate) for rate in options.rates.split(",")], options.layers.split(",")
-    rows = []
+    rows: list[dict[str, Any]] = []
     for direction, (group, layers) in product(options.direction.split(","), LAYERS.items()):
         for name, geometry in layers.items():
             if group not in wanted and not any(part in name for part in wanted):
@@ -306,7 +304,7 @@ def main() -> None:
         options.out.write_text(json.dumps(document, indent=2) + "\n")
 
 
-def show(row: dict[str, object], where: TextIO) -> None:
+def show(row: dict[str, Any], where: TextIO) -> None:
     """A line of the table."""
     by_rate = "  ".join(
         f"{at['rate']:g}: {at['event_fastest_ms']:.3f} ({at['ratio']:.2f})" for at in row["rates"]

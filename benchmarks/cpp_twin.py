@@ -278,7 +278,7 @@ def main() -> None:
     if options.out:
         options.out.write_text(text + "\n")
     print(text)  # noqa: T201
-    ratio = document["ratios"]["forward_and_backward"]["median"]  # type: ignore[index]
+    ratio = document["ratios"]["forward_and_backward"]["median"]
     if ratio > BAR:
         raise SystemExit(
             f"forward + backward take {ratio:.2f} times as long as the C++ (bar: {BAR})"

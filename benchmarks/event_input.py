@@ -22,7 +22,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from types import ModuleType
+from typing import Any
 
 import numpy as np
 import torch
@@ -52,7 +52,7 @@ class Silent:
     def assembling(self, part: str, samples: int) -> None: ...
 
 
-def fixtures() -> ModuleType:
+def fixtures() -> Any:
     """The tests' writers of the real formats."""
     path = Path(__file__).resolve().parent.parent / "tests" / "data" / "event_fixtures.py"
     spec = importlib.util.spec_from_file_location("event_fixtures", path)
@@ -63,7 +63,7 @@ def fixtures() -> ModuleType:
     return module
 
 
-def write_gesture(root: Path, writers: ModuleType) -> dict[str, int]:
+def write_gesture(root: Path, writers: Any) -> dict[str, int]:
     """Trials below `root`; how many events each split has."""
     draw = writers.gesture_events
     writers.gesture_events = lambda trial, label: draw(trial, label, events=GESTURE_EVENTS)
@@ -73,7 +73,7 @@ def write_gesture(root: Path, writers: ModuleType) -> dict[str, int]:
     return {"train": (TRIALS - 1) * 11 * GESTURE_EVENTS, "test": 11 * GESTURE_EVENTS}
 
 
-def write_images(root: Path, writers: ModuleType) -> dict[str, int]:
+def write_images(root: Path, writers: Any) -> dict[str, int]:
     """Recordings of images below `root`; how many events each split has."""
     draw = writers.image_events
     writers.image_events = lambda label, number: draw(label, number, events=IMAGE_EVENTS)
@@ -141,7 +141,8 @@ def trained(recipe: Recipe, data: LoadedData, device: torch.device, steps: int) 
     precision = Precision(resolve_precision(recipe.train.precision, device).name, device)
     loss = loss_of(recipe)
     wait: Callable[[], None] = torch.cuda.synchronize if device.type == "cuda" else lambda: None
-    whole, waited = [], []
+    whole: list[float] = []
+    waited: list[float] = []
     generator = torch.Generator().manual_seed(0)
     data = data.to(device)
     while len(whole) <= steps:  # the first one compiles, and does not count

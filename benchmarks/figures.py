@@ -1,4 +1,4 @@
-"""The figures of README, docs and recipes: measured, stored, and written into the pages.
+"""The figures of README, docs and recipes: measured, stored, and written into pages and pictures.
 
     python benchmarks/figures.py measure [GROUP ...]   run commands, store what they print
     python benchmarks/figures.py write                 rewrite the pages from the stored results
@@ -13,6 +13,7 @@ from pathlib import Path
 
 from quoted import marks, names, store, tables
 from quoted.groups import GROUPS
+from quoted.pictures import pictures
 
 
 def main() -> int:
@@ -36,13 +37,14 @@ def main() -> int:
 
 
 def pages_as_stored() -> dict[Path, str]:
-    """Every page that quotes figures, as the stored results have it."""
+    """Every page that quotes figures, and every picture of them, as the stored results have it."""
     files = store.read_all()
     figures = names.by_name(files)
     templates = tables.templates(files)
-    return {
+    pages = {
         path: marks.rewritten(path, figures, templates, tables.HEADERS) for path in marks.pages()
     }
+    return pages | pictures(figures)
 
 
 def _write() -> int:

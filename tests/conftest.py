@@ -25,8 +25,8 @@ TINY = ["train.epochs=2", "train.batch_size=256", "model.channels=[2,2,2,2,4]", 
 
 
 # Tests of values, which must hold on every CPU: `pytest -m numerical` runs them alone.
-NUMERICAL = ("kernels", "neurons", "models", "training", "convert", "analysis")
-NUMERICAL += ("test_spikingjelly.py", "test_distributed.py")
+NUMERICAL = ["kernels", "neurons", "models", "training", "convert", "analysis"]
+NUMERICAL += ["test_spikingjelly.py", "test_distributed.py"]
 GPUS = "test_triton.py"  # their kernels are the same on every CPU
 # What a plain `pytest` leaves out, and so does `pytest -m numerical`.
 ON_REQUEST = ("exhaustive", "long", "product", "machine_code", "gpu")
@@ -36,8 +36,8 @@ MOST_PROCESSES = 8
 SEED = 67280421310721
 
 # What a terminal or a service sets to change how output looks, or how much work is done at once.
-OUTSIDE = ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "CLICOLOR_FORCE", "PY_COLORS")
-OUTSIDE += ("GITHUB_ACTIONS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+OUTSIDE = ["COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "CLICOLOR_FORCE", "PY_COLORS"]
+OUTSIDE += ["GITHUB_ACTIONS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"]
 
 
 def pytest_configure(config: pytest.Config) -> None:

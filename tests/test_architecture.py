@@ -180,8 +180,7 @@ def test_light_packages_import_no_heavy_library_at_module_level() -> None:
         if part not in LIGHT:
             continue
         tree = ast.parse(path.read_text(encoding="utf-8"))
-        top = ast.Module([n for n in tree.body if isinstance(n, ast.Import | ast.ImportFrom)], [])
-        for node in top.body:
+        for node in (n for n in tree.body if isinstance(n, ast.Import | ast.ImportFrom)):
             names = (
                 [alias.name for alias in node.names]
                 if isinstance(node, ast.Import)

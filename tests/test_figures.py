@@ -26,7 +26,8 @@ def figures(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 def test_pages_say_what_the_stored_results_say(figures: ModuleType) -> None:
     """Mended by `python benchmarks/figures.py write`."""
     pages = figures.pages_as_stored()
-    assert len(pages) > 20
+    assert len(pages) > 25
+    assert any(path.suffix == ".svg" for path in pages)
     differences = [figures.marks.difference(path, text) for path, text in pages.items()]
     assert "\n".join(filter(None, differences)) == ""
 
@@ -125,7 +126,7 @@ def test_a_group_is_measured_with_what_it_ran_on(
     from quoted import groups, measuring
 
     steps = [groups.Step("listed", "clifctl recipes ls")]
-    monkeypatch.setitem(measuring.GROUPS, "small", steps)
+    monkeypatch.setitem(groups.GROUPS, "small", steps)
     monkeypatch.setattr(measuring, "_commit", lambda: "0123456789")
     found = measuring.measure("small")
     assert any(row["recipe"] == "digits_snn5" for row in found["results"]["listed"]["recipes"])
@@ -300,8 +301,8 @@ MEASUREMENT = re.compile(
 )
 # What looks like a measurement and is none: page, words around it, why.
 NO_MEASUREMENTS = [
-    ("README.md", "60s, or say 200steps", "a setting"),
-    ("README.md", "mean, 95 % interval", "a level of confidence"),
+    ("docs/command-line.md", "60s, or say 200steps", "a setting"),
+    ("docs/comparing.md", "mean, 95 % interval", "a level of confidence"),
     ("docs/convert.md", "500 test images (0.2 % each)", "arithmetic"),
     ("docs/convert.md", "dt = 0.1 ms", "a convention"),
     ("docs/energy.md", "(1 MiB, 100 pJ)", "a price"),

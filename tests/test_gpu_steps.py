@@ -175,7 +175,7 @@ def _steps(recipe: Recipe, gpu: CountingGpu, arithmetic: str = "float32") -> lis
     data = load_data(recipe).to(GPU)
     net = _on_gpu(build_net(recipe))
     chosen, _ = optimizer_of(recipe, net)
-    step = training_step_of(recipe, net, chosen, Precision(arithmetic, GPU))  # type: ignore[arg-type]
+    step = training_step_of(recipe, net, chosen, Precision(arithmetic, GPU))
     generator = torch.Generator().manual_seed(0)
     found, sums = [], Sums()
     step.net.train()

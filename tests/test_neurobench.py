@@ -31,7 +31,7 @@ def snn5() -> SpikingNet:
 
 def activations(module: nn.Module) -> dict[str, nn.Module]:
     """As `NeuroBenchModel.activation_layers` finds them: the harness's own are ReLU and Sigmoid."""
-    found = {}
+    found: dict[str, nn.Module] = {}
     for name, child in module.named_children():
         if isinstance(child, nn.ReLU | nn.Sigmoid):
             found[name] = child

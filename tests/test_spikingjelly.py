@@ -42,7 +42,7 @@ def node_of(name: str, **options: Any) -> NeuronNode:
     node = NODES[name](target="reference", **options).double()
     with torch.no_grad():
         for parameter in node.parameters():
-            parameter += 0.3 * torch.randn_like(parameter)
+            parameter.add_(0.3 * torch.randn_like(parameter))
     return node
 
 
@@ -170,7 +170,8 @@ def test_equal_arguments_are_spikingjellys_node() -> None:
         peer.surrogate_function = Rect(alpha=1.0)
         gradients = []
         for node in (ours, peer):
-            node.double().step_mode = "m"
+            node.double()
+            node.set_step_mode("m")
             x = current(T, 5, 7).requires_grad_()
             (node(x) * current(T, 5, 7, seed=1)).sum().backward()
             gradients.append([x.grad, *(p.grad for p in node.parameters())])

@@ -160,7 +160,7 @@ def test_what_has_no_meaning_is_refused_by_name(
 
 def test_what_is_learned_is_set_where_it_is() -> None:
     with pytest.raises(NeuronError, match="learned 'w'") as refused:
-        PLIFNode().tau = 3.0
+        PLIFNode().tau = 3.0  # type: ignore[misc]
     assert "no_grad" in str(refused.value.hint)
     with pytest.raises(NeuronError, match=r"tau = 2\.0: it is learned"):
         GLIFNode(T, tau=2.0)
@@ -255,7 +255,7 @@ def test_parameters_that_are_plain_tensors(name: str) -> None:
     moved = copy.deepcopy(node)
     with torch.no_grad():
         for parameter in moved.parameters():
-            parameter += 1.5
+            parameter.add_(1.5)
     expected = moved(x)
     assert not torch.equal(expected, node(x))
     node.reset()
@@ -279,9 +279,8 @@ def test_parameters_that_are_plain_tensors(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["lif", "glif"])
 def test_a_node_in_the_middle_of_a_sequence_is_pickled(name: str) -> None:
-    node = LIFNode(surrogate_function=surrogate.ATan(alpha=3.0), tau=3.0)
-    if name == "glif":
-        node = GLIFNode(T)
+    lif = LIFNode(surrogate_function=surrogate.ATan(alpha=3.0), tau=3.0)
+    node = GLIFNode(T) if name == "glif" else lif
     node.double()
     x = current(2, 3)
     with torch.no_grad():

@@ -54,7 +54,7 @@ def neurons(document: dict[str, Any]) -> dict[str, str]:
 
 def windows(document: dict[str, Any]) -> dict[str, str]:
     """`tau2.0.k3.accuracy`, and from one window to the next `tau2.0.k2to3.accuracy`."""
-    figures = {}
+    figures: dict[str, str] = {}
     for row in document["rows"]:
         at = f"tau{row['tau']}.k{row['window']}"
         figures |= {f"{at}.{name}": text for name, text in _summary(row["summary"]).items()}
@@ -81,7 +81,7 @@ def _summary(summary: dict[str, Any]) -> dict[str, str]:
 
 
 def _differences(differences: dict[str, Any]) -> dict[str, str]:
-    figures = {}
+    figures: dict[str, str] = {}
     for name, (key, digits) in QUANTITIES.items():
         if found := differences.get(key):
             corrected = probability(found["p_value_holm"])

@@ -40,7 +40,7 @@ def gradients(document: dict[str, Any]) -> dict[str, str]:
 def dynamics(document: dict[str, Any]) -> dict[str, str]:
     """Of each neuron over the longest time: `rate`, and of each signal `u.LAG`, raw relative to
     lag 0, and `u.centred.LAG`, with the mean removed."""
-    figures = {}
+    figures: dict[str, str] = {}
     longest = max(document["timesteps"])
     for neuron in document["neurons"]:
         name = neuron["neuron"]
@@ -60,7 +60,7 @@ def dynamics(document: dict[str, Any]) -> dict[str, str]:
 def energy(document: dict[str, Any]) -> dict[str, str]:
     """Of each neuron of the table, in synaptic operations of an inference: `corrected_uj`, and
     `published_uj`, the paper's own cell, which is of one time step, times T."""
-    figures = {}
+    figures: dict[str, str] = {}
     for row in document["rows"]:
         figures[f"{row['neuron']}.corrected_uj"] = number(row["corrected"]["sop_energy_uj"])
         published = row["published"]["sop_energy_uj"] * row["timesteps"]
@@ -72,7 +72,7 @@ def conversions(results: dict[str, Any]) -> dict[str, str]:
     """Over seeds, of nets trained with `clif` and `lif`: `given`, as trained; `at.RESET` and
     `anew.RESET` (with batch norm estimated anew); `chosen` and `chosen_anew`, the choice among the
     paper's resets; `rate.given` and `rate.RESET`."""
-    figures = {}
+    figures: dict[str, str] = {}
     for neuron in ("clif", "lif"):
         runs = [run for run in results.values() if run["trained_neuron"] == neuron]
         at = {

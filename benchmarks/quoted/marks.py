@@ -72,8 +72,8 @@ def fill(path: Path, template: str, figures: Mapping[str, str]) -> str:
 def difference(path: Path, new: str) -> str:
     """A page as it is and as it should be, as a diff without context; empty where they agree."""
     old = path.read_text(encoding="utf-8")
-    names = [str(path.relative_to(ROOT)), "from the stored results"]
-    lines = difflib.unified_diff(old.splitlines(), new.splitlines(), *names, n=0, lineterm="")
+    name, stored = str(path.relative_to(ROOT)), "from the stored results"
+    lines = difflib.unified_diff(old.splitlines(), new.splitlines(), name, stored, n=0, lineterm="")
     return "\n".join(lines)
 
 
@@ -89,10 +89,8 @@ def _with_header(
 ) -> str:
     """`# Expect:  ...` and the like of a recipe, in the ASCII of its comments."""
     for word, template in lines.items():
-        new = fill(path, template, figures).replace("±", "+-")
-        text, count = re.subn(
-            rf"^(# {word}: +).*$", lambda found, new=new: found[1] + new, text, flags=re.MULTILINE
-        )
+        new = fill(path, template, figures).replace("±", "+-").replace("\\", r"\\")
+        text, count = re.subn(rf"^(# {word}: +).*$", rf"\g<1>{new}", text, flags=re.MULTILINE)
         if count != 1:
             raise PageError(f"{path}: {count} lines '# {word}:', one is needed")
     return text

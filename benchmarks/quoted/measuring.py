@@ -54,8 +54,8 @@ def measure(group: str) -> dict[str, Any]:
 def machine() -> dict[str, Any]:
     """The CPU's name, cores, and the vectors that torch and numba are allowed to use."""
     vectors = torch.backends.cpu.get_cpu_capability()
-    if numba.config.CPU_NAME:
-        vectors += f", numba for {numba.config.CPU_NAME}"
+    if cpu := getattr(numba.config, "CPU_NAME", None):
+        vectors += f", numba for {cpu}"
     name = device_name(torch.device("cpu"))
     return {"name": name, "cores": os.cpu_count(), "vectors": vectors}
 

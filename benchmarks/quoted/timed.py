@@ -11,7 +11,7 @@ MIB, MILLION = 2**20, 1e6
 def neurons(document: dict[str, Any]) -> dict[str, str]:
     """`clif.ms` and `.eager`, `.peer`: forward and backward, and how many times as long the others
     take; `.eager_kept`, `.peer_kept`: what they keep for backward, in what the kernel keeps."""
-    figures = {}
+    figures: dict[str, str] = {}
     for row in document["rows"]:
         ours, kept = row["ours"], row["ours"]["saved_bytes_ratio"]
         peer = row["peer"]
@@ -91,7 +91,7 @@ def inference(document: dict[str, Any]) -> dict[str, str]:
 def crossovers(document: dict[str, Any]) -> dict[str, str]:
     """`forward.spatial` and so on: the densities [%] below which event-driven is faster, over the
     connections of the kind; `.fast`: how many times as fast as dense at 10 %."""
-    figures = {}
+    figures: dict[str, str] = {}
     kinds = {(row["direction"], row["kind"]) for row in document["rows"]}
     for direction, kind in kinds:
         rows = [r for r in document["rows"] if (r["direction"], r["kind"]) == (direction, kind)]
@@ -114,7 +114,7 @@ def twins(document: dict[str, Any]) -> dict[str, str]:
 
 
 def _rates(document: dict[str, Any]) -> dict[str, str]:
-    figures = {}
+    figures: dict[str, str] = {}
     for count in document["timesteps"]:
         rates = [
             row["firing_rate"] for row in document["firing_rates"] if row["timesteps"] == count
@@ -127,7 +127,7 @@ def _rates(document: dict[str, Any]) -> dict[str, str]:
 def inputs(document: dict[str, Any]) -> dict[str, str]:
     """Of each recipe: `.step_s`, `.share` of the step that waits for input, and where frames of
     events are read `.wait_ms`, `.memory_ms`, `.disk_ms`."""
-    figures = {}
+    figures: dict[str, str] = {}
     for row in document["rows"]:
         share, recipe = row["input_share_percent"], row["recipe"]
         figures |= {

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor
@@ -71,6 +71,10 @@ class Staged(ABC):
 
 class DataOptions(Strict):
     """Base of a data set's options."""
+
+    if TYPE_CHECKING:  # a row of the table is called with the keys of its own class
+
+        def __init__(self, **values: Any) -> None: ...
 
 
 class Streamed(Protocol):

@@ -1,5 +1,7 @@
 """What the recipe's `model` section holds for every net."""
 
+from typing import TYPE_CHECKING, Any
+
 from pydantic import Field
 
 from clifctl.models.norm import NormMode, TemporalBatchNorm
@@ -9,6 +11,10 @@ from clifctl.strict import Strict
 
 class ModelOptions(Strict):
     """Base of a net's options."""
+
+    if TYPE_CHECKING:  # a row of the table is called with the keys of its own class
+
+        def __init__(self, **values: Any) -> None: ...
 
     batch_norm: NormMode = Field(
         "per_step", description="batch norm statistics: of each time step, or of all together"

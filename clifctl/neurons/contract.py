@@ -14,7 +14,7 @@ import hashlib
 import keyword
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, get_args
 
 import torch
 from pydantic import AfterValidator, Field, ValidationError, model_validator
@@ -32,6 +32,10 @@ LearnableShape = Literal["scalar", "channel", "step", "step_channel"]
 
 class Hyperparameters(Strict):
     """Base of a neuron's hyperparameters."""
+
+    if TYPE_CHECKING:  # a row of the table is called with the keys of its own class
+
+        def __init__(self, **values: Any) -> None: ...
 
     def with_threshold(self, v_threshold: float | None) -> Self:
         """These with another `v_threshold`; as they are where it is None, and for a neuron that has

@@ -240,7 +240,8 @@ def test_windows_of_a_net() -> None:
     flat = [torch.cat([pair[i].flatten() for pair in weights]) for i in (1, 2)]
     two = found.windows[1]
     assert [row.window for row in found.windows] == [1, 2, 3]
-    assert two.cosine == pytest.approx(float(torch.cosine_similarity(*flat, dim=0)), abs=EXACT)
+    cosine = float(torch.cosine_similarity(flat[0], flat[1], dim=0))
+    assert two.cosine == pytest.approx(cosine, abs=EXACT)
     assert two.distance == pytest.approx(float((flat[0] - flat[1]).norm() / flat[1].norm()))
     for name, a, b in weights:
         cosine = float(torch.cosine_similarity(a.flatten(), b.flatten(), dim=0))

@@ -56,7 +56,7 @@ def test_every_neuron_starts_from_the_same_weights_data_order_and_augmentation()
         data = load_data(recipe)
         batches = shuffled_batches(data.train, 32, generator, data.augment)
         starts[name] = (weights, drawn, [next(batches) for _ in range(3)])
-    weights, drawn, batches = starts["lif"]
+    weights, drawn, lif_batches = starts["lif"]
     assert len(starts) >= 10
     for name, (other, other_drawn, other_batches) in starts.items():
         extra = {key.rpartition(".")[2] for key in other.keys() - weights.keys()}
@@ -64,7 +64,7 @@ def test_every_neuron_starts_from_the_same_weights_data_order_and_augmentation()
         for key, tensor in weights.items():
             assert torch.equal(tensor, other[key]), f"{name}: {key}"
         assert torch.equal(drawn, other_drawn), name
-        for (inputs, targets), (theirs, labels) in zip(batches, other_batches, strict=True):
+        for (inputs, targets), (theirs, labels) in zip(lif_batches, other_batches, strict=True):
             assert torch.equal(inputs[0], theirs[0]), name
             assert torch.equal(targets, labels), name
 

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -203,9 +204,8 @@ def test_a_reader_that_is_not_there_is_named(
 ) -> None:
     from clifctl.convert import readers
 
-    find = readers.find_spec
     monkeypatch.setattr(
-        readers, "find_spec", lambda name: None if name == "snntorch" else find(name)
+        readers, "find_spec", lambda name: None if name == "snntorch" else find_spec(name)
     )
     done = clifctl("convert", hard, "--to", "nir", "--samples", "1")
     assert done.code == 0

@@ -147,10 +147,10 @@ def test_rates_and_operations_are_those_of_an_independent_count(
             net(inputs, repeat=3)
     assert [rate["layer"] for rate in row["firing_rates"]] == list(counted)
     for rate in row["firing_rates"]:
-        spikes = torch.cat(counted[rate["layer"]], 1).double().flatten(2)
-        assert rate["firing_rate"] == pytest.approx(spikes.mean().item(), rel=1e-12)
-        assert rate["firing_rate_per_step"] == pytest.approx(spikes.mean((1, 2)).tolist())
-        assert rate["firing_rate_sample_std"] == pytest.approx(spikes.mean((0, 2)).std().item())
+        fired = torch.cat(counted[rate["layer"]], 1).double().flatten(2)
+        assert rate["firing_rate"] == pytest.approx(fired.mean().item(), rel=1e-12)
+        assert rate["firing_rate_per_step"] == pytest.approx(fired.mean((1, 2)).tolist())
+        assert rate["firing_rate_sample_std"] == pytest.approx(fired.mean((0, 2)).std().item())
     layers = {layer["layer"]: layer for layer in row["layers"]}
     for name, outputs in list(reached.items())[1:]:
         layer = layers[name]

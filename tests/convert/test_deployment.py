@@ -90,7 +90,7 @@ def test_what_cannot_run_on_lif_is_refused(name: str, said: str) -> None:
 
 
 def test_statistics_are_the_mean_over_all_batches(lif_net: object) -> None:
-    net, shape = lif_net("mlp")  # type: ignore[operator]
+    net, shape = lif_net("mlp")
     norms = [module for module in net.modules() if isinstance(module, TemporalBatchNorm)]
     generator = torch.Generator().manual_seed(3)
     batches = [torch.randn(2, 9, *shape, generator=generator).double() for _ in range(3)]
@@ -105,7 +105,7 @@ def test_statistics_are_the_mean_over_all_batches(lif_net: object) -> None:
 
 
 def test_a_norm_that_was_folded_has_no_statistics_to_estimate(lif_net: object) -> None:
-    net, shape = lif_net("mlp")  # type: ignore[operator]
+    net, shape = lif_net("mlp")
     x = torch.randn(2, 9, *shape, generator=torch.Generator().manual_seed(3)).double()
     fold_net(net, read_net(net, shape))
     before = {name: tensor.clone() for name, tensor in net.state_dict().items()}

@@ -31,7 +31,7 @@ def currents(net: SpikingNet, x: Tensor) -> list[Tensor]:
             return f(x, state, norm, repeat)
 
         handles.append((module, forward))
-        module.forward = keep  # type: ignore[method-assign]
+        module.forward = keep  # type: ignore[assignment, method-assign]
     with torch.no_grad():
         net(x)
     for module, forward in handles:

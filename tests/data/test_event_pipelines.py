@@ -101,7 +101,7 @@ def test_float_counts_are_resized_as_torchvision_does() -> None:
 
     stored = counts(2, 1, 2, 32, 32)
     for resize, antialias in (("antialias", True), ("bilinear", False)):
-        seen = FramePreparation("counts", 12, resize)(stored)  # type: ignore[arg-type]
+        seen = FramePreparation("counts", 12, resize)(stored)
         expected = v2.functional.resize(stored[:, 0].float(), [12, 12], antialias=antialias)
         assert torch.allclose(seen[:, 0], expected, atol=1e-6)
     pooled = FramePreparation("counts", 16, "area")(stored)

@@ -31,7 +31,8 @@ from clifctl.data.images import Place
 from clifctl.data.unpickling import load_plain
 from clifctl.errors import CheckpointError, ClifctlError, DataError
 from clifctl.training import checkpoint
-from clifctl.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, sealed
+from clifctl.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from clifctl.training.seal import sealed
 
 # Mutated inputs for each reader: CLIFCTL_FUZZ=1000 for a long look.
 MUTATED = int(os.environ.get("CLIFCTL_FUZZ", "40"))
@@ -485,7 +486,7 @@ def test_a_root_that_names_no_folder(name: str, root: str) -> None:
     with pytest.raises(
         (ClifctlError, ValueError), match=r"zero byte|unicode string|no home folder"
     ):
-        load(name, root, **needed)  # type: ignore[arg-type]
+        load(name, root, **needed)
 
 
 def test_what_is_skipped_leaves_something(

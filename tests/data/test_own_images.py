@@ -225,7 +225,7 @@ def test_every_set_of_classes_with_names_has_them(data_root: Path) -> None:
         dataset = DATASETS[name]
         assert dataset.camera is not None
         root = data_root / "own" if name == "event_files" else data_root
-        chosen: Any = dataset.options(root=str(root), **options)  # type: ignore[arg-type]
+        chosen: Any = dataset.options(root=str(root), **options)
         names = read_recordings(name, dataset.camera, chosen, 1).class_names
         assert names is not None
         assert (names[0], names[2], names[-1]) == expected

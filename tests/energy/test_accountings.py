@@ -205,6 +205,7 @@ def test_constants_of_a_file_and_presets() -> None:
     assert priced(graph, "relu", None, constants=PRESETS["7nm"]).corrected.sop_energy_uj == (
         pytest.approx((67 * 0.38 + 384 * 1.69) * 1e-6)
     )
+    wrong: Any
     for wrong in ([], {"ac": 1}, {"ac_pj": -1}, {"ac_pj": "1"}, {"sram_8_kib_pj": 30.0}):
         with pytest.raises(EnergyError, match="file"):
             constants_from(wrong, "file")

@@ -197,7 +197,7 @@ def test_a_transformer_is_counted_through_its_masks_and_pools() -> None:
     net = firing(built)
     x = 3 * images(2, 13, 10)
     graph, exact, _ = counted(net, x)
-    fired = {name: [] for name in ("query", "key", "value", "kv_neuron")}
+    fired: dict[str, list[Tensor]] = {name: [] for name in ("query", "key", "value", "kv_neuron")}
     attention = net.get_submodule("blocks.0.attention")
     for name, spikes in fired.items():
         attention.get_submodule(name).register_forward_hook(

@@ -108,7 +108,7 @@ def poison() -> None:
         calls[0] += 1
         return forward(step, net, inputs * (1.0 if calls[0] < 3 else float("nan")))
 
-    TrainingStep._forward = poisoned  # type: ignore[method-assign]
+    TrainingStep._forward = poisoned  # type: ignore[assignment, method-assign]
 
 
 def agreements(rank: int, count: int) -> Any:
@@ -120,7 +120,7 @@ def agreements(rank: int, count: int) -> Any:
             raise DataError("no file", hint="get it")
         return rank
 
-    told = []
+    told: list[Any] = []
     for attempt in (lambda: processes.agree(fails), lambda: processes.from_main(lambda: 7 + rank)):
         try:
             told.append(attempt())

@@ -3,7 +3,7 @@
 import copy
 import io
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +50,7 @@ def content_of(folder: Path) -> dict[str, bytes]:
 
 def places(document: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
     """The path of every entry, inner ones first."""
-    entries = document.items() if isinstance(document, dict) else ()
+    entries: Iterable[tuple[Any, Any]] = document.items() if isinstance(document, dict) else ()
     if isinstance(document, list):
         entries = enumerate(document)
     for key, value in entries:

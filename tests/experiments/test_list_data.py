@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from clifctl.data import streaming
+from clifctl.data import decoding, streaming
 
 Run = Callable[..., Any]
 
@@ -17,7 +17,7 @@ def test_a_dry_run_lists_images_and_decodes_one_a_split(
 ) -> None:
     on_disk.write_image_folder(tmp_path / "d", classes=3, side=16, train=4, test=2)
     decoded: list[int] = []
-    decode = streaming.decode
+    decode = decoding.decode
 
     def counted(paths: Any, *rest: Any, **options: Any) -> Any:
         decoded.append(len(paths))

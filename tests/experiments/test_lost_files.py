@@ -234,8 +234,8 @@ def test_how_many_epochs_are_kept_is_remembered(copy: Path) -> None:
 def test_links_in_a_shared_run_folder_are_replaced_and_not_followed(
     copy: Path, tmp_path: Path
 ) -> None:
-    names = ("run.lock", "metrics.jsonl", "run.log", "manifest.json", "recipe.yaml", "last.pt")
-    names += ("best.pt", "result.json", "epoch-0003.pt", "run.owner")
+    names = ["run.lock", "metrics.jsonl", "run.log", "manifest.json", "recipe.yaml", "last.pt"]
+    names += ["best.pt", "result.json", "epoch-0003.pt", "run.owner"]
     before = {}
     for name in names:
         victim = tmp_path / f"victim of {name}"

@@ -52,7 +52,7 @@ def test_many_steps_are_counted_from_few(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_the_largest_output_by_hand() -> None:
     net = torch.nn.Sequential(torch.nn.Linear(3, 50), torch.nn.ReLU(), torch.nn.Linear(50, 7))
-    net.forward = lambda x, repeat: torch.nn.Sequential.forward(net, x)  # type: ignore[assignment]
+    net.forward = lambda x, repeat: torch.nn.Sequential.forward(net, x)  # type: ignore[assignment, misc]
     assert largest_output(net, torch.zeros(2, 5, 3), repeat=1) == 2 * 5 * 50 * 4
 
 

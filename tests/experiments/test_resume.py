@@ -32,6 +32,7 @@ from clifctl.experiments.run.resume import recipe_of_run
 from clifctl.experiments.train import train
 from clifctl.recipe.load import LoadedRecipe, load_recipe
 from clifctl.results.train import EpochRecord, Running, StepRecord, TrainPlan, TrainResult
+from clifctl.training import evaluation
 from clifctl.training.checkpoint import load_checkpoint, save_checkpoint
 from clifctl.training.lock import LOCK, OWNER, locked
 
@@ -119,7 +120,7 @@ def metrics(folder: Path) -> list[dict[str, Any]]:
 
 def without_times(result: TrainResult) -> TrainResult:
     zero = {"train_seconds": 0.0, "total_seconds": 0.0, "samples_per_second": 0.0}
-    return replace(result, run_folder="", time=None, **zero)  # type: ignore[arg-type]
+    return replace(result, run_folder="", time=None, **zero)
 
 
 def assert_same_run(folder: Path, other: Path) -> None:
@@ -278,13 +279,13 @@ def test_a_stop_during_evaluation_is_obeyed(
 ) -> None:
     from clifctl.experiments import train as module
 
-    original, calls = module.evaluate, []
+    calls: list[int] = []
 
     def evaluate(net: Any, batches: Any, *args: Any, **options: Any) -> Any:
         calls.append(1)
         if len(calls) == 2:
             interrupt()
-        return original(net, batches, *args, **options)
+        return evaluation.evaluate(net, batches, *args, **options)
 
     monkeypatch.setattr(module, "evaluate", evaluate)
     with pytest.raises(Interrupted, match=r"(?m)after step 6 of epoch 2$"):

@@ -164,9 +164,12 @@ def test_a_step_in_float16_is_timed_in_float32_on_a_cpu_alone() -> None:
     assert cost.step_seconds > cost.optimizer_seconds > 0
     plain = replace(recipe, train=recipe.train.model_copy(update={"precision": "bfloat16"}))
     asked: list[float] = []
-    cost = step_cost.step_cost(
-        plain, size_of(plain, 4), torch.device("cpu"), lambda: asked.append(1.0) or 1.0
-    )
+
+    def ask() -> float:
+        asked.append(1.0)
+        return 1.0
+
+    cost = step_cost.step_cost(plain, size_of(plain, 4), torch.device("cpu"), ask)
     assert (cost.precision, cost.precision_factor, asked) == ("bfloat16", 1.0, [])
 
 

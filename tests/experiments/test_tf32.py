@@ -103,8 +103,8 @@ def test_what_it_comes_to_on_a_device(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_run_that_goes_on_with_another_one_is_told() -> None:
-    same = ("device_name", "threads", "target", "connections", "processes", "git_commit")
-    same += ("numerics_version",)
+    same = ["device_name", "threads", "target", "connections", "processes", "git_commit"]
+    same += ["numerics_version"]
     now = {**dict.fromkeys(same, "x"), "versions": dict.fromkeys(("clifctl", "python", "torch"))}
     before = {**now, "tf32": "none"}
     assert changed_surroundings(before, {**now, "tf32": "all"}) == ["TF32: none, now all"]

@@ -159,7 +159,7 @@ def test_the_gradients_of_a_net_repeat_their_bits(model: str) -> None:
         MODELS[model].options(width=8), input_shape=(2, 128, 96), classes=10, timesteps=4,
         neuron=NeuronChoice(neuron, neuron.hyperparameters()),
     )  # fmt: skip
-    net = net.to("cuda", memory_format=torch.channels_last)
+    net = net.to("cuda").to(memory_format=torch.channels_last)
     images = torch.rand(4, 16, 2, 128, 96, device="cuda")
     with determinism(True):
         first, second = (

@@ -110,7 +110,7 @@ def norm_and_neuron() -> dict[str, float]:
         for target in ("triton", "reference"):
             torch.manual_seed(0)
             choice = NeuronChoice(NEURONS["plif"], NEURONS["plif"].hyperparameters(), target=target)
-            layer, norm = choice.layer(5, 4), TemporalBatchNorm(5, mode)  # type: ignore[arg-type]
+            layer, norm = choice.layer(5, 4), TemporalBatchNorm(5, mode)
             leaf = x.clone().requires_grad_()
             out, final = layer(leaf, None, norm, repeat)
             ((out * g).sum() + final[0].square().sum()).backward()

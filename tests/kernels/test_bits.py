@@ -160,7 +160,7 @@ def test_bits_are_kept_and_hooks_around_are_called() -> None:
     assert saved.dtypes.count(torch.uint8) == 1
     y.sum().backward()
     assert saved.given == 2
-    assert torch.equal(linear.weight.grad, x.detach().flatten(0, 1).sum(0).expand(3, -1))  # type: ignore[arg-type]
+    assert torch.equal(linear.weight.grad, x.detach().flatten(0, 1).sum(0).expand(3, -1))
 
 
 def test_two_consumers_share_one_storage_of_bits() -> None:
@@ -208,9 +208,9 @@ def test_dropout_keeps_its_mask_and_its_output_as_bits() -> None:
         y = SharedDropout(0.3)(x)
     assert sorted(saved.bytes.values()) == [5 * 4 * 6 * 7 // 8]
     y.sum().backward()
-    mask = x.grad[:1].expand_as(x)  # type: ignore[index]
+    mask = x.grad[:1].expand_as(x)
     assert torch.equal(y, x.detach() * mask)
-    assert torch.equal(x.grad, mask)  # type: ignore[arg-type]
+    assert torch.equal(x.grad, mask)
 
 
 def test_what_is_not_known_is_never_packed() -> None:
@@ -249,7 +249,7 @@ def test_a_change_after_saving_does_not_change_the_gradient() -> None:
     with torch.no_grad():
         y.add_(3.0)
     out.sum().backward()
-    assert torch.equal(linear.weight.grad, expected.sum(0).expand(3, -1))  # type: ignore[arg-type]
+    assert torch.equal(linear.weight.grad, expected.sum(0).expand(3, -1))
 
 
 def test_a_weight_that_was_changed_in_place_is_refused() -> None:
@@ -316,12 +316,12 @@ def test_a_net_works_within_other_hooks(around: str) -> None:
     def run(x: Tensor) -> Tensor:
         if around == "save_on_cpu":
             with torch.autograd.graph.save_on_cpu():
-                return other(x)[0]  # type: ignore[no-any-return]
+                return other(x)[0]
         if around == "checkpoint":
             # The running averages are updated again: they are not part of any gradient.
-            return checkpoint(lambda x: other(x)[0], x, use_reentrant=False)  # type: ignore[no-any-return]
+            return checkpoint(lambda x: other(x)[0], x, use_reentrant=False)
         with spikes_as_bits():
-            return other(x)[0]  # type: ignore[no-any-return]
+            return other(x)[0]
 
     largest = max(float(b.abs().max()) for b in expected)
     for a, b in zip(_gradients(other, run), expected, strict=True):
@@ -378,8 +378,8 @@ def test_attention_product_of_spikes() -> None:
         product = q @ k
     assert set(saved.dtypes) == {torch.uint8}
     product.sum().backward()
-    assert torch.equal(q.grad, k.detach().sum(-1)[:, None].expand_as(q))  # type: ignore[arg-type]
-    assert F.mse_loss(k.grad, q.detach().sum(1)[..., None].expand_as(k)) == 0  # type: ignore[arg-type]
+    assert torch.equal(q.grad, k.detach().sum(-1)[:, None].expand_as(q))
+    assert F.mse_loss(k.grad, q.detach().sum(1)[..., None].expand_as(k)) == 0
 
 
 @pytest.mark.parametrize("channels_last", [False, True])

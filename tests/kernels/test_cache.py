@@ -6,6 +6,7 @@ import os
 import pickle
 import re
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -241,7 +242,7 @@ def test_without_a_home_a_temporary_folder_serves(
 def test_processes_that_are_started_share_a_temporary_folder(
     kernels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cache_folder.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: str(tmp_path))
     monkeypatch.setenv(cache_folder.TEMPORARY, "")
     cache_folder.settle()
     chosen = Path(os.environ[cache_folder.TEMPORARY])

@@ -155,7 +155,7 @@ def _input(setting: Setting, steps: int) -> Tensor:
 def _norm(setting: Setting, dtype: torch.dtype = torch.float64) -> TemporalBatchNorm:
     affine = setting.phase != "no_affine"
     momentum = None if setting.phase == "cumulative" else 0.1
-    norm = TemporalBatchNorm(CHANNELS, setting.mode, momentum=momentum, affine=affine)  # type: ignore[arg-type]
+    norm = TemporalBatchNorm(CHANNELS, setting.mode, momentum=momentum, affine=affine)
     norm = norm.to(dtype)
     with torch.no_grad():
         norm.running_mean.copy_(torch.tensor([0.5, -0.2, 1.0]))
@@ -278,7 +278,7 @@ def _compared(name: str, mode: str, channels_last: bool) -> dict[str, float]:
     torch.manual_seed(0)
     values = NEURONS[name].hyperparameters()
     layer = NeuronChoice(NEURONS[name], values, target="reference").layer(16, 6)
-    norm = TemporalBatchNorm(16, mode)  # type: ignore[arg-type]
+    norm = TemporalBatchNorm(16, mode)
     with torch.no_grad():
         for parameter in norm.parameters():
             parameter.add_(0.3 * torch.randn(16)).add_(0.3)
@@ -322,7 +322,7 @@ def test_gradients_in_single_precision(name: str, mode: str, channels_last: bool
 
 def _small(mode: str = "per_step", steps: int = 2) -> tuple[SpikingLayer, TemporalBatchNorm]:
     layer = NeuronChoice(NEURONS["lif"], NEURONS["lif"].hyperparameters()).layer(3, steps).double()
-    return layer, TemporalBatchNorm(3, mode).double()  # type: ignore[arg-type]
+    return layer, TemporalBatchNorm(3, mode).double()
 
 
 @pytest.mark.parametrize("target", ["numba", "reference"])
@@ -356,7 +356,7 @@ def test_an_empty_batch_has_empty_results_in_evaluation() -> None:
     out.sum().backward()
     assert x.grad is not None
     assert norm.weight is not None
-    assert torch.equal(norm.weight.grad, torch.zeros(3).double())  # type: ignore[arg-type]
+    assert torch.equal(norm.weight.grad, torch.zeros(3).double())
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

@@ -200,7 +200,7 @@ def test_broken_numbers_come_out_as_the_reference_gives_them(
 @pytest.mark.parametrize("steps", [1, 2, 17, 64])
 def test_any_number_of_time_steps(steps: int) -> None:
     x = torch.randn(steps, 3, 70, dtype=torch.float64, requires_grad=True)
-    results = []
+    results: list[tuple[torch.Tensor, torch.Tensor]] = []
     for target in ("reference", "numba"):
         x.grad = None
         out, _ = scan(x, None, NEURONS["clif"].parameters(), target=target)

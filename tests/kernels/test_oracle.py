@@ -116,8 +116,8 @@ def _double(module: nn.Module) -> nn.Module:
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for parameter in module.parameters():
-            parameter += 0.3 * torch.randn(
-                parameter.shape, generator=generator, dtype=torch.float64
+            parameter.add_(
+                0.3 * torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
             )
     return module
 

@@ -39,12 +39,12 @@ def cheap_cases() -> list[tuple[Neuron, Case]]:
                 surrogate = list(SURROGATES)[turn]
                 cases.append(
                     (neuron, Case("numba", dtype, surrogate, window, shape, "defaults", state))
-                )  # type: ignore[arg-type]
+                )
         for number, choice in enumerate(axes(neuron)["choices"][1:]):
             shape, state = list(SHAPES)[number % 3], ("given", "initial")[number % 2]
             cases.append(
                 (neuron, Case("numba", "float64", "rectangle", "full", shape, choice, state))
-            )  # type: ignore[arg-type]
+            )
     cases += [one for one in covering_cases(NEURONS_HERE) if not one[0].spiking]
     return cases
 

@@ -184,7 +184,7 @@ def test_clif_equals_lif_at_one_time_step(seed: int, tau: float, threshold: floa
         outs.append(out.detach())
         grads.append(leaf.grad)
     assert torch.equal(*outs)
-    assert torch.equal(grads[0], grads[1])  # type: ignore[arg-type]
+    assert torch.equal(grads[0], grads[1])
 
 
 @settings(max_examples=30, deadline=None)

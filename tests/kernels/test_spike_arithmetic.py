@@ -216,7 +216,11 @@ def test_spikes_within_transforms_autocast_and_without_gradients() -> None:
         found, wanted = (module(t.flatten(0, 1)) for t in (s, plain))
     assert found.dtype == torch.bfloat16
     assert torch.equal(found, wanted)
-    compiled: Any = torch.compile(lambda s: module(s.flatten(0, 1)), backend="eager")
+
+    def flat(given: Any) -> Any:
+        return module(given.flatten(0, 1))
+
+    compiled: Any = torch.compile(flat, backend="eager")
     assert torch.equal(compiled(s).detach(), expected)
 
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
+from torch.utils.dlpack import from_dlpack
 
 from clifctl.kernels import Spikes, as_spikes, scan
 from clifctl.kernels.cpu.paths import Path, recorded_paths
@@ -174,7 +175,7 @@ def test_torch_refuses_what_it_refuses_of_any_tensor() -> None:
 def test_no_pointer_is_null_and_no_change_behind_one_is_lost() -> None:
     spikes, floats = both()
     assert spikes.data_ptr() != 0
-    view = torch.from_dlpack(spikes.detach())
+    view = from_dlpack(spikes.detach())
     assert torch.equal(view, floats)
     view += 1
     same(spikes, floats + 1)
@@ -195,9 +196,9 @@ WRITES: dict[str, Callable[[Tensor], Any]] = {
     "plus": lambda s: s.add_(1),
     "operator": lambda s: operator.iadd(s, 1),
     "times": lambda s: s.mul_(3),
-    "step": lambda s: operator.setitem(s, 0, 4.0),
-    "masked": lambda s: operator.setitem(s, s > 0, -1.0),
-    "moved": lambda s: operator.setitem(s, 0, s[2]),
+    "step": lambda s: s.__setitem__(0, 4.0),
+    "masked": lambda s: s.__setitem__(s > 0, -1.0),
+    "moved": lambda s: s.__setitem__(0, s[2]),
     "view": lambda s: s[:, 1].zero_(),
     "flat": lambda s: s.permute(0, 1, 3, 4, 2).view(-1)[7:90].fill_(5),
     "fill": _fill,
@@ -237,7 +238,7 @@ def test_gradients_pass_what_was_written_in_place() -> None:
         s[0] = s[1] * 2
         loss(module(s.flatten(0, 1))).backward()
         found.append(x.grad)
-    assert torch.equal(*found)  # type: ignore[misc]
+    assert torch.equal(*found)
     s = neuron(current())
     y = module(s.flatten(0, 1))
     with torch.no_grad():
@@ -267,7 +268,7 @@ def linear(features: int, out: int, *, bias: bool = True) -> nn.Linear:
 def transposed() -> nn.Module:
     module = nn.ConvTranspose2d(8, 3, 3)
     nn.init.ones_(module.weight)
-    nn.init.zeros_(module.bias)  # type: ignore[arg-type]
+    nn.init.zeros_(module.bias)
     return module
 
 
@@ -336,7 +337,12 @@ def test_what_autograd_keeps_are_bits() -> None:
     module = conv(16)
     spikes = neuron(x)
     kept: list[Tensor] = []
-    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):
+
+    def keep(tensor: Tensor) -> Tensor:
+        kept.append(tensor)
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda t: t):
         module(spikes.flatten(0, 1))
     (saved,) = (t for t in kept if isinstance(t, Spikes))
     assert isinstance(spikes, Spikes)
@@ -393,7 +399,7 @@ def _hook_after(how: str, x: Tensor, module: nn.Module, seen: list[Tensor]) -> N
 
 def _node_hook(how: str, x: Tensor, module: nn.Module, seen: list[Tensor]) -> None:
     s = neuron(x, how)
-    s.grad_fn.register_prehook(lambda g: seen.append(g[0]))  # type: ignore[union-attr]
+    s.grad_fn.register_prehook(lambda g: seen.append(g[0]))
     loss(module(s.flatten(0, 1))).backward()
 
 
@@ -401,7 +407,7 @@ def _retain(how: str, x: Tensor, module: nn.Module, seen: list[Tensor]) -> None:
     s = neuron(x, how)
     s.retain_grad()
     loss(module(s.flatten(0, 1))).backward()
-    seen.append(s.grad)  # type: ignore[arg-type]
+    seen.append(s.grad)
 
 
 def _grad(how: str, x: Tensor, module: nn.Module, seen: list[Tensor]) -> None:
@@ -412,7 +418,7 @@ def _grad(how: str, x: Tensor, module: nn.Module, seen: list[Tensor]) -> None:
 def _inputs(how: str, x: Tensor, module: nn.Module, seen: list[Tensor]) -> None:
     s = neuron(x, how)
     loss(module(s.flatten(0, 1))).backward(inputs=[x, s])
-    seen += [s.grad, x.grad]  # type: ignore[list-item]
+    seen += [s.grad, x.grad]
 
 
 def _edge(how: str, x: Tensor, module: nn.Module, seen: list[Tensor]) -> None:
@@ -424,20 +430,20 @@ def _edge(how: str, x: Tensor, module: nn.Module, seen: list[Tensor]) -> None:
 def _leaf(how: str, x: Tensor, module: nn.Module, seen: list[Tensor]) -> None:
     s = neuron(x, how).detach().requires_grad_()
     loss(module(s.flatten(0, 1))).backward()
-    seen.append(s.grad)  # type: ignore[arg-type]
+    seen.append(s.grad)
 
 
 def _parameter(how: str, x: Tensor, module: nn.Module, seen: list[Tensor]) -> None:
     s = nn.Parameter(neuron(x.detach(), how))
     loss(module(s.flatten(0, 1))).backward()
-    seen.append(s.grad)  # type: ignore[arg-type]
+    seen.append(s.grad)
 
 
 def _data(how: str, x: Tensor, module: nn.Module, seen: list[Tensor]) -> None:
     s = neuron(x, how).data
     s.requires_grad = True
     loss(module(s.flatten(0, 1))).backward()
-    seen.append(s.grad)  # type: ignore[arg-type]
+    seen.append(s.grad)
 
 
 def _module_hook(how: str, x: Tensor, module: nn.Module, seen: list[Tensor]) -> None:
@@ -451,7 +457,7 @@ def _neuron_hook(how: str, x: Tensor, module: nn.Module, seen: list[Tensor]) -> 
 
 def _multi(how: str, x: Tensor, module: nn.Module, seen: list[Tensor]) -> None:
     s = neuron(x, how)
-    torch.autograd.graph.register_multi_grad_hook((s,), lambda g: seen.append(g[0]))  # type: ignore[arg-type]
+    torch.autograd.graph.register_multi_grad_hook((s,), lambda g: seen.append(g[0]))
     loss(module(s.flatten(0, 1))).backward()
 
 
@@ -519,7 +525,7 @@ def test_a_surrogate_without_a_window_has_a_dense_input_gradient() -> None:
         found.append(x.grad)
         if how == "auto":
             assert [p.event for p in paths] == [True, True, False]
-    assert torch.equal(*found)  # type: ignore[misc]
+    assert torch.equal(*found)
 
 
 def test_two_consumers_and_a_shortcut() -> None:

@@ -1,6 +1,5 @@
 """What people do with a scan in torch: transforms of `torch.func`, checkpoints, inference mode."""
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -67,7 +66,7 @@ def test_vmap_is_a_loop(target: str) -> None:
     torch.testing.assert_close(x.grad, y.grad, rtol=1e-13, atol=1e-13)
 
 
-def per_sample(layer: SpikingLayer, rest: Any, x: Tensor) -> tuple[Callable[..., Any], list[Any]]:
+def per_sample(layer: SpikingLayer, rest: Any, x: Tensor) -> tuple[Tensor, list[Any]]:
     """The gradient of each sample's loss of the parameters, by torch.func and one by one."""
 
     def loss(parameters: dict[str, Tensor], sample: Tensor) -> Tensor:
@@ -81,7 +80,8 @@ def per_sample(layer: SpikingLayer, rest: Any, x: Tensor) -> tuple[Callable[...,
         loss(parameters, sample).backward()
         one_by_one.append(layer.get_parameter("w").grad)
     plain = {name: p.detach() for name, p in parameters.items()}
-    return vmap(grad(loss), in_dims=(None, 0))(plain, x)["w"], one_by_one
+    together: dict[str, Tensor] = vmap(grad(loss), in_dims=(None, 0))(plain, x)
+    return together["w"], one_by_one
 
 
 @each_target

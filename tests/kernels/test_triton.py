@@ -1,6 +1,7 @@
 """The GPU target without a GPU: values in Triton's interpreter, machine code, devices, refusals."""
 
 import json
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -100,8 +101,8 @@ def test_nothing_waits_for_the_device_or_depends_on_values(interpreted: dict[str
     """What a CUDA graph cannot hold is not among the operations around the kernels."""
     called = interpreted["operations"]
     assert "aten.sum.dim_IntList" in called  # the partial sums: the list is not empty
-    forbidden = ("item", "_local_scalar_dense", "nonzero", "is_nonzero", "equal", "masked_select")
-    forbidden += ("unique", "_to_cpu", "pin_memory", "rand")
+    forbidden = ["item", "_local_scalar_dense", "nonzero", "is_nonzero", "equal", "masked_select"]
+    forbidden += ["unique", "_to_cpu", "pin_memory", "rand"]
     assert [name for name in called if any(f".{f}" in name for f in forbidden)] == []
 
 
@@ -294,7 +295,7 @@ def test_names_that_kernels_use_are_refused(name: str) -> None:
 
 def test_cuda_tensors_take_triton(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(targets, "find_spec", lambda name: True)
-    monkeypatch.setattr(targets.shutil, "which", lambda name: "/usr/bin/cc")
+    monkeypatch.setattr(shutil, "which", lambda name: "/usr/bin/cc")
     chosen = resolve_target("auto", "cuda", torch.bfloat16)
     assert chosen.name == "triton"
     assert chosen.reason == "auto: the fused kernel for tensors on a GPU"
@@ -323,7 +324,7 @@ def test_what_triton_cannot_do_is_refused_with_a_way_out(monkeypatch: pytest.Mon
     fallback = resolve_target("auto", "cuda")
     assert fallback.name == "reference"
     assert "Triton is not installed" in fallback.reason
-    monkeypatch.setattr(targets.shutil, "which", lambda name: None)
+    monkeypatch.setattr(shutil, "which", lambda name: None)
     with pytest.raises(TargetError, match="needs a C compiler"):
         resolve_target("triton", "cuda")
     assert "C compiler" in resolve_target("auto", "cuda").reason

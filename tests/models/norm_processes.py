@@ -4,6 +4,7 @@ Norm and neuron over a part of the batch, statistics over both parts.
 """
 
 import sys
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,9 +21,9 @@ def train(part: slice, processes: bool, mode: str, target: str = "auto") -> dict
     torch.manual_seed(0)
     choice = NeuronChoice(NEURONS["plif"], NEURONS["plif"].hyperparameters(), target=target)
     layer = choice.layer(3, 4).double()
-    norm = TemporalBatchNorm(3, mode).double()  # type: ignore[arg-type]
+    norm = TemporalBatchNorm(3, mode).double()
     norm.processes = processes
-    found = {}
+    found: dict[str, Any] = {}
     for number in range(2):
         x = 0.7 + (1 + number) * torch.randn(SHAPE, dtype=torch.float64)
         g = torch.randn(SHAPE, dtype=torch.float64)

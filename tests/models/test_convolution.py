@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
@@ -81,9 +81,9 @@ def test_nor_does_a_contestant_of_the_benchmark(model: str, narrow_net: Build) -
     assert ATEN.convolution_backward.default in watched.calls
 
 
-def gradients(x: Tensor, weight: Tensor, bias: Tensor, g: Tensor, run: Any) -> list[Tensor]:
-    """The result, and its gradients for all three."""
-    leaves = [t.detach().clone().requires_grad_() for t in (x, weight, bias)]
+def gradients(tensors: Iterable[Tensor], g: Tensor, run: Any) -> list[Tensor]:
+    """The result, and its gradients for all of `tensors`: x, weights and bias."""
+    leaves = [t.detach().clone().requires_grad_() for t in tensors]
     out = run(*leaves)
     return [out.detach(), *torch.autograd.grad(out, leaves, g)]
 
@@ -94,20 +94,20 @@ def test_values_are_those_of_float64(channels: int, stride: Any, padding: Any) -
     draw = torch.Generator().manual_seed(channels)
     conv = Convolution(channels, 5, 1, stride, padding)
     x = torch.randn(6, channels, 9, 7, generator=draw)
-    exact = [t.double() for t in (x, conv.weight, conv.bias)]  # type: ignore[union-attr]
+    exact = (x.double(), conv.weight.double(), conv.bias.double())
 
     def reference(a: Tensor, b: Tensor, c: Tensor) -> Tensor:
         return F.conv2d(a, b, c, conv.stride, conv.padding)
 
     g = torch.randn(reference(*exact).shape, generator=draw)
-    expected = gradients(*exact, g.double(), run=reference)
+    expected = gradients(exact, g.double(), run=reference)
     # What all products and sums add up to without their signs: rounding is relative to it.
-    sizes = gradients(*(t.abs() for t in exact), g.double().abs(), run=reference)
+    sizes = gradients((t.abs() for t in exact), g.double().abs(), run=reference)
     terms = max(channels + 1, 5, g.numel() // 5)
     for dtype in (torch.float32, torch.float64):
         own = [innermost(t) if t.dim() == 4 else t for t in (t.to(dtype) for t in exact)]
         found = gradients(
-            *own, innermost(g.to(dtype)),
+            own, innermost(g.to(dtype)),
             run=lambda a, b, c: conv2d(a, b, c, conv.stride, conv.padding),
         )  # fmt: skip
         for one, wanted, size in zip(found, expected, sizes, strict=True):

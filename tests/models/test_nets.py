@@ -132,8 +132,8 @@ class StepByStep:
 @pytest.mark.parametrize("neuron", ["lif", "clif"])
 @pytest.mark.parametrize("static", [True, False])
 def test_layer_by_layer_equals_step_by_step(neuron: str, static: bool) -> None:
-    net = build("snn5", neuron, **DIGITS).double()  # type: ignore[arg-type]
-    reference = StepByStep(build("snn5", neuron, **DIGITS).double())  # type: ignore[arg-type]
+    net = build("snn5", neuron, **DIGITS).double()
+    reference = StepByStep(build("snn5", neuron, **DIGITS).double())
     weights = torch.randn(4, 6, 10, generator=torch.Generator().manual_seed(5)).double()
     for seed in range(2):
         x = images(1 if static else 4, 6, 1, 8, 8, seed=seed)
@@ -161,7 +161,7 @@ def test_layer_by_layer_equals_step_by_step(neuron: str, static: bool) -> None:
 
 
 def test_a_sequence_may_be_fed_step_by_step_with_states() -> None:
-    net = build("snn5", **DIGITS).double().eval()  # type: ignore[arg-type]
+    net = build("snn5", **DIGITS).double().eval()
     x = images(4, 3, 1, 8, 8)
     whole, final = net(x)
     state = None
@@ -256,7 +256,7 @@ def test_image_nets_layer_by_layer_equal_a_loop_over_steps(model: str, static: b
     masks: dict[int, Tensor] = {}
     for module in loop.modules():
         if isinstance(module, SharedDropout):
-            module.forward = _masked(module, masks)  # type: ignore[method-assign]
+            module.forward = _masked(module, masks)  # type: ignore[assignment, method-assign]
     x = images(1 if static else 4, 5, *shape)
     weights = images(4, 5, 10, seed=9)
     torch.manual_seed(1)
@@ -274,8 +274,8 @@ def test_image_nets_layer_by_layer_equal_a_loop_over_steps(model: str, static: b
     theirs |= dict(loop.named_parameters())
     compared = 0
     for name, parameter in ours.named_parameters():
-        module, _, leaf = name.rpartition(".")
-        other = norms[module].get_parameter(leaf) if module in norms else theirs[name]
+        owner, _, leaf = name.rpartition(".")
+        other = norms[owner].get_parameter(leaf) if owner in norms else theirs[name]
         assert parameter.grad is not None
         assert other.grad is not None
         scale = max(1.0, float(other.grad.abs().max()))
@@ -361,7 +361,7 @@ def test_initialisation_is_the_authors() -> None:
 
 def test_clif_and_lif_nets_are_one_at_one_time_step() -> None:
     x = images(1, 5, 1, 8, 8)
-    outs = [build("snn5", n, timesteps=1, **DIGITS).double()(x)[0] for n in ("lif", "clif")]  # type: ignore[arg-type]
+    outs = [build("snn5", n, timesteps=1, **DIGITS).double()(x)[0] for n in ("lif", "clif")]
     assert torch.equal(*outs)
 
 

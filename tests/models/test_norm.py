@@ -20,7 +20,7 @@ def sample(*shape: int, seed: int = 0) -> torch.Tensor:
 
 def pair(mode: str, channels: int) -> tuple[TemporalBatchNorm, nn.BatchNorm2d]:
     """Ours and PyTorch's, in float64, with the same unequal weights."""
-    ours = TemporalBatchNorm(channels, mode).double()  # type: ignore[arg-type]
+    ours = TemporalBatchNorm(channels, mode).double()
     theirs = nn.BatchNorm2d(channels).double()
     with torch.no_grad():
         for norm in (ours, theirs):
@@ -54,7 +54,7 @@ def test_per_step_is_batch_norm_called_step_by_step() -> None:
         assert b.grad is not None
         assert torch.allclose(a.grad, b.grad, atol=1e-12, rtol=0)
         assert ours.weight.grad is not None
-        assert torch.allclose(ours.weight.grad, theirs.weight.grad, atol=1e-11, rtol=0)  # type: ignore[arg-type]
+        assert torch.allclose(ours.weight.grad, theirs.weight.grad, atol=1e-11, rtol=0)
         assert_same_state(ours, theirs)
     assert ours.num_batches_tracked.item() == 12
 

@@ -89,7 +89,7 @@ class Written:
             x = self.pool(x) if number else x
         sums = self.pool(self.conv(x, part.conv, part.norm))
         x = self.conv(self.fire(sums), part.position, part.position_norm) + sums
-        for block in self.net.blocks:  # type: ignore[union-attr]
+        for block in self.net.blocks:
             x = self.attend(x, block.attention)
             mlp: Any = block.mlp
             inner = self.conv(self.fire(x), mlp.hidden.connection, mlp.hidden.norm)

@@ -78,13 +78,13 @@ def test_an_attribute_that_no_tensor_has_is_told() -> None:
     ("changes", "part"),
     [
         ({"states": (State("v", "", lambda p: p.nothing),)}, "the initial value of state 'v'"),
-        ({"states": (State("v", "", "a"),)}, "the initial value of state 'v'"),  # type: ignore[arg-type]
+        ({"states": (State("v", "", "a"),)}, "the initial value of state 'v'"),
         (
             {"learnables": (Learnable("g", "", "scalar", lambda p, T: 1 / 0),)},
             "the initial value of parameter 'g': ZeroDivisionError",
         ),
         (
-            {"learnables": (Learnable("g", "", "scalar", lambda p, T: 1, lambda raw: raw.no),)},
+            {"learnables": (Learnable("g", "", "scalar", lambda p, T: 1, lambda raw: raw.no),)},  # type: ignore[attr-defined]
             "the transform of parameter 'g': AttributeError",
         ),
     ],
@@ -108,7 +108,7 @@ def test_a_broken_declaration_is_told_where_it_is_used(changes: dict[str, Any], 
     [
         ({"step": None}, "step must be a function"),
         ({"hyperparameters": dict}, "must be a subclass of clifctl.neurons.Hyperparameters"),
-        ({"learnables": (Learnable("g", "", "row", lambda p, T: 1.0),)}, "scalar, channel, step"),  # type: ignore[arg-type]
+        ({"learnables": (Learnable("g", "", "row", lambda p, T: 1.0),)}, "scalar, channel, step"),
         ({"max_timesteps": 0}, "max_timesteps must be at least 1"),
     ],
 )

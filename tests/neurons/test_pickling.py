@@ -49,7 +49,7 @@ def start(p: LeakyHyperparameters) -> float:
 def built(**changed: object) -> Neuron:
     parts = {"step": step, "states": (State("v", "v"), State("m", "m", start))}
     parts |= {"name": "mine", "title": "", "paper": "", "hyperparameters": LeakyHyperparameters}
-    return Neuron(**{**parts, **changed})  # type: ignore[arg-type]
+    return Neuron(**{**parts, **changed})
 
 
 def layer_of(neuron: Neuron, **values: object) -> SpikingLayer:

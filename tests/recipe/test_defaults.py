@@ -5,6 +5,7 @@ a default changed together with `NUMERICS_VERSION`.
 """
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from clifctl.recipe.defaults import completed, defaults_of, without_defaults
 from clifctl.recipe.load import load_recipe
 
 FILE = Path(__file__).parent / "defaults.json"
-TABLES = {"data": DATASETS, "model": MODELS, "neuron": NEURONS}
+TABLES: dict[str, Iterable[str]] = {"data": DATASETS, "model": MODELS, "neuron": NEURONS}
 
 
 def written_down() -> dict[str, Any]:

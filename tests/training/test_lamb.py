@@ -70,7 +70,7 @@ def test_a_step_that_a_flag_on_the_device_leaves_out_changes_nothing(name: str) 
         torch.manual_seed(1)
         net = nn.Linear(3, 2, dtype=torch.float64)
         keys: dict[str, Any] = {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.01, "epochs": 1}
-        optimizer, _ = optimizer_and_schedule(net, **keys, optimizer=name, fused=fused)  # type: ignore[arg-type]
+        optimizer, _ = optimizer_and_schedule(net, **keys, optimizer=name, fused=fused)
         assert leaves_out(optimizer) is bool(fused)
         generator = torch.Generator().manual_seed(2)
         torch.use_deterministic_algorithms(True)  # what is made and not filled is NaN
@@ -85,7 +85,7 @@ def test_a_step_that_a_flag_on_the_device_leaves_out_changes_nothing(name: str) 
                 optimizer.grad_scale = None  # type: ignore[attr-defined]
                 optimizer.found_inf = torch.tensor(float(left_out))  # type: ignore[attr-defined]
                 if left_out:
-                    net.weight.grad[0, 0] = float("inf")  # type: ignore[index]
+                    net.weight.grad[0, 0] = float("inf")
             optimizer.step()
         torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
         nets.append(net)
@@ -175,9 +175,9 @@ def test_cross_entropy_of_the_mean() -> None:
     label = torch.tensor([0])
     options = {"tet_lambda": 0.1, "tet_mean": 1.0}
     squares = (1.0 + 1.0 + 1.0 + 0.0) / 4
-    of_mean = tet_loss(logits, label, cross_entropy_of="mean", **options)  # type: ignore[arg-type]
+    of_mean = tet_loss(logits, label, cross_entropy_of="mean", **options)
     assert of_mean.item() == pytest.approx(0.9 * math.log(1 + math.exp(-0.5)) + 0.1 * squares)
-    of_steps = tet_loss(logits, label, **options)  # type: ignore[arg-type]
+    of_steps = tet_loss(logits, label, **options)
     each = (math.log(1 + math.exp(-2.0)) + math.log(1 + math.exp(1.0))) / 2
     assert of_steps.item() == pytest.approx(0.9 * each + 0.1 * squares)
     smooth = tet_loss(

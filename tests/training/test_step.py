@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from clifctl.errors import RunFailed
 from clifctl.recipe.load import load_recipe
-from clifctl.recipe.schema import TrainSection
+from clifctl.recipe.train_section import TrainSection
 from clifctl.training.device import determinism, evaluating
 from clifctl.training.health import LAZY_STEPS, MOST_SKIPPED, first_not_finite
 from clifctl.training.loss import step_cross_entropy
@@ -47,7 +47,7 @@ def step_of(
 ) -> TrainingStep:
     optimizer = torch.optim.SGD(net.parameters(), lr=lr, momentum=0.9, fused=fused)
     options = {"precision": Precision("float32", CPU), "loss": step_cross_entropy, **options}
-    return TrainingStep(net, optimizer, repeat=1, **options)  # type: ignore[arg-type]
+    return TrainingStep(net, optimizer, repeat=1, **options)
 
 
 @pytest.mark.parametrize("parts", [2, 3, 7])
@@ -74,7 +74,7 @@ def test_right_samples_are_counted_together_whenever_they_are_asked_for() -> Non
         samples = 1 + number % 5
         logits = torch.randn(3, samples, 4, generator=generator)
         targets = torch.randint(4, (samples,), generator=generator)
-        expected += (logits.sum(0).argmax(1) == targets).sum().item()
+        expected += int((logits.sum(0).argmax(1) == targets).sum())
         asked.count_later(logits, targets)
         at_the_end.count_later(logits, targets)
         if number % 7 == 0:

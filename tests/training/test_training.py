@@ -84,7 +84,7 @@ def test_training_and_evaluation_count_the_class_of_the_largest_weight() -> None
         net, lr=0.1, momentum=0.0, weight_decay=0.0, epochs=1
     )
     step = TrainingStep(
-        net,  # type: ignore[arg-type]
+        net,
         optimizer,
         loss=step_cross_entropy,
         repeat=1,
@@ -96,7 +96,7 @@ def test_training_and_evaluation_count_the_class_of_the_largest_weight() -> None
             schedule,
             Position(),
             training_batches=lambda position: [(x, weights)],
-            test=lambda: evaluate(net, [(x, weights)], step_cross_entropy, repeat=1),  # type: ignore[arg-type]
+            test=lambda: evaluate(net, [(x, weights)], step_cross_entropy, repeat=1),
             epochs=1,
         )
     )[-1]
@@ -205,7 +205,7 @@ def test_evaluation_sums_logits_over_the_steps_so_far() -> None:
     targets = torch.tensor([0, 1])
     net = Constant()
     result = evaluate(
-        net,  # type: ignore[arg-type]
+        net,
         [(x[:, :1], targets[:1]), (x[:, 1:], targets[1:])],
         step_cross_entropy,
         repeat=1,
@@ -237,7 +237,7 @@ def records(loss: float = 1.0) -> list[Event]:
         firing_rates=(),
     )
     step = TrainingStep(
-        net,  # type: ignore[arg-type]
+        net,
         optimizer,
         loss=lambda logits, targets: logits.mean() * loss,
         repeat=1,

@@ -10,6 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
+from torch.nn.grad import conv2d_input
 
 from clifctl.kernels.cpu import input_gradient as module
 from clifctl.kernels.cpu.geometry import Geometry
@@ -50,7 +51,7 @@ def case(geometry: Geometry) -> tuple[Tensor, Tensor]:
 
 def dense(geometry: Geometry, window: Tensor, g: Tensor, weight: Tensor) -> Tensor:
     """In float64, in which every sum here of float32 is exact, or nearly so."""
-    found = torch.nn.grad.conv2d_input(
+    found = conv2d_input(
         window.shape, weight.double(), g.double(), geometry.stride, geometry.padding
     )
     return found * window

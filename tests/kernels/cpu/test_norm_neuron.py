@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from clifctl.kernels import norm_layer
+from clifctl.kernels.cpu.norm_neuron import NormAndNeuron
 from clifctl.models import NeuronChoice, TemporalBatchNorm
 from clifctl.neurons import NEURONS
 
@@ -56,11 +57,10 @@ def test_layers_of_other_neurons_share_no_memory() -> None:
 
 def test_a_layer_is_prepared_once(monkeypatch: pytest.MonkeyPatch) -> None:
     made = []
-    whole = norm_layer.NormAndNeuron
 
     def counted(*arguments: Any, **named: Any) -> Any:
         made.append(arguments)
-        return whole(*arguments, **named)
+        return NormAndNeuron(*arguments, **named)
 
     monkeypatch.setattr(norm_layer, "NormAndNeuron", counted)
     monkeypatch.setattr(norm_layer, "_layers", {})

@@ -9,6 +9,7 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
+from torch.nn.grad import conv2d_weight
 
 from clifctl.kernels.cpu import threads
 from clifctl.kernels.cpu import weight_gradient as module
@@ -53,7 +54,7 @@ def active(x: Tensor, values: bool = False) -> Active:
 def dense(geometry: Geometry, x: Tensor, g: Tensor) -> Tensor:
     """In double precision."""
     shape = [geometry.outputs, geometry.channels, *geometry.kernel]
-    return torch.nn.grad.conv2d_weight(
+    return conv2d_weight(
         x.double(), shape, g.double(), stride=geometry.stride, padding=geometry.padding
     )
 
