@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn.functional import conv2d
 
 from clifctl.kernels.cpu import forward as module
+from clifctl.kernels.cpu import forward_plan
 from clifctl.kernels.cpu.forward import Forward
 from clifctl.kernels.cpu.geometry import Geometry
 from clifctl.kernels.cpu.packing import bits_of
@@ -127,7 +128,7 @@ def test_any_number_of_threads_gives_the_same_bits(
     x, weight, bias = tensors(g, 0.2)
     weight, bias = torch.randn_like(weight), torch.randn_like(bias)
     monkeypatch.setattr("clifctl.kernels.cpu.threads.SMALL_JOB", 0)
-    monkeypatch.setattr(module, "TILE", 16)
+    monkeypatch.setattr(forward_plan, "TILE", 16)
     found, before = [], torch.get_num_threads()
     try:
         for threads in (1, 2, 3):
