@@ -4,8 +4,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from clifctl.cli.options import ConnectionsOption, DeviceOption, Output, ThreadsOption, command
-from clifctl.devices import CPU
+from clifctl.cli.execution_options import BenchmarkExecution, KernelExecution
+from clifctl.cli.options import Output, command
 from clifctl.errors import UsageError
 
 EXAMPLE = "clifctl bench neurons --neurons lif,clif --shape 6x16x64x32x32 -o bench.json"
@@ -60,10 +60,7 @@ def neurons(
         str, typer.Option(metavar="TxNxC[x...]", help="Input: time steps, samples, channels, ...")
     ] = "6x16x64x32x32",
     repeats: Annotated[int, typer.Option(help="Rounds; the median is reported.")] = 7,
-    device: DeviceOption = CPU,
-    threads: Annotated[
-        int | None, typer.Option(help="CPU threads (default: torch's own number).")
-    ] = None,
+    execution: KernelExecution,
     dtype: Annotated[Literal["float32", "float64"], typer.Option(help="Of the input.")] = "float32",
     output: Output,
 ) -> None:
@@ -80,8 +77,7 @@ def neurons(
         None if neurons is None else [name.strip() for name in neurons.split(",")],
         shape=shape,
         repeats=repeats,
-        device=device,
-        threads=threads,
+        execution=execution,
         dtype=dtype,
         say=output.notice if output.verbose else lambda line: None,
     )
@@ -109,9 +105,7 @@ def train(
     engine: Annotated[
         bool, typer.Option("--engine/--no-engine", help="What a run adds to the bare step.")
     ] = True,
-    device: DeviceOption = CPU,
-    connections: ConnectionsOption = "auto",
-    threads: ThreadsOption = None,
+    execution: BenchmarkExecution,
     output: Output,
 ) -> None:
     """Time a spiking net's training step against the same net with ReLU on T times the images.
@@ -136,9 +130,7 @@ def train(
         rates=rates,
         frames_percent=event_frames,
         repeats=repeats,
-        device=device,
-        connections=connections,
-        threads=threads,
+        execution=execution,
     )
     with TrainProgress(quiet=output.quiet, verbose=False) as progress:
         result = bench_train(
@@ -161,9 +153,7 @@ def evaluate(
     rates: RatesOption = "fresh",
     event_frames: FramesOption = None,
     repeats: RepeatsOption = 7,
-    device: DeviceOption = CPU,
-    connections: ConnectionsOption = "auto",
-    threads: ThreadsOption = None,
+    execution: BenchmarkExecution,
     output: Output,
 ) -> None:
     """Time a spiking net's inference against the same net with ReLU, at T = 1 and on T times the
@@ -186,9 +176,7 @@ def evaluate(
         rates=rates,
         frames_percent=event_frames,
         repeats=repeats,
-        device=device,
-        connections=connections,
-        threads=threads,
+        execution=execution,
     )
     result = bench_eval(asked, say=output.notice if output.verbose else lambda line: None)
     output.emit(eval_bench_report(result))

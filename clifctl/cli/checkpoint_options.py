@@ -1,22 +1,16 @@
 """What the commands share that open a checkpoint: whose it is, its data, where its net runs."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from clifctl.cli.options import (
-    ConnectionsOption,
-    DeviceOption,
-    Output,
-    TargetOption,
-    ThreadsOption,
-    command,
-    with_options,
-)
+from clifctl.cli.execution_options import Execution
+from clifctl.cli.options import Output, Shared
 from clifctl.errors import UsageError
+from clifctl.experiments.run.execution import ExecutionOptions
 
 if TYPE_CHECKING:
     from clifctl.experiments.checkpoints import CheckpointOptions
@@ -31,20 +25,17 @@ CheckpointArgument = Annotated[
 
 
 @dataclass(frozen=True)
-class CheckpointChoice:
-    """The values of the shared options."""
+class _Choice:
+    """The values of the options that say how a checkpoint is opened and run."""
 
     recipe: str | None
     data: str | None
     model: str | None
     neuron: str | None
     root: Path | None
-    device: str
-    target: str
-    connections: str
-    threads: int | None
+    execution: ExecutionOptions
 
-    def opening(self, overrides: Sequence[str], output: Output) -> "CheckpointOptions":
+    def options(self, overrides: Sequence[str], output: Output) -> "CheckpointOptions":
         """How the checkpoint is opened; what its recipe has to say goes to stderr. Raises
         UsageError for `overrides` without a recipe that they could change."""
         if overrides and not self.names_a_recipe:
@@ -52,18 +43,18 @@ class CheckpointChoice:
 
             why = "a checkpoint of clifctl is evaluated as it was trained"
             raise refused_override(overrides[0], why)
-        return self._opening(overrides, output)
+        return self._options(overrides, output)
 
-    def opening_of_source(self, overrides: Sequence[str], output: Output) -> "CheckpointOptions":
+    def options_of_source(self, overrides: Sequence[str], output: Output) -> "CheckpointOptions":
         """The same where the source may be a recipe, which `overrides` then change."""
-        return self._opening(overrides if self.names_a_recipe else (), output)
+        return self._options(overrides if self.names_a_recipe else (), output)
 
     @property
     def names_a_recipe(self) -> bool:
         """Whether weights of other code are given a recipe, or a net and a data set."""
         return bool(self.recipe or self.data or self.model)
 
-    def _opening(self, overrides: Sequence[str], output: Output) -> "CheckpointOptions":
+    def _options(self, overrides: Sequence[str], output: Output) -> "CheckpointOptions":
         from clifctl.experiments.checkpoints import CheckpointOptions
 
         foreign = self._foreign_recipe(list(overrides))
@@ -73,10 +64,7 @@ class CheckpointChoice:
             foreign_recipe=foreign,
             neuron=self.neuron,
             root=self.root,
-            device=self.device,
-            target=self.target,
-            connections=self.connections,
-            threads=self.threads,
+            execution=self.execution,
         )
 
     def _foreign_recipe(self, overrides: list[str]) -> "LoadedRecipe | None":
@@ -94,21 +82,7 @@ class CheckpointChoice:
         return None
 
 
-def opening_command(
-    app: typer.Typer, name: str, *, example: str, output_help: str | None = None
-) -> Callable[[Any], Any]:
-    """Register a function as a command with the shared options, given to it as `choice`; the rest
-    is `clifctl.cli.options.command`'s."""
-
-    def register(function: Callable[..., None]) -> Callable[..., None]:
-        combined = with_options(function, "choice", _shared, CheckpointChoice)
-        command(app, name, example=example, output_help=output_help)(combined)
-        return function
-
-    return register
-
-
-def _shared(
+def _choice(
     *,
     recipe: Annotated[
         str | None,
@@ -123,9 +97,9 @@ def _shared(
     root: Annotated[
         Path | None, typer.Option(help="Where the data lie here, if not where the recipe says.")
     ] = None,
-    device: DeviceOption = "auto",
-    target: TargetOption = "auto",
-    connections: ConnectionsOption = "auto",
-    threads: ThreadsOption = None,
-) -> None:
-    """Never called: its signature is what the commands share."""
+    execution: Execution,
+) -> _Choice:
+    return _Choice(recipe, data, model, neuron, root, execution)
+
+
+CheckpointChoice = Annotated[_Choice, Shared(_choice)]

@@ -5,15 +5,15 @@ from typing import Annotated
 
 import typer
 
-from clifctl.cli.grid_options import GridChoice, grid_command
-from clifctl.cli.options import Output, complete_recipe
+from clifctl.cli.grid_options import GridChoice
+from clifctl.cli.options import Output, command, complete_recipe
 
 
 def register(app: typer.Typer) -> None:
     """Add the command to `app`."""
     example = "clifctl compare-neurons --neurons lif,clif --seeds 8 --plot"
 
-    @grid_command(app, "compare-neurons", example=example)
+    @command(app, "compare-neurons", example=example)
     def compare_neurons(
         arguments: Annotated[
             list[str] | None,
@@ -65,6 +65,7 @@ def register(app: typer.Typer) -> None:
         )
         grid.carry_out(
             output,
+            "compare-neurons",
             Path("runs") / f"compare-{Path(recipe).stem}",
             plan=lambda options: experiment.plan_comparison(recipe, given, axes, options),
             run=experiment.compare_neurons,

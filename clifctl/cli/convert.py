@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from clifctl.cli.checkpoint_options import CheckpointArgument, CheckpointChoice, opening_command
-from clifctl.cli.options import ENDINGS, Output, OverridesArgument
+from clifctl.cli.checkpoint_options import CheckpointArgument, CheckpointChoice
+from clifctl.cli.options import ENDINGS, Output, OverridesArgument, command
 from clifctl.errors import RunFailed, UsageError
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ VerifyOption = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add the command to `app`."""
-    opening_command(
+    command(
         app,
         "convert",
         example="clifctl convert runs/digits_snn5-1/last.pt --to lif -o lif.pt",
@@ -127,7 +127,7 @@ def convert(
     options = ConvertOptions(
         out=out,
         overwrite=output.overwrite,
-        opening=choice.opening(overrides or (), output),
+        checkpoint=choice.options(overrides or (), output),
         say=output.notice,
     )
     table = replace(output, path=None)  # -o is the net

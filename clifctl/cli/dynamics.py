@@ -5,7 +5,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from clifctl.cli.options import Output, TargetOption, command, picture_path
+from clifctl.cli.execution_options import TargetOption
+from clifctl.cli.options import Output, command, picture_path
 
 OverridesArgument = Annotated[
     list[str] | None,

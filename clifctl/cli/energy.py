@@ -5,8 +5,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from clifctl.cli.checkpoint_options import CheckpointChoice, opening_command
-from clifctl.cli.options import Output, complete_recipe, picture_path
+from clifctl.cli.checkpoint_options import CheckpointChoice
+from clifctl.cli.options import Output, command, complete_recipe, picture_path
 from clifctl.errors import UsageError
 
 SourcesArgument = Annotated[
@@ -46,9 +46,7 @@ PlotOption = Annotated[
 def register(app: typer.Typer) -> None:
     """Add the command to `app`."""
 
-    @opening_command(
-        app, "energy", example="clifctl energy cifar10_resnet18 --rates paper --per-layer"
-    )
+    @command(app, "energy", example="clifctl energy cifar10_resnet18 --rates paper --per-layer")
     def energy(
         sources: SourcesArgument,
         *,
@@ -89,7 +87,7 @@ def register(app: typer.Typer) -> None:
             per_layer=per_layer or picture is not None,
             constants=constants,
             timesteps=timesteps,
-            opening=choice.opening_of_source(overrides, output),
+            checkpoint=choice.options_of_source(overrides, output),
             say=output.notice,
         )
         result = cost(names, options)

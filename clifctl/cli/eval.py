@@ -4,8 +4,8 @@ from typing import Annotated
 
 import typer
 
-from clifctl.cli.checkpoint_options import CheckpointArgument, CheckpointChoice, opening_command
-from clifctl.cli.options import Output, OverridesArgument, picture_path
+from clifctl.cli.checkpoint_options import CheckpointArgument, CheckpointChoice
+from clifctl.cli.options import Output, OverridesArgument, command, picture_path
 
 BatchStatisticsOption = Annotated[
     bool,
@@ -28,9 +28,7 @@ PlotOption = Annotated[
 def register(app: typer.Typer) -> None:
     """Add the command to `app`."""
 
-    @opening_command(
-        app, "eval", example="clifctl eval runs/digits_snn5-1/last.pt --per-class --plot"
-    )
+    @command(app, "eval", example="clifctl eval runs/digits_snn5-1/last.pt --per-class --plot")
     def evaluate(
         checkpoint: CheckpointArgument,
         overrides: OverridesArgument = None,
@@ -56,7 +54,7 @@ def register(app: typer.Typer) -> None:
 
         result = evaluate_checkpoint(
             checkpoint,
-            choice.opening(overrides or (), output),
+            choice.options(overrides or (), output),
             use_batch_statistics=batch_statistics,
             per_class=per_class,
             picture=None if picture is None else str(picture),

@@ -5,8 +5,14 @@ from typing import Annotated, Literal
 
 import typer
 
-from clifctl.cli.checkpoint_options import CheckpointChoice, opening_command
-from clifctl.cli.options import Output, OverridesArgument, complete_recipe, picture_path
+from clifctl.cli.checkpoint_options import CheckpointChoice
+from clifctl.cli.options import (
+    Output,
+    OverridesArgument,
+    command,
+    complete_recipe,
+    picture_path,
+)
 from clifctl.errors import UsageError
 
 SourceArgument = Annotated[
@@ -55,9 +61,7 @@ PlotOption = Annotated[
 def register(app: typer.Typer) -> None:
     """Add the command to `app`."""
 
-    @opening_command(
-        app, "gradients", example="clifctl gradients runs/digits_snn5-1/last.pt --plot"
-    )
+    @command(app, "gradients", example="clifctl gradients runs/digits_snn5-1/last.pt --plot")
     def gradients(
         source: SourceArgument,
         overrides: OverridesArgument = None,
@@ -96,7 +100,7 @@ def register(app: typer.Typer) -> None:
             formula=formula,
             float64=float64,
             windows=windows,
-            opening=choice.opening_of_source(given, output),
+            checkpoint=choice.options_of_source(given, output),
             say=output.notice,
         )
         result = look(source, options)

@@ -1,6 +1,5 @@
 """What commands that run a grid of trials share: their options, and what is done with them."""
 
-import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,16 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from clifctl.cli.options import (
-    ConnectionsOption,
-    DeviceOption,
-    Output,
-    TargetOption,
-    ThreadsOption,
-    command,
-    picture_path,
-    with_options,
-)
+from clifctl.cli.execution_options import Execution
+from clifctl.cli.options import Output, Shared, picture_path
+from clifctl.experiments.run.execution import ExecutionOptions
 
 TRIALS_PANEL = "Trials"
 
@@ -28,15 +20,11 @@ PlotOption = Annotated[
 
 
 @dataclass(frozen=True)
-class GridChoice:
+class _Choice:
     """How many seeds, and how and where the trials of a command run."""
 
-    command: str
     seeds: int
-    device: str
-    target: str
-    connections: str
-    threads: int | None
+    execution: ExecutionOptions
     out: Path | None
     workers: int | None
     scheduler: str | None
@@ -48,6 +36,7 @@ class GridChoice:
     def carry_out(
         self,
         output: Output,
+        command: str,
         default_out: Path,
         *,
         plan: Callable[[Any], Any],
@@ -55,22 +44,19 @@ class GridChoice:
         report: Callable[[Any], Any],
         draw: Callable[[Any], Any],
     ) -> None:
-        """Plan the grid from its options, then run it, write its result and draw it; or, for a
-        dry run, write the plan. Exit code 1 if a trial failed."""
+        """Plan the grid of `command` from its options, then run it, write its result and draw
+        it; or, for a dry run, write the plan. Exit code 1 if a trial failed."""
         from clifctl.experiments.grid.dry_run import dry_run
         from clifctl.experiments.grid.grid import GridOptions, raise_for_failures
         from clifctl.report.trial_plan import trial_plan_report
         from clifctl.report.trials_progress import TrialsProgress
 
         folder = self.out or default_out
-        picture = picture_path(self.plot, self.command, output, folder)
+        picture = picture_path(self.plot, command, output, folder)
         planned = plan(
             GridOptions(
                 out=folder,
-                device=self.device,
-                target=self.target,
-                connections=self.connections,
-                threads=self.threads,
+                execution=self.execution,
                 workers=self.workers,
                 scheduler=self.scheduler,
                 shard=self.shard,
@@ -83,7 +69,7 @@ class GridChoice:
         for notice in planned.notices:
             output.notice(notice)
         if self.dry_run:
-            output.emit(trial_plan_report(dry_run(grid, self.command)))
+            output.emit(trial_plan_report(dry_run(grid, command)))
             if grid.unusable_data is not None:
                 raise grid.unusable_data
             return
@@ -95,26 +81,12 @@ class GridChoice:
         raise_for_failures(result.trials, result.results_folder)
 
 
-def grid_command(app: typer.Typer, name: str, *, example: str) -> Callable[[Any], Any]:
-    """Register a function as a command with the shared options of grids, given to it as `grid`."""
-
-    def register(function: Callable[..., None]) -> Callable[..., None]:
-        make = functools.partial(GridChoice, name)
-        command(app, name, example=example)(with_options(function, "grid", _grid, make))
-        return function
-
-    return register
-
-
-def _grid(
+def _choice(
     *,
     seeds: Annotated[
         int, typer.Option(help="How many seeds, from the recipe's train.seed on.")
     ] = 4,
-    device: DeviceOption = "auto",
-    target: TargetOption = "auto",
-    connections: ConnectionsOption = "auto",
-    threads: ThreadsOption = None,
+    execution: Execution,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -160,5 +132,10 @@ def _grid(
         ),
     ] = False,
     plot: PlotOption = None,
-) -> None:
-    """Never called: its signature is what the commands share."""
+) -> _Choice:
+    return _Choice(
+        seeds, execution, out, workers, scheduler, shard, fail_fast, dry_run=dry_run, plot=plot
+    )
+
+
+GridChoice = Annotated[_Choice, Shared(_choice)]

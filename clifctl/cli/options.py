@@ -83,30 +83,19 @@ DebugOption = Annotated[
     bool,
     typer.Option("--debug", help="Show the traceback of an error.", rich_help_panel=RESULT_PANEL),
 ]
-DeviceOption = Annotated[
-    str, typer.Option("--device", help="auto, cpu, cuda or cuda:i.", metavar="DEVICE")
-]
-TargetOption = Annotated[
-    str,
-    typer.Option(
-        "--target", help="Kernels: auto, numba (CPU), triton (GPU) or reference.", metavar="TARGET"
-    ),
-]
-ConnectionsOption = Annotated[
-    str,
-    typer.Option(
-        "--connections",
-        help="auto: only the work that spikes cause, where it pays (CPU); or dense.",
-        metavar="HOW",
-    ),
-]
-ThreadsOption = Annotated[
-    int | None, typer.Option("--threads", help="CPU threads (default: by the size of the net).")
-]
 OverridesArgument = Annotated[
     list[str] | None,
     typer.Argument(metavar="[KEY=VALUE]...", help="Overrides, as in train.epochs=5."),
 ]
+
+
+@dataclass(frozen=True)
+class Shared:
+    """Marks a parameter of a command that stands for several options, those of `make`: it is given
+    what `make` makes of their values. A parameter of `make` may be marked in turn."""
+
+    make: Callable[..., Any]
+
 
 ENDINGS = {".json": "json", ".jsonl": "jsonl", ".csv": "csv", ".md": "md"}
 
@@ -215,56 +204,59 @@ def abandon_stdout() -> None:
 def command(
     app: typer.Typer, name: str, *, example: str, output_help: str | None = None
 ) -> Callable[[Any], Any]:
-    """Register a function as command `name` with the shared options, given to it as `output`.
+    """Register a function as command `name`, with the options of every result given to it as
+    `output`, and those that its `Shared` parameters stand for.
 
     `example` stands below the command's help. `output_help` is said of -o by a command that writes
     something else there than its result.
     """
 
     def register(function: Callable[..., None]) -> Callable[..., None]:
-        own = inspect.signature(function, eval_str=True)
-        shared = inspect.signature(_output, eval_str=True)
-        parameters = [p for p in own.parameters.values() if p.name != "output"]
+        shared = inspect.signature(_output, eval_str=True).parameters
+        own = [p for p in _options_of(function) if p.name != "output"]
 
         @functools.wraps(function)
         def run(**values: Any) -> None:
-            settings = {key: values.pop(key) for key in shared.parameters}
+            settings = {key: values.pop(key) for key in shared}
             if output_help is not None and str(settings["output_file"]) == "-":
                 raise UsageError("-o -: what is written is no text for stdout", hint="-o FILE")
             output = _output(**settings)
             try:
                 with told_to(output.notice):
-                    function(output=output, **values)
+                    _called(function, {**values, "output": output})
             except KeyboardInterrupt as stop:
                 raise Interrupted(stop, STOPPED) from None
 
-        after = [_said_of_output(p, output_help) for p in shared.parameters.values()]
-        combined = own.replace(parameters=[*parameters, *after])
-        run.__signature__ = combined  # type: ignore[attr-defined]
-        run.__annotations__ = {p.name: p.annotation for p in combined.parameters.values()}
+        options = [*own, *(_said_of_output(p, output_help) for p in shared.values())]
+        run.__signature__ = inspect.Signature(options)  # type: ignore[attr-defined]
+        run.__annotations__ = {p.name: p.annotation for p in options}
         app.command(name, epilog=f"Example: {example}", no_args_is_help=False)(run)
         return function
 
     return register
 
 
-def with_options(
-    function: Callable[..., None], name: str, shared: Callable[..., None], make: Callable[..., Any]
-) -> Callable[..., None]:
-    """`function` with the options of `shared`, which is never called, in the place of its parameter
-    `name`: that is given what `make` makes of their values."""
-    own = inspect.signature(function, eval_str=True)
-    options = inspect.signature(shared, eval_str=True).parameters
+def _options_of(function: Callable[..., Any]) -> list[inspect.Parameter]:
+    """The options of a command: its own parameters, and those that `Shared` ones stand for."""
+    found = []
+    for parameter in inspect.signature(function, eval_str=True).parameters.values():
+        shared = _shared_by(parameter)
+        found += [parameter] if shared is None else _options_of(shared.make)
+    return found
 
-    @functools.wraps(function)
-    def run(**values: Any) -> None:
-        settings = {key: values.pop(key) for key in options}
-        function(**{name: make(**settings)}, **values)
 
-    kept = [p for p in own.parameters.values() if p.name not in (name, "output")]
-    combined = [*kept, *options.values(), own.parameters["output"]]
-    run.__signature__ = own.replace(parameters=combined)  # type: ignore[attr-defined]
-    return run
+def _called(function: Callable[..., Any], values: dict[str, Any]) -> Any:
+    """`function`, given the values of its options by name."""
+    arguments = {}
+    for name, parameter in inspect.signature(function, eval_str=True).parameters.items():
+        shared = _shared_by(parameter)
+        arguments[name] = values[name] if shared is None else _called(shared.make, values)
+    return function(**arguments)
+
+
+def _shared_by(parameter: inspect.Parameter) -> Shared | None:
+    marks = getattr(parameter.annotation, "__metadata__", ())
+    return next((mark for mark in marks if isinstance(mark, Shared)), None)
 
 
 def _said_of_output(shared: inspect.Parameter, text: str | None) -> inspect.Parameter:

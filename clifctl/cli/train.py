@@ -7,14 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from clifctl.cli.execution_options import Execution
 from clifctl.cli.options import (
-    ConnectionsOption,
-    DeviceOption,
     OptionalRecipeArgument,
     Output,
     OverridesArgument,
-    TargetOption,
-    ThreadsOption,
     command,
 )
 from clifctl.commands import command_line
@@ -76,10 +73,7 @@ def register(app: typer.Typer) -> None:
         recipe: OptionalRecipeArgument = None,
         overrides: OverridesArgument = None,
         *,
-        device: DeviceOption = "auto",
-        target: TargetOption = "auto",
-        connections: ConnectionsOption = "auto",
-        threads: ThreadsOption = None,
+        execution: Execution,
         seed: SeedOption = None,
         out: OutOption = None,
         resume: ResumeOption = None,
@@ -115,12 +109,9 @@ def register(app: typer.Typer) -> None:
         for notice in loaded.notices:
             output.notice(notice)
         options = RunOptions(
-            device=device,
+            execution,
             out=place,
             overwrite=output.overwrite,
-            threads=threads,
-            target=target,
-            connections=connections,
             resume="always" if folder else "auto" if resume else "never",
             keep=keep,
             init=init,

@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from clifctl.cli.grid_options import GridChoice, grid_command
-from clifctl.cli.options import Output, OverridesArgument, RecipeArgument
+from clifctl.cli.grid_options import GridChoice
+from clifctl.cli.options import Output, OverridesArgument, RecipeArgument, command
 
 EXAMPLE = "clifctl truncate-bptt digits_events_snn5 neuron.name=lif --k 1,2,3,8 --tau 1.5,2.0"
 
@@ -14,7 +14,7 @@ EXAMPLE = "clifctl truncate-bptt digits_events_snn5 neuron.name=lif --k 1,2,3,8 
 def register(app: typer.Typer) -> None:
     """Add the command to `app`."""
 
-    @grid_command(app, "truncate-bptt", example=EXAMPLE)
+    @command(app, "truncate-bptt", example=EXAMPLE)
     def truncate_bptt(
         recipe: RecipeArgument,
         overrides: OverridesArgument = None,
@@ -50,6 +50,7 @@ def register(app: typer.Typer) -> None:
         axes = experiment.TruncationAxes(grid.seeds, k, tau, window)
         grid.carry_out(
             output,
+            "truncate-bptt",
             Path("runs") / f"truncate-{Path(recipe).stem}",
             plan=lambda options: experiment.plan_truncation(recipe, given, axes, options),
             run=experiment.truncate_bptt,

@@ -22,16 +22,15 @@ from clifctl.experiments.bench.net_gate import inference_gate, missing_peers
 from clifctl.experiments.bench.task import (
     NetBenchOptions,
     Task,
-    activations_bytes,
     described,
     steps_of,
     task_of,
+    with_threads,
 )
 from clifctl.experiments.bench.timing import cpu_threads, paired, require_repeats, spread
 from clifctl.models import FiringRates
 from clifctl.results.bench import BenchRate
 from clifctl.results.bench_eval import EvalBenchOperations, EvalBenchResult, EvalBenchRow
-from clifctl.training.device import resolve_threads
 
 # contestant -> the memory formats of weights and input that it is timed in
 CONTESTANTS: dict[str, tuple[str, ...]] = {
@@ -56,9 +55,9 @@ def bench_eval(
     task = task_of(asked, least_batch=1)
     steps = steps_of(asked, task)
     targets = target_rates(asked.rates, task)
-    threads = resolve_threads(asked.threads, activations_bytes(replace(task, timesteps=steps[-1])))
+    task = with_threads(task, steps[-1])
     started = datetime.now(UTC).isoformat(timespec="seconds")
-    with cpu_threads(threads.count):
+    with cpu_threads(task.execution.threads.count):
         tasks, checks = [], []
         reached: list[BenchRate] = []
         for count in steps:
@@ -78,7 +77,7 @@ def bench_eval(
                 rows += found
         paths = paths_of(tasks[-1], training=False)
     return EvalBenchResult(
-        **described(asked, replace(task, timesteps=steps[0]), threads),
+        **described(asked, replace(task, timesteps=steps[0])),
         started=started,
         timesteps=steps,
         firing_rates=tuple(reached),

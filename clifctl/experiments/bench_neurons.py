@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from clifctl.devices import CPU, device_name, is_gpu, memory_bytes
+from clifctl.devices import device_name, is_gpu, memory_bytes
 from clifctl.errors import UsageError, unknown_name
 from clifctl.experiments.bench.neuron_contestants import (
     Contestant,
@@ -27,12 +27,11 @@ from clifctl.experiments.bench.neuron_contestants import (
 from clifctl.experiments.bench.neuron_contestants import peer as peer_of
 from clifctl.experiments.bench.neuron_gate import DIFFERING_SHARE, gate
 from clifctl.experiments.bench.timing import cpu_threads, interleaved, require_repeats
+from clifctl.experiments.run.execution import ON_CPU, ExecutionOptions
 from clifctl.experiments.run.manifest import package_versions
 from clifctl.experiments.run.memory import in_words
-from clifctl.kernels import resolve_target
 from clifctl.neurons import NEURONS
 from clifctl.results.bench_neurons import BenchResult, BenchRow, BenchRun
-from clifctl.training.device import OWN_THREADS, resolve_device, resolve_threads
 from clifctl.training.memory import held_for_backward
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
@@ -51,8 +50,7 @@ def bench_neurons(
     *,
     shape: str = DEFAULT_SHAPE,
     repeats: int = 7,
-    device: str = CPU,
-    threads: int | None = None,
+    execution: ExecutionOptions = ON_CPU,
     dtype: str = "float32",
     say: Callable[[str], None] = lambda line: None,
 ) -> BenchResult:
@@ -65,16 +63,15 @@ def bench_neurons(
     if dtype not in DTYPES:
         raise UsageError(unknown_name("dtype", dtype, DTYPES), hint=f"one of {', '.join(DTYPES)}")
     require_repeats(repeats)
-    where = resolve_device(device)
+    on = execution.resolve(DTYPES[dtype])
+    where, target, count = on.device, on.kernels.target, on.threads.count
     sizes = _sizes(shape, DTYPES[dtype], where)
-    target = resolve_target("auto", where, DTYPES[dtype])
     if target.name == "reference":
         raise UsageError(
             f"device '{where}', {dtype}: there is no fused kernel to measure "
             f"({target.reason.removeprefix('auto: ')})",
             hint="use --device cpu",
         )
-    count = OWN_THREADS if threads is None else resolve_threads(threads, 0).count
     setting = Setting(where, DTYPES[dtype], target.name, repeats)
     started = datetime.now(UTC).isoformat(timespec="seconds")
     with cpu_threads(count):

@@ -25,16 +25,15 @@ from clifctl.experiments.bench.task import (
     DIGITS_RECIPE,
     NetBenchOptions,
     Task,
-    activations_bytes,
     described,
     steps_of,
     task_of,
+    with_threads,
 )
 from clifctl.experiments.bench.timing import cpu_threads, paired, require_repeats, spread
 from clifctl.experiments.run.recorder import Observer
 from clifctl.results.bench import BenchRate
 from clifctl.results.bench_train import EngineCost, TrainBenchCost, TrainBenchResult, TrainBenchRow
-from clifctl.training.device import resolve_threads
 from clifctl.training.memory import held_for_backward
 
 
@@ -56,10 +55,9 @@ def bench_train(
     steps = steps_of(asked, task)
     targets = target_rates(asked.rates, task)
     untold = peak_missing(task.device) if peak else "--no-peak"
-    largest = replace(task, timesteps=steps[-1])
-    threads = resolve_threads(asked.threads, activations_bytes(largest))
+    task = with_threads(task, steps[-1])
     started = datetime.now(UTC).isoformat(timespec="seconds")
-    with cpu_threads(threads.count):
+    with cpu_threads(task.execution.threads.count):
         tasks, checks = [], []
         reached: list[BenchRate] = []
         for count in steps:
@@ -67,14 +65,14 @@ def bench_train(
             tasks.append(at_rates(replace(task, timesteps=count), targets, training=True))
             reached += reached_rates(tasks[-1], targets, training=True)
             checks.append(gate(tasks[-1]))
-        rows = _rows(tasks, asked.repeats, threads.count, peak=untold is None, say=say)
+        rows = _rows(tasks, asked.repeats, peak=untold is None, say=say)
         paths = paths_of(tasks[-1], training=True)
     engine = None
     if observer is not None and task.frames_percent is None:
         say("measuring what the engine adds")
-        engine = _engine(largest, asked.repeats, threads.count, observer)
+        engine = _engine(replace(task, timesteps=steps[-1]), asked.repeats, observer)
     return TrainBenchResult(
-        **described(asked, replace(task, timesteps=steps[0]), threads),
+        **described(asked, replace(task, timesteps=steps[0])),
         started=started,
         timesteps=steps,
         batch_norm=task.batch_norm,
@@ -89,7 +87,7 @@ def bench_train(
 
 
 def _rows(
-    tasks: Sequence[Task], repeats: int, threads: int, *, peak: bool, say: Callable[[str], None]
+    tasks: Sequence[Task], repeats: int, *, peak: bool, say: Callable[[str], None]
 ) -> list[TrainBenchRow]:
     """The rows of every T."""
     rows = []
@@ -99,14 +97,14 @@ def _rows(
         found = _measure(task, missing, repeats)
         if peak:
             say(f"T = {task.timesteps}: measuring memory")
-            found = _with_peaks(task, found, threads)
+            found = _with_peaks(task, found)
         rows += found
     return rows
 
 
-def _engine(task: Task, repeats: int, threads: int, observer: Observer) -> EngineCost:
+def _engine(task: Task, repeats: int, observer: Observer) -> EngineCost:
     recipe = DIGITS_RECIPE if task.model == DIGITS_MODEL else None
-    return bench_engine(task, recipe, repeats=repeats, threads=threads, observer=observer)
+    return bench_engine(task, recipe, repeats=repeats, observer=observer)
 
 
 def _measure(task: Task, missing: Mapping[str, str], repeats: int) -> list[TrainBenchRow]:
@@ -137,14 +135,14 @@ def _measure(task: Task, missing: Mapping[str, str], repeats: int) -> list[Train
     return rows
 
 
-def _with_peaks(task: Task, rows: list[TrainBenchRow], threads: int) -> list[TrainBenchRow]:
-    base = peak_bytes(task, None, "contiguous", threads)
+def _with_peaks(task: Task, rows: list[TrainBenchRow]) -> list[TrainBenchRow]:
+    base = peak_bytes(task, None, "contiguous")
     return [
         row
         if row.memory_format is None
         else replace(
             row,
-            peak_bytes=peak_bytes(task, row.contestant, row.memory_format, threads) - base,
+            peak_bytes=peak_bytes(task, row.contestant, row.memory_format) - base,
         )
         for row in rows
     ]

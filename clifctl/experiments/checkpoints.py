@@ -1,7 +1,7 @@
 """A checkpoint, whoever wrote it: its recipe, its weights, and on what its net runs."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -11,8 +11,9 @@ from clifctl.data import LoadedData
 from clifctl.errors import UsageError
 from clifctl.experiments.build import at_root, build_net
 from clifctl.experiments.published import published_for
+from clifctl.experiments.run.execution import ExecutionOptions
 from clifctl.experiments.run.memory import require_net_fits
-from clifctl.kernels import Kernels, check_connections, resolve_kernels
+from clifctl.kernels import check_connections
 from clifctl.models import SpikingNet
 from clifctl.recipe.catalog import SUFFIXES
 from clifctl.recipe.load import LoadedRecipe
@@ -35,17 +36,10 @@ class CheckpointOptions:
     foreign_recipe: LoadedRecipe | None = None
     neuron: str | None = None
     root: Path | None = None
-    device: str = "auto"
-    target: str = "auto"
-    connections: str = "auto"
-    threads: int | None = None
+    execution: ExecutionOptions = field(default_factory=ExecutionOptions)
 
     def __post_init__(self) -> None:
-        check_connections(self.connections)
-
-    def kernels(self, device: torch.device, dtype: torch.dtype = torch.float32) -> Kernels:
-        """What the net runs on there. Raises TargetError."""
-        return resolve_kernels(self.target, self.connections, device, dtype)
+        check_connections(self.execution.connections)
 
     def placed(self, recipe: Recipe) -> Recipe:
         """`recipe`, with its data where they lie here. Raises UsageError for data without files."""
@@ -100,14 +94,14 @@ def refused_override(override: str, why: str, **instead: str) -> UsageError:
 
 
 def open_checkpoint(
-    path: Path, opening: CheckpointOptions, *, timesteps: int | None = None
+    path: Path, options: CheckpointOptions, *, timesteps: int | None = None
 ) -> OpenedCheckpoint:
     """The checkpoint `path`; `timesteps` is another T than its recipe's. Raises CheckpointError,
     RecipeError."""
     opened = (
-        _open(path, opening.neuron)
-        if opening.foreign_recipe is None
-        else _open_foreign(path, opening.foreign_recipe)
+        _open(path, options.neuron)
+        if options.foreign_recipe is None
+        else _open_foreign(path, options.foreign_recipe)
     )
     if timesteps is None:
         return opened

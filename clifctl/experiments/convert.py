@@ -40,7 +40,7 @@ from clifctl.recipe.schema import Recipe, validate
 from clifctl.results.convert import DeployedRow, DeployResult, PublishedRow
 from clifctl.results.eval import Evaluation
 from clifctl.training.checkpoint import Checkpoint, save_checkpoint
-from clifctl.training.device import resolve_device, resolve_threads, tf32
+from clifctl.training.device import tf32
 from clifctl.training.evaluation import evaluate
 
 ChooseOn = Literal["train", "test"]
@@ -56,7 +56,7 @@ class ConvertOptions:
 
     out: Path
     overwrite: bool = False
-    opening: CheckpointOptions = field(default_factory=CheckpointOptions)
+    checkpoint: CheckpointOptions = field(default_factory=CheckpointOptions)
     say: Callable[[str], None] = field(default=lambda line: None)
 
 
@@ -109,11 +109,10 @@ def deploy(path: Path, options: ConvertOptions, how: DeployOptions) -> DeployRes
     """
     started = time.perf_counter()
     require_file_possible(options.out, overwrite=options.overwrite)
-    opening = options.opening
-    opened = open_checkpoint(path, opening)
-    where = resolve_device(opening.device)
-    kernels = opening.kernels(where)
-    recipe = run_on(opening.placed(opened.recipe), kernels)
+    opened = open_checkpoint(path, options.checkpoint)
+    execution = options.checkpoint.execution.resolve()
+    where = execution.device
+    recipe = run_on(options.checkpoint.placed(opened.recipe), execution.kernels)
     require_deployable(recipe.neuron.neuron, recipe.neuron.hyperparameters, str(path))
     choices = {reset: lif_of(recipe.neuron, reset) for reset in how.resets()}
     if how.recalibrate is not None and how.recalibrate < 1:
@@ -122,9 +121,8 @@ def deploy(path: Path, options: ConvertOptions, how: DeployOptions) -> DeployRes
             hint="batches of train.batch_size training samples",
         )
     data = load_data(recipe).to(where)
-    torch.set_num_threads(
-        resolve_threads(opening.threads, step_activations_bytes(recipe, data)).count
-    )
+    kept = step_activations_bytes(recipe, data)
+    torch.set_num_threads(execution.for_step(kept).threads.count)
     net = opened.net(recipe, where)
     trial = _Trial(recipe, data, net, _copied(net.state_dict()), how)
     require_below_thresholds(net, choices)
@@ -154,8 +152,8 @@ def deploy(path: Path, options: ConvertOptions, how: DeployOptions) -> DeployRes
         output=str(options.out),
         seconds=time.perf_counter() - started,
         device=str(where),
-        target=kernels.target.name,
-        connections=kernels.connections.name,
+        target=execution.kernels.target.name,
+        connections=execution.kernels.connections.name,
     )
 
 

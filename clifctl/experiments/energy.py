@@ -46,8 +46,8 @@ FIGURE_OF_RATES = 11
 
 @dataclass(frozen=True)
 class EnergyOptions:
-    """What is asked for. `rates`: `paper`, a file, None (measured, for a checkpoint); `opening`:
-    where and on what they are measured."""
+    """What is asked for. `rates`: `paper`, a file, None (measured, for a checkpoint); `checkpoint`:
+    how a checkpoint is opened, and on what its rates are measured."""
 
     overrides: Sequence[str] = ()
     rates: str | None = None
@@ -55,7 +55,7 @@ class EnergyOptions:
     per_layer: bool = False
     constants: str | None = None
     timesteps: int | None = None
-    opening: CheckpointOptions = field(default_factory=CheckpointOptions)
+    checkpoint: CheckpointOptions = field(default_factory=CheckpointOptions)
     say: Callable[[str], None] = field(default=lambda line: None)
 
 
@@ -132,7 +132,7 @@ def _sorted_out(sources: Sequence[str], options: EnergyOptions) -> Sequence[str]
     if list(sources).count("-") > 1:
         raise UsageError("stdin was given twice as a recipe", hint="give - once")
     own = [source for source in sources if is_checkpoint(source)]
-    if own and options.overrides and options.opening.foreign_recipe is None:
+    if own and options.overrides and options.checkpoint.foreign_recipe is None:
         raise refused_override(
             options.overrides[0],
             f"the checkpoint '{own[0]}' is costed as it was trained",
@@ -158,7 +158,7 @@ def _open(source: str, options: EnergyOptions) -> _Source:
         for notice in loaded.notices:
             options.say(notice)
         return _Source(loaded.name, loaded.recipe, _graph(loaded.recipe))
-    opened = open_checkpoint(Path(source), options.opening, timesteps=options.timesteps)
+    opened = open_checkpoint(Path(source), options.checkpoint, timesteps=options.timesteps)
     return _Source(source, opened.recipe, _graph(opened.recipe), opened)
 
 
@@ -186,7 +186,7 @@ def _rates(source: _Source, options: EnergyOptions) -> _Rates:
         path, steps = Path(source.name), options.timesteps
         counter = SpikeCounter(source.graph)
         measured = evaluate_checkpoint(
-            path, options.opening, timesteps=steps, watch=counter.following
+            path, options.checkpoint, timesteps=steps, watch=counter.following
         )
     except DataError as missing:
         hint = "firing rates can also be given: --rates FILE.json"

@@ -24,7 +24,7 @@ from clifctl.launch import launch
 from clifctl.models import batch_statistics
 from clifctl.recipe.schema import Recipe
 from clifctl.results.eval import ClassCount, EvalResult, Evaluation
-from clifctl.training.device import resolve_device, resolve_threads, tf32
+from clifctl.training.device import tf32
 from clifctl.training.distributed import Processes, joined
 from clifctl.training.evaluation import Watch, evaluate
 from clifctl.training.memory import bytes_of, largest_output
@@ -37,7 +37,7 @@ _FEW_STEPS = 64
 
 def evaluate_checkpoint(
     path: Path,
-    opening: CheckpointOptions = DEFAULT,
+    options: CheckpointOptions = DEFAULT,
     *,
     use_batch_statistics: bool = False,
     per_class: bool = False,
@@ -45,7 +45,7 @@ def evaluate_checkpoint(
     timesteps: int | None = None,
     watch: Watch = nullcontext,
 ) -> EvalResult:
-    """Evaluate the checkpoint `path`, opened and run as `opening` says.
+    """Evaluate the checkpoint `path`, opened and run as `options` say.
 
     `use_batch_statistics` normalises with the statistics of each test batch instead of the running
     averages. `timesteps` is another T than the recipe's. `per_class` keeps the count of every
@@ -55,17 +55,17 @@ def evaluate_checkpoint(
     started = time.perf_counter()
     own = launch()
     _require_whole_batches(use_batch_statistics, own.count)
-    where = resolve_device(opening.device, own)
-    kernels = opening.kernels(where)
+    execution = options.execution.resolve()
+    where = execution.device
     with joined(own, where) as processes:
-        opened = processes.agree(lambda: open_checkpoint(path, opening, timesteps=timesteps))
-        recipe = processes.agree(lambda: run_on(opening.placed(opened.recipe), kernels))
+        opened = processes.agree(lambda: open_checkpoint(path, options, timesteps=timesteps))
+        recipe = processes.agree(lambda: run_on(options.placed(opened.recipe), execution.kernels))
         processes.agree(lambda: _require_fits(recipe, where, None))
         data = processes.agree(lambda: load_data(recipe))
         processes.agree(lambda: _require_fits(recipe, where, data, own.count))
         data = data.to(where)
         kept = step_activations_bytes(recipe, data, own.count)
-        torch.set_num_threads(resolve_threads(opening.threads, kept).count)
+        torch.set_num_threads(execution.for_step(kept).threads.count)
         with tf32(recipe.train.tf32):
             evaluation = _evaluated(
                 opened, recipe, data, where, use_batch_statistics, processes, watch
@@ -98,8 +98,7 @@ def evaluate_checkpoint(
         firing_rate=evaluation.firing_rate,
         firing_rates=evaluation.firing_rates,
         seconds=time.perf_counter() - started,
-        device=str(where),
-        **kernels.facts,
+        **execution.facts,
         published=opened.published(data),
         picture=picture,
     )

@@ -40,7 +40,7 @@ from clifctl.results.gradients import (
     SplitResult,
     WindowRow,
 )
-from clifctl.training.device import resolve_device, resolve_threads, seed_everything, tf32
+from clifctl.training.device import seed_everything, tf32
 
 DEFAULT_SAMPLES = 64
 
@@ -58,7 +58,7 @@ class GradientsOptions:
     formula: str = "exact"
     float64: bool = False
     windows: bool = True
-    opening: CheckpointOptions = field(default_factory=CheckpointOptions)
+    checkpoint: CheckpointOptions = field(default_factory=CheckpointOptions)
     say: Callable[[str], None] = field(default=lambda line: None)
 
 
@@ -80,14 +80,14 @@ def gradients(source: str, options: GradientsOptions) -> GradientsResult:
     """
     started = time.perf_counter()
     dtype = torch.float64 if options.float64 else torch.float32
-    where = resolve_device(options.opening.device)
-    kernels = options.opening.kernels(where, dtype)
+    execution = options.checkpoint.execution.resolve(dtype)
+    where, kernels = execution.device, execution.kernels
     opened = _opened(source, options)
     recipe = run_on(opened.recipe, kernels)
     _check(recipe, options)
     inputs, targets = _batch(recipe, options, where)
     kept = step_activations_bytes(recipe, None) // recipe.train.batch_size * options.samples
-    torch.set_num_threads(resolve_threads(options.opening.threads, kept).count)
+    torch.set_num_threads(execution.for_step(kept).threads.count)
     net = _net(recipe, opened.weights, where).to(dtype)
     names = _layers(net, options.layers)
     found = _analysed(net, recipe, inputs.to(dtype), targets, names, options)
@@ -126,15 +126,16 @@ def gradients(source: str, options: GradientsOptions) -> GradientsResult:
     )
 
 
-def temporal_share(checkpoint: Path, data: LoadedData, opening: CheckpointOptions) -> float | None:
+def temporal_share(checkpoint: Path, data: LoadedData, how: CheckpointOptions) -> float | None:
     """The temporal share of the net of `checkpoint` on the first batch of training samples that
     `gradients` draws; None for a neuron that does not spike. Raises CheckpointError."""
-    options = GradientsOptions(opening=opening, windows=False)
-    opened = open_checkpoint(checkpoint, opening)
+    options = GradientsOptions(checkpoint=how, windows=False)
+    opened = open_checkpoint(checkpoint, how)
     if not opened.recipe.neuron.neuron.spiking:
         return None
-    where = resolve_device(opening.device)
-    recipe = run_on(opened.recipe, opening.kernels(where))
+    execution = how.execution.resolve()
+    where = execution.device
+    recipe = run_on(opened.recipe, execution.kernels)
     options = replace(options, samples=min(options.samples, len(data.train)))
     inputs, targets = _drawn(data.to(where), options)
     net = _net(recipe, opened, where)
@@ -150,13 +151,13 @@ def _opened(source: str, options: GradientsOptions) -> _Source:
             options.say(notice)
         name, recipe, weights = loaded.name, loaded.recipe, None
     else:
-        if options.overrides and options.opening.foreign_recipe is None:
+        if options.overrides and options.checkpoint.foreign_recipe is None:
             raise refused_override(
                 options.overrides[0], f"the checkpoint '{source}' is taken as it was trained"
             )
-        weights = open_checkpoint(Path(source), options.opening)
+        weights = open_checkpoint(Path(source), options.checkpoint)
         name, recipe = weights.name, weights.recipe
-    return _Source(name, options.opening.placed(recipe), weights)
+    return _Source(name, options.checkpoint.placed(recipe), weights)
 
 
 def _check(recipe: Recipe, options: GradientsOptions) -> None:

@@ -23,6 +23,7 @@ from clifctl.experiments.build import (
 )
 from clifctl.experiments.published import published_for
 from clifctl.experiments.run.connections import first_step_noted, may_be_event_driven
+from clifctl.experiments.run.execution import Execution
 from clifctl.experiments.run.folder import lock_folder, open_folder
 from clifctl.experiments.run.plan import Prepared, RunOptions, prepare, require_options
 from clifctl.experiments.run.recorder import History, Observer, RunRecorder, describe
@@ -40,7 +41,6 @@ from clifctl.training.checkpoint import Checkpoint, load_weights
 from clifctl.training.device import (
     determinism,
     evaluating,
-    resolve_device,
     seed_everything,
     tf32,
 )
@@ -75,14 +75,15 @@ def train(
     writes and tells its observer. All return the same result.
     """
     require_options(options)
-    started = launch()
-    with joined(started, resolve_device(options.device, started)) as processes:
-        return _train(loaded, options, observer, processes, told_to_stop)
+    execution = options.execution.resolve()
+    with joined(launch(), execution.device) as processes:
+        return _train(loaded, options, execution, observer, processes, told_to_stop)
 
 
 def _train(
     loaded: LoadedRecipe,
     options: RunOptions,
+    execution: Execution,
     observer: Observer,
     processes: Processes,
     told_to_stop: Callable[[], bool],
@@ -92,7 +93,7 @@ def _train(
     if finished is not None:
         observer.notice(f"'{options.out}' is already finished")
         return finished
-    prepared = processes.agree(lambda: prepare(loaded, options))
+    prepared = processes.agree(lambda: prepare(loaded, options, execution))
     _require_same_data(prepared, processes)
     with ExitStack() as until_done:
         until_done.enter_context(determinism(loaded.recipe.train.deterministic))
@@ -188,12 +189,13 @@ class _Run:
     ) -> "_Run":
         """Build the run. Raises CheckpointError, DataError where `checkpoint` is not of it."""
         recipe, section = prepared.recipe, prepared.recipe.train
-        torch.set_num_threads(prepared.threads.count)
-        data = prepared.data.to(prepared.device)
+        device = prepared.execution.device
+        torch.set_num_threads(prepared.execution.threads.count)
+        data = prepared.data.to(device)
         generator = seed_everything(section.seed)
-        net = build_net(recipe).to(prepared.device)
+        net = build_net(recipe).to(device)
         optimizer, schedule = optimizer_of(recipe, net)
-        precision = Precision(prepared.precision.name, prepared.device)
+        precision = Precision(prepared.precision.name, device)
         step = training_step_of(recipe, net, optimizer, precision, processes)
         running = InProgress(step, schedule, Position(), generator)
         history, after = History(), None
@@ -329,9 +331,8 @@ def _result(run: _Run, folder: Path, request: StopRequest, started: float) -> Tr
         total_seconds=run.seconds_before + time.perf_counter() - started,
         samples_per_second=last.samples_per_second,
         time=last.time,
-        device=str(prepared.device),
         processes=run.processes.count,
-        **prepared.kernels.facts,
+        **prepared.execution.facts,
         run_folder=str(folder),
         published=published_for(recipe, run.data),
     )

@@ -82,9 +82,15 @@ class Threads:
     count: int
     reason: str
 
+    @property
+    def facts(self) -> dict[str, Any]:
+        """As results and manifests name them."""
+        return {"threads": self.count, "threads_reason": self.reason}
 
-def resolve_threads(requested: int | None, activations_bytes: int) -> Threads:
-    """The number of CPU threads for a step that keeps `activations_bytes` for backward.
+
+def resolve_threads(requested: int | None, activations_bytes: int | None = None) -> Threads:
+    """The number of CPU threads for a step that keeps `activations_bytes` for backward; without
+    that, for a net of any size. Raises UsageError for a number that this machine cannot use.
 
     A small net runs on one thread, which makes its result the same on any number of cores.
     """
@@ -95,7 +101,7 @@ def resolve_threads(requested: int | None, activations_bytes: int) -> Threads:
                 hint="without it the number is chosen by the size of the net",
             )
         return Threads(requested, "asked for")
-    if activations_bytes < ONE_THREAD_BYTES:
+    if activations_bytes is not None and activations_bytes < ONE_THREAD_BYTES:
         return Threads(1, "auto: the net is too small to gain from more")
     return Threads(OWN_THREADS, "auto: torch's own number")
 

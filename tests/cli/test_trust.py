@@ -13,6 +13,7 @@ from clifctl import trust
 from clifctl.experiments.grid.results_folder import ResultsFolder
 from clifctl.experiments.grid.trial import TrialTask, run_trial_remotely
 from clifctl.experiments.grid.trial_names import Numerics, trial_of
+from clifctl.experiments.run.execution import ExecutionOptions
 from clifctl.recipe.load import load_recipe
 
 Run = Callable[..., Any]
@@ -204,10 +205,7 @@ def test_a_worker_runs_what_its_order_trusts(
         document=loaded.recipe.document,
         results=str(tmp_path / "results"),
         working_folder=str(tmp_path),
-        device="cpu",
-        target="reference",
-        connections="auto",
-        threads=1,
+        execution=ExecutionOptions("cpu", "reference", threads=1),
         beside=1,
         kept_for_backward_bytes=0,
         attempt=1,

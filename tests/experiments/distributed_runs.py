@@ -16,6 +16,7 @@ import torch
 from clifctl.errors import ClifctlError, DataError
 from clifctl.experiments.checkpoints import CheckpointOptions
 from clifctl.experiments.eval import evaluate_checkpoint
+from clifctl.experiments.run.execution import ExecutionOptions
 from clifctl.experiments.run.plan import RunOptions
 from clifctl.experiments.train import train
 from clifctl.recipe.load import load_recipe
@@ -54,7 +55,7 @@ class Watcher:
 def run(out: Path, *overrides: str, watcher: Watcher | None = None) -> Any:
     """A run in `out`, begun or gone on with."""
     loaded = load_recipe("digits_snn5", [*RECIPE, *overrides])
-    options = RunOptions(out=out, resume="auto", target="reference")
+    options = RunOptions(out=out, resume="auto", execution=ExecutionOptions(target="reference"))
     return asdict(train(loaded, options, watcher or Watcher()))
 
 
@@ -140,7 +141,7 @@ def main(rank: int, count: int, folder: Path) -> None:
     meet("plain", lambda: run(folder / "plain"))
     meet("parts", lambda: run(folder / "parts", "train.accumulate=3", "train.clip_norm=0.1"))
     meet("apart", lambda: run(folder / "apart", "train.sync_batch_norm=false"))
-    reference = CheckpointOptions(target="reference")
+    reference = CheckpointOptions(execution=ExecutionOptions(target="reference"))
     meet("eval", lambda: asdict(evaluate_checkpoint(folder / "plain/last.pt", reference)))
     meet("too few", lambda: run(folder / "few", "train.batch_size=1296"))
     meet("whole", lambda: run(folder / "whole", *DRAWN))

@@ -13,6 +13,7 @@ from clifctl import paper
 from clifctl.errors import EnergyError, UsageError
 from clifctl.experiments.bench.firing_rates import at_rates, reached_rates, target_rates
 from clifctl.experiments.bench.task import NetBenchOptions, Task, task_of
+from clifctl.experiments.run.execution import ON_CPU
 from clifctl.models import MODELS
 
 Run = Callable[..., Any]
@@ -31,7 +32,7 @@ def a_task(**changes: Any) -> Task:
         batch_size=8,
         batch_norm="per_step",
         precision="float32",
-        device=torch.device("cpu"),
+        execution=ON_CPU.resolve(),
     )
     return replace(task, **changes)
 

@@ -21,6 +21,7 @@ from clifctl.experiments.bench.plain_nets import plain_net
 from clifctl.experiments.bench.task import Task
 from clifctl.experiments.bench_train import _costs
 from clifctl.experiments.build import load_data
+from clifctl.experiments.run.execution import ExecutionOptions
 from clifctl.kernels.cpu import connections
 from clifctl.models import MODELS, TemporalBatchNorm
 from clifctl.recipe.load import load_recipe
@@ -45,7 +46,7 @@ def a_task(model: str, **changes: Any) -> Task:
         batch_size=2,
         batch_norm="per_step",
         precision="float32",
-        device=torch.device("cpu"),
+        execution=ExecutionOptions("cpu", threads=1).resolve(),
     )
     return replace(task, **changes)
 
@@ -262,9 +263,9 @@ def test_memory_of_a_process_of_its_own() -> None:
     task = a_task("snn5", batch_size=128, input_shape=(1, 32, 32), timesteps=8)
     # The first convolution's output, and its gradient as large.
     map_bytes = 128 * 8 * 2 * 32 * 32 * 4
-    nothing = peak_bytes(task, None, "contiguous", 1)
+    nothing = peak_bytes(task, None, "contiguous")
     assert nothing > 2**26
-    assert 2 * map_bytes < peak_bytes(task, "relu", "contiguous", 1) - nothing < 40 * map_bytes
+    assert 2 * map_bytes < peak_bytes(task, "relu", "contiguous") - nothing < 40 * map_bytes
 
 
 @pytest.mark.parametrize(

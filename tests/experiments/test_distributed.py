@@ -118,10 +118,10 @@ def test_each_sample_is_evaluated_once(folder: Path, found: list[dict[str, Any]]
 
     from clifctl.experiments.checkpoints import CheckpointOptions
     from clifctl.experiments.eval import evaluate_checkpoint
+    from clifctl.experiments.run.execution import ExecutionOptions
 
-    alone = asdict(
-        evaluate_checkpoint(folder / "plain/last.pt", CheckpointOptions(target="reference"))
-    )
+    reference = CheckpointOptions(execution=ExecutionOptions(target="reference"))
+    alone = asdict(evaluate_checkpoint(folder / "plain/last.pt", reference))
     for process in found:
         ours = process["eval"]
         assert ours["samples"] == alone["samples"] == 500

@@ -12,6 +12,7 @@ import torch
 
 from clifctl.errors import ClifctlError, Interrupted
 from clifctl.experiments.run import plan
+from clifctl.experiments.run.execution import ExecutionOptions
 from clifctl.experiments.run.plan import RunOptions
 from clifctl.experiments.train import train
 from clifctl.recipe.load import LoadedRecipe, load_recipe
@@ -114,7 +115,7 @@ def recipe_mutations() -> dict[str, Mutation]:
 
 
 def resume(loaded: LoadedRecipe, folder: Path, *, stop_at: int = -1) -> object:
-    options = RunOptions(out=folder, resume="auto", target="reference")
+    options = RunOptions(out=folder, resume="auto", execution=ExecutionOptions(target="reference"))
     return train(loaded, options, StopsAt(stop_at))
 
 
@@ -254,7 +255,8 @@ def test_mutated_checkpoints_are_refused(
     loaded = load_recipe(RECIPE, SMALL)
     folder = tmp_path / "run"
     # Once, not hundreds of times: what does not depend on the file.
-    prepared = plan.prepare(loaded, RunOptions(out=folder, target="reference"))
+    execution = ExecutionOptions(target="reference")
+    prepared = plan.prepare(loaded, RunOptions(execution, out=folder), execution.resolve())
     monkeypatch.setattr("clifctl.experiments.train.prepare", lambda *given: prepared)
     with pytest.raises(Interrupted):
         resume(loaded, folder, stop_at=3)

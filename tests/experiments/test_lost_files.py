@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from clifctl.errors import CheckpointError, Interrupted, OutputError, UsageError
+from clifctl.experiments.run.execution import ExecutionOptions
 from clifctl.experiments.run.plan import RunOptions
 from clifctl.experiments.run.resume import recipe_of_run
 from clifctl.experiments.train import train
@@ -46,7 +47,7 @@ class Watcher:
 
 def run(out: Path, *overrides: str, watcher: Watcher | None = None, **options: Any) -> TrainResult:
     loaded = load_recipe("digits_rows_mlp", [*SMALL, *overrides])
-    options = {"resume": "auto", "target": "reference", **options}
+    options = {"resume": "auto", "execution": ExecutionOptions(target="reference"), **options}
     return train(loaded, RunOptions(out=out, **options), watcher or Watcher())
 
 

@@ -27,6 +27,7 @@ from clifctl.errors import (
 )
 from clifctl.experiments.build import load_data
 from clifctl.experiments.checkpoints import CheckpointOptions, open_checkpoint
+from clifctl.experiments.run.execution import ExecutionOptions
 from clifctl.experiments.run.plan import RunOptions
 from clifctl.experiments.run.resume import recipe_of_run
 from clifctl.experiments.train import train
@@ -48,6 +49,7 @@ EVERYTHING = [
     "train.log_every=2",
     "train.save_every=4steps",
 ]
+REFERENCE = ExecutionOptions(target="reference")
 STEPS = 6  # of an epoch: 1,297 samples in batches of 256
 
 
@@ -193,16 +195,16 @@ def test_a_run_that_goes_on_is_the_run_that_was_not_interrupted(
 )
 def test_so_does_every_way_of_training(overrides: tuple[str, ...], tmp_path: Path) -> None:
     dropped = int("train.drop_last=true" in overrides)
-    run(tmp_path / "whole", *overrides, watcher=Watcher(dropped=dropped), target="reference")
+    run(tmp_path / "whole", *overrides, watcher=Watcher(dropped=dropped), execution=REFERENCE)
     for at, how in ((2, interrupt), (6, crash), (3, terminate), (2, interrupt)):
         with pytest.raises((Interrupted, Crash)):
             run(
                 *(tmp_path / "run", *overrides),
                 watcher=Watcher(at, how, dropped=dropped),
-                target="reference",
+                execution=REFERENCE,
             )
         torch.manual_seed(99)
-    run(tmp_path / "run", *overrides, watcher=Watcher(dropped=dropped), target="reference")
+    run(tmp_path / "run", *overrides, watcher=Watcher(dropped=dropped), execution=REFERENCE)
     assert_same_run(tmp_path / "run", tmp_path / "whole")
 
 
@@ -224,7 +226,7 @@ def test_so_does_one_whose_images_workers_bring(how: str, tmp_path: Path, data_r
     def go(name: str, workers: int, watcher: Watcher | None = None) -> TrainResult:
         more = f"workers: {workers}, validation_share: 0.25, root: {data_root}"
         loaded = load_recipe("digits_rows_mlp", [f"data={{{data}, {more}}}", *net, *sizes])
-        options = RunOptions(out=tmp_path / name, resume="auto", target="reference")
+        options = RunOptions(out=tmp_path / name, resume="auto", execution=REFERENCE)
         watcher = watcher or Watcher()
         watcher.dropped = STEPS - -(-len(load_data(loaded.recipe).train) // 3)
         return train(loaded, options, watcher)
@@ -349,7 +351,7 @@ def test_data_may_lie_elsewhere(tmp_path: Path, on_disk: Any) -> None:
 
     (tmp_path / "old").mkdir()
     on_disk.write_npz(tmp_path / "old/data.npz")
-    options = RunOptions(out=tmp_path / "run", resume="auto", target="reference")
+    options = RunOptions(out=tmp_path / "run", resume="auto", execution=REFERENCE)
     with pytest.raises(Interrupted):
         train(data_at(f"{tmp_path}/old"), options, Watcher(2, interrupt))
     (tmp_path / "old").rename(tmp_path / "new")
@@ -516,20 +518,20 @@ def test_a_run_that_goes_on_elsewhere_says_so(tmp_path: Path) -> None:
     (folder / "manifest.json").write_text(json.dumps(manifest))
     watcher = Watcher(1, interrupt)
     with pytest.raises(Interrupted):
-        run(folder, watcher=watcher, threads=2)
+        run(folder, watcher=watcher, execution=ExecutionOptions(threads=2))
     (notice,) = watcher.notices[:-1]
     assert f"torch 2.0.0, now {torch.__version__}; threads: 1, now 2;" in notice
     # What it goes on with is compared with what it went on with before.
     watcher = Watcher(1, interrupt)
     with pytest.raises(Interrupted):
-        run(folder, watcher=watcher, threads=2)
+        run(folder, watcher=watcher, execution=ExecutionOptions(threads=2))
     assert len(watcher.notices) == 1
     # A manifest that was broken says nothing, and keeps nothing from going on.
     for broken in ({"continued": [7]}, {"versions": "2.0.0", "processes": 2}):
         (folder / "manifest.json").write_text(json.dumps(broken))
         watcher = Watcher(1, interrupt)
         with pytest.raises(Interrupted):
-            run(folder, watcher=watcher, threads=2)
+            run(folder, watcher=watcher, execution=ExecutionOptions(threads=2))
         assert ["processes: 2, now 1" in notice for notice in watcher.notices[:-1]] == (
             [True] if "processes" in broken else []
         )
@@ -606,15 +608,15 @@ def test_a_changed_checkpoint_is_refused_whatever_was_changed(tmp_path: Path) ->
 
 def test_a_run_goes_on_with_the_neuron_of_its_epoch(tmp_path: Path) -> None:
     overrides = ["neuron.name=lif", "neuron.exchange={epoch: 1, to: clif}", "train.epochs=2"]
-    whole = run(tmp_path / "whole", *overrides, target="reference")
+    whole = run(tmp_path / "whole", *overrides, execution=REFERENCE)
     out = tmp_path / "out"
     for moment, neuron in ((2, "lif"), (STEPS, "clif")):
         with pytest.raises(Interrupted):
-            run(out, *overrides, watcher=Watcher(moment, interrupt), target="reference")
+            run(out, *overrides, watcher=Watcher(moment, interrupt), execution=REFERENCE)
         assert (
             open_checkpoint(out / "last.pt", CheckpointOptions()).recipe.neuron.neuron.name
             == neuron
         )
-    result = run(out, *overrides, target="reference")
+    result = run(out, *overrides, execution=REFERENCE)
     assert without_times(result) == without_times(whole)
     assert_same_run(out, tmp_path / "whole")

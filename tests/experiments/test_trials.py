@@ -27,6 +27,7 @@ from clifctl.experiments.grid.trial import TrialTask, failed_record
 from clifctl.experiments.grid.trial_names import Numerics, Trial, trial_of, without_repetition
 from clifctl.experiments.grid.worker_pool import WorkerLost, WorkerPool
 from clifctl.experiments.grid.workers import Workforce
+from clifctl.experiments.run.execution import ExecutionOptions
 from clifctl.recipe.load import load_recipe, open_recipe
 from clifctl.results.trials import TrialRecord
 
@@ -278,10 +279,7 @@ def order_of(trial: Trial, attempt: int) -> TrialTask:
         document=trial.loaded.recipe.document,
         results="",
         working_folder="",
-        device="cpu",
-        target="auto",
-        connections="auto",
-        threads=None,
+        execution=ExecutionOptions("cpu"),
         beside=1,
         kept_for_backward_bytes=0,
         attempt=attempt,

@@ -3,6 +3,7 @@ recipe, on CIFAR's nets the recipe of ResNet-18 on noise in CIFAR-10's format.""
 
 import pickle
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +20,7 @@ TEST_IMAGES = 10
 DIGITS_EPOCHS = 5  # of 40 short steps
 
 
-def bench_engine(
-    task: Task, recipe: str | None, *, repeats: int, threads: int, observer: Observer
-) -> EngineCost:
+def bench_engine(task: Task, recipe: str | None, *, repeats: int, observer: Observer) -> EngineCost:
     """The engine around the step of `task`: of `recipe`, whose data are embedded, or (None) of
     CIFAR-10's on at least `repeats` batches of noise. Raises what `train` raises."""
     settings = [
@@ -33,7 +32,8 @@ def bench_engine(
         f"train.epochs={1 if recipe is None else DIGITS_EPOCHS}",
         "train.drop_last=true",
     ]
-    options = RunOptions(device=str(task.device), connections=task.connections, threads=threads)
+    execution = task.execution
+    options = RunOptions(replace(execution.options, threads=execution.threads.count))
     if recipe is not None:
         return measure_engine(load_recipe(recipe, settings), options, observer)
     with tempfile.TemporaryDirectory() as root:

@@ -37,10 +37,12 @@ def measure_engine(loaded: LoadedRecipe, options: RunOptions, observer: Observer
 
     Raises what `train` raises.
     """
-    prepared = prepare(loaded, replace(options, out=None, resume="never"))
+    prepared = prepare(
+        loaded, replace(options, out=None, resume="never"), options.execution.resolve()
+    )
     recipe = prepared.recipe
     with determinism(recipe.train.deterministic), tf32(recipe.train.tf32):
-        turns = _Turns(observer, _bare_step(prepared), prepared.device)
+        turns = _Turns(observer, _bare_step(prepared), prepared.execution.device)
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "run"
         result = train(loaded, replace(options, out=out, resume="never"), turns)
@@ -121,14 +123,15 @@ def _undisturbed(bare: list[float], engine: list[float]) -> list[tuple[float, fl
 def _bare_step(prepared: Prepared) -> Callable[[], None]:
     """Forward, backward and optimizer of a net of its own, on one batch: what a script would do."""
     recipe = prepared.recipe
-    data = prepared.data.to(prepared.device)
+    device = prepared.execution.device
+    data = prepared.data.to(device)
     generator = torch.Generator().manual_seed(recipe.train.seed)
     batch_size = recipe.train.batch_size
     inputs, targets = next(shuffled_batches(data.train, batch_size, generator, data.augment))
-    net = build_net(recipe).to(prepared.device).train()
+    net = build_net(recipe).to(device).train()
     optimizer, _ = optimizer_of(recipe, net)
     loss, repeat = loss_of(recipe), repeat_of(recipe)
-    precision = Precision(prepared.precision.name, prepared.device)
+    precision = Precision(prepared.precision.name, device)
 
     def step() -> None:
         optimizer.zero_grad(set_to_none=True)

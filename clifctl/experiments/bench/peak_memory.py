@@ -25,7 +25,7 @@ def peak_missing(device: torch.device) -> str | None:
     return "this system does not tell a process's peak memory (no /proc)"
 
 
-def peak_bytes(task: Task, who: str | None, memory_format: str, threads: int) -> int:
+def peak_bytes(task: Task, who: str | None, memory_format: str) -> int:
     """Largest memory of a process that trains `who` for STEPS steps (None: that trains nothing),
     with the same libraries loaded in every case. On a GPU: the largest memory of torch's tensors.
 
@@ -33,7 +33,7 @@ def peak_bytes(task: Task, who: str | None, memory_format: str, threads: int) ->
     """
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         try:
-            return pool.submit(_peak, task, who, memory_format, threads).result()
+            return pool.submit(_peak, task, who, memory_format).result()
         except BrokenProcessPool:
             raise RunFailed(
                 f"the process that measures the memory of '{who}' died",
@@ -41,8 +41,8 @@ def peak_bytes(task: Task, who: str | None, memory_format: str, threads: int) ->
             ) from None
 
 
-def _peak(task: Task, who: str | None, memory_format: str, threads: int) -> int:
-    torch.set_num_threads(threads)
+def _peak(task: Task, who: str | None, memory_format: str) -> int:
+    torch.set_num_threads(task.execution.threads.count)
     for library in ("numba", "spikingjelly.activation_based.neuron"):
         with suppress(ImportError):
             import_module(library)

@@ -1,22 +1,21 @@
 """What the benchmarks of nets run: one net, its input and its arithmetic, for every contestant."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast, get_args
 
 import torch
 from torch import Tensor
 
-from clifctl.devices import CPU, device_name
+from clifctl.devices import device_name
 from clifctl.errors import UsageError, unknown_name
 from clifctl.experiments.build import parameter_count
+from clifctl.experiments.run.execution import ON_CPU, Execution, ExecutionOptions
 from clifctl.experiments.run.manifest import package_versions
-from clifctl.kernels import resolve_kernels
 from clifctl.models import MODELS, ModelOptions, NeuronChoice, SpikingNet
 from clifctl.models.norm import NormMode
 from clifctl.neurons import NEURONS
 from clifctl.recipe.load import load_recipe
-from clifctl.training.device import Threads, resolve_device
 from clifctl.training.memory import saved_for_backward
 from clifctl.training.precision import ArithmeticName
 
@@ -47,10 +46,19 @@ class Task:
     batch_size: int
     batch_norm: NormMode
     precision: ArithmeticName
-    device: torch.device
+    execution: Execution
     frames_percent: float | None = None
     norms: Mapping[str, Tensor] = field(default_factory=dict)
-    connections: str = "auto"
+
+    @property
+    def device(self) -> torch.device:
+        """Where the contestants run."""
+        return self.execution.device
+
+    @property
+    def connections(self) -> str:
+        """How the connections of clifctl's net run."""
+        return self.execution.kernels.connections.name
 
     @property
     def repeat(self) -> int:
@@ -116,7 +124,7 @@ class Task:
 class NetBenchOptions:
     """What `bench train` and `bench eval` are asked for. `timesteps` None: 6, 10 of event frames,
     the digits recipe's own for snn5; `rates`: `fresh`, `paper` or a file; `frames_percent` as in
-    `Task`; `threads` None: chosen by the size of the net."""
+    `Task`."""
 
     model: str = "resnet18"
     neuron: str = "clif"
@@ -127,9 +135,7 @@ class NetBenchOptions:
     rates: str = "fresh"
     frames_percent: float | None = None
     repeats: int = 7
-    device: str = CPU
-    connections: str = "auto"
-    threads: int | None = None
+    execution: ExecutionOptions = ON_CPU
 
 
 def task_of(asked: NetBenchOptions, *, least_batch: int) -> Task:
@@ -159,7 +165,7 @@ def task_of(asked: NetBenchOptions, *, least_batch: int) -> Task:
             f"--event-frames {frames_percent:g}: must be between 0 and 100",
             hint="percent of the frames' values that are not zero; 5 to 10 are usual",
         )
-    device = resolve_device(asked.device)
+    execution = asked.execution.resolve()
     options = MODELS[model].options()
     shape: tuple[int, ...] = CIFAR_SHAPE
     classes, timesteps = CLASSES, CIFAR_TIMESTEPS
@@ -179,9 +185,8 @@ def task_of(asked: NetBenchOptions, *, least_batch: int) -> Task:
         batch_size=asked.batch_size,
         batch_norm=cast(NormMode, asked.batch_norm),
         precision=cast(ArithmeticName, asked.precision),
-        device=device,
+        execution=execution,
         frames_percent=frames_percent,
-        connections=resolve_kernels("auto", asked.connections, device).connections.name,
     )
 
 
@@ -198,16 +203,18 @@ def steps_of(asked: NetBenchOptions, task: Task) -> tuple[int, ...]:
     return steps
 
 
-def activations_bytes(task: Task) -> int:
-    """What a training step of the task keeps for backward, by which threads are chosen."""
+def with_threads(task: Task, largest: int) -> Task:
+    """The task with the CPU threads for its training step at T = `largest`."""
+    whole = replace(task, timesteps=largest)
     with torch.device("meta"):
-        net = task.net(fuse_norm=True)
-        steps = task.timesteps // task.repeat
-        given = torch.empty(steps, task.batch_size, *task.input_shape)
-    return saved_for_backward(net, given, repeat=task.repeat)
+        net = whole.net(fuse_norm=True)
+        steps = whole.timesteps // whole.repeat
+        given = torch.empty(steps, whole.batch_size, *whole.input_shape)
+    kept = saved_for_backward(net, given, repeat=whole.repeat)
+    return replace(task, execution=task.execution.for_step(kept))
 
 
-def described(asked: NetBenchOptions, task: Task, threads: Threads) -> dict[str, Any]:
+def described(asked: NetBenchOptions, task: Task) -> dict[str, Any]:
     """What a result says of its net, its input and where it was run."""
     return {
         "model": task.model,
@@ -222,9 +229,8 @@ def described(asked: NetBenchOptions, task: Task, threads: Threads) -> dict[str,
         "repeats": asked.repeats,
         "device": str(task.device),
         "machine": device_name(task.device),
-        "threads": threads.count,
-        "threads_reason": threads.reason,
-        "target": resolve_kernels("auto", task.connections, task.device).target.name,
+        **task.execution.threads.facts,
+        "target": task.execution.kernels.target.name,
         "connections": task.connections,
         "versions": package_versions("clifctl", "torch", "numba", "triton", "spikingjelly"),
     }

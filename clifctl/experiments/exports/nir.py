@@ -32,12 +32,11 @@ from clifctl.errors import ConversionError, DataError, RunFailed, UsageError
 from clifctl.experiments.build import load_data, repeat_of, run_on
 from clifctl.experiments.checkpoints import open_checkpoint
 from clifctl.experiments.convert import ConvertOptions
+from clifctl.experiments.run.execution import ExecutionOptions
 from clifctl.files import require_file_possible, write_output
-from clifctl.kernels import resolve_kernels
 from clifctl.models import SpikingNet, firing_modules
 from clifctl.recipe.schema import Recipe
 from clifctl.results.convert import NirResult, ReaderRow
-from clifctl.training.device import resolve_threads
 
 if TYPE_CHECKING:
     import nir
@@ -64,12 +63,13 @@ def export(path: Path, options: ConvertOptions, how: NirOptions) -> NirResult:
     """
     started = time.perf_counter()
     _require_usable(options, how)
-    opened = open_checkpoint(path, options.opening)
-    kernels = resolve_kernels("reference", "dense", CPU)
-    recipe = run_on(options.opening.placed(opened.recipe), kernels)
+    opened = open_checkpoint(path, options.checkpoint)
+    asked = ExecutionOptions(CPU, "reference", "dense", options.checkpoint.execution.threads)
+    execution = asked.resolve(torch.float64).for_step(0)
+    recipe = run_on(options.checkpoint.placed(opened.recipe), execution.kernels)
     _require_lif(path, recipe, how.profile)
-    torch.set_num_threads(resolve_threads(options.opening.threads, 0).count)
-    net = opened.net(recipe, torch.device(CPU)).double().eval()
+    torch.set_num_threads(execution.threads.count)
+    net = opened.net(recipe, execution.device).double().eval()
     _require_finite(net, path)
     layers = read_net(net, recipe.data.input_shape)
     about = {"program": f"clifctl {clifctl.__version__}", "dt_s": DT_S, "profile": how.profile}
@@ -123,7 +123,8 @@ def _require_usable(options: ConvertOptions, how: NirOptions) -> None:
         raise UsageError(
             f"--samples {how.samples}: must be 1 or more", hint="--no-verify reads nothing back"
         )
-    device, target = options.opening.device, options.opening.target
+    asked = options.checkpoint.execution
+    device, target = asked.device, asked.target
     if device not in ("auto", CPU) or target not in ("auto", "reference"):
         given = device if device not in ("auto", CPU) else target
         raise UsageError(

@@ -18,6 +18,7 @@ from clifctl.errors import ClifctlError, RunFailed, UsageError
 from clifctl.experiments.grid.trial import Outcome, TrialTask, numerics_of, run_trial_remotely
 from clifctl.experiments.grid.trial_names import Numerics
 from clifctl.experiments.grid.workers import Workforce
+from clifctl.experiments.run.execution import ExecutionOptions
 
 # How often the workers are counted, how long the scheduler may take to answer, and how long there
 # may be no worker before a person is told.
@@ -62,11 +63,11 @@ class Cluster(Workforce):
                 f"with: {_start(self.cluster)}"
             )
 
-    def numerics(self, *asked: str) -> Numerics:
+    def numerics(self, options: ExecutionOptions) -> Numerics:
         """As `numerics_of`, on a worker. Raises UsageError where the workers cannot run clifctl,
         RunFailed where they are gone."""
         try:
-            found: Numerics = self.executor.submit(numerics_of, *asked).result()
+            found: Numerics = self.executor.submit(numerics_of, options).result()
         except ClifctlError:
             raise
         except CancelledError:

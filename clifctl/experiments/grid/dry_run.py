@@ -10,9 +10,8 @@ from clifctl.experiments.build import run_on
 from clifctl.experiments.grid.grid import Grid, configuration, state_of
 from clifctl.experiments.grid.step_cost import StepCost, float16_extra_of_cpu, size_of, step_cost
 from clifctl.experiments.grid.trial_names import Trial
-from clifctl.kernels import resolve_kernels
 from clifctl.results.trials import PlannedTrial, TimedStep, TrialPlan
-from clifctl.training.device import determinism, resolve_device, resolve_threads, tf32
+from clifctl.training.device import determinism, tf32
 
 # When no further configuration is timed: a person waits. What is left is scaled from one that was.
 SECONDS = 4.0
@@ -76,8 +75,7 @@ def _planned(grid: Grid, trial: Trial, costs: dict[str, tuple[Trial, StepCost]])
 
 
 def _threads(grid: Grid) -> int:
-    kept = max(size.kept_bytes for size in grid.sizes.values())
-    return grid.threads or resolve_threads(None, kept).count
+    return grid.threads or grid.execution.threads.count
 
 
 def _costs(grid: Grid) -> Iterator[tuple[str, tuple[Trial, StepCost]]]:
@@ -86,13 +84,11 @@ def _costs(grid: Grid) -> Iterator[tuple[str, tuple[Trial, StepCost]]]:
     if grid.unusable_data is not None:
         return
     started = time.perf_counter()
-    device = resolve_device(grid.options.device)
-    kernels = resolve_kernels(grid.options.target, grid.options.connections, device)
     float16_extra = functools.cache(float16_extra_of_cpu)
     known: dict[str, tuple[Trial, StepCost]] = {}
     by_neuron: dict[str, tuple[Trial, StepCost]] = {}
     for trial in grid.trials:
-        recipe = run_on(trial.loaded.recipe, kernels)
+        recipe = run_on(trial.loaded.recipe, grid.execution.kernels)
         key, neuron = configuration(trial.loaded.recipe), recipe.neuron.neuron.name
         if key in known or state_of(grid.folder, trial) == "finished":
             continue
@@ -104,7 +100,7 @@ def _costs(grid: Grid) -> Iterator[tuple[str, tuple[Trial, StepCost]]]:
                 determinism(train.deterministic),
                 tf32(train.tf32),
             ):
-                known[key] = trial, step_cost(recipe, whole, device, float16_extra)
+                known[key] = trial, step_cost(recipe, whole, grid.execution.device, float16_extra)
             by_neuron[neuron] = known[key]
         else:
             of, cost = by_neuron.get(neuron, next(iter(known.values())))

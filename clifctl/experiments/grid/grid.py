@@ -3,7 +3,7 @@
 import os
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,16 +32,15 @@ from clifctl.experiments.grid.results_folder import (
     ResultsFolder,
     cores,
 )
-from clifctl.experiments.grid.trial import TrialTask, numerics_of
+from clifctl.experiments.grid.trial import TrialTask
 from clifctl.experiments.grid.trial_names import Numerics, Trial, trial_of, without_repetition
 from clifctl.experiments.grid.workers import Workforce, local_workforce
+from clifctl.experiments.run.execution import Execution, ExecutionOptions
 from clifctl.experiments.run.memory import in_words, require_memory
 from clifctl.experiments.run.resume import decisive
-from clifctl.kernels import resolve_kernels
 from clifctl.recipe.load import LoadedRecipe
 from clifctl.recipe.schema import Recipe
 from clifctl.results.trials import TrialRecord, TrialState, TrialStatus
-from clifctl.training.device import resolve_device, resolve_threads
 from clifctl.training.memory import bytes_of
 
 # What a process holds besides its trial: Python, torch, compiled kernels (measured: 0.87 GiB, most
@@ -56,10 +55,7 @@ class GridOptions:
     of the net, `scheduler` the address of a Dask cluster instead."""
 
     out: Path
-    device: str = "auto"
-    target: str = "auto"
-    connections: str = "auto"
-    threads: int | None = None
+    execution: ExecutionOptions = field(default_factory=ExecutionOptions)
     workers: int | None = None
     scheduler: str | None = None
     shard: str | None = None
@@ -101,6 +97,7 @@ class Grid:
     trials: tuple[Trial, ...]
     cells: tuple[str, ...]
     options: GridOptions
+    execution: Execution
     folder: ResultsFolder
     numerics: Numerics
     workers: int
@@ -132,30 +129,33 @@ def plan_grid(variants: Sequence[tuple[LoadedRecipe, str]], options: GridOptions
     Raises ClifctlError for whatever would keep a trial from starting, but for data that are
     missing: those are `unusable_data`, for a dry run to tell.
     """
-    numerics = _numerics(options)
+    execution = options.execution.resolve()
+    numerics = _numerics(options, execution)
     folder = ResultsFolder(options.out)
     cells = folder.named([trial_of(*variant, numerics) for variant in variants])
     trials = without_repetition(cells)
     folder.check(trials)
     if options.shard is not None:
         Shard.parse(options.shard)
-    sizes, unusable = _sizes(trials, options)
+    sizes, unusable = _sizes(trials, execution, dry_run=options.dry_run)
     need = max(size.need_bytes for size in sizes.values())
     if options.scheduler is None:
-        require_memory(resolve_device(options.device), need, "a trial")
+        require_memory(execution.device, need, "a trial")
     most_kept = max(size.kept_bytes for size in sizes.values())
-    threads = resolve_threads(options.threads, most_kept).count
+    execution = execution.for_step(most_kept)
+    threads = execution.threads.count
     todo = sum(state_of(folder, trial) != "finished" for trial in trials)
-    workers, reason = _workers(options, threads, max(1, todo), need)
-    if options.threads is None:
+    workers, reason = _workers(options, execution, max(1, todo), need)
+    if options.execution.threads is None:
         # Alone, or on one thread anyway, a run finds its number of threads by itself.
         given = None if workers == 1 or threads == 1 else max(1, threads // workers)
     else:
-        given = options.threads
+        given = options.execution.threads
     return Grid(
         trials=trials,
         cells=tuple(cell.name for cell in cells),
         options=options,
+        execution=execution,
         folder=folder,
         numerics=numerics,
         workers=workers,
@@ -167,33 +167,30 @@ def plan_grid(variants: Sequence[tuple[LoadedRecipe, str]], options: GridOptions
     )
 
 
-def _numerics(options: GridOptions) -> Numerics:
-    asked = (options.device, options.target, options.connections)
+def _numerics(options: GridOptions, execution: Execution) -> Numerics:
     if options.scheduler is None:
-        return numerics_of(*asked)
+        return Numerics.of(execution)
     with dask_workforce(options.scheduler) as cluster:
-        return cluster.numerics(*asked)
+        return cluster.numerics(options.execution)
 
 
 def _sizes(
-    trials: Sequence[Trial], options: GridOptions
+    trials: Sequence[Trial], execution: Execution, *, dry_run: bool
 ) -> tuple[dict[str, Size], DataError | None]:
     """The size of every trial, and what is wrong with the data. One look for trials that differ in
     their seed alone."""
-    device = resolve_device(options.device)
-    kernels = resolve_kernels(options.target, options.connections, device)
     data: dict[str, tuple[LoadedData, int] | None] = {}
     seen: dict[str, Size] = {}
     sizes: dict[str, Size] = {}
     unusable: DataError | None = None
     for trial in trials:
-        recipe = run_on(trial.loaded.recipe, kernels)
+        recipe = run_on(trial.loaded.recipe, execution.kernels)
         key = configuration(recipe)
         if key not in seen:
             source = f"{recipe.document['data']} {recipe.timesteps}"
             if source not in data:
                 try:
-                    data[source] = list_data(recipe) if options.dry_run else _loaded(recipe)
+                    data[source] = list_data(recipe) if dry_run else _loaded(recipe)
                 except DataError as missing:
                     data[source], unusable = None, missing
             seen[key] = _size(recipe, data[source])
@@ -233,7 +230,7 @@ def _size(recipe: Recipe, found: tuple[LoadedData, int] | None) -> Size:
     )
 
 
-def _workers(options: GridOptions, threads: int, todo: int, need: int) -> tuple[int, str]:
+def _workers(options: GridOptions, execution: Execution, todo: int, need: int) -> tuple[int, str]:
     if options.scheduler is not None:
         return 1, f"the cluster at {options.scheduler} decides"
     free = available_memory_bytes()
@@ -246,8 +243,9 @@ def _workers(options: GridOptions, threads: int, todo: int, need: int) -> tuple[
                 hint=f"--workers {fitting} fits",
             )
         return min(options.workers, todo), "asked for"
-    if is_gpu(resolve_device(options.device)):
+    if is_gpu(execution.device):
         return 1, "auto: one trial at a time on a GPU"
+    threads = execution.threads.count
     share = max(1, cores() // threads)
     if fitting < min(share, todo):
         return fitting, "auto: as many as memory allows"
@@ -300,10 +298,7 @@ def _order(grid: Grid, trial: Trial, attempt: int, beside: int) -> TrialTask:
         document=trial.loaded.recipe.document,
         results=str(grid.folder.path.absolute()),
         working_folder=os.getcwd(),
-        device=grid.options.device,
-        target=grid.options.target,
-        connections=grid.options.connections,
-        threads=grid.threads,
+        execution=replace(grid.options.execution, threads=grid.threads),
         beside=beside,
         kept_for_backward_bytes=grid.sizes[trial.name].kept_bytes,
         attempt=attempt,

@@ -19,14 +19,13 @@ from clifctl.devices import gpu_available, is_gpu
 from clifctl.errors import CheckpointError, ClifctlError, Interrupted
 from clifctl.experiments.grid.results_folder import ResultsFolder
 from clifctl.experiments.grid.trial_names import Numerics
+from clifctl.experiments.run.execution import ExecutionOptions
 from clifctl.experiments.run.plan import RunOptions
 from clifctl.experiments.train import train
-from clifctl.kernels import resolve_kernels
 from clifctl.recipe.load import LoadedRecipe
 from clifctl.recipe.schema import validate
 from clifctl.results.train import EpochRecord, Running, StepRecord, TrainPlan, TrainResult
 from clifctl.results.trials import Measured, TrialRecord
-from clifctl.training.device import resolve_device
 from clifctl.training.stopping import never
 
 # Ended: the folder has its record. Busy: another process runs it. Stopped: told to end. Lost: a
@@ -50,22 +49,16 @@ class TrialTask:
     document: dict[str, Any]
     results: str
     working_folder: str
-    device: str
-    target: str
-    connections: str
-    threads: int | None
+    execution: ExecutionOptions
     beside: int
     kept_for_backward_bytes: int
     attempt: int
     trusted: tuple[str, ...] = ()
 
 
-def numerics_of(device: str, target: str, connections: str) -> Numerics:
-    """What `--device`, `--target` and `--connections` come to on the machine where this is
-    called."""
-    where = resolve_device(device)
-    kernels = resolve_kernels(target, connections, where)
-    return Numerics(where.type, kernels.target.name, kernels.connections.name)
+def numerics_of(options: ExecutionOptions) -> Numerics:
+    """What the options come to on the machine where this is called."""
+    return Numerics.of(options.resolve())
 
 
 def run_trial(order: TrialTask, told_to_stop: Callable[[], bool] = never) -> Outcome:
@@ -125,14 +118,7 @@ def _finished(order: TrialTask, folder: Path, told_to_stop: Callable[[], bool]) 
     loaded = LoadedRecipe(order.recipe, validate(order.document, where))
     watch = _Watch()
     _reset_peak_memory()
-    options = RunOptions(
-        device=order.device,
-        out=folder,
-        threads=order.threads,
-        target=order.target,
-        connections=order.connections,
-        resume="auto",
-    )
+    options = RunOptions(order.execution, out=folder, resume="auto")
     result = train(loaded, options, watch, told_to_stop)
     return TrialRecord(
         trial=order.trial,

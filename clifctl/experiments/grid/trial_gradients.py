@@ -9,7 +9,6 @@ from clifctl.experiments.build import load_data
 from clifctl.experiments.checkpoints import CheckpointOptions
 from clifctl.experiments.gradients import temporal_share
 from clifctl.experiments.grid.grid import Grid
-from clifctl.training.device import resolve_threads
 from clifctl.training.run_folder import LAST
 from clifctl.trust import is_file_reference
 
@@ -28,16 +27,14 @@ def temporal_shares(grid: Grid, names: Sequence[str]) -> Mapping[str, float]:
         if source not in data:
             data[source] = load_data(recipe)
         kept = grid.sizes[trial.name].kept_bytes
-        torch.set_num_threads(resolve_threads(grid.options.threads, kept).count)
+        torch.set_num_threads(grid.execution.for_step(kept).threads.count)
         name = recipe.document["neuron"]["name"]
         share = temporal_share(
             grid.folder.run_folder(trial.name) / LAST,
             data[source],
             CheckpointOptions(
                 neuron=name if is_file_reference(name) else None,
-                device=grid.options.device,
-                target=grid.options.target,
-                connections=grid.options.connections,
+                execution=grid.options.execution,
             ),
         )
         if share is not None:

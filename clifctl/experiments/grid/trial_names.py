@@ -8,6 +8,7 @@ from typing import Any
 
 import clifctl
 from clifctl.errors import UsageError
+from clifctl.experiments.run.execution import Execution
 from clifctl.experiments.run.manifest import neuron_sources
 from clifctl.experiments.run.resume import FREE, READING, decisive, without
 from clifctl.recipe.defaults import completed, defaults_of, without_defaults
@@ -29,6 +30,12 @@ class Numerics:
     device: str
     target: str
     connections: str = "dense"
+
+    @classmethod
+    def of(cls, execution: Execution) -> "Numerics":
+        """Those of a net that is run so."""
+        kernels = execution.kernels
+        return cls(execution.device.type, kernels.target.name, kernels.connections.name)
 
     @property
     def named(self) -> dict[str, str]:

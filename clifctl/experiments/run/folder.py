@@ -48,11 +48,9 @@ def open_folder(
     on round differently."""
     document = loaded.recipe.document
     conditions = surroundings(
-        device=prepared.device,
-        kernels=prepared.kernels,
-        threads=prepared.threads,
+        execution=prepared.execution,
         precision=prepared.precision,
-        tf32=resolve_tf32(loaded.recipe.train.tf32, prepared.device),
+        tf32=resolve_tf32(loaded.recipe.train.tf32, prepared.execution.device),
     )
     if earlier.checkpoint is not None and options.out is not None:
         _go_on(options.out, document, earlier, conditions, options.keep, notice)

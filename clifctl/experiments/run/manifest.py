@@ -15,9 +15,8 @@ import torch
 
 import clifctl
 from clifctl.devices import device_name
-from clifctl.kernels import Kernels
+from clifctl.experiments.run.execution import Execution
 from clifctl.launch import launch
-from clifctl.training.device import Threads
 from clifctl.training.precision import Arithmetic, Tf32
 from clifctl.trust import is_file_reference
 
@@ -53,14 +52,7 @@ def neuron_sources(section: dict[str, Any]) -> dict[str, str]:
     }
 
 
-def surroundings(
-    *,
-    device: torch.device,
-    kernels: Kernels,
-    threads: Threads,
-    precision: Arithmetic,
-    tf32: Tf32,
-) -> dict[str, Any]:
+def surroundings(*, execution: Execution, precision: Arithmetic, tf32: Tf32) -> dict[str, Any]:
     """Time, command line, versions, commit, machine, device, threads, kernel target, connections,
     arithmetic and TF32 with their reasons: what a run was started, or continued, with."""
     return {
@@ -75,12 +67,10 @@ def surroundings(
         "numerics_version": clifctl.NUMERICS_VERSION,
         "git_commit": _git_commit(),
         "platform": platform.platform(),
-        "device": str(device),
-        "device_name": device_name(device),
+        "device_name": device_name(execution.device),
         "processes": launch().count,
-        "threads": threads.count,
-        "threads_reason": threads.reason,
-        **kernels.facts,
+        **execution.threads.facts,
+        **execution.facts,
         "precision": precision.name,
         "precision_reason": precision.reason,
         "tf32": tf32.name,

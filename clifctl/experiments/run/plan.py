@@ -1,6 +1,6 @@
 """What a training run needs, checked and counted before anything is written."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -18,16 +18,15 @@ from clifctl.experiments.build import (
     step_activations_bytes,
 )
 from clifctl.experiments.run.connections import may_be_event_driven, tried_step
+from clifctl.experiments.run.execution import Execution, ExecutionOptions
 from clifctl.experiments.run.initial_weights import Start, start_from
 from clifctl.experiments.run.memory import require_memory
 from clifctl.files import require_folder_possible
-from clifctl.kernels import Kernels, resolve_kernels
 from clifctl.launch import launch
 from clifctl.recipe.load import LoadedRecipe
 from clifctl.recipe.schema import Recipe
 from clifctl.results.train import TrainPlan
 from clifctl.training import run_folder
-from clifctl.training.device import Threads, resolve_device, resolve_threads
 from clifctl.training.memory import bytes_of
 from clifctl.training.precision import Arithmetic, resolve_precision
 
@@ -48,12 +47,9 @@ class RunOptions:
     new run starts from.
     """
 
-    device: str = "auto"
+    execution: ExecutionOptions = field(default_factory=ExecutionOptions)
     out: Path | None = None
     overwrite: bool = False
-    threads: int | None = None
-    target: str = "auto"
-    connections: str = "auto"
     resume: Resume = "never"
     keep: int | None = None
     init: Path | None = None
@@ -66,9 +62,7 @@ class Prepared:
     plan: TrainPlan
     recipe: Recipe
     data: LoadedData
-    device: torch.device
-    kernels: Kernels
-    threads: Threads
+    execution: Execution
     precision: Arithmetic
     start: Start | None = None
 
@@ -76,7 +70,7 @@ class Prepared:
 def plan_training(loaded: LoadedRecipe, options: RunOptions) -> tuple[TrainPlan, DataError | None]:
     """Check everything that a run needs, data and shapes included, and write nothing. Where the
     data are missing or wrong: a plan without them, and what is wrong with them."""
-    where = _Where.of(loaded, options)
+    where = _Where.of(loaded, options, options.execution.resolve())
     start_from(options.init, where.recipe)
     data, held = None, 0
     unusable: DataError | None = None
@@ -84,30 +78,22 @@ def plan_training(loaded: LoadedRecipe, options: RunOptions) -> tuple[TrainPlan,
         data, held = list_data(where.recipe)
     except DataError as missing:
         unusable = missing
-    plan, threads = _plan(loaded, options, where, data, held)
+    plan, execution = _plan(loaded, where, data, held)
     if may_be_event_driven(where.recipe):
-        paths = tried_step(where.recipe, data, threads.count)
+        paths = tried_step(where.recipe, data, execution.threads.count)
         plan = replace(plan, connection_paths=paths)
     return plan, unusable
 
 
-def prepare(loaded: LoadedRecipe, options: RunOptions) -> Prepared:
-    """As `plan_training`, with what was loaded on the way. Raises ClifctlError, writes nothing."""
-    where = _Where.of(loaded, options)
+def prepare(loaded: LoadedRecipe, options: RunOptions, execution: Execution) -> Prepared:
+    """As `plan_training`, with what was loaded on the way; `execution` is what the one of `options`
+    came to. Raises ClifctlError, writes nothing."""
+    where = _Where.of(loaded, options, execution)
     start = start_from(options.init, where.recipe)
     data = load_data(where.recipe, download=True)
     held = sum(split.held_bytes for split in data.splits)
-    plan, threads = _plan(loaded, options, where, data, held)
-    return Prepared(
-        plan,
-        where.recipe,
-        data,
-        where.device,
-        where.kernels,
-        threads,
-        where.precision,
-        start,
-    )
+    plan, execution = _plan(loaded, where, data, held)
+    return Prepared(plan, where.recipe, data, execution, where.precision, start)
 
 
 @dataclass(frozen=True)
@@ -115,15 +101,12 @@ class _Where:
     """Where a run takes place: its device, kernels and folder."""
 
     recipe: Recipe
-    device: torch.device
-    kernels: Kernels
+    execution: Execution
     folder: Path
     precision: Arithmetic
 
     @classmethod
-    def of(cls, loaded: LoadedRecipe, options: RunOptions) -> "_Where":
-        device = resolve_device(options.device, launch())
-        kernels = resolve_kernels(options.target, options.connections, device)
+    def of(cls, loaded: LoadedRecipe, options: RunOptions, execution: Execution) -> "_Where":
         require_options(options)
         if options.out is not None:
             may_exist = options.overwrite or options.resume != "never"
@@ -132,8 +115,8 @@ class _Where:
         else:
             require_folder_possible(RUNS)
             folder = RUNS / f"{loaded.name}-{run_folder.next_number(RUNS, loaded.name)}"
-        precision = resolve_precision(loaded.recipe.train.precision, device)
-        return cls(run_on(loaded.recipe, kernels), device, kernels, folder, precision)
+        precision = resolve_precision(loaded.recipe.train.precision, execution.device)
+        return cls(run_on(loaded.recipe, execution.kernels), execution, folder, precision)
 
 
 def require_options(options: RunOptions) -> None:
@@ -152,13 +135,10 @@ def require_options(options: RunOptions) -> None:
 
 
 def _plan(
-    loaded: LoadedRecipe,
-    options: RunOptions,
-    where: _Where,
-    data: LoadedData | None,
-    held: int = 0,
-) -> tuple[TrainPlan, Threads]:
-    recipe = where.recipe
+    loaded: LoadedRecipe, where: _Where, data: LoadedData | None, held: int = 0
+) -> tuple[TrainPlan, Execution]:
+    """The plan, and the execution with the number of threads for it."""
+    recipe, device = where.recipe, where.execution.device
     with torch.device("meta"):
         net = build_net(recipe)
     if data is not None:
@@ -166,17 +146,15 @@ def _plan(
     # Weights, their gradients, and what the optimizer keeps are of one size each.
     moments = 1 if recipe.train.optimizer == "sgd" else 2
     weights = (2 + moments) * bytes_of(*net.parameters()) + bytes_of(*net.buffers())
-    require_memory(where.device, held + weights)
+    require_memory(device, held + weights)
     activations = step_activations_bytes(recipe, data, launch().count)
-    threads = resolve_threads(options.threads, activations)
-    require_memory(where.device, held + weights + activations)
+    execution = where.execution.for_step(activations)
+    require_memory(device, held + weights + activations)
     plan = TrainPlan(
         recipe=loaded.name,
-        device=str(where.device),
         processes=launch().count,
-        **where.kernels.facts,
-        threads=threads.count,
-        threads_reason=threads.reason,
+        **execution.facts,
+        **execution.threads.facts,
         precision=where.precision.name,
         precision_reason=where.precision.reason,
         run_folder=str(where.folder),
@@ -190,4 +168,4 @@ def _plan(
         memory_bytes=held + weights + activations,
         resolved_recipe=recipe.document,
     )
-    return plan, threads
+    return plan, execution
