@@ -10,7 +10,7 @@ from clifctl.kernels.window import Window
 
 
 @dataclass(frozen=True)
-class Sample:
+class SampleLayout:
     """Where channels lie in a row: element e belongs to channel e // inner % channels."""
 
     channels: int
@@ -41,7 +41,7 @@ class Kernel(Protocol):
         x: Tensor,
         states: Sequence[Tensor | None],
         learnables: Sequence[Tensor],
-        sample: Sample,
+        sample: SampleLayout,
         out: Tensor,
         finals: Sequence[Tensor],
     ) -> None:
@@ -53,7 +53,7 @@ class Kernel(Protocol):
         x: Tensor,
         states: Sequence[Tensor | None],
         learnables: Sequence[Tensor],
-        sample: Sample,
+        sample: SampleLayout,
         g_out: Tensor,
         g_finals: Sequence[Tensor | None],
         window: Window | None,

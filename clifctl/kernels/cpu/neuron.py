@@ -14,7 +14,7 @@ from clifctl.kernels.cpu.numba_source import Source
 from clifctl.kernels.cpu.source import BitRows
 from clifctl.kernels.cpu.threads import run_units
 from clifctl.kernels.cpu.workspace import borrowed
-from clifctl.kernels.flat import Sample
+from clifctl.kernels.flat import SampleLayout
 from clifctl.kernels.window import Window
 from clifctl.neurons.contract import Learnable
 
@@ -39,7 +39,7 @@ class Prepared:
         *,
         steps: int,
         size: int,
-        sample: Sample,
+        sample: SampleLayout,
     ) -> None:
         by_channel = any(p.by_channel for p in learnables)
         self.blocks = blocks = cut(

@@ -12,8 +12,8 @@ from torch import Tensor
 from clifctl.kernels.cache import load_module
 from clifctl.kernels.cpu.neuron import Prepared, address
 from clifctl.kernels.cpu.numba_source import REMEMBERED, Source, print_source
-from clifctl.kernels.flat import Gradients, Sample
-from clifctl.kernels.ir.plan import make_plan
+from clifctl.kernels.flat import Gradients, SampleLayout
+from clifctl.kernels.ir.passes import make_passes
 from clifctl.kernels.ir.trace import is_binary, spike_window, trace
 from clifctl.kernels.window import Window
 from clifctl.neurons import Hyperparameters, Neuron
@@ -27,8 +27,8 @@ def source(neuron: Neuron, hyperparameters: Hyperparameters, dtype: str) -> Sour
     """The source of a neuron's kernels for `float32`, `float64` or `bfloat16`."""
     states = tuple(state.name for state in neuron.states)
     program = trace(neuron, hyperparameters)
-    plan = make_plan(neuron.name, program, states, neuron.learnables, REMEMBERED)
-    return print_source(neuron.name, plan, dtype)
+    passes = make_passes(neuron.name, program, states, neuron.learnables, REMEMBERED)
+    return print_source(neuron.name, passes, dtype)
 
 
 @lru_cache(maxsize=256)
@@ -69,7 +69,7 @@ class Kernel:
         x: Tensor,
         states: Sequence[Tensor | None],
         learnables: Sequence[Tensor],
-        sample: Sample,
+        sample: SampleLayout,
         out: Tensor,
         finals: Sequence[Tensor],
     ) -> None:
@@ -84,7 +84,7 @@ class Kernel:
         x: Tensor,
         states: Sequence[Tensor | None],
         learnables: Sequence[Tensor],
-        sample: Sample,
+        sample: SampleLayout,
         steps: int,
         bits: Tensor,
         window: Tensor | None,
@@ -108,7 +108,7 @@ class Kernel:
         x: Tensor,
         states: Sequence[Tensor | None],
         learnables: Sequence[Tensor],
-        sample: Sample,
+        sample: SampleLayout,
         g_out: Tensor,
         g_finals: Sequence[Tensor | None],
         window: Window | None,
@@ -124,7 +124,7 @@ class Kernel:
 
 
 @lru_cache(maxsize=1024)
-def prepared(kernel: Kernel, steps: int, size: int, sample: Sample) -> Prepared:
+def prepared(kernel: Kernel, steps: int, size: int, sample: SampleLayout) -> Prepared:
     """The kernels for rows `[steps, size]`."""
     return Prepared(
         kernel.module,

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from clifctl.kernels.cpu.numba_target import Kernel, kernel
 from clifctl.kernels.cpu.source import SLACK, bits_bytes
-from clifctl.kernels.flat import Sample
+from clifctl.kernels.flat import SampleLayout
 from clifctl.kernels.ir.prologue import with_norm
 from clifctl.kernels.ir.trace import spike_window
 from clifctl.kernels.window import Window
@@ -27,14 +27,21 @@ class Given:
     x: Tensor
     states: Sequence[Tensor | None]
     learnables: Sequence[Tensor]
-    sample: Sample
+    sample: SampleLayout
     steps: int
 
     @classmethod
     def of(
-        cls, neuron: Neuron, sample: Sample, samples: int, steps: int, *, repeated: bool = False,
-        started: bool = False, surrogate: str = "rectangle",
-    ) -> "Given":  # fmt: skip
+        cls,
+        neuron: Neuron,
+        sample: SampleLayout,
+        samples: int,
+        steps: int,
+        *,
+        repeated: bool = False,
+        started: bool = False,
+        surrogate: str = "rectangle",
+    ) -> "Given":
         generator = torch.Generator().manual_seed(samples + steps)
         size = sample.period * samples
         x = 0.4 + torch.randn(1 if repeated else steps, size, generator=generator)
@@ -88,11 +95,11 @@ class Given:
 
 # name: neuron, normed, channels, elements of a channel side by side, samples, steps
 SIZES = {
-    "odd": ("clif", False, Sample(5, 13), 3, 4),
-    "norm": ("clif", True, Sample(3, 1), 457, 3),
-    "long": ("clif", True, Sample(64, 1), 400, 3),
-    "channel": ("glif_channel", False, Sample(7, 9), 31, 1),
-    "one": ("lif", False, Sample(1, 1), 1, 5),
+    "odd": ("clif", False, SampleLayout(5, 13), 3, 4),
+    "norm": ("clif", True, SampleLayout(3, 1), 457, 3),
+    "long": ("clif", True, SampleLayout(64, 1), 400, 3),
+    "channel": ("glif_channel", False, SampleLayout(7, 9), 31, 1),
+    "one": ("lif", False, SampleLayout(1, 1), 1, 5),
 }
 
 
@@ -126,7 +133,7 @@ def test_bits_are_the_floats_and_windows_what_backward_multiplies_by(
 
 @pytest.mark.parametrize("surrogate", SURROGATES)
 def test_a_bounded_surrogate_has_a_window(surrogate: str) -> None:
-    given = Given.of(NEURONS["clif"], Sample(5, 7), 6, 3, surrogate=surrogate)
+    given = Given.of(NEURONS["clif"], SampleLayout(5, 7), 6, 3, surrogate=surrogate)
     bounded = surrogate in ("rectangle", "triangle")
     assert given.kernel.has_spikes
     assert given.kernel.has_window == SURROGATES[surrogate].bounded == bounded
@@ -147,7 +154,7 @@ def test_only_an_output_that_is_a_spike_has_bits() -> None:
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
 @pytest.mark.parametrize("place", [0, 7, 104])
 def test_an_output_that_is_nan_is_told(value: float, place: int) -> None:
-    given = Given.of(NEURONS["clif"], Sample(5, 7), 3, 3)
+    given = Given.of(NEURONS["clif"], SampleLayout(5, 7), 3, 3)
     given.x[1, place] = value
     out, _ = given.floats()
     spikes, _, _, broken = given.bits(window=True)

@@ -10,7 +10,7 @@ from torch import Tensor
 from clifctl.kernels.cpu import workspace
 from clifctl.kernels.cpu.numba_target import kernel
 from clifctl.kernels.cpu.source import bits_bytes
-from clifctl.kernels.flat import Sample
+from clifctl.kernels.flat import SampleLayout
 from clifctl.kernels.ir.prologue import with_norm
 from clifctl.kernels.window import Window
 from clifctl.neurons import NEURONS
@@ -51,7 +51,7 @@ def poison() -> None:
 
 
 def everything(
-    name: str, normed: bool, dtype: torch.dtype, sample: Sample, size: int, guarded: Guarded
+    name: str, normed: bool, dtype: torch.dtype, sample: SampleLayout, size: int, guarded: Guarded
 ) -> Sequence[Tensor]:
     """Every output of every function."""
     neuron = with_norm(NEURONS[name]) if normed else NEURONS[name]
@@ -90,12 +90,12 @@ def everything(
 
 
 CASES = [
-    pytest.param("clif", True, torch.float32, Sample(3, 1), 3 * 51, id="float32"),
+    pytest.param("clif", True, torch.float32, SampleLayout(3, 1), 3 * 51, id="float32"),
     *(
         pytest.param(*case, id=str(case[2]), marks=pytest.mark.exhaustive)
         for case in [
-            ("clif", False, torch.float64, Sample(1, 1), 67),
-            ("glif", False, torch.bfloat16, Sample(5, 1), 5),
+            ("clif", False, torch.float64, SampleLayout(1, 1), 67),
+            ("glif", False, torch.bfloat16, SampleLayout(5, 1), 5),
         ]
     ),
 ]
@@ -103,7 +103,7 @@ CASES = [
 
 @pytest.mark.parametrize(("name", "normed", "dtype", "sample", "size"), CASES)
 def test_nothing_beyond_its_buffers_is_read_or_written(
-    name: str, normed: bool, dtype: torch.dtype, sample: Sample, size: int
+    name: str, normed: bool, dtype: torch.dtype, sample: SampleLayout, size: int
 ) -> None:
     guarded = Guarded()
     first = everything(name, normed, dtype, sample, size, guarded)
@@ -130,9 +130,9 @@ def test_what_fills_no_vector_is_computed_as_what_does() -> None:
             torch.empty(STEPS, size),
         )
         finals = [torch.empty(size) for _ in range(2)]
-        found.forward(given, [None, None], [], Sample(1, 1), out, finals)
+        found.forward(given, [None, None], [], SampleLayout(1, 1), out, finals)
         found.backward(
-            given, [None, None], [], Sample(1, 1), given, [None, None], None, g_x
+            given, [None, None], [], SampleLayout(1, 1), given, [None, None], None, g_x
         )  # fmt: skip
         results[size] = (out, g_x, *finals)
     for size, tensors in results.items():
