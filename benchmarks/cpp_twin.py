@@ -31,7 +31,7 @@ from torch import Tensor
 from clifctl.devices import device_name
 from clifctl.kernels.cpu.numba_target import Kernel, kernel
 from clifctl.kernels.cpu.source import room_for_bits
-from clifctl.kernels.flat import Sample
+from clifctl.kernels.flat import SampleLayout
 from clifctl.kernels.ir.prologue import with_norm
 from clifctl.neurons import NEURONS
 
@@ -63,7 +63,7 @@ class Job:
 
     x: Tensor
     g_out: Tensor
-    sample: Sample
+    sample: SampleLayout
     out: Tensor
     g_x: Tensor
     finals: list[Tensor]
@@ -75,7 +75,7 @@ class Job:
         size = samples * channels * int(np.prod(features))
         x, g_out = 0.3 + 0.7 * torch.randn(steps, size), torch.randn(steps, size)
         finals = [torch.zeros(size) for _ in range(2)]
-        sample = Sample(channels, 1)
+        sample = SampleLayout(channels, 1)
         return cls(x, g_out, sample, torch.zeros_like(x), torch.zeros_like(x), finals)
 
 

@@ -28,7 +28,7 @@ from clifctl.kernels.ir.prologue import with_norm
 from clifctl.kernels.ir.trace import is_binary, trace
 from clifctl.kernels.layout import Layout
 from clifctl.kernels.spikes.tensor import Spikes
-from clifctl.kernels.window import Reading, Window
+from clifctl.kernels.window import Window, WindowMode
 from clifctl.neurons import Hyperparameters, Neuron, Parameters
 
 # target -> the kernels of a neuron for a dtype and a number of steps
@@ -68,9 +68,9 @@ def named(
 ) -> str:
     """The name of a call, made of its content: the same in every process. `after_norm`: of the
     neuron with batch norm as its prologue."""
-    k, reading = (0, "none") if window is None else (window.k, window.reading)
+    k, mode = (0, "none") if window is None else (window.k, window.mode)
     identity = _identity(neuron, hyperparameters, after_norm)
-    return f"{identity} {target} {k} {reading} {int(given_state)}"
+    return f"{identity} {target} {k} {mode} {int(given_state)}"
 
 
 def _identity(neuron: Neuron, hyperparameters: Hyperparameters, after_norm: bool) -> str:
@@ -97,8 +97,8 @@ def _registered(neuron: Neuron, hyperparameters: Hyperparameters) -> str:
 
 @lru_cache(maxsize=4096)
 def _call(name: str) -> Call:
-    identity, target, k, reading, given = name.rsplit(" ", 4)
-    window = Window(int(k), cast(Reading, reading)) if int(k) else None
+    identity, target, k, mode, given = name.rsplit(" ", 4)
+    window = Window(int(k), cast(WindowMode, mode)) if int(k) else None
     if identity not in _NEURONS:  # a graph that another process has exported
         raise NeuronError(
             f"this graph needs the neuron '{identity}', which this process has not built",

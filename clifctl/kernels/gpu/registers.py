@@ -32,7 +32,7 @@ KERNELS = ("forward", "backward", "windowed")
 _SAMPLE = SampleLayout(64, 32 * 32)
 _IN_OUT = ("x_all", "out_all", "g_out_all", "g_x_all")
 _ALWAYS = "TRITON_ALWAYS_COMPILE"
-_SWITCHES = {"READING": 1}
+_SWITCHES = {"WINDOW_MODE": 1}
 
 
 @dataclass(frozen=True)

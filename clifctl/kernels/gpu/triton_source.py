@@ -101,7 +101,7 @@ class _Printer(Lines):
 
     def backward(self) -> None:
         arguments = [*self._to_and_fro(), "kept"]
-        with self._kernel("backward", arguments, ["segments", "steps", "window"], "READING"):
+        with self._kernel("backward", arguments, ["segments", "steps", "window"], "WINDOW_MODE"):
             self._read_once()
             self._start_sums()
             if self.length and self.states:
@@ -160,11 +160,11 @@ class _Printer(Lines):
         """No gradient passes to the steps before t where the window ends, but to the start."""
         if not self.states or t == "0":
             return
-        for reading, condition in (
+        for mode, condition in (
             (1, f"(({t}) % window != 0) | ({t} == 0)"),
             (2, f"{t} < window"),
         ):
-            with self.block(f"if READING == {reading}:"):
+            with self.block(f"if WINDOW_MODE == {mode}:"):
                 for s in self.states:
                     self.line(f"g_{s} = tl.where({condition}, g_{s}, 0.0)")
 

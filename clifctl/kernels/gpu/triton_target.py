@@ -28,7 +28,7 @@ from clifctl.neurons.contract import Learnable
 # In and out; arithmetic and states are float32.
 DTYPES = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}
 # How `backward` is told to cut: none, chunked, prefix (a window of one step is chunks of one).
-_READINGS = {"chunked": 1, "sliding": 1, "prefix": 2}
+_MODES = {"chunked": 1, "sliding": 1, "prefix": 2}
 # Rounding as torch rounds: no product is fused with a sum. As many registers as a thread can have:
 # without a bound the assembler spills a few values for the sake of one more program at a time.
 OPTIONS = {"num_warps": WARPS, "enable_fp_fusion": False, "maxnreg": 255}
@@ -112,9 +112,9 @@ class Kernel:
         if sliding:
             self._launch(name, grid, tensors, [self.steps, k])
         else:
-            reading = 0 if window is None else _READINGS[window.reading]
+            mode = 0 if window is None else _MODES[window.mode]
             numbers = [self.cut.count, self.steps, k]
-            self._launch(name, grid, tensors, numbers, READING=reading)
+            self._launch(name, grid, tensors, numbers, WINDOW_MODE=mode)
         totals = (
             sums[p.name].sum(0, dtype=torch.float64).reshape(learnable.shape).to(learnable.dtype)
             if p.name in sums
