@@ -22,7 +22,7 @@ from clifctl.kernels.cpu import numba_target
 from clifctl.kernels.cpu.rule import too_few
 from clifctl.kernels.cpu.source import Active, room_for_bits
 from clifctl.kernels.eager import is_eager, is_transformed
-from clifctl.kernels.flat import Gradients, Kernel
+from clifctl.kernels.flat import Gradients, Kernel, KernelInput
 from clifctl.kernels.gpu import triton_target
 from clifctl.kernels.ir.prologue import with_norm
 from clifctl.kernels.ir.trace import is_binary, trace
@@ -123,12 +123,9 @@ def scan_forward(x: Tensor, tensors: Sequence[Tensor], call: str) -> list[Tensor
         return results(x, call, x.dtype)
     work = Work.of(x, tensors, call)
     # Made in their final shape: an output that is a view could not be changed in place.
-    out, *finals = results(x, call, work.x.dtype)
+    out, *finals = results(x, call, work.given.x.dtype)
     work.kernel.forward(
-        work.x,
-        work.states,
-        work.learnables,
-        work.layout.sample,
+        work.given,
         work.layout.rows(out, out.dtype),
         [work.layout.rows(final, final.dtype) for final in finals],
     )
@@ -140,15 +137,12 @@ def spikes_forward(x: Tensor, tensors: Sequence[Tensor], call: str, windows: boo
     are innermost: the output are `Spikes`, with the surrogate's `windows` where it has any; floats
     where any is NaN, which is no spike."""
     work = Work.of(x, tensors, call)
-    assert isinstance(work.kernel, numba_target.Kernel)
+    assert isinstance(work.kernel, numba_target.NumbaKernel)
     finals = _final_states(x, call)
     bits = room_for_bits(x.numel())
     window = room_for_bits(x.numel()) if windows and work.kernel.has_window else None
     unusable = work.kernel.forward_spikes(
-        work.x,
-        work.states,
-        work.learnables,
-        work.layout.sample,
+        work.given,
         len(x),
         bits,
         window,
@@ -316,9 +310,7 @@ class Work:
     call: Call
     kernel: Kernel
     layout: Layout
-    x: Tensor
-    states: list[Tensor | None]
-    learnables: list[Tensor]
+    given: KernelInput
     # In which the kernel writes the gradient of x.
     g_dtype: torch.dtype
 
@@ -336,25 +328,26 @@ class Work:
             call,
             kernel,
             layout,
-            layout.rows(x, read),
-            states or [None] * len(call.neuron.states),
-            [p.detach().to(dtype).contiguous() for p in tensors[call.states :]],
+            KernelInput(
+                layout.rows(x, read),
+                states or [None] * len(call.neuron.states),
+                [p.detach().to(dtype).contiguous() for p in tensors[call.states :]],
+                layout.sample,
+            ),
             read if triton else dtype,
         )
 
     def room(self, dtype: torch.dtype) -> Tensor:
         """Room for rows of every step `[T, M]`."""
-        return self.x.new_empty((self.layout.shape[0], self.x.shape[1]), dtype=dtype)
+        x = self.given.x
+        return x.new_empty((self.layout.shape[0], x.shape[1]), dtype=dtype)
 
     def backward(self, gradients: Sequence[Tensor | None], g_x: Tensor) -> Gradients:
         """Gradients of rows, from those of `[output, *final states]`; that of x into `g_x`."""
         g_out, *g_finals = gradients
-        dtype = self.x.dtype
+        dtype = self.given.x.dtype
         return self.kernel.backward(
-            self.x,
-            self.states,
-            self.learnables,
-            self.layout.sample,
+            self.given,
             self.room(dtype).zero_() if g_out is None else self.layout.rows(g_out, dtype),
             [None if g is None else self.layout.rows(g, held(dtype)) for g in g_finals],
             self.call.window,

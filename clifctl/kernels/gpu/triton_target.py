@@ -15,7 +15,7 @@ from torch import Tensor
 
 from clifctl.devices import current
 from clifctl.kernels.cache import load_module
-from clifctl.kernels.flat import Gradients, SampleLayout
+from clifctl.kernels.flat import Gradients, KernelInput, SampleLayout
 from clifctl.kernels.gpu.triton_cache import use_checked_cache
 from clifctl.kernels.gpu.triton_launch import WARPS, Segments, Tile, segments, tile
 from clifctl.kernels.gpu.triton_source import print_source
@@ -50,17 +50,17 @@ def source(neuron: Neuron, hyperparameters: Hyperparameters, steps: int) -> str:
 
 
 @lru_cache(maxsize=256)
-def kernel(neuron: Neuron, hyperparameters: Hyperparameters, steps: int) -> "Kernel":
+def kernel(neuron: Neuron, hyperparameters: Hyperparameters, steps: int) -> "TritonKernel":
     """The kernels of a neuron for sequences of `steps`, compiled at their first call."""
     use_checked_cache()
     module = load_module(f"triton_{neuron.name}", source(neuron, hyperparameters, steps))
     initial = tuple(state.start(hyperparameters) for state in neuron.states)
     cut = segments(steps, len(neuron.states))
-    return Kernel(neuron, module, passes(neuron, hyperparameters), initial, steps, cut)
+    return TritonKernel(neuron, module, passes(neuron, hyperparameters), initial, steps, cut)
 
 
 @dataclass(frozen=True)
-class Kernel:
+class TritonKernel:
     """Forward and backward of one neuron, see `clifctl.kernels.flat.Kernel`."""
 
     neuron: Neuron
@@ -73,33 +73,29 @@ class Kernel:
 
     def forward(
         self,
-        x: Tensor,
-        states: Sequence[Tensor | None],
-        learnables: Sequence[Tensor],
-        sample: SampleLayout,
+        given: KernelInput,
         out: Tensor,
         finals: Sequence[Tensor],
     ) -> None:
         """See `clifctl.kernels.flat.Kernel.forward`."""
-        grid = self.grid("forward", x, sample)
-        self._launch("forward", grid, [x, out, *states, *learnables, *finals], [self.cut.count])
+        grid = self.grid("forward", given.x, given.sample)
+        tensors = [given.x, out, *given.states, *given.learnables, *finals]
+        self._launch("forward", grid, tensors, [self.cut.count])
 
     def backward(
         self,
-        x: Tensor,
-        states: Sequence[Tensor | None],
-        learnables: Sequence[Tensor],
-        sample: SampleLayout,
+        given: KernelInput,
         g_out: Tensor,
         g_finals: Sequence[Tensor | None],
         window: Window | None,
         g_x: Tensor,
     ) -> Gradients:
         """See `clifctl.kernels.flat.Kernel.backward`."""
+        x, states, learnables = given.x, given.states, given.learnables
         # Without states every window gives the same gradient.
         sliding = bool(states) and window is not None and window.sliding
         name = "windowed" if sliding else "backward"
-        grid = self.grid(name, x, sample)
+        grid = self.grid(name, x, given.sample)
         g_states = tuple(None if state is None else torch.empty_like(state) for state in states)
         sums = {p.name: self._sums(p, grid, x) for p in self.passes.summed}
         # Room for states that do not fit into registers.

@@ -10,7 +10,7 @@ from torch import Tensor
 from clifctl.kernels.cpu import workspace
 from clifctl.kernels.cpu.numba_target import kernel
 from clifctl.kernels.cpu.source import bits_bytes
-from clifctl.kernels.flat import SampleLayout
+from clifctl.kernels.flat import KernelInput, SampleLayout
 from clifctl.kernels.ir.prologue import with_norm
 from clifctl.kernels.window import Window
 from clifctl.neurons import NEURONS
@@ -72,19 +72,20 @@ def everything(
     ]
     out, finals = room(STEPS, size, dtype=dtype), [room(size) for _ in states]
     poison()
-    found.forward(x, states, learnables, sample, out, finals)
+    given = KernelInput(x, states, learnables, sample)
+    found.forward(given, out, finals)
     written = [out, *finals]
     if found.has_spikes:
         bits, window = (room(bits_bytes(STEPS * size), dtype=torch.uint8) for _ in range(2))
         poison()
-        found.forward_spikes(x, states, learnables, sample, STEPS, bits, window, finals)
+        found.forward_spikes(given, STEPS, bits, window, finals)
         written += [bits, window]
     for cut in (None, Window(2, "sliding")):
         g_x, g_finals = room(STEPS, size), [drawn(size) for _ in states]
         poison()
-        given = found.backward(x, states, learnables, sample, g_out, g_finals, cut, g_x)
-        sums = dict(zip([p.name for p in neuron.learnables], given.learnables, strict=True))
-        written += [g_x, *(g for g in given.states if g is not None)]
+        gradients = found.backward(given, g_out, g_finals, cut, g_x)
+        sums = dict(zip([p.name for p in neuron.learnables], gradients.learnables, strict=True))
+        written += [g_x, *(g for g in gradients.states if g is not None)]
         written += [sums[name] for name in found.source.summed]
     return written
 
@@ -124,16 +125,11 @@ def test_what_fills_no_vector_is_computed_as_what_does() -> None:
     x = 0.4 + torch.randn(STEPS, 1100, generator=torch.Generator().manual_seed(0))
     results = {}
     for size in (1100, 1024 + 5, 13):
-        given, out, g_x = (
-            x[:, :size].contiguous(),
-            torch.empty(STEPS, size),
-            torch.empty(STEPS, size),
-        )
-        finals = [torch.empty(size) for _ in range(2)]
-        found.forward(given, [None, None], [], SampleLayout(1, 1), out, finals)
-        found.backward(
-            given, [None, None], [], SampleLayout(1, 1), given, [None, None], None, g_x
-        )  # fmt: skip
+        x_of_size, finals = x[:, :size].contiguous(), [torch.empty(size) for _ in range(2)]
+        out, g_x = torch.empty(STEPS, size), torch.empty(STEPS, size)
+        given = KernelInput(x_of_size, [None, None], [], SampleLayout(1, 1))
+        found.forward(given, out, finals)
+        found.backward(given, x_of_size, [None, None], None, g_x)
         results[size] = (out, g_x, *finals)
     for size, tensors in results.items():
         for tensor, whole in zip(tensors, results[1100], strict=True):
