@@ -29,9 +29,9 @@ import torch
 from torch import Tensor
 
 from clifctl.devices import device_name
-from clifctl.kernels.cpu.numba_target import Kernel, kernel
+from clifctl.kernels.cpu.numba_target import NumbaKernel, kernel
 from clifctl.kernels.cpu.source import room_for_bits
-from clifctl.kernels.flat import Sample
+from clifctl.kernels.flat import KernelInput, SampleLayout
 from clifctl.kernels.ir.prologue import with_norm
 from clifctl.neurons import NEURONS
 
@@ -63,7 +63,7 @@ class Job:
 
     x: Tensor
     g_out: Tensor
-    sample: Sample
+    sample: SampleLayout
     out: Tensor
     g_x: Tensor
     finals: list[Tensor]
@@ -75,7 +75,7 @@ class Job:
         size = samples * channels * int(np.prod(features))
         x, g_out = 0.3 + 0.7 * torch.randn(steps, size), torch.randn(steps, size)
         finals = [torch.zeros(size) for _ in range(2)]
-        sample = Sample(channels, 1)
+        sample = SampleLayout(channels, 1)
         return cls(x, g_out, sample, torch.zeros_like(x), torch.zeros_like(x), finals)
 
 
@@ -127,7 +127,7 @@ def twin(library: ctypes.CDLL, job: Job) -> Contestant:
     )
 
 
-def ours(found: Kernel, job: Job) -> Contestant:
+def ours(found: NumbaKernel, job: Job) -> Contestant:
     """The generated kernels."""
     nothing: list[Tensor | None] = [None, None]
     rows, channels = len(job.x), job.sample.channels
@@ -136,20 +136,18 @@ def ours(found: Kernel, job: Job) -> Contestant:
         torch.full((rows, channels), value)
         for value, _ in zip((0.0, 1.0, 0.0), found.neuron.learnables, strict=False)
     ]
+    given = KernelInput(job.x, nothing, learnables, job.sample)
     return Contestant(
-        lambda: found.forward(job.x, nothing, learnables, job.sample, job.out, job.finals),
-        lambda: found.backward(
-            job.x, nothing, learnables, job.sample, job.g_out, nothing, None, job.g_x
-        ),
+        lambda: found.forward(given, job.out, job.finals),
+        lambda: found.backward(given, job.g_out, nothing, None, job.g_x),
     )
 
 
-def bits(found: Kernel, job: Job) -> Callable[[], object]:
+def bits(found: NumbaKernel, job: Job) -> Callable[[], object]:
     """The forward kernel with bits for an output."""
     spikes, window = room_for_bits(job.x.numel()), room_for_bits(job.x.numel())
-    return lambda: found.forward_spikes(
-        job.x, [None, None], [], job.sample, len(job.x), spikes, window, job.finals
-    )
+    given = KernelInput(job.x, [None, None], [], job.sample)
+    return lambda: found.forward_spikes(given, len(job.x), spikes, window, job.finals)
 
 
 def differing(a: Contestant, b: Contestant, job: Job) -> float:

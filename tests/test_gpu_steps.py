@@ -127,7 +127,7 @@ def gpu(monkeypatch: pytest.MonkeyPatch, fresh_constants: None) -> Iterator[Coun
     mode = CountingGpu()
     monkeypatch.setattr(devices, "GPU", GPU.type)
     monkeypatch.setitem(targets.DEVICES, "triton", (GPU.type,))
-    monkeypatch.setattr(triton_target.Kernel, "_launch", lambda *args, **kwargs: None)
+    monkeypatch.setattr(triton_target.TritonKernel, "_launch", lambda *args, **kwargs: None)
     monkeypatch.setattr(timing.PhaseClock, "_event", lambda self: None)
     monkeypatch.setattr(timing.PhaseClock, "read", lambda self: mode.waits.append("the clock"))
     for name, module in list(sys.modules.items()):

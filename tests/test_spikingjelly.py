@@ -267,10 +267,10 @@ def test_window_truncates_within_a_call() -> None:
     assert torch.equal(gradient(T, window=2)[2:], gradient(T)[2:])
     assert torch.equal(gradient(T, window=T + 1), gradient(T))
     # A prefix of two steps has no path from step 2 to the last one.
-    prefix = gradient(T, window=2, window_reading="prefix")
+    prefix = gradient(T, window=2, window_mode="prefix")
     assert bool((prefix[:-1] == 0).all())
-    with pytest.raises(NeuronError, match="reading"):
-        gradient(T, window=2, window_reading="back")
+    with pytest.raises(NeuronError, match="window mode"):
+        gradient(T, window=2, window_mode="back")
 
 
 def test_fused_and_eager_nodes_agree() -> None:

@@ -104,12 +104,12 @@ class _Observed(torch.autograd.Function):
                 current = current.expand(len(x) * ctx.repeat, *x.shape[1:])
             g_current = gradient_of_current(layer, current, g_spikes, watched.window)
             watched.watch(layer, current, g_spikes, g_current)
-        own, leaf = (layer.window, layer.window_reading), x.detach().requires_grad_()
-        layer.window, layer.window_reading = watched.window, "sliding"
+        own, leaf = (layer.window, layer.window_mode), x.detach().requires_grad_()
+        layer.window, layer.window_mode = watched.window, "sliding"
         try:
             with torch.enable_grad():
                 spikes = layer(leaf, None, norm, ctx.repeat)[0]
             found = torch.autograd.grad(spikes, [leaf, *ctx.parameters], g_spikes)
         finally:
-            layer.window, layer.window_reading = own
+            layer.window, layer.window_mode = own
         return None, None, None, *found

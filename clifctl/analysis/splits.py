@@ -48,7 +48,7 @@ class Paths:
 
 
 @dataclass(frozen=True)
-class Split:
+class GradientParts:
     """Parts of the gradient with respect to the input current, each `[T, N, *]`."""
 
     spatial: Tensor
@@ -113,7 +113,7 @@ def _clif(p: Any, current: Tensor) -> Paths:
     return Paths(h, eps, psi, phi, rho, 1.0)
 
 
-def split(paths: Paths, g_spikes: Tensor, formula: str = "exact") -> Split:
+def split(paths: Paths, g_spikes: Tensor, formula: str = "exact") -> GradientParts:
     """Spatial, M1 and M2 part of every step, for one of FORMULAS.
 
     The exact ones add up to the gradient. LIF has no M2, and one formula only: eps is exact there.
@@ -135,7 +135,7 @@ def split(paths: Paths, g_spikes: Tensor, formula: str = "exact") -> Split:
             m2[t] = paths.psi[t] * (carried if formula == "exact-xi" else dm)
         du = spatial[t] + m1[t] + m2[t]
     scale = paths.per_current
-    return Split(spatial * scale, m1 * scale, m2 * scale)
+    return GradientParts(spatial * scale, m1 * scale, m2 * scale)
 
 
 def membrane_part(paths: Paths, g_spikes: Tensor, lag: int) -> Tensor:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from clifctl.convert.graph import Layer, LayerGraph, scale_and_shift
+from clifctl.convert.graph import GraphLayer, LayerGraph, scale_and_shift
 from clifctl.errors import ConversionError
 from clifctl.models import SpikingNet, TemporalBatchNorm
 
@@ -48,7 +48,7 @@ def fold_graph(graph: LayerGraph) -> LayerGraph:
     return graph.with_layers(map(_diagonal, graph.of_kind("norm")))
 
 
-def _diagonal(norm: Layer) -> Layer:
+def _diagonal(norm: GraphLayer) -> GraphLayer:
     weight = torch.diag(norm.values["scale"])
     values = {"weight": weight, "bias": norm.values["shift"]}
     if len(norm.shape) == 1:
@@ -104,7 +104,7 @@ def plain_pools(graph: LayerGraph) -> LayerGraph:
     return graph
 
 
-def _pool_into_linear(graph: LayerGraph, pool: Layer) -> LayerGraph:
+def _pool_into_linear(graph: LayerGraph, pool: GraphLayer) -> LayerGraph:
     chain = [pool]
     for kind in ("flatten", "linear"):
         behind = graph.consumers(chain[-1].name)

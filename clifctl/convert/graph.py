@@ -44,7 +44,7 @@ _SUMS = frozenset(("add", "iadd", "radd"))
 
 
 @dataclass(frozen=True)
-class Layer:
+class GraphLayer:
     """One operation. `shape` is that of one sample at one step, behind it. `values` are what the
     kind needs: weights and biases in float64, strides, a neuron's constants."""
 
@@ -63,21 +63,21 @@ class LayerGraph:
     channel), neuron, sum.
     """
 
-    layers: tuple[Layer, ...]
+    layers: tuple[GraphLayer, ...]
     output: str
 
-    def __getitem__(self, name: str) -> Layer:
+    def __getitem__(self, name: str) -> GraphLayer:
         return next(layer for layer in self.layers if layer.name == name)
 
-    def consumers(self, name: str) -> tuple[Layer, ...]:
+    def consumers(self, name: str) -> tuple[GraphLayer, ...]:
         """The layers that `name` feeds."""
         return tuple(layer for layer in self.layers if name in layer.inputs)
 
-    def of_kind(self, kind: str) -> tuple[Layer, ...]:
+    def of_kind(self, kind: str) -> tuple[GraphLayer, ...]:
         """The layers of one kind, in order."""
         return tuple(layer for layer in self.layers if layer.kind == kind)
 
-    def with_layers(self, changed: Iterable[Layer]) -> "LayerGraph":
+    def with_layers(self, changed: Iterable[GraphLayer]) -> "LayerGraph":
         """The graph with layers of these names replaced."""
         new = {layer.name: layer for layer in changed}
         return replace(self, layers=tuple(new.get(one.name, one) for one in self.layers))
@@ -127,7 +127,7 @@ def read_net(net: SpikingNet, input_shape: Sequence[int]) -> LayerGraph:
 class _Recorder(TorchFunctionMode):
     def __init__(self, net: nn.Module, empty: nn.Module) -> None:
         super().__init__()
-        self.layers: list[Layer] = []
+        self.layers: list[GraphLayer] = []
         self._own = dict(net.named_parameters())
         self._names = {id(tensor): name for name, tensor in empty.named_parameters()}
         self._known: dict[int, tuple[Tensor, str]] = {}  # the tensor too: ids are used again
@@ -163,7 +163,7 @@ class _Recorder(TorchFunctionMode):
         unique, number = name or kind, 2
         while unique in taken:
             unique, number = f"{name}.{number}", number + 1
-        self.layers.append(Layer(unique, kind, inputs, self._features(result), values))
+        self.layers.append(GraphLayer(unique, kind, inputs, self._features(result), values))
         self._known[id(result)] = (result, unique)
 
     def _neuron(self, name: str, module: SpikingLayer) -> Callable[..., Any]:

@@ -26,7 +26,7 @@ import numpy as np
 from torch import Tensor
 
 from clifctl.convert.folding import fold_graph, plain_pools
-from clifctl.convert.graph import Layer, LayerGraph
+from clifctl.convert.graph import GraphLayer, LayerGraph
 from clifctl.errors import ConversionError
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def node_name(layer: str) -> str:
     return layer.replace(".", "_")
 
 
-def _require_writable(layer: Layer, profile: Profile) -> None:
+def _require_writable(layer: GraphLayer, profile: Profile) -> None:
     name = layer.values["neuron"].name
     if name != "lif":
         raise ConversionError(
@@ -97,7 +97,7 @@ def _require_writable(layer: Layer, profile: Profile) -> None:
         )
 
 
-def _soft_reset(name: str, layer: Layer) -> tuple[dict[str, Any], list[tuple[str, str]]]:
+def _soft_reset(name: str, layer: GraphLayer) -> tuple[dict[str, Any], list[tuple[str, str]]]:
     """The nodes of a neuron with soft reset, whose Threshold is called `name`, and their edges."""
     import nir
 
@@ -120,13 +120,13 @@ def _soft_reset(name: str, layer: Layer) -> tuple[dict[str, Any], list[tuple[str
     return nodes, list(itertools.pairwise(around))
 
 
-def _input(layer: Layer, given: tuple[int, ...]) -> Any:
+def _input(layer: GraphLayer, given: tuple[int, ...]) -> Any:
     import nir
 
     return nir.Input(np.array(layer.shape))
 
 
-def _lif(layer: Layer, given: tuple[int, ...]) -> Any:
+def _lif(layer: GraphLayer, given: tuple[int, ...]) -> Any:
     import nir
 
     p, shape = layer.values["hyperparameters"], layer.shape
@@ -140,7 +140,7 @@ def _lif(layer: Layer, given: tuple[int, ...]) -> Any:
     )
 
 
-def _linear(layer: Layer, given: tuple[int, ...]) -> Any:
+def _linear(layer: GraphLayer, given: tuple[int, ...]) -> Any:
     import nir
 
     if len(given) != 1:
@@ -152,7 +152,7 @@ def _linear(layer: Layer, given: tuple[int, ...]) -> Any:
     return nir.Affine(weight=_array(weight), bias=_bias(layer, len(weight)))
 
 
-def _convolution(layer: Layer, given: tuple[int, ...]) -> Any:
+def _convolution(layer: GraphLayer, given: tuple[int, ...]) -> Any:
     import nir
 
     values = layer.values
@@ -173,7 +173,7 @@ def _convolution(layer: Layer, given: tuple[int, ...]) -> Any:
     )
 
 
-def _pool(layer: Layer, given: tuple[int, ...]) -> Any:
+def _pool(layer: GraphLayer, given: tuple[int, ...]) -> Any:
     import nir
 
     values = layer.values
@@ -192,14 +192,14 @@ def _pool(layer: Layer, given: tuple[int, ...]) -> Any:
     )
 
 
-def _flatten(layer: Layer, given: tuple[int, ...]) -> Any:
+def _flatten(layer: GraphLayer, given: tuple[int, ...]) -> Any:
     import nir
 
     # Samples have no batch dimension in NIR.
     return nir.Flatten(input_type={"input": np.array(given)}, start_dim=0, end_dim=-1)
 
 
-_NODES: dict[str, Callable[[Layer, tuple[int, ...]], Any]] = {
+_NODES: dict[str, Callable[[GraphLayer, tuple[int, ...]], Any]] = {
     "input": _input,
     "neuron": _lif,
     "linear": _linear,
@@ -220,6 +220,6 @@ def _array(tensor: Tensor) -> Any:
     return tensor.contiguous().numpy()
 
 
-def _bias(layer: Layer, outputs: int) -> Any:
+def _bias(layer: GraphLayer, outputs: int) -> Any:
     bias = layer.values["bias"]
     return np.zeros(outputs) if bias is None else _array(bias)

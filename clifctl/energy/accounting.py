@@ -7,7 +7,7 @@ from math import isnan
 from clifctl.energy import as_published, corrected
 from clifctl.energy.constants import Constants
 from clifctl.energy.graph import CONNECTIONS, Operation, OperationGraph
-from clifctl.energy.neuron_cost import StepCost, step_cost
+from clifctl.energy.neuron_cost import NeuronCost, step_cost
 from clifctl.energy.signals import Counted, Signals
 from clifctl.neurons import Hyperparameters, Neuron
 from clifctl.results.energy import MEMORY_KEYS, SOP_KEYS, Cost, LayerCost
@@ -49,7 +49,7 @@ def net_costs(
     by_rates = Signals(graph, neuron.spiking, rates or {})
     signals = replace(by_rates, counted=counted) if counted else by_rates
 
-    def step(operation: Operation) -> StepCost:
+    def step(operation: Operation) -> NeuronCost:
         return step_cost(neuron, hyperparameters.with_threshold(operation.own_threshold))
 
     paper, paper_layers = as_published.costs(

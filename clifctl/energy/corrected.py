@@ -11,7 +11,7 @@ from math import prod
 
 from clifctl.energy.constants import PICO_TO_MICRO, PICO_TO_MILLI, Constants
 from clifctl.energy.graph import Operation
-from clifctl.energy.neuron_cost import StepCost
+from clifctl.energy.neuron_cost import NeuronCost
 from clifctl.energy.signals import Signals
 from clifctl.results.energy import Cost
 
@@ -92,7 +92,7 @@ class Charge:
 @dataclass(frozen=True)
 class _Net:
     signals: Signals
-    step: Callable[[Operation], StepCost]
+    step: Callable[[Operation], NeuronCost]
     constants: Constants
     folded: frozenset[int]
 
@@ -106,7 +106,7 @@ class _Net:
 
 
 def charges(
-    signals: Signals, step: Callable[[Operation], StepCost], constants: Constants
+    signals: Signals, step: Callable[[Operation], NeuronCost], constants: Constants
 ) -> tuple[Charge, ...]:
     """The charge of each operation, in the order of the graph; `step` gives what a layer of neurons
     computes. Counts that need an unknown firing rate are NaN."""

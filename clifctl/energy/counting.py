@@ -14,7 +14,7 @@ from torch import Tensor
 
 from clifctl.energy.dataflow import DataFlow
 from clifctl.energy.graph import Operation, OperationGraph
-from clifctl.energy.rules import Call, Value
+from clifctl.energy.rules import OperatorCall, Value
 from clifctl.energy.signals import Counted, Signals
 from clifctl.errors import EnergyError
 from clifctl.models import SpikingLayer, TemporalBatchNorm
@@ -57,7 +57,7 @@ class SpikeCounter(DataFlow):
         self._last = 0
         self.comes_from(0, image.shape[0], image)
 
-    def computed(self, call: Call, fields: dict[str, Any]) -> None:
+    def computed(self, call: OperatorCall, fields: dict[str, Any]) -> None:
         number = self._next(fields["kind"], call.result)
         # Totals stay on the device: to read one would wait for every batch.
         if number in self._weighed:

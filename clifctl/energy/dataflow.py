@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from clifctl.energy.rules import PRODUCTS, RULES, Call, Value, flat
+from clifctl.energy.rules import PRODUCTS, RULES, OperatorCall, Value, flat
 from clifctl.errors import EnergyError
 from clifctl.models import SpikingLayer, SpikingNet, TemporalBatchNorm, firing_modules
 
@@ -57,7 +57,7 @@ class DataFlow(TorchFunctionMode, ABC):
         """The net starts to run on `image` `[T, N, *]` (of a static one: `[1, N, *]`)."""
 
     @abstractmethod
-    def computed(self, call: Call, fields: dict[str, Any]) -> None:
+    def computed(self, call: OperatorCall, fields: dict[str, Any]) -> None:
         """An operation was computed; `fields` is what its rule says of it."""
 
     @abstractmethod
@@ -135,7 +135,7 @@ class DataFlow(TorchFunctionMode, ABC):
         if not operands or not made:
             return result
         name = _name_of(func)
-        call = Call(name, args, given, made[0], operands)
+        call = OperatorCall(name, args, given, made[0], operands)
         fields = RULES[name](call) if name in RULES else None
         if fields is not None:
             self.computed(call, fields)
@@ -157,7 +157,7 @@ class DataFlow(TorchFunctionMode, ABC):
                 source, steps = self._sources[item]
                 yield Value(source, steps, item)
 
-    def _moves(self, call: Call) -> bool:
+    def _moves(self, call: OperatorCall) -> bool:
         """Whether a call moves values, or multiplies all of them by one number."""
         if call.name in _DROPOUTS:
             training = call.bound("input", "p", "training").get("training", True)

@@ -27,7 +27,7 @@ _WIRES = frozenset(("neg", "abs", "where", "and", "or", "not", "detach", "spike"
 
 
 @dataclass(frozen=True)
-class StepCost:
+class NeuronCost:
     """Per element and time step; `functions` are evaluations of sigmoid, exp, tanh, a division."""
 
     multiplications: int
@@ -44,10 +44,10 @@ class StepCost:
         return self.additions + of_a_function * self.functions
 
 
-def step_cost(neuron: Neuron, hyperparameters: Hyperparameters) -> StepCost:
+def step_cost(neuron: Neuron, hyperparameters: Hyperparameters) -> NeuronCost:
     """The cost of `neuron`'s step with these hyperparameters. Raises NeuronError as `trace`."""
     kinds = [charged_as(i, varying) for i, varying in step_instructions(neuron, hyperparameters)]
-    return StepCost(
+    return NeuronCost(
         multiplications=kinds.count("multiplication"),
         additions=kinds.count("addition"),
         functions=kinds.count("function"),

@@ -25,7 +25,7 @@ class Value:
 
 
 @dataclass(frozen=True)
-class Call:
+class OperatorCall:
     """A call of a function of torch. `operands` are those arguments that depend on the image."""
 
     name: str
@@ -53,7 +53,7 @@ class Call:
 Fields = dict[str, Any] | None
 
 
-def _convolution(call: Call) -> Fields:
+def _convolution(call: OperatorCall) -> Fields:
     given = call.bound("input", "weight", "bias", "stride", "padding", "dilation", "groups")
     weight, bias = given["weight"], given.get("bias")
     kernel = tuple(weight.shape[2:])
@@ -77,7 +77,7 @@ def _convolution(call: Call) -> Fields:
 
 
 def _fan_outs(
-    call: Call,
+    call: OperatorCall,
     kernel: tuple[int, ...],
     stride: tuple[int, ...],
     padding: tuple[int, ...],
@@ -98,7 +98,7 @@ def _fan_outs(
     )
 
 
-def _linear(call: Call) -> Fields:
+def _linear(call: OperatorCall) -> Fields:
     given = call.bound("input", "weight", "bias")
     weight, bias = given["weight"], given.get("bias")
     macs = call.result.numel() // call.steps * weight.shape[-1]
@@ -111,14 +111,14 @@ def _linear(call: Call) -> Fields:
     }
 
 
-def _matrix_product(call: Call) -> Fields:
+def _matrix_product(call: OperatorCall) -> Fields:
     if len(call.operands) != 2:
         return None
     macs = call.result.numel() // call.steps * call.x.shape[-1]
     return {"kind": "product", "macs": macs, "pairs": macs}
 
 
-def _norm(call: Call) -> Fields:
+def _norm(call: OperatorCall) -> Fields:
     given = call.bound("input", "running_mean", "running_var", "weight", "bias")
     scale, shift = given.get("weight"), given.get("bias")
     return {
@@ -128,7 +128,7 @@ def _norm(call: Call) -> Fields:
     }
 
 
-def _pool(call: Call) -> Fields:
+def _pool(call: OperatorCall) -> Fields:
     given = call.bound("input", "kernel_size", "stride", "padding")
     dimensions = int(call.name[-2])
     kernel = sizes(given["kernel_size"], dimensions)
@@ -150,7 +150,7 @@ def _pool(call: Call) -> Fields:
     }
 
 
-def _adaptive_pool(call: Call) -> Fields:
+def _adaptive_pool(call: OperatorCall) -> Fields:
     dimensions = int(call.name[-2])
     last = slice(-dimensions, None)
     fan_outs = tuple(map(adaptive_fan_outs, call.x.shape[last], call.result.shape[last]))
@@ -162,11 +162,11 @@ def _adaptive_pool(call: Call) -> Fields:
     }
 
 
-def _maps(call: Call, dimensions: int) -> int:
+def _maps(call: OperatorCall, dimensions: int) -> int:
     return call.x.numel() // call.steps // prod(call.x.shape[-dimensions:])
 
 
-def _reduction(call: Call) -> Fields:
+def _reduction(call: OperatorCall) -> Fields:
     """A sum or mean: a pool over whole dimensions."""
     given = call.bound("input", "dim")
     axes = given.get("dim")
@@ -183,10 +183,10 @@ def _reduction(call: Call) -> Fields:
     }
 
 
-def _of_two(kind: str) -> Callable[[Call], Fields]:
+def _of_two(kind: str) -> Callable[[OperatorCall], Fields]:
     """An operation of two results, element by element."""
 
-    def rule(call: Call) -> Fields:
+    def rule(call: OperatorCall) -> Fields:
         return {"kind": kind} if len(call.operands) == 2 else None
 
     return rule
@@ -195,7 +195,7 @@ def _of_two(kind: str) -> Callable[[Call], Fields]:
 PRODUCTS = ("mul", "imul", "rmul", "multiply", "logical_and", "and")
 _DIMENSIONS = (1, 2, 3)
 # function of torch, without underscores around it -> its rule
-RULES: dict[str, Callable[[Call], Fields]] = {
+RULES: dict[str, Callable[[OperatorCall], Fields]] = {
     **{f"conv{d}d": _convolution for d in _DIMENSIONS},
     "linear": _linear,
     **dict.fromkeys(("matmul", "rmatmul", "bmm", "mm"), _matrix_product),

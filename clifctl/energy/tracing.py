@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from clifctl.energy.dataflow import DataFlow
 from clifctl.energy.graph import Operation, OperationGraph
-from clifctl.energy.rules import Call, Value
+from clifctl.energy.rules import OperatorCall, Value
 from clifctl.errors import EnergyError
 from clifctl.models import SpikingLayer, SpikingNet, TemporalBatchNorm
 
@@ -56,7 +56,7 @@ class _Tracer(DataFlow):
         steps = image.shape[0]
         self._note(image, steps, name="image", kind="image", inputs=(), **_shapes(image, image))
 
-    def computed(self, call: Call, fields: dict[str, Any]) -> None:
+    def computed(self, call: OperatorCall, fields: dict[str, Any]) -> None:
         steps = fields.pop("steps", call.steps)
         shapes = {
             "input_shape": self._one_step(call.x, call.steps),

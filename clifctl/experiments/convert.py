@@ -172,7 +172,7 @@ def _save(path: Path, opened: OpenedCheckpoint, choice: NeuronChoice, written: "
         "name": choice.neuron.name,
         **dict(choice.hyperparameters),
         "window": choice.window,
-        "window_reading": choice.window_reading,
+        "window_reading": choice.window_mode,
     }
     document = {**opened.recipe.document, "neuron": neuron}
     checkpoint = Checkpoint(

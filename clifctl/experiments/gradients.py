@@ -311,7 +311,7 @@ def _notes(
     if recipe.neuron.window is not None and recipe.neuron.window < recipe.timesteps:
         notes.append(
             f"The recipe trains with truncated BPTT, window {recipe.neuron.window} "
-            f"({recipe.neuron.window_reading}): the gradient looked at is that of full BPTT, and "
+            f"({recipe.neuron.window_mode}): the gradient looked at is that of full BPTT, and "
             "the windows compared are sliding ones."
         )
     norms = [module for module in net.modules() if isinstance(module, TemporalBatchNorm)]

@@ -215,7 +215,7 @@ def published_truncation(recipe: Recipe) -> PublishedTruncation | None:
     """The half of Table 3 for the recipe's data, net, neuron and T, whatever its tau and window;
     None where the paper has none, or the recipe changes the net or another constant."""
     neuron, model = recipe.neuron, recipe.model
-    if recipe.exchange is not None or neuron.window_reading != "sliding":
+    if recipe.exchange is not None or neuron.window_mode != "sliding":
         return None
     usual = neuron.neuron.hyperparameters()
     changed = {name for name, value in neuron.hyperparameters if value != getattr(usual, name)}
@@ -229,8 +229,8 @@ def published_truncation(recipe: Recipe) -> PublishedTruncation | None:
 
 
 def with_full_bptt(recipe: Recipe) -> Recipe:
-    """`recipe` without a window: what a window of T is under any reading."""
-    neuron = replace(recipe.neuron, window=None, window_reading="sliding")
+    """`recipe` without a window: what a window of T is in any mode."""
+    neuron = replace(recipe.neuron, window=None, window_mode="sliding")
     return replace(recipe, neuron=neuron)
 
 

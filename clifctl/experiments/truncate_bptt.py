@@ -32,7 +32,7 @@ from clifctl.experiments.published import (
     published_truncation,
     with_full_bptt,
 )
-from clifctl.models import READINGS
+from clifctl.models import WINDOW_MODES
 from clifctl.recipe.load import LoadedRecipe, open_recipe
 from clifctl.results.truncate_bptt import TruncationResult, TruncationRow, TruncationStep
 
@@ -75,7 +75,7 @@ def plan_truncation(
     seeds = seeds_of(recipe.train.seed, axes.seeds)
     windows = _windows(axes.windows, recipe.timesteps)
     taus = _taus(axes.taus, base)
-    reading = _reading(axes.reading, recipe.neuron.window_reading)
+    reading = _reading(axes.reading, recipe.neuron.window_mode)
     cells = tuple((tau, window) for tau in taus for window in windows)
     variants = []
     for seed in seeds:
@@ -182,10 +182,10 @@ def _taus(text: str | None, base: LoadedRecipe) -> list[float]:
 
 
 def _reading(asked: str | None, recipes: str) -> str:
-    if asked is not None and asked not in READINGS:
+    if asked is not None and asked not in WINDOW_MODES:
         raise UsageError(
-            "--window: " + unknown_name("reading of the window", asked, READINGS),
-            hint="sliding is the reading that fits the paper best",
+            "--window: " + unknown_name("window mode", asked, WINDOW_MODES),
+            hint="sliding is the mode that fits the paper best",
         )
     return asked or recipes
 

@@ -24,14 +24,14 @@ from clifctl.kernels.spikes.marks import mark_spikes, spike_value, spikes_as_bit
 from clifctl.kernels.spikes.tensor import Spikes
 from clifctl.kernels.targets import DTYPES as TARGET_DTYPES
 from clifctl.kernels.targets import TARGETS, Target, is_fused, resolve_target
-from clifctl.kernels.window import READINGS
+from clifctl.kernels.window import WINDOW_MODES
 
 __all__ = [
     "CONNECTIONS",
     "NO_BACKWARD",
-    "READINGS",
     "TARGETS",
     "TARGET_DTYPES",
+    "WINDOW_MODES",
     "Kernels",
     "Norm",
     "Spikes",

@@ -10,7 +10,7 @@ from clifctl.kernels.window import Window
 
 
 @dataclass(frozen=True)
-class Sample:
+class SampleLayout:
     """Where channels lie in a row: element e belongs to channel e // inner % channels."""
 
     channels: int
@@ -23,6 +23,17 @@ class Sample:
 
 
 @dataclass(frozen=True)
+class KernelInput:
+    """What the kernels of a neuron read: the input `x` `[T, M]`, M = N * features; the initial
+    states `[M]` (None: the neuron's own); the learnable parameters; and where channels lie."""
+
+    x: Tensor
+    states: Sequence[Tensor | None]
+    learnables: Sequence[Tensor]
+    sample: SampleLayout
+
+
+@dataclass(frozen=True)
 class Gradients:
     """Gradients of the initial states `[M]` and the learnable parameters."""
 
@@ -31,29 +42,22 @@ class Gradients:
 
 
 class Kernel(Protocol):
-    """Forward and backward over flat tensors: `x` `[T, M]`, states `[M]`, M = N * features. Where
-    `one_row` an input that is equal at every step may be given as `[1, M]`."""
+    """Forward and backward over flat tensors. Where `one_row`, an input that is equal at every step
+    may be given as `[1, M]`."""
 
     one_row: bool
 
     def forward(
         self,
-        x: Tensor,
-        states: Sequence[Tensor | None],
-        learnables: Sequence[Tensor],
-        sample: Sample,
+        given: KernelInput,
         out: Tensor,
         finals: Sequence[Tensor],
     ) -> None:
-        """Write the output `[T, M]` into `out` and the final states `[M]` into `finals`. A state
-        that is None starts from its initial value."""
+        """Write the output `[T, M]` into `out` and the final states `[M]` into `finals`."""
 
     def backward(
         self,
-        x: Tensor,
-        states: Sequence[Tensor | None],
-        learnables: Sequence[Tensor],
-        sample: Sample,
+        given: KernelInput,
         g_out: Tensor,
         g_finals: Sequence[Tensor | None],
         window: Window | None,

@@ -22,13 +22,13 @@ from clifctl.kernels.cpu import numba_target
 from clifctl.kernels.cpu.rule import too_few
 from clifctl.kernels.cpu.source import Active, room_for_bits
 from clifctl.kernels.eager import is_eager, is_transformed
-from clifctl.kernels.flat import Gradients, Kernel
+from clifctl.kernels.flat import Gradients, Kernel, KernelInput
 from clifctl.kernels.gpu import triton_target
 from clifctl.kernels.ir.prologue import with_norm
 from clifctl.kernels.ir.trace import is_binary, trace
 from clifctl.kernels.layout import Layout
 from clifctl.kernels.spikes.tensor import Spikes
-from clifctl.kernels.window import Reading, Window
+from clifctl.kernels.window import Window, WindowMode
 from clifctl.neurons import Hyperparameters, Neuron, Parameters
 
 # target -> the kernels of a neuron for a dtype and a number of steps
@@ -68,9 +68,9 @@ def named(
 ) -> str:
     """The name of a call, made of its content: the same in every process. `after_norm`: of the
     neuron with batch norm as its prologue."""
-    k, reading = (0, "none") if window is None else (window.k, window.reading)
+    k, mode = (0, "none") if window is None else (window.k, window.mode)
     identity = _identity(neuron, hyperparameters, after_norm)
-    return f"{identity} {target} {k} {reading} {int(given_state)}"
+    return f"{identity} {target} {k} {mode} {int(given_state)}"
 
 
 def _identity(neuron: Neuron, hyperparameters: Hyperparameters, after_norm: bool) -> str:
@@ -97,8 +97,8 @@ def _registered(neuron: Neuron, hyperparameters: Hyperparameters) -> str:
 
 @lru_cache(maxsize=4096)
 def _call(name: str) -> Call:
-    identity, target, k, reading, given = name.rsplit(" ", 4)
-    window = Window(int(k), cast(Reading, reading)) if int(k) else None
+    identity, target, k, mode, given = name.rsplit(" ", 4)
+    window = Window(int(k), cast(WindowMode, mode)) if int(k) else None
     if identity not in _NEURONS:  # a graph that another process has exported
         raise NeuronError(
             f"this graph needs the neuron '{identity}', which this process has not built",
@@ -123,12 +123,9 @@ def scan_forward(x: Tensor, tensors: Sequence[Tensor], call: str) -> list[Tensor
         return results(x, call, x.dtype)
     work = Work.of(x, tensors, call)
     # Made in their final shape: an output that is a view could not be changed in place.
-    out, *finals = results(x, call, work.x.dtype)
+    out, *finals = results(x, call, work.given.x.dtype)
     work.kernel.forward(
-        work.x,
-        work.states,
-        work.learnables,
-        work.layout.sample,
+        work.given,
         work.layout.rows(out, out.dtype),
         [work.layout.rows(final, final.dtype) for final in finals],
     )
@@ -140,15 +137,12 @@ def spikes_forward(x: Tensor, tensors: Sequence[Tensor], call: str, windows: boo
     are innermost: the output are `Spikes`, with the surrogate's `windows` where it has any; floats
     where any is NaN, which is no spike."""
     work = Work.of(x, tensors, call)
-    assert isinstance(work.kernel, numba_target.Kernel)
+    assert isinstance(work.kernel, numba_target.NumbaKernel)
     finals = _final_states(x, call)
     bits = room_for_bits(x.numel())
     window = room_for_bits(x.numel()) if windows and work.kernel.has_window else None
     unusable = work.kernel.forward_spikes(
-        work.x,
-        work.states,
-        work.learnables,
-        work.layout.sample,
+        work.given,
         len(x),
         bits,
         window,
@@ -316,9 +310,7 @@ class Work:
     call: Call
     kernel: Kernel
     layout: Layout
-    x: Tensor
-    states: list[Tensor | None]
-    learnables: list[Tensor]
+    given: KernelInput
     # In which the kernel writes the gradient of x.
     g_dtype: torch.dtype
 
@@ -336,25 +328,26 @@ class Work:
             call,
             kernel,
             layout,
-            layout.rows(x, read),
-            states or [None] * len(call.neuron.states),
-            [p.detach().to(dtype).contiguous() for p in tensors[call.states :]],
+            KernelInput(
+                layout.rows(x, read),
+                states or [None] * len(call.neuron.states),
+                [p.detach().to(dtype).contiguous() for p in tensors[call.states :]],
+                layout.sample,
+            ),
             read if triton else dtype,
         )
 
     def room(self, dtype: torch.dtype) -> Tensor:
         """Room for rows of every step `[T, M]`."""
-        return self.x.new_empty((self.layout.shape[0], self.x.shape[1]), dtype=dtype)
+        x = self.given.x
+        return x.new_empty((self.layout.shape[0], x.shape[1]), dtype=dtype)
 
     def backward(self, gradients: Sequence[Tensor | None], g_x: Tensor) -> Gradients:
         """Gradients of rows, from those of `[output, *final states]`; that of x into `g_x`."""
         g_out, *g_finals = gradients
-        dtype = self.x.dtype
+        dtype = self.given.x.dtype
         return self.kernel.backward(
-            self.x,
-            self.states,
-            self.learnables,
-            self.layout.sample,
+            self.given,
             self.room(dtype).zero_() if g_out is None else self.layout.rows(g_out, dtype),
             [None if g is None else self.layout.rows(g, held(dtype)) for g in g_finals],
             self.call.window,

@@ -8,7 +8,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from clifctl.kernels.flat import Sample
+from clifctl.kernels.flat import SampleLayout
 
 
 @dataclass(frozen=True)
@@ -32,10 +32,10 @@ class Layout:
         return cls(tuple(x.shape), last)
 
     @property
-    def sample(self) -> Sample:
+    def sample(self) -> SampleLayout:
         """Where channels lie in a row."""
         channels = self.shape[2] if len(self.shape) > 2 else 1
-        return Sample(channels, 1 if self.channels_last else math.prod(self.shape[3:]))
+        return SampleLayout(channels, 1 if self.channels_last else math.prod(self.shape[3:]))
 
     def rows(self, x: Tensor, dtype: torch.dtype) -> Tensor:
         """`[steps, N, *features]` as `[steps, M]`, or `[N, *features]` as `[M]`, of `dtype`: a

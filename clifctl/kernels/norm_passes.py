@@ -12,7 +12,7 @@ from clifctl.kernels.cpu.numba_target import DTYPES
 from clifctl.kernels.cpu.parts import parts_of
 from clifctl.kernels.cpu.threads import run_units
 from clifctl.kernels.eager import is_eager
-from clifctl.kernels.flat import Sample
+from clifctl.kernels.flat import SampleLayout
 from clifctl.kernels.layout import Layout
 
 
@@ -61,7 +61,7 @@ def _(x: Tensor, together: bool = False) -> list[Tensor]:
 
 
 def corrected(
-    g: Tensor, x: Tensor, mean: Tensor, level: Tensor, slope: Tensor, sample: Sample
+    g: Tensor, x: Tensor, mean: Tensor, level: Tensor, slope: Tensor, sample: SampleLayout
 ) -> Tensor:
     """g - level - slope * (x - mean) in the dtype of `x`: `g` and `x` `[T, M]`, the others
     `[T, C]`. `g` may be written to."""

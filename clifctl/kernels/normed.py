@@ -105,7 +105,7 @@ def norm_scan_backward(
         return list(others)
     work = Work.of(_expanded(x, steps), [*tensors, *_prologue(norm, steps)], call)
     # Rounded once, after the correction.
-    g_x, rows = work.room(held(x.dtype)), work.x
+    g_x, rows = work.room(held(x.dtype)), work.given.x
     found = work.backward(gradients, g_x)
     *g_learnables, _, g_scale, g_bias = found.learnables
     if len(x) < steps:

@@ -258,13 +258,13 @@ class _Setting:
         state = None
         if self.case.state == "given":
             state = tuple(s.clone().requires_grad_() for s in self.state)
-        reading, _, k = self.case.window.partition(":")
+        mode, _, k = self.case.window.partition(":")
         output, final = scan(
             x,
             state,
             self._parameters(learnables),
             window=int(k) if k else None,
-            window_reading=reading if k else "sliding",
+            window_mode=mode if k else "sliding",
             target=target,
         )
         loss = (output * self.g * kept).sum().to(self.held)

@@ -22,7 +22,7 @@ def scan(
     parameters: Parameters,
     *,
     window: int | None = None,
-    window_reading: str = "sliding",
+    window_mode: str = "sliding",
     target: str = "auto",
     connections: str = "auto",
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
@@ -30,7 +30,7 @@ def scan(
 
     `x` is the input current `[T, N, *features]`, `state` a tuple of `[N, *features]` in the order
     of the neuron's states (None: their initial values). Returns the output, of the shape and dtype
-    of `x`, and the final state. `window` = k in 1..T truncates the gradient, in one of the readings
+    of `x`, and the final state. `window` = k in 1..T truncates the gradient, in one of the modes
     of `clifctl.kernels.window`; None is full BPTT. bfloat16 and float16 are computed, and their
     states held, in float32. A fused target keeps `x` alone for backward.
 
@@ -45,7 +45,7 @@ def scan(
     refuse_reentrant_checkpoint()
     check_connections(connections)
     x, state = _to_be_kept(x, state)
-    chosen_window = _window(parameters, window, window_reading, x.shape[0])
+    chosen_window = _window(parameters, window, window_mode, x.shape[0])
     chosen = resolve_target(target, x.device, x.dtype)
     learnables = _learnables(x, parameters)
     if chosen.name == "reference":
@@ -83,7 +83,7 @@ def norm_scan(
     *,
     repeat: int = 1,
     window: int | None = None,
-    window_reading: str = "sliding",
+    window_mode: str = "sliding",
     target: str = "auto",
     connections: str = "auto",
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
@@ -95,7 +95,7 @@ def norm_scan(
     """
     refuse_reentrant_checkpoint()
     x, state = _to_be_kept(x, state)
-    how = (repeat, window, window_reading, target, connections)
+    how = (repeat, window, window_mode, target, connections)
     if not isinstance(norm, Norm):
         wanted = norm_layer.asked(x, state, parameters, norm, *how)
         layer = norm_layer.known(wanted)
@@ -106,7 +106,7 @@ def norm_scan(
     check_connections(connections)
     steps = norm.steps if isinstance(norm, Norm) else len(x) * repeat
     _check(x.expand(steps, *x.shape[1:]), state, parameters)
-    chosen_window = _window(parameters, window, window_reading, steps)
+    chosen_window = _window(parameters, window, window_mode, steps)
     chosen = resolve_target(target, x.device, x.dtype)
     if chosen.name == "reference":
         raise TargetError(
@@ -157,9 +157,9 @@ def _to_be_kept(
     return x, state
 
 
-def _window(parameters: Parameters, k: int | None, reading: str, steps: int) -> Window | None:
+def _window(parameters: Parameters, k: int | None, mode: str, steps: int) -> Window | None:
     try:
-        return resolve_window(k, reading, steps)
+        return resolve_window(k, mode, steps)
     except NeuronError as refused:
         raise NeuronError(f"neuron '{parameters.neuron.name}': {refused.message}") from None
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from clifctl.kernels import READINGS, Spikes
+from clifctl.kernels import WINDOW_MODES, Spikes
 from clifctl.models.exchange import put_neuron
 from clifctl.models.firing_rates import FiringRates, firing_modules
 from clifctl.models.layers import (
@@ -65,7 +65,7 @@ MODELS: dict[str, Model] = {
 
 __all__ = [
     "MODELS",
-    "READINGS",
+    "WINDOW_MODES",
     "FiringRates",
     "Model",
     "ModelOptions",

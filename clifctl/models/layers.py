@@ -79,7 +79,7 @@ class NeuronChoice:
     neuron: Neuron
     hyperparameters: Hyperparameters
     window: int | None = None
-    window_reading: str = "sliding"
+    window_mode: str = "sliding"
     target: str = "auto"
     connections: str = "auto"
 
@@ -99,7 +99,7 @@ class NeuronChoice:
         return SpikingLayer(
             Parameters(self.neuron, hyperparameters, learnables),
             window=self.window,
-            window_reading=self.window_reading,
+            window_mode=self.window_mode,
             target=self.target,
             connections=self.connections,
             own_threshold=v_threshold,
@@ -117,7 +117,7 @@ class SpikingLayer(nn.Module):
         parameters: Parameters,
         *,
         window: int | None = None,
-        window_reading: str = "sliding",
+        window_mode: str = "sliding",
         target: str = "auto",
         connections: str = "auto",
         own_threshold: float | None = None,
@@ -127,7 +127,7 @@ class SpikingLayer(nn.Module):
         self.neuron = parameters.neuron
         self.hyperparameters = parameters.hyperparameters
         self.window = window
-        self.window_reading = window_reading
+        self.window_mode = window_mode
         self.target = target
         self.connections = connections
         self.own_threshold = own_threshold
@@ -158,7 +158,7 @@ class SpikingLayer(nn.Module):
         window = None if self.window is None or self.window >= steps else self.window
         how: dict[str, Any] = {
             "window": window,
-            "window_reading": self.window_reading,
+            "window_mode": self.window_mode,
             "target": self.target,
             "connections": self.connections,
         }

@@ -37,7 +37,7 @@ class ResNet18Options(ModelOptions):
     width: Width = Field(64, description="output channels of the first convolution")
 
 
-class Block(nn.Module):
+class ResidualBlock(nn.Module):
     """Two convolutions of spikes, and a shortcut that carries the first neurons' spikes."""
 
     def __init__(
@@ -103,7 +103,7 @@ class ResNet18(SpikingNet):
                     ("shortcut", "shortcut"),
                 ):
                     self.authors_names[f"{ours}.{name}"] = f"layer{stage + 1}.{number}.{theirs}"
-                self.blocks.append(Block(channels, out, stride, options, neuron, timesteps))
+                self.blocks.append(ResidualBlock(channels, out, stride, options, neuron, timesteps))
                 channels = out
         self.norm = options.norm(channels)
         self.neuron = neuron.layer(channels, timesteps)

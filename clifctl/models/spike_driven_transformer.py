@@ -175,7 +175,7 @@ class MLP(nn.Module):
         return x + self.norm(fold_time(self.conv, inner))
 
 
-class Block(nn.Module):
+class TransformerBlock(nn.Module):
     """Attention and MLP."""
 
     def __init__(
@@ -208,7 +208,7 @@ class SpikeDrivenTransformer(SpikingNet):
         dim = MULTIPLES[-1] * options.width
         self.embedding = Embedding(options, channels, timesteps, neuron)
         self.blocks = nn.ModuleList(
-            Block(options, dim, timesteps, neuron) for _ in range(options.depth)
+            TransformerBlock(options, dim, timesteps, neuron) for _ in range(options.depth)
         )
         self.neuron = neuron.layer(dim, timesteps)
         self.dropout = SharedDropout(options.dropout)

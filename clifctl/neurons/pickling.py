@@ -63,8 +63,10 @@ def values_for_class(state: dict[str, Any]) -> dict[str, Any]:
 
 
 def class_for_values(state: dict[str, Any]) -> dict[str, Any]:
-    """The inverse."""
+    """The inverse of `values_for_class`."""
     values = state["hyperparameters"]
+    if "window_reading" in state:  # the name of the attribute in what older versions pickled
+        state = {**state, "window_mode": state["window_reading"]}
     return state | {"hyperparameters": state["neuron"].hyperparameters(**values)}
 
 

@@ -20,7 +20,7 @@ from pydantic_core import ErrorDetails
 from clifctl import trust
 from clifctl.data import DATASETS, DataOptions, Dataset
 from clifctl.errors import RecipeError, UntrustedFile, nearest, unknown_name
-from clifctl.models import MODELS, READINGS, Model, ModelOptions, NeuronChoice
+from clifctl.models import MODELS, WINDOW_MODES, Model, ModelOptions, NeuronChoice
 from clifctl.neurons import NEURONS
 from clifctl.neurons.loading import find_neuron
 from clifctl.recipe.exchange import (
@@ -230,7 +230,7 @@ def schema_for(document: dict[str, Any], problems: list[str]) -> type[BaseModel]
 NEURON_KEYS: dict[str, Any] = {
     "window": (int | None, Field(None, ge=1, description="window of truncated BPTT; null: full")),
     "window_reading": (
-        Literal[READINGS],
+        Literal[WINDOW_MODES],
         Field("sliding", description="what the window means: see the README"),
     ),
     "exchange": (

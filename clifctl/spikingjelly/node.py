@@ -24,7 +24,7 @@ class NeuronNode(OptionsModule):
     """Any neuron of clifctl as a SpikingJelly module; the base of the classes below.
 
     `timesteps` and `channels` give the learnable parameters their shapes. `window` and
-    `window_reading` truncate the gradient within one call, as in `scan`: a call that is not longer
+    `window_mode` truncate the gradient within one call, as in `scan`: a call that is not longer
     than the window, and so every single step, is full BPTT. Convolutions and linear layers behind a
     node do only the work that its spikes cause, where that pays; with `connections` "dense" they
     are dense (`clifctl.kernels.CONNECTIONS`). With `store_v_seq` the membrane
@@ -44,7 +44,7 @@ class NeuronNode(OptionsModule):
         timesteps: int = 1,
         channels: int = 1,
         window: int | None = None,
-        window_reading: str = "sliding",
+        window_mode: str = "sliding",
         target: str = "auto",
         connections: str = "auto",
         step_mode: str = "s",
@@ -53,7 +53,7 @@ class NeuronNode(OptionsModule):
     ) -> None:
         super().__init__(neuron)
         self.window = window
-        self.window_reading = window_reading
+        self.window_mode = window_mode
         self.target = target
         check_connections(connections)
         self.connections = connections
@@ -183,7 +183,7 @@ class NeuronNode(OptionsModule):
             self._state(x_seq, held[: len(self.neuron.states)], parameters),
             parameters,
             window=None if self.window is None or self.window >= steps else self.window,
-            window_reading=self.window_reading,
+            window_mode=self.window_mode,
             target=self.target,
             connections=self.connections,
         )

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from clifctl.energy.neuron_cost import StepCost, charged_as, step_cost
+from clifctl.energy.neuron_cost import NeuronCost, charged_as, step_cost
 from clifctl.kernels.ir.program import OPERATIONS, Instruction
 from clifctl.neurons import NEURONS, LeakyHyperparameters, Neuron, State, spike
 
@@ -19,7 +19,7 @@ from clifctl.neurons import NEURONS, LeakyHyperparameters, Neuron, State, spike
 )
 def test_cost_by_hand(name: str, expected: tuple[int, ...]) -> None:
     neuron = NEURONS[name]
-    assert step_cost(neuron, neuron.hyperparameters()) == StepCost(*expected)
+    assert step_cost(neuron, neuron.hyperparameters()) == NeuronCost(*expected)
 
 
 def test_hyperparameters_count() -> None:
@@ -38,7 +38,7 @@ def test_somebodys_own_neuron() -> None:
 
     neuron = Neuron("own", "", "", step, (State("v", ""),), LeakyHyperparameters)
     # x*x, clamp*(1-s); 1+, +where, x>0.5, u-th, two of clamp, 1-s; tanh and the division
-    assert step_cost(neuron, LeakyHyperparameters()) == StepCost(2, 7, 2, 1)
+    assert step_cost(neuron, LeakyHyperparameters()) == NeuronCost(2, 7, 2, 1)
 
 
 def test_every_operation_of_a_step_has_a_cost() -> None:

@@ -10,7 +10,7 @@ from clifctl.kernels import batch_moments
 from clifctl.kernels.cpu.moments import CHUNK
 from clifctl.kernels.cpu.numba_passes import RUN
 from clifctl.kernels.cpu.parts import LONG
-from clifctl.kernels.flat import Sample
+from clifctl.kernels.flat import SampleLayout
 from clifctl.kernels.layout import Layout
 from clifctl.kernels.norm_passes import corrected
 
@@ -186,7 +186,7 @@ def _corrected(x: Tensor) -> Tensor:
 def test_the_correction_of_the_gradient(shape: tuple[int, ...], channels_last: bool) -> None:
     x = numbers(shape, channels_last, 0.5, 1.0).double()
     layout = Layout.of(x)
-    assert layout.sample == Sample(shape[2], 1 if channels_last else math.prod(shape[3:]))
+    assert layout.sample == SampleLayout(shape[2], 1 if channels_last else math.prod(shape[3:]))
     per_channel = (shape[0], 1, shape[2], *[1] * (len(shape) - 3))
     mean, level, slope = (
         torch.linspace(-k, 1.0, shape[0] * shape[2], dtype=torch.float64).view(shape[0], shape[2])

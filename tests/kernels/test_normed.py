@@ -172,13 +172,13 @@ def _norm(setting: Setting, dtype: torch.dtype = torch.float64) -> TemporalBatch
 
 def _layer(setting: Setting, steps: int, dtype: torch.dtype = torch.float64) -> SpikingLayer:
     neuron = NEURONS[setting.neuron]
-    reading, _, k = setting.window.partition(":")
+    mode, _, k = setting.window.partition(":")
     torch.manual_seed(0)  # some parameters start at random
     choice = NeuronChoice(
         neuron,
         neuron.hyperparameters(),
         window=int(k) if k else None,
-        window_reading=reading if k else "sliding",
+        window_mode=mode if k else "sliding",
     )
     layer = choice.layer(CHANNELS, steps).double()
     with torch.no_grad():

@@ -115,13 +115,13 @@ def test_little_is_left_out() -> None:
 
 def test_a_wrong_kernel_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     neuron = NEURONS["plif"]
-    right = numba_target.Kernel.backward
+    right = numba_target.NumbaKernel.backward
 
     def off(self: Any, *args: Any, **options: Any) -> Any:
         gradients = right(self, *args, **options)
         return replace(gradients, learnables=tuple(g * (1 + 1e-9) for g in gradients.learnables))
 
-    monkeypatch.setattr(numba_target.Kernel, "backward", off)
+    monkeypatch.setattr(numba_target.NumbaKernel, "backward", off)
     case = next(c for c in all_cases(neuron) if c.dtype == "float64" and c.window == "full")
     outcome = check(neuron, case)
     assert not outcome.passed

@@ -252,7 +252,9 @@ def test_torch_compile_takes_a_net_in_one_piece(
     torch._dynamo.reset()
     runs: Counter[str] = Counter()
     for way in ("forward", "backward"):
-        monkeypatch.setattr(numba_target.Kernel, way, _counted(numba_target.Kernel, way, runs))
+        monkeypatch.setattr(
+            numba_target.NumbaKernel, way, _counted(numba_target.NumbaKernel, way, runs)
+        )
     results = []
     for compiled in (False, True):
         torch.manual_seed(0)

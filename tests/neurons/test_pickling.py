@@ -104,6 +104,17 @@ def test_a_net_is_saved_whole_and_loaded(neuron: str) -> None:
         assert torch.equal(other(x)[0], logits)
 
 
+def test_a_layer_that_was_pickled_before_window_mode_had_that_name_is_loaded() -> None:
+    chosen = NEURONS["clif"]
+    choice = NeuronChoice(chosen, chosen.hyperparameters(), 2, "prefix", target="reference")
+    layer = choice.layer(1, 4)
+    state = layer.__getstate__()
+    state["window_reading"] = state.pop("window_mode")
+    loaded = SpikingLayer.__new__(SpikingLayer)
+    loaded.__setstate__(state)
+    assert loaded.window_mode == "prefix"
+
+
 def test_a_neuron_of_a_file_is_found_again_but_the_file_is_not_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -43,7 +43,7 @@ class CifarOptions(ImageOptions):
 
 
 @dataclass(frozen=True)
-class Format:
+class CifarFormat:
     """One of the two: `torchvision` is its class there, `labels` the key of its labels,
     `batch_samples` and `batch_bytes` the published number of samples and size of each file,
     training files first."""
@@ -73,13 +73,13 @@ class _Batch:
 _md5 = partial(hashlib.md5, usedforsecurity=False)
 
 
-def _published(form: Format) -> Any:
+def _published(form: CifarFormat) -> Any:
     from torchvision import datasets
 
     return getattr(datasets, form.torchvision)
 
 
-def _batches(form: Format, root: Path) -> list[_Batch]:
+def _batches(form: CifarFormat, root: Path) -> list[_Batch]:
     published = _published(form)
     folder = root / published.base_folder
     listed = [*published.train_list, *published.test_list]
@@ -91,7 +91,7 @@ def _batches(form: Format, root: Path) -> list[_Batch]:
     ]
 
 
-def load(form: Format, options: CifarOptions) -> LoadedData:
+def load(form: CifarFormat, options: CifarOptions) -> LoadedData:
     """Both splits as uint8 `[1, N, 3, 32, 32]`. Raises DataError naming what is wrong where."""
     place = Place.of(form.name, options.root)
     batches = _batches(form, place.root)
@@ -120,7 +120,7 @@ def load(form: Format, options: CifarOptions) -> LoadedData:
     )
 
 
-def _class_names(form: Format, root: Path) -> tuple[str, ...] | None:
+def _class_names(form: CifarFormat, root: Path) -> tuple[str, ...] | None:
     """The names in the file that the archive has for them, None where it is not there."""
     meta = _published(form).meta
     names = None
@@ -138,7 +138,7 @@ def _joined(parts: list[Samples]) -> Samples:
     )
 
 
-def _read(form: Format, batch: _Batch, place: Place) -> Samples:
+def _read(form: CifarFormat, batch: _Batch, place: Place) -> Samples:
     """The samples of one file, uint8 `[N, 3, 32, 32]`. Raises DataError naming the file."""
     content = _content(batch, place)
     try:
@@ -199,7 +199,7 @@ def _labels(given: Any) -> Tensor:
     return torch.tensor(given, dtype=torch.int64)
 
 
-def _missing(form: Format, missing: list[Path], place: Place) -> DataError:
+def _missing(form: CifarFormat, missing: list[Path], place: Place) -> DataError:
     """The error for files that are not there; an archive beside them may say more."""
     published = _published(form)
     archive = place.root / published.filename
@@ -226,7 +226,7 @@ def _missing(form: Format, missing: list[Path], place: Place) -> DataError:
     )
 
 
-def _download(form: Format, place: Place) -> None:
+def _download(form: CifarFormat, place: Place) -> None:
     """Download and unpack the published archive; torchvision checks its MD5."""
     from torchvision.datasets.utils import download_and_extract_archive
 
@@ -246,7 +246,7 @@ def _download(form: Format, place: Place) -> None:
         ) from failed
 
 
-def inspect(form: Format, root: Path) -> tuple[FileState, ...]:
+def inspect(form: CifarFormat, root: Path) -> tuple[FileState, ...]:
     """Each batch below `root`, read and checked as for training."""
     place = Place(form.name, root)
     states = []
@@ -265,7 +265,7 @@ def inspect(form: Format, root: Path) -> tuple[FileState, ...]:
     return tuple(states)
 
 
-def dataset(form: Format, *, title: str, url: str, folder: str) -> Dataset:
+def dataset(form: CifarFormat, *, title: str, url: str, folder: str) -> Dataset:
     """The row of the DATASETS table."""
     loader: Callable[[CifarOptions, int], LoadedData] = lambda options, timesteps: load(  # noqa: E731
         form, options

@@ -1,9 +1,9 @@
 """CIFAR-100: 50,000 training and 10,000 test images of 32x32 in a hundred classes, shown at every
 time step. Mean and standard deviation are those of the CLIF authors' code."""
 
-from clifctl.data.sets.cifar import Format, dataset
+from clifctl.data.sets.cifar import CifarFormat, dataset
 
-FORMAT = Format(
+FORMAT = CifarFormat(
     name="cifar100",
     torchvision="CIFAR100",
     classes=100,

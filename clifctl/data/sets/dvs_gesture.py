@@ -70,7 +70,7 @@ class Gesture:
 
 
 @dataclass(frozen=True)
-class Trial:
+class GestureRecording:
     """One recording and its gestures, in the order of their labels."""
 
     path: Path
@@ -174,7 +174,7 @@ def _trials(folder: Path, part: str, place: Place) -> tuple[Recording, ...]:
         file = folder / name
         if not file.is_file():
             raise place.error(f"'{file}' is missing: '{listing.name}' names it")
-        trials.append(Trial(file, _gestures(file.with_name(file.stem + ENDING), place)))
+        trials.append(GestureRecording(file, _gestures(file.with_name(file.stem + ENDING), place)))
     return tuple(trials)
 
 

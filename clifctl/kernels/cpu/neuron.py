@@ -1,6 +1,7 @@
 """A neuron's kernels for one shape: what depends on it alone is made once."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
@@ -14,15 +15,27 @@ from clifctl.kernels.cpu.numba_source import Source
 from clifctl.kernels.cpu.source import BitRows
 from clifctl.kernels.cpu.threads import run_units
 from clifctl.kernels.cpu.workspace import borrowed
-from clifctl.kernels.flat import Sample
+from clifctl.kernels.flat import SampleLayout
 from clifctl.kernels.window import Window
-from clifctl.neurons.contract import Learnable
+from clifctl.neurons import Neuron
 
 Array = np.ndarray[Any, "np.dtype[Any]"]
 
 
-class Prepared:
-    """The kernels of a generated module for rows `[steps, size]`, at addresses (0: not there).
+@dataclass(frozen=True, eq=False)
+class CompiledNeuron:
+    """The module that was generated from a neuron's step, for arithmetic in `dtype`; `initial` are
+    the values that its states start from."""
+
+    neuron: Neuron
+    module: ModuleType
+    source: Source
+    dtype: torch.dtype
+    initial: tuple[float, ...]
+
+
+class PreparedNeuron:
+    """The kernels of a compiled neuron for rows `[steps, size]`, at addresses (0: not there).
 
     They take an input's address and the bytes from one of its rows to the next (0: one row for
     every step), what comes out, initial states `[size]`, parameters as `parameters` gives them,
@@ -30,17 +43,10 @@ class Prepared:
     """
 
     def __init__(
-        self,
-        module: ModuleType,
-        source: Source,
-        learnables: Sequence[Learnable],
-        dtype: torch.dtype,
-        initial: Sequence[float],
-        *,
-        steps: int,
-        size: int,
-        sample: Sample,
+        self, compiled: CompiledNeuron, steps: int, size: int, sample: SampleLayout
     ) -> None:
+        source, dtype = compiled.source, compiled.dtype
+        self._learnables = learnables = compiled.neuron.learnables
         by_channel = any(p.by_channel for p in learnables)
         self.blocks = blocks = cut(
             size,
@@ -50,8 +56,7 @@ class Prepared:
             itemsize=dtype.itemsize,
         )
         self.steps, self.size, self.sample, self.dtype = steps, size, sample, dtype
-        self._module = module
-        self._learnables = learnables
+        self._module = compiled.module
         self._summed = [p for p in learnables if p.name in source.summed]
         self._shared = (blocks.period, blocks.chunks, blocks.groups, blocks.block, size, steps)
         self._scratch_bytes = {
@@ -59,7 +64,7 @@ class Prepared:
             for name, (fixed, by_step) in source.rows.items()
         }
         self._constants = torch.tensor(source.constants, dtype=dtype, device=CPU)
-        self._initial = torch.tensor(initial, dtype=dtype, device=CPU)
+        self._initial = torch.tensor(compiled.initial, dtype=dtype, device=CPU)
         self._numbers = (address(self._constants), address(self._initial))
         self._cuts: dict[Window | None, Tensor] = {}
 
@@ -77,7 +82,7 @@ class Prepared:
     def forward_spikes(
         self, x: int, stride: int, bits: Tensor, window: Tensor | None, *given: int
     ) -> bool:
-        """See `clifctl.kernels.cpu.numba_target.Kernel.forward_spikes`."""
+        """See `clifctl.kernels.cpu.numba_target.NumbaKernel.forward_spikes`."""
         broken = np.zeros(self.blocks.units, np.uint8)
         notes = broken.ctypes.data
         if self.size % 8 == 0:

@@ -16,8 +16,8 @@ from torch.autograd.graph import increment_version
 
 from clifctl.devices import CPU
 from clifctl.kernels.blocks import ALIGNED
-from clifctl.kernels.cpu.neuron import Array, Prepared, array
-from clifctl.kernels.cpu.numba_target import DTYPES, Kernel, prepared
+from clifctl.kernels.cpu.neuron import Array, PreparedNeuron, array
+from clifctl.kernels.cpu.numba_target import DTYPES, NumbaKernel, prepared
 from clifctl.kernels.cpu.parts import parts_of
 from clifctl.kernels.cpu.source import Active, room_for_bits
 from clifctl.kernels.cpu.threads import run_units
@@ -83,7 +83,7 @@ class NormAndNeuron:
     """
 
     def __init__(
-        self, kernel: Kernel, x: Tensor, steps: int, choice: NormChoice, window: Window | None,
+        self, kernel: NumbaKernel, x: Tensor, steps: int, choice: NormChoice, window: Window | None,
         *, given_state: bool,
     ) -> None:  # fmt: skip
         from clifctl.kernels.cpu import norm
@@ -93,7 +93,7 @@ class NormAndNeuron:
         self.choice, self.window = choice, window
         self._layout = layout = Layout.of(x)
         rows, size, sample = x.shape[0], x[0].numel(), layout.sample
-        self.neuron: Prepared = prepared(kernel, steps, size, sample)
+        self.neuron: PreparedNeuron = prepared(kernel, steps, size, sample)
         self.parts = parts_of(rows, size, sample, x.dtype)
         # How many means there are, one for each row or one for all; how many elements share one.
         self.kinds = 1 if choice.together or not choice.of_batch else rows

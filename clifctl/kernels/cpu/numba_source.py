@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from clifctl.kernels.cpu.text import expression, head, masks_of, number, shown
 from clifctl.kernels.ir.adjoint import gradient_name
-from clifctl.kernels.ir.plan import Lines, Plan
+from clifctl.kernels.ir.passes import Lines, Passes
 from clifctl.kernels.ir.program import Program
 from clifctl.kernels.ir.trace import output_spike
 from clifctl.neurons.contract import Learnable
@@ -42,35 +42,35 @@ class Source:
     summed: tuple[str, ...]
 
 
-def print_source(title: str, plan: Plan, dtype: str) -> Source:
-    """The module for the `plan` of one time step, in `float32` or `float64`; or in float32 with
+def print_source(title: str, passes: Passes, dtype: str) -> Source:
+    """The module for the `passes` of one time step, in `float32` or `float64`; or in float32 with
     `bfloat16` coming in and going out."""
-    printer = _Printer(plan)
+    printer = _Printer(passes)
     printer.line(head(title, dtype))
     printer.forward()
-    if dtype == "float32" and plan.spikes is not None:
-        printer.forward_spikes(plan.spikes)
+    if dtype == "float32" and passes.spikes is not None:
+        printer.forward_spikes(passes.spikes)
     printer.backward()
     printer.windowed()
-    summed = tuple(p.name for p in plan.summed)
-    remembered = len(plan.states) + len(plan.saved)
-    return Source(printer.text(), plan.constants, remembered, printer.rows, summed)
+    summed = tuple(p.name for p in passes.summed)
+    remembered = len(passes.states) + len(passes.saved)
+    return Source(printer.text(), passes.constants, remembered, printer.rows, summed)
 
 
 class _Printer(Lines):
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, passes: Passes) -> None:
         super().__init__()
-        self.plan = plan
+        self.passes = passes
         self.rows: dict[str, tuple[int, int]] = {}
-        self.states, self.saved = plan.states, plan.saved
-        self.learnables, self.summed = plan.learnables, plan.summed
-        self._histories = [*plan.states, *plan.saved]
-        self._forwards = (plan.step, plan.spikes, plan.recompute)
+        self.states, self.saved = passes.states, passes.saved
+        self.learnables, self.summed = passes.learnables, passes.summed
+        self._histories = [*passes.states, *passes.saved]
+        self._forwards = (passes.step, passes.spikes, passes.recompute)
 
     # --- the functions --------------------------------------------------------------------------
 
     def forward(self) -> None:
-        step = self.plan.step
+        step = self.passes.step
         finals = [f"{s}_final" for s in self.states]
         with self._function("forward", ["out_all", *self._given(), *finals]):
             self._scratch("forward", self._state_rows(), ["x_copy", "out_copy"])
@@ -140,8 +140,8 @@ class _Printer(Lines):
                     with self.block("for t in range(last, first, -1):"):
                         self._at_step("x", "g_out", history=self._histories)
                         with self._elements():
-                            self._run(self.plan.carry)
-                            self._store_carry(self.plan.carry)
+                            self._run(self.passes.carry)
+                            self._store_carry(self.passes.carry)
                     self.line("t = first")
                     self._full_step()
                 self._finish_carry()
@@ -170,7 +170,7 @@ class _Printer(Lines):
         with self.block(f"def {name}({', '.join([*work, *arguments])}):"):
             self.line("periods = (size + period - 1) // period")
             self.line("ZERO, ONE, MINUS_ONE = numbers(0.0), numbers(1.0), numbers(-1.0)")
-            for index in range(len(self.plan.constants)):
+            for index in range(len(self.passes.constants)):
                 self.line(f"const_{index} = broadcast(constants + {index} * ITEM)")
             for p in self.learnables:
                 if p.shape == "scalar":
@@ -287,7 +287,7 @@ class _Printer(Lines):
 
     def _run_forward_again(self) -> None:
         """The block's states before every step, and what is remembered of it."""
-        again = self.plan.recompute
+        again = self.passes.recompute
         self._start_rows()
         with self.block("for t in range(steps):"):
             self._at_step("x", history=self._histories)
@@ -318,7 +318,7 @@ class _Printer(Lines):
 
     def _full_step(self) -> None:
         """Every gradient of step t from the carried gradients of the states after it."""
-        full = self.plan.full
+        full = self.passes.full
         self._at_step("x", "g_out", "g_x", history=self._histories)
         for p in self.summed:
             self.line(f"{p.name}_sums = {p.name}_sum{' + t * room' if p.by_step else ''}")

@@ -4,16 +4,15 @@ import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from types import ModuleType
 
 import torch
 from torch import Tensor
 
 from clifctl.kernels.cache import load_module
-from clifctl.kernels.cpu.neuron import Prepared, address
+from clifctl.kernels.cpu.neuron import CompiledNeuron, PreparedNeuron, address
 from clifctl.kernels.cpu.numba_source import REMEMBERED, Source, print_source
-from clifctl.kernels.flat import Gradients, Sample
-from clifctl.kernels.ir.plan import make_plan
+from clifctl.kernels.flat import Gradients, KernelInput, SampleLayout
+from clifctl.kernels.ir.passes import make_passes
 from clifctl.kernels.ir.trace import is_binary, spike_window, trace
 from clifctl.kernels.window import Window
 from clifctl.neurons import Hyperparameters, Neuron
@@ -27,12 +26,12 @@ def source(neuron: Neuron, hyperparameters: Hyperparameters, dtype: str) -> Sour
     """The source of a neuron's kernels for `float32`, `float64` or `bfloat16`."""
     states = tuple(state.name for state in neuron.states)
     program = trace(neuron, hyperparameters)
-    plan = make_plan(neuron.name, program, states, neuron.learnables, REMEMBERED)
-    return print_source(neuron.name, plan, dtype)
+    passes = make_passes(neuron.name, program, states, neuron.learnables, REMEMBERED)
+    return print_source(neuron.name, passes, dtype)
 
 
 @lru_cache(maxsize=256)
-def kernel(neuron: Neuron, hyperparameters: Hyperparameters, dtype: torch.dtype) -> "Kernel":
+def kernel(neuron: Neuron, hyperparameters: Hyperparameters, dtype: torch.dtype) -> "NumbaKernel":
     """The kernels of a neuron, compiled at their first call (or read from the cache)."""
     from clifctl.kernels.cpu import elementary, elementwise, staging, vectors
     from clifctl.kernels.cpu.machine_code import keep
@@ -47,18 +46,13 @@ def kernel(neuron: Neuron, hyperparameters: Hyperparameters, dtype: torch.dtype)
     held = torch.float64 if dtype == torch.float64 else torch.float32
     has_spikes = dtype == torch.float32 and is_binary(neuron, hyperparameters)
     has_window = has_spikes and spike_window(neuron, hyperparameters) is not None
-    return Kernel(neuron, module, printed, held, initial, has_spikes, has_window)
+    return NumbaKernel(neuron, module, printed, held, initial, has_spikes, has_window)
 
 
 @dataclass(frozen=True, eq=False)
-class Kernel:
+class NumbaKernel(CompiledNeuron):
     """Forward and backward of one neuron, see `clifctl.kernels.flat.Kernel`."""
 
-    neuron: Neuron
-    module: ModuleType
-    source: Source
-    dtype: torch.dtype
-    initial: tuple[float, ...]
     # Whether `forward_spikes` can write spikes, and windows beside them.
     has_spikes: bool
     has_window: bool
@@ -66,25 +60,19 @@ class Kernel:
 
     def forward(
         self,
-        x: Tensor,
-        states: Sequence[Tensor | None],
-        learnables: Sequence[Tensor],
-        sample: Sample,
+        given: KernelInput,
         out: Tensor,
         finals: Sequence[Tensor],
     ) -> None:
         """See `clifctl.kernels.flat.Kernel.forward`."""
-        work = prepared(self, *out.shape, sample)
-        parameters = work.parameters(learnables)
-        given = map(address, (out, *states, *parameters, *finals))
-        work.run("forward", address(x), _stride(x), *given)
+        work = prepared(self, *out.shape, given.sample)
+        parameters = work.parameters(given.learnables)
+        addresses = map(address, (out, *given.states, *parameters, *finals))
+        work.run("forward", address(given.x), _stride(given.x), *addresses)
 
     def forward_spikes(
         self,
-        x: Tensor,
-        states: Sequence[Tensor | None],
-        learnables: Sequence[Tensor],
-        sample: Sample,
+        given: KernelInput,
         steps: int,
         bits: Tensor,
         window: Tensor | None,
@@ -98,44 +86,32 @@ class Kernel:
         Returns whether any output is NaN, which bits cannot say: they are of no use then. Only for
         float32, and a neuron whose output is a spike; `window` only where `has_window`.
         """
-        work = prepared(self, steps, x.shape[1], sample)
-        parameters = work.parameters(learnables)
-        given = map(address, (*states, *parameters, *finals))
-        return work.forward_spikes(address(x), _stride(x), bits, window, *given)
+        work = prepared(self, steps, given.x.shape[1], given.sample)
+        parameters = work.parameters(given.learnables)
+        addresses = map(address, (*given.states, *parameters, *finals))
+        return work.forward_spikes(address(given.x), _stride(given.x), bits, window, *addresses)
 
     def backward(
         self,
-        x: Tensor,
-        states: Sequence[Tensor | None],
-        learnables: Sequence[Tensor],
-        sample: Sample,
+        given: KernelInput,
         g_out: Tensor,
         g_finals: Sequence[Tensor | None],
         window: Window | None,
         g_x: Tensor,
     ) -> Gradients:
         """See `clifctl.kernels.flat.Kernel.backward`."""
-        work = prepared(self, *g_x.shape, sample)
-        g_states = tuple(None if state is None else torch.empty_like(state) for state in states)
-        parameters, sums = work.parameters(learnables), work.room_for_sums()
-        given = (g_out, g_x, *states, *parameters, *g_finals, *g_states, *sums)
-        work.backward(address(x), _stride(x), window, *map(address, given))
-        return Gradients(g_states, tuple(work.totals(learnables, sums)))
+        work = prepared(self, *g_x.shape, given.sample)
+        g_states = tuple(None if s is None else torch.empty_like(s) for s in given.states)
+        parameters, sums = work.parameters(given.learnables), work.room_for_sums()
+        tensors = (g_out, g_x, *given.states, *parameters, *g_finals, *g_states, *sums)
+        work.backward(address(given.x), _stride(given.x), window, *map(address, tensors))
+        return Gradients(g_states, tuple(work.totals(given.learnables, sums)))
 
 
 @lru_cache(maxsize=1024)
-def prepared(kernel: Kernel, steps: int, size: int, sample: Sample) -> Prepared:
+def prepared(kernel: NumbaKernel, steps: int, size: int, sample: SampleLayout) -> PreparedNeuron:
     """The kernels for rows `[steps, size]`."""
-    return Prepared(
-        kernel.module,
-        kernel.source,
-        kernel.neuron.learnables,
-        kernel.dtype,
-        kernel.initial,
-        steps=steps,
-        size=size,
-        sample=sample,
-    )
+    return PreparedNeuron(kernel, steps, size, sample)
 
 
 def _stride(x: Tensor) -> int:

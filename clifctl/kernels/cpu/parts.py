@@ -10,7 +10,7 @@ import torch
 
 from clifctl.kernels.cpu.neuron import Array
 from clifctl.kernels.cpu.threads import run_units
-from clifctl.kernels.flat import Sample
+from clifctl.kernels.flat import SampleLayout
 
 # Elements of one channel side by side that are worth a loop of their own.
 LONG = 64
@@ -46,14 +46,14 @@ class Parts:
 
 
 @lru_cache(maxsize=1024)
-def parts_of(rows: int, size: int, sample: Sample, dtype: torch.dtype) -> Parts:
+def parts_of(rows: int, size: int, sample: SampleLayout, dtype: torch.dtype) -> Parts:
     """The parts of rows `[rows, size]`."""
     if sample.inner > LONG:
         return _in_runs(rows, size, sample, dtype)
     return _in_columns(rows, size, sample, dtype)
 
 
-def _in_columns(rows: int, size: int, sample: Sample, dtype: torch.dtype) -> Parts:
+def _in_columns(rows: int, size: int, sample: SampleLayout, dtype: torch.dtype) -> Parts:
     """Whole samples side by side until they are whole vectors; each element of them is a column."""
     from clifctl.kernels.cpu import moments
     from clifctl.kernels.cpu.vectors import LANES
@@ -77,7 +77,7 @@ def _in_columns(rows: int, size: int, sample: Sample, dtype: torch.dtype) -> Par
     return Parts(run, rows * groups, rows, size, sample.inner, every)
 
 
-def _in_runs(rows: int, size: int, sample: Sample, dtype: torch.dtype) -> Parts:
+def _in_runs(rows: int, size: int, sample: SampleLayout, dtype: torch.dtype) -> Parts:
     """Each channel's long runs of elements."""
     from clifctl.kernels.cpu import numba_passes
 

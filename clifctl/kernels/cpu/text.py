@@ -1,7 +1,7 @@
 """The text of a generated module: its head, and a program's operations in those of
 `clifctl.kernels.cpu.elementwise`."""
 
-from clifctl.kernels.ir.plan import INLINE
+from clifctl.kernels.ir.passes import INLINE
 from clifctl.kernels.ir.program import COMPARISONS, LOGIC, Instruction, Operand, Program
 
 _INLINE = dict(zip(INLINE, ("ZERO", "ONE", "MINUS_ONE"), strict=True))

@@ -18,7 +18,7 @@ import torch
 
 from clifctl.devices import GPU
 from clifctl.errors import TargetError
-from clifctl.kernels.flat import Sample
+from clifctl.kernels.flat import SampleLayout
 from clifctl.kernels.gpu import triton_target
 from clifctl.kernels.gpu.triton_launch import THREADS
 from clifctl.kernels.targets import triton_missing
@@ -29,10 +29,10 @@ CAPABILITIES = (80, 90)
 TIMESTEPS = (1, 4, 6, 8, 10, 16, 20, 64)
 KERNELS = ("forward", "backward", "windowed")
 # A usual layer: 64 channels of 32 x 32.
-_SAMPLE = Sample(64, 32 * 32)
+_SAMPLE = SampleLayout(64, 32 * 32)
 _IN_OUT = ("x_all", "out_all", "g_out_all", "g_x_all")
 _ALWAYS = "TRITON_ALWAYS_COMPILE"
-_SWITCHES = {"READING": 1}
+_SWITCHES = {"WINDOW_MODE": 1}
 
 
 @dataclass(frozen=True)

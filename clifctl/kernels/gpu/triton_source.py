@@ -18,7 +18,7 @@ from contextlib import contextmanager
 
 from clifctl.kernels.gpu.triton_functions import EXPRESSIONS, HEADER
 from clifctl.kernels.ir.adjoint import gradient_name
-from clifctl.kernels.ir.plan import INLINE, Lines, Plan
+from clifctl.kernels.ir.passes import INLINE, Lines, Passes
 from clifctl.kernels.ir.program import Operand, Program
 
 # Loads are written so many steps ahead of their use: a store between them would hold them up.
@@ -26,10 +26,10 @@ AHEAD = 4
 _INLINE = dict(zip(INLINE, ("0.0", "1.0", "-1.0"), strict=True))
 
 
-def print_source(title: str, plan: Plan, head: int, length: int) -> str:
-    """The module for the `plan` of one time step, `head` steps and segments of `length` (0: none)
+def print_source(title: str, passes: Passes, head: int, length: int) -> str:
+    """The module for the `passes` of one time step, `head` steps and segments of `length` (0: none)
     written out."""
-    printer = _Printer(plan, head, length)
+    printer = _Printer(passes, head, length)
     printer.line(HEADER.format(title=title))
     printer.pieces()
     printer.forward()
@@ -39,12 +39,12 @@ def print_source(title: str, plan: Plan, head: int, length: int) -> str:
 
 
 class _Printer(Lines):
-    def __init__(self, plan: Plan, head: int, length: int) -> None:
+    def __init__(self, passes: Passes, head: int, length: int) -> None:
         super().__init__()
-        self.plan = plan
+        self.passes = passes
         self.head, self.length = head, length
-        self.states, self.learnables, self.summed = plan.states, plan.learnables, plan.summed
-        self.by_channel = any(p.by_channel for p in plan.learnables)
+        self.states, self.learnables, self.summed = passes.states, passes.learnables, passes.summed
+        self.by_channel = any(p.by_channel for p in passes.learnables)
 
     # --- the programs of one step as functions ---------------------------------------------------
 
@@ -61,10 +61,10 @@ class _Printer(Lines):
             self.line()
 
     def _programs(self) -> dict[str, Program]:
-        plan = self.plan
-        programs = {"step": plan.step, "full": plan.full}
+        passes = self.passes
+        programs = {"step": passes.step, "full": passes.full}
         if self.states:
-            programs |= {"recompute": plan.recompute, "carry": plan.carry}
+            programs |= {"recompute": passes.recompute, "carry": passes.carry}
         return programs
 
     def _call(self, name: str, results: Sequence[str], **renamed: str) -> None:
@@ -101,7 +101,7 @@ class _Printer(Lines):
 
     def backward(self) -> None:
         arguments = [*self._to_and_fro(), "kept"]
-        with self._kernel("backward", arguments, ["segments", "steps", "window"], "READING"):
+        with self._kernel("backward", arguments, ["segments", "steps", "window"], "WINDOW_MODE"):
             self._read_once()
             self._start_sums()
             if self.length and self.states:
@@ -160,11 +160,11 @@ class _Printer(Lines):
         """No gradient passes to the steps before t where the window ends, but to the start."""
         if not self.states or t == "0":
             return
-        for reading, condition in (
+        for mode, condition in (
             (1, f"(({t}) % window != 0) | ({t} == 0)"),
             (2, f"{t} < window"),
         ):
-            with self.block(f"if READING == {reading}:"):
+            with self.block(f"if WINDOW_MODE == {mode}:"):
                 for s in self.states:
                     self.line(f"g_{s} = tl.where({condition}, g_{s}, 0.0)")
 
@@ -228,7 +228,7 @@ class _Printer(Lines):
         """A kernel; within, the tile's place, and which of its elements exist."""
         sizes = ["channels", "inner", "per_channel"] if self.by_channel else ["size"]
         fixed = ["BLOCK", *(["CHANNELS"] if self.by_channel else []), *switches]
-        constants = [f"const_{index}" for index in range(len(self.plan.constants))]
+        constants = [f"const_{index}" for index in range(len(self.passes.constants))]
         initial = [f"initial_{s}" for s in self.states]
         listed = [*arguments, *constants, *initial, *sizes, *numbers]
         listed += [f"{name}: tl.constexpr" for name in fixed]
@@ -329,7 +329,7 @@ class _Printer(Lines):
         renamed = {name: f"{given}.to(tl.float32)" for name, given in raw.items()}
         renamed |= {s: f"{s}{suffix}" for s in self.states}
         renamed |= {f"g_next_{s}": f"g_{s}" for s in self.states}
-        self._call("full", list(self.plan.full.outputs), **renamed)
+        self._call("full", list(self.passes.full.outputs), **renamed)
         self.line(f"tl.store(g_x_all + {_at(base, i)}, g_x, inside)")
         for p in self.summed:
             if p.by_step:

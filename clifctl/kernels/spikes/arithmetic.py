@@ -17,7 +17,7 @@ from clifctl.kernels.cpu.source import SLACK, Active, room_for_bits
 from clifctl.kernels.eager import is_eager, is_transformed
 from clifctl.kernels.spikes.tensor import (
     Spikes,
-    Window,
+    SurrogateWindow,
     channels_last,
     handles,
     innermost_channels,
@@ -113,7 +113,9 @@ def _channel(x: Spikes) -> int:
     return -3 if x.dim() >= 4 else -1
 
 
-def _window_of_product(a: Spikes, b: Spikes, a_bits: "_Bytes", b_bits: "_Bytes") -> Window | None:
+def _window_of_product(
+    a: Spikes, b: Spikes, a_bits: "_Bytes", b_bits: "_Bytes"
+) -> SurrogateWindow | None:
     """The gradient of a product is needed where that of one factor is and the other is not 0."""
     opened: Tensor | None = None
     watches: tuple[Any, ...] = ()
@@ -127,7 +129,7 @@ def _window_of_product(a: Spikes, b: Spikes, a_bits: "_Bytes", b_bits: "_Bytes")
         watches += x.window.watches
     if opened is None:
         return None
-    return Window(_Bytes.whole(opened, a.place[0]), watches)
+    return SurrogateWindow(_Bytes.whole(opened, a.place[0]), watches)
 
 
 class _Bytes:
@@ -158,20 +160,20 @@ class _Bytes:
         return bits
 
 
-def _own_window(x: Spikes) -> Window | None:
+def _own_window(x: Spikes) -> SurrogateWindow | None:
     run = x.run()
     if x.window is None or run is None or not torch.is_grad_enabled():
         return None
     return x.window.part(*run)
 
 
-def _alike(x: Spikes, active: Active, window: Window | None) -> Spikes:
+def _alike(x: Spikes, active: Active, window: SurrogateWindow | None) -> Spikes:
     made = Spikes.whole(active, x.place[0])
     made.window = window
     return made
 
 
-def as_sparse(x: Tensor, window: Window | None = None) -> Spikes:
+def as_sparse(x: Tensor, window: SurrogateWindow | None = None) -> Spikes:
     """What differs from 0 in a plain float32 tensor, as `Spikes` with values."""
     lying = channels_last(x)
     values = lying.clone() if lying.data_ptr() == x.data_ptr() else lying
@@ -318,7 +320,9 @@ def _average_pool_backward(g: Any, x: Any, *rest: Any) -> Any:
     return aten.avg_pool2d_backward.default(g, torch.empty_strided(size, stride, device=CPU), *rest)
 
 
-def _pooled_window(x: Any, kernel: Any, stride: Any, padding: Any, like: Tensor) -> Window | None:
+def _pooled_window(
+    x: Any, kernel: Any, stride: Any, padding: Any, like: Tensor
+) -> SurrogateWindow | None:
     """The gradient of what is pooled is needed where that of any of its inputs is."""
     if x.window is None or x.dim() != 4 or x.shape[1] % 8 or not torch.is_grad_enabled():
         return None
@@ -337,7 +341,7 @@ def _pooled_window(x: Any, kernel: Any, stride: Any, padding: Any, like: Tensor)
             opened |= wide[
                 :, i : i + reach[0] - rows + 1 : down, j : j + reach[1] - columns + 1 : right
             ]
-    return Window(_Bytes.whole(opened, like.shape), x.window.watches)
+    return SurrogateWindow(_Bytes.whole(opened, like.shape), x.window.watches)
 
 
 def _pair(value: Any) -> tuple[int, int]:

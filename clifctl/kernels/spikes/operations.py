@@ -13,7 +13,7 @@ from clifctl.kernels.spikes.tensor import (
     FUNCTIONS,
     Memory,
     Spikes,
-    Window,
+    SurrogateWindow,
     handles,
     innermost_channels,
     packed,
@@ -50,7 +50,7 @@ def _clone(x: Spikes, *, memory_format: torch.memory_format | None = None) -> An
     return cloned
 
 
-def _window(x: Spikes, run: tuple[int, int]) -> Window | None:
+def _window(x: Spikes, run: tuple[int, int]) -> SurrogateWindow | None:
     return None if x.window is None else x.window.part(*run)
 
 
@@ -70,7 +70,9 @@ def _reordered(x: Spikes) -> Spikes:
 
     values = None if held.values is None else moved(held.values)
     memory = Memory(Active(bits(Active(held.bits)), held.value, values), x.memory.elements)
-    window = None if x.window is None else Window(bits(Active(x.window.bits)), x.window.watches)
+    window = (
+        None if x.window is None else SurrogateWindow(bits(Active(x.window.bits)), x.window.watches)
+    )
     stride = torch.empty(size, device="meta").stride()
     return Spikes(memory, (size, stride, 0), window)
 

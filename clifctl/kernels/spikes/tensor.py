@@ -76,7 +76,7 @@ class Watch:
 
 
 @dataclass(frozen=True)
-class Window:
+class SurrogateWindow:
     """Where the surrogate's derivative is not 0, as bits in the order of the spikes' memory. The
     neuron multiplies the gradient of its spikes by 0 elsewhere, so nobody needs it there, unless
     somebody looks at it (`watches`: of every neuron that the gradient comes to)."""
@@ -89,9 +89,9 @@ class Window:
         """Which part of `count` elements from `first` is open."""
         return _density(self.bits, first, count, self._counts)
 
-    def part(self, first: int, count: int) -> "Window":
+    def part(self, first: int, count: int) -> "SurrogateWindow":
         """The window of `count` elements from `first`."""
-        return Window(part_of_bits(self.bits, first, count), self.watches)
+        return SurrogateWindow(part_of_bits(self.bits, first, count), self.watches)
 
     @property
     def looked_at(self) -> bool:
@@ -118,10 +118,12 @@ class Spikes(Tensor):
     needed; None: everywhere."""
 
     memory: Memory
-    window: Window | None
+    window: SurrogateWindow | None
 
     @staticmethod
-    def __new__(cls, memory: Memory, place: Place, window: Window | None = None) -> "Spikes":
+    def __new__(
+        cls, memory: Memory, place: Place, window: SurrogateWindow | None = None
+    ) -> "Spikes":
         size, stride, offset = place
         made: Spikes = torch.Tensor._make_wrapper_subclass(
             cls, size, strides=stride, storage_offset=offset, dtype=torch.float32, device=_CPU
@@ -141,7 +143,9 @@ class Spikes(Tensor):
         if active.values is not None:
             active = Active(active.bits, 1.0, active.values.reshape(-1))
         place = (size, innermost_channels(size), 0)
-        return cls(Memory(active, elements), place, None if window is None else Window(window))
+        return cls(
+            Memory(active, elements), place, None if window is None else SurrogateWindow(window)
+        )
 
     def __repr__(self) -> str:  # type: ignore[override]
         with torch._C.DisableTorchFunctionSubclass():

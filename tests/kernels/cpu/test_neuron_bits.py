@@ -1,15 +1,14 @@
 """Spikes and windows as the neuron's forward kernel writes them: bits that equal the floats."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
 from torch import Tensor
 
-from clifctl.kernels.cpu.numba_target import Kernel, kernel
+from clifctl.kernels.cpu.numba_target import NumbaKernel, kernel
 from clifctl.kernels.cpu.source import SLACK, bits_bytes
-from clifctl.kernels.flat import Sample
+from clifctl.kernels.flat import KernelInput, SampleLayout
 from clifctl.kernels.ir.prologue import with_norm
 from clifctl.kernels.ir.trace import spike_window
 from clifctl.kernels.window import Window
@@ -23,18 +22,22 @@ CANARY = 0xA5
 class Given:
     """The arguments of a kernel, at odd values."""
 
-    kernel: Kernel
-    x: Tensor
-    states: Sequence[Tensor | None]
-    learnables: Sequence[Tensor]
-    sample: Sample
+    kernel: NumbaKernel
+    input: KernelInput
     steps: int
 
     @classmethod
     def of(
-        cls, neuron: Neuron, sample: Sample, samples: int, steps: int, *, repeated: bool = False,
-        started: bool = False, surrogate: str = "rectangle",
-    ) -> "Given":  # fmt: skip
+        cls,
+        neuron: Neuron,
+        sample: SampleLayout,
+        samples: int,
+        steps: int,
+        *,
+        repeated: bool = False,
+        started: bool = False,
+        surrogate: str = "rectangle",
+    ) -> "Given":
         generator = torch.Generator().manual_seed(samples + steps)
         size = sample.period * samples
         x = 0.4 + torch.randn(1 if repeated else steps, size, generator=generator)
@@ -42,39 +45,37 @@ class Given:
         shapes = [p.size(channels=sample.channels, timesteps=steps) for p in neuron.learnables]
         learnables = [0.9 + 0.2 * torch.rand(shape, generator=generator) for shape in shapes]
         chosen = neuron.hyperparameters(surrogate=surrogate)
-        return cls(kernel(neuron, chosen, torch.float32), x, states, learnables, sample, steps)
+        given = KernelInput(x, states, learnables, sample)
+        return cls(kernel(neuron, chosen, torch.float32), given, steps)
 
     def floats(self) -> tuple[Tensor, list[Tensor]]:
         """Output and final states."""
-        size = self.x.shape[1]
-        out, finals = torch.empty(self.steps, size), [torch.empty(size) for _ in self.states]
-        self.kernel.forward(self.x, self.states, self.learnables, self.sample, out, finals)
+        size = self.input.x.shape[1]
+        out, finals = torch.empty(self.steps, size), [torch.empty(size) for _ in self.input.states]
+        self.kernel.forward(self.input, out, finals)
         return out, finals
 
     def influential(self) -> Tensor:
         """Where the gradient of an output has an influence: a gradient of 1 for each, none through
         time."""
-        size = self.x.shape[1]
-        x, g_x = self.x.expand(self.steps, -1).contiguous(), torch.empty(self.steps, size)
+        size = self.input.x.shape[1]
+        x, g_x = self.input.x.expand(self.steps, -1).contiguous(), torch.empty(self.steps, size)
+        every = replace(self.input, x=x)
         alone = Window(1, "chunked") if self.steps > 1 else None
-        self.kernel.backward(
-            x, self.states, self.learnables, self.sample, torch.ones_like(g_x),
-            [None for _ in self.states], alone, g_x,
-        )  # fmt: skip
+        self.kernel.backward(every, torch.ones_like(g_x), [None for _ in every.states], alone, g_x)
         return g_x != 0
 
     def bits(self, *, window: bool) -> tuple[Tensor, Tensor, list[Tensor], bool]:
         """Spikes, windows (empty unless wanted), final states, and whether any output is NaN."""
-        size = self.x.shape[1]
+        size = self.input.x.shape[1]
         bits, opened = (
             torch.full((bits_bytes(self.steps * size),), CANARY, dtype=torch.uint8)
             for _ in range(2)
         )
-        finals = [torch.empty(size) for _ in self.states]
+        finals = [torch.empty(size) for _ in self.input.states]
         broken = self.kernel.forward_spikes(
-            self.x, self.states, self.learnables, self.sample, self.steps, bits,
-            opened if window else None, finals,
-        )  # fmt: skip
+            self.input, self.steps, bits, opened if window else None, finals
+        )
         if not window:
             assert bool((opened == CANARY).all())
         spikes, windows = (self._unpacked(each) for each in (bits, opened))
@@ -83,16 +84,16 @@ class Given:
     def _unpacked(self, bits: Tensor) -> Tensor:
         assert bool((bits[-SLACK:] == CANARY).all())
         each = (bits[:-SLACK, None] >> torch.arange(8) & 1).flatten().bool()
-        return each[: self.steps * self.x.shape[1]].view(self.steps, -1)
+        return each[: self.steps * self.input.x.shape[1]].view(self.steps, -1)
 
 
 # name: neuron, normed, channels, elements of a channel side by side, samples, steps
 SIZES = {
-    "odd": ("clif", False, Sample(5, 13), 3, 4),
-    "norm": ("clif", True, Sample(3, 1), 457, 3),
-    "long": ("clif", True, Sample(64, 1), 400, 3),
-    "channel": ("glif_channel", False, Sample(7, 9), 31, 1),
-    "one": ("lif", False, Sample(1, 1), 1, 5),
+    "odd": ("clif", False, SampleLayout(5, 13), 3, 4),
+    "norm": ("clif", True, SampleLayout(3, 1), 457, 3),
+    "long": ("clif", True, SampleLayout(64, 1), 400, 3),
+    "channel": ("glif_channel", False, SampleLayout(7, 9), 31, 1),
+    "one": ("lif", False, SampleLayout(1, 1), 1, 5),
 }
 
 
@@ -126,7 +127,7 @@ def test_bits_are_the_floats_and_windows_what_backward_multiplies_by(
 
 @pytest.mark.parametrize("surrogate", SURROGATES)
 def test_a_bounded_surrogate_has_a_window(surrogate: str) -> None:
-    given = Given.of(NEURONS["clif"], Sample(5, 7), 6, 3, surrogate=surrogate)
+    given = Given.of(NEURONS["clif"], SampleLayout(5, 7), 6, 3, surrogate=surrogate)
     bounded = surrogate in ("rectangle", "triangle")
     assert given.kernel.has_spikes
     assert given.kernel.has_window == SURROGATES[surrogate].bounded == bounded
@@ -147,8 +148,8 @@ def test_only_an_output_that_is_a_spike_has_bits() -> None:
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
 @pytest.mark.parametrize("place", [0, 7, 104])
 def test_an_output_that_is_nan_is_told(value: float, place: int) -> None:
-    given = Given.of(NEURONS["clif"], Sample(5, 7), 3, 3)
-    given.x[1, place] = value
+    given = Given.of(NEURONS["clif"], SampleLayout(5, 7), 3, 3)
+    given.input.x[1, place] = value
     out, _ = given.floats()
     spikes, _, _, broken = given.bits(window=True)
     assert torch.equal(spikes, out == 1.0)

@@ -10,7 +10,7 @@ from torch import Tensor
 from clifctl.kernels.cpu import workspace
 from clifctl.kernels.cpu.numba_target import kernel
 from clifctl.kernels.cpu.source import bits_bytes
-from clifctl.kernels.flat import Sample
+from clifctl.kernels.flat import KernelInput, SampleLayout
 from clifctl.kernels.ir.prologue import with_norm
 from clifctl.kernels.window import Window
 from clifctl.neurons import NEURONS
@@ -51,7 +51,7 @@ def poison() -> None:
 
 
 def everything(
-    name: str, normed: bool, dtype: torch.dtype, sample: Sample, size: int, guarded: Guarded
+    name: str, normed: bool, dtype: torch.dtype, sample: SampleLayout, size: int, guarded: Guarded
 ) -> Sequence[Tensor]:
     """Every output of every function."""
     neuron = with_norm(NEURONS[name]) if normed else NEURONS[name]
@@ -72,30 +72,31 @@ def everything(
     ]
     out, finals = room(STEPS, size, dtype=dtype), [room(size) for _ in states]
     poison()
-    found.forward(x, states, learnables, sample, out, finals)
+    given = KernelInput(x, states, learnables, sample)
+    found.forward(given, out, finals)
     written = [out, *finals]
     if found.has_spikes:
         bits, window = (room(bits_bytes(STEPS * size), dtype=torch.uint8) for _ in range(2))
         poison()
-        found.forward_spikes(x, states, learnables, sample, STEPS, bits, window, finals)
+        found.forward_spikes(given, STEPS, bits, window, finals)
         written += [bits, window]
     for cut in (None, Window(2, "sliding")):
         g_x, g_finals = room(STEPS, size), [drawn(size) for _ in states]
         poison()
-        given = found.backward(x, states, learnables, sample, g_out, g_finals, cut, g_x)
-        sums = dict(zip([p.name for p in neuron.learnables], given.learnables, strict=True))
-        written += [g_x, *(g for g in given.states if g is not None)]
+        gradients = found.backward(given, g_out, g_finals, cut, g_x)
+        sums = dict(zip([p.name for p in neuron.learnables], gradients.learnables, strict=True))
+        written += [g_x, *(g for g in gradients.states if g is not None)]
         written += [sums[name] for name in found.source.summed]
     return written
 
 
 CASES = [
-    pytest.param("clif", True, torch.float32, Sample(3, 1), 3 * 51, id="float32"),
+    pytest.param("clif", True, torch.float32, SampleLayout(3, 1), 3 * 51, id="float32"),
     *(
         pytest.param(*case, id=str(case[2]), marks=pytest.mark.exhaustive)
         for case in [
-            ("clif", False, torch.float64, Sample(1, 1), 67),
-            ("glif", False, torch.bfloat16, Sample(5, 1), 5),
+            ("clif", False, torch.float64, SampleLayout(1, 1), 67),
+            ("glif", False, torch.bfloat16, SampleLayout(5, 1), 5),
         ]
     ),
 ]
@@ -103,7 +104,7 @@ CASES = [
 
 @pytest.mark.parametrize(("name", "normed", "dtype", "sample", "size"), CASES)
 def test_nothing_beyond_its_buffers_is_read_or_written(
-    name: str, normed: bool, dtype: torch.dtype, sample: Sample, size: int
+    name: str, normed: bool, dtype: torch.dtype, sample: SampleLayout, size: int
 ) -> None:
     guarded = Guarded()
     first = everything(name, normed, dtype, sample, size, guarded)
@@ -124,16 +125,11 @@ def test_what_fills_no_vector_is_computed_as_what_does() -> None:
     x = 0.4 + torch.randn(STEPS, 1100, generator=torch.Generator().manual_seed(0))
     results = {}
     for size in (1100, 1024 + 5, 13):
-        given, out, g_x = (
-            x[:, :size].contiguous(),
-            torch.empty(STEPS, size),
-            torch.empty(STEPS, size),
-        )
-        finals = [torch.empty(size) for _ in range(2)]
-        found.forward(given, [None, None], [], Sample(1, 1), out, finals)
-        found.backward(
-            given, [None, None], [], Sample(1, 1), given, [None, None], None, g_x
-        )  # fmt: skip
+        x_of_size, finals = x[:, :size].contiguous(), [torch.empty(size) for _ in range(2)]
+        out, g_x = torch.empty(STEPS, size), torch.empty(STEPS, size)
+        given = KernelInput(x_of_size, [None, None], [], SampleLayout(1, 1))
+        found.forward(given, out, finals)
+        found.backward(given, x_of_size, [None, None], None, g_x)
         results[size] = (out, g_x, *finals)
     for size, tensors in results.items():
         for tensor, whole in zip(tensors, results[1100], strict=True):

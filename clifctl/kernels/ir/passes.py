@@ -30,7 +30,7 @@ _RESERVED = re.compile(
 
 
 @dataclass(frozen=True)
-class Plan:
+class Passes:
     """The passes over one step, with numbers lifted out into shared `constants` (`const_<i>`).
 
     step        out and next states from x, states and learnables
@@ -55,23 +55,23 @@ class Plan:
     carry: Program
 
 
-def make_plan(
+def make_passes(
     title: str,
     program: Program,
     states: tuple[str, ...],
     learnables: tuple[Learnable, ...],
     remembered: Sequence[str] = (),
-) -> Plan:
-    """The plan for the `program` of one step. Results of the operations `remembered` are saved by
-    the forward pass on the way back, where the adjoint needs them.
+) -> Passes:
+    """The passes over the `program` of one step. The forward pass on the way back saves the results
+    of the operations `remembered`, where the adjoint needs them.
 
     Raises NeuronError where a state or parameter has a name that generated text needs.
     """
     _refuse_reserved(title, [*states, *(p.name for p in learnables)])
     reverse = adjoint(program)
-    dear = [i.result for i in program.instructions if i.op in remembered]
-    wanted = reverse.only(reverse.outputs, dear).inputs
-    saved = tuple(name for name in dear if name in wanted)
+    expensive = [i.result for i in program.instructions if i.op in remembered]
+    wanted = reverse.only(reverse.outputs, expensive).inputs
+    saved = tuple(name for name in expensive if name in wanted)
     constants: list[float] = []
 
     def lift(operand: Operand) -> Operand:
@@ -88,7 +88,7 @@ def make_plan(
     idle = {
         gradient_name(p.name) for p in learnables if reverse.outputs[gradient_name(p.name)] == 0.0
     }
-    return Plan(
+    return Passes(
         states=states,
         learnables=learnables,
         summed=tuple(p for p in learnables if gradient_name(p.name) not in idle),
