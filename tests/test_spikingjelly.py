@@ -145,7 +145,7 @@ def test_explicit_state_forward_is_the_call() -> None:
 
 def test_equal_arguments_are_spikingjellys_node() -> None:
     """The options in its words; its numbers are in kernels/test_oracle.py."""
-    pairs: list[tuple[NeuronNode, nn.Module]] = []
+    pairs: list[tuple[Any, Any]] = []
     eager = {"target": "reference"}
     for options in (
         {"v_reset": None, "tau": 3.0, "decay_input": False},
@@ -170,8 +170,7 @@ def test_equal_arguments_are_spikingjellys_node() -> None:
         peer.surrogate_function = Rect(alpha=1.0)
         gradients = []
         for node in (ours, peer):
-            node.double()
-            node.set_step_mode("m")
+            node.double().step_mode = "m"
             x = current(T, 5, 7).requires_grad_()
             (node(x) * current(T, 5, 7, seed=1)).sum().backward()
             gradients.append([x.grad, *(p.grad for p in node.parameters())])
