@@ -84,10 +84,13 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        place = item.path.relative_to(ROOT / "tests").parts
-        of_values = GPUS not in place and not set(NUMERICAL).isdisjoint(place)
-        if of_values and not any(map(item.get_closest_marker, ON_REQUEST)):
+        if _of_values(item.path) and not any(map(item.get_closest_marker, ON_REQUEST)):
             item.add_marker(pytest.mark.numerical)
+
+
+def _of_values(path: Path) -> bool:
+    place = path.relative_to(ROOT / "tests").parts
+    return GPUS not in place and not set(NUMERICAL).isdisjoint(place)
 
 
 @pytest.fixture(autouse=True)
@@ -95,6 +98,15 @@ def seed() -> None:
     """A test that sets no seed draws the same numbers, whatever has run before it."""
     if (torch := sys.modules.get("torch")) is not None:
         torch.manual_seed(SEED)
+
+
+@pytest.fixture(autouse=True)
+def few_spikes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nets of tests of values are tiny: few spikes are enough there for events."""
+    if _of_values(request.path):
+        from clifctl.kernels.cpu import rule
+
+        monkeypatch.setattr(rule, "FEWEST_SPIKES", {True: 0, False: 0})
 
 
 @pytest.fixture

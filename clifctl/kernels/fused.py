@@ -19,6 +19,7 @@ from clifctl.devices import CPU
 from clifctl.errors import NeuronError
 from clifctl.kernels.backward import NO_BACKWARD, backward_pass, by_sample, first_gradient, kept
 from clifctl.kernels.cpu import numba_target
+from clifctl.kernels.cpu.rule import too_few
 from clifctl.kernels.cpu.source import Active, room_for_bits
 from clifctl.kernels.eager import is_eager, is_transformed
 from clifctl.kernels.flat import Gradients, Kernel
@@ -270,16 +271,16 @@ def run(
 
 def spikes_as(
     x: Tensor, parameters: Parameters, target: str, connections: str,
-    others: Sequence[Tensor | None],
+    others: Sequence[Tensor | None], *, steps: int,
 ) -> bool | None:  # fmt: skip
     """Whether the output of a neuron is given as `Spikes`: None where it is floats, else whether
     the surrogate's windows are needed too. `x` is the neuron's input or that of a norm before it,
-    `others` are the tensors that its output depends on besides."""
+    of all `steps` or one for all; `others` are the tensors that its output depends on besides."""
     if connections != "auto" or target not in ("auto", "numba") or not is_eager(x):
         return None
     if x.dim() not in (3, 5) or x.dtype != torch.float32 or x.device.type != CPU or not x.numel():
         return None
-    if torch._C._are_functorch_transforms_active():
+    if too_few(x.numel() // len(x) * steps) or torch._C._are_functorch_transforms_active():
         return None
     if not is_binary(parameters.neuron, parameters.hyperparameters):
         return None

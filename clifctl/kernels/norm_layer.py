@@ -16,6 +16,7 @@ from clifctl.devices import CPU
 from clifctl.kernels.backward import first_gradient, kept
 from clifctl.kernels.cpu import numba_target
 from clifctl.kernels.cpu.norm_neuron import NormAndNeuron, NormChoice, NormTensors
+from clifctl.kernels.cpu.rule import too_few
 from clifctl.kernels.distributed import several_processes
 from clifctl.kernels.eager import is_eager, is_transformed
 from clifctl.kernels.fused import held, needs_windows, states_of
@@ -77,10 +78,10 @@ _layers: dict[Hashable, Layer] = {}
 
 def asked(
     x: Tensor, state: Sequence[Tensor] | None, parameters: Parameters, norm: BatchNorm,
-    *how: Hashable,
+    repeat: int, *how: Hashable,
 ) -> Asked | None:  # fmt: skip
-    """The layer of `parameters` behind `norm` for `x`, run as `how` says; None where the operators
-    have to do it."""
+    """The layer of `parameters` behind `norm` for `x`, which stands for `repeat` equal steps, run
+    as `how` says; None where the operators have to do it."""
     if (
         not is_eager(x)
         or torch._C._are_functorch_transforms_active()
@@ -97,7 +98,8 @@ def asked(
     key = (
         parameters.neuron,
         parameters.hyperparameters,
-        how,
+        (repeat, *how),
+        too_few(x.numel() * repeat) is None,
         choice,
         (x.shape, x.stride(), x.dtype),
         *map(_kind, tensors),

@@ -35,7 +35,8 @@ def scan(
     states held, in float32. A fused target keeps `x` alone for backward.
 
     With `connections` "auto" the output of a binary neuron, float32 on the CPU, are `Spikes`
-    (`clifctl.kernels.spikes.tensor`): bits for the connection behind it, floats for whoever asks.
+    (`clifctl.kernels.spikes.tensor`): bits for the connection behind it, floats for whoever asks;
+    floats where they are too few (`clifctl.kernels.cpu.rule`).
 
     Raises NeuronError for a bad shape, dtype, state or window, TargetError for a target that does
     not exist or cannot run these tensors.
@@ -67,7 +68,7 @@ def scan(
         state is not None,
     )
     tensors = [*(state or ()), *learnables.values()]
-    windows = fused.spikes_as(x, parameters, chosen.name, connections, tensors)
+    windows = fused.spikes_as(x, parameters, chosen.name, connections, tensors, steps=len(x))
     if windows is not None:
         x = fused.innermost(x)
     output, *finals = fused.run(x, tensors, call, windows)
@@ -113,7 +114,7 @@ def norm_scan(
             hint="model.fuse_norm=false runs norm and neuron one after the other",
         )
     learned = (norm.weight, norm.bias, *(state or ()), *parameters.learnables.values())
-    windows = fused.spikes_as(x, parameters, chosen.name, connections, learned)
+    windows = fused.spikes_as(x, parameters, chosen.name, connections, learned, steps=steps)
     if windows is not None:
         x = fused.innermost(x)
     call = fused.named(

@@ -22,6 +22,7 @@ from clifctl.kernels import (
     sparse,
     spike_value,
     spikes_as_bits,
+    too_few,
 )
 from clifctl.models.norm import TemporalBatchNorm
 from clifctl.neurons import Hyperparameters, Neuron, Parameters
@@ -64,6 +65,8 @@ class SpikingNet(nn.Module, ABC):
         if torch.compiler.is_compiling() or is_transformed(x):
             return x
         if torch._C._len_torch_function_stack():  # who follows the net's operations sees its own
+            return x
+        if too_few(x.numel()):
             return x
         return sparse(x) if int(x.count_nonzero()) < FEW * x.numel() else x
 

@@ -13,8 +13,17 @@ from clifctl.devices import CPU
 from clifctl.experiments.bench.timing import cpu_threads
 from clifctl.experiments.build import build_net, loss_of, repeat_of
 from clifctl.experiments.grid.step_cost import LEAST_SAMPLES, shortened, size_of, smaller
+from clifctl.kernels import spike_value
 from clifctl.kernels.cpu.paths import Path, recorded_paths
-from clifctl.kernels.cpu.rule import AUTOCAST, DIRECTIONS, NO_SPIKES, Choice, Direction
+from clifctl.kernels.cpu.rule import (
+    AUTOCAST,
+    DIRECTIONS,
+    NO_SPIKES,
+    Choice,
+    Direction,
+    standing_for,
+    too_few,
+)
 from clifctl.recipe.schema import Recipe
 from clifctl.results.connections import ConnectionPaths
 from clifctl.training.device import seed_everything
@@ -42,15 +51,16 @@ class _Seen:
     maps: tuple[int, ...]
     weights: set[int]
     directions: tuple[Direction, ...]  # that a step has
+    unseen: Choice  # why it is dense, if nobody notes its way
 
 
 @dataclass
 class Watched:
-    """The connections that ran, in their order, and the ways that they took. `unseen` is why one is
-    dense that does not appear among `paths`."""
+    """The connections that ran, in their order, and the ways that they took. `unseen` is why those
+    are dense that do not appear among `paths`; None: that depends on their inputs."""
 
     paths: list[Path]
-    unseen: Choice
+    unseen: Choice | None
     seen: dict[str, _Seen] = field(default_factory=dict)
 
     def follow(self, name: str, module: _Connection) -> Iterator[Any]:
@@ -61,7 +71,8 @@ class Watched:
             x, weights = inputs[0], {module.weight.data_ptr()}
             maps = () if isinstance(module, nn.Linear) else tuple(x.shape[2:])
             directions = DIRECTIONS[: 1 + torch.is_grad_enabled() * (1 + x.requires_grad)]
-            self.seen.setdefault(name, _Seen(module, maps, weights, directions))
+            unseen = self.unseen or _of_floats(x)
+            self.seen.setdefault(name, _Seen(module, maps, weights, directions, unseen))
             before.append(len(self.paths))
 
         def ends(module: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
@@ -83,7 +94,7 @@ class Watched:
                 first.setdefault(path.direction, path)
         if "forward" not in first:
             # Who takes note of ways has not seen it: its input was a tensor like any other.
-            dense = Path("forward", 0, None, None, self.unseen.event, self.unseen.reason)
+            dense = Path("forward", 0, None, None, seen.unseen.event, seen.unseen.reason)
             first = dict.fromkeys(seen.directions, dense)
         found: dict[str, Any] = {}
         for direction in DIRECTIONS:
@@ -104,7 +115,7 @@ class Watched:
 def watched_connections(net: nn.Module, precision: ArithmeticName) -> Iterator[Watched]:
     """Within it, what the connections of `net` do, in the arithmetic `precision`, is noted."""
     with recorded_paths() as paths, ExitStack() as hooks:
-        watched = Watched(paths, NO_SPIKES if precision == "float32" else AUTOCAST)
+        watched = Watched(paths, None if precision == "float32" else AUTOCAST)
         for name, module in net.named_modules():
             if isinstance(module, _Connection):
                 for handle in watched.follow(name, module):
@@ -132,9 +143,11 @@ def tried_step(
     recipe: Recipe, data: LoadedData | None, threads: int
 ) -> tuple[ConnectionPaths, ...]:
     """Which way the connections of the recipe's net go in a step with fresh weights, on the CPU: on
-    two training samples, or on noise where there are no data. Torch's generator is left alone."""
+    two training samples, which stand for a batch, or on noise where there are no data. Torch's
+    generator is left alone."""
     precision = resolve_precision(recipe.train.precision, torch.device(CPU)).name
     samples, timesteps = smaller(size_of(recipe, LEAST_SAMPLES), MOST_MACS)
+    batches = recipe.train.batch_size * recipe.timesteps / (samples * timesteps)
     recipe = shortened(recipe, timesteps)
     # Under autocast all are dense, and on many CPUs so slow that nobody would wait for a step.
     where = torch.device(CPU if precision == "float32" else "meta")
@@ -143,7 +156,7 @@ def tried_step(
         with where:
             net = build_net(recipe).train()
         inputs, targets = (tensor.to(where) for tensor in _batch(recipe, data, samples))
-        with watched_connections(net, precision) as watched:
+        with watched_connections(net, precision) as watched, standing_for(batches):
             logits, _ = net(inputs, repeat=repeat_of(recipe))
             loss_of(recipe)(logits, targets).backward()
     return watched.rows()
@@ -157,6 +170,12 @@ def _batch(recipe: Recipe, data: LoadedData | None, samples: int) -> tuple[Tenso
         return torch.rand(steps, samples, *recipe.data.input_shape), targets
     inputs, targets = next(iter(data.train.read([torch.arange(samples)])))
     return data.train.prepared(inputs)[:steps], targets
+
+
+def _of_floats(x: Tensor) -> Choice:
+    """Why a connection whose input is `x`, floats, is dense."""
+    few = None if spike_value(x) is None else too_few(x.numel())
+    return few or NO_SPIKES
 
 
 def _percent(path: Path | None) -> float | None:

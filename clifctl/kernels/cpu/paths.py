@@ -42,6 +42,11 @@ def recorded_paths() -> Iterator[list[Path]]:
         del _records[next(i for i, held in enumerate(_records) if held is paths)]
 
 
+def recording() -> bool:
+    """Whether anybody asks."""
+    return bool(_records)
+
+
 def record(
     direction: Direction,
     weight: Tensor,

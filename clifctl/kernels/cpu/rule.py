@@ -6,7 +6,8 @@ that the same inputs make the same choice, and a run that goes on makes those of
 stopped.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
@@ -71,6 +72,10 @@ OF_VALUES: Table = {
     },
     "input_gradient": {},
 }  # fmt: skip
+# Spikes of a neuron (time steps x samples x features) below which it gives floats, so that what is
+# behind it is dense: there calls take longer than the arithmetic. Of a training step (True), which
+# has three times the arithmetic, and of inference.
+FEWEST_SPIKES: Mapping[bool, int] = {True: 20_000, False: 100_000}
 _ACTIVE = {
     "forward": "of the inputs are active",
     "weight_gradient": "of the inputs are active",
@@ -92,6 +97,30 @@ NO_SPIKES = Choice(False, "dense: its input is not spikes")
 LOOKED_AT = Choice(False, "dense: somebody looks at the gradient of its input")
 AUTOCAST = Choice(False, "dense: autocast turns its input into numbers of 16 bits")
 UNBOUNDED = Choice(False, "dense: the surrogate is 0 nowhere, so every window is open")
+
+
+_batches = 1.0
+
+
+@contextmanager
+def standing_for(batches: float) -> Iterator[None]:
+    """Within it, a batch stands for one of so many times the samples: what is said of it holds
+    there."""
+    global _batches
+    before, _batches = _batches, batches
+    try:
+        yield
+    finally:
+        _batches = before
+
+
+def too_few(spikes: int) -> Choice | None:
+    """Why what reads a neuron's `spikes` (time steps x samples x features) is dense although they
+    are spikes; None where they are enough."""
+    spikes = round(spikes * _batches)
+    if spikes >= FEWEST_SPIKES[torch.is_grad_enabled()]:
+        return None
+    return Choice(False, f"dense: {spikes:,} spikes are too few for events to pay")
 
 
 def choose(

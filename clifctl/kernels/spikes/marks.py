@@ -1,6 +1,6 @@
 """Spikes that are floats, kept for backward as one bit an element: on a GPU, by the reference, in
-compiled nets, and where connections are dense. Elsewhere spikes are bits from the start
-(`clifctl.kernels.spikes.tensor`).
+compiled nets, where connections are dense, and where spikes are few. Elsewhere spikes are bits from
+the start (`clifctl.kernels.spikes.tensor`).
 
 What saves a tensor for its backward saves it through `spikes_as_bits`: a tensor that is known to be
 spikes, because a neuron has marked its memory, is kept as bits and unpacked when it is asked for;
@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
+from clifctl.kernels.cpu.paths import recording
 from clifctl.kernels.eager import is_eager, is_transformed
 from clifctl.kernels.spikes.bits import pack_bits, pack_operator, unpack_bits, unpack_operator
 from clifctl.kernels.spikes.tensor import Spikes
@@ -57,7 +58,9 @@ class _Kept:
 
 def mark_spikes(x: Tensor, value: float = 1.0) -> None:
     """Say that `x`, which fills its memory, holds nothing but 0 and `value`."""
-    if torch.compiler.is_compiling() or not torch.is_grad_enabled() or is_transformed(x):
+    if torch.compiler.is_compiling() or is_transformed(x):
+        return
+    if not (torch.is_grad_enabled() or recording()):  # nobody will ask
         return
     if isinstance(x, Spikes):  # which know it themselves
         return
