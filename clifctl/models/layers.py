@@ -57,7 +57,9 @@ class SpikingNet(nn.Module, ABC):
         of event frames, as sparse values."""
         if type(x) is not Tensor or x.device.type != CPU or x.requires_grad:
             return x
-        if torch.compiler.is_compiling() or is_transformed(x) or too_few(x.numel()):
+        if torch.compiler.is_compiling() or is_transformed(x):
+            return x
+        if too_few(x.numel(), maps=x.dim() == 5):
             return x
         if torch._C._len_torch_function_stack():  # who follows the net's operations sees its own
             return x
