@@ -106,7 +106,8 @@ def few_spikes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
     if _of_values(request.path):
         from clifctl.kernels.cpu import rule
 
-        monkeypatch.setattr(rule, "FEWEST_SPIKES", {True: 0, False: 0})
+        for name in ("FEWEST_MAPS", "FEWEST_VECTORS"):
+            monkeypatch.setattr(rule, name, {True: 0, False: 0})
 
 
 @pytest.fixture

@@ -276,6 +276,8 @@ def spikes_as(
         return None
     if too_few(x.numel() // len(x) * steps) or torch._C._are_functorch_transforms_active():
         return None
+    if too_few(x.numel() // len(x) * steps, maps=x.dim() == 5):
+        return None
     if not is_binary(parameters.neuron, parameters.hyperparameters):
         return None
     return needs_windows((x, *others))

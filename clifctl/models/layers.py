@@ -55,16 +55,19 @@ class SpikingNet(nn.Module, ABC):
     def frames(self, x: Tensor) -> Tensor:
         """The net's input, as what its first connection reads fastest: few active pixels, as those
         of event frames, as sparse values."""
+        if type(x) is not Tensor or x.device.type != CPU or x.requires_grad:
+            return x
+        if torch.compiler.is_compiling() or is_transformed(x):
+            return x
+        if too_few(x.numel(), maps=x.dim() == 5):
+            return x
+        if torch._C._len_torch_function_stack():  # who follows the net's operations sees its own
+            return x
         layers = (module for module in self.modules() if isinstance(module, SpikingLayer))
         layer = next(layers, None)
         if layer is None:  # another's neurons stand in their places
             return x
-        fused = layer.target in ("auto", "numba") and layer.connections == "auto"
-        if not fused or type(x) is not Tensor or x.device.type != CPU or x.requires_grad:
-            return x
-        if torch.compiler.is_compiling() or is_transformed(x):
-            return x
-        if torch._C._len_torch_function_stack():  # who follows the net's operations sees its own
+        if layer.target not in ("auto", "numba") or layer.connections != "auto":
             return x
         if too_few(x.numel()):
             return x

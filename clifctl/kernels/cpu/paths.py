@@ -55,9 +55,11 @@ def record(
     geometry: Geometry | None = None,
     density: float | None = None,
 ) -> None:
-    """Note a way that was taken, where anybody asks; `weight` is a plain tensor."""
+    """Note a way that was taken, where anybody asks."""
     if not _records:
         return
-    path = Path(direction, weight.data_ptr(), geometry, density, choice.event, choice.reason)
+    path = Path(
+        direction, weight.detach().data_ptr(), geometry, density, choice.event, choice.reason
+    )
     for paths in _records:
         paths.append(path)

@@ -72,10 +72,11 @@ OF_VALUES: Table = {
     },
     "input_gradient": {},
 }  # fmt: skip
-# Spikes of a neuron (time steps x samples x features) below which it gives floats, so that what is
-# behind it is dense: there calls take longer than the arithmetic. Of a training step (True), which
-# has three times the arithmetic, and of inference.
-FEWEST_SPIKES: Mapping[bool, int] = {True: 20_000, False: 100_000}
+# Spikes of a neuron (time steps x samples x features) below which they are floats, so that what is
+# behind them is dense: there the calls take longer than the arithmetic. Of training (True), which
+# has three times the arithmetic, and of inference; `benchmarks/small_nets.py` measures them.
+FEWEST_MAPS: Mapping[bool, int] = {True: 12_000, False: 65_000}
+FEWEST_VECTORS: Mapping[bool, int] = {True: 100_000, False: 130_000}
 _ACTIVE = {
     "forward": "of the inputs are active",
     "weight_gradient": "of the inputs are active",
@@ -114,11 +115,11 @@ def standing_for(batches: float) -> Iterator[None]:
         _batches = before
 
 
-def too_few(spikes: int) -> Choice | None:
-    """Why what reads a neuron's `spikes` (time steps x samples x features) is dense although they
-    are spikes; None where they are enough."""
+def too_few(spikes: int, *, maps: bool) -> Choice | None:
+    """Why what reads so many `spikes` (time steps x samples x features), of `maps` or of vectors,
+    is dense although they are spikes; None where they are enough."""
     spikes = round(spikes * _batches)
-    if spikes >= FEWEST_SPIKES[torch.is_grad_enabled()]:
+    if spikes >= (FEWEST_MAPS if maps else FEWEST_VECTORS)[torch.is_grad_enabled()]:
         return None
     return Choice(False, f"dense: {spikes:,} spikes are too few for events to pay")
 

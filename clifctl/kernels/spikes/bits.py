@@ -1,5 +1,8 @@
 """Spikes as one bit an element, and back: for every dtype and device."""
 
+from functools import lru_cache
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -48,7 +51,7 @@ def unpack_bits(bits: Tensor, elements: int, dtype: torch.dtype, value: float) -
 
     whole = _WHOLE[x.element_size()]
     given, made = bits.numpy(), x.view(whole).numpy()
-    one = torch.tensor([value], dtype=dtype, device=CPU).view(whole).numpy()[0]
+    one = _as_whole(value, dtype)
     run_units(
         lambda first, last: numba_passes.unpack(first, last, BLOCK, given, one, made),
         -(-len(bits) // BLOCK),
@@ -63,6 +66,13 @@ unpack_operator = torch.library.custom_op("clifctl::unpack_bits", unpack_bits, m
 @unpack_operator.register_fake
 def _(bits: Tensor, elements: int, dtype: torch.dtype, value: float) -> Tensor:
     return bits.new_empty(elements, dtype=dtype)
+
+
+@lru_cache(maxsize=64)
+def _as_whole(value: float, dtype: torch.dtype) -> Any:
+    """The whole number whose bits are those of `value`."""
+    number = torch.tensor([value], dtype=dtype, device=CPU)
+    return number.view(_WHOLE[number.element_size()]).numpy()[0]
 
 
 def _places(like: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ A linear layer is a convolution of maps of a single pixel.
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -35,7 +36,7 @@ def convolution(x: Any, weight: Any, bias: Any, *options: Any) -> Any:
         return NotImplemented
     run = x.run()
     choice, geometry, density = _choose("forward", x, run, weight, options)
-    record("forward", weight.detach(), choice, geometry=geometry, density=density)
+    record("forward", weight, choice, geometry=geometry, density=density)
     if not choice.event:
         return _dense(x.floats(), weight, bias, options)
     assert run is not None
@@ -63,7 +64,7 @@ def _weight_gradient(
     run = x.run()
     if wanted[1]:
         choice, geometry, density = _choose("weight_gradient", x, run, weight, options)
-        record("weight_gradient", weight.detach(), choice, geometry=geometry, density=density)
+        record("weight_gradient", weight, choice, geometry=geometry, density=density)
         if choice.event:
             assert run is not None
             assert geometry is not None
@@ -89,7 +90,7 @@ def _input_gradient(g: Tensor, x: Spikes, weight: Tensor, options: Any) -> Tenso
         else:
             density = window.density(*run)
             choice = choose("input_gradient", geometry, density, values=False)
-    record("input_gradient", weight.detach(), choice, geometry=geometry, density=density)
+    record("input_gradient", weight, choice, geometry=geometry, density=density)
     if choice.event:
         assert run is not None
         assert window is not None
@@ -132,12 +133,20 @@ def _choose(
 
 
 def _geometry(x: Spikes, weight: Tensor, options: Any) -> Geometry:
-    samples, channels, height, width = x.place[0]
-    stride, padding = ((pair[0], pair[-1]) for pair in options[:2])
-    outputs, _, *kernel = weight.shape
+    stride, padding = options[:2]
+    return _of_shapes(x.place[0], weight.shape, tuple(stride), tuple(padding))
+
+
+@lru_cache(maxsize=connections.PREPARED)
+def _of_shapes(
+    size: tuple[int, ...], weight: tuple[int, ...], stride: Run, padding: Run
+) -> Geometry:
+    samples, channels, height, width = size
+    outputs, _, *kernel = weight
     return Geometry(
-        samples, channels, height, width, outputs, (kernel[0], kernel[1]), stride, padding
-    )
+        samples, channels, height, width, outputs, (kernel[0], kernel[1]),
+        (stride[0], stride[-1]), (padding[0], padding[-1]),
+    )  # fmt: skip
 
 
 def _like(x: Spikes) -> Tensor:
@@ -220,6 +229,7 @@ def _is_matrix(x: Any, weight: Any) -> bool:
         and weight.dtype == torch.float32
         and weight.device.type == CPU
         and not torch.is_autocast_enabled(CPU)
+        and not rule.too_few(x.numel(), maps=False)
     )
 
 

@@ -1,8 +1,6 @@
 """Spikes that are floats, kept for backward as one bit an element: on a GPU, by the reference, in
-compiled nets, and where connections are dense. Elsewhere spikes are bits from the start
-(`clifctl.kernels.spikes.tensor`).
 compiled nets, where connections are dense, and where spikes are few. Elsewhere spikes are bits from
-the start (`clifctl.kernels.spikes`).
+the start (`clifctl.kernels.spikes.tensor`).
 
 What saves a tensor for its backward saves it through `spikes_as_bits`: a tensor that is known to be
 spikes, because a neuron has marked its memory, is kept as bits and unpacked when it is asked for;

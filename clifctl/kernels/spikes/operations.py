@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from clifctl.devices import CPU
+from clifctl.kernels.cpu.rule import too_few
 from clifctl.kernels.cpu.source import Active
 from clifctl.kernels.spikes.tensor import (
     FUNCTIONS,
@@ -42,12 +43,14 @@ def _clone(x: Spikes, *, memory_format: torch.memory_format | None = None) -> An
     run = x.run()
     if run is None:
         return NotImplemented
+    reordered = memory_format == torch.contiguous_format and x.dim() >= 4
+    # Maps are flattened: what is behind them reads vectors.
+    if reordered and x.value is not None and too_few(run[1], maps=False):
+        return x.floats().contiguous()
     window = _window(x, run) if torch.is_grad_enabled() else None
     size = x.place[0]
     cloned = Spikes(Memory(x.active(run), run[1]), (size, innermost_channels(size), 0), window)
-    if memory_format == torch.contiguous_format and x.dim() >= 4:
-        return _reordered(cloned)
-    return cloned
+    return _reordered(cloned) if reordered else cloned
 
 
 def _window(x: Spikes, run: tuple[int, int]) -> SurrogateWindow | None:
