@@ -129,7 +129,9 @@ def test_the_arrows_name_exactly_the_packages_that_exist() -> None:
 NO_COMMANDS = {
     "cli": {"app", "checkpoint_options", "execution_options", "grid_options", "options"},
     "experiments": {"build", "checkpoints", "published"},
-    "results": {"connections", "decoding", "published", "statistics", "summary", "trials"},
+    "results": {
+        *("connections", "decoding", "published", "quantities", "statistics", "summary", "trials"),
+    },
     "report": {
         *("connections", "curves", "observers", "pace", "pictures", "preparation_progress"),
         *("progress", "published", "render", "summary", "tensorboard", "trial_plan"),

@@ -37,14 +37,18 @@ from clifctl.neurons.loading import load_neuron
 from clifctl.paper import figure_note
 from clifctl.recipe.load import LoadedRecipe, open_recipe
 from clifctl.results.compare_neurons import ComparedNeuron, NeuronComparison
+from clifctl.results.quantities import Quantity
 from clifctl.results.statistics import Difference, Estimate
-from clifctl.results.summary import Differences, MeanCurve
+from clifctl.results.summary import ESTIMATES, MeanCurve
 from clifctl.results.trials import TrialRecord
 
 DEFAULT_RECIPE = "digits_snn5"
 DEFAULT_BASELINE = "lif"
 # Loss curves of LIF and CLIF on the paper's tasks.
 FIGURE_OF_LOSSES = 10
+SHARE = "temporal_share_percent"
+# What the conclusions are about, in their order.
+CONCLUDED = ("accuracy_percent_last", "test_loss", "train_loss_train_mode", SHARE)
 NORM_MODES: tuple[str, ...] = get_args(NormMode)
 
 
@@ -140,7 +144,7 @@ def compare_neurons(planned: NeuronGrid, observer: TrialsObserver) -> NeuronComp
                 paired_timesteps=cell.timesteps,
                 is_baseline=cell.neuron == planned.baseline,
                 summary=replace(summarise(measured[cell]), temporal_share_percent=share[0]),
-                differences=against and replace(against, temporal_share_percent=share[1]),
+                differences=against and {**against, SHARE: share[1]},
                 train_loss_curve=train,
                 test_loss_curve=test,
                 published=published_for(recipes[trials[cell, planned.seeds[0]]]),
@@ -286,23 +290,19 @@ def conclusions(rows: Sequence[ComparedNeuron], baseline: str) -> tuple[str, ...
         if all(row.is_baseline for row in rows):
             return ("One neuron: there is nothing to compare it with.",)
         return ("Nothing was compared: no seed is finished for the baseline and another neuron.",)
-    n = min(found.accuracy_percent_last.n for _, found in compared)
+    n = min(one.n for _, found in compared for one in [found[CONCLUDED[0]]] if one)
     if n == 1:
         return (
             "One seed: there is no error bar and no p value, and nothing can be concluded about "
             "any difference. Give at least 8 with --seeds.",
         )
     sentences = []
-    for quantity, title, unit, digits in (
-        ("accuracy_percent_last", "Test accuracy (last epoch)", " points", 2),
-        ("test_loss", "Test loss", "", 3),
-        ("train_loss_train_mode", "Training loss (train mode)", "", 3),
-        ("temporal_share_percent", "Temporal share of the gradient", " points", 2),
-    ):
-        known = [pair for pair in compared if getattr(pair[1], quantity) is not None]
-        if not known:
-            continue
-        sentences.append(f"{title} against {baseline}: " + _sentence(known, quantity, unit, digits))
+    for name in CONCLUDED:
+        known = [(row, one) for row, found in compared if (one := found[name]) is not None]
+        if known:
+            quantity = ESTIMATES[name]
+            title = quantity.title[:1].upper() + quantity.title[1:]
+            sentences.append(f"{title} against {baseline}: {_sentence(known, quantity)}")
     if n < 8:
         sentences.append(
             f"With {n} seeds only large differences can be told from chance; 8 or more are better."
@@ -310,22 +310,19 @@ def conclusions(rows: Sequence[ComparedNeuron], baseline: str) -> tuple[str, ...
     return tuple(sentences)
 
 
-def _sentence(
-    compared: Sequence[tuple[ComparedNeuron, Differences]], quantity: str, unit: str, digits: int
-) -> str:
+def _sentence(compared: Sequence[tuple[ComparedNeuron, Difference]], quantity: Quantity) -> str:
     several_steps = len({row.paired_timesteps for row, _ in compared}) > 1
     several_norms = len({row.batch_norm for row, _ in compared}) > 1
     shown, same, open_ = [], [], []
-    for row, found in compared:
+    for row, one in compared:
         parts = [f"T = {row.timesteps}"] * several_steps + [row.batch_norm] * several_norms
         setting = f" ({', '.join(parts)})" if parts else ""
-        one = getattr(found, quantity)
         if is_significant(one):
-            shown.append(describe(f"{row.neuron}{setting}", one, unit, digits))
+            shown.append(describe(f"{row.neuron}{setting}", one, quantity))
         elif one.ties == one.n:
             same.append(f"{row.neuron}{setting}")
         else:
-            open_.append(undecided(f"{row.neuron}{setting}", one, unit, digits))
+            open_.append(undecided(f"{row.neuron}{setting}", one, quantity))
     parts = []
     if shown:
         parts.append("; ".join(shown))

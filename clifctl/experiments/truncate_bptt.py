@@ -34,9 +34,12 @@ from clifctl.experiments.published import (
 )
 from clifctl.models import WINDOW_MODES
 from clifctl.recipe.load import LoadedRecipe, open_recipe
+from clifctl.results.summary import ESTIMATES
 from clifctl.results.truncate_bptt import TruncationResult, TruncationRow, TruncationStep
 
 DEFAULT_WINDOWS = (1, 2, 3)
+# What the conclusions are about, in their order.
+CONCLUDED = ("train_loss_train_mode", "accuracy_percent_last")
 
 
 @dataclass(frozen=True)
@@ -207,7 +210,7 @@ def conclusions(steps: Sequence[TruncationStep]) -> tuple[str, ...]:
     """What a longer window does to the training loss and to the accuracy, tau by tau."""
     if not steps:
         return ("One window: there is nothing to compare it with.",)
-    n = min(step.differences.train_loss_train_mode.n for step in steps)
+    n = min(one.n for step in steps for one in [step.differences[CONCLUDED[0]]] if one)
     if n == 1:
         return (
             "One seed: there is no error bar and no p value, and nothing can be concluded about "
@@ -216,20 +219,20 @@ def conclusions(steps: Sequence[TruncationStep]) -> tuple[str, ...]:
     sentences = []
     for tau in dict.fromkeys(step.tau for step in steps):
         here = [step for step in steps if step.tau == tau]
-        for quantity, title, unit, digits in (
-            ("train_loss_train_mode", "training loss (train mode)", "", 3),
-            ("accuracy_percent_last", "test accuracy (last epoch)", " points", 2),
-        ):
+        for name in CONCLUDED:
+            quantity = ESTIMATES[name]
             shown, open_ = [], []
             for step in here:
-                one = getattr(step.differences, quantity)
+                one = step.differences[name]
                 place = f"k = {step.window_from} to {step.window_to}"
+                if one is None:
+                    continue
                 if is_significant(one):
-                    shown.append(describe(place, one, unit, digits))
+                    shown.append(describe(place, one, quantity))
                 else:
-                    open_.append(undecided(place, one, unit, digits))
+                    open_.append(undecided(place, one, quantity))
             parts = ["; ".join(shown)] if shown else []
             if open_:
                 parts.append(f"no change can be concluded from {', '.join(open_)}")
-            sentences.append(f"tau = {tau:g}, {title}: {'; '.join(parts)}.")
+            sentences.append(f"tau = {tau:g}, {quantity.title}: {'; '.join(parts)}.")
     return tuple(sentences)

@@ -69,8 +69,6 @@ class SpikingNet(nn.Module, ABC):
             return x
         if layer.target not in ("auto", "numba") or layer.connections != "auto":
             return x
-        if too_few(x.numel()):
-            return x
         return sparse(x) if int(x.count_nonzero()) < FEW * x.numel() else x
 
 

@@ -1,14 +1,16 @@
-"""`compare-neurons` -> report."""
+"""`compare-neurons` -> report: a row a neuron, then the paired differences."""
 
 from clifctl.report.render import Column, Report, Table, document_of
 from clifctl.report.summary import (
-    LAST_AND_BEST,
-    MEAN_OVER_SEEDS,
+    NOTE,
+    Estimates,
     conclusions_table,
     difference_table,
     estimate_columns,
+    estimates_of,
     flat_differences,
     flat_summary,
+    flat_table,
     shown_summary,
 )
 from clifctl.results.compare_neurons import ComparedNeuron, NeuronComparison
@@ -16,18 +18,25 @@ from clifctl.results.compare_neurons import ComparedNeuron, NeuronComparison
 
 def comparison_report(result: NeuronComparison) -> Report:
     """The table of `compare-neurons`: a row a neuron, then the paired differences."""
+    estimates = estimates_of(row.summary for row in result.rows)
+    tables = [_summaries(result, estimates)]
+    compared = [(_setting(row, result), row.differences) for row in result.rows if row.differences]
+    if compared:
+        title = f"paired differences to {result.baseline}"
+        tables.append(difference_table(title, "neuron", compared, result.correction))
+    tables.append(conclusions_table(result))
+    return Report(document_of(result), tuple(tables), data=_flat(result, estimates))
+
+
+def _summaries(result: NeuronComparison, estimates: Estimates) -> Table:
     several = len({(row.paired_timesteps, row.batch_norm) for row in result.rows}) > 1
     published = any(row.published.accuracies for row in result.rows)
-    shared = _has_share(result)
-    setting = (
+    columns = (
         Column("neuron", "neuron"),
         Column("timesteps", "T"),
         *([Column("batch_norm", "batch norm")] if several else []),
-    )
-    columns = (
-        *setting,
         Column("n", "n"),
-        *estimate_columns(shared),
+        *estimate_columns(estimates),
         Column("parameters", "parameters", 0),
         Column("memory", "kept for backward [MiB]"),
         *([Column("published", "the paper's [%]")] if published else []),
@@ -38,35 +47,18 @@ def comparison_report(result: NeuronComparison) -> Report:
             "timesteps": row.timesteps,
             "batch_norm": row.batch_norm,
             "published": _published(row),
-            **shown_summary(row.summary, shared),
+            **shown_summary(row.summary, estimates),
         }
         for row in result.rows
     )
     exchange = ""
     if result.exchange_to is not None:
         exchange = f", exchanged for {result.exchange_to} after epoch {result.exchange_after_epoch}"
-    main = Table(
+    title = (
         f"{result.recipe}: {result.data}, {result.model}, {result.epochs} epochs, "
-        f"{result.seeds_asked} seed(s){exchange}",
-        columns,
-        rows,
-        notes=(f"{MEAN_OVER_SEEDS} {LAST_AND_BEST}",),
+        f"{result.seeds_asked} seed(s){exchange}"
     )
-    compared = [(_setting(row, result), row.differences) for row in result.rows if row.differences]
-    tables = [main]
-    if compared:
-        tables.append(
-            difference_table(
-                f"paired differences to {result.baseline}", "neuron", compared, result.correction
-            )
-        )
-    tables.append(conclusions_table(result))
-    return Report(document_of(result), tuple(tables), data=_flat_table(result))
-
-
-def _has_share(result: NeuronComparison) -> bool:
-    """Whether the temporal share was asked for, and some neuron has one."""
-    return any(row.summary.temporal_share_percent is not None for row in result.rows)
+    return Table(title, columns, rows, notes=(NOTE,))
 
 
 def _published(row: ComparedNeuron) -> str | None:
@@ -83,19 +75,18 @@ def _setting(row: ComparedNeuron, result: NeuronComparison) -> str:
     return f"{row.neuron} ({', '.join(parts)})" if parts else row.neuron
 
 
-def _flat_table(result: NeuronComparison) -> Table:
-    shared = _has_share(result)
-    rows = tuple(
+def _flat(result: NeuronComparison, estimates: Estimates) -> Table:
+    rows = [
         {
             "neuron": row.neuron,
             "timesteps": row.timesteps,
             "batch_norm": row.batch_norm,
-            **flat_summary(row.summary, shared),
-            **flat_differences(row.differences, shared),
+            **flat_summary(row.summary, estimates),
+            **flat_differences(row.differences, estimates),
             "published_percent": row.published.accuracies[0].accuracy_percent
             if row.published.accuracies
             else None,
         }
         for row in result.rows
-    )
-    return Table(result.recipe, tuple(Column(key, key) for key in rows[0]), rows)
+    ]
+    return flat_table(result.recipe, rows)

@@ -1,42 +1,42 @@
 """What the trials of a grid give: estimates over seeds, and paired differences."""
 
 from dataclasses import dataclass
+from typing import Annotated, get_type_hints
 
+from clifctl.results.quantities import PARAMETERS, Quantity, quantities_of
 from clifctl.results.statistics import Difference, Estimate
+from clifctl.results.trials import Quantities
 
 
 @dataclass(frozen=True, kw_only=True)
-class Summary:
+class Summary(Quantities[Estimate | None]):
     """What the finished trials of one cell of a grid gave, over their seeds. Each estimate is None
-    where no trial is finished, or none measured it. Memory is the largest of the trials. The
-    temporal share of the gradient is that of `gradients`, where it was asked for."""
+    where no trial is finished, or none measured it. Whole numbers are the largest of the trials.
+    The temporal share of the gradient is that of `gradients`, where it was asked for."""
 
     seeds: tuple[int, ...]
-    accuracy_percent_last: Estimate | None
-    accuracy_percent_best: Estimate | None
-    train_loss_train_mode: Estimate | None
-    train_loss_eval_mode: Estimate | None
-    test_loss: Estimate | None
-    firing_rate: Estimate | None
-    step_ms: Estimate | None
-    parameters: int | None
+    step_ms: Annotated[Estimate | None, Quantity("step", "ms", 1, of="step_ms_median")]
+    parameters: Annotated[int | None, PARAMETERS]
     kept_for_backward_bytes: int | None
     peak_memory_bytes: int | None
-    beside_most: int | None
-    temporal_share_percent: Estimate | None = None
+    beside_most: Annotated[int | None, Quantity("trials at once", of="beside")]
+    temporal_share_percent: Annotated[
+        Estimate | None,
+        Quantity(
+            "temporal share of the gradient", "%", 1, short="temporal share [%]", compared=True
+        ),
+    ] = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Differences:
-    """Paired differences to a baseline, over the seeds that both have. Each quantity is a family of
-    comparisons of its own for the correction."""
-
-    accuracy_percent_last: Difference
-    train_loss_train_mode: Difference
-    train_loss_eval_mode: Difference
-    test_loss: Difference
-    firing_rate: Difference | None
-    temporal_share_percent: Difference | None = None
+# The quantities of a Summary that are estimated, and not just the largest of the trials.
+ESTIMATES = {
+    name: quantities_of(Summary)[name]
+    for name, hint in get_type_hints(Summary).items()
+    if hint == Estimate | None
+}
+# Paired differences to a baseline over the seeds that both have, by the name of the quantity; None
+# where one of them has none. Each quantity is a family of its own for the correction.
+Differences = dict[str, Difference | None]
 
 
 @dataclass(frozen=True, kw_only=True)

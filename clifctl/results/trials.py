@@ -1,25 +1,52 @@
 """What is known of the trials of a grid: one file each in a results folder, and their plan."""
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar, get_args
+
+from clifctl.results.quantities import (
+    ACCURACY_BEST,
+    ACCURACY_LAST,
+    FIRING_RATE,
+    TEST_LOSS,
+    TRAIN_LOSS_EVAL_MODE,
+    TRAIN_LOSS_TRAIN_MODE,
+)
 
 TrialState = Literal["finished", "failed", "lost", "missing"]
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Measured:
+class Quantities(Generic[Value]):
+    """What the trials of a grid are summarised by: of one trial a number, over seeds an Estimate.
+
+    A field of TrainResult that is declared here is kept in the record of each trial, and is a
+    column of every grid. A new one needs None as its default, since older records do not have it.
+    """
+
+    accuracy_percent_last: Annotated[Value, ACCURACY_LAST]
+    accuracy_percent_best: Annotated[Value, ACCURACY_BEST]
+    train_loss_train_mode: Annotated[Value, TRAIN_LOSS_TRAIN_MODE]
+    train_loss_eval_mode: Annotated[Value, TRAIN_LOSS_EVAL_MODE]
+    test_loss: Annotated[Value, TEST_LOSS]
+    firing_rate: Annotated[Value | None, FIRING_RATE]
+
+    def __init_subclass__(cls) -> None:
+        """Declare the fields again with the type of the values, as which they are validated."""
+        (value,) = get_args(cls.__orig_bases__[0])  # type: ignore[attr-defined]
+        declared: dict[str, Any] = Quantities.__annotations__
+        mine = {name: hint[value] for name, hint in declared.items()}
+        cls.__annotations__ = {**mine, **cls.__annotations__}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured(Quantities[float]):
     """What one finished trial gave. Step times are those between two optimizer steps of an epoch,
     but for the first step of each epoch and those before an interruption. `beside` trials ran on
     the machine at once, which makes steps longer. `peak_memory_bytes` is the most that the process
     held (on a GPU: torch), or None where the system does not say."""
 
-    accuracy_percent_last: float
-    accuracy_percent_best: float
     epoch_best: int
-    train_loss_train_mode: float
-    train_loss_eval_mode: float
-    test_loss: float
-    firing_rate: float | None
     parameters: int
     train_seconds: float
     step_ms_median: float | None

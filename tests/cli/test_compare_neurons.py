@@ -5,6 +5,7 @@ import io
 import json
 import multiprocessing
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -37,6 +38,7 @@ TINY = [
     "--target",
     "reference",
 ]
+ROOT = Path(__file__).resolve().parent.parent.parent
 COMPARE = ["compare-neurons", *TINY, "--workers", "1", "--out", "results"]
 
 
@@ -343,3 +345,42 @@ def test_what_will_not_do_is_refused_before_anything_is_written(
     assert part in done.err
     assert done.out == ""
     assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
+
+
+def test_a_column_is_added_in_one_place(tmp_path: Path) -> None:
+    """A quantity of a run that is declared in `Quantities` is in records, csv and tables."""
+    for folder in ("clifctl", "recipes"):
+        shutil.copytree(ROOT / folder, tmp_path / folder)
+    trials = tmp_path / "clifctl" / "results" / "trials.py"
+    rate = "    firing_rate: Annotated[Value | None, FIRING_RATE]\n"
+    speed = 'Quantity("training speed", "samples/s", 0, compared=True)'
+    added = f"    samples_per_second: Annotated[Value | None, {speed}] = None\n"
+    text = trials.read_text()
+    assert rate in text
+    text = text.replace(rate, rate + added).replace(
+        "    FIRING_RATE,", "    FIRING_RATE, Quantity,"
+    )
+    trials.write_text(text)
+
+    words = [*COMPARE, "train.epochs=1", "--neurons", "lif,clif", "--seeds", "2", "-q"]
+    program = f"""from clifctl.cli.app import run
+if __name__ == "__main__":
+    assert run({[*words, "-o", "r.csv"]}) == run({[*words, "-o", "r.md"]}) == 0"""
+    (tmp_path / "both.py").write_text(program)
+    subprocess.run([sys.executable, "both.py"], cwd=tmp_path, check=True)
+    with (tmp_path / "r.csv").open(encoding="utf-8") as stream:
+        lif, clif = csv.DictReader(stream)
+    speeds: dict[str, list[float]] = {"lif": [], "clif": []}
+    for path in (tmp_path / "results").glob("*[0-9a-f].json"):
+        record = json.loads(path.read_text())
+        if "measured" in record:
+            measured = record["measured"]["samples_per_second"]
+            speeds[record["title"].partition(",")[0]].append(measured)
+    means = {name: sum(values) / 2 for name, values in speeds.items()}
+    assert float(lif["samples_per_second"]) == pytest.approx(means["lif"])
+    assert float(clif["samples_per_second"]) == pytest.approx(means["clif"])
+    difference = float(clif["samples_per_second_difference_mean"])
+    assert difference == pytest.approx(means["clif"] - means["lif"])
+    table = (tmp_path / "r.md").read_text()
+    assert "| training speed [samples/s] |" in table
+    assert f"| {difference:+.0f} ± " in table

@@ -1,6 +1,8 @@
 """Trials of one cell of a grid together: estimates, paired differences, curves, sentences."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
+from typing import Any
 
 import numpy as np
 
@@ -10,8 +12,9 @@ from clifctl.experiments.grid.statistics import (
     paired_difference,
     with_holm,
 )
-from clifctl.results.statistics import Difference, Estimate
-from clifctl.results.summary import Differences, MeanCurve, Summary
+from clifctl.results.quantities import Quantity, quantities_of
+from clifctl.results.statistics import Difference
+from clifctl.results.summary import ESTIMATES, Differences, MeanCurve, Summary
 from clifctl.results.trials import Epochs, Measured, TrialRecord
 
 CORRECTION = (
@@ -20,13 +23,7 @@ CORRECTION = (
 )
 # Seed -> what the trial with that seed measured.
 BySeed = Mapping[int, Measured]
-_QUANTITIES = (
-    "accuracy_percent_last",
-    "train_loss_train_mode",
-    "train_loss_eval_mode",
-    "test_loss",
-    "firing_rate",
-)
+_MEASURED = {field.name for field in fields(Measured)}
 
 
 def by_seed(records: Sequence[TrialRecord | None]) -> dict[int, Measured]:
@@ -39,32 +36,17 @@ def by_seed(records: Sequence[TrialRecord | None]) -> dict[int, Measured]:
 
 
 def summarise(cell: BySeed) -> Summary:
-    """The trials of one cell, over their seeds."""
-    trials = list(cell.values())
-
-    def over(name: str) -> Estimate | None:
-        values = [getattr(trial, name) for trial in trials]
-        known = [value for value in values if value is not None]
-        return estimate(known) if known else None
-
-    def largest(name: str) -> int | None:
-        values = [getattr(trial, name) for trial in trials]
-        return max((value for value in values if value is not None), default=None)
-
-    return Summary(
-        seeds=tuple(sorted(cell)),
-        accuracy_percent_last=over("accuracy_percent_last"),
-        accuracy_percent_best=over("accuracy_percent_best"),
-        train_loss_train_mode=over("train_loss_train_mode"),
-        train_loss_eval_mode=over("train_loss_eval_mode"),
-        test_loss=over("test_loss"),
-        firing_rate=over("firing_rate"),
-        step_ms=over("step_ms_median"),
-        parameters=largest("parameters"),
-        kept_for_backward_bytes=largest("kept_for_backward_bytes"),
-        peak_memory_bytes=largest("peak_memory_bytes"),
-        beside_most=largest("beside"),
-    )
+    """The trials of one cell, over their seeds: means of what Summary estimates, else the largest
+    of them."""
+    found: dict[str, Any] = {}
+    for name, quantity in quantities_of(Summary).items():
+        source = quantity.of or name
+        if source in _MEASURED:
+            values = [getattr(trial, source) for trial in cell.values()]
+            known = [value for value in values if value is not None]
+            over: Callable[[list[Any]], Any] = estimate if name in ESTIMATES else max
+            found[name] = over(known) if known else None
+    return Summary(seeds=tuple(sorted(cell)), **found)
 
 
 def differences(pairs: Sequence[tuple[BySeed, BySeed] | None]) -> list[Differences | None]:
@@ -72,15 +54,11 @@ def differences(pairs: Sequence[tuple[BySeed, BySeed] | None]) -> list[Differenc
     are none. All pairs are one family for the correction, each quantity by itself."""
     columns = {
         name: with_holm([None if pair is None else _difference(pair, name) for pair in pairs])
-        for name in _QUANTITIES
+        for name, quantity in quantities_of(Measured).items()
+        if quantity.compared
     }
-    found: list[Differences | None] = []
-    for index in range(len(pairs)):
-        row = {name: column[index] for name, column in columns.items()}
-        rate = row.pop("firing_rate")
-        known = {name: one for name, one in row.items() if one is not None}
-        found.append(Differences(firing_rate=rate, **known) if len(known) == len(row) else None)
-    return found
+    rows = [{name: column[at] for name, column in columns.items()} for at in range(len(pairs))]
+    return [row if any(row.values()) else None for row in rows]
 
 
 def _difference(pair: tuple[BySeed, BySeed], name: str) -> Difference | None:
@@ -109,29 +87,28 @@ def is_significant(difference: Difference) -> bool:
     return p is not None and p < SIGNIFICANT
 
 
-def describe(name: str, difference: Difference, unit: str, digits: int) -> str:
+def describe(name: str, difference: Difference, quantity: Quantity) -> str:
     """A difference that holds, in words: size, interval, corrected p value."""
     low, high, p = difference.interval_95_low, difference.interval_95_high, difference.p_value_holm
-    size = f"{name} {signed(difference.mean, digits)}{unit}"
+    size = f"{name} {quantity.signed(difference.mean)}{_unit(quantity)}"
     if low is None or high is None or p is None:
         return size
-    interval = f"{signed(low, digits)} to {signed(high, digits)}"
+    interval = f"{quantity.signed(low)} to {quantity.signed(high)}"
     shown = "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
     return f"{size} (95 % interval {interval}, {shown} corrected)"
 
 
-def signed(value: float, digits: int) -> str:
-    """A number with its sign; what rounds to nothing has a plus."""
-    return f"{round(value, digits) + 0.0:+.{digits}f}"
-
-
-def undecided(name: str, difference: Difference, unit: str, digits: int) -> str:
+def undecided(name: str, difference: Difference, quantity: Quantity) -> str:
     """A difference that cannot be told from chance, in words: how wide its interval is."""
     low, high = difference.interval_95_low, difference.interval_95_high
     if low is None or high is None:
         return name
-    half = f"{(high - low) / 2:.{digits}f}{unit}"
-    return f"{name} ({signed(difference.mean, digits)}, 95 % interval ±{half})"
+    half = f"{(high - low) / 2:.{quantity.mean_digits}f}{_unit(quantity)}"
+    return f"{name} ({quantity.signed(difference.mean)}, 95 % interval ±{half})"
+
+
+def _unit(quantity: Quantity) -> str:
+    return f" {quantity.difference_unit}" if quantity.difference_unit else ""
 
 
 def machine_notes(cells: Sequence[BySeed]) -> tuple[str, ...]:

@@ -24,8 +24,9 @@ from clifctl.experiments.run.plan import RunOptions
 from clifctl.experiments.train import train
 from clifctl.recipe.load import LoadedRecipe
 from clifctl.recipe.schema import validate
+from clifctl.results.quantities import quantities_of
 from clifctl.results.train import EpochRecord, Running, StepRecord, TrainPlan, TrainResult
-from clifctl.results.trials import Measured, TrialRecord
+from clifctl.results.trials import Measured, Quantities, TrialRecord
 from clifctl.training.stopping import never
 
 # Ended: the folder has its record. Busy: another process runs it. Stopped: told to end. Lost: a
@@ -176,13 +177,8 @@ def _measured(result: TrainResult, watch: _Watch, order: TrialTask) -> Measured:
     if len(watch.steps_ms) >= 2:
         quartiles = [*statistics.quantiles(watch.steps_ms, n=4, method="inclusive")]
     return Measured(
-        accuracy_percent_last=result.accuracy_percent_last,
-        accuracy_percent_best=result.accuracy_percent_best,
+        **{name: getattr(result, name) for name in quantities_of(Quantities)},
         epoch_best=result.epoch_best,
-        train_loss_train_mode=result.train_loss_train_mode,
-        train_loss_eval_mode=result.train_loss_eval_mode,
-        test_loss=result.test_loss,
-        firing_rate=result.firing_rate,
         parameters=result.parameters,
         train_seconds=result.train_seconds,
         step_ms_median=quartiles[1],
