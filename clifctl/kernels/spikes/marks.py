@@ -62,6 +62,8 @@ def mark_spikes(x: Tensor, value: float = 1.0) -> None:
         return
     if not (torch.is_grad_enabled() or recording()):  # nobody will ask
         return
+    if x.is_inference():  # it has no version, by which a change would be seen
+        return
     if isinstance(x, Spikes):  # which know it themselves
         return
     setattr(x.untyped_storage(), _MARK, _Mark(x._version, value, x.dtype))
