@@ -231,7 +231,7 @@ NEURON_KEYS: dict[str, Any] = {
     "window": (int | None, Field(None, ge=1, description="window of truncated BPTT; null: full")),
     "window_reading": (
         Literal[WINDOW_MODES],
-        Field("sliding", description="what the window means: see the README"),
+        Field("sliding", description="what the window means: see docs/paper.md"),
     ),
     "exchange": (
         ExchangeSection | None,
