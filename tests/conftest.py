@@ -106,7 +106,7 @@ def few_spikes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
     if _of_values(request.path):
         from clifctl.kernels.cpu import rule
 
-        for name in ("FEWEST_MAPS", "FEWEST_VECTORS"):
+        for name in ("FEWEST_IN_MAPS", "FEWEST_IN_VECTORS"):
             monkeypatch.setattr(rule, name, {True: 0, False: 0})
 
 

@@ -7,7 +7,6 @@ from clifctl.kernels.connections import (
     check_connections,
     resolve_kernels,
 )
-from clifctl.kernels.cpu.rule import too_few
 from clifctl.kernels.distributed import (
     differentiable_sum,
     gather_over_processes,
@@ -56,5 +55,4 @@ __all__ = [
     "spike_value",
     "spikes_as_bits",
     "sum_over_processes",
-    "too_few",
 ]

@@ -276,7 +276,7 @@ def spikes_as(
         return None
     if torch._C._are_functorch_transforms_active():
         return None
-    if too_few(x.numel() // len(x) * steps, maps=x.dim() == 5):
+    if too_few(x.numel() // len(x) * steps, x.shape[2], maps=x.dim() == 5):
         return None
     if not is_binary(parameters.neuron, parameters.hyperparameters):
         return None

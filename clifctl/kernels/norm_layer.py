@@ -99,7 +99,7 @@ def asked(
         parameters.neuron,
         parameters.hyperparameters,
         (repeat, *how),
-        too_few(x.numel() * repeat, maps=x.dim() == 5) is None,
+        too_few(x.numel() * repeat, norm.channels, maps=x.dim() == 5) is None,
         choice,
         (x.shape, x.stride(), x.dtype),
         *map(_kind, tensors),

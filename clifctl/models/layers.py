@@ -22,7 +22,6 @@ from clifctl.kernels import (
     sparse,
     spike_value,
     spikes_as_bits,
-    too_few,
 )
 from clifctl.models.norm import TemporalBatchNorm
 from clifctl.neurons import Hyperparameters, Neuron, Parameters
@@ -58,8 +57,6 @@ class SpikingNet(nn.Module, ABC):
         if type(x) is not Tensor or x.device.type != CPU or x.requires_grad:
             return x
         if torch.compiler.is_compiling() or is_transformed(x):
-            return x
-        if too_few(x.numel(), maps=x.dim() == 5):
             return x
         if torch._C._len_torch_function_stack():  # who follows the net's operations sees its own
             return x

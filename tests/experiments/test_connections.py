@@ -1,16 +1,20 @@
 """Which way connections go: what is watched, and what is said of it."""
 
 from collections.abc import Iterator
+from itertools import product
 
+import pytest
 import torch
 from torch import Tensor, nn
 
-from clifctl.experiments.build import run_on
+from clifctl.experiments.build import build_net, run_on
 from clifctl.experiments.run.connections import first_step_noted, tried_step, watched_connections
 from clifctl.kernels import resolve_kernels
 from clifctl.kernels.cpu.geometry import Geometry
 from clifctl.kernels.cpu.paths import record
-from clifctl.kernels.cpu.rule import Direction, choose
+from clifctl.kernels.cpu.rule import Direction, choose, too_few
+from clifctl.models import MODELS, NeuronChoice, firing_modules
+from clifctl.neurons import NEURONS
 from clifctl.recipe.load import load_recipe
 from clifctl.results.connections import ConnectionPaths
 
@@ -84,6 +88,68 @@ def test_the_first_step_is_noted_and_no_event_is_lost() -> None:
     assert path.in_words == f"{said} (autocast turns its input into numbers of 16 bits)"
     assert list(first_step_noted(iter(()), net, "float32", noted.append)) == []
     assert len(noted) == 1
+
+
+def test_spikes_of_a_small_net_are_too_few() -> None:
+    """As they are in a batch, of which a step is tried on two samples."""
+    few = "{} spikes of {} are too few for events to pay"
+    *convolutions, last = tried_step(load_recipe("digits_snn5").recipe, None, 1)
+    assert [row.forward for row in convolutions] == ["dense", *["event-driven"] * 4]
+    assert convolutions[0].forward_reason == "its input is not spikes"
+    assert (last.forward, last.input_gradient) == ("dense", "dense")
+    assert last.forward_reason == few.format("16,384", "128 features")
+    smaller = load_recipe("digits_snn5", ["train.batch_size=8"]).recipe
+    _, *rows = tried_step(smaller, None, 1)
+    assert [row.forward for row in rows] == [
+        "dense",
+        "dense",
+        "event-driven",
+        "event-driven",
+        "dense",
+    ]
+    assert rows[0].weight_gradient_reason == few.format("8,192", "4 channels")
+
+
+def test_inference_needs_more_spikes_to_be_event_driven() -> None:
+    recipe = load_recipe("digits_snn5").recipe
+    net = build_net(recipe)
+    given = torch.rand(1, 32, 1, 8, 8)
+
+    def ways(*, training: bool) -> list[str]:
+        with watched_connections(net, "float32") as watched, torch.set_grad_enabled(training):
+            net(given, repeat=4)
+        return [str(row.forward) for row in watched.rows()]
+
+    # The same layers, prepared for either, take turns.
+    for _ in range(2):
+        assert ways(training=True) == ["dense", *["event-driven"] * 4, "dense"]
+        assert ways(training=False) == ["dense"] * 6
+    with watched_connections(net, "float32") as watched, torch.no_grad():
+        net(given, repeat=4)
+    reasons = [row.forward_reason for row in watched.rows()]
+    assert reasons[2] == "16,384 spikes of 8 channels are too few for events to pay"
+
+
+@pytest.mark.parametrize(
+    ("model", "shape", "timesteps"),
+    [("resnet18", (3, 32, 32), 6), ("vgg11", (2, 48, 48), 10)],
+)
+def test_layers_of_a_net_of_real_size_have_spikes_enough(
+    model: str, shape: tuple[int, ...], timesteps: int
+) -> None:
+    clif, family = NEURONS["clif"], MODELS[model]
+    choice = NeuronChoice(clif, clif.hyperparameters(), target="reference")
+    outputs: list[torch.Size] = []
+    with torch.device("meta"):
+        net = family.build(
+            family.options(), input_shape=shape, classes=10, timesteps=timesteps, neuron=choice
+        )
+        for layer in firing_modules(net).values():
+            layer.register_forward_hook(lambda *given: outputs.append(given[2][0].shape))
+        net(torch.empty(timesteps, 2, *shape))
+    for size, training in product(outputs, (True, False)):
+        with torch.set_grad_enabled(training):
+            assert too_few(size.numel(), size[2], maps=True) is None, (size, training)
 
 
 def test_a_step_is_tried_without_data_and_without_a_trace() -> None:

@@ -1,14 +1,17 @@
 """Which way every connection of every net goes, and that it makes no difference to the numbers."""
 
+from functools import partial
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from clifctl.kernels.cpu import rule
 from clifctl.kernels.cpu.paths import recorded_paths
 from clifctl.models import MODELS, NeuronChoice, SpikingNet
 from clifctl.neurons import NEURONS
+from clifctl.training.memory import held_for_backward
 
 T, N = 3, 2
 # Net -> options, shape of a sample, connections that read no spikes.
@@ -80,6 +83,44 @@ def test_values_are_those_of_dense_connections(name: str) -> None:
     largest = max(float(b.abs().max()) for _, b in found.values())
     for key, (a, b) in found.items():
         assert torch.allclose(a, b, rtol=0.0, atol=1e-2 * largest), key
+
+
+MANY = {True: 10**12, False: 10**12}
+
+
+@pytest.mark.parametrize("name", ["snn5", "mlp"])
+def test_few_spikes_are_floats_as_with_dense_connections(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rule, "FEWEST_IN_MAPS", MANY)
+    monkeypatch.setattr(rule, "FEWEST_IN_VECTORS", MANY)
+    found = []
+    for connections in ("auto", "dense"):
+        built = net(name, connections)
+        x = frames(name).requires_grad_()  # or they would be sparse values
+        with recorded_paths() as paths:
+            held = held_for_backward(partial(built, x), built.parameters())
+            logits = built(x)[0]
+            logits.square().sum().backward()
+        assert not paths
+        found.append((held, [logits, x.grad, *(p.grad for p in built.parameters())]))
+    (held, tensors), (expected, others) = found
+    assert held == expected
+    assert all(torch.equal(a, b) for a, b in zip(tensors, others, strict=True))
+
+
+def test_few_vectors_of_flattened_maps_are_dense(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rule, "FEWEST_IN_VECTORS", MANY)
+    few, logits, paths = run("snn5", "auto")
+    assert {path.geometry.channels for path in paths if path.geometry} == {2, 4, 8}
+    ran = {path.weight for path in paths}
+    assert few.classifier.weight.data_ptr() not in ran
+    assert few.features[-1].connection.weight.data_ptr() in ran
+    dense, expected, _ = run("snn5", "dense")
+    assert torch.allclose(logits, expected, rtol=1e-4, atol=1e-5)
+    gradients = zip(few.parameters(), dense.parameters(), strict=True)
+    largest = max(float(p.grad.abs().max()) for p in dense.parameters())
+    assert all(torch.allclose(a.grad, b.grad, rtol=0.0, atol=1e-2 * largest) for a, b in gradients)
 
 
 def test_dense_frames_stay_as_they_are() -> None:

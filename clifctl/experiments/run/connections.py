@@ -174,7 +174,7 @@ def _batch(recipe: Recipe, data: LoadedData | None, samples: int) -> tuple[Tenso
 
 def _of_floats(x: Tensor) -> Choice:
     """Why a connection whose input is `x`, floats, is dense."""
-    few = None if spike_value(x) is None else too_few(x.numel(), maps=x.dim() > 3)
+    few = None if spike_value(x) is None else too_few(x.numel(), x.shape[1], maps=x.dim() > 3)
     return few or NO_SPIKES
 
 

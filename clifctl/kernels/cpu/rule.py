@@ -72,11 +72,13 @@ OF_VALUES: Table = {
     },
     "input_gradient": {},
 }  # fmt: skip
-# Spikes of a neuron (time steps x samples x features) below which they are floats, so that what is
-# behind them is dense: there the calls take longer than the arithmetic. Of training (True), which
-# has three times the arithmetic, and of inference; `benchmarks/small_nets.py` measures them.
-FEWEST_MAPS: Mapping[bool, int] = {True: 12_000, False: 65_000}
-FEWEST_VECTORS: Mapping[bool, int] = {True: 100_000, False: 130_000}
+# Products of spikes (time steps x samples x features) and channels below which they are floats, so
+# that what is behind them is dense: there calls take longer than the arithmetic, of which a dense
+# connection to as many channels has that much a tap. In training (True) events save more of it, and
+# of what is kept. What `benchmarks/small_nets.py` measures on one core of an AVX-512 CPU: near them
+# both take the same time.
+FEWEST_IN_MAPS: Mapping[bool, int] = {True: 125_000, False: 2_000_000}
+FEWEST_IN_VECTORS: Mapping[bool, int] = {True: 25_000_000, False: 33_000_000}
 _ACTIVE = {
     "forward": "of the inputs are active",
     "weight_gradient": "of the inputs are active",
@@ -115,13 +117,17 @@ def standing_for(batches: float) -> Iterator[None]:
         _batches = before
 
 
-def too_few(spikes: int, *, maps: bool) -> Choice | None:
-    """Why what reads so many `spikes` (time steps x samples x features), of `maps` or of vectors,
-    is dense although they are spikes; None where they are enough."""
+def too_few(spikes: int, channels: int, *, maps: bool) -> Choice | None:
+    """Why what reads so many `spikes` (time steps x samples x features) of `maps`, or of vectors
+    (of so many features), is dense although they are spikes; None where they are enough."""
     spikes = round(spikes * _batches)
-    if spikes >= (FEWEST_MAPS if maps else FEWEST_VECTORS)[torch.is_grad_enabled()]:
+    fewest = (FEWEST_IN_MAPS if maps else FEWEST_IN_VECTORS)[torch.is_grad_enabled()]
+    if spikes * channels >= fewest:
         return None
-    return Choice(False, f"dense: {spikes:,} spikes are too few for events to pay")
+    what = "channels" if maps else "features"
+    return Choice(
+        False, f"dense: {spikes:,} spikes of {channels:,} {what} are too few for events to pay"
+    )
 
 
 def choose(

@@ -229,7 +229,7 @@ def _is_matrix(x: Any, weight: Any) -> bool:
         and weight.dtype == torch.float32
         and weight.device.type == CPU
         and not torch.is_autocast_enabled(CPU)
-        and not rule.too_few(x.numel(), maps=False)
+        and not rule.too_few(x.numel(), x.shape[-1], maps=False)
     )
 
 

@@ -1,5 +1,6 @@
 """What operations of aten, and functions of torch, do with `Spikes` in hand."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -45,8 +46,10 @@ def _clone(x: Spikes, *, memory_format: torch.memory_format | None = None) -> An
         return NotImplemented
     reordered = memory_format == torch.contiguous_format and x.dim() >= 4
     # Maps are flattened: what is behind them reads vectors.
-    if reordered and x.value is not None and too_few(run[1], maps=False):
-        return x.floats().contiguous()
+    if reordered and x.value is not None:
+        features = math.prod(x.place[0][-3:])
+        if too_few(run[1], features, maps=False):
+            return x.floats().contiguous()
     window = _window(x, run) if torch.is_grad_enabled() else None
     size = x.place[0]
     cloned = Spikes(Memory(x.active(run), run[1]), (size, innermost_channels(size), 0), window)

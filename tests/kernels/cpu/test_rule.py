@@ -19,6 +19,8 @@ from clifctl.kernels.cpu.rule import (
     choose,
     crossover,
     kind_of,
+    standing_for,
+    too_few,
     unsupported,
 )
 from clifctl.kernels.cpu.vectors import LANES
@@ -54,6 +56,33 @@ def test_a_connection_is_event_driven_below_its_crossover_alone(direction: Direc
     assert choose(direction, SPATIAL, 1.0).event == (limit == ALWAYS)
     assert not at.event
     assert at.reason.startswith("dense: ")
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("maps", [True, False])
+def test_few_spikes_are_dense_whatever_their_density(
+    training: bool, maps: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nothing = {True: 0, False: 0}
+    monkeypatch.setattr(rule, "FEWEST_IN_MAPS", nothing | ({training: 8000} if maps else {}))
+    monkeypatch.setattr(rule, "FEWEST_IN_VECTORS", nothing | ({} if maps else {training: 8000}))
+    with torch.set_grad_enabled(training):
+        few = too_few(1999, 4, maps=maps)
+        assert few is not None
+        assert not few.event
+        what = "channels" if maps else "features"
+        assert few.reason == f"dense: 1,999 spikes of 4 {what} are too few for events to pay"
+        assert too_few(2000, 4, maps=maps) is None
+        assert too_few(1999, 5, maps=maps) is None
+        assert too_few(1, 1, maps=not maps) is None
+        with standing_for(2.5):
+            assert too_few(800, 4, maps=maps) is None
+            with standing_for(0.5):
+                assert too_few(3998, 4, maps=maps) == few
+            assert too_few(799, 4, maps=maps) is not None
+        assert too_few(1999, 4, maps=maps) == few
+    with torch.set_grad_enabled(not training):
+        assert too_few(1, 1, maps=maps) is None
 
 
 def test_values_make_a_connection_dense_earlier() -> None:
