@@ -13,7 +13,7 @@ from clifctl.devices import CPU
 from clifctl.experiments.bench.timing import cpu_threads
 from clifctl.experiments.build import build_net, loss_of, repeat_of
 from clifctl.experiments.grid.step_cost import LEAST_SAMPLES, shortened, size_of, smaller
-from clifctl.kernels import spike_value
+from clifctl.kernels import Spikes, spike_value
 from clifctl.kernels.cpu.paths import Path, recorded_paths
 from clifctl.kernels.cpu.rule import (
     AUTOCAST,
@@ -71,7 +71,7 @@ class Watched:
             x, weights = inputs[0], {module.weight.data_ptr()}
             maps = () if isinstance(module, nn.Linear) else tuple(x.shape[2:])
             directions = DIRECTIONS[: 1 + torch.is_grad_enabled() * (1 + x.requires_grad)]
-            unseen = self.unseen or _of_floats(x)
+            unseen = self.unseen or _unseen(x)
             self.seen.setdefault(name, _Seen(module, maps, weights, directions, unseen))
             before.append(len(self.paths))
 
@@ -172,10 +172,11 @@ def _batch(recipe: Recipe, data: LoadedData | None, samples: int) -> tuple[Tenso
     return data.train.prepared(inputs)[:steps], targets
 
 
-def _of_floats(x: Tensor) -> Choice:
-    """Why a connection whose input is `x`, floats, is dense."""
-    few = None if spike_value(x) is None else too_few(x.numel(), x.shape[1], maps=x.dim() > 3)
-    return few or NO_SPIKES
+def _unseen(x: Tensor) -> Choice:
+    """Why a connection of `x` is dense that does not look at bits."""
+    if not isinstance(x, Spikes) and spike_value(x) is None:
+        return NO_SPIKES
+    return too_few(x.numel(), x.shape[1], maps=x.dim() > 3) or NO_SPIKES
 
 
 def _percent(path: Path | None) -> float | None:

@@ -209,7 +209,7 @@ def _linear(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Tensor:
     gradient of its input is one too, and can be that at open windows alone."""
 
     def run(x: Any, weight: Any, bias: Any = None) -> Tensor:
-        if not _is_matrix(x, weight):
+        if not _is_matrix(x, weight) or rule.too_few(x.numel(), x.shape[-1], maps=False):
             result: Tensor = func(x, weight, bias)
             return result
         *lead, channels = x.shape
@@ -229,7 +229,6 @@ def _is_matrix(x: Any, weight: Any) -> bool:
         and weight.dtype == torch.float32
         and weight.device.type == CPU
         and not torch.is_autocast_enabled(CPU)
-        and not rule.too_few(x.numel(), x.shape[-1], maps=False)
     )
 
 
