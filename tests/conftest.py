@@ -100,14 +100,20 @@ def seed() -> None:
         torch.manual_seed(SEED)
 
 
-@pytest.fixture(autouse=True)
-def few_spikes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nets of tests of values are tiny: few spikes are enough there for events."""
-    if _of_values(request.path):
-        from clifctl.kernels.cpu import rule
+@pytest.fixture
+def few_spikes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nets of tests are tiny: few spikes are enough for events."""
+    from clifctl.kernels.cpu import rule
 
-        for name in ("FEWEST_IN_MAPS", "FEWEST_IN_VECTORS"):
-            monkeypatch.setattr(rule, name, {True: 0, False: 0})
+    for name in ("FEWEST_IN_MAPS", "FEWEST_IN_VECTORS"):
+        monkeypatch.setattr(rule, name, {True: 0, False: 0})
+
+
+@pytest.fixture(autouse=True)
+def few_spikes_in_tests_of_values(request: pytest.FixtureRequest) -> None:
+    """See `few_spikes`."""
+    if _of_values(request.path):
+        request.getfixturevalue("few_spikes")
 
 
 @pytest.fixture

@@ -30,6 +30,7 @@ from clifctl.results.bench_train import TrainBenchRow
 Run = Callable[..., Any]
 TINY = ["bench", "train", "--model", "snn5", "--timesteps", "2", "--batch", "2", "--repeats", "1"]
 TINY += ["--no-peak", "--no-engine", "--threads", "1"]
+pytestmark = pytest.mark.usefixtures("few_spikes")
 
 
 def a_task(model: str, **changes: Any) -> Task:
