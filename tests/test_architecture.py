@@ -250,6 +250,48 @@ def test_what_may_be_long_is_there_and_still_long() -> None:
     assert set(LONG) <= set(long_ones())
 
 
+MOST_PARAMETERS = 7
+COMPILED = ("njit", "intrinsic", "jit")  # what numba compiles takes numbers, addresses and arrays
+OWN_OPTIONS = "cli/"  # a command has a parameter for each of its options
+# Other functions of more parameters -> why they are not fewer.
+MANY_PARAMETERS = {
+    "energy/accounting.py:net_costs": "keywords; most calls name the rates and the constants alone",
+    "kernels/norm_layer.py:forward": "an autograd Function: torch takes tensors one by one",
+    "kernels/norm_layer.py:prepare": "what scan has decided, each from another place",
+    "kernels/scan.py:norm_scan": "the entry point for a norm and a neuron: keywords with defaults",
+    "report/gradients.py:_by_lag": "the curves of one picture",
+    "spikingjelly/node.py:__init__": "keywords in SpikingJelly's words",
+    "spikingjelly/nodes.py:__init__": "keywords in SpikingJelly's words",
+    "training/loop.py:train_epochs": "the parts of a run, each made elsewhere",
+    "training/optimizer.py:optimizer_and_schedule": "the keys of the recipe's section, as keywords",
+    "training/step.py:__init__": "the keys of the recipe's section, as keywords",
+}
+
+
+def parameters_of(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """How many a caller can give: without self and cls."""
+    given = function.args
+    names = [a.arg for a in (*given.posonlyargs, *given.args, *given.kwonlyargs)]
+    own = names[:1] in (["self"], ["cls"])
+    return len(names) - own + (given.vararg is not None) + (given.kwarg is not None)
+
+
+def test_functions_of_many_parameters_have_a_reason() -> None:
+    many, functions = set(), set()
+    for _, path in files():
+        name = path.relative_to(PACKAGE).as_posix()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                continue
+            functions.add(f"{name}:{node.name}")
+            free = name.startswith(OWN_OPTIONS)
+            free |= any(ast.unparse(d).startswith(COMPILED) for d in node.decorator_list)
+            if parameters_of(node) > MOST_PARAMETERS and not free:
+                many.add(f"{name}:{node.name}")
+    assert many <= set(MANY_PARAMETERS)
+    assert set(MANY_PARAMETERS) <= functions
+
+
 # What turns bytes into objects, or text into code, and where that may be. `Image.open` may try
 # formats for which it starts other programs. Who adds a place says in SECURITY.md why it is safe.
 DANGEROUS = {

@@ -57,7 +57,7 @@ class GradientParts:
 
     @property
     def whole(self) -> Tensor:
-        """Their sum."""
+        """The sum of the parts."""
         return self.spatial + self.m1 + self.m2
 
 

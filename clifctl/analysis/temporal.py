@@ -33,7 +33,7 @@ class WindowAnalysis:
 
 @dataclass(frozen=True)
 class TemporalGradients:
-    """All of it, layers in forward order, windows 1 to T."""
+    """What an analysis finds: layers in forward order, windows 1 to T."""
 
     layers: tuple[LayerAnalysis, ...]
     windows: tuple[WindowAnalysis, ...]

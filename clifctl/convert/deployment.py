@@ -1,8 +1,8 @@
 """A trained net on plain LIF neurons: Table 8 of the paper (Appendix J).
 
 Nothing is trained: the neurons are replaced, the weights stay. The soft reset is that of the
-paper's "None"; a hard reset to v_r is SpikingJelly's reading, in which the membrane starts at v_r
-and leaks towards it. Shifted by v_r that is a reset to zero with the threshold v_threshold - v_r,
+paper's "None"; a hard reset to v_r is as SpikingJelly defines it: the membrane starts at v_r and
+leaks towards it. Shifted by v_r that is a reset to zero with the threshold v_threshold - v_r,
 so a row of the table is a row of thresholds: 1.00, 1.02, ..., 1.10.
 """
 

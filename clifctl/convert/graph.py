@@ -158,7 +158,7 @@ class _Recorder(TorchFunctionMode):
     def add(
         self, result: Tensor, name: str, kind: str, inputs: tuple[str, ...], **values: Any
     ) -> None:
-        """One more layer, and that `result` comes from it."""
+        """Add a layer, and note that `result` comes from it."""
         taken = {layer.name for layer in self.layers}
         unique, number = name or kind, 2
         while unique in taken:

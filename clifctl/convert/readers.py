@@ -30,7 +30,7 @@ MARGIN = {"float64": 1e-9, "float32": 1e-5}
 
 
 @dataclass(frozen=True)
-class Reading:
+class ReaderOutput:
     """What a reader finds: `outputs` `[T, N, classes]`, `spikes` `[T, N, *]` by node; `distance` of
     the membrane potentials from the threshold, in thresholds, from a reader that says it."""
 
@@ -47,7 +47,7 @@ class Reader:
     name: str
     package: str | None
     arithmetic: str
-    read: Callable[[Path, Tensor, Sequence[str]], Reading]
+    read: Callable[[Path, Tensor, Sequence[str]], ReaderOutput]
 
     @property
     def version(self) -> str | None:
@@ -65,9 +65,9 @@ class Reader:
 
 @dataclass(frozen=True)
 class Comparison:
-    """How a reading differs from the reference. `mismatches` are spikes. A sample differs where a
-    spike does, or its logits do by more than the margin; it is `excused` where its first mismatch
-    lies within the margin. `output_difference` is the largest one of logits."""
+    """How a reader's output differs from the reference. `mismatches` are spikes. A sample differs
+    where a spike does, or its logits do by more than the margin; it is `excused` where its first
+    mismatch lies within the margin. `output_difference` is the largest one of logits."""
 
     mismatches: int
     samples_differing: int
@@ -81,19 +81,19 @@ class Comparison:
 
 
 def compare(
-    reference: Reading, reading: Reading, distance: Mapping[str, Tensor], margin: float
+    reference: ReaderOutput, found: ReaderOutput, distance: Mapping[str, Tensor], margin: float
 ) -> Comparison:
     """Compare spikes step by step, then logits. `distance` `[T, N, *]` by node is how far from the
     threshold each membrane potential is; nodes are in the order in which they run.
 
     Raises ConversionError where a shape is another one."""
     wrong = {
-        name: _shaped(reading.spikes[name], spikes, f"the spikes of '{name}'") != spikes
+        name: _shaped(found.spikes[name], spikes, f"the spikes of '{name}'") != spikes
         for name, spikes in reference.spikes.items()
     }
     mismatches = sum(int(where.sum()) for where in wrong.values())
     logits = reference.outputs
-    off = (_shaped(reading.outputs, logits, "the logits") - logits).abs()  # [T, N, classes]
+    off = (_shaped(found.outputs, logits, "the logits") - logits).abs()  # [T, N, classes]
     close = (off <= margin * logits.abs().max()).all(-1).all(0)  # [N]; never true of NaN
     differing = excused = 0
     for sample in range(logits.shape[1]):
@@ -127,16 +127,16 @@ def _first(wrong: Mapping[str, Tensor], sample: int) -> tuple[str, int] | None:
     return None
 
 
-def _own(path: Path, inputs: Tensor, nodes: Sequence[str]) -> Reading:
+def _own(path: Path, inputs: Tensor, nodes: Sequence[str]) -> ReaderOutput:
     import nir
 
     activity = interpret(nir.read(path), inputs, dt=DT_S)
     spikes = {name: activity.spikes[name] for name in nodes}
-    return Reading(activity.outputs, spikes, activity.distance)
+    return ReaderOutput(activity.outputs, spikes, activity.distance)
 
 
 @torch.no_grad()
-def _spikingjelly(path: Path, inputs: Tensor, nodes: Sequence[str]) -> Reading:
+def _spikingjelly(path: Path, inputs: Tensor, nodes: Sequence[str]) -> ReaderOutput:
     from spikingjelly.activation_based.nir_exchange import import_from_nir
 
     net = import_from_nir(path, dt=DT_S, dtype=torch.float64)
@@ -145,11 +145,11 @@ def _spikingjelly(path: Path, inputs: Tensor, nodes: Sequence[str]) -> Reading:
         for x in inputs.double():
             output, state = net(x, state)
             outputs.append(output)
-    return Reading(torch.stack(outputs), {name: torch.stack(spikes[name]) for name in nodes})
+    return ReaderOutput(torch.stack(outputs), {name: torch.stack(spikes[name]) for name in nodes})
 
 
 @torch.no_grad()
-def _snntorch(path: Path, inputs: Tensor, nodes: Sequence[str]) -> Reading:
+def _snntorch(path: Path, inputs: Tensor, nodes: Sequence[str]) -> ReaderOutput:
     import nir
     from snntorch.import_nir import import_from_nir
 
@@ -167,7 +167,7 @@ def _snntorch(path: Path, inputs: Tensor, nodes: Sequence[str]) -> Reading:
                 output, state = net(x, state)
                 outputs.append(output)
     found = {name: _by_step(spikes[name], samples, steps) for name in nodes}
-    return Reading(_by_step(outputs, samples, steps), found)
+    return ReaderOutput(_by_step(outputs, samples, steps), found)
 
 
 def _by_step(values: Sequence[Tensor], samples: int, steps: int) -> Tensor:
@@ -202,7 +202,7 @@ READERS = (
 )
 
 
-def read_with(reader: Reader, path: Path, inputs: Tensor, nodes: Sequence[str]) -> Reading:
+def read_with(reader: Reader, path: Path, inputs: Tensor, nodes: Sequence[str]) -> ReaderOutput:
     """Let `reader` read the file and run it; what it prints is dropped.
 
     Raises ConversionError where it cannot, with the reader's own words.

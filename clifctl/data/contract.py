@@ -59,7 +59,7 @@ class Staged(ABC):
     def __call__(
         self, inputs: Tensor, targets: Tensor, generator: torch.Generator
     ) -> tuple[Tensor, Tensor]:
-        """All of it at once."""
+        """Draw, work and finish at once."""
         drawn = self.draw(inputs.shape[1], generator)
         return self.finished(self.work(inputs.cpu(), drawn.images), targets, drawn)
 
@@ -88,7 +88,7 @@ class Streamed(Protocol):
         """A stored batch `[T, n, *]` on the CPU. Raises DataError."""
 
     def select(self, numbers: Tensor) -> "Streamed":
-        """Some of the samples."""
+        """The samples of these numbers."""
 
     def digest(self) -> bytes:
         """A hash of every sample, in order."""
@@ -151,7 +151,7 @@ class Split:
             yield from self.targets.index_select(0, places).split([len(one) for one in orders])
 
     def part(self, numbers: slice) -> "Split":
-        """Those of the samples, in their order; tensors are not copied."""
+        """A range of the samples, in their order; tensors are not copied."""
         if isinstance(self.inputs, Tensor):
             inputs: Tensor | Streamed = self.inputs[:, numbers]
         else:

@@ -34,7 +34,7 @@ class ImageFiles:
         return pixels.unsqueeze(0)
 
     def select(self, numbers: Tensor) -> "ImageFiles":
-        """Some of the images."""
+        """The images of these numbers."""
         return replace(self, paths=tuple(self.paths[i] for i in numbers.tolist()))
 
     def digest(self) -> bytes:

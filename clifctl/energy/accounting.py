@@ -56,7 +56,7 @@ def net_costs(
         by_rates, neuron.name, constants, bias_share=bias_share
     )
     charges = corrected.charges(signals, step, constants)
-    mended, mended_layers = corrected.together(charges, constants)
+    corrected_total, corrected_layers = corrected.together(charges, constants)
     layers = tuple(
         LayerCost(
             layer=operation.name,
@@ -69,7 +69,7 @@ def net_costs(
             spike_fan_out=_spike_fan_out(signals, number),
             firing_rate=_rate(signals, number),
             paper=_shown(paper_layers[number], methods),
-            corrected=_shown(mended_layers[number], methods),
+            corrected=_shown(corrected_layers[number], methods),
         )
         for number, operation in enumerate(graph.operations)
         if operation.kind != "image"
@@ -78,7 +78,7 @@ def net_costs(
         parameters=graph.parameters - (0 if own_neuron else graph.neuron_parameters),
         timesteps=graph.timesteps if neuron.spiking else 1,
         paper=_shown(paper, methods),
-        corrected=_shown(mended, methods),
+        corrected=_shown(corrected_total, methods),
         layers=layers,
     )
 

@@ -24,7 +24,7 @@ def window_fan_outs(
 
 
 def adaptive_fan_outs(size: int, out: int) -> tuple[int, ...]:
-    """The same for an adaptive pool: output i covers the inputs floor(i size / out) to
+    """The fan-outs of an adaptive pool: output i covers the inputs floor(i size / out) to
     ceil((i + 1) size / out)."""
     return _times_covered(
         size,

@@ -39,7 +39,7 @@ _MAKERS = re.compile(r"(new|zeros|ones|empty|full|rand|randn)(_\w+)?")
 class DataFlow(TorchFunctionMode, ABC):
     """Sees every function of torch that a net calls while it is followed.
 
-    What is seen is told in the order in which it is computed: `began` with the image, then
+    What is seen is passed on in the order in which it is computed: `began` with the image, then
     `computed` for an operation that has a rule and `fired` for a layer of neurons, `ended` last.
     No tensor is held on to.
     """

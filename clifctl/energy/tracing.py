@@ -101,7 +101,7 @@ class _Tracer(DataFlow):
             raise EnergyError(f"the net does not run its layer of neurons '{silent[0]}'")
 
     def _note(self, result: Tensor, steps: int, **fields: Any) -> Value:
-        """One more operation, and that `result` comes from it."""
+        """Add an operation, and note that `result` comes from it."""
         self.operations.append(Operation(steps=steps, **fields))
         return self.comes_from(len(self.operations) - 1, steps, result)
 

@@ -1,4 +1,4 @@
-"""The wait for a compiler, told to the person who waits."""
+"""Notices of what is compiled, and of how long it took, for the person who waits."""
 
 import time
 
@@ -21,14 +21,14 @@ class Compiling:
         self._said = False
 
     def begins(self, key: object) -> None:
-        """A function will be compiled now, maybe because another one calls it."""
+        """Note that the compilation of a function begins, maybe because another one calls it."""
         if not self._said:
             self._said = True
             tell("compiling kernels for this processor, at their first use")
         self._begun.append((key, time.perf_counter()))
 
     def ends(self, key: object, name: str) -> None:
-        """It is compiled. What began within it and did not end has failed."""
+        """Note that it has ended. What began within it and did not end has failed."""
         places = [place for place, (begun, _) in enumerate(self._begun) if begun == key]
         if not places:
             return

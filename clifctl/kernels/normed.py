@@ -70,7 +70,7 @@ def _spikes_forward(
     steps: int,
     windows: bool,
 ) -> list[Tensor]:
-    """The same, with `Spikes` for an output."""
+    """`norm_scan_forward` with `Spikes` for an output."""
     return spikes_forward(_expanded(x, steps), [*tensors, *_prologue(norm, steps)], call, windows)
 
 
@@ -175,7 +175,7 @@ def _remember(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:
 def _gradients(
     ctx: Any, gradients: Sequence[Tensor | None], backward: Callable[..., Sequence[Tensor]]
 ) -> tuple[Tensor, list[Tensor], list[Tensor | None]]:
-    """Those of x, of `tensors` and of `norm`."""
+    """The gradients of x, of `tensors` and of `norm`."""
     x, *others = kept(ctx)
     tensors, norm = others[: ctx.given], others[ctx.given :]
     g_x, *rest = backward(x, tensors, norm, gradients, *ctx.rest)

@@ -9,7 +9,7 @@ from torch import Tensor
 from clifctl.errors import NeuronError
 from clifctl.kernels.window import Window
 from clifctl.neurons import Hyperparameters, Neuron
-from clifctl.neurons.contract import Learnable, finish
+from clifctl.neurons.contract import Learnable, step_parameters
 from clifctl.neurons.foreign_code import foreign_code
 
 State = tuple[Tensor, ...]
@@ -76,7 +76,7 @@ class _Scan:
             for learnable in self.neuron.learnables
         }
         with foreign_code(f"neuron '{self.neuron.name}': step"):
-            result = self.neuron.step(x, state, finish(self.hyperparameters, values))
+            result = self.neuron.step(x, state, step_parameters(self.hyperparameters, values))
         output, new_state = self.neuron.result_of(result)
         _check(self.neuron, x, output, new_state)
         return output, new_state

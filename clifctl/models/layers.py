@@ -30,7 +30,7 @@ from clifctl.neurons.pickling import class_for_values, values_for_class
 LayerState = tuple[Tensor, ...]
 NetState = tuple[LayerState, ...]
 # Below this part of active pixels a net's input is taken as sparse values.
-FEW = 0.3
+SPARSE_BELOW = 0.3
 
 
 class SpikingNet(nn.Module, ABC):
@@ -66,7 +66,7 @@ class SpikingNet(nn.Module, ABC):
             return x
         if layer.target not in ("auto", "numba") or layer.connections != "auto":
             return x
-        return sparse(x) if int(x.count_nonzero()) < FEW * x.numel() else x
+        return sparse(x) if int(x.count_nonzero()) < SPARSE_BELOW * x.numel() else x
 
 
 @dataclass(frozen=True)

@@ -255,7 +255,7 @@ def unfolded_norms(model: nn.Module) -> list[TemporalBatchNorm]:
 
 
 def folded_norms(model: nn.Module) -> list[TemporalBatchNorm]:
-    """The others: every batch norm of `model` that was folded."""
+    """Every batch norm of `model` that was folded into the weights before it."""
     norms = [module for module in model.modules() if isinstance(module, TemporalBatchNorm)]
     return [norm for norm in norms if norm.is_identity]
 

@@ -69,7 +69,7 @@ class SpikeDrivenTransformerOptions(ModelOptions):
     )
 
     def notices(self, neuron: Neuron) -> tuple[str, ...]:
-        """That `neuron` has no threshold to set, where it has none."""
+        """The notice that `neuron` has no threshold to set, where it has none."""
         if _has_threshold(neuron):
             return ()
         return (

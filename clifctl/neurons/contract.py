@@ -304,7 +304,7 @@ class Parameters:
         self.learnables = learnables
 
 
-def finish(hyperparameters: Hyperparameters, tensors: Mapping[str, Tensor]) -> Any:
+def step_parameters(hyperparameters: Hyperparameters, tensors: Mapping[str, Tensor]) -> Any:
     """The object that `step` receives as `p`: every value under its own name."""
     return _StepParameters(**dict(hyperparameters), **tensors)
 

@@ -119,7 +119,7 @@ class NeuronNode(OptionsModule):
     ) -> tuple[Any, ...]:
         """`states`, in the order of the node's memories, as tensors `[N, *]` for `inputs`."""
         x_seq = inputs[0] if step_mode == "m" else inputs[0].unsqueeze(0)
-        parameters = self._told(len(x_seq), states)
+        parameters = self._parameters_of(len(x_seq), states)
         count = len(self.neuron.states)
         found = self._state(x_seq, states[:count], parameters)
         return (*(initial_state(x_seq, parameters) if found is None else found), *states[count:])
@@ -177,7 +177,7 @@ class NeuronNode(OptionsModule):
     def _run(self, x_seq: Tensor, held: tuple[Any, ...]) -> tuple[Tensor, tuple[Any, ...]]:
         """Spikes and memories after the sequence; `held` are the memories before."""
         steps = x_seq.shape[0]
-        parameters = self._told(steps, held)
+        parameters = self._parameters_of(steps, held)
         spikes, final = scan(
             x_seq,
             self._state(x_seq, held[: len(self.neuron.states)], parameters),
@@ -190,7 +190,7 @@ class NeuronNode(OptionsModule):
         return spikes, (*final, held[-1] + steps) if self._by_step else final
 
     def _run_by_step(self, x_seq: Tensor, held: tuple[Any, ...]) -> tuple[Tensor, tuple[Any, ...]]:
-        """The same, with `v` of every step kept."""
+        """`_run` step by step, with `v` of every step kept."""
         if self.window is not None and self.window < len(x_seq):
             raise NeuronError(
                 f"neuron '{self.neuron.name}': store_v_seq runs step by step, and a window of "
@@ -206,8 +206,8 @@ class NeuronNode(OptionsModule):
         self.v_seq = torch.stack(potentials)
         return torch.cat(spikes), held
 
-    def _told(self, steps: int, held: tuple[Any, ...]) -> Parameters:
-        """For the next `steps` steps; the values of a time step come round again."""
+    def _parameters_of(self, steps: int, held: tuple[Any, ...]) -> Parameters:
+        """The parameters of the next `steps` steps; those of a time step repeat after the last."""
         learnables: dict[str, Tensor] = {}
         for declared in self.neuron.learnables:
             # No parameter where functional_call, a parametrization or a replica has replaced it.

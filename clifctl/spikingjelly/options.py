@@ -1,4 +1,4 @@
-"""What a node is told, as attributes: in SpikingJelly's words and those of the neuron."""
+"""The options of a node as attributes, by SpikingJelly's names and those of the neuron."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar

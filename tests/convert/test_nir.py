@@ -13,7 +13,7 @@ from torch import Tensor
 from clifctl.convert.graph import read_net
 from clifctl.convert.interpreter import interpret
 from clifctl.convert.nir_graph import DT_S, Profile, nir_graph, node_name
-from clifctl.convert.readers import INTERPRETER, MARGIN, READERS, Reading, compare, read_with
+from clifctl.convert.readers import INTERPRETER, MARGIN, READERS, ReaderOutput, compare, read_with
 from clifctl.errors import ConversionError
 from clifctl.models import SpikingNet, firing_modules
 
@@ -21,7 +21,7 @@ Build = Callable[..., tuple[SpikingNet, tuple[int, ...]]]
 
 
 @torch.no_grad()
-def run(net: SpikingNet, x: Tensor) -> Reading:
+def run(net: SpikingNet, x: Tensor) -> ReaderOutput:
     """The net itself, in float64."""
     spikes: dict[str, Tensor] = {}
     for name, module in firing_modules(net).items():
@@ -30,7 +30,7 @@ def run(net: SpikingNet, x: Tensor) -> Reading:
             lambda module, given, output, node=node: spikes.update({node: output[0]})
         )
     logits, _ = net(x)
-    return Reading(logits, spikes)
+    return ReaderOutput(logits, spikes)
 
 
 def written(net: SpikingNet, shape: tuple[int, ...], path: Path, profile: Profile) -> Path:
@@ -185,12 +185,12 @@ def test_a_mismatch_at_the_threshold_excuses_what_follows_in_its_sample() -> Non
     spikes = {"a": torch.zeros(3, 2, 4), "b": torch.zeros(3, 2, 4)}
     other = {name: tensor.clone() for name, tensor in spikes.items()}
     distance = {name: torch.full((3, 2, 4), 0.5) for name in spikes}
-    reference = Reading(torch.ones(3, 2, 5), spikes)
+    reference = ReaderOutput(torch.ones(3, 2, 5), spikes)
     other["a"][1, 0, 2] = 1.0
     other["b"][2, 0, :] = 1.0
     outputs = torch.ones(3, 2, 5)
     outputs[:, 0] = 1.25  # a consequence, in the same sample
-    reading = Reading(outputs, other)
+    reading = ReaderOutput(outputs, other)
     found = compare(reference, reading, distance, 1e-5)
     assert (found.mismatches, found.samples_differing, found.samples_excused) == (5, 1, 0)
     assert found.output_difference == 0.25
@@ -208,20 +208,20 @@ def test_logits_count_where_spikes_are_the_same() -> None:
     for off, holds in ((0.5e-5, True), (2e-5, False), (float("nan"), False)):
         outputs = logits.clone()
         outputs[2, 1, 0] += 8.0 * off
-        found = compare(Reading(logits, spikes), Reading(outputs, spikes), spikes, 1e-5)
+        found = compare(ReaderOutput(logits, spikes), ReaderOutput(outputs, spikes), spikes, 1e-5)
         assert found.mismatches == 0
         assert (found.holds, found.samples_differing) == (holds, int(not holds))
 
 
-def test_a_reading_of_another_shape_is_no_reading() -> None:
+def test_an_output_of_another_shape_is_refused() -> None:
     spikes = {"a": torch.zeros(3, 2, 4)}
-    reference = Reading(torch.zeros(3, 2, 5), spikes)
+    reference = ReaderOutput(torch.zeros(3, 2, 5), spikes)
     for outputs, given, said in (
         (torch.zeros(3, 2, 1), spikes, r"the logits are \[3, 2, 1\], not \[3, 2, 5\]"),
         (reference.outputs, {"a": torch.zeros(3, 1, 2, 4)}, "the spikes of 'a' are"),
     ):
         with pytest.raises(ConversionError, match=said):
-            compare(reference, Reading(outputs, given), spikes, 1e-5)
+            compare(reference, ReaderOutput(outputs, given), spikes, 1e-5)
 
 
 def lone(node: Any, **more: Any) -> Any:

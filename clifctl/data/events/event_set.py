@@ -209,7 +209,7 @@ class RecordedFrames:
         return torch.stack(frames, 1)
 
     def select(self, numbers: Tensor) -> "RecordedFrames":
-        """Some of the samples."""
+        """The samples of these numbers."""
         return replace(self, where=tuple(self.where[i] for i in numbers.tolist()))
 
     def digest(self) -> bytes:
@@ -261,13 +261,13 @@ def folders_of(root: Path, name: str, *inner: str) -> list[Path]:
     return [base / folder for base in (root, root / name) for folder in inner]
 
 
-def few(there: int, complete: int) -> str | None:
-    """The problem of a split that can be used, and is not the whole one; None: it is."""
+def incomplete(there: int, complete: int) -> str | None:
+    """The problem of a split that can be used but is not complete; None for one that is."""
     return None if there == complete else f"{there:,} of {complete:,}: results do not compare"
 
 
 def unfinished(folder: Path) -> bool:
-    """Whether SpikingJelly was ended before it had written all of `folder`."""
+    """Whether SpikingJelly was stopped before it had written all of `folder`."""
     return folder.with_name(f"{folder.name}.building").exists()
 
 

@@ -236,7 +236,7 @@ class CachedFrames:
         return torch.from_numpy(out.astype(wide[out.dtype.name], copy=False))
 
     def select(self, numbers: Tensor) -> "CachedFrames":
-        """Some of the samples."""
+        """The samples of these numbers."""
         return replace(self, numbers=tuple(self.numbers[i] for i in numbers.tolist()))
 
     def digest(self) -> bytes:

@@ -38,7 +38,7 @@ class Events:
         return bool((np.diff(self.t) >= 0).all())
 
     def where(self, mask: Array) -> "Events":
-        """Some of the events."""
+        """The events for which `mask` is true."""
         return Events(self.t[mask], self.x[mask], self.y[mask], self.p[mask])
 
     def by_time(self) -> "Events":
@@ -88,7 +88,7 @@ class NpzRecording:
         return ""
 
     def read(self) -> list[Events]:
-        """Its events, in the order of the file. Raises BadRecording, OSError."""
+        """The events, in the order of the file. Raises BadRecording, OSError."""
         try:
             arrays = read_arrays(self.path, "txyp", used_as=8)
         except ArrayMissing as missing:

@@ -44,7 +44,7 @@ class CifarOptions(ImageOptions):
 
 @dataclass(frozen=True)
 class CifarFormat:
-    """One of the two: `torchvision` is its class there, `labels` the key of its labels,
+    """CIFAR-10 or CIFAR-100: `torchvision` is its class there, `labels` the key of its labels,
     `batch_samples` and `batch_bytes` the published number of samples and size of each file,
     training files first."""
 

@@ -15,7 +15,14 @@ from pydantic import Field
 
 from clifctl.data.contract import Dataset, DataShape, EventCamera, Files, FileState, LoadedData
 from clifctl.data.events.aedat import read_aedat2
-from clifctl.data.events.event_set import few, folders_of, load_events, missing, natural, unfinished
+from clifctl.data.events.event_set import (
+    folders_of,
+    incomplete,
+    load_events,
+    missing,
+    natural,
+    unfinished,
+)
 from clifctl.data.events.options import EventOptions
 from clifctl.data.events.recordings import POLARITIES, BadRecording, Events, NpzRecording, Sample
 from clifctl.data.folders import files_in
@@ -64,7 +71,7 @@ class Image:
 
     @property
     def number(self) -> int:
-        """Its number within its class; -1 for a file that is named otherwise."""
+        """The number of the recording within its class; -1 for a file that is named otherwise."""
         number = self.path.stem.rpartition("_")[2]
         return int(number) if number.isdecimal() else -1
 
@@ -156,7 +163,7 @@ def inspect(root: Path) -> tuple[FileState, ...]:
             try:
                 count = len(files_in(path, (ending,), place).files)
                 what += f", {count:,} found"
-                problem = few(count, PER_CLASS) if count else f"no '{ending}' file in it"
+                problem = incomplete(count, PER_CLASS) if count else f"no '{ending}' file in it"
             except DataError as refused:
                 problem = refused.message
         states.append(FileState(path, what, path.is_dir(), problem))

@@ -17,7 +17,14 @@ from torch import Tensor
 
 from clifctl.data.contract import Dataset, DataShape, EventCamera, Files, FileState, LoadedData
 from clifctl.data.events.aedat import read_aedat3
-from clifctl.data.events.event_set import few, folders_of, load_events, missing, natural, unfinished
+from clifctl.data.events.event_set import (
+    folders_of,
+    incomplete,
+    load_events,
+    missing,
+    natural,
+    unfinished,
+)
 from clifctl.data.events.options import EventOptions
 from clifctl.data.events.recordings import (
     POLARITIES,
@@ -232,7 +239,7 @@ def inspect(root: Path) -> tuple[FileState, ...]:
                 found = _trials(raw, part, place) if raw else _arrays(folder / part, place)
                 there = sum(len(one.samples) for one in found)
                 what += f", {there:,} found"
-                problem = few(there, SAMPLES[part])
+                problem = incomplete(there, SAMPLES[part])
             except DataError as refused:
                 problem = refused.message
         states.append(FileState(path, what, bool(raw or ready), problem))

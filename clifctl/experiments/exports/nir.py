@@ -22,7 +22,7 @@ from clifctl.convert.readers import (
     MARGIN,
     READERS,
     Reader,
-    Reading,
+    ReaderOutput,
     compare,
     read_with,
 )
@@ -174,7 +174,7 @@ def _serialised(graph: "nir.NIRGraph") -> bytes:
 @torch.no_grad()
 def _reference(
     net: SpikingNet, recipe: Recipe, layers: LayerGraph, samples: int
-) -> tuple[Tensor, Reading]:
+) -> tuple[Tensor, ReaderOutput]:
     """The first test samples `[T, N, *]`, and what clifctl's own net makes of them."""
     try:
         data = load_data(recipe)
@@ -200,11 +200,11 @@ def _reference(
             handle.remove()
     in_order = {node_name(layer.name): spikes[layer.name] for layer in layers.of_kind("neuron")}
     shown = inputs.double().expand(recipe.timesteps, *inputs.shape[1:])
-    return shown, Reading(logits, in_order)
+    return shown, ReaderOutput(logits, in_order)
 
 
 def _readings(
-    content: bytes, inputs: Tensor, reference: Reading, profile: Profile
+    content: bytes, inputs: Tensor, reference: ReaderOutput, profile: Profile
 ) -> tuple[ReaderRow, ...]:
     """Every reader's row."""
     nodes = list(reference.spikes)
@@ -218,7 +218,7 @@ def _readings(
 
 
 def _row(
-    reader: Reader, path: Path, inputs: Tensor, nodes: Sequence[str], reference: Reading,
+    reader: Reader, path: Path, inputs: Tensor, nodes: Sequence[str], reference: ReaderOutput,
     distance: Any, profile: Profile,
 ) -> ReaderRow:  # fmt: skip
     row: dict[str, Any] = {

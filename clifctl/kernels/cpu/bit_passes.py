@@ -56,7 +56,7 @@ def count(bits, first, elements):
 
 @njit(**OPTIONS)
 def counts(bits, first, rows, size, out):
-    """The same of each of `rows`, one behind the other, of `size` bits."""
+    """How many bits of each of `rows`, one behind the other, of `size` bits are set."""
     for row in range(rows):
         store_float(out + 4 * row, np.float32(count(bits, first + row * size, size)))
 
@@ -99,7 +99,7 @@ def counted(bits: Tensor, first: int, elements: int) -> int:
 
 
 def counted_rows(bits: Tensor, first: int, rows: int, size: int) -> Tensor:
-    """The same of each of `rows` of `size` bits: float32 `[rows]`."""
+    """How many bits of each of `rows` of `size` bits are set: float32 `[rows]`."""
     found = torch.empty(rows, device=CPU)
     counts(bits.data_ptr(), first, rows, size, found.data_ptr())
     return found
@@ -119,7 +119,7 @@ def added(bits: Tensor, first: int, value: float, x: Tensor, out: Tensor) -> Non
 
 
 def multiplied(bits: Tensor, first: int, value: float, x: Tensor, out: Tensor) -> None:
-    """The same for a product, with 0 where a bit is not set."""
+    """out = x * value where a bit from `first` is set, x * 0 elsewhere; otherwise as `added`."""
     _combine(multiply, bits, first, value, x, out)
 
 

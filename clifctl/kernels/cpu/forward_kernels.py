@@ -180,7 +180,7 @@ def _look_up_block(times: int) -> Any:
 
     @njit(**OPTIONS)
     def look_up_block(plan, scratch, tables, places, bias, y, count):
-        """The same, by tables: for each TABLE_BITS of a place's patch one row."""
+        """`sum_block` by tables: for each TABLE_BITS of a place's patch one row."""
         source = scratch + plan.patches_at
         initial = load_first(bias, count) if bias != 0 else nothing()
         size = plan.kernel_rows * plan.kernel_columns * plan.channels

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from clifctl.kernels.cpu.geometry import Geometry, equal_part, round_up
-from clifctl.kernels.cpu.lists import FEWER, PIXEL_LIST, PLACES, SUM_BYTES, WORD
+from clifctl.kernels.cpu.lists import PIXEL_LIST, PLACES, SUM_BYTES, UNALIGNED_WORD, WORD
 from clifctl.kernels.cpu.vectors import LANES, VECTOR_BYTES
 from clifctl.kernels.cpu.workspace import buffers
 
@@ -180,7 +180,7 @@ def plan_of(g: Geometry, with_values: bool) -> tuple[ForwardPlan, int]:
 def _points(g: Geometry, way: int, row_bytes: int) -> dict[str, int]:
     """The part of a plan that is peculiar to points, patches and tables."""
     patched = way != POINTS
-    word = WORD if patched or g.channels % 8 == 0 else FEWER
+    word = WORD if patched or g.channels % 8 == 0 else UNALIGNED_WORD
     size = g.channels * g.taps
     rows = equal_part(size, CHUNK_BYTES // row_bytes // word * word, word)
     return {
@@ -202,7 +202,7 @@ def _windows(g: Geometry, _: int, row_bytes: int) -> dict[str, int]:
     """The part of a plan that is peculiar to windows."""
     entries = ENTRIES * ENTRY_BYTES // row_bytes
     most = (entries - 1) // g.taps
-    word = WORD if g.channels % 8 == 0 else FEWER
+    word = WORD if g.channels % 8 == 0 else UNALIGNED_WORD
     fit = max(8, CHUNK_BYTES // row_bytes // g.taps // 8 * 8)
     channels = min(equal_part(g.channels, min(fit, word), 8), most)
     step, pitch = g.stride[1], g.kernel[0] * channels if g.kernel[1] > 1 else 0

@@ -140,7 +140,7 @@ def _position(plan, place):
 
 @njit(**OPTIONS)
 def _next_position(plan, sample, row, column):
-    """Those of the next place."""
+    """Sample, row and column of the next place of the output."""
     column += 1
     if column == plan.out_width:
         column = 0

@@ -103,7 +103,7 @@ def pack_weights(first, last, weight, row_bytes, outputs, columns, offsets, chun
 
 @njit(**INNER)
 def clear(at, floats):
-    """Zeros."""
+    """Write zeros to `floats` numbers."""
     whole = floats // LANES * LANES
     for i in range(0, whole, LANES):
         store(at + 4 * i, zero())
@@ -308,7 +308,7 @@ def scatter_gradient(p, tile, kind, dx, scratch):
 
 @njit(**INNER)
 def tile_of(p, number):
-    """Its images, rows and columns of places: of each the first and the one behind the last."""
+    """The images, rows and columns of a tile: of each the first and the one behind the last."""
     n0 = number // (p.row_tiles * p.column_tiles) * p.images
     row0 = p.first_row + number // p.column_tiles % p.row_tiles * p.rows
     column0 = p.first_column + number % p.column_tiles * p.columns
@@ -330,7 +330,7 @@ def lines_of(p, tile):
 
 @njit(**INNER)
 def clear_tile(p, tile, dx):
-    """Zeros in all of a tile's part of the result."""
+    """Write zeros to all of a tile's part of the result."""
     y0, y1 = lines_of(p, tile)
     x0 = max(0, tile[4] * p.right - p.before)
     x1 = min(p.width, tile[5] * p.right - p.before)

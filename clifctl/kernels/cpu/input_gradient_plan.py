@@ -197,7 +197,7 @@ def _placed(plan: InputGradientPlan) -> InputGradientPlan:
 
 
 def classes_of(geometry: Geometry) -> list[PlaceClass]:
-    """Those that have taps."""
+    """The classes of places that have taps."""
     classes, first_tap = [], 0
     for row in range(min(geometry.kernel[0], geometry.stride[0])):
         for column in range(min(geometry.kernel[1], geometry.stride[1])):

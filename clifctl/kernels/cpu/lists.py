@@ -7,7 +7,8 @@ list of their values (float32) runs beside the entries. What a place of the outp
 range of them: its `sum`.
 
 Bits are read 64 at a time at byte-aligned places, and 57 at a time at others; chunks begin at a
-multiple of 8 channels, and are read in words of WORD bits, or of FEWER where pixels begin anywhere.
+multiple of 8 channels, and are read in words of WORD bits, or of UNALIGNED_WORD where pixels begin
+anywhere.
 """
 
 import sys
@@ -45,7 +46,7 @@ from clifctl.kernels.cpu.vectors import (
 
 OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
 # Bits of a word where every pixel begins at a byte, and where it does not.
-WORD, FEWER = 64, 56
+WORD, UNALIGNED_WORD = 64, 56
 # Bytes of a pixel's list of channels: a byte each; and what may be written behind a list.
 PIXEL_LIST, SLACK = 64, 64
 # Where the fields of a sum lie, and how long it is [bytes].

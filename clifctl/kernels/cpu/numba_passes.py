@@ -146,7 +146,7 @@ def pack(first, last, block, x, bits):
 
 @njit(**OPTIONS)
 def unpack(first, last, block, bits, one, x):
-    """The inverse, into whole numbers: `one` where a bit is set, else 0."""
+    """The inverse of `pack`, into whole numbers: `one` where a bit is set, else 0."""
     bit = x.dtype.type(1)
     for i in range(first * block, min(last * block, x.size // 8)):
         k = 8 * i

@@ -17,7 +17,7 @@ def refused_settings() -> str | None:
     """What numba cannot be used with, as in `NUMBA_NUM_THREADS=0: must be ...`; None: nothing."""
     if not any(name.startswith("NUMBA_") for name in os.environ) and not _has_config_file():
         return None
-    with warnings.catch_warnings(record=True) as told:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
             config: Any = importlib.import_module("numba.core.config")
@@ -28,7 +28,7 @@ def refused_settings() -> str | None:
             if "threads" in str(broken) and threads is not None:
                 return f"NUMBA_NUM_THREADS={threads}: must be 1 or more"
             return f"its settings ({CONFIG_FILE} or NUMBA_*) cannot be read: {_first_line(broken)}"
-    for warning in told:
+    for warning in caught:
         if found := _UNREADABLE.match(str(warning.message)):
             reason = str(warning.message).strip().splitlines()[-1]
             return f"{found[1]}={found[2]}: cannot be read ({reason})"

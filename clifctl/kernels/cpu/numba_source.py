@@ -4,7 +4,7 @@ The module has functions over units of work (see `clifctl.kernels.blocks`): `for
 `forward_spikes` (the output as bits, where it is a spike), `backward` (full BPTT, or cut before
 given steps) and `windowed` (sliding window). Each keeps the states of one block of elements in rows
 that stay in fast memory. The ways back keep nothing of the forward pass but x: they run the block
-forward again, remember what is dear to compute, and return.
+forward again, remember what is expensive to compute, and return.
 
 Everything is read and written through addresses, LANES elements at a time (see
 `clifctl.kernels.cpu.vectors`); a block that ends within a vector is worked on in a copy (see
@@ -242,7 +242,7 @@ class _Printer(Lines):
             self.line(f"mem.left({to}, steps, n, {item}, {name}_copy, room)")
 
     def _write_sums(self, p: Learnable) -> None:
-        """One partial sum a unit: torch adds them up in their order, whoever computed them."""
+        """One partial sum a unit: torch adds them up in their order, not that of the threads."""
         steps = _steps_of(p)
         with self.block(f"for r in range({steps}):"):
             if p.by_channel:

@@ -122,8 +122,8 @@ def bits_of(x: Tensor) -> Tensor:
 
 
 def floats_of(bits: Tensor, shape: Sequence[int], value: float = 1.0) -> Tensor:
-    """The inverse: float32 of `shape`, channels innermost in memory (torch's channels_last where it
-    has four dimensions), `value` where a bit is set, else 0."""
+    """The inverse of `bits_of`: float32 of `shape`, channels innermost in memory (torch's
+    channels_last where it has four dimensions), `value` where a bit is set, else 0."""
     if len(shape) > 2:
         *samples, channels, height, width = shape
         memory = torch.empty(*samples, height, width, channels, device=CPU)

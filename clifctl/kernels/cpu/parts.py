@@ -35,7 +35,7 @@ class Parts:
     counts: Array
 
     def room(self) -> Array:
-        """For what is found."""
+        """Room for what `find` writes."""
         return np.empty((2, self.rows, *self.counts.shape))
 
     def find(self, x: int, found: Array) -> None:

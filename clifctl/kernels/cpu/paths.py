@@ -1,4 +1,4 @@
-"""Which way each connection went, event-driven or dense: noted while somebody asks."""
+"""Which way each connection went, event-driven or dense: recorded on request."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -38,7 +38,7 @@ def copy(to, source, size):
 
 @njit(**OPTIONS)
 def clear(to, size):
-    """Zeros in `size` bytes, a whole number of vectors."""
+    """Write zeros to `size` bytes, a whole number of vectors."""
     for at in range(0, size, VECTOR_BYTES):
         store(to + at, zero())
 

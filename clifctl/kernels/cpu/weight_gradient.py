@@ -18,7 +18,7 @@ from clifctl.kernels.cpu import channel_lists
 from clifctl.kernels.cpu import weight_gradient_kernels as kernels
 from clifctl.kernels.cpu.channel_lists import OVERRUN
 from clifctl.kernels.cpu.geometry import Geometry
-from clifctl.kernels.cpu.lists import FEWER, PLACES, WORD
+from clifctl.kernels.cpu.lists import PLACES, UNALIGNED_WORD, WORD
 from clifctl.kernels.cpu.source import Active, bits_bytes
 from clifctl.kernels.cpu.threads import run_units
 from clifctl.kernels.cpu.vectors import LANES, VECTOR_BYTES
@@ -75,7 +75,7 @@ class WeightGradient:
             nowhere=-1 if plan.nowhere is None else plan.nowhere,
             # Lists: words of bits for the places of a tile, channels a word, entries of a tile.
             words=words,
-            chunk=FEWER if geometry.channels % 8 else WORD,
+            chunk=UNALIGNED_WORD if geometry.channels % 8 else WORD,
             lists=self._lists,
             room=self._room,
         )

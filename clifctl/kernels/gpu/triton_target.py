@@ -27,7 +27,7 @@ from clifctl.neurons.contract import Learnable
 
 # In and out; arithmetic and states are float32.
 DTYPES = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}
-# How `backward` is told to cut: none, chunked, prefix (a window of one step is chunks of one).
+# How `backward` cuts: none, chunked, prefix (a window of one step is chunks of one).
 _MODES = {"chunked": 1, "sliding": 1, "prefix": 2}
 # Rounding as torch rounds: no product is fused with a sum. As many registers as a thread can have:
 # without a bound the assembler spills a few values for the sake of one more program at a time.

@@ -11,7 +11,7 @@ from torch import fx
 from clifctl.errors import NeuronError
 from clifctl.kernels.ir.program import COMPARISONS, Builder, Instruction, Operand, Program
 from clifctl.neurons import SURROGATES, Hyperparameters, Neuron
-from clifctl.neurons.contract import finish
+from clifctl.neurons.contract import step_parameters
 from clifctl.neurons.foreign_code import foreign_code
 
 ALLOWED = (
@@ -46,7 +46,7 @@ def trace(neuron: Neuron, hyperparameters: Hyperparameters) -> Program:
     graph = fx.Graph()
     tracer = fx.proxy.GraphAppendingTracer(graph)
     proxies = {name: fx.Proxy(graph.placeholder(name), tracer) for name in inputs}
-    p = finish(hyperparameters, {name: proxies[name] for name in learnables})  # type: ignore[misc]
+    p = step_parameters(hyperparameters, {name: proxies[name] for name in learnables})  # type: ignore[misc]
     where = f"neuron '{neuron.name}'"
     given = (proxies["x"], tuple(proxies[name] for name in states), p)
     with foreign_code(f"{where}: step cannot be traced", hint=_ALLOWED_HINT):

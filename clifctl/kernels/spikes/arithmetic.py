@@ -140,7 +140,7 @@ class _Bytes:
 
     @classmethod
     def of(cls, x: Spikes, bits: Tensor | None = None) -> "_Bytes":
-        """Those of `x`; of other `bits` in the order of its memory."""
+        """The bytes of `x`, or those of other `bits` in the order of its memory."""
         run = x.run()
         assert run is not None
         if bits is None:

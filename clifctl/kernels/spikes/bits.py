@@ -42,7 +42,7 @@ def _(x: Tensor) -> Tensor:
 
 
 def unpack_bits(bits: Tensor, elements: int, dtype: torch.dtype, value: float) -> Tensor:
-    """The inverse: `[elements]` of `dtype`, `value` where a bit is set, else 0."""
+    """The inverse of `pack_bits`: `[elements]` of `dtype`, `value` where a bit is set, else 0."""
     x = bits.new_empty(elements, dtype=dtype)
     if bits.device.type != CPU:
         each = (bits[:, None] >> _places(bits)) & 1

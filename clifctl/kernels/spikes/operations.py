@@ -168,7 +168,7 @@ def _deepcopied(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
 
 
 def _attribute(name: str) -> Any:
-    """What torch is asked with for an attribute of a tensor."""
+    """The function by which torch is asked for an attribute of a tensor."""
     return getattr(Tensor, name)
 
 
