@@ -13,7 +13,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from clifctl.data import LoadedData
 from clifctl.data.images import ImageFileOptions
 from clifctl.devices import CPU, is_gpu
-from clifctl.errors import RecipeError, UsageError
+from clifctl.errors import ArgumentError, RecipeError
 from clifctl.experiments.run.memory import require_net_fits
 from clifctl.kernels import Kernels
 from clifctl.models import SpikingNet, TemporalBatchNorm, put_neuron
@@ -157,8 +157,10 @@ def at_root(recipe: Recipe, root: Path) -> Recipe:
     """`recipe` with its data below `root`. Raises UsageError where its data has no files."""
     options = recipe.data.options
     if "root" not in type(options).model_fields:
-        raise UsageError(
-            f"--root {root}: data set '{recipe.data.dataset.name}' has no files",
+        raise ArgumentError(
+            "root",
+            root,
+            f"data set '{recipe.data.dataset.name}' has no files",
             hint="leave it out",
         )
     moved = options.model_copy(update={"root": str(root)})
