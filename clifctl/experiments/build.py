@@ -221,25 +221,9 @@ def loss_of(recipe: Recipe) -> Callable[[Tensor, Tensor], Tensor]:
 
 def optimizer_of(recipe: Recipe, net: torch.nn.Module) -> tuple[Optimizer, LRScheduler]:
     """The recipe's optimizer and schedule for `net`."""
-    train = recipe.train
-    return optimizer_and_schedule(
-        net,
-        lr=train.lr,
-        momentum=train.momentum,
-        weight_decay=train.weight_decay,
-        epochs=train.epochs,
-        optimizer=train.optimizer,
-        decayed=train.decayed,
-        schedule=train.schedule,
-        warmup_epochs=train.warmup_epochs,
-        warmup_lr=train.warmup_lr,
-        min_lr=train.min_lr,
-        cooldown_epochs=train.cooldown_epochs,
-        step_epochs=train.step_epochs,
-        step_factor=train.step_factor,
-        # On a GPU: the fastest, and it can be told there to leave out a step that is not finite.
-        fused=True if is_gpu(next(net.parameters()).device) else None,
-    )
+    # On a GPU: the fastest, and it can be told there to leave out a step that is not finite.
+    fused = True if is_gpu(next(net.parameters()).device) else None
+    return optimizer_and_schedule(net, recipe.train, fused=fused)
 
 
 def training_step_of(
