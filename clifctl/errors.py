@@ -5,7 +5,6 @@ printed as two lines on stderr: `error: what, where` and `hint: what to do`.
 """
 
 import difflib
-import shlex
 from collections.abc import Iterable
 from typing import Any
 
@@ -27,19 +26,31 @@ class UsageError(ClifctlError):
     """An argument or option that cannot be used as given."""
 
 
+class ArgumentError(UsageError):
+    """A value that cannot be used for an argument; `value` is None where the argument itself is
+    the problem. The command line says the same of the option that gave it."""
+
+    def __init__(
+        self, argument: str, value: object, problem: str, *, hint: str | None = None
+    ) -> None:
+        given = argument if value is None else f"{argument} = {value}"
+        super().__init__(f"{given}: {problem}", hint=hint)
+        self.argument, self.value, self.problem = argument, value, problem
+
+
 class RecipeError(ClifctlError):
     """A recipe that cannot be read, or that does not hold against the schema."""
 
 
 class UntrustedFile(RecipeError):
-    """A file of a person's own that a recipe names and that is not run unasked. `document` is the
-    recipe, resolved as far as that goes without it."""
+    """A file of a person's own that a recipe names, `reference`, and that is not run unasked.
+    `document` is the recipe, resolved as far as that goes without it."""
 
     def __init__(self, where: str, reference: str, document: dict[str, Any]) -> None:
         super().__init__(
-            f"{where}: it uses the neuron '{reference}' of a file, which is not run unasked",
-            hint=f"if you trust that file, add --trust {shlex.quote(reference)}",
+            f"{where}: it uses the neuron '{reference}' of a file, which is not run unasked"
         )
+        self.reference = reference
         self.document = document
 
 

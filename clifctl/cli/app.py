@@ -31,6 +31,7 @@ from clifctl.cli import (
     train,
     truncate_bptt,
 )
+from clifctl.cli.error_text import hint_of, message_of
 from clifctl.cli.options import STOPPED, abandon_stdout, ask_on_terminal, write_stdout
 from clifctl.commands import command_line, visible_lines
 from clifctl.errors import (
@@ -144,9 +145,7 @@ def run(arguments: list[str]) -> int:
         abandon_stdout()
         return 0
     except ClifctlError as error:
-        bad_input = error.hint is None and not isinstance(error, Interrupted)
-        hint = "--help shows what is allowed, with an example" if bad_input else error.hint
-        return _report(error, error.message, hint, error.exit_code, debug)
+        return _report(error, message_of(error), hint_of(error), error.exit_code, debug)
     except KeyboardInterrupt as stop:  # outside of a command
         return _report(stop, STOPPED, None, Interrupted(stop, STOPPED).exit_code, debug)
     except OSError as error:

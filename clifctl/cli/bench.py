@@ -4,9 +4,9 @@ from typing import Annotated, Literal
 
 import typer
 
+from clifctl.cli import lists
 from clifctl.cli.execution_options import BenchmarkExecution, KernelExecution
 from clifctl.cli.options import Output, command
-from clifctl.errors import UsageError
 
 EXAMPLE = "clifctl bench neurons --neurons lif,clif --shape 6x16x64x32x32 -o bench.json"
 TRAIN_EXAMPLE = "clifctl bench train --timesteps 1,2,4,6,8,16 -o train.json"
@@ -74,8 +74,8 @@ def neurons(
     from clifctl.report.bench_neurons import neurons_bench_report
 
     result = bench_neurons(
-        None if neurons is None else [name.strip() for name in neurons.split(",")],
-        shape=shape,
+        None if neurons is None else lists.names("--neurons", neurons),
+        shape=lists.shape("--shape", shape),
         repeats=repeats,
         execution=execution,
         dtype=dtype,
@@ -123,7 +123,7 @@ def train(
     asked = NetBenchOptions(
         model=model,
         neuron=neuron,
-        timesteps=None if timesteps is None else _numbers(timesteps),
+        timesteps=None if timesteps is None else lists.whole_numbers("--timesteps", timesteps),
         batch_size=batch,
         precision=precision,
         batch_norm=batch_norm,
@@ -170,7 +170,7 @@ def evaluate(
     asked = NetBenchOptions(
         model=model,
         neuron=neuron,
-        timesteps=None if timesteps is None else _numbers(timesteps),
+        timesteps=None if timesteps is None else lists.whole_numbers("--timesteps", timesteps),
         batch_size=batch,
         precision=precision,
         rates=rates,
@@ -180,12 +180,3 @@ def evaluate(
     )
     result = bench_eval(asked, say=output.notice if output.verbose else lambda line: None)
     output.emit(eval_bench_report(result))
-
-
-def _numbers(text: str) -> list[int]:
-    parts = [part.strip() for part in text.split(",")]
-    if not all(part.isascii() and part.isdigit() and len(part) < 10 for part in parts):
-        raise UsageError(
-            f"--timesteps '{text}': not whole numbers", hint="several with commas: 1,2,4,6,8,16"
-        )
-    return [int(part) for part in parts]

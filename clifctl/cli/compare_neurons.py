@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from clifctl.cli import lists
 from clifctl.cli.grid_options import GridChoice
 from clifctl.cli.options import Output, command, complete_recipe
 
@@ -61,7 +62,12 @@ def register(app: typer.Typer) -> None:
         is_named = bool(given) and "=" not in given[0]
         recipe = given.pop(0) if is_named else experiment.DEFAULT_RECIPE
         axes = experiment.NeuronAxes(
-            neurons, grid.seeds, timesteps, batch_norm, baseline, gradients
+            lists.names("--neurons", neurons),
+            grid.seeds,
+            timesteps=None if timesteps is None else lists.whole_numbers("--timesteps", timesteps),
+            batch_norm=None if batch_norm is None else lists.names("--batch-norm", batch_norm),
+            baseline=baseline,
+            gradients=gradients,
         )
         grid.carry_out(
             output,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from clifctl.cli import lists
 from clifctl.cli.checkpoint_options import CheckpointArgument, CheckpointChoice
 from clifctl.cli.options import ENDINGS, Output, OverridesArgument, command
 from clifctl.errors import RunFailed, UsageError
@@ -136,7 +137,9 @@ def convert(
         return
     how = DeployOptions(
         reset=reset,
-        reset_values=reset_values,
+        reset_values=None
+        if reset_values is None
+        else lists.numbers("--reset-values", reset_values),
         choose_on=choose_on or "train",
         recalibrate=recalibrate,
         fold=fold_norm,

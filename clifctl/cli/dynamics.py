@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from clifctl.cli import lists
 from clifctl.cli.execution_options import TargetOption
 from clifctl.cli.options import Output, command, picture_path
 
@@ -93,12 +94,14 @@ def register(app: typer.Typer) -> None:
         output.keep_apart(read)
         result = run(
             DynamicsOptions(
-                neurons=neurons,
+                neurons=lists.names("--neurons", neurons),
                 overrides=overrides or (),
                 input=input_,
                 rate=rate,
                 weight=weight,
-                timesteps=timesteps,
+                timesteps=None
+                if timesteps is None
+                else lists.whole_numbers("--timesteps", timesteps),
                 seeds=seeds,
                 seed=seed,
                 lags=lags,

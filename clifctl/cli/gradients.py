@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from clifctl.cli.checkpoint_options import CheckpointChoice
+from clifctl.cli.lists import names
 from clifctl.cli.options import (
     Output,
     OverridesArgument,
@@ -13,7 +14,6 @@ from clifctl.cli.options import (
     complete_recipe,
     picture_path,
 )
-from clifctl.errors import UsageError
 
 SourceArgument = Annotated[
     str,
@@ -93,7 +93,7 @@ def register(app: typer.Typer) -> None:
         given = overrides or []
         options = GradientsOptions(
             overrides=given,
-            layers=None if layers is None else _names(layers),
+            layers=None if layers is None else names("--layers", layers),
             samples=samples,
             seed=seed,
             noise=input_ == "noise",
@@ -105,10 +105,3 @@ def register(app: typer.Typer) -> None:
         )
         result = look(source, options)
         output.emit_and_draw(gradients_report(result), picture, draw_gradients, result)
-
-
-def _names(text: str) -> list[str]:
-    names = [name.strip() for name in text.split(",") if name.strip()]
-    if not names:
-        raise UsageError(f"--layers '{text}': the list is empty", hint="leave it out for all")
-    return names

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from clifctl.cli import lists
 from clifctl.cli.execution_options import Execution
 from clifctl.cli.options import Output, Shared, picture_path
 from clifctl.experiments.run.execution import ExecutionOptions
@@ -59,7 +60,7 @@ class _Choice:
                 execution=self.execution,
                 workers=self.workers,
                 scheduler=self.scheduler,
-                shard=self.shard,
+                shard=None if self.shard is None else lists.shard("--shard", self.shard),
                 fail_fast=self.fail_fast,
                 dry_run=self.dry_run,
             )

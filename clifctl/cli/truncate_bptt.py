@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from clifctl.cli import lists
 from clifctl.cli.grid_options import GridChoice
 from clifctl.cli.options import Output, OverridesArgument, RecipeArgument, command
 
@@ -30,7 +31,7 @@ def register(app: typer.Typer) -> None:
         window: Annotated[
             str | None,
             typer.Option(
-                metavar="READING",
+                metavar="MODE",
                 help="What the window means: sliding, chunked or prefix (default: the recipe's).",
             ),
         ] = None,
@@ -47,7 +48,12 @@ def register(app: typer.Typer) -> None:
         from clifctl.report.truncate_bptt import truncation_report
 
         given = list(overrides or [])
-        axes = experiment.TruncationAxes(grid.seeds, k, tau, window)
+        axes = experiment.TruncationAxes(
+            grid.seeds,
+            windows=None if k is None else lists.whole_numbers("--k", k),
+            taus=None if tau is None else lists.numbers("--tau", tau),
+            window_mode=window,
+        )
         grid.carry_out(
             output,
             "truncate-bptt",

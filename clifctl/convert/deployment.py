@@ -6,7 +6,6 @@ leaks towards it. Shifted by v_r that is a reset to zero with the threshold v_th
 so a row of the table is a row of thresholds: 1.00, 1.02, ..., 1.10.
 """
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
@@ -36,24 +35,6 @@ class Reset:
     def label(self) -> str:
         """The head of its column."""
         return "soft" if self.v_reset is None else f"{self.v_reset:g}"
-
-
-def reset_values(text: str) -> tuple[float, ...]:
-    """The values of `0,-0.02,-0.1`, each once. Raises UsageError."""
-    values: list[float] = []
-    for part in text.split(","):
-        try:
-            value = float(part)
-        except ValueError:
-            value = math.nan
-        if not math.isfinite(value):
-            raise UsageError(
-                f"--reset-values {text}: '{part.strip()}' is not a number",
-                hint="numbers with commas between them: --reset-values 0,-0.02,-0.06",
-            )
-        if value not in values:
-            values.append(value + 0.0)  # -0 is 0
-    return tuple(values)
 
 
 def require_deployable(neuron: Neuron, hyperparameters: object, name: str) -> None:

@@ -5,7 +5,6 @@ First the gate: a kernel whose numbers are wrong gets no times. Then the contest
 """
 
 import math
-import re
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -16,7 +15,7 @@ import torch
 from torch import Tensor
 
 from clifctl.devices import device_name, is_gpu, memory_bytes
-from clifctl.errors import UsageError, unknown_name
+from clifctl.errors import ArgumentError, UsageError, unknown_name
 from clifctl.experiments.bench.neuron_contestants import (
     Contestant,
     Setting,
@@ -35,7 +34,8 @@ from clifctl.results.bench_neurons import BenchResult, BenchRow, BenchRun
 from clifctl.training.memory import held_for_backward
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
-DEFAULT_SHAPE = "6x16x64x32x32"
+DEFAULT_SHAPE = (6, 16, 64, 32, 32)
+MOST_AXES = 8
 MOST_STEPS = 4096
 # Forward and backward must read x and write the output, read x and its gradient and write the
 # gradient of x: five transfers of x's size. A copy makes two, a read and a write.
@@ -48,13 +48,13 @@ BYTES_PER_INPUT_BYTE = 40
 def bench_neurons(
     neurons: Sequence[str] | None = None,
     *,
-    shape: str = DEFAULT_SHAPE,
+    shape: Sequence[int] = DEFAULT_SHAPE,
     repeats: int = 7,
     execution: ExecutionOptions = ON_CPU,
     dtype: str = "float32",
     say: Callable[[str], None] = lambda line: None,
 ) -> BenchResult:
-    """Time `neurons` (None: all) on an input of `shape` `TxNxC[x*features]`.
+    """Time `neurons` (None: all) on an input of `shape` `[T, N, C, *features]`.
 
     Raises UsageError for a name, shape or number that cannot be used, RunFailed where a kernel does
     not do what the reference does.
@@ -101,27 +101,27 @@ def _names(neurons: Sequence[str] | None) -> list[str]:
     names = list(known) if neurons is None else list(dict.fromkeys(neurons))
     for name in names:
         if name not in known:
-            raise UsageError(
-                unknown_name("neuron", name, known), hint="--neurons takes names with commas: a,b"
-            )
+            raise UsageError(unknown_name("neuron", name, known), hint=f"one of {', '.join(known)}")
     return names
 
 
-def _sizes(shape: str, dtype: torch.dtype, device: torch.device) -> tuple[int, ...]:
-    hint = f"--shape takes time steps x samples x channels [x more], as in {DEFAULT_SHAPE}"
-    if not re.fullmatch(r"[0-9]{1,9}(x[0-9]{1,9}){2,7}", shape):
-        raise UsageError(f"--shape '{shape}': not 3 to 8 whole numbers with x between", hint=hint)
-    sizes = tuple(int(size) for size in shape.split("x"))
-    if 0 in sizes:
-        raise UsageError(f"--shape '{shape}': every size must be at least 1", hint=hint)
+def _sizes(shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> tuple[int, ...]:
+    sizes, given = tuple(shape), "x".join(map(str, shape))
+    hint = "time steps x samples x channels [x more], as in 6x16x64x32x32"
+    if not 3 <= len(sizes) <= MOST_AXES:
+        raise ArgumentError("shape", given, f"must have 3 to {MOST_AXES} sizes", hint=hint)
+    if min(sizes) < 1:
+        raise ArgumentError("shape", given, "every size must be at least 1", hint=hint)
     if sizes[0] > MOST_STEPS:
-        raise UsageError(f"--shape '{shape}': at most {MOST_STEPS} time steps", hint=hint)
+        raise ArgumentError("shape", given, f"at most {MOST_STEPS} time steps", hint=hint)
     needed = math.prod(sizes) * dtype.itemsize * BYTES_PER_INPUT_BYTE
     available = memory_bytes(device)
     if needed > available:
-        raise UsageError(
-            f"--shape '{shape}': the plain loop may need {in_words(needed)} of memory, "
-            f"'{device}' has {in_words(available)}",
+        raise ArgumentError(
+            "shape",
+            given,
+            f"the plain loop may need {in_words(needed)} of memory, '{device}' has "
+            f"{in_words(available)}",
             hint="a smaller shape will do",
         )
     return sizes

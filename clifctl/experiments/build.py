@@ -13,7 +13,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from clifctl.data import LoadedData
 from clifctl.data.images import ImageFileOptions
 from clifctl.devices import CPU, is_gpu
-from clifctl.errors import RecipeError, UsageError
+from clifctl.errors import ArgumentError, RecipeError
 from clifctl.experiments.run.memory import require_net_fits
 from clifctl.kernels import Kernels
 from clifctl.models import SpikingNet, TemporalBatchNorm, put_neuron
@@ -157,8 +157,10 @@ def at_root(recipe: Recipe, root: Path) -> Recipe:
     """`recipe` with its data below `root`. Raises UsageError where its data has no files."""
     options = recipe.data.options
     if "root" not in type(options).model_fields:
-        raise UsageError(
-            f"--root {root}: data set '{recipe.data.dataset.name}' has no files",
+        raise ArgumentError(
+            "root",
+            root,
+            f"data set '{recipe.data.dataset.name}' has no files",
             hint="leave it out",
         )
     moved = options.model_copy(update={"root": str(root)})
@@ -219,25 +221,9 @@ def loss_of(recipe: Recipe) -> Callable[[Tensor, Tensor], Tensor]:
 
 def optimizer_of(recipe: Recipe, net: torch.nn.Module) -> tuple[Optimizer, LRScheduler]:
     """The recipe's optimizer and schedule for `net`."""
-    train = recipe.train
-    return optimizer_and_schedule(
-        net,
-        lr=train.lr,
-        momentum=train.momentum,
-        weight_decay=train.weight_decay,
-        epochs=train.epochs,
-        optimizer=train.optimizer,
-        decayed=train.decayed,
-        schedule=train.schedule,
-        warmup_epochs=train.warmup_epochs,
-        warmup_lr=train.warmup_lr,
-        min_lr=train.min_lr,
-        cooldown_epochs=train.cooldown_epochs,
-        step_epochs=train.step_epochs,
-        step_factor=train.step_factor,
-        # On a GPU: the fastest, and it can be told there to leave out a step that is not finite.
-        fused=True if is_gpu(next(net.parameters()).device) else None,
-    )
+    # On a GPU: the fastest, and it can be told there to leave out a step that is not finite.
+    fused = True if is_gpu(next(net.parameters()).device) else None
+    return optimizer_and_schedule(net, recipe.train, fused=fused)
 
 
 def training_step_of(

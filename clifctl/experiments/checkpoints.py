@@ -8,7 +8,7 @@ import torch
 
 from clifctl import trust
 from clifctl.data import LoadedData
-from clifctl.errors import UsageError
+from clifctl.errors import ArgumentError, UsageError
 from clifctl.experiments.build import at_root, build_net
 from clifctl.experiments.published import published_for
 from clifctl.experiments.run.execution import ExecutionOptions
@@ -111,8 +111,10 @@ def open_checkpoint(
 
 def _open(path: Path, neuron: str | None) -> OpenedCheckpoint:
     if neuron is not None and not trust.is_file_reference(neuron):
-        raise UsageError(
-            f"--neuron {neuron}: must be FILE.py:NAME, the checkpoint's own neuron",
+        raise ArgumentError(
+            "neuron",
+            neuron,
+            "must be FILE.py:NAME, the checkpoint's own neuron",
             hint="leave it out for a neuron of clifctl; clifctl convert puts a net on LIF",
         )
     checkpoint = load_checkpoint(path, foreign=FOREIGN)

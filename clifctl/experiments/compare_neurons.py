@@ -5,12 +5,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import get_args
 
-from clifctl.errors import UsageError, unknown_name
+from clifctl.errors import ArgumentError, unknown_name
 from clifctl.experiments.grid.dispatch import TrialsObserver
 from clifctl.experiments.grid.grid import (
     Grid,
     GridOptions,
-    numbers,
     plan_grid,
     run_grid,
     statuses,
@@ -54,12 +53,13 @@ NORM_MODES: tuple[str, ...] = get_args(NormMode)
 
 @dataclass(frozen=True)
 class NeuronAxes:
-    """What a comparison varies, as it was typed. `baseline` None is lif, or else the first."""
+    """What a comparison varies: neurons, `seeds` seeds from the recipe's on, and settings (None:
+    the recipe's own). `baseline` None is lif, or else the first neuron."""
 
-    neurons: str
+    neurons: Sequence[str]
     seeds: int
-    timesteps: str | None = None
-    batch_norm: str | None = None
+    timesteps: Sequence[int] | None = None
+    batch_norm: Sequence[str] | None = None
     baseline: str | None = None
     gradients: bool = False
 
@@ -97,15 +97,13 @@ def plan_comparison(
     source = open_recipe(reference, overrides)
     base = source.variant()
     seeds = seeds_of(base.recipe.train.seed, axes.seeds)
-    names = _names("--neurons", axes.neurons)
-    neurons = {name: load_neuron(name, NEURONS) for name in names}
-    baseline = _baseline(axes.baseline, names)
-    steps = [base.recipe.timesteps]
-    if axes.timesteps is not None:
-        steps = numbers("--timesteps", axes.timesteps, int)
-    norms: list[str] = [base.recipe.model.options.batch_norm]
-    if axes.batch_norm is not None:
-        norms = _batch_norms(axes.batch_norm)
+    if not axes.neurons:
+        raise ArgumentError("neurons", None, "there is none to compare")
+    neurons = {name: load_neuron(name, NEURONS) for name in axes.neurons}
+    baseline = _baseline(axes.baseline, axes.neurons)
+    steps = axes.timesteps or [base.recipe.timesteps]
+    norms = axes.batch_norm or [base.recipe.model.options.batch_norm]
+    _require_batch_norms(norms)
     cells = _cells(neurons, steps, norms)
     places = [(cell, seed) for seed in seeds for cell in cells]
     loaded = [source.variant(_overrides(*place)) for place in places]
@@ -204,33 +202,28 @@ def _places(planned: NeuronGrid) -> list[tuple[_Cell, int]]:
     return [(cell, seed) for seed in planned.seeds for cell in planned.cells]
 
 
-def _names(option: str, text: str) -> list[str]:
-    names = list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
-    if not names:
-        raise UsageError(f"{option} '{text}': the list is empty", hint=f"as in {option} lif,clif")
-    return names
-
-
 def _baseline(asked: str | None, names: Sequence[str]) -> str:
     if asked is None:
         return DEFAULT_BASELINE if DEFAULT_BASELINE in names else names[0]
     if asked not in names:
-        raise UsageError(
-            "--baseline: " + unknown_name("neuron of the comparison", asked, names),
-            hint="the baseline is one of --neurons",
+        raise ArgumentError(
+            "baseline",
+            None,
+            unknown_name("neuron of the comparison", asked, names),
+            hint="the baseline is one of the neurons that are compared",
         )
     return asked
 
 
-def _batch_norms(text: str) -> list[str]:
-    norms = _names("--batch-norm", text)
+def _require_batch_norms(norms: Sequence[str]) -> None:
     for norm in norms:
         if norm not in NORM_MODES:
-            raise UsageError(
-                "--batch-norm: " + unknown_name("batch norm", norm, NORM_MODES),
-                hint=f"--batch-norm {','.join(NORM_MODES)}",
+            raise ArgumentError(
+                "batch_norm",
+                None,
+                unknown_name("batch norm", norm, NORM_MODES),
+                hint=f"one or both of {','.join(NORM_MODES)}",
             )
-    return norms
 
 
 def _cells(

@@ -18,12 +18,11 @@ from clifctl.convert.deployment import (
     recalibrate,
     require_below_thresholds,
     require_deployable,
-    reset_values,
 )
 from clifctl.convert.folding import fold_net
 from clifctl.convert.graph import read_net
 from clifctl.data import LoadedData, Split, batches, shuffled_batches
-from clifctl.errors import ConversionError, RunFailed, UsageError
+from clifctl.errors import ArgumentError, ConversionError, RunFailed
 from clifctl.experiments.build import (
     load_data,
     loss_of,
@@ -67,7 +66,7 @@ class DeployOptions:
     weights."""
 
     reset: Literal["soft", "hard"] | None = None
-    reset_values: str | None = None
+    reset_values: Sequence[float] | None = None
     choose_on: ChooseOn = "train"
     recalibrate: int | None = None
     fold: bool = False
@@ -75,12 +74,15 @@ class DeployOptions:
     def resets(self) -> tuple[Reset, ...]:
         """The settings, in the order of the table."""
         if self.reset == "soft" and self.reset_values is not None:
-            raise UsageError(
-                "--reset soft and --reset-values contradict each other: a soft reset has no value",
+            raise ArgumentError(
+                "reset_values",
+                ",".join(f"{value:g}" for value in self.reset_values),
+                "they contradict a reset that is soft, which has no value",
                 hint="leave one of them out",
             )
-        values = PAPER_RESETS if self.reset_values is None else reset_values(self.reset_values)
-        hard = () if self.reset == "soft" else tuple(map(Reset, values))
+        values = PAPER_RESETS if self.reset_values is None else self.reset_values
+        # -0 is 0
+        hard = () if self.reset == "soft" else tuple(Reset(value + 0.0) for value in values)
         return hard if self.reset == "hard" else (Reset(), *hard)
 
 
@@ -116,8 +118,10 @@ def deploy(path: Path, options: ConvertOptions, how: DeployOptions) -> DeployRes
     require_deployable(recipe.neuron.neuron, recipe.neuron.hyperparameters, str(path))
     choices = {reset: lif_of(recipe.neuron, reset) for reset in how.resets()}
     if how.recalibrate is not None and how.recalibrate < 1:
-        raise UsageError(
-            f"--recalibrate {how.recalibrate}: must be 1 or more batches",
+        raise ArgumentError(
+            "recalibrate",
+            how.recalibrate,
+            "must be 1 or more batches",
             hint="batches of train.batch_size training samples",
         )
     data = load_data(recipe).to(where)

@@ -17,7 +17,7 @@ from clifctl.data.events.event_set import (
 )
 from clifctl.data.events.frame_cache import CachedFrames
 from clifctl.data.events.options import EventOptions
-from clifctl.errors import UsageError, unknown_name
+from clifctl.errors import ArgumentError, UsageError, unknown_name
 from clifctl.files import expanded
 from clifctl.recipe.load import data_section
 from clifctl.results.data import (
@@ -60,7 +60,7 @@ def check_data(name: str, root: Path | None, cache: Path | None = None) -> DataC
     files = dataset.files
     if files is None:
         if root is not None:
-            raise UsageError(f"--root: data set '{name}' is embedded", hint="drop it")
+            raise ArgumentError("root", root, f"data set '{name}' is embedded", hint="leave it out")
         return DataCheckResult(
             data=name,
             root=None,
@@ -76,7 +76,9 @@ def check_data(name: str, root: Path | None, cache: Path | None = None) -> DataC
     if dataset.camera is not None:
         states += inspect_caches(name, place / CACHES if cache is None else expanded(cache))
     elif cache is not None:
-        raise UsageError(f"cache={cache}: data set '{name}' has no prepared frames", hint="drop it")
+        raise UsageError(
+            f"cache={cache}: data set '{name}' has no prepared frames", hint="leave it out"
+        )
     rows = tuple(_file_row(name, state) for state in states)
     return DataCheckResult(
         data=name,
@@ -115,8 +117,10 @@ def show_sample(
     data, prepared = _loaded(dataset, options, timesteps)
     chosen = data.train if split == "train" else data.test
     if not 0 <= sample < len(chosen):
-        raise UsageError(
-            f"--sample {sample}: the {split} split of '{name}' has {len(chosen)} samples",
+        raise ArgumentError(
+            "sample",
+            sample,
+            f"the {split} split of '{name}' has {len(chosen)} samples",
             hint=f"samples count from 0 to {len(chosen) - 1}",
         )
     stored, _ = next(chosen.read([torch.tensor([sample])]))

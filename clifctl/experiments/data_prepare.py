@@ -23,6 +23,7 @@ from clifctl.data.events.frame_preparation import (
 )
 from clifctl.data.events.options import EventOptions
 from clifctl.errors import (
+    ArgumentError,
     DataError,
     DiskFailed,
     Interrupted,
@@ -189,7 +190,7 @@ def _require_room(place: Path, settings: Settings, recordings: Recordings, elsew
 
 def _workers(asked: int | None, recordings: int) -> int:
     if asked is not None and asked < 1:
-        raise UsageError(f"--workers {asked}: must be 1 or more", hint="1 reads one after another")
+        raise ArgumentError("workers", asked, "must be 1 or more", hint="1 reads one after another")
     return min(asked or min(os.cpu_count() or 1, MOST_WORKERS), recordings)
 
 

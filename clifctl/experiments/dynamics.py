@@ -14,8 +14,7 @@ from clifctl.analysis.autocorrelation import autocorrelation, normalised, withou
 from clifctl.analysis.simulation import Trace, rates_of, simulate
 from clifctl.data.archives import BadArchive, read_array
 from clifctl.devices import CPU
-from clifctl.errors import DataError, UsageError, unknown_name
-from clifctl.experiments.grid.grid import numbers
+from clifctl.errors import ArgumentError, DataError, UsageError, unknown_name
 from clifctl.experiments.grid.seeds import require_seed, seeds_of
 from clifctl.experiments.grid.statistics import estimate, interval_95
 from clifctl.kernels import resolve_target
@@ -46,14 +45,15 @@ _MEMBRANE = "membrane potential before reset"
 
 @dataclass(frozen=True)
 class DynamicsOptions:
-    """What is asked for, as it was typed; None: the default, where the input has one."""
+    """What is asked for; None: the default, where the input has one. `overrides` are
+    `neuron.KEY=VALUE`, for every neuron that has such a hyperparameter."""
 
-    neurons: str
+    neurons: Sequence[str]
     overrides: Sequence[str] = ()
     input: str = POISSON
     rate: float | None = None
     weight: float | None = None
-    timesteps: str | None = None
+    timesteps: Sequence[int] | None = None
     seeds: int | None = None
     seed: int = 0
     lags: int | None = None
@@ -78,7 +78,7 @@ def dynamics(options: DynamicsOptions) -> DynamicsResult:
     steps. Raises ClifctlError for a neuron, an input or a number that cannot be used. Nothing is
     written.
     """
-    require_seed("--seed", options.seed)
+    require_seed("seed", options.seed)
     neurons = _neurons(options)
     target = resolve_target(options.target, CPU)
     given = _input(options)
@@ -105,24 +105,23 @@ def dynamics(options: DynamicsOptions) -> DynamicsResult:
 def _lags(options: DynamicsOptions, shortest: int) -> int:
     lags = min(DEFAULT_LAGS, shortest - 1) if options.lags is None else options.lags
     if not 0 <= lags < shortest:
-        raise UsageError(
-            f"--lags {lags}: must be between 0 and {shortest - 1}",
-            hint="a lag is shorter than the shortest of --timesteps",
+        raise ArgumentError(
+            "lags",
+            lags,
+            f"must be between 0 and {shortest - 1}",
+            hint="a lag is shorter than the fewest time steps",
         )
     return lags
 
 
 def _neurons(options: DynamicsOptions) -> list[tuple[str, Neuron, Hyperparameters]]:
-    names = list(dict.fromkeys(n.strip() for n in options.neurons.split(",") if n.strip()))
-    if not names:
-        raise UsageError(
-            f"--neurons '{options.neurons}': the list is empty", hint="as in --neurons lif,clif"
-        )
-    neurons = {name: load_neuron(name, NEURONS) for name in names}
+    if not options.neurons:
+        raise ArgumentError("neurons", None, "there is none")
+    neurons = {name: load_neuron(name, NEURONS) for name in options.neurons}
     for name, neuron in neurons.items():
         if not neuron.spiking or neuron.max_timesteps is not None:
-            raise UsageError(
-                f"--neurons {name}: it does not spike over time", hint="choose a spiking neuron"
+            raise ArgumentError(
+                "neurons", name, "it does not spike over time", hint="choose a spiking neuron"
             )
     values = _overrides(options.overrides, neurons)
     return [
@@ -161,14 +160,16 @@ def _input(options: DynamicsOptions) -> _Input:
     steps = _timesteps(options, DEFAULT_TIMESTEPS)
     weight = DEFAULT_WEIGHT if options.weight is None else options.weight
     if not math.isfinite(weight):
-        raise UsageError(f"--weight {weight}: must be a number", hint="as in --weight 0.8")
+        raise ArgumentError("weight", weight, "must be a number", hint="as in 0.8")
     if options.input == CONSTANT:
         _refuse(options, "constant", rate=options.rate, seeds=options.seeds)
         return _Input(torch.full((steps[-1], 1), weight), steps, weight=weight)
     rate = DEFAULT_RATE if options.rate is None else options.rate
     if not 0.0 <= rate <= 1.0:
-        raise UsageError(
-            f"--rate {rate}: must be between 0 and 1",
+        raise ArgumentError(
+            "rate",
+            rate,
+            "must be between 0 and 1",
             hint="it is the probability of an input spike at a time step",
         )
     seeds = DEFAULT_SEEDS if options.seeds is None else options.seeds
@@ -184,8 +185,10 @@ def _from_file(options: DynamicsOptions) -> _Input:
     """A file of numpy: `[T]`, or `[T, trials]`."""
     path = Path(options.input)
     if path.suffix != ".npy":
-        raise UsageError(
-            f"--input {options.input}: must be {POISSON}, {CONSTANT} or a .npy file",
+        raise ArgumentError(
+            "input",
+            options.input,
+            f"must be {POISSON}, {CONSTANT} or a .npy file",
             hint="numpy.save writes one: [T] or [T, trials]",
         )
     _refuse(options, "a file", rate=options.rate, weight=options.weight, seeds=options.seeds)
@@ -211,12 +214,12 @@ def _from_file(options: DynamicsOptions) -> _Input:
         raise UsageError(
             f"'{path}' has {len(x)} time step{'' if len(x) == 1 else 's'}: between 2 and "
             f"{MAX_TIMESTEPS} can be run",
-            hint="--timesteps takes the first steps of a longer file",
+            hint="timesteps of its own takes the first steps of a longer file",
         )
     steps = _timesteps(options, (len(x),))
     if steps[-1] > len(x):
-        raise UsageError(
-            f"--timesteps {steps[-1]}: '{path}' has {len(x)} time steps", hint="give fewer"
+        raise ArgumentError(
+            "timesteps", steps[-1], f"'{path}' has {len(x)} time steps", hint="give fewer"
         )
     return _Input(x[: steps[-1]], steps)
 
@@ -224,20 +227,17 @@ def _from_file(options: DynamicsOptions) -> _Input:
 def _refuse(options: DynamicsOptions, what: str, **given: object) -> None:
     for name, value in given.items():
         if value is not None:
-            raise UsageError(
-                f"--{name} {value}: the input is {what}", hint=f"--{name} goes with another input"
+            raise ArgumentError(
+                name, value, f"the input is {what}", hint="it goes with another input"
             )
 
 
 def _timesteps(options: DynamicsOptions, default: tuple[int, ...]) -> tuple[int, ...]:
-    if options.timesteps is None:
-        steps = default
-    else:
-        steps = tuple(sorted(numbers("--timesteps", options.timesteps, int)))
+    steps = tuple(sorted(options.timesteps or default))
     for one in steps:
         if not 2 <= one <= MAX_TIMESTEPS:
-            raise UsageError(
-                f"--timesteps {one}: must be between 2 and {MAX_TIMESTEPS}", hint="as in 64,512"
+            raise ArgumentError(
+                "timesteps", one, f"must be between 2 and {MAX_TIMESTEPS}", hint="as in 64,512"
             )
     return steps
 

@@ -21,7 +21,7 @@ from clifctl.energy.graph import OperationGraph
 from clifctl.energy.rates import rates_of_layers
 from clifctl.energy.signals import Counted
 from clifctl.energy.tracing import trace_net
-from clifctl.errors import DataError, EnergyError, UsageError, unknown_name
+from clifctl.errors import ArgumentError, DataError, EnergyError, UsageError, unknown_name
 from clifctl.experiments.build import build_net, repeat_of
 from clifctl.experiments.checkpoints import (
     CheckpointOptions,
@@ -140,10 +140,12 @@ def _sorted_out(sources: Sequence[str], options: EnergyOptions) -> Sequence[str]
         )
     steps = options.timesteps
     if steps is not None and any(item.startswith("timesteps=") for item in options.overrides):
-        raise UsageError("--timesteps and timesteps= were both given", hint="give one")
+        raise ArgumentError("timesteps", steps, "timesteps= was given too", hint="give one")
     if steps is not None and not 1 <= steps <= MAX_TIMESTEPS:
-        raise UsageError(
-            f"--timesteps {steps}: must be between 1 and {MAX_TIMESTEPS}",
+        raise ArgumentError(
+            "timesteps",
+            steps,
+            f"must be between 1 and {MAX_TIMESTEPS}",
             hint="without it, those of the recipe",
         )
     return sources

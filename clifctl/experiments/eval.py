@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from clifctl.data import LoadedData, batches
-from clifctl.errors import RunFailed, UsageError
+from clifctl.errors import ArgumentError, RunFailed
 from clifctl.experiments.build import (
     build_net,
     load_data,
@@ -169,15 +169,19 @@ def _evaluated(
 
 def _require_whole_batches(use_batch_statistics: bool, processes: int) -> None:
     if use_batch_statistics and processes > 1:
-        raise UsageError(
-            "--batch-statistics are those of whole batches, which several processes would divide",
+        raise ArgumentError(
+            "use_batch_statistics",
+            None,
+            "they are those of whole batches, which several processes would divide",
             hint="run it in one process, without torchrun",
         )
 
 
 def _require_two_a_batch(batch_size: int, samples: int) -> None:
     if 1 in (batch_size, samples % batch_size):
-        raise UsageError(
-            f"--batch-statistics: eval.batch_size = {batch_size} makes a batch of one sample",
-            hint="leave --batch-statistics out: batch norm needs two",
+        raise ArgumentError(
+            "use_batch_statistics",
+            None,
+            f"eval.batch_size = {batch_size} makes a batch of one sample",
+            hint="leave it out: batch norm needs two",
         )

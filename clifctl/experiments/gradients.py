@@ -12,7 +12,7 @@ from clifctl.analysis.layer import LayerAnalysis
 from clifctl.analysis.splits import FORMULAS, can_split
 from clifctl.analysis.temporal import TemporalGradients, analyse
 from clifctl.data import LoadedData, draw_order
-from clifctl.errors import DataError, UsageError, unknown_name
+from clifctl.errors import ArgumentError, DataError, UsageError, unknown_name
 from clifctl.experiments.build import (
     build_net,
     load_data,
@@ -168,17 +168,20 @@ def _check(recipe: Recipe, options: GradientsOptions) -> None:
             hint="choose a spiking neuron, as in neuron.name=lif",
         )
     if options.samples < 2:
-        raise UsageError(
-            f"--samples {options.samples}: must be 2 or more",
+        raise ArgumentError(
+            "samples",
+            options.samples,
+            "must be 2 or more",
             hint="batch norm takes its statistics over the samples",
         )
-    require_seed("--seed", options.seed)
+    require_seed("seed", options.seed)
     if options.formula not in FORMULAS:
         raise UsageError(unknown_name("formula", options.formula, FORMULAS))
     if options.formula != "exact" and not can_split(neuron):
-        raise UsageError(
-            f"--formula {options.formula}: the split is known for lif and clif, this is a net of "
-            f"'{neuron.name}'",
+        raise ArgumentError(
+            "formula",
+            options.formula,
+            f"the split is known for lif and clif, this is a net of '{neuron.name}'",
             hint="leave it out: the lags are those of any neuron",
         )
 
@@ -203,8 +206,10 @@ def _batch(recipe: Recipe, options: GradientsOptions, where: torch.device) -> tu
 
 def _drawn(data: LoadedData, options: GradientsOptions) -> tuple[Tensor, Tensor]:
     if options.samples > len(data.train):
-        raise UsageError(
-            f"--samples {options.samples}: there are {len(data.train)} training samples",
+        raise ArgumentError(
+            "samples",
+            options.samples,
+            f"there are {len(data.train)} training samples",
             hint="give fewer" if len(data.train) > 1 else "--input noise needs no samples",
         )
     order = draw_order(data.train, torch.Generator().manual_seed(options.seed))
@@ -227,8 +232,8 @@ def _layers(net: SpikingNet, asked: Sequence[str] | None) -> list[str]:
         return known
     for name in asked:
         if name not in known and f"{name}.neuron" not in known:
-            raise UsageError(
-                "--layers: " + unknown_name("layer", name, known), hint="without it: all layers"
+            raise ArgumentError(
+                "layers", None, unknown_name("layer", name, known), hint="without it: all layers"
             )
     return [name for name in known if name in asked or name.removesuffix(".neuron") in asked]
 

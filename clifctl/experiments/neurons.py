@@ -7,7 +7,7 @@ from clifctl.devices import CPU, gpus
 from clifctl.energy.constants import DEFAULT
 from clifctl.energy.neuron_cost import ASSUMPTIONS as NEURON_ASSUMPTIONS
 from clifctl.energy.neuron_cost import charged_as, step_cost, step_instructions
-from clifctl.errors import NeuronError, UsageError, unknown_name
+from clifctl.errors import ArgumentError, NeuronError, UsageError, unknown_name
 from clifctl.experiments.run.manifest import package_versions
 from clifctl.kernels.cpu import numba_target
 from clifctl.kernels.gpu import registers, triton_target
@@ -71,7 +71,7 @@ def kernel_text(neuron: Neuron, kernel: str, timesteps: int | None = None) -> st
     """
     if kernel not in KERNELS:
         raise UsageError(
-            unknown_name("kernel", kernel, KERNELS), hint=f"--kernel takes {', '.join(KERNELS)}"
+            unknown_name("kernel", kernel, KERNELS), hint=f"one of {', '.join(KERNELS)}"
         )
     defaults = neuron.with_values()
     if kernel == "numba":
@@ -88,8 +88,10 @@ def _steps(neuron: Neuron, timesteps: int | None) -> int:
     if timesteps is None:
         return min(STEPS_SHOWN, most)
     if not 1 <= timesteps <= most:
-        raise UsageError(
-            f"--timesteps {timesteps}: must be between 1 and {most}",
+        raise ArgumentError(
+            "timesteps",
+            timesteps,
+            f"must be between 1 and {most}",
             hint=f"without it, {min(STEPS_SHOWN, most)}",
         )
     return timesteps

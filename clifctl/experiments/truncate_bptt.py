@@ -4,12 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from clifctl.errors import UsageError, unknown_name
+from clifctl.errors import ArgumentError, UsageError, unknown_name
 from clifctl.experiments.grid.dispatch import TrialsObserver
 from clifctl.experiments.grid.grid import (
     Grid,
     GridOptions,
-    numbers,
     plan_grid,
     run_grid,
     statuses,
@@ -44,13 +43,13 @@ CONCLUDED = ("train_loss_train_mode", "accuracy_percent_last")
 
 @dataclass(frozen=True)
 class TruncationAxes:
-    """What the grid varies, as it was typed. None: k of 1, 2, 3 and T; the recipe's tau; the
-    recipe's reading of the window."""
+    """What the grid varies: `seeds` seeds from the recipe's on, windows k (None: 1, 2, 3 and T) and
+    time constants tau; and what the window means. None of the last two: the recipe's own."""
 
     seeds: int
-    windows: str | None = None
-    taus: str | None = None
-    reading: str | None = None
+    windows: Sequence[int] | None = None
+    taus: Sequence[float] | None = None
+    window_mode: str | None = None
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,7 @@ class TruncationGrid:
 
     grid: Grid
     recipe: LoadedRecipe
-    reading: str
+    window_mode: str
     cells: tuple[tuple[float, int], ...]
     seeds: tuple[int, ...]
     notices: tuple[str, ...]
@@ -78,24 +77,24 @@ def plan_truncation(
     seeds = seeds_of(recipe.train.seed, axes.seeds)
     windows = _windows(axes.windows, recipe.timesteps)
     taus = _taus(axes.taus, base)
-    reading = _reading(axes.reading, recipe.neuron.window_mode)
+    mode = _window_mode(axes.window_mode, recipe.neuron.window_mode)
     cells = tuple((tau, window) for tau in taus for window in windows)
     variants = []
     for seed in seeds:
         for tau, window in cells:
-            # k = T is full BPTT, under whatever reading: one trial, not three.
+            # k = T is full BPTT, under whatever mode: one trial, not three.
             full = window == recipe.timesteps
             loaded = source.variant(
                 [
                     f"neuron.window={'null' if full else window}",
-                    f"neuron.window_reading={'sliding' if full else reading}",
+                    f"neuron.window_reading={'sliding' if full else mode}",
                     f"train.seed={seed}",
                     *([f"neuron.tau={tau!r}"] if axes.taus is not None else []),
                 ]
             )
             variants.append((loaded, f"tau = {tau:g}, k = {window}, seed {seed}"))
     grid = plan_grid(variants, options)
-    return TruncationGrid(grid, base, reading, cells, seeds, base.notices)
+    return TruncationGrid(grid, base, mode, cells, seeds, base.notices)
 
 
 def truncate_bptt(planned: TruncationGrid, observer: TrialsObserver) -> TruncationResult:
@@ -117,7 +116,7 @@ def truncate_bptt(planned: TruncationGrid, observer: TrialsObserver) -> Truncati
             full=window == recipe.timesteps,
             summary=summarise(measured[tau, window]),
             published_percent=paper.accuracy_percent.get((tau, window))
-            if paper and (planned.reading == "sliding" or window == recipe.timesteps)
+            if paper and (planned.window_mode == "sliding" or window == recipe.timesteps)
             else None,
         )
         for tau, window in planned.cells
@@ -134,7 +133,7 @@ def truncate_bptt(planned: TruncationGrid, observer: TrialsObserver) -> Truncati
         model=recipe.model.model.name,
         neuron=recipe.neuron.neuron.name,
         timesteps=recipe.timesteps,
-        window_reading=planned.reading,
+        window_reading=planned.window_mode,
         epochs=recipe.train.epochs,
         seeds_asked=len(planned.seeds),
         correction=CORRECTION,
@@ -147,47 +146,55 @@ def truncate_bptt(planned: TruncationGrid, observer: TrialsObserver) -> Truncati
     )
 
 
-def _windows(text: str | None, timesteps: int) -> list[int]:
-    if text is None:
+def _windows(asked: Sequence[int] | None, timesteps: int) -> list[int]:
+    if asked is None:
         return sorted({min(k, timesteps) for k in (*DEFAULT_WINDOWS, timesteps)})
-    windows = sorted(numbers("--k", text, int))
+    windows = sorted(asked)
     for window in windows:
         if not 1 <= window <= timesteps:
-            raise UsageError(
-                f"--k {window}: must be between 1 and T = {timesteps}",
+            raise ArgumentError(
+                "windows",
+                window,
+                f"must be between 1 and T = {timesteps}",
                 hint=f"k = {timesteps} is full BPTT; timesteps=N after the recipe changes T",
             )
     return windows
 
 
-def _taus(text: str | None, base: LoadedRecipe) -> list[float]:
+def _taus(asked: Sequence[float] | None, base: LoadedRecipe) -> list[float]:
     choice = base.recipe.neuron
     if "tau" not in choice.neuron.hyperparameters.model_fields:
-        if text is None:
+        if asked is None:
             raise UsageError(
                 f"neuron '{choice.neuron.name}' has no tau to make a grid of",
                 hint="choose a leaky neuron, as in neuron.name=lif",
             )
-        raise UsageError(
-            f"--tau {text}: neuron '{choice.neuron.name}' has no tau",
+        raise ArgumentError(
+            "taus",
+            ",".join(f"{tau:g}" for tau in asked),
+            f"neuron '{choice.neuron.name}' has no tau",
             hint="choose a leaky neuron, as in neuron.name=lif",
         )
-    if text is None:
+    if asked is None:
         return [float(choice.hyperparameters.tau)]  # type: ignore[attr-defined]
-    taus = sorted(numbers("--tau", text, float))
+    taus = sorted(asked)
     for tau in taus:
         if not 1 < tau < float("inf"):
-            raise UsageError(
-                f"--tau {tau:g}: must be greater than 1",
+            raise ArgumentError(
+                "taus",
+                f"{tau:g}",
+                "must be greater than 1",
                 hint="tau is the membrane time constant in time steps; the decay is 1 - 1/tau",
             )
     return taus
 
 
-def _reading(asked: str | None, recipes: str) -> str:
+def _window_mode(asked: str | None, recipes: str) -> str:
     if asked is not None and asked not in WINDOW_MODES:
-        raise UsageError(
-            "--window: " + unknown_name("window mode", asked, WINDOW_MODES),
+        raise ArgumentError(
+            "window_mode",
+            None,
+            unknown_name("window mode", asked, WINDOW_MODES),
             hint="sliding is the mode that fits the paper best",
         )
     return asked or recipes

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from clifctl.devices import CPU, GPU, gpu_available, gpu_missing, gpus, is_gpu
-from clifctl.errors import RunFailed, UsageError
+from clifctl.errors import ArgumentError, RunFailed, UsageError
 from clifctl.launch import Launch
 from clifctl.training.precision import Tf32Name
 
@@ -54,8 +54,10 @@ def _own_device(requested: str, launch: Launch) -> torch.device:
     if not is_gpu(device):
         return device
     if requested != "auto" and ":" in requested:
-        raise UsageError(
-            f"--device {requested}: each of {launch.local_count} processes takes a GPU of its own",
+        raise ArgumentError(
+            "device",
+            requested,
+            f"each of {launch.local_count} processes takes a GPU of its own",
             hint=f"--device {GPU}, and CUDA_VISIBLE_DEVICES for a choice among the GPUs",
         )
     if launch.local_count > len(gpus()):
@@ -96,8 +98,10 @@ def resolve_threads(requested: int | None, activations_bytes: int | None = None)
     """
     if requested is not None:
         if not 1 <= requested <= MOST_THREADS:
-            raise UsageError(
-                f"--threads {requested}: must be between 1 and {MOST_THREADS} on this machine",
+            raise ArgumentError(
+                "threads",
+                requested,
+                f"must be between 1 and {MOST_THREADS} on this machine",
                 hint="without it the number is chosen by the size of the net",
             )
         return Threads(requested, "asked for")

@@ -4,6 +4,7 @@ import math
 from typing import Any, Literal
 
 import torch
+from pydantic import Field, model_validator
 from torch import nn
 from torch.optim import SGD, AdamW, Optimizer
 from torch.optim.lr_scheduler import (
@@ -15,6 +16,7 @@ from torch.optim.lr_scheduler import (
     StepLR,
 )
 
+from clifctl.strict import Count, Strict
 from clifctl.training.lamb import Lamb
 
 OptimizerName = Literal["sgd", "adamw", "lamb"]
@@ -29,67 +31,113 @@ _MOMENTS = {"step", "exp_avg", "exp_avg_sq"}
 STATES = {SGD: {"momentum_buffer"}, AdamW: _MOMENTS, Lamb: _MOMENTS}
 
 
-def optimizer_and_schedule(
-    net: nn.Module,
-    *,
-    lr: float,
-    momentum: float,
-    weight_decay: float,
-    epochs: int,
-    optimizer: OptimizerName = "sgd",
-    decayed: Decayed = "all",
-    schedule: ScheduleName = "cosine",
-    warmup_epochs: int = 0,
-    warmup_lr: float | None = None,
-    min_lr: float = 0.0,
-    cooldown_epochs: int = 0,
-    step_epochs: int = 100,
-    step_factor: float = 0.1,
-    fused: bool | None = None,
-) -> tuple[Optimizer, LRScheduler]:
-    """With `decayed` = all, all parameters in one group (norms, biases and neurons decay too), as
-    the CLIF authors'; with weights, those of fewer than two dimensions are left out.
+class OptimizerSection(Strict):
+    """What a recipe says of the optimizer and of the schedule of its learning rate."""
 
-    `sgd` is without Nesterov; in `adamw` and `lamb` `momentum` is beta1. The schedule is stepped
-    once an epoch: `cosine` is lr / 2 * (1 + cos(pi * epoch / epochs)), `step` multiplies by
-    `step_factor` every `step_epochs`. A warm-up goes linearly from lr / warmup_epochs to lr, and
-    the schedule takes the rest of the epochs. `timm_cosine` is `timm_cosine_lr`; `warmup_lr`,
-    `min_lr` and `cooldown_epochs` are its own. `fused`: nothing waits for the device, and a flag
-    there can leave a step out (`leaves_out`); torch's own are one kernel for all parameters then.
+    epochs: Count = Field(description="passes over the training data")
+    optimizer: OptimizerName = Field("sgd", description="sgd, adamw or lamb")
+    lr: float = Field(0.1, gt=0.0, description="learning rate at the start")
+    momentum: float = Field(0.9, ge=0.0, lt=1.0, description="momentum of SGD, beta1 of the others")
+    weight_decay: float = Field(5e-4, ge=0.0, description="weight decay")
+    decayed: Decayed = Field(
+        "all", description="what decays: all, or weights (no norm, bias or neuron)"
+    )
+    schedule: ScheduleName = Field(
+        "cosine", description="learning rate: cosine, step, constant, timm_cosine"
+    )
+    warmup_epochs: int = Field(0, ge=0, description="epochs of linear warm-up")
+    warmup_lr: float | None = Field(
+        None,
+        gt=0.0,
+        description="of timm_cosine: where its warm-up starts; null: lr / epochs of it",
+    )
+    min_lr: float = Field(0.0, ge=0.0, description="of timm_cosine: where it ends")
+    cooldown_epochs: int = Field(
+        0, ge=0, description="of timm_cosine: the last epochs, at train.min_lr"
+    )
+    step_epochs: Count = Field(100, description="epochs between the steps of schedule step")
+    step_factor: float = Field(0.1, gt=0.0, le=1.0, description="factor of each such step")
+
+    @model_validator(mode="after")
+    def _schedule_has_its_keys(self) -> "OptimizerSection":
+        own = {"warmup_lr": None, "min_lr": 0.0, "cooldown_epochs": 0}
+        if self.schedule != "timm_cosine":
+            given = [name for name, unset in own.items() if getattr(self, name) != unset]
+            if given:
+                raise ValueError(
+                    f"{given[0]} is of schedule = timm_cosine, the schedule is {self.schedule}"
+                )
+            return self
+        phases = self.warmup_epochs + self.cooldown_epochs
+        if phases >= self.epochs:
+            raise ValueError(
+                f"warmup_epochs + cooldown_epochs = {phases} must be less than epochs = "
+                f"{self.epochs}, which they are part of"
+            )
+        if max(self.min_lr, self.warmup_lr or 0.0) > self.lr:
+            raise ValueError(f"min_lr and warmup_lr must be at most lr = {self.lr}")
+        return self
+
+
+def optimizer_and_schedule(
+    net: nn.Module, section: OptimizerSection, *, fused: bool | None = None
+) -> tuple[Optimizer, LRScheduler]:
+    """The optimizer of `section` for `net`, and its schedule, which is stepped once an epoch.
+
+    With `decayed` = all, all parameters are in one group (norms, biases and neurons decay too), as
+    in the CLIF authors' code; with weights, those of fewer than two dimensions are left out. `sgd`
+    is without Nesterov; in `adamw` and `lamb` `momentum` is beta1. `fused`: nothing waits for the
+    device, and a flag there can leave a step out (`leaves_out`); torch's own are one kernel for all
+    parameters then.
     """
-    groups = _groups(net, decayed, weight_decay)
-    chosen: Optimizer
-    if optimizer == "sgd":
-        chosen = SGD(groups, lr=lr, momentum=momentum, fused=fused)
-        if fused and momentum:
-            # torch takes memory as it finds it for them, and leaves it so where it leaves out the
-            # first step, as float16 often does.
-            for parameter in net.parameters():
-                chosen.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
-    elif optimizer == "adamw":
-        chosen = AdamW(groups, lr=lr, betas=(momentum, 0.999), fused=fused)
-    else:
-        chosen = Lamb(groups, lr, betas=(momentum, 0.999), on_device=bool(fused))
-    if schedule == "timm_cosine":
+    optimizer = _optimizer(net, section, fused)
+    return optimizer, _schedule(optimizer, section)
+
+
+def _optimizer(net: nn.Module, section: OptimizerSection, fused: bool | None) -> Optimizer:
+    groups = _groups(net, section.decayed, section.weight_decay)
+    lr, betas = section.lr, (section.momentum, 0.999)
+    if section.optimizer == "adamw":
+        return AdamW(groups, lr=lr, betas=betas, fused=fused)
+    if section.optimizer == "lamb":
+        return Lamb(groups, lr, betas=betas, on_device=bool(fused))
+    optimizer = SGD(groups, lr=lr, momentum=section.momentum, fused=fused)
+    if fused and section.momentum:
+        # torch takes memory as it finds it for them, and leaves it so where it leaves out the
+        # first step, as float16 often does.
+        for parameter in net.parameters():
+            optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+    return optimizer
+
+
+def _schedule(optimizer: Optimizer, section: OptimizerSection) -> LRScheduler:
+    """`cosine` is lr / 2 * (1 + cos(pi * epoch / epochs)), `step` multiplies by `step_factor` every
+    `step_epochs`. A warm-up goes linearly from lr / warmup_epochs to lr, and the schedule takes the
+    rest of the epochs. `timm_cosine` is `timm_cosine_lr`; `warmup_lr`, `min_lr` and
+    `cooldown_epochs` are its own."""
+    lr, warmup_epochs = section.lr, section.warmup_epochs
+    if section.schedule == "timm_cosine":
+        first = section.warmup_lr
         rates: dict[str, Any] = {
-            "lr": lr, "min_lr": min_lr, "warmup_epochs": warmup_epochs,
-            "warmup_lr": lr / max(1, warmup_epochs) if warmup_lr is None else warmup_lr,
-            "epochs": epochs - cooldown_epochs,
-        }  # fmt: skip
-        return chosen, LambdaLR(chosen, lambda epoch: timm_cosine_lr(epoch, **rates) / lr)
-    rest = max(1, epochs - warmup_epochs)
+            "lr": lr,
+            "min_lr": section.min_lr,
+            "warmup_epochs": warmup_epochs,
+            "warmup_lr": lr / max(1, warmup_epochs) if first is None else first,
+            "epochs": section.epochs - section.cooldown_epochs,
+        }
+        return LambdaLR(optimizer, lambda epoch: timm_cosine_lr(epoch, **rates) / lr)
     after: LRScheduler
     if warmup_epochs:
-        warmup = LinearLR(chosen, start_factor=1 / warmup_epochs, total_iters=warmup_epochs)
-    if schedule == "cosine":
-        after = CosineAnnealingLR(chosen, T_max=rest)
-    elif schedule == "step":
-        after = StepLR(chosen, step_size=step_epochs, gamma=step_factor)
+        warmup = LinearLR(optimizer, start_factor=1 / warmup_epochs, total_iters=warmup_epochs)
+    if section.schedule == "cosine":
+        after = CosineAnnealingLR(optimizer, T_max=max(1, section.epochs - warmup_epochs))
+    elif section.schedule == "step":
+        after = StepLR(optimizer, step_size=section.step_epochs, gamma=section.step_factor)
     else:
-        after = LinearLR(chosen, start_factor=1.0, total_iters=1)
+        after = LinearLR(optimizer, start_factor=1.0, total_iters=1)
     if not warmup_epochs:
-        return chosen, after
-    return chosen, SequentialLR(chosen, [warmup, after], milestones=[warmup_epochs])
+        return after
+    return SequentialLR(optimizer, [warmup, after], milestones=[warmup_epochs])
 
 
 def leaves_out(optimizer: Optimizer) -> bool:

@@ -320,7 +320,7 @@ def test_a_dask_cluster_runs_the_trials(clifctl: Run, tmp_path: Path) -> None:
         (["--neurons", "lif,none.py:Foo"], "no file 'none.py'"),
         (["--seeds", "0"], "--seeds 0"),
         (["--timesteps", "4"], "has 8 time steps"),
-        (["--timesteps", "x"], "whole numbers"),
+        (["--timesteps", "x"], "'x' is not a whole number"),
         (["--batch-norm", "fold"], "did you mean 'folded'"),
         (["--baseline", "alif"], "--baseline"),
         (["--workers", "0"], "--workers 0"),

@@ -11,7 +11,6 @@ from clifctl.convert.deployment import (
     lif_of,
     recalibrate,
     require_deployable,
-    reset_values,
 )
 from clifctl.convert.folding import fold_net
 from clifctl.convert.graph import read_net
@@ -69,14 +68,6 @@ def test_a_reset_must_lie_below_the_threshold(v_reset: float) -> None:
     choice = NeuronChoice(LIF, LIF.hyperparameters())
     with pytest.raises(UsageError, match="must lie between -1 and 1, the threshold"):
         lif_of(choice, Reset(v_reset))
-
-
-def test_reset_values_are_numbers() -> None:
-    assert reset_values("0,-0.02, -1e-1,-0.02") == (0.0, -0.02, -0.1)
-    assert str(reset_values("-0")) == "(0.0,)"
-    for text, part in (("0,zero", "zero"), ("", ""), ("0,,1", ""), ("nan", "nan"), ("inf", "inf")):
-        with pytest.raises(UsageError, match=f"'{part}' is not a number"):
-            reset_values(text)
 
 
 @pytest.mark.parametrize(

@@ -121,7 +121,7 @@ def test_a_wrong_connection_gets_no_times(clifctl: Run, monkeypatch: pytest.Monk
         (["--rates", "paper"], "the paper has no firing rates for 'clif' in 'snn5'"),
         (["--rates", "nowhere.json"], "cannot read 'nowhere.json'"),
         (["--neuron", "relu"], "has no time steps"),
-        (["--timesteps", "1,x"], "--timesteps '1,x': not whole numbers"),
+        (["--timesteps", "1,x"], "--timesteps 1,x: 'x' is not a whole number"),
     ],
 )
 def test_wrong_input(clifctl: Run, arguments: list[str], part: str) -> None:

@@ -275,7 +275,7 @@ def test_memory_of_a_process_of_its_own() -> None:
         (["--model", "resnet19"], "resnet19"),
         (["--neuron", "cliff"], "did you mean 'clif'"),
         (["--neuron", "relu"], "has no time steps"),
-        (["--timesteps", "1,x"], "--timesteps '1,x': not whole numbers"),
+        (["--timesteps", "1,x"], "--timesteps 1,x: 'x' is not a whole number"),
         (["--timesteps", "0"], "must be between 1 and 256"),
         (["--batch", "1"], "must be between 2 and"),
         (["--repeats", "0"], "must be between 1 and 1000"),

@@ -17,7 +17,12 @@ from clifctl.recipe.schema import Recipe
 from clifctl.training.lamb import Lamb
 from clifctl.training.loop import Position
 from clifctl.training.loss import step_cross_entropy, tet_loss
-from clifctl.training.optimizer import leaves_out, optimizer_and_schedule, timm_cosine_lr
+from clifctl.training.optimizer import (
+    OptimizerSection,
+    leaves_out,
+    optimizer_and_schedule,
+    timm_cosine_lr,
+)
 from clifctl.training.precision import Precision
 from clifctl.training.resume import InProgress, capture, restore
 from clifctl.training.step import Sums
@@ -70,7 +75,9 @@ def test_a_step_that_a_flag_on_the_device_leaves_out_changes_nothing(name: str) 
         torch.manual_seed(1)
         net = nn.Linear(3, 2, dtype=torch.float64)
         keys: dict[str, Any] = {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.01, "epochs": 1}
-        optimizer, _ = optimizer_and_schedule(net, **keys, optimizer=name, fused=fused)
+        optimizer, _ = optimizer_and_schedule(
+            net, OptimizerSection(**keys, optimizer=name), fused=fused
+        )
         assert leaves_out(optimizer) is bool(fused)
         generator = torch.Generator().manual_seed(2)
         torch.use_deterministic_algorithms(True)  # what is made and not filled is NaN
@@ -137,8 +144,11 @@ def test_timms_cosine() -> None:
         2.580405399268667e-05, 1.7096805137202738e-05, 1.178519061370504e-05, 1e-05, 1e-05, 1e-05,
     ]  # fmt: skip
     optimizer, schedule = optimizer_and_schedule(
-        nn.Linear(1, 1), lr=3e-4, momentum=0.9, weight_decay=0.0, epochs=23, optimizer="lamb",
-        schedule="timm_cosine", warmup_epochs=4, warmup_lr=1e-6, min_lr=1e-5, cooldown_epochs=3,
+        nn.Linear(1, 1),
+        OptimizerSection(
+            lr=3e-4, weight_decay=0.0, epochs=23, optimizer="lamb", schedule="timm_cosine",
+            warmup_epochs=4, warmup_lr=1e-6, min_lr=1e-5, cooldown_epochs=3,
+        ),
     )  # fmt: skip
     assert type(optimizer) is Lamb
     rates = []

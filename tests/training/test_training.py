@@ -25,7 +25,7 @@ from clifctl.training.evaluation import evaluate
 from clifctl.training.loop import Event, Position, train_epochs
 from clifctl.training.loss import hard_labels, step_cross_entropy, tet_loss
 from clifctl.training.memory import held_for_backward, saved_for_backward
-from clifctl.training.optimizer import optimizer_and_schedule
+from clifctl.training.optimizer import OptimizerSection, optimizer_and_schedule
 from clifctl.training.precision import ArithmeticName, Precision
 from clifctl.training.seal import sealed
 from clifctl.training.step import TrainingStep
@@ -81,7 +81,7 @@ def test_training_and_evaluation_count_the_class_of_the_largest_weight() -> None
     weights = torch.tensor([[0.8, 0.2], [0.4, 0.6], [0.9, 0.1]])
     net = Constant()
     optimizer, schedule = optimizer_and_schedule(
-        net, lr=0.1, momentum=0.0, weight_decay=0.0, epochs=1
+        net, OptimizerSection(lr=0.1, momentum=0.0, weight_decay=0.0, epochs=1)
     )
     step = TrainingStep(
         net,
@@ -110,7 +110,7 @@ def test_training_and_evaluation_count_the_class_of_the_largest_weight() -> None
 def test_cosine_schedule_is_the_papers() -> None:
     net = Constant()
     optimizer, schedule = optimizer_and_schedule(
-        net, lr=0.2, momentum=0.9, weight_decay=1e-3, epochs=10
+        net, OptimizerSection(lr=0.2, momentum=0.9, weight_decay=1e-3, epochs=10)
     )
     group = optimizer.param_groups[0]
     assert (group["momentum"], group["nesterov"], group["weight_decay"]) == (0.9, False, 1e-3)
@@ -138,7 +138,10 @@ def test_cosine_schedule_is_the_papers() -> None:
 @pytest.mark.filterwarnings("ignore:The epoch parameter")  # of torch's own SequentialLR
 def test_schedules(options: dict[str, Any], expected: list[float]) -> None:
     optimizer, schedule = optimizer_and_schedule(
-        Constant(), lr=0.2, momentum=0.9, weight_decay=0.0, epochs=5, optimizer="adamw", **options
+        Constant(),
+        OptimizerSection(
+            lr=0.2, momentum=0.9, weight_decay=0.0, epochs=5, optimizer="adamw", **options
+        ),
     )
     assert type(optimizer) is torch.optim.AdamW
     assert optimizer.param_groups[0]["betas"] == (0.9, 0.999)
@@ -221,7 +224,7 @@ def test_evaluation_sums_logits_over_the_steps_so_far() -> None:
 def records(loss: float = 1.0) -> list[Event]:
     net = Constant()
     optimizer, schedule = optimizer_and_schedule(
-        net, lr=0.1, momentum=0.0, weight_decay=0.0, epochs=2
+        net, OptimizerSection(lr=0.1, momentum=0.0, weight_decay=0.0, epochs=2)
     )
     x, y = torch.ones(1, 4, 3), torch.zeros(4, dtype=torch.long)
     evaluation = Evaluation(

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from clifctl.devices import device_name
-from clifctl.errors import UsageError, unknown_name
+from clifctl.errors import ArgumentError, UsageError, unknown_name
 from clifctl.experiments.build import parameter_count
 from clifctl.experiments.run.execution import ON_CPU, Execution, ExecutionOptions
 from clifctl.experiments.run.manifest import package_versions
@@ -153,16 +153,20 @@ def task_of(asked: NetBenchOptions, *, least_batch: int) -> Task:
         raise UsageError(
             f"neuron '{asked.neuron}' has no time steps: it is what the others are measured "
             "against",
-            hint="choose a spiking neuron, as --neuron clif",
+            hint="choose a spiking neuron, as clif",
         )
     if not least_batch <= asked.batch_size <= MOST_BATCH:
-        raise UsageError(
-            f"--batch {asked.batch_size}: must be between {least_batch} and {MOST_BATCH}",
+        raise ArgumentError(
+            "batch_size",
+            asked.batch_size,
+            f"must be between {least_batch} and {MOST_BATCH}",
             hint="8 is the default" + ("; batch norm needs two" if least_batch == 2 else ""),
         )
     if frames_percent is not None and not 0 <= frames_percent <= 100:
-        raise UsageError(
-            f"--event-frames {frames_percent:g}: must be between 0 and 100",
+        raise ArgumentError(
+            "frames_percent",
+            f"{frames_percent:g}",
+            "must be between 0 and 100",
             hint="percent of the frames' values that are not zero; 5 to 10 are usual",
         )
     execution = asked.execution.resolve()
@@ -196,10 +200,7 @@ def steps_of(asked: NetBenchOptions, task: Task) -> tuple[int, ...]:
     steps = tuple(sorted(set(asked_for)))
     for count in steps:
         if not 1 <= count <= MOST_STEPS:
-            raise UsageError(
-                f"--timesteps {count}: must be between 1 and {MOST_STEPS}",
-                hint="several with commas: 1,2,4,6,8,16",
-            )
+            raise ArgumentError("timesteps", count, f"must be between 1 and {MOST_STEPS}")
     return steps
 
 

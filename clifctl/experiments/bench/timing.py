@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import torch
 
 from clifctl.devices import wait_for
-from clifctl.errors import UsageError
+from clifctl.errors import ArgumentError
 
 MOST_REPEATS = 1000
 Key = TypeVar("Key")
@@ -18,8 +18,8 @@ Key = TypeVar("Key")
 def require_repeats(repeats: int) -> None:
     """Raise UsageError for a number of rounds that cannot be run."""
     if not 1 <= repeats <= MOST_REPEATS:
-        raise UsageError(
-            f"--repeats {repeats}: must be between 1 and {MOST_REPEATS}", hint="7 is the default"
+        raise ArgumentError(
+            "repeats", repeats, f"must be between 1 and {MOST_REPEATS}", hint="7 is the default"
         )
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from clifctl.devices import available_memory_bytes
-from clifctl.errors import Interrupted, RunFailed, UsageError
+from clifctl.errors import Interrupted, RunFailed
 from clifctl.experiments.grid.results_folder import ResultsFolder
 from clifctl.experiments.grid.trial import Outcome, TrialTask, failed_record
 from clifctl.experiments.grid.trial_names import Trial
@@ -41,14 +41,6 @@ class Shard:
 
     index: int
     of: int
-
-    @classmethod
-    def parse(cls, text: str) -> "Shard":
-        """`i/n`. Raises UsageError for anything else."""
-        index, slash, of = text.partition("/")
-        if not (slash and index.isdecimal() and of.isdecimal() and 1 <= int(index) <= int(of)):
-            raise UsageError(f"--shard {text}: must be i/n with i from 1 to n", hint="--shard 1/4")
-        return cls(int(index), int(of))
 
     def part(self, trials: Sequence[Trial]) -> Sequence[Trial]:
         """The trials of this shard."""

@@ -2,10 +2,9 @@
 
 import os
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -58,7 +57,7 @@ class GridOptions:
     execution: ExecutionOptions = field(default_factory=ExecutionOptions)
     workers: int | None = None
     scheduler: str | None = None
-    shard: str | None = None
+    shard: Shard | None = None
     fail_fast: bool = False
     dry_run: bool = False
 
@@ -108,21 +107,6 @@ class Grid:
     unusable_data: DataError | None
 
 
-def numbers(option: str, text: str, kind: Callable[[str], Any]) -> list[Any]:
-    """The list that an option such as `--k 1,2,3` gives, each entry once.
-
-    Raises UsageError for an empty one or an entry that is no number.
-    """
-    entries = [entry.strip() for entry in text.split(",") if entry.strip()]
-    if not entries:
-        raise UsageError(f"{option} '{text}': the list is empty", hint=f"as in {option} 1,2,3")
-    try:
-        return list(dict.fromkeys(kind(entry) for entry in entries))
-    except ValueError:
-        what = "whole numbers" if kind is int else "numbers"
-        raise UsageError(f"{option} {text}: must be {what} with commas between") from None
-
-
 def plan_grid(variants: Sequence[tuple[LoadedRecipe, str]], options: GridOptions) -> Grid:
     """The grid of `variants` (a recipe and its title), checked as a whole. Writes nothing.
 
@@ -135,8 +119,6 @@ def plan_grid(variants: Sequence[tuple[LoadedRecipe, str]], options: GridOptions
     cells = folder.named([trial_of(*variant, numerics) for variant in variants])
     trials = without_repetition(cells)
     folder.check(trials)
-    if options.shard is not None:
-        Shard.parse(options.shard)
     sizes, unusable = _sizes(trials, execution, dry_run=options.dry_run)
     need = max(size.need_bytes for size in sizes.values())
     if options.scheduler is None:
@@ -265,7 +247,7 @@ def run_grid(grid: Grid, observer: TrialsObserver) -> tuple[TrialRecord | None, 
     folder.open(grid.trials)
     part: Sequence[Trial] = grid.trials
     if options.shard is not None:
-        part = Shard.parse(options.shard).part(part)
+        part = options.shard.part(part)
 
     def run(workforce: Workforce) -> None:
         dispatch = Dispatch(

@@ -1,26 +1,30 @@
 """Seeds that a command asks for."""
 
-from clifctl.errors import UsageError
+from clifctl.errors import ArgumentError
 from clifctl.strict import SEEDS
 
 MOST_SEEDS = 1000
 
 
 def seeds_of(first: int, count: int) -> tuple[int, ...]:
-    """`count` seeds from `first` on. Raises UsageError for none, too many, or too large ones."""
+    """`count` seeds from `first` on. Raises ArgumentError for none, too many, or too large ones."""
     if not 1 <= count <= MOST_SEEDS:
-        raise UsageError(
-            f"--seeds {count}: must be between 1 and {MOST_SEEDS}",
-            hint="--seeds is how many seeds, 8 are enough for most differences",
+        raise ArgumentError(
+            "seeds",
+            count,
+            f"must be between 1 and {MOST_SEEDS}",
+            hint="it is how many seeds there are, 8 are enough for most differences",
         )
-    require_seed("--seeds", first + count - 1)
+    require_seed("seeds", first + count - 1)
     return tuple(range(first, first + count))
 
 
-def require_seed(option: str, seed: int) -> None:
-    """Raise UsageError unless the largest seed that `option` asks for is one."""
+def require_seed(argument: str, seed: int) -> None:
+    """Raise ArgumentError unless the largest seed that `argument` asks for is one."""
     if not 0 <= seed < SEEDS:
-        raise UsageError(
-            f"{option}: seed {seed} is out of range, seeds are from 0 to {SEEDS - 1}",
+        raise ArgumentError(
+            argument,
+            None,
+            f"seed {seed} is out of range, seeds are from 0 to {SEEDS - 1}",
             hint="beyond, the generator gives the same numbers again: begin with a smaller seed",
         )

@@ -1,0 +1,45 @@
+"""What the person at the prompt is told of an error: experiments know arguments, a person typed
+options."""
+
+import shlex
+
+from clifctl.errors import ArgumentError, ClifctlError, Interrupted, UntrustedFile
+
+# argument -> the option that gives it, where that is not its name
+OPTIONS = {
+    "batch_size": "--batch",
+    "fold": "--fold-norm",
+    "frames_percent": "--event-frames",
+    "taus": "--tau",
+    "window_mode": "--window",
+    "use_batch_statistics": "--batch-statistics",
+    "windows": "--k",
+}
+
+
+def message_of(error: ClifctlError) -> str:
+    """What went wrong, with the option in the place of the argument that it gave."""
+    error = _origin(error)
+    if not isinstance(error, ArgumentError):
+        return error.message
+    option = OPTIONS.get(error.argument, f"--{error.argument.replace('_', '-')}")
+    given = option if error.value is None else f"{option} {error.value}"
+    return f"{given}: {error.problem}"
+
+
+def hint_of(error: ClifctlError) -> str | None:
+    """What to do about it."""
+    error = _origin(error)
+    if error.hint is not None or isinstance(error, Interrupted):
+        return error.hint
+    if isinstance(error, UntrustedFile):
+        return f"if you trust that file, add --trust {shlex.quote(error.reference)}"
+    return "--help shows what is allowed, with an example"
+
+
+def _origin(error: ClifctlError) -> ClifctlError:
+    """The error that several processes agreed on, which one of them passes on as its cause."""
+    cause = error.__cause__
+    if isinstance(cause, ClifctlError) and cause.message == error.message:
+        return cause
+    return error
