@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from clifctl.cli.checkpoint_options import CheckpointArgument, CheckpointChoice
-from clifctl.cli.options import ENDINGS, Output, OverridesArgument, command
+from clifctl.cli.options import Output, OverridesArgument, command
 from clifctl.errors import RunFailed, UsageError
+from clifctl.report.render import ENDINGS
 
 if TYPE_CHECKING:
     from clifctl.experiments.convert import ConvertOptions

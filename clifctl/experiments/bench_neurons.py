@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from clifctl.amounts import size_in_words
 from clifctl.devices import device_name, is_gpu, memory_bytes
 from clifctl.errors import UsageError, unknown_name
 from clifctl.experiments.bench.neuron_contestants import (
@@ -29,7 +30,6 @@ from clifctl.experiments.bench.neuron_gate import DIFFERING_SHARE, gate
 from clifctl.experiments.bench.timing import cpu_threads, interleaved, require_repeats
 from clifctl.experiments.run.execution import ON_CPU, ExecutionOptions
 from clifctl.experiments.run.manifest import package_versions
-from clifctl.experiments.run.memory import in_words
 from clifctl.neurons import NEURONS
 from clifctl.results.bench_neurons import BenchResult, BenchRow, BenchRun
 from clifctl.training.memory import held_for_backward
@@ -120,8 +120,8 @@ def _sizes(shape: str, dtype: torch.dtype, device: torch.device) -> tuple[int, .
     available = memory_bytes(device)
     if needed > available:
         raise UsageError(
-            f"--shape '{shape}': the plain loop may need {in_words(needed)} of memory, "
-            f"'{device}' has {in_words(available)}",
+            f"--shape '{shape}': the plain loop may need {size_in_words(needed)} of memory, "
+            f"'{device}' has {size_in_words(available)}",
             hint="a smaller shape will do",
         )
     return sizes
