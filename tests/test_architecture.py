@@ -12,10 +12,21 @@ import clifctl
 
 PACKAGE = Path(clifctl.__file__).parent
 
-LEAVES = {"commands", "devices", "errors", "files", "launch", "notices", "reading", "results"}
+LEAVES = {
+    "amounts",
+    "commands",
+    "devices",
+    "errors",
+    "files",
+    "launch",
+    "notices",
+    "reading",
+    "results",
+}
 LEAVES |= {"strict", "transfer", "trust"}
 # package or module -> what it may import of clifctl besides itself
 ARROWS: dict[str, set[str]] = {
+    "amounts": {"reading"},
     "commands": set(),
     "devices": set(),
     "errors": set(),
@@ -23,7 +34,7 @@ ARROWS: dict[str, set[str]] = {
     "launch": {"errors"},
     "notices": set(),
     "reading": set(),
-    "results": set(),
+    "results": {"amounts"},
     "strict": set(),
     "transfer": {"devices"},
     "trust": set(),
@@ -47,7 +58,18 @@ ARROWS: dict[str, set[str]] = {
     "neurobench": {*LEAVES, "models"},
     "cli": {*LEAVES, "recipe", "experiments", "report"},
 }
-LIGHT = {"commands", "devices", "errors", "files", "launch", "reading", "results", "cli", "paper"}
+LIGHT = {
+    "amounts",
+    "commands",
+    "devices",
+    "errors",
+    "files",
+    "launch",
+    "reading",
+    "results",
+    "cli",
+    "paper",
+}
 LIGHT |= {"notices", "report", "trust"}
 HEAVY_LIBRARIES = {"torch", "torchvision", "numba", "triton", "sklearn", "matplotlib", "pydantic"}
 

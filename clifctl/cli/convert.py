@@ -9,8 +9,9 @@ import typer
 
 from clifctl.cli import lists
 from clifctl.cli.checkpoint_options import CheckpointArgument, CheckpointChoice
-from clifctl.cli.options import ENDINGS, Output, OverridesArgument, command
+from clifctl.cli.options import Output, OverridesArgument, command
 from clifctl.errors import RunFailed, UsageError
+from clifctl.report.render import ENDINGS
 
 if TYPE_CHECKING:
     from clifctl.experiments.convert import ConvertOptions

@@ -20,26 +20,20 @@ from clifctl.errors import ClifctlError, Interrupted, OutputError, RunFailed, Us
 from clifctl.files import require_file_possible, same_file, write_output
 from clifctl.launch import launch
 from clifctl.notices import told_to
-
-
-class Format(StrEnum):
-    """Formats of a result on stdout."""
-
-    table = "table"
-    json = "json"
-    jsonl = "jsonl"
-    csv = "csv"
-    md = "md"
-
+from clifctl.report.render import ENDINGS, FORMATS, render
 
 RESULT_PANEL = "Result"
 STOPPED = "stopped before it was done"
 NOT_DRAWN = "the result is written, its picture is not"
 
+# An enumeration, since typer shows its members in the help and refuses everything else.
+_Formats: Any = StrEnum("_Formats", list(FORMATS))  # type: ignore[misc]
 FormatOption = Annotated[
-    Format | None,
+    _Formats | None,
     typer.Option(
-        "--format", help="Format of the result (default: table).", rich_help_panel=RESULT_PANEL
+        "--format",
+        help="Format of the result (default: table).",
+        rich_help_panel=RESULT_PANEL,
     ),
 ]
 JsonOption = Annotated[
@@ -97,9 +91,6 @@ class Shared:
     make: Callable[..., Any]
 
 
-ENDINGS = {".json": "json", ".jsonl": "jsonl", ".csv": "csv", ".md": "md"}
-
-
 @dataclass(frozen=True)
 class Output:
     """Where and how the result is written, and how much is said on stderr."""
@@ -132,8 +123,6 @@ class Output:
         """Write a report. A reader that went away (`| head`) ends it quietly."""
         if not self.main:
             return
-        from clifctl.report.render import render
-
         if self.path is None and self.how == "table" and sys.stdout.isatty():
             render(report, self.how, sys.stdout)
             return
@@ -279,7 +268,7 @@ def _output(
     debug: DebugOption = False,
 ) -> Output:
     trust_files(trusted or ())
-    if as_json and format not in (None, Format.json):
+    if as_json and format not in (None, "json"):
         raise UsageError(f"--json and --format {format} contradict each other", hint="give one")
     if quiet and verbose:
         raise UsageError("--quiet and --verbose contradict each other", hint="give one")

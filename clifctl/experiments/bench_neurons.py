@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from clifctl.amounts import size_in_words
 from clifctl.devices import device_name, is_gpu, memory_bytes
 from clifctl.errors import ArgumentError, UsageError, unknown_name
 from clifctl.experiments.bench.neuron_contestants import (
@@ -28,7 +29,6 @@ from clifctl.experiments.bench.neuron_gate import DIFFERING_SHARE, gate
 from clifctl.experiments.bench.timing import cpu_threads, interleaved, require_repeats
 from clifctl.experiments.run.execution import ON_CPU, ExecutionOptions
 from clifctl.experiments.run.manifest import package_versions
-from clifctl.experiments.run.memory import in_words
 from clifctl.neurons import NEURONS
 from clifctl.results.bench_neurons import BenchResult, BenchRow, BenchRun
 from clifctl.training.memory import held_for_backward
@@ -120,8 +120,8 @@ def _sizes(shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> tu
         raise ArgumentError(
             "shape",
             given,
-            f"the plain loop may need {in_words(needed)} of memory, '{device}' has "
-            f"{in_words(available)}",
+            f"the plain loop may need {size_in_words(needed)} of memory, '{device}' has "
+            f"{size_in_words(available)}",
             hint="a smaller shape will do",
         )
     return sizes

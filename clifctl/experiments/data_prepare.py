@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from clifctl.amounts import size_in_words
 from clifctl.data import DATASETS, DataOptions, Dataset
 from clifctl.data.contract import PARTS
 from clifctl.data.events.event_set import caches_of, recordings_of, require_classes, settings_of
@@ -34,7 +35,6 @@ from clifctl.errors import (
     unknown_name,
 )
 from clifctl.experiments.grid.worker_pool import WorkerLost, WorkerPool
-from clifctl.experiments.run.memory import in_words
 from clifctl.recipe import catalog
 from clifctl.recipe.load import data_section, load_recipe
 from clifctl.recipe.schema import validate_data
@@ -182,8 +182,8 @@ def _require_room(place: Path, settings: Settings, recordings: Recordings, elsew
     free = shutil.disk_usage(there).free
     if needed > free:
         raise DiskFailed(
-            f"the frames need up to {in_words(needed)} while they are made, '{there}' has "
-            f"{in_words(free)} free",
+            f"the frames need up to {size_in_words(needed)} while they are made, '{there}' has "
+            f"{size_in_words(free)} free",
             hint=f"{elsewhere} puts them elsewhere",
         )
 

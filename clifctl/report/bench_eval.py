@@ -12,7 +12,7 @@ from clifctl.report.bench import (
     where_note,
 )
 from clifctl.report.connections import connection_tables
-from clifctl.report.render import Column, Report, Table, document_of
+from clifctl.report.render import Column, Report, Table, columns_of, document_of
 from clifctl.results.bench_eval import EvalBenchOperations, EvalBenchResult, EvalBenchRow
 
 MILLION = 1e6
@@ -21,25 +21,22 @@ MILLION = 1e6
 def eval_bench_report(result: EvalBenchResult) -> Report:
     """Times with their ratios, a row for each contestant at each T and batch size; then what the
     net computes for a sample, and how much of the saving the time has."""
-    place = (Column("timesteps", "T"), Column("batch_size", "N"))
-    times = (
-        *place,
-        Column("label", "net"),
-        Column("inference_ms", "[ms]", 2),
-        Column("relu_ratio", "/ReLU", 3),
+    place = ("timesteps", "batch_size")
+    times = columns_of(
+        EvalBenchRow,
+        *(*place, Column("label", "net"), "inference_ms", "relu_ratio"),
         Column("relu_quartiles_ratio", "quartiles"),
-        Column("relu_one_step_ratio", "/T = 1", 2),
-        Column("ours_ratio", "/ours", 2),
-        Column("samples_per_s", "samples/s", 1),
+        *("relu_one_step_ratio", "ours_ratio", "samples_per_s"),
+        short=True,
     )
-    operations = (
+    operations = columns_of(
+        EvalBenchOperations,
         *place,
         Column("relu_macs_millions", "ReLU [M MACs]", 3),
         Column("spiking_acs_millions", "spiking [M ACs]", 3),
         Column("spiking_macs_millions", "[M MACs]", 3),
-        Column("theoretical_relu_ratio", "/ReLU", 3),
-        Column("measured_relu_ratio", "time", 3),
-        Column("saving_share_percent", "saved [%]", 0),
+        *("theoretical_relu_ratio", "measured_relu_ratio", "saving_share_percent"),
+        short=True,
     )
     title = (
         f"inference, {result.model}, {result.neuron}, {result.precision}: "

@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Any
 
-from clifctl.report.render import Column, Report, Table, document_of
+from clifctl.report.render import Column, Report, Table, columns_of, document_of
 from clifctl.results.bench_neurons import BenchResult, BenchRow
 
 
@@ -22,10 +22,7 @@ def neurons_bench_report(result: BenchResult) -> Report:
         )
         for part in ("forward_backward", "forward")
     )
-    bound = (
-        Column("memory_bound_ms", "bound [ms]", 2),
-        Column("ours_memory_bound_ratio", "ours/bound", 2),
-    )
+    bound = columns_of(BenchRow, "memory_bound_ms", "ours_memory_bound_ratio", short=True)
     ways = (("ours", "ours"), ("eager", "eager"), ("peer", "SJ"))
     spread = tuple(
         Column(f"{way}_{part}_spread_ms", f"{label} {short}", 2)

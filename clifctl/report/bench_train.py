@@ -3,6 +3,7 @@
 import dataclasses
 from typing import Any
 
+from clifctl.amounts import mebibytes
 from clifctl.report.bench import (
     CONTESTANTS,
     input_words,
@@ -12,7 +13,7 @@ from clifctl.report.bench import (
     where_note,
 )
 from clifctl.report.connections import connection_tables
-from clifctl.report.render import MIB, Column, Report, Table, document_of
+from clifctl.report.render import Column, Report, Table, columns_of, document_of
 from clifctl.results.bench_train import EngineCost, TrainBenchCost, TrainBenchResult, TrainBenchRow
 
 # A line through the step times that passes all of them within this is called a line.
@@ -22,21 +23,22 @@ LINEAR_PERCENT = 10.0
 def train_bench_report(result: TrainBenchResult) -> Report:
     """Step times with their ratios, then the memory; a row for each contestant at each T."""
     rows = tuple(_train_row(row) for row in result.rows)
-    who = (Column("timesteps", "T"), Column("label", "net"))
-    times = (
+    who = ("timesteps", Column("label", "net"))
+    times = columns_of(
+        TrainBenchRow,
         *who,
-        Column("step_ms", "step [ms]", 1),
-        Column("relu_ratio", "/ReLU", 3),
-        Column("relu_quartiles_ratio", "quartiles"),
-        Column("ours_ratio", "/ours", 3),
-        Column("images_per_s", "images/s", 1),
+        *("step_ms", "relu_ratio", Column("relu_quartiles_ratio", "quartiles")),
+        *("ours_ratio", "images_per_s"),
+        short=True,
     )
-    memory = (
+    memory = columns_of(
+        TrainBenchRow,
         *who,
         Column("held_mib", "held [MiB]", 1),
-        Column("held_relu_ratio", "/ReLU", 3),
+        "held_relu_ratio",
         Column("peak_mib", "peak [MiB]", 1),
-        Column("memory_format", "format"),
+        "memory_format",
+        short=True,
     )
     title = (
         f"training step, {result.model}, {result.neuron}, batch {result.batch_size}, "
@@ -59,18 +61,19 @@ def _engine_table(cost: EngineCost) -> Table:
         "engine_step_ms": 1000 * cost.engine_step_seconds,
         "save_ms": 1000 * cost.save_seconds,
     }
-    columns = (
-        Column("timesteps", "T"),
+    columns = columns_of(
+        EngineCost,
+        "timesteps",
         Column("bare_step_ms", "bare step [ms]", 1),
         Column("engine_step_ms", "in a run [ms]", 1),
-        Column("overhead_percent", "added [%]", 1),
-        Column("samples_per_second", "images/s", 1),
-        Column("save_ms", "a save [ms]", 1),
-        Column("save_percent", "saving each 60 s [%]", 2),
+        *("overhead_percent", "samples_per_second", Column("save_ms", "a save [ms]", 1)),
+        "save_percent",
+        short=True,
     )
     notes = (
         f"a run of {cost.recipe}, and after each of its steps a bare one (forward, loss, backward, "
-        f"optimizer) on a batch that is there already: medians of {cost.steps} steps each",
+        f"optimizer) on a batch that is there already: means over {cost.steps} steps each, without "
+        "the groups of 16 that something else on the machine held up",
         "added: data, augmentation, checks of loss and gradients, sums, logging, progress",
     )
     return Table("the engine around the step", columns, (row,), notes=notes)
@@ -83,8 +86,8 @@ def _train_row(row: TrainBenchRow) -> dict[str, Any]:
         **dataclasses.asdict(row),
         "label": CONTESTANTS[row.contestant],
         "relu_quartiles_ratio": None if None in quartiles else f"{lower} {upper}",
-        "held_mib": None if row.held_bytes is None else row.held_bytes / MIB,
-        "peak_mib": None if row.peak_bytes is None else row.peak_bytes / MIB,
+        "held_mib": mebibytes(row.held_bytes),
+        "peak_mib": mebibytes(row.peak_bytes),
     }
 
 

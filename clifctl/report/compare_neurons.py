@@ -1,6 +1,6 @@
 """`compare-neurons` -> report: a row a neuron, then the paired differences."""
 
-from clifctl.report.render import Column, Report, Table, document_of
+from clifctl.report.render import Column, Report, Table, document_of, flat_table
 from clifctl.report.summary import (
     NOTE,
     Estimates,
@@ -10,7 +10,6 @@ from clifctl.report.summary import (
     estimates_of,
     flat_differences,
     flat_summary,
-    flat_table,
     shown_summary,
 )
 from clifctl.results.compare_neurons import ComparedNeuron, NeuronComparison

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from clifctl.report.render import Column, Table
+from clifctl.report.render import Column, Table, columns_of
 from clifctl.results.connections import ConnectionPaths
 
 
@@ -10,16 +10,10 @@ def connection_tables(paths: tuple[ConnectionPaths, ...], note: str) -> tuple[Ta
     """Layer by layer, what runs how and why; no table without any. `note` says of what step."""
     if not paths:
         return ()
-    columns = (
-        Column("layer", "layer"),
-        Column("connection", "connection"),
-        Column("maps", "maps"),
-        Column("active_percent", "active inputs [%]", 1),
-        Column("open_percent", "open windows [%]", 1),
-        Column("forward", "forward"),
-        Column("weight_gradient", "weight gradient"),
-        Column("input_gradient", "input gradient"),
-        Column("reason", "why"),
+    columns = columns_of(
+        ConnectionPaths,
+        *("layer", "connection", "maps", "active_percent", "open_percent"),
+        *("forward", "weight_gradient", "input_gradient", Column("reason", "why")),
     )
     rows = tuple(
         {

@@ -3,8 +3,9 @@
 import dataclasses
 from typing import Any
 
-from clifctl.report.render import Column, Report, Table, document_of
+from clifctl.report.render import Column, Report, Table, columns_of, document_of, flat_table
 from clifctl.results.convert import DeployedRow, DeployResult, NirResult, ReaderRow
+from clifctl.results.quantities import FIRING_RATE
 
 _CHOICE = {
     "validation": ("held out", "Chosen on training data that were held out."),
@@ -23,20 +24,18 @@ def deploy_report(result: DeployResult) -> Report:
     folding = (Column("norms_shown", "batch norms folded"),) if folds else ()
     summary = Table(
         f"{result.checkpoint}: on LIF neurons",
-        (
-            Column("output", "written"),
-            Column("recipe", "recipe"),
-            Column("trained_neuron", "trained with"),
-            Column("timesteps", "time steps"),
+        columns_of(
+            DeployResult,
+            *("output", "recipe", "trained_neuron", "timesteps"),
             Column("chosen_reset", "chosen reset"),
-            Column("chosen_on", "chosen on"),
+            "chosen_on",
             Column("chosen_recalibrated", "batch norm estimated anew"),
-            Column("accuracy_percent_test", "test accuracy [%]", 2),
+            "accuracy_percent_test",
             Column("accuracy_percent_test_given", f"test accuracy {_as_given(result)} [%]", 2),
-            Column("firing_rate", "firing rate [spikes/neuron/step]", 4),
-            Column("firing_rate_given", f"firing rate {_as_given(result)}", 4),
+            Column("firing_rate", FIRING_RATE.heading, FIRING_RATE.digits),
+            Column("firing_rate_given", f"firing rate {_as_given(result)}", FIRING_RATE.digits),
             *folding,
-            Column("seconds", "time [s]", 1),
+            "seconds",
         ),
         (row,),
         vertical=True,
@@ -110,25 +109,20 @@ def _resets(result: DeployResult) -> Table:
 
 def _data(result: DeployResult) -> Table:
     """A row a setting, for csv and jsonl."""
-    keys = [field.name for field in dataclasses.fields(DeployedRow)]
-    columns = tuple(Column(key, key) for key in ("checkpoint", "chosen_on", *keys))
     shared = {"checkpoint": result.checkpoint, "chosen_on": result.chosen_on}
-    rows = tuple({**shared, **dataclasses.asdict(row)} for row in result.settings)
-    return Table("settings", columns, rows)
+    return flat_table(
+        "settings", ({**shared, **dataclasses.asdict(row)} for row in result.settings)
+    )
 
 
 def nir_report(result: NirResult) -> Report:
     """What came of `convert --to nir`: what readers find, then what was written."""
     readers = Table(
         f"{result.output}: read back, every layer's spikes and the logits compared at every step",
-        (
-            Column("reader", "reader"),
-            Column("version", "version"),
-            Column("arithmetic", "arithmetic"),
-            Column("spikes", "spikes", 0),
-            Column("mismatches", "mismatches", 0),
-            Column("difference_shown", "largest difference of logits"),
-            Column("verdict", "verdict"),
+        columns_of(
+            ReaderRow,
+            *("reader", "version", "arithmetic", "spikes", "mismatches"),
+            *(Column("difference_shown", "largest difference of logits"), "verdict"),
         ),
         tuple(
             {**dataclasses.asdict(row), "difference_shown": _rounded(row.output_difference)}
@@ -144,19 +138,12 @@ def nir_report(result: NirResult) -> Report:
     }
     summary = Table(
         f"{result.checkpoint}: as a NIR graph",
-        (
+        columns_of(
+            NirResult,
             Column("output", "written" if result.written else "not written"),
-            Column("recipe", "recipe"),
-            Column("profile", "profile"),
-            Column("reset_shown", "reset of the net"),
-            Column("dt_s", "time step [s]"),
-            Column("nodes_shown", "nodes"),
-            Column("edges", "edges"),
-            Column("neurons", "neurons", 0),
-            Column("samples", "test samples", 0),
-            Column("positions", "neurons x steps x samples", 0),
-            Column("kib", "size [KiB]", 1),
-            Column("seconds", "time [s]", 1),
+            *("recipe", "profile", Column("reset_shown", "reset of the net"), "dt_s"),
+            *(Column("nodes_shown", "nodes"), "edges", "neurons", "samples", "positions"),
+            *(Column("kib", "size [KiB]", 1), "seconds"),
         ),
         (row,),
         vertical=True,
@@ -172,11 +159,8 @@ def _rounded(value: float | None) -> str | None:
 
 def _readers(result: NirResult) -> Table:
     """A row a reader, for csv and jsonl."""
-    keys = [field.name for field in dataclasses.fields(ReaderRow)]
     shared = {key: getattr(result, key) for key in ("checkpoint", "output", "written")}
-    columns = tuple(Column(key, key) for key in (*shared, *keys))
-    rows = tuple({**shared, **dataclasses.asdict(row)} for row in result.readers)
-    return Table("readers", columns, rows)
+    return flat_table("readers", ({**shared, **dataclasses.asdict(row)} for row in result.readers))
 
 
 def _said(result: NirResult) -> tuple[str, ...]:

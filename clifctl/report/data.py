@@ -1,48 +1,43 @@
 """`data ls`, `data check` and `data show` -> report."""
 
-import dataclasses
 from collections.abc import Sequence
 
-from clifctl.report.render import MIB, Column, Report, Table, document_of
-from clifctl.results.data import DataCheckResult, DatasetList, SampleResult
+from clifctl.amounts import mebibytes
+from clifctl.report.render import Report, document_of, list_table
+from clifctl.results.data import (
+    DataCheckResult,
+    DatasetList,
+    DatasetRow,
+    FileRow,
+    FrameRow,
+    SampleResult,
+)
 
 MOST_NAMES = 20
 
 
 def datasets_report(result: DatasetList) -> Report:
     """The DATASETS table."""
-    columns = (
-        Column("data", "data"),
-        Column("classes", "classes"),
-        Column("input_shape", "input of a time step"),
-        Column("timesteps", "time steps"),
-        Column("title", "title"),
-        Column("source", "source"),
-    )
-    rows = tuple(map(dataclasses.asdict, result.data))
-    return Report(document_of(result), (Table("data sets", columns, rows),))
+    columns = ("data", "classes", "input_shape", "timesteps", "title", "source")
+    table = list_table("data sets", DatasetRow, result.data, *columns)
+    return Report(document_of(result), (table,))
 
 
 def data_check_report(result: DataCheckResult) -> Report:
     """The files of a data set, one by one, and where they come from."""
-    columns = (
-        Column("file", "file"),
-        Column("state", "state"),
-        Column("what", "what"),
-        Column("problem", "problem"),
-    )
-    size = result.download_bytes
+    size = mebibytes(result.download_bytes)
     facts = (
         ("from", result.url),
-        ("download", None if size is None else f"{size / MIB:,.0f} MiB"),
+        ("download", None if size is None else f"{size:,.0f} MiB"),
         ("licence", result.licence),
         ("how to get it", result.obtain),
         ("classes", result.class_names and _names(result.class_names)),
     )
-    table = Table(
+    table = list_table(
         f"{result.data}: {'complete' if result.complete else 'incomplete'}",
-        columns,
-        tuple(dataclasses.asdict(row) for row in result.files),
+        FileRow,
+        result.files,
+        *("file", "state", "what", "problem"),
         notes=tuple(f"{name}: {fact}" for name, fact in facts if fact),
     )
     return Report(document_of(result), (table,))
@@ -57,21 +52,14 @@ def _names(names: Sequence[str]) -> str:
 
 def sample_report(result: SampleResult) -> Report:
     """One sample, time step by time step."""
-    columns: tuple[Column, ...] = (
-        Column("step", "time step"),
-        Column("minimum", "minimum", 3),
-        Column("maximum", "maximum", 3),
-        Column("mean", "mean", 3),
-        Column("sum_per_channel", "sum per channel", 1),
-    )
-    if result.frames[0].on_events is not None:
-        columns += (Column("on_events", "ON events"), Column("off_events", "OFF events"))
-    frames = Table(
+    events = ("on_events", "off_events") if result.frames[0].on_events is not None else ()
+    frames = list_table(
         f"{result.data}, {result.split} sample {result.sample} of {result.samples_in_split}: "
         f"label {labelled(result)}, shape {list(result.shape)}"
         + (f", recording {result.name}" if result.name else ""),
-        columns,
-        tuple(dataclasses.asdict(frame) for frame in result.frames),
+        FrameRow,
+        result.frames,
+        *("step", "minimum", "maximum", "mean", "sum_per_channel", *events),
         notes=(
             f"sha256 of the data: {result.sha256}"
             if result.sha256

@@ -1,21 +1,11 @@
 """`data prepare` -> report."""
 
-import dataclasses
-
-from clifctl.report.render import Column, Report, Table, document_of
-from clifctl.results.data_prepare import PrepareResult
+from clifctl.report.render import Report, document_of, list_table
+from clifctl.results.data_prepare import PreparedSplit, PrepareResult
 
 
 def prepare_report(result: PrepareResult) -> Report:
     """The splits of a cache, and what was left out of it."""
-    columns = (
-        Column("split", "split"),
-        Column("samples", "samples"),
-        Column("classes", "classes"),
-        Column("events", "events"),
-        Column("bytes", "bytes"),
-        Column("sha256", "sha256"),
-    )
     missing = [
         f"{split.split}: {split.samples:,} of {split.samples_when_complete:,} samples, so results "
         "are not comparable with others"
@@ -34,10 +24,11 @@ def prepare_report(result: PrepareResult) -> Report:
         )
     left_out = [f"left out: {one.file}: {one.problem}" for one in result.skipped]
     was = "was prepared before" if result.already_prepared else "prepared"
-    table = Table(
+    table = list_table(
         f"{result.data}, T = {result.timesteps}: {was}",
-        columns,
-        tuple(dataclasses.asdict(split) for split in result.splits),
+        PreparedSplit,
+        result.splits,
+        *("split", "samples", "classes", "events", "bytes", "sha256"),
         notes=(f"frames: {result.folder}", *missing, *left_out),
     )
     return Report(document_of(result), (table,))

@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 from typing import Any
 
+from clifctl.amounts import size_in_words
 from clifctl.devices import CPU
-from clifctl.report.render import MIB, Column, Report, Table, document_of
+from clifctl.report.render import Column, Report, Table, document_of
 from clifctl.results.doctor import DoctorResult, SelfTestRow
 
 
@@ -33,8 +34,12 @@ def _rows(result: DoctorResult) -> Iterator[tuple[Any, ...]]:
             yield "device", device.device, "none", device.problem
             continue
         cores = f"{result.cpu_cores} cores, " if device.device == result.devices[0].device else ""
-        memory = (device.memory_bytes or 0) / MIB / 1024
-        yield "device", device.device, "usable", f"{device.name}, {cores}{memory:,.1f} GiB"
+        yield (
+            "device",
+            device.device,
+            "usable",
+            f"{device.name}, {cores}{size_in_words(device.memory_bytes or 0)}",
+        )
         yield "TF32", device.device, device.tf32, device.tf32_reason
     for target in result.targets:
         state = "chosen" if target.chosen else "usable" if target.usable else "no"
@@ -45,7 +50,7 @@ def _rows(result: DoctorResult) -> Iterator[tuple[Any, ...]]:
         state = "event-driven" if result.connections.available else "dense"
         yield "connections", CPU, state, f"{reason}{vectors}"
     cache = result.cache
-    held = f"{cache.folder}: {cache.files} files, {cache.size_bytes / MIB:.1f} MiB"
+    held = f"{cache.folder}: {cache.files} files, {size_in_words(cache.size_bytes)}"
     yield "cache", "kernels", "writable" if cache.writable else "no", cache.problem or held
     for file in cache.damaged:
         yield "cache", "kernels", "damaged", f"{file}: is made again when it is needed"

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from clifctl.report.render import Column, Report, Table, document_of
+from clifctl.report.render import Column, Report, Table, document_of, flat_table
 from clifctl.results.dynamics import Autocorrelation, DynamicsResult
 
 # Lags that a table shows; JSON has all.
@@ -80,12 +80,11 @@ def _rate_rows(result: DynamicsResult) -> list[dict[str, object]]:
 
 
 def _flat_rates(result: DynamicsResult) -> Table:
-    keys = (
-        "neuron", "timesteps", "rate", "rate_standard_error", "interval_95_low",
-        "interval_95_high", "trials",
-    )  # fmt: skip
-    rows = tuple({key: row[key] for key in keys} for row in _rate_rows(result))
-    return Table("firing rate", tuple(Column(key, key) for key in keys), rows)
+    shown = "interval_95"  # the same once more, in words
+    rows = tuple(
+        {key: value for key, value in row.items() if key != shown} for row in _rate_rows(result)
+    )
+    return flat_table("firing rate", rows)
 
 
 def longest(result: DynamicsResult, number: int) -> list[Autocorrelation]:
@@ -152,7 +151,7 @@ def _flat_autocorrelations(result: DynamicsResult) -> Table:
         for one in neuron.autocorrelations
         for lag in range(len(one.raw))
     )
-    return Table("autocorrelation", tuple(Column(key, key) for key in rows[0]), rows)
+    return flat_table("autocorrelation", rows)
 
 
 def _flat_currents(result: DynamicsResult) -> Table:
@@ -161,7 +160,7 @@ def _flat_currents(result: DynamicsResult) -> Table:
         for neuron in result.neurons
         for current, rate in zip(result.currents, neuron.rates_of_currents, strict=True)
     )
-    return Table("f-I curve", tuple(Column(key, key) for key in rows[0]), rows)
+    return flat_table("f-I curve", rows)
 
 
 def _traces(result: DynamicsResult) -> Table:
@@ -172,9 +171,12 @@ def _traces(result: DynamicsResult) -> Table:
     for neuron in result.neurons:
         traces = neuron.traces
         signals: dict[str, Sequence[float] | None] = {
-            "x": result.x, "u": traces.u, "threshold": traces.threshold, "spike": traces.spikes,
+            "x": result.x,
+            "u": traces.u,
+            "threshold": traces.threshold,
+            "spike": traces.spikes,
             **traces.states,
-        }  # fmt: skip
+        }
         for t in range(result.timesteps[-1]):
             row: dict[str, object] = {"neuron": neuron.neuron, "time_step": t + 1}
             for key in keys[2:]:

@@ -4,45 +4,37 @@ import dataclasses
 import math
 from typing import Any
 
-from clifctl.report.render import Column, Report, Table, document_of, record_table
-from clifctl.results.energy import Cost, EnergyResult, EnergyRow, NeuronCostResult, PublishedCost
+from clifctl.report.render import (
+    Column,
+    Report,
+    Table,
+    columns_of,
+    document_of,
+    list_table,
+    record_table,
+)
+from clifctl.results.energy import (
+    MEMORY_KEYS,
+    SOP_KEYS,
+    Cost,
+    EnergyResult,
+    EnergyRow,
+    LayerCost,
+    NeuronCostResult,
+    OperationRow,
+    PublishedCost,
+    RateRow,
+)
 
-_NET = (
-    Column("source", "source"),
-    Column("neuron", "neuron"),
-    Column("timesteps", "T"),
-    Column("accounting", "accounting"),
-)
-_SOP = (
-    Column("acs", "ACs", 0),
-    Column("macs", "MACs", 0),
-    Column("sop_energy_uj", "energy [uJ]", 3),
-)
-_COUNTED = (
-    Column("parameters", "parameters", 0),
-    *_SOP,
-    Column("functions", "functions", 0),
-)
-_MEMORY = (
-    Column("potential_mj", "potential [mJ]", 4),
-    Column("parameters_mj", "parameters [mJ]", 4),
-    Column("in_out_mj", "in/out [mJ]", 4),
-    Column("operations_mj", "operations [mJ]", 4),
-    Column("addressing_uj", "addressing [uJ]", 4),
-    Column("total_mj", "total [mJ]", 4),
-)
-_OPERATION = (
-    Column("layer", "layer"),
-    Column("kind", "kind"),
-    Column("fed_by", "fed by"),
-)
-_SHAPES = (
-    Column("input_shape", "input"),
-    Column("output_shape", "output"),
-    Column("fan_out", "mean fan-out", 2),
-)
-_SPIKES = (Column("firing_rate", "rate", 4),)
-_COUNTED_SPIKES = (Column("spike_fan_out", "fan-out of spikes", 2), *_SPIKES)
+_NET = (*columns_of(EnergyRow, "source", "neuron", "timesteps", short=True),)
+_NET += (Column("accounting", "accounting"),)
+_SOP = columns_of(Cost, *SOP_KEYS)
+_COUNTED = (*columns_of(EnergyRow, "parameters"), *_SOP, *columns_of(Cost, "functions"))
+_MEMORY = columns_of(Cost, *MEMORY_KEYS)
+_OPERATION = columns_of(LayerCost, "layer", "kind", "fed_by")
+_SHAPES = columns_of(LayerCost, "input_shape", "output_shape", "fan_out")
+_SPIKES = columns_of(LayerCost, "firing_rate", short=True)
+_COUNTED_SPIKES = (*columns_of(LayerCost, "spike_fan_out"), *_SPIKES)
 _SCALE = 1e6  # the paper prints operations in millions
 _SIGNIFICANT = 5  # digits of the largest energy of a table
 
@@ -115,19 +107,10 @@ def _printed(published: PublishedCost) -> dict[str, Any]:
 
 
 def _rates(row: EnergyRow) -> Table:
-    columns: tuple[Column, ...] = (
-        Column("layer", "layer"),
-        Column("neurons", "neurons", 0),
-        Column("firing_rate", "mean", 4),
-    )
-    measured = row.rates == "measured"
-    if measured:
-        columns += (
-            Column("firing_rate_sample_std", "s.d. over samples", 4),
-            Column("firing_rate_per_step", "at each time step", 3),
-        )
+    measured = ("firing_rate_sample_std", "firing_rate_per_step") if row.rates == "measured" else ()
     title = f"{row.source}, {row.neuron}: firing rates [spikes/neuron/step], {row.rates}"
-    return Table(title, columns, tuple(map(dataclasses.asdict, row.firing_rates)))
+    columns = ("layer", "neurons", "firing_rate", *measured)
+    return list_table(title, RateRow, row.firing_rates, *columns, short=True)
 
 
 def _layers(row: EnergyRow, methods: tuple[str, ...]) -> list[Table]:
@@ -168,21 +151,10 @@ def neuron_cost_report(result: NeuronCostResult) -> Report:
     summary = record_table(
         f"{result.neuron}: cost of a step, per element and time step",
         result,
-        Column("neuron", "neuron"),
-        Column("multiplications", "multiplications"),
-        Column("additions", "additions"),
-        Column("functions", "functions (sigmoid, exp, tanh)"),
-        Column("states", "states, each read and written once"),
-        Column("macs", "MACs, functions included", 0),
-        Column("acs", "ACs besides", 0),
-        Column("sop_energy_pj", "energy, SOP method [pJ]", 1),
-        Column("operations_energy_pj", "energy, memory method, without accesses [pJ]", 1),
+        *("neuron", "multiplications", "additions", "functions", "states", "macs", "acs"),
+        *("sop_energy_pj", "operations_energy_pj"),
         notes=result.assumptions,
     )
-    columns = (
-        Column("operation", "operation"),
-        Column("count", "times"),
-        Column("charged_as", "charged as"),
-    )
-    rows = tuple(map(dataclasses.asdict, result.operations))
-    return Report(document_of(result), (summary, Table("operations", columns, rows)))
+    columns = ("operation", "count", "charged_as")
+    operations = list_table("operations", OperationRow, result.operations, *columns)
+    return Report(document_of(result), (summary, operations))

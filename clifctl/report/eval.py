@@ -3,7 +3,15 @@
 import dataclasses
 
 from clifctl.report.published import published_tables
-from clifctl.report.render import Column, Report, Table, document_of, record_table
+from clifctl.report.render import (
+    Column,
+    Report,
+    Table,
+    columns_of,
+    document_of,
+    list_table,
+    record_table,
+)
 from clifctl.results.eval import ClassCount, EvalResult, LayerRate
 
 
@@ -12,27 +20,10 @@ def eval_report(result: EvalResult) -> Report:
     summary = record_table(
         f"{result.checkpoint}: evaluated",
         result,
-        Column("checkpoint", "checkpoint"),
-        Column("recipe", "recipe"),
-        Column("data", "data"),
-        Column("model", "model"),
-        Column("neuron", "neuron"),
-        Column("timesteps", "time steps"),
-        Column("epoch", "epoch"),
-        Column("seed", "seed"),
-        Column("batch_statistics", "batch statistics"),
-        Column("batch_size", "batch size"),
-        Column("samples", "test samples", 0),
-        Column("accuracy_percent", "test accuracy [%]", 2),
-        Column("accuracy_top5_percent", "test accuracy, top 5 [%]", 2),
-        Column("loss", "test loss (TET)", 4),
-        Column("cross_entropy", "test cross entropy, mean over steps", 4),
-        Column("firing_rate", "firing rate [spikes/neuron/step]", 4),
-        Column("seconds", "time [s]", 1),
-        Column("device", "device"),
-        Column("target", "kernel target"),
-        Column("connections", "connections"),
-        *((Column("picture", "picture"),) if result.picture else ()),
+        *("checkpoint", "recipe", "data", "model", "neuron", "timesteps", "epoch", "seed"),
+        *("batch_statistics", "batch_size", "samples", "accuracy_percent"),
+        *("accuracy_top5_percent", "loss", "cross_entropy", "firing_rate", "seconds"),
+        *("device", "target", "connections", *(("picture",) if result.picture else ())),
     )
     published = published_tables(result.published, result.accuracy_percent)
     tables = (summary, *published, _per_step(result), *rate_tables(result.firing_rates))
@@ -44,14 +35,9 @@ def rate_tables(layers: tuple[LayerRate, ...]) -> tuple[Table, ...]:
     """The firing rate of each spiking layer; no table for a net without any."""
     if not layers:
         return ()
-    columns = (
-        Column("layer", "layer"),
-        Column("neurons", "neurons", 0),
-        Column("firing_rate", "mean", 4),
-        Column("firing_rate_per_step", "at each time step", 3),
-    )
-    rows = tuple(dataclasses.asdict(layer) for layer in layers)
-    return (Table("firing rates [spikes/neuron/step], test data", columns, rows),)
+    columns = ("layer", "neurons", "firing_rate", "firing_rate_per_step")
+    title = "firing rates [spikes/neuron/step], test data"
+    return (list_table(title, LayerRate, layers, *columns, short=True),)
 
 
 def _per_step(result: EvalResult) -> Table:
@@ -84,12 +70,10 @@ def _per_step(result: EvalResult) -> Table:
 def _per_class(counts: tuple[ClassCount, ...]) -> Table:
     return Table(
         "per class, after the last time step",
-        (
-            Column("label", "class"),
-            *([Column("name", "name")] if any(count.name for count in counts) else []),
-            Column("samples", "samples", 0),
-            Column("recall_percent", "recall [%]", 2),
-            Column("precision_percent", "precision [%]", 2),
+        columns_of(
+            ClassCount,
+            *("label", *(("name",) if any(count.name for count in counts) else ())),
+            *("samples", "recall_percent", "precision_percent"),
             Column("mistaken", "taken for"),
         ),
         tuple({**dataclasses.asdict(count), "mistaken": _mistaken(count)} for count in counts),

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from clifctl.report.pictures import new_figure
-from clifctl.report.render import Column, Report, Table, document_of
+from clifctl.report.render import Column, Report, Table, document_of, flat_table
 from clifctl.results.gradients import GradientsResult, LayerGradients
 
 # Lags that a table shows; all of them are in the other formats.
@@ -208,7 +208,7 @@ def _flat(result: GradientsResult) -> Table:
         for layer in result.layers
         for lag in layer.lags
     )
-    return Table(result.source, tuple(Column(key, key) for key in rows[0]), rows)
+    return flat_table(result.source, rows)
 
 
 def _percent(share: float | None) -> float | None:

@@ -1,41 +1,35 @@
 """The `neurons` commands -> report."""
 
-import dataclasses
-from typing import Any
-
-from clifctl.report.render import Column, Report, Table, document_of, record_table
-from clifctl.results.neurons import CheckResult, NeuronList, NeuronRow, RegisterResult
+from clifctl.report.render import Column, Report, Table, document_of, list_table, record_table
+from clifctl.results.neurons import (
+    CheckResult,
+    CheckRow,
+    HyperparameterRow,
+    NeuronList,
+    NeuronRow,
+    RegisterResult,
+    RegisterRow,
+)
 
 
 def neurons_report(result: NeuronList) -> Report:
     """Every neuron, a line each."""
-    columns = (
-        Column("neuron", "neuron"),
-        Column("states", "states"),
-        Column("learnables", "learnable"),
-        Column("title", "title"),
-        Column("paper", "paper"),
-    )
-    return _list_report("neurons", result, columns, result.neurons)
+    columns = ("neuron", "states", "learnables", "title", "paper")
+    table = list_table("neurons", NeuronRow, result.neurons, *columns, short=True)
+    return Report(document_of(result), (table,))
 
 
 def neuron_report(row: NeuronRow) -> Report:
     """One neuron: its declaration, and its hyperparameters."""
-    summary = record_table(
-        f"{row.neuron}: {row.title}",
-        row,
-        Column("neuron", "neuron"),
-        Column("states", "states"),
-        Column("learnables", "learnable parameters"),
-        Column("paper", "paper"),
+    title = f"{row.neuron}: {row.title}"
+    summary = record_table(title, row, "neuron", "states", "learnables", "paper")
+    values = list_table(
+        "hyperparameters",
+        HyperparameterRow,
+        row.hyperparameters,
+        *("name", "default", "description"),
     )
-    columns = (
-        Column("name", "hyperparameter"),
-        Column("default", "default"),
-        Column("description", "description"),
-    )
-    values = tuple(dataclasses.asdict(value) for value in row.hyperparameters)
-    return Report(document_of(row), (summary, Table("hyperparameters", columns, values)))
+    return Report(document_of(row), (summary, values))
 
 
 def kernel_report(name: str, kernel: str, text: str) -> Report:
@@ -47,48 +41,25 @@ def kernel_report(name: str, kernel: str, text: str) -> Report:
 
 def registers_report(result: RegisterResult) -> Report:
     """The table of `neurons show --kernel triton --registers`."""
-    return _list_report(
+    table = list_table(
         f"{result.neuron}: GPU kernels, {result.spills} with a spill, at most "
         f"{result.compile_s_largest:.1f} s to compile",
-        result,
-        (
-            Column("neuron", "neuron"),
-            Column("kernel", "kernel"),
-            Column("timesteps", "time steps"),
-            Column("dtype", "dtype"),
-            Column("gpu", "GPU"),
-            Column("elements_per_thread", "elements per thread"),
-            Column("registers", "registers"),
-            Column("stack_bytes", "stack [B]"),
-            Column("local_bytes", "local [B]"),
-            Column("shared_bytes_per_program", "shared [B]"),
-            Column("compile_s", "compiled in [s]", 2),
-        ),
+        RegisterRow,
         result.kernels,
+        *("neuron", "kernel", "timesteps", "dtype", "gpu", "elements_per_thread", "registers"),
+        *("stack_bytes", "local_bytes", "shared_bytes_per_program", "compile_s"),
     )
+    return Report(document_of(result), (table,))
 
 
 def check_report(result: CheckResult) -> Report:
     """The parity suite, a line a case."""
-    columns = (
-        Column("case", "case"),
-        Column("quantity", "worst quantity"),
-        Column("error", "relative error"),
-        Column("allowed", "allowed"),
-        Column("excluded_percent", "left out [%]", 2),
-        Column("passed", "ok"),
-    )
     passed = sum(row.passed for row in result.cases)
-    report = _list_report(
+    table = list_table(
         f"{result.neuron}: {passed} of {len(result.cases)} cases hold "
         f"(T = {result.timesteps}; target-dtype-surrogate-window-shape-choices-state)",
-        result,
-        columns,
+        CheckRow,
         result.cases,
+        *("case", "quantity", "error", "allowed", "excluded_percent", "passed"),
     )
-    return report
-
-
-def _list_report(title: str, result: Any, columns: tuple[Column, ...], rows: Any) -> Report:
-    table = Table(title, columns, tuple(dataclasses.asdict(row) for row in rows))
     return Report(document_of(result), (table,))

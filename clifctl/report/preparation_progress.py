@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from clifctl.amounts import clock
 from clifctl.commands import visible
 
 # Where there is no terminal: the least time between two lines.
@@ -75,7 +76,7 @@ class PreparationProgress:
             # From the first one on: until then workers were starting.
             rate = (self._read - 1) / (now - self._first)
             left = self._all - self._kept - self._read
-            fields += [f"{rate:,.1f}/s", f"{left / rate:,.0f} s left"]
+            fields += [f"{rate:,.1f}/s", f"{clock(left / rate)} left"]
         self._say("  ".join(fields))
 
     def assembling(self, part: str, samples: int) -> None:

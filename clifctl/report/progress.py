@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
+from clifctl.amounts import clock
 from clifctl.commands import visible
 from clifctl.notices import told_to
 from clifctl.report.pace import Pace
@@ -165,7 +166,7 @@ class TrainProgress:
 
     def _left(self) -> list[str]:
         seconds = self._pace.left_s
-        return [] if seconds is None else [f"{_duration(seconds)} left"]
+        return [] if seconds is None else [f"{clock(seconds)} left"]
 
     def _draw(self, place: Sequence[str], completed: int, numbers: Sequence[str]) -> None:
         """The two live lines: where the run stands, and its numbers."""
@@ -209,9 +210,3 @@ def _packed(fields: Sequence[str], width: int) -> list[str]:
         else:
             lines.append(f"  {field}")
     return lines
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}"

@@ -2,8 +2,8 @@
 
 import dataclasses
 
-from clifctl.report.render import Column, Table
-from clifctl.results.published import Published
+from clifctl.report.render import Column, Table, columns_of
+from clifctl.results.published import Published, PublishedNumber
 
 
 def published_tables(published: Published, measured: float | None) -> tuple[Table, ...]:
@@ -16,11 +16,9 @@ def published_tables(published: Published, measured: float | None) -> tuple[Tabl
     notes.insert(0, "The paper's accuracy is that of its best epoch on the test set, of one run.")
     if note:
         notes.insert(0, note)
-    columns = (
-        Column("source", "published in"),
-        Column("row", "row"),
-        Column("column", "column"),
-        Column("accuracy_percent", "the paper's [%]", 2),
+    columns = columns_of(
+        PublishedNumber,
+        *("source", "row", "column", "accuracy_percent"),
         Column("measured_percent", "measured here [%]", 2),
         Column("difference_percent", "difference [%]", 2),
     )

@@ -3,22 +3,17 @@
 from collections.abc import Iterator
 from typing import Any
 
-from clifctl.report.neurons import _list_report
-from clifctl.report.render import Column, Report, Table
-from clifctl.results.recipes import RecipeChecks, RecipeList
+from clifctl.report.render import Column, Report, Table, document_of, list_table
+from clifctl.results.recipes import RecipeCheck, RecipeChecks, RecipeList, RecipeRow
+
+_COLUMNS = ("recipe", "data", "model", "neuron", "timesteps")
 
 
 def recipes_report(result: RecipeList) -> Report:
     """The catalog."""
-    columns = (
-        Column("recipe", "recipe"),
-        Column("data", "data"),
-        Column("model", "model"),
-        Column("neuron", "neuron"),
-        Column("timesteps", "time steps"),
-        Column("title", "title"),
-    )
-    return _list_report("recipes that clifctl ships", result, columns, result.recipes)
+    title = "recipes that clifctl ships"
+    table = list_table(title, RecipeRow, result.recipes, *_COLUMNS, "title")
+    return Report(document_of(result), (table,))
 
 
 def recipe_report(name: str, document: dict[str, Any], text: str) -> Report:
@@ -39,12 +34,5 @@ def _leaves(document: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, A
 
 def checks_report(result: RecipeChecks) -> Report:
     """The recipes that hold."""
-    columns = (
-        Column("recipe", "recipe"),
-        Column("data", "data"),
-        Column("model", "model"),
-        Column("neuron", "neuron"),
-        Column("timesteps", "time steps"),
-        Column("parameters", "parameters", 0),
-    )
-    return _list_report("valid recipes", result, columns, result.recipes)
+    table = list_table("valid recipes", RecipeCheck, result.recipes, *_COLUMNS, "parameters")
+    return Report(document_of(result), (table,))

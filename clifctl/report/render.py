@@ -1,20 +1,21 @@
-"""One result, five formats. A report is a JSON document and tables; the first table has the rows
-that `jsonl` and `csv` give."""
+"""One result in each of the formats. A report is a JSON document and tables; the first table has
+the rows that `jsonl` and `csv` give."""
 
 import csv
+import dataclasses
 import io
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import IO, Any
 
 from clifctl.commands import visible
 from clifctl.files import plain, to_json
 from clifctl.results.decoding import encode
+from clifctl.results.quantities import quantities_of
 
 GAP = 3  # between two columns of a printed table
 MIN_FLEXIBLE = 16
-FORMATS = ("table", "json", "jsonl", "csv", "md")
-
-MIB = 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -50,11 +51,51 @@ class Report:
     text_only: bool = False
     data: Table | None = None
 
+    @property
+    def rows(self) -> Table:
+        """The table whose rows are those of jsonl and csv."""
+        return self.data or self.tables[0]
 
-def record_table(title: str, result: Any, *columns: Column, notes: tuple[str, ...] = ()) -> Table:
+
+def columns_of(kind: type, *columns: str | Column, short: bool = False) -> tuple[Column, ...]:
+    """The columns of fields of a result dataclass, as they are declared there; those that are no
+    fields are given as they are. `short`: with their short labels, for a wide table."""
+    quantities = quantities_of(kind)
+    found = []
+    for column in columns:
+        if isinstance(column, str):
+            one = quantities[column]
+            column = Column(column, (short and one.short) or one.heading, one.digits)
+        found.append(column)
+    return tuple(found)
+
+
+def list_table(
+    title: str,
+    kind: type,
+    rows: Iterable[Any],
+    *columns: str | Column,
+    short: bool = False,
+    notes: tuple[str, ...] = (),
+) -> Table:
+    """Results of one kind as a table, a row each."""
+    shown = columns_of(kind, *columns, short=short)
+    return Table(title, shown, tuple(map(dataclasses.asdict, rows)), notes=notes)
+
+
+def record_table(
+    title: str, result: Any, *columns: str | Column, notes: tuple[str, ...] = ()
+) -> Table:
     """One result as a table of labels and values."""
-    row = {column.key: getattr(result, column.key) for column in columns}
-    return Table(title, columns, (row,), vertical=True, notes=notes)
+    shown = columns_of(type(result), *columns)
+    row = {column.key: getattr(result, column.key) for column in shown}
+    return Table(title, shown, (row,), vertical=True, notes=notes)
+
+
+def flat_table(title: str, rows: Iterable[dict[str, Any]]) -> Table:
+    """A table for csv and jsonl: a column for each key of the rows, which all have the same."""
+    found = tuple(rows)
+    return Table(title, tuple(Column(key, key) for key in found[0]), found)
 
 
 def document_of(result: Any) -> dict[str, Any]:
@@ -65,21 +106,53 @@ def document_of(result: Any) -> dict[str, Any]:
 
 def render(report: Report, how: str, stream: IO[str]) -> None:
     """Write `report` to `stream` in one of FORMATS."""
-    if how == "json":
-        stream.write(to_json(report.document, indent=2) + "\n")
-    elif how == "jsonl":
-        for row in (report.data or report.tables[0]).rows:
-            stream.write(to_json(row) + "\n")
-    elif how == "csv":
-        stream.write(_csv(report.data or report.tables[0]))
-    elif how == "md":
-        parts = [] if report.text_only else [_markdown(table) for table in report.tables]
-        parts += [] if report.text is None else [f"```yaml\n{_text(report)}```\n"]
-        stream.write("\n".join(parts))
-    else:
-        if not report.text_only:
-            _print_tables(report.tables, stream)
-        stream.write(_text(report))
+    FORMATS[how].write(report, stream)
+
+
+def _write_table(report: Report, stream: IO[str]) -> None:
+    if not report.text_only:
+        _print_tables(report.tables, stream)
+    stream.write(_text(report))
+
+
+def _write_json(report: Report, stream: IO[str]) -> None:
+    stream.write(to_json(report.document, indent=2) + "\n")
+
+
+def _write_jsonl(report: Report, stream: IO[str]) -> None:
+    stream.writelines(to_json(row) + "\n" for row in report.rows.rows)
+
+
+def _write_csv(report: Report, stream: IO[str]) -> None:
+    stream.write(_csv(report.rows))
+
+
+def _write_markdown(report: Report, stream: IO[str]) -> None:
+    parts = [] if report.text_only else [_markdown(table) for table in report.tables]
+    parts += [] if report.text is None else [f"```yaml\n{_text(report)}```\n"]
+    stream.write("\n".join(parts))
+
+
+@dataclass(frozen=True)
+class Format:
+    """A format of a result: the ending of files that are written in it (None: it is for a person
+    at the terminal), and what writes it."""
+
+    ending: str | None
+    write: Callable[[Report, IO[str]], None]
+
+
+FORMATS: Mapping[str, Format] = MappingProxyType(
+    {
+        "table": Format(None, _write_table),
+        "json": Format(".json", _write_json),
+        "jsonl": Format(".jsonl", _write_jsonl),
+        "csv": Format(".csv", _write_csv),
+        "md": Format(".md", _write_markdown),
+    }
+)
+# The format of a file by its ending.
+ENDINGS = {one.ending: name for name, one in FORMATS.items() if one.ending is not None}
 
 
 def _text(report: Report) -> str:

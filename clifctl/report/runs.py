@@ -3,24 +3,13 @@
 import dataclasses
 
 from clifctl.report.published import published_tables
-from clifctl.report.render import Column, Report, Table, document_of
+from clifctl.report.render import Column, Report, Table, columns_of, document_of, list_table
 from clifctl.results.runs import RunComparison, RunList, RunRow, RunShown
 
 _COLUMNS = (
-    Column("run", "run"),
-    Column("data", "data"),
-    Column("model", "model"),
-    Column("neuron", "neuron"),
-    Column("timesteps", "T"),
-    Column("batch_norm", "batch norm"),
-    Column("window", "window"),
-    Column("seed", "seed"),
-    Column("epochs_done", "epochs done"),
-    Column("epochs", "epochs"),
-    Column("accuracy_percent_last", "accuracy, last [%]", 2),
-    Column("accuracy_percent_best", "accuracy, best [%]", 2),
-    Column("train_loss_train_mode", "train loss", 4),
-    Column("test_loss", "test loss", 4),
+    *("run", "data", "model", "neuron", "timesteps", "batch_norm", "window", "seed"),
+    *("epochs_done", "epochs", "accuracy_percent_last", "accuracy_percent_best"),
+    *("train_loss_train_mode", "test_loss"),
 )
 
 
@@ -35,7 +24,7 @@ def run_report(result: RunShown) -> Report:
     """One run: what it is, then its epochs."""
     summary = Table(
         result.row.run,
-        (*_COLUMNS, Column("started", "started")),
+        columns_of(RunRow, *_COLUMNS, "started", short=True),
         (dataclasses.asdict(result.row),),
         vertical=True,
     )
@@ -89,4 +78,4 @@ def run_comparison_report(result: RunComparison) -> Report:
 
 
 def _runs_table(title: str, rows: tuple[RunRow, ...], notes: tuple[str, ...]) -> Table:
-    return Table(title, _COLUMNS, tuple(dataclasses.asdict(row) for row in rows), notes=notes)
+    return list_table(title, RunRow, rows, *_COLUMNS, short=True, notes=notes)

@@ -3,8 +3,9 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from clifctl.amounts import mebibytes
 from clifctl.files import plain
-from clifctl.report.render import MIB, Column, Table
+from clifctl.report.render import Column, Table
 from clifctl.results.compare_neurons import NeuronComparison
 from clifctl.results.quantities import Quantity
 from clifctl.results.statistics import Difference, Estimate
@@ -38,12 +39,12 @@ def estimate_columns(estimates: Estimates) -> list[Column]:
 
 def shown_summary(summary: Summary, estimates: Estimates) -> dict[str, Any]:
     """The cells of a row for a reader."""
-    kept = summary.kept_for_backward_bytes
+    kept = mebibytes(summary.kept_for_backward_bytes)
     return {
         "n": len(summary.seeds),
         **{name: _estimate(getattr(summary, name), one) for name, one in estimates.items()},
         "parameters": summary.parameters,
-        "memory": None if kept is None else f"{kept / MIB:.2f}",
+        "memory": None if kept is None else f"{kept:.2f}",
     }
 
 
@@ -78,11 +79,6 @@ def flat_differences(found: Differences | None, estimates: Estimates) -> dict[st
         if quantity.compared
         for key in ("mean", *_TESTED)
     }
-
-
-def flat_table(title: str, rows: Sequence[dict[str, Any]]) -> Table:
-    """A table for csv and jsonl."""
-    return Table(title, tuple(Column(key, key) for key in rows[0]), tuple(rows))
 
 
 def difference_table(

@@ -2,60 +2,31 @@
 
 import dataclasses
 
+from clifctl.amounts import mebibytes
 from clifctl.report.connections import connection_tables
 from clifctl.report.eval import rate_tables
 from clifctl.report.published import published_tables
-from clifctl.report.render import MIB, Column, Report, Table, document_of
-from clifctl.results.train import TrainPlan, TrainResult
+from clifctl.report.render import Column, Report, Table, columns_of, document_of
+from clifctl.results.train import TimeShares, TrainPlan, TrainResult
 
 _CHOSEN = {
     "test": "The best epoch is chosen on the test set, as the paper does: report the last one.",
     "validation": "The best epoch is chosen on training data that were held out.",
 }
 
-# The phases of a step, in the words of the table.
-_PHASES = {
-    "data": "data",
-    "forward": "forward",
-    "backward": "backward",
-    "optimizer": "optimizer",
-    "rest": "the rest",
-}
-
 
 def train_report(result: TrainResult) -> Report:
     """The result table of `train`."""
     columns = (
-        Column("recipe", "recipe"),
-        Column("data", "data"),
-        Column("model", "model"),
-        Column("neuron", "neuron"),
-        Column("timesteps", "time steps"),
-        Column("batch_norm", "batch norm"),
-        Column("window", "window of BPTT (- = full)"),
-        Column("seed", "seed"),
-        Column("epochs", "epochs"),
-        Column("parameters", "parameters", 0),
-        Column("accuracy_percent_last", "test accuracy, last epoch [%]", 2),
-        Column("accuracy_percent_best", "test accuracy, best epoch [%]", 2),
-        Column("epoch_best", "best epoch"),
-        Column("best_chosen_on", "best epoch chosen on"),
-        Column("train_loss_train_mode", "training loss, train mode", 4),
-        Column("train_loss_eval_mode", "training loss, evaluation mode", 4),
-        Column("test_loss", "test loss", 4),
-        Column("firing_rate", "firing rate [spikes/neuron/step]", 4),
-        Column("train_seconds", "training time [s]", 1),
-        Column("total_seconds", "total time [s]", 1),
-        Column("samples_per_second", "training speed, last epoch [samples/s]", 0),
-        *(
-            Column(f"{phase}_percent", f"  share of its time, {words} [%]", 1)
-            for phase, words in _PHASES.items()
+        *columns_of(
+            TrainResult,
+            *("recipe", "data", "model", "neuron", "timesteps", "batch_norm", "window", "seed"),
+            *("epochs", "parameters", "accuracy_percent_last", "accuracy_percent_best"),
+            *("epoch_best", "best_chosen_on", "train_loss_train_mode", "train_loss_eval_mode"),
+            *("test_loss", "firing_rate", "train_seconds", "total_seconds", "samples_per_second"),
         ),
-        Column("device", "device"),
-        Column("processes", "processes"),
-        Column("target", "kernel target"),
-        Column("connections", "connections"),
-        Column("run_folder", "run folder"),
+        *columns_of(TimeShares, *vars(result.time)),
+        *columns_of(TrainResult, "device", "processes", "target", "connections", "run_folder"),
     )
     found = {**vars(result), **vars(result.time)}
     # In jsonl the result is the last of several lines: each says what it is.
@@ -69,29 +40,21 @@ def train_report(result: TrainResult) -> Report:
 
 def plan_report(plan: TrainPlan, resolved: str) -> Report:
     """The result table of `train --dry-run`, and the resolved recipe as YAML text."""
-    row = dataclasses.asdict(plan)
-    shown = {
-        **row,
-        "data_mib": None if plan.data_bytes is None else plan.data_bytes / MIB,
-        "weights_mib": plan.weights_bytes / MIB,
-        "activations_mib": plan.activations_bytes / MIB,
-        "memory_mib": plan.memory_bytes / MIB,
+    sizes = {
+        "data": "data",
+        "weights": "weights, gradients, momentum",
+        "activations": "kept for backward",
+        "memory": "sum",
     }
-    columns = (
-        Column("recipe", "recipe"),
-        Column("train_samples", "training samples", 0),
-        Column("test_samples", "test samples", 0),
-        Column("parameters", "parameters", 0),
-        Column("data_mib", "memory: data [MiB]", 1),
-        Column("weights_mib", "memory: weights, gradients, momentum [MiB]", 1),
-        Column("activations_mib", "memory: kept for backward [MiB]", 1),
-        Column("memory_mib", "memory: sum [MiB]", 1),
-        Column("device", "device"),
-        Column("processes", "processes"),
-        Column("target", "kernel target"),
-        Column("connections", "connections"),
-        Column("threads", "CPU threads"),
-        Column("run_folder", "run folder"),
+    shown = {
+        **dataclasses.asdict(plan),
+        **{f"{name}_mib": mebibytes(getattr(plan, f"{name}_bytes")) for name in sizes},
+    }
+    columns = columns_of(
+        TrainPlan,
+        *("recipe", "train_samples", "test_samples", "parameters"),
+        *(Column(f"{name}_mib", f"memory: {words} [MiB]", 1) for name, words in sizes.items()),
+        *("device", "processes", "target", "connections", "threads", "run_folder"),
     )
     found = "valid" if plan.train_samples is not None else "valid but for its data"
     table = Table(f"{plan.recipe}: {found}, nothing was run", columns, (shown,), vertical=True)

@@ -1,25 +1,23 @@
 """`--dry-run` of a grid -> report: its trials, and how long they would take."""
 
-from clifctl.report.render import MIB, Column, Report, Table, document_of
-from clifctl.results.trials import TimedStep, TrialPlan
+from clifctl.amounts import duration, mebibytes
+from clifctl.report.render import Column, Report, Table, columns_of, document_of
+from clifctl.results.trials import PlannedTrial, TimedStep, TrialPlan
 
 
 def trial_plan_report(plan: TrialPlan) -> Report:
     """What `--dry-run` of a grid says."""
-    columns = (
-        Column("trial", "trial"),
-        Column("title", "what"),
-        Column("state", "state"),
-        Column("steps", "steps", 0),
-        Column("step_ms", "step [ms]", 1),
+    columns = columns_of(
+        PlannedTrial,
+        *("trial", "title", "state", "steps", "step_ms"),
         Column("kept_for_backward_mib", "kept for backward [MiB]", 2),
-        Column("estimate_seconds", "estimate [s]", 0),
+        "estimate_seconds",
         *([Column("timed", "scaled from")] if _is_scaled(plan) else []),
     )
     rows = tuple(
         {
             **vars(trial),
-            "kept_for_backward_mib": trial.kept_for_backward_bytes / MIB,
+            "kept_for_backward_mib": mebibytes(trial.kept_for_backward_bytes),
             "estimate_seconds": trial.estimate_seconds and round(trial.estimate_seconds),
             "timed": trial.timed and _timed(trial.timed, trial.trial),
         }
@@ -50,7 +48,7 @@ def _time_left(plan: TrialPlan) -> tuple[str, ...]:
     if plan.estimate_seconds is None:
         return ("No estimate of the time: the data are missing.",)
     said = (
-        f"An estimate: about {_duration(plan.estimate_seconds)} on {plan.workers} worker(s) "
+        f"An estimate: about {duration(plan.estimate_seconds)} on {plan.workers} worker(s) "
         f"({plan.workers_reason}), {plan.threads_per_trial} CPU thread(s) each; from timed steps "
         "on noise, alone on the machine: workers that share it are slower."
     )
@@ -68,11 +66,3 @@ def _time_left(plan: TrialPlan) -> tuple[str, ...]:
             "longer in it on this CPU"
         )
     return (said, f"{scaled}.")
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    if seconds < 5400:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"

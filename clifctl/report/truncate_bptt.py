@@ -1,6 +1,6 @@
 """`truncate-bptt` -> report: a row for each tau and window, then the steps between windows."""
 
-from clifctl.report.render import Column, Report, Table, document_of
+from clifctl.report.render import Column, Report, Table, document_of, flat_table
 from clifctl.report.summary import (
     NOTE,
     conclusions_table,
@@ -8,7 +8,6 @@ from clifctl.report.summary import (
     estimate_columns,
     estimates_of,
     flat_summary,
-    flat_table,
     shown_summary,
 )
 from clifctl.results.truncate_bptt import TruncationResult

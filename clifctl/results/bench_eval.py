@@ -1,10 +1,11 @@
 """What `bench eval` returns."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from clifctl.results.bench import BenchRate
 from clifctl.results.connections import ConnectionPaths
+from clifctl.results.quantities import BATCH_SIZE, RELU_RATIO, TIMESTEPS, Quantity
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,24 +17,30 @@ class EvalBenchRow:
     one of those tried. `samples_per_s` counts what the net was given.
     """
 
-    timesteps: int
-    batch_size: int
+    timesteps: Annotated[int, TIMESTEPS]
+    batch_size: Annotated[int, BATCH_SIZE]
     contestant: str
     missing: str | None = None
     memory_format: str | None = None
-    inference_ms: float | None = None
+    inference_ms: Annotated[float | None, Quantity("inference", "ms", 2, short="[ms]")] = None
     inference_lower_quartile_ms: float | None = None
     inference_upper_quartile_ms: float | None = None
-    relu_ratio: float | None = None
+    relu_ratio: Annotated[float | None, RELU_RATIO] = None
     relu_lower_quartile_ratio: float | None = None
     relu_upper_quartile_ratio: float | None = None
-    relu_one_step_ratio: float | None = None
+    relu_one_step_ratio: Annotated[
+        float | None, Quantity("ratio to the ReLU net at T = 1", digits=2, short="/T = 1")
+    ] = None
     relu_one_step_lower_quartile_ratio: float | None = None
     relu_one_step_upper_quartile_ratio: float | None = None
-    ours_ratio: float | None = None
+    ours_ratio: Annotated[
+        float | None, Quantity("ratio to clifctl's net", digits=2, short="/ours")
+    ] = None
     ours_lower_quartile_ratio: float | None = None
     ours_upper_quartile_ratio: float | None = None
-    samples_per_s: float | None = None
+    samples_per_s: Annotated[
+        float | None, Quantity("samples per second", digits=1, short="samples/s")
+    ] = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,16 +52,22 @@ class EvalBenchOperations:
     `saving_share_percent` how much of the saving against T images (1 - ratio) the time has (None:
     there is none to have)."""
 
-    timesteps: int
-    batch_size: int
+    timesteps: Annotated[int, TIMESTEPS]
+    batch_size: Annotated[int, BATCH_SIZE]
     relu_macs: float
     spiking_acs: float
     spiking_macs: float
-    theoretical_relu_ratio: float
+    theoretical_relu_ratio: Annotated[
+        float, Quantity("operations over those of the ReLU net", digits=3, short="/ReLU")
+    ]
     theoretical_relu_one_step_ratio: float
-    measured_relu_ratio: float
+    measured_relu_ratio: Annotated[
+        float, Quantity("time over that of the ReLU net", digits=3, short="time")
+    ]
     measured_relu_one_step_ratio: float
-    saving_share_percent: float | None
+    saving_share_percent: Annotated[
+        float | None, Quantity("saving that the time has", "%", 0, short="saved [%]")
+    ]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,9 @@
 """What `bench neurons` returns."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
+
+from clifctl.results.quantities import Quantity
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,12 +36,14 @@ class BenchRow:
     peer: BenchRun | None
     peer_missing: str | None
     copy_ms: float
-    memory_bound_ms: float
+    memory_bound_ms: Annotated[float, Quantity("memory bound", "ms", 2, short="bound [ms]")]
     eager_forward_ratio: float
     eager_forward_backward_ratio: float
     peer_forward_ratio: float | None
     peer_forward_backward_ratio: float | None
-    ours_memory_bound_ratio: float
+    ours_memory_bound_ratio: Annotated[
+        float, Quantity("time over the memory bound", digits=2, short="ours/bound")
+    ]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,10 +1,11 @@
 """What `bench train` returns."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from clifctl.results.bench import BenchRate
 from clifctl.results.connections import ConnectionPaths
+from clifctl.results.quantities import RELU_RATIO, STEP, TIMESTEPS, Quantity
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,22 +19,29 @@ class TrainBenchRow:
     process's largest memory over that of one that trains nothing (None: not measured).
     """
 
-    timesteps: int
+    timesteps: Annotated[int, TIMESTEPS]
     contestant: str
     missing: str | None = None
-    memory_format: str | None = None
-    step_ms: float | None = None
+    memory_format: Annotated[str | None, Quantity("memory format", short="format")] = None
+    step_ms: Annotated[float | None, STEP] = None
     step_lower_quartile_ms: float | None = None
     step_upper_quartile_ms: float | None = None
-    relu_ratio: float | None = None
+    relu_ratio: Annotated[float | None, RELU_RATIO] = None
     relu_lower_quartile_ratio: float | None = None
     relu_upper_quartile_ratio: float | None = None
-    ours_ratio: float | None = None
+    ours_ratio: Annotated[
+        float | None, Quantity("ratio to clifctl's net", digits=3, short="/ours")
+    ] = None
     ours_lower_quartile_ratio: float | None = None
     ours_upper_quartile_ratio: float | None = None
-    images_per_s: float | None = None
+    images_per_s: Annotated[
+        float | None, Quantity("images per second", digits=1, short="images/s")
+    ] = None
     held_bytes: int | None = None
-    held_relu_ratio: float | None = None
+    held_relu_ratio: Annotated[
+        float | None,
+        Quantity("kept for backward over that of the ReLU net", digits=3, short="/ReLU"),
+    ] = None
     peak_bytes: int | None = None
 
 
@@ -77,14 +85,14 @@ class EngineCost:
 
     recipe: str
     batch_size: int
-    timesteps: int
+    timesteps: Annotated[int, TIMESTEPS]
     steps: int
     bare_step_seconds: float
     engine_step_seconds: float
-    overhead_percent: float
+    overhead_percent: Annotated[float, Quantity("added", "%", 1)]
     save_seconds: float
-    save_percent: float
-    samples_per_second: float
+    save_percent: Annotated[float, Quantity("saving each 60 s", "%", 2)]
+    samples_per_second: Annotated[float, Quantity("images per second", digits=1, short="images/s")]
     device: str
     target: str
 

@@ -1,7 +1,9 @@
 """How the connections of a net ran."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
+
+from clifctl.results.quantities import Quantity
 
 How = Literal["event-driven", "dense"]
 # Why the connections of older results are dense.
@@ -21,8 +23,8 @@ class ConnectionPaths:
     layer: str
     connection: str
     maps: tuple[int, ...]
-    active_percent: float | None
-    open_percent: float | None
+    active_percent: Annotated[float | None, Quantity("active inputs", "%", 1)]
+    open_percent: Annotated[float | None, Quantity("open windows", "%", 1)]
     forward: How | None
     forward_reason: str | None
     weight_gradient: How | None

@@ -1,7 +1,9 @@
 """What `convert` returns."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
+
+from clifctl.results.quantities import NEURONS, SECONDS, TEST_SAMPLES, TIMESTEPS, Quantity
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,13 +49,13 @@ class DeployResult:
     schema: ClassVar[str] = "clifctl.convert.lif/1"
 
     checkpoint: str
-    output: str
+    output: Annotated[str, Quantity("written")]
     recipe: str
     data: str
     model: str
-    trained_neuron: str
+    trained_neuron: Annotated[str, Quantity("trained with")]
     converted_before: bool
-    timesteps: int
+    timesteps: Annotated[int, TIMESTEPS]
     epoch: int | None
     chosen_on: str
     samples_choice: int
@@ -62,13 +64,13 @@ class DeployResult:
     accuracy_percent_choice_given: float
     accuracy_percent_test_given: float
     firing_rate_given: float | None
-    accuracy_percent_test: float
+    accuracy_percent_test: Annotated[float, Quantity("test accuracy", "%", 2)]
     settings: tuple[DeployedRow, ...]
     chosen: DeployedRow
     published: PublishedRow | None
     norms_folded: tuple[str, ...] | None
     norms_kept: tuple[str, ...] | None
-    seconds: float
+    seconds: Annotated[float, SECONDS]
     device: str
     target: str
     connections: str = "dense"
@@ -88,8 +90,8 @@ class ReaderRow:
     reader: str
     version: str | None
     arithmetic: str
-    spikes: int | None
-    mismatches: int | None
+    spikes: Annotated[int | None, Quantity("spikes", digits=0)]
+    mismatches: Annotated[int | None, Quantity("mismatches", digits=0)]
     samples_differing: int | None
     samples_excused: int | None
     output_difference: float | None
@@ -117,14 +119,14 @@ class NirResult:
     v_threshold: float
     reset: str
     v_reset: float
-    dt_s: float
+    dt_s: Annotated[float, Quantity("time step", "s")]
     nodes: dict[str, int]
     edges: int
     bytes: int
     verified: bool | None
-    samples: int | None
-    neurons: int
-    positions: int | None
+    samples: Annotated[int | None, TEST_SAMPLES]
+    neurons: Annotated[int, NEURONS]
+    positions: Annotated[int | None, Quantity("neurons x steps x samples", digits=0)]
     layers_silent: tuple[str, ...] | None
     readers: tuple[ReaderRow, ...]
-    seconds: float
+    seconds: Annotated[float, SECONDS]

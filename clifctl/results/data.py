@@ -1,7 +1,9 @@
 """What `data ls`, `data check` and `data show` return."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
+
+from clifctl.results.quantities import TIMESTEPS, Quantity
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,8 +23,8 @@ class DatasetRow:
     data: str
     title: str
     classes: int | None
-    input_shape: tuple[int, ...] | None
-    timesteps: str
+    input_shape: Annotated[tuple[int, ...] | None, Quantity("input of a time step")]
+    timesteps: Annotated[str, TIMESTEPS]
     source: str
 
 
@@ -58,13 +60,13 @@ class FrameRow:
     """One time step of one sample, as the net would see it. `on_events` and `off_events` count what
     it was made from, None for data that are no events."""
 
-    step: int
-    minimum: float
-    maximum: float
-    mean: float
-    sum_per_channel: tuple[float, ...]
-    on_events: int | None
-    off_events: int | None
+    step: Annotated[int, Quantity("time step")]
+    minimum: Annotated[float, Quantity("minimum", digits=3)]
+    maximum: Annotated[float, Quantity("maximum", digits=3)]
+    mean: Annotated[float, Quantity("mean", digits=3)]
+    sum_per_channel: Annotated[tuple[float, ...], Quantity("sum per channel", digits=1)]
+    on_events: Annotated[int | None, Quantity("ON events")]
+    off_events: Annotated[int | None, Quantity("OFF events")]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,16 @@
 """What `energy` and `neurons show --cost` return. Numbers that need unknown firing rates: None."""
 
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, ClassVar
+
+from clifctl.results.quantities import (
+    LAYER_RATE,
+    NEURONS,
+    PARAMETERS,
+    RATE_PER_STEP,
+    TIMESTEPS,
+    Quantity,
+)
 
 # The numbers of one accounting, in the order of display; those of the memory method last.
 SOP_KEYS = ("acs", "macs", "sop_energy_uj")
@@ -21,16 +30,16 @@ class Cost:
     stands beside are part of its MAC; `functions` are evaluations of sigmoid, exp and the like,
     which `macs` holds at the stated price (None: the accounting has no rule for them)."""
 
-    acs: float | None = None
-    macs: float | None = None
-    functions: float | None = None
-    sop_energy_uj: float | None = None
-    potential_mj: float | None = None
-    parameters_mj: float | None = None
-    in_out_mj: float | None = None
-    operations_mj: float | None = None
-    addressing_uj: float | None = None
-    total_mj: float | None = None
+    acs: Annotated[float | None, Quantity("ACs", digits=0)] = None
+    macs: Annotated[float | None, Quantity("MACs", digits=0)] = None
+    functions: Annotated[float | None, Quantity("functions", digits=0)] = None
+    sop_energy_uj: Annotated[float | None, Quantity("energy", "uJ", 3)] = None
+    potential_mj: Annotated[float | None, Quantity("potential", "mJ", 4)] = None
+    parameters_mj: Annotated[float | None, Quantity("parameters", "mJ", 4)] = None
+    in_out_mj: Annotated[float | None, Quantity("in/out", "mJ", 4)] = None
+    operations_mj: Annotated[float | None, Quantity("operations", "mJ", 4)] = None
+    addressing_uj: Annotated[float | None, Quantity("addressing", "uJ", 4)] = None
+    total_mj: Annotated[float | None, Quantity("total", "mJ", 4)] = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,14 +73,14 @@ class LayerCost:
     layer: str
     kind: str
     fed_by: str
-    input_shape: tuple[int, ...]
-    output_shape: tuple[int, ...]
+    input_shape: Annotated[tuple[int, ...], Quantity("input")]
+    output_shape: Annotated[tuple[int, ...], Quantity("output")]
     parameters: int
-    fan_out: float | None
-    firing_rate: float | None
+    fan_out: Annotated[float | None, Quantity("mean fan-out", digits=2)]
+    firing_rate: Annotated[float | None, replace(LAYER_RATE, short="rate")]
     paper: Cost
     corrected: Cost
-    spike_fan_out: float | None = None
+    spike_fan_out: Annotated[float | None, Quantity("fan-out of spikes", digits=2)] = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,10 +89,10 @@ class RateRow:
     over samples and its value at each time step (where it was measured)."""
 
     layer: str
-    neurons: int
-    firing_rate: float
-    firing_rate_sample_std: float | None = None
-    firing_rate_per_step: tuple[float, ...] | None = None
+    neurons: Annotated[int, NEURONS]
+    firing_rate: Annotated[float, LAYER_RATE]
+    firing_rate_sample_std: Annotated[float | None, Quantity("s.d. over samples", digits=4)] = None
+    firing_rate_per_step: Annotated[tuple[float, ...] | None, RATE_PER_STEP] = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,8 +103,8 @@ class EnergyRow:
     model: str
     data: str
     neuron: str
-    timesteps: int
-    parameters: int
+    timesteps: Annotated[int, TIMESTEPS]
+    parameters: Annotated[int, PARAMETERS]
     rates: str
     accuracy_percent: float | None
     paper: Cost
@@ -124,7 +133,7 @@ class OperationRow:
     """One kind of operation in a neuron's step, and as what it is charged."""
 
     operation: str
-    count: int
+    count: Annotated[int, Quantity("times")]
     charged_as: str
 
 
@@ -139,11 +148,13 @@ class NeuronCostResult:
     hyperparameters: dict[str, Any]
     multiplications: int
     additions: int
-    functions: int
-    states: int
-    macs: float
-    acs: float
-    sop_energy_pj: float
-    operations_energy_pj: float
+    functions: Annotated[int, Quantity("functions (sigmoid, exp, tanh)")]
+    states: Annotated[int, Quantity("states, each read and written once")]
+    macs: Annotated[float, Quantity("MACs, functions included", digits=0)]
+    acs: Annotated[float, Quantity("ACs besides", digits=0)]
+    sop_energy_pj: Annotated[float, Quantity("energy, SOP method", "pJ", 1)]
+    operations_energy_pj: Annotated[
+        float, Quantity("energy, memory method, without accesses", "pJ", 1)
+    ]
     operations: tuple[OperationRow, ...]
     assumptions: tuple[str, ...]

@@ -1,10 +1,21 @@
 """What `eval` returns."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from clifctl.results.connections import DENSE_THEN
 from clifctl.results.published import Published
+from clifctl.results.quantities import (
+    FIRING_RATE,
+    LAYER_RATE,
+    NEURONS,
+    RATE_PER_STEP,
+    SECONDS,
+    TARGET,
+    TEST_SAMPLES,
+    TIMESTEPS,
+    Quantity,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -13,10 +24,10 @@ class LayerRate:
     deviation over samples (None for one sample)."""
 
     layer: str
-    neurons: int
-    firing_rate: float
+    neurons: Annotated[int, NEURONS]
+    firing_rate: Annotated[float, LAYER_RATE]
     firing_rate_sample_std: float | None
-    firing_rate_per_step: tuple[float, ...]
+    firing_rate_per_step: Annotated[tuple[float, ...], RATE_PER_STEP]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,11 +37,11 @@ class ClassCount:
     the accuracy on the class, precision the share of right ones among all that were decided to be
     this class."""
 
-    label: int
-    samples: int
+    label: Annotated[int, Quantity("class")]
+    samples: Annotated[int, Quantity("samples", digits=0)]
     correct: int
-    recall_percent: float | None
-    precision_percent: float | None
+    recall_percent: Annotated[float | None, Quantity("recall", "%", 2)]
+    precision_percent: Annotated[float | None, Quantity("precision", "%", 2)]
     mistaken_for: int | None
     mistaken_count: int
     name: str | None = None
@@ -70,25 +81,25 @@ class EvalResult:
     data: str
     model: str
     neuron: str
-    timesteps: int
+    timesteps: Annotated[int, TIMESTEPS]
     epoch: int | None
     seed: int | None
     batch_statistics: bool
     batch_size: int
-    samples: int
-    accuracy_percent: float
-    accuracy_top5_percent: float | None
-    loss: float
-    cross_entropy: float
+    samples: Annotated[int, TEST_SAMPLES]
+    accuracy_percent: Annotated[float, Quantity("test accuracy", "%", 2)]
+    accuracy_top5_percent: Annotated[float | None, Quantity("test accuracy, top 5", "%", 2)]
+    loss: Annotated[float, Quantity("test loss (TET)", digits=4)]
+    cross_entropy: Annotated[float, Quantity("test cross entropy, mean over steps", digits=4)]
     accuracy_percent_per_step: tuple[float, ...]
     accuracy_top5_percent_per_step: tuple[float, ...] | None
     cross_entropy_per_step: tuple[float, ...]
     per_class: tuple[ClassCount, ...] | None
-    firing_rate: float | None
+    firing_rate: Annotated[float | None, FIRING_RATE]
     firing_rates: tuple[LayerRate, ...]
-    seconds: float
+    seconds: Annotated[float, SECONDS]
     device: str
-    target: str
+    target: Annotated[str, TARGET]
     target_reason: str
     connections: str = "dense"
     connections_reason: str = DENSE_THEN

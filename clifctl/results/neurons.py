@@ -1,14 +1,16 @@
 """What the `neurons` commands return."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
+
+from clifctl.results.quantities import TIMESTEPS, Quantity
 
 
 @dataclass(frozen=True, kw_only=True)
 class HyperparameterRow:
     """One hyperparameter of a neuron."""
 
-    name: str
+    name: Annotated[str, Quantity("hyperparameter")]
     default: Any
     description: str
 
@@ -22,7 +24,7 @@ class NeuronRow:
     neuron: str
     title: str
     states: tuple[str, ...]
-    learnables: tuple[str, ...]
+    learnables: Annotated[tuple[str, ...], Quantity("learnable parameters", short="learnable")]
     hyperparameters: tuple[HyperparameterRow, ...]
     paper: str
 
@@ -41,11 +43,11 @@ class CheckRow:
     """The worst quantity of one parity case: its relative error, and the error that is allowed."""
 
     case: str
-    quantity: str
-    error: float
+    quantity: Annotated[str, Quantity("worst quantity")]
+    error: Annotated[float, Quantity("relative error")]
     allowed: float
-    excluded_percent: float
-    passed: bool
+    excluded_percent: Annotated[float, Quantity("left out", "%", 2)]
+    passed: Annotated[bool, Quantity("ok")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,15 +68,15 @@ class RegisterRow:
 
     neuron: str
     kernel: str
-    timesteps: int
+    timesteps: Annotated[int, TIMESTEPS]
     dtype: str
-    gpu: str
+    gpu: Annotated[str, Quantity("GPU")]
     elements_per_thread: int
     registers: int
-    stack_bytes: int
-    local_bytes: int
-    shared_bytes_per_program: int
-    compile_s: float
+    stack_bytes: Annotated[int, Quantity("stack", "B")]
+    local_bytes: Annotated[int, Quantity("local", "B")]
+    shared_bytes_per_program: Annotated[int, Quantity("shared", "B")]
+    compile_s: Annotated[float, Quantity("compiled in", "s", 2)]
 
 
 @dataclass(frozen=True, kw_only=True)

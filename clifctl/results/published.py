@@ -1,14 +1,17 @@
 """What the paper says of a run."""
 
 from dataclasses import dataclass
+from typing import Annotated
+
+from clifctl.results.quantities import Quantity
 
 
 @dataclass(frozen=True, kw_only=True)
 class PublishedNumber:
     """A test accuracy that the paper printed: its best epoch on the test set."""
 
-    accuracy_percent: float
-    source: str
+    accuracy_percent: Annotated[float, Quantity("the paper's", "%", 2)]
+    source: Annotated[str, Quantity("published in")]
     row: str
     column: str
     note: str | None

@@ -6,10 +6,16 @@ and csv. A field without one is labelled by its name: `run_folder` is the 'run f
 
 import dataclasses
 import functools
+import importlib
+import pkgutil
 import re
 import typing
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from clifctl import results
+from clifctl.amounts import signed
 
 
 @dataclass(frozen=True)
@@ -64,12 +70,18 @@ def _headed(label: str, unit: str) -> str:
     return f"{label} [{unit}]" if unit else label
 
 
-def signed(value: float, digits: int) -> str:
-    """A number with its sign; what rounds to nothing has a plus."""
-    return f"{round(value, digits) + 0.0:+.{digits}f}"
-
-
 TIMESTEPS = Quantity("time steps", short="T")
+TEST_SAMPLES = Quantity("test samples", digits=0)
+NEURONS = Quantity("neurons", digits=0)
+BATCH_SIZE = Quantity("batch size", short="N")
+LAYER_RATE = Quantity("firing rate", "spikes/neuron/step", 4, short="mean")
+RATE_PER_STEP = Quantity(
+    "firing rate at each time step", "spikes/neuron/step", 3, short="at each time step"
+)
+STEP = Quantity("step", "ms", 1)
+RELU_RATIO = Quantity("ratio to the ReLU net", digits=3, short="/ReLU")
+SECONDS = Quantity("time", "s", 1)
+TARGET = Quantity("kernel target")
 PARAMETERS = Quantity("parameters", digits=0)
 WINDOW = Quantity("window of BPTT (- = full)", short="window")
 ACCURACY_LAST = Quantity(
@@ -97,17 +109,45 @@ FIRING_RATE = Quantity(
 
 
 @functools.cache
-def quantities_of(kind: type) -> dict[str, Quantity]:
+def quantities_of(kind: type) -> Mapping[str, Quantity]:
     """The quantity of each field of a result dataclass, in their order, by the field's name."""
-    hints = typing.get_type_hints(kind, include_extras=True)
-    return {
-        field.name: next(
-            (one for one in _metadata(hints[field.name]) if isinstance(one, Quantity)),
-            Quantity(field.name.replace("_", " ")),
-        )
-        for field in dataclasses.fields(kind)
-    }
+    declared = dict(_declared(kind))
+    names = [field.name for field in dataclasses.fields(kind)]
+    return {name: declared.get(name) or Quantity(name.replace("_", " ")) for name in names}
 
 
-def _metadata(hint: Any) -> tuple[Any, ...]:
-    return getattr(hint, "__metadata__", ())
+def _declared(kind: type) -> Iterator[tuple[str, Quantity]]:
+    for name, hint in typing.get_type_hints(kind, include_extras=True).items():
+        for one in getattr(hint, "__metadata__", ()):
+            if isinstance(one, Quantity):
+                yield name, one
+
+
+def catalogue() -> Mapping[tuple[str, str], Sequence[str]]:
+    """Every quantity that is declared, by its key and heading, for the reference: the documents
+    that it is in, as `clifctl.train`."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for document, kind in _documents():
+        for part in _parts(kind):
+            for name, quantity in _declared(part):
+                places = found.setdefault((name, quantity.heading.strip()), [])
+                if document not in places:
+                    places.append(document)
+    return found
+
+
+def _documents() -> Iterator[tuple[str, type]]:
+    for module in pkgutil.iter_modules(results.__path__, f"{results.__name__}."):
+        for kind in vars(importlib.import_module(module.name)).values():
+            if getattr(kind, "__module__", None) == module.name and hasattr(kind, "schema"):
+                yield kind.schema.partition("/")[0], kind
+
+
+def _parts(hint: Any) -> Iterator[type]:
+    """The result dataclasses in a type, each with those in its fields."""
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        yield hint
+        for inner in typing.get_type_hints(hint).values():
+            yield from _parts(inner)
+    for argument in typing.get_args(hint):
+        yield from _parts(argument)

@@ -1,7 +1,9 @@
 """What the `recipes` commands return."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
+
+from clifctl.results.quantities import PARAMETERS, TIMESTEPS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -13,7 +15,7 @@ class RecipeRow:
     data: str
     model: str
     neuron: str
-    timesteps: int
+    timesteps: Annotated[int, TIMESTEPS]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,8 +35,8 @@ class RecipeCheck:
     data: str
     model: str
     neuron: str
-    timesteps: int
-    parameters: int
+    timesteps: Annotated[int, TIMESTEPS]
+    parameters: Annotated[int, PARAMETERS]
 
 
 @dataclass(frozen=True, kw_only=True)

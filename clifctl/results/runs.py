@@ -1,9 +1,17 @@
 """What the `runs` commands return."""
 
-from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Any, ClassVar
 
 from clifctl.results.published import Published
+from clifctl.results.quantities import (
+    ACCURACY_BEST,
+    ACCURACY_LAST,
+    TEST_LOSS,
+    TIMESTEPS,
+    TRAIN_LOSS_TRAIN_MODE,
+    WINDOW,
+)
 from clifctl.results.trials import Epochs
 
 
@@ -16,16 +24,18 @@ class RunRow:
     data: str
     model: str
     neuron: str
-    timesteps: int
+    timesteps: Annotated[int, TIMESTEPS]
     batch_norm: str
-    window: int | None
+    window: Annotated[int | None, WINDOW]
     seed: int
     epochs_done: int
     epochs: int
-    accuracy_percent_last: float | None
-    accuracy_percent_best: float | None
-    train_loss_train_mode: float | None
-    test_loss: float | None
+    accuracy_percent_last: Annotated[float | None, ACCURACY_LAST]
+    accuracy_percent_best: Annotated[float | None, ACCURACY_BEST]
+    train_loss_train_mode: Annotated[
+        float | None, replace(TRAIN_LOSS_TRAIN_MODE, short="train loss")
+    ]
+    test_loss: Annotated[float | None, TEST_LOSS]
     started: str | None
 
 

@@ -1,9 +1,9 @@
 """What the trials of a grid give: estimates over seeds, and paired differences."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, get_type_hints
 
-from clifctl.results.quantities import PARAMETERS, Quantity, quantities_of
+from clifctl.results.quantities import PARAMETERS, STEP, Quantity, quantities_of
 from clifctl.results.statistics import Difference, Estimate
 from clifctl.results.trials import Quantities
 
@@ -15,7 +15,7 @@ class Summary(Quantities[Estimate | None]):
     The temporal share of the gradient is that of `gradients`, where it was asked for."""
 
     seeds: tuple[int, ...]
-    step_ms: Annotated[Estimate | None, Quantity("step", "ms", 1, of="step_ms_median")]
+    step_ms: Annotated[Estimate | None, replace(STEP, of="step_ms_median")]
     parameters: Annotated[int | None, PARAMETERS]
     kept_for_backward_bytes: int | None
     peak_memory_bytes: int | None

@@ -1,11 +1,25 @@
 """What `train` returns."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Annotated, Any, ClassVar, Protocol
 
 from clifctl.results.connections import DENSE_THEN, ConnectionPaths
 from clifctl.results.eval import LayerRate
 from clifctl.results.published import Published
+from clifctl.results.quantities import (
+    ACCURACY_BEST,
+    ACCURACY_LAST,
+    FIRING_RATE,
+    PARAMETERS,
+    TARGET,
+    TEST_LOSS,
+    TEST_SAMPLES,
+    TIMESTEPS,
+    TRAIN_LOSS_EVAL_MODE,
+    TRAIN_LOSS_TRAIN_MODE,
+    WINDOW,
+    Quantity,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -13,11 +27,11 @@ class TimeShares:
     """Where the time of the training steps went [%]: `rest` is the loop itself, logging, progress
     and saving; evaluation is not part of it."""
 
-    data_percent: float
-    forward_percent: float
-    backward_percent: float
-    optimizer_percent: float
-    rest_percent: float
+    data_percent: Annotated[float, Quantity("  share of its time, data", "%", 1)]
+    forward_percent: Annotated[float, Quantity("  share of its time, forward", "%", 1)]
+    backward_percent: Annotated[float, Quantity("  share of its time, backward", "%", 1)]
+    optimizer_percent: Annotated[float, Quantity("  share of its time, optimizer", "%", 1)]
+    rest_percent: Annotated[float, Quantity("  share of its time, the rest", "%", 1)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,30 +94,30 @@ class TrainResult:
     data: str
     model: str
     neuron: str
-    timesteps: int
+    timesteps: Annotated[int, TIMESTEPS]
     batch_norm: str
-    window: int | None
+    window: Annotated[int | None, WINDOW]
     seed: int
     epochs: int
-    parameters: int
-    accuracy_percent_last: float
-    accuracy_percent_best: float
-    epoch_best: int
-    best_chosen_on: str
-    train_loss_train_mode: float
-    train_loss_eval_mode: float
-    test_loss: float
-    firing_rate: float | None
+    parameters: Annotated[int, PARAMETERS]
+    accuracy_percent_last: Annotated[float, ACCURACY_LAST]
+    accuracy_percent_best: Annotated[float, ACCURACY_BEST]
+    epoch_best: Annotated[int, Quantity("best epoch")]
+    best_chosen_on: Annotated[str, Quantity("best epoch chosen on")]
+    train_loss_train_mode: Annotated[float, TRAIN_LOSS_TRAIN_MODE]
+    train_loss_eval_mode: Annotated[float, TRAIN_LOSS_EVAL_MODE]
+    test_loss: Annotated[float, TEST_LOSS]
+    firing_rate: Annotated[float | None, FIRING_RATE]
     firing_rates: tuple[LayerRate, ...]
     precision: str
     skipped_steps: int
-    train_seconds: float
-    total_seconds: float
-    samples_per_second: float
+    train_seconds: Annotated[float, Quantity("training time", "s", 1)]
+    total_seconds: Annotated[float, Quantity("total time", "s", 1)]
+    samples_per_second: Annotated[float, Quantity("training speed, last epoch", "samples/s", 0)]
     time: TimeShares
     device: str
     processes: int = 1
-    target: str
+    target: Annotated[str, TARGET]
     target_reason: str
     connections: str = "dense"
     connections_reason: str = DENSE_THEN
@@ -123,19 +137,19 @@ class TrainPlan:
     recipe: str
     device: str
     processes: int = 1
-    target: str
+    target: Annotated[str, TARGET]
     target_reason: str
     connections: str = "dense"
     connections_reason: str = DENSE_THEN
-    threads: int
+    threads: Annotated[int, Quantity("CPU threads")]
     threads_reason: str
     precision: str
     precision_reason: str
     run_folder: str
     continues_after: str | None
-    train_samples: int | None
-    test_samples: int | None
-    parameters: int
+    train_samples: Annotated[int | None, Quantity("training samples", digits=0)]
+    test_samples: Annotated[int | None, TEST_SAMPLES]
+    parameters: Annotated[int, PARAMETERS]
     data_bytes: int | None
     weights_bytes: int
     activations_bytes: int

@@ -7,9 +7,11 @@ from clifctl.results.quantities import (
     ACCURACY_BEST,
     ACCURACY_LAST,
     FIRING_RATE,
+    STEP,
     TEST_LOSS,
     TRAIN_LOSS_EVAL_MODE,
     TRAIN_LOSS_TRAIN_MODE,
+    Quantity,
 )
 
 TrialState = Literal["finished", "failed", "lost", "missing"]
@@ -127,13 +129,13 @@ class PlannedTrial:
     what they were scaled from."""
 
     trial: str
-    title: str
+    title: Annotated[str, Quantity("what")]
     seed: int
     state: TrialState
-    step_ms: float | None
-    steps: int | None
+    step_ms: Annotated[float | None, STEP]
+    steps: Annotated[int | None, Quantity("steps", digits=0)]
     kept_for_backward_bytes: int
-    estimate_seconds: float | None
+    estimate_seconds: Annotated[float | None, Quantity("estimate", "s", 0)]
     timed: TimedStep | None = None
 
 

@@ -1,4 +1,4 @@
-"""What cannot fit into memory is refused before it is built; sizes in words."""
+"""What cannot fit into memory is refused before it is built."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,20 +11,13 @@ import torch
 from clifctl.errors import RecipeError
 from clifctl.experiments import build
 from clifctl.experiments.build import build_net, run_on, step_activations_bytes
-from clifctl.experiments.run.memory import in_words, require_memory
+from clifctl.experiments.run.memory import require_memory
 from clifctl.kernels import resolve_kernels
 from clifctl.recipe.load import load_recipe
 from clifctl.training.checkpoint import load_checkpoint, save_checkpoint
 from clifctl.training.memory import largest_output
 
 CPU = torch.device("cpu")
-
-
-def test_sizes_have_the_unit_in_which_they_are_one_at_least() -> None:
-    assert in_words(1023) == "1,023 bytes"
-    assert in_words(2048) == "2.0 KiB"
-    assert in_words(5.5 * 2**20) == "5.5 MiB"
-    assert in_words(1730.25 * 2**30) == "1,730.2 GiB"
 
 
 def test_a_net_beyond_memory_is_not_built() -> None:

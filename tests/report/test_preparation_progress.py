@@ -19,8 +19,8 @@ def test_lines_now_and_then(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().err.splitlines() == [
         "1,100 recordings, 100 of them read before",
         "101/1,100 recordings",
-        "111/1,100 recordings  1.0/s  989 s left",
-        "121/1,100 recordings  1.0/s  979 s left",
+        "111/1,100 recordings  1.0/s  0:16:29 left",
+        "121/1,100 recordings  1.0/s  0:16:19 left",
         "writing the train split: 1,000 samples",
     ]
 

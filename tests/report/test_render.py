@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import pytest
 
-from clifctl.report.render import FORMATS, Column, Report, Table, document_of, render
+from clifctl.report.render import ENDINGS, FORMATS, Column, Report, Table, document_of, render
 
 
 @dataclass(frozen=True)
@@ -112,6 +112,7 @@ def test_text_follows_the_tables_or_replaces_them() -> None:
 
 
 def test_every_format_has_output() -> None:
-    assert len(FORMATS) == 5
-    for how in FORMATS:
+    assert len(FORMATS) >= 5
+    for how, form in FORMATS.items():
         assert text(how)
+        assert form.ending is None or ENDINGS[form.ending] == how

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from clifctl import trust
+from clifctl.amounts import size_in_words
 from clifctl.data import LoadedData
 from clifctl.devices import available_memory_bytes, is_gpu
 from clifctl.errors import DataError, RunFailed, UsageError
@@ -35,7 +36,7 @@ from clifctl.experiments.grid.trial import TrialTask
 from clifctl.experiments.grid.trial_names import Numerics, Trial, trial_of, without_repetition
 from clifctl.experiments.grid.workers import Workforce, local_workforce
 from clifctl.experiments.run.execution import Execution, ExecutionOptions
-from clifctl.experiments.run.memory import in_words, require_memory
+from clifctl.experiments.run.memory import require_memory
 from clifctl.experiments.run.resume import decisive
 from clifctl.recipe.load import LoadedRecipe
 from clifctl.recipe.schema import Recipe
@@ -220,8 +221,8 @@ def _workers(options: GridOptions, execution: Execution, todo: int, need: int) -
     if options.workers is not None:
         if options.workers > max(1, fitting):
             raise UsageError(
-                f"--workers {options.workers}: a trial needs about {in_words(need)}, and "
-                f"{in_words(free or 0)} are free",
+                f"--workers {options.workers}: a trial needs about {size_in_words(need)}, and "
+                f"{size_in_words(free or 0)} are free",
                 hint=f"--workers {fitting} fits",
             )
         return min(options.workers, todo), "asked for"

@@ -2,19 +2,10 @@
 
 import torch
 
+from clifctl.amounts import size_in_words
 from clifctl.devices import memory_bytes
 from clifctl.errors import RecipeError
 from clifctl.training.memory import bytes_of
-
-_UNITS = (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10))
-
-
-def in_words(size_bytes: float) -> str:
-    """A size in the largest unit of which it has one at least: `1,730.3 GiB`, `12.5 MiB`."""
-    for name, unit in _UNITS:
-        if size_bytes >= unit:
-            return f"{size_bytes / unit:,.1f} {name}"
-    return f"{size_bytes:,.0f} bytes"
 
 
 def require_memory(device: torch.device, needed: int, what: str = "the run") -> None:
@@ -22,8 +13,8 @@ def require_memory(device: torch.device, needed: int, what: str = "the run") -> 
     available = memory_bytes(device)
     if needed > available:
         raise RecipeError(
-            f"{what} needs about {in_words(needed)} of memory, '{device}' has "
-            f"{in_words(available)}",
+            f"{what} needs about {size_in_words(needed)} of memory, '{device}' has "
+            f"{size_in_words(available)}",
             hint="choose a smaller net, fewer timesteps or a smaller batch_size",
         )
 
