@@ -133,8 +133,8 @@ NO_COMMANDS = {
         *("connections", "decoding", "published", "quantities", "statistics", "summary", "trials"),
     },
     "report": {
-        *("connections", "curves", "observers", "pace", "pictures", "preparation_progress"),
-        *("progress", "published", "render", "summary", "tensorboard", "trial_plan"),
+        *("connections", "observers", "pace", "panels", "pictures", "preparation_progress"),
+        *("progress", "published", "render", "styles", "summary", "tensorboard", "trial_plan"),
         "trials_progress",
     },
 }
