@@ -127,7 +127,10 @@ def test_the_arrows_name_exactly_the_packages_that_exist() -> None:
 
 # What is no command, and lies beside the modules of the commands.
 NO_COMMANDS = {
-    "cli": {"app", "checkpoint_options", "execution_options", "grid_options", "options"},
+    "cli": {
+        *("app", "checkpoint_options", "execution_options", "grid_options", "options"),
+        "picture_options",
+    },
     "experiments": {"build", "checkpoints", "published"},
     "results": {
         *("connections", "decoding", "published", "quantities", "statistics", "summary", "trials"),

@@ -6,7 +6,7 @@ from clifctl.report.pictures import Layout, LineEnd, figure_of_panels, finish, l
 from clifctl.report.styles import Style, neuron_style, series_styles
 from clifctl.results.eval import EvalResult
 
-_PAPER = Style("#000000", "*", (0, (1, 1.5)))
+_PAPER = Style("#000000", "", (0, (1, 1.5)))
 _MOST_CLASSES = 20  # that are drawn, the worst ones
 
 
@@ -75,10 +75,10 @@ def _draw_classes(axis: Any, result: EvalResult) -> str:
     axis.plot([one.recall_percent for one in shown], range(len(shown)), **look)
     axis.axvline(result.accuracy_percent, color="0.5", linewidth=0.8, zorder=1)
     _rows(axis, [str(one.label) if one.name is None else one.name for one in shown])
-    axis.set_xlabel("accuracy on the class [%]")
+    axis.set_xlabel("accuracy by class [%]")
     if result.per_class and all(one.name is None for one in shown):
         axis.set_ylabel("class")
-    few = "" if shown is known else f" The {_MOST_CLASSES} worst of {len(known)} classes."
+    few = "" if shown is known else f" Classes: the {_MOST_CLASSES} worst of {len(known)}."
     return f"Grey line: accuracy on all classes.{few}"
 
 

@@ -36,11 +36,11 @@ NEURONS: dict[str, Style] = {
 }
 # Of a person's own neurons: chosen by name, so that a neuron looks the same in every picture.
 _OWN_COLOURS = ("#6C6CD9", "#170073", "#BF0000", "#5621A6")
-_OWN_MARKERS = ("P", "*", "h")
+_OWN_MARKERS = ("P", "h", "8")
 _OWN_LOOKS = len(_OWN_COLOURS) * len(_OWN_MARKERS)
 _OWN_DASHES: tuple[Dashes, ...] = ((0, (6, 1, 1, 1)), (0, (3, 1)), (0, (2, 1, 1, 1)))
 # Of several series in one picture: other markers than the first's.
-_MARKERS = "osD^vPX<>phd*"
+_MARKERS = "osD^vPX<>phd"
 _SHADES = (0.45, 0.55)  # how far the first shade is on the way to black, and the last to white
 _MOST_NAME = 16
 

@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -11,7 +10,7 @@ import pytest
 from clifctl.experiments.grid.statistics import estimate
 from clifctl.experiments.grid.summary import mean_curve
 from clifctl.report.compare_neurons_picture import draw_comparison
-from clifctl.report.pictures import LAYOUTS, Layout, write_picture
+from clifctl.report.pictures import LAYOUTS
 from clifctl.report.runs_picture import draw_runs
 from clifctl.report.styles import NEURONS
 from clifctl.report.truncate_bptt_picture import draw_truncation
@@ -65,23 +64,6 @@ def comparison(*rows: ComparedNeuron, seeds: int = 4, exchange: int | None = Non
         exchange_to=exchange and "clif",
         exchange_after_epoch=exchange,
     )
-
-
-@pytest.fixture
-def drawn(tmp_path: Path) -> Drawn:
-    """The figure that is written into a file, with the settings of pictures."""
-
-    def draw(make: Callable[..., Any], *shown: Any, layout: Layout = PAGE) -> Any:
-        figures = []
-
-        def keep(*arguments: Any) -> Any:
-            figures.append(make(*arguments))
-            return figures[0]
-
-        write_picture(tmp_path / "drawn.svg", keep, *shown, layout=layout)
-        return figures[0]
-
-    return draw
 
 
 def texts(figure: Any) -> list[str]:

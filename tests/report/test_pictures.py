@@ -51,6 +51,19 @@ def test_a_name_is_shown_as_it_is(tmp_path: Path) -> None:
     assert " ".join(f"{shown}: test sample 0, label 1 '{shown}'".split()) in " ".join(drawn.split())
 
 
+def test_fonts_are_those_that_journals_take(tmp_path: Path) -> None:
+    for ending in ("pdf", "svg"):
+        for time in ("first", "second"):
+            path = tmp_path / f"{time}.{ending}"
+            write_picture(path, draw_sample, sample("digits"), np.eye(3)[None, None])
+        assert (tmp_path / f"first.{ending}").read_bytes() == path.read_bytes()
+    pdf = (tmp_path / "first.pdf").read_bytes()
+    assert b"/CIDFontType2" in pdf  # TrueType
+    assert b"/Type3" not in pdf
+    texts = ElementTree.parse(tmp_path / "first.svg").iter("{http://www.w3.org/2000/svg}text")
+    assert "input value" in {text.text for text in texts}
+
+
 def test_a_matplotlibrc_changes_nothing(tmp_path: Path) -> None:
     import matplotlib
 
