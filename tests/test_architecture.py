@@ -157,14 +157,15 @@ NO_COMMANDS = {
         "grid_options",
         "lists",
         "options",
+        "picture_options",
     },
     "experiments": {"build", "checkpoints", "published"},
     "results": {
         *("connections", "decoding", "published", "quantities", "statistics", "summary", "trials"),
     },
     "report": {
-        *("connections", "curves", "observers", "pace", "pictures", "preparation_progress"),
-        *("progress", "published", "render", "summary", "tensorboard", "trial_plan"),
+        *("connections", "observers", "pace", "panels", "pictures", "preparation_progress"),
+        *("progress", "published", "render", "styles", "summary", "tensorboard", "trial_plan"),
         "trials_progress",
     },
 }

@@ -122,8 +122,8 @@ GROUPS: dict[str, list[Step]] = {
     "convert": _convert(),
     "gradients": _gradients(),
     "dynamics": [
-        Step("half", f"{_DYNAMICS} --rate 0.5 --weight 0.8"),
-        Step("default", _DYNAMICS),
+        Step("half", _DYNAMICS),
+        Step("whole", f"{_DYNAMICS} --rate 0.3 --weight 1"),
     ],
     "energy": [
         Step("resnet18", "clifctl energy cifar10_resnet18 --rates paper"),

@@ -55,7 +55,7 @@ def _machines(files: Sequence[Stored]) -> str:
 
 
 def _analysis() -> dict[str, str]:
-    rates = {"half": "p = 0.5, weight 0.8", "default": "p = 0.3, weight 1 (the default)"}
+    rates = {"half": "p = 0.5, weight 0.8 (the default)", "whole": "p = 0.3, weight 1"}
     over = "clif.over"
     return {
         "dynamics": table(

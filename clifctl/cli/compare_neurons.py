@@ -56,7 +56,7 @@ def register(app: typer.Typer) -> None:
         """
         from clifctl.experiments import compare_neurons as experiment
         from clifctl.report.compare_neurons import comparison_report
-        from clifctl.report.curves import draw_comparison
+        from clifctl.report.compare_neurons_picture import draw_comparison
 
         given = list(arguments or [])
         is_named = bool(given) and "=" not in given[0]

@@ -150,7 +150,7 @@ def show(
     picture = picture_path(plot, name, output)
     from clifctl.experiments.data import show_sample
     from clifctl.report.data import sample_report
-    from clifctl.report.pictures import draw_sample
+    from clifctl.report.data_picture import draw_sample
 
     result, frames = show_sample(
         name,

@@ -29,10 +29,10 @@ InputOption = Annotated[
 ]
 RateOption = Annotated[
     float | None,
-    typer.Option(help="Poisson: probability of an input spike at a time step (default: 0.3)."),
+    typer.Option(help="Poisson: probability of an input spike at a time step (default: 0.5)."),
 ]
 WeightOption = Annotated[
-    float | None, typer.Option(help="Current of an input spike, or the constant (default: 1).")
+    float | None, typer.Option(help="Current of an input spike, or the constant (default: 0.8).")
 ]
 TimestepsOption = Annotated[
     str | None,

@@ -88,7 +88,8 @@ def register(app: typer.Typer) -> None:
         output.keep_apart(Path(source))
         from clifctl.experiments.gradients import GradientsOptions
         from clifctl.experiments.gradients import gradients as look
-        from clifctl.report.gradients import draw_gradients, gradients_report
+        from clifctl.report.gradients import gradients_report
+        from clifctl.report.gradients_picture import draw_gradients
 
         given = overrides or []
         options = GradientsOptions(

@@ -43,7 +43,7 @@ class _Choice:
         plan: Callable[[Any], Any],
         run: Callable[[Any, Any], Any],
         report: Callable[[Any], Any],
-        draw: Callable[[Any], Any],
+        draw: Callable[..., Any],
     ) -> None:
         """Plan the grid of `command` from its options, then run it, write its result and draw
         it; or, for a dry run, write the plan. Exit code 1 if a trial failed."""

@@ -7,14 +7,16 @@ import os
 import sys
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any
 
 import typer
 
 from clifctl import trust
+from clifctl.cli.picture_options import Look, picture_look
 from clifctl.commands import visible_lines
 from clifctl.errors import ClifctlError, Interrupted, OutputError, RunFailed, UsageError
 from clifctl.files import require_file_possible, same_file, write_output
@@ -101,6 +103,7 @@ class Output:
     quiet: bool
     verbose: bool
     main: bool = True  # of several processes of a run only the main one tells its result
+    look: Look = field(default_factory=Look)
     _streamed: list[str] = field(default_factory=list)
 
     def may_write(self, path: Path, *, apart_from: tuple[Path, ...] = ()) -> None:
@@ -143,10 +146,11 @@ class Output:
         self.emit(report)
         if picture is None or not self.main:
             return
-        from clifctl.report.pictures import write_picture
+        from clifctl.report.pictures import DPI, LAYOUTS, write_picture
 
+        layout = replace(LAYOUTS[self.look.size or "page"], title=self.look.title)
         try:
-            write_picture(picture, draw, *shown)
+            write_picture(picture, draw, *shown, layout=layout, dpi=self.look.dpi or DPI)
         except ClifctlError as refused:
             raise RunFailed(f"{NOT_DRAWN}: {refused.message}", hint=refused.hint) from refused
         except Exception as failed:  # what matplotlib raises
@@ -194,7 +198,7 @@ def command(
     app: typer.Typer, name: str, *, example: str, output_help: str | None = None
 ) -> Callable[[Any], Any]:
     """Register a function as command `name`, with the options of every result given to it as
-    `output`, and those that its `Shared` parameters stand for.
+    `output`, those of pictures if it has --plot, and those that its `Shared` parameters stand for.
 
     `example` stands below the command's help. `output_help` is said of -o by a command that writes
     something else there than its result.
@@ -203,20 +207,30 @@ def command(
     def register(function: Callable[..., None]) -> Callable[..., None]:
         shared = inspect.signature(_output, eval_str=True).parameters
         own = [p for p in _options_of(function) if p.name != "output"]
+        drawing = inspect.signature(picture_look, eval_str=True).parameters
+        if not any(p.name == "plot" for p in own):
+            drawing = MappingProxyType({})
 
         @functools.wraps(function)
         def run(**values: Any) -> None:
             settings = {key: values.pop(key) for key in shared}
+            look = picture_look(**{key: values.pop(key) for key in drawing})
+            if look != Look() and values["plot"] is None:
+                raise UsageError(
+                    "--size, --dpi and --title are about a picture, and none is drawn",
+                    hint="add --plot",
+                )
             if output_help is not None and str(settings["output_file"]) == "-":
                 raise UsageError("-o -: what is written is no text for stdout", hint="-o FILE")
-            output = _output(**settings)
+            output = replace(_output(**settings), look=look)
             try:
                 with told_to(output.notice):
                     _called(function, {**values, "output": output})
             except KeyboardInterrupt as stop:
                 raise Interrupted(stop, STOPPED) from None
 
-        options = [*own, *(_said_of_output(p, output_help) for p in shared.values())]
+        after = (_said_of_output(p, output_help) for p in shared.values())
+        options = [*own, *drawing.values(), *after]
         run.__signature__ = inspect.Signature(options)  # type: ignore[attr-defined]
         run.__annotations__ = {p.name: p.annotation for p in options}
         app.command(name, epilog=f"Example: {example}", no_args_is_help=False)(run)

@@ -34,12 +34,12 @@ def ls(
 def show(run: RunArgument, *, plot: PlotOption = None, output: Output) -> None:
     """Show one run: its epochs, or with --plot its loss curves."""
     from clifctl.experiments.runs import show_run
-    from clifctl.report.curves import draw_runs
     from clifctl.report.runs import run_report
+    from clifctl.report.runs_picture import draw_runs
 
     picture = picture_path(plot, "runs-show", output, run)
     result = show_run(run)
-    output.emit_and_draw(run_report(result), picture, draw_runs, [result.curves])
+    output.emit_and_draw(run_report(result), picture, draw_runs, [result.curves], [result.row])
 
 
 @command(app, "compare", example="clifctl runs compare runs/a runs/b --plot curves.png")
@@ -52,9 +52,11 @@ def compare(
     """Compare runs: first where their recipes differ, then what came of it; with --plot the loss
     curves of all of them in one picture."""
     from clifctl.experiments.runs import compare_runs
-    from clifctl.report.curves import draw_runs
     from clifctl.report.runs import run_comparison_report
+    from clifctl.report.runs_picture import draw_runs
 
     picture = picture_path(plot, "runs-compare", output, runs[0])
     result = compare_runs(runs)
-    output.emit_and_draw(run_comparison_report(result), picture, draw_runs, result.curves)
+    output.emit_and_draw(
+        run_comparison_report(result), picture, draw_runs, result.curves, result.runs
+    )

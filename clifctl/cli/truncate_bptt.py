@@ -44,8 +44,8 @@ def register(app: typer.Typer) -> None:
         results folder: the same command, started again, runs what is missing.
         """
         from clifctl.experiments import truncate_bptt as experiment
-        from clifctl.report.curves import draw_truncation
         from clifctl.report.truncate_bptt import truncation_report
+        from clifctl.report.truncate_bptt_picture import draw_truncation
 
         given = list(overrides or [])
         axes = experiment.TruncationAxes(

@@ -32,7 +32,8 @@ from clifctl.results.dynamics import (
 )
 
 POISSON, CONSTANT = "poisson", "constant"
-DEFAULT_RATE, DEFAULT_WEIGHT, DEFAULT_SEEDS = 0.3, 1.0, 20
+# With a weight below the threshold the membrane potential adds up inputs before it fires.
+DEFAULT_RATE, DEFAULT_WEIGHT, DEFAULT_SEEDS = 0.5, 0.8, 20
 DEFAULT_TIMESTEPS = (64, 128, 256, 512)
 # As far as the shortest of the time steps allows.
 DEFAULT_LAGS = 32

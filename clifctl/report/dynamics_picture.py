@@ -1,115 +1,160 @@
 """The picture of `dynamics`: rasters and traces as in Figure 7, autocorrelations as in Figure 8."""
 
+from dataclasses import replace
 from typing import Any
 
 from clifctl.report.dynamics import longest, trials_of
-from clifctl.report.pictures import new_figure
+from clifctl.report.pictures import Layout, LineEnd, finish, label_ends, line_look, new_figure
+from clifctl.report.styles import Dashes, Style, neuron_styles, series_styles, short_name
 from clifctl.results.dynamics import DynamicsResult, NeuronDynamics
 
-# Told apart by their dashes and their grey.
-_STYLES = (("black", "-"), ("0.55", "-"), ("0.3", "--"), ("0.5", ":"), ("0.65", "-."), ("0.2", ":"))
-_MARKERS = "osD^vPX*<>"
-# Letters of a name.
-_MOST_NAME = 16
+# Of the signals of one neuron: the first two are shades of its colour, the others black and grey.
+_SHADES = ("#000000", "#595959", "#8C8C8C")
+_DASHES: tuple[Dashes, ...] = ((0, (1, 1)), (0, (4, 1, 1, 1)), (0, (7, 2)))
+_THRESHOLD = Style("#737373", "", (0, (1, 2.5)))
+_KINDS = {"normalised": "autocorrelation", "mean_removed": "mean removed"}
+Ends = dict[Any, list[LineEnd]]
 
 
-def draw_dynamics(result: DynamicsResult) -> Any:
-    """Above, spikes of the input and of every neuron, and the f-I curves; below, a row for each
-    neuron: its states over the shortest T, and the autocorrelation of each over the longest, in the
-    same lines."""
+def draw_dynamics(result: DynamicsResult, layout: Layout) -> Any:
+    """Above, spikes of the input and of every neuron, and the f-I curves; below, for each neuron:
+    its states over the shortest T, and the autocorrelation of each over the longest, in the same
+    lines."""
     count = len(result.neurons)
-    top = 1.5 + 0.22 * (count + 1)
-    figure = new_figure(14.0, top + 2.1 * count)
-    given = result.input
-    if result.rate is not None:
-        given = f"Poisson input, p = {result.rate:g}, weight {result.weight:g}"
-    elif result.weight is not None:
-        given = f"constant input {result.weight:g}"
-    given += (
-        f"; spikes and traces: the first trial, T = {result.timesteps[0]}; autocorrelation: "
-        f"{trials_of(result)}, T = {result.timesteps[-1]}"
-    )
-    figure.suptitle(given, fontsize=11)
-    axes = figure.subplots(
-        count + 1, 3, squeeze=False, width_ratios=(2.4, 1, 1), height_ratios=(top, *[2.1] * count)
-    )
-    _rasters(axes[0, 0], result)
-    _currents(axes[0, 1], result)
-    axes[0, 2].axis("off")
-    handles, labels = axes[0, 1].get_legend_handles_labels()
-    axes[0, 2].legend(handles, labels, fontsize=8, loc="center left", title="f-I curve")
+    styles = neuron_styles(neuron.neuron for neuron in result.neurons)
+    figure, axes = _panels(layout, count)
+    _rasters(axes["spikes"], result, styles)
+    ends: Ends = {axes["currents"]: _currents(axes["currents"], result, styles)}
     for number, neuron in enumerate(result.neurons):
-        _traces(axes[number + 1, 0], neuron, result.timesteps[0])
-        for axis, kind in zip(axes[number + 1, 1:], ("normalised", "mean_removed"), strict=True):
-            _autocorrelations(axis, result, number, kind)
-    axes[1, 0].set_title("membrane potential and states", fontsize=10)
-    axes[1, 1].set_title("autocorrelation", fontsize=10)
-    axes[1, 2].set_title("mean removed", fontsize=10)
-    for axis in axes[-1, 1:]:
-        axis.set_xlabel("lag [time steps]")
-    axes[-1, 0].set_xlabel("time step")
-    return figure
+        looks = _signal_styles(result, number, styles[neuron.neuron])
+        traces = axes[f"traces{number}"]
+        ends[traces] = _traces(traces, neuron, result.timesteps[0], looks)
+        for kind in _KINDS:
+            _autocorrelations(axes[f"{kind}{number}"], result, number, kind, looks)
+    for kind, title in _KINDS.items():
+        axes[f"{kind}0"].set_title(title)
+        axes[f"{kind}{count - 1}"].set_xlabel("lag [time steps]")
+    axes[f"traces{count - 1}"].set_xlabel("time step")
+    label_ends(figure, ends)
+    return finish(figure, layout, _title(result), _note(result))
 
 
-def _short(name: str) -> str:
-    """The name of a neuron, as far as there is room for it beside a trace."""
-    file = name.rpartition("/")[2]
-    return file if len(file) <= _MOST_NAME else file.rpartition(":")[2][:_MOST_NAME]
+def _panels(layout: Layout, count: int) -> tuple[Any, dict[str, Any]]:
+    kinds = [[f"{kind}{number}" for kind in _KINDS] for number in range(count)]
+    top = 0.6 + 0.17 * (count + 1)
+    if layout.narrow:
+        rows = [["spikes"] * 2, ["currents"] * 2]
+        heights = [top, 1.6]
+        for number in range(count):
+            rows += [[f"traces{number}"] * 2, kinds[number]]
+            heights += [1.3, 1.3]
+        ratios = [1.0, 1.0]
+    else:
+        rows = [["spikes", "currents", "currents"]]
+        rows += [[f"traces{number}", *kinds[number]] for number in range(count)]
+        heights = [max(1.5, top), *[1.35] * count]
+        ratios = [2.0, 1.0, 1.0]
+    figure = new_figure(layout.width, sum(heights))
+    axes = figure.subplot_mosaic(rows, height_ratios=heights, width_ratios=ratios)
+    return figure, axes
 
 
-def _rasters(axis: Any, result: DynamicsResult) -> None:
+def _title(result: DynamicsResult) -> str:
+    if result.rate is not None:
+        return f"Poisson input, p = {result.rate:g}, weight {result.weight:g}"
+    if result.weight is not None:
+        return f"constant input {result.weight:g}"
+    return result.input
+
+
+def _note(result: DynamicsResult) -> str:
+    return (
+        f"{_title(result)[0].upper()}{_title(result)[1:]}, the same for all neurons. Spikes and "
+        f"traces: the first trial, its first {result.timesteps[0]} time steps; ticks above traces "
+        f"are spikes. Autocorrelation relative to lag 0: {trials_of(result)}, "
+        f"T = {result.timesteps[-1]}."
+    )
+
+
+def _rasters(axis: Any, result: DynamicsResult, styles: dict[str, Style]) -> None:
     steps = result.timesteps[0]
-    names = [_short(neuron.neuron) for neuron in result.neurons]
     rows = [[t + 1 for t in range(steps) if result.x[t] != 0.0]]
     rows += [[t + 1 for t in range(steps) if neuron.traces.spikes[t]] for neuron in result.neurons]
     places = list(range(len(rows)))
-    axis.eventplot(rows, lineoffsets=places, linelengths=0.7, colors="black", linewidths=1.0)
-    axis.set_yticks(places, ["input", *names], fontsize=8)
+    colours = ["#000000", *(styles[neuron.neuron].colour for neuron in result.neurons)]
+    axis.eventplot(rows, lineoffsets=places, linelengths=0.7, colors=colours, linewidths=1.0)
+    axis.set_yticks(places, ["input", *(short_name(neuron.neuron) for neuron in result.neurons)])
+    axis.tick_params(axis="y", length=0)
     axis.invert_yaxis()
     axis.set_xlim(0, steps + 1)
-    axis.set_title(f"spikes, first {steps} time steps", fontsize=10)
+    axis.set_xlabel("time step")
+    axis.set_title("spikes")
 
 
-def _currents(axis: Any, result: DynamicsResult) -> None:
-    for number, neuron in enumerate(result.neurons):
-        colour, style = _STYLES[number % len(_STYLES)]
-        axis.plot(
-            result.currents, neuron.rates_of_currents, style, color=colour, linewidth=1.0,
-            label=_short(neuron.neuron), marker=_MARKERS[number % len(_MARKERS)], markersize=4,
-        )  # fmt: skip
-    axis.set_xlabel("constant input current")
-    axis.set_ylabel("rate [spikes/step]", fontsize=9)
-    axis.grid(alpha=0.3)
+def _currents(axis: Any, result: DynamicsResult, styles: dict[str, Style]) -> list[LineEnd]:
+    ends = []
+    for neuron in result.neurons:
+        style, rates = styles[neuron.neuron], neuron.rates_of_currents
+        axis.plot(result.currents, rates, **line_look(style))
+        ends.append(LineEnd(short_name(neuron.neuron), rates[-1], style))
+    axis.set_xlabel("constant input current [units of input]")
+    axis.set_ylabel("firing rate\n[spikes/step]")
+    axis.set_title("f-I curve")
+    axis.grid(axis="y")
+    return ends
 
 
-def _traces(axis: Any, neuron: NeuronDynamics, steps: int) -> None:
+def _signal_styles(result: DynamicsResult, number: int, style: Style) -> dict[str, Style]:
+    """A style for each signal of a neuron, in traces and autocorrelations alike."""
+    traces = result.neurons[number].traces
+    names = list(
+        dict.fromkeys(
+            [
+                *(["u"] if traces.u is not None else []),
+                *traces.states,
+                *(one.signal for one in longest(result, number)),
+            ]
+        )
+    )
+    first, second = series_styles(style, 2)
+    looks = [replace(first, dashes="-"), replace(second, dashes=(0, (4, 1.5)))]
+    looks += [Style(*look) for look in zip(_SHADES, ("", "", ""), _DASHES, strict=True)]
+    return {name: looks[place % len(looks)] for place, name in enumerate(names)}
+
+
+def _traces(
+    axis: Any, neuron: NeuronDynamics, steps: int, looks: dict[str, Style]
+) -> list[LineEnd]:
     times = range(1, steps + 1)
     traces = neuron.traces
     signals = {} if traces.u is None else {"u": traces.u}
     signals.update(traces.states)
-    for number, (name, values) in enumerate(signals.items()):
-        colour, style = _STYLES[number % len(_STYLES)]
-        axis.plot(times, values[:steps], style, color=colour, linewidth=1.1, label=name)
+    ends = []
+    for name, values in signals.items():
+        _line(axis, times, values[:steps], looks[name])
+        ends.append(LineEnd(name, values[steps - 1], looks[name]))
     if traces.threshold is not None:
-        axis.plot(
-            times, traces.threshold[:steps], linestyle=(0, (1, 3)), color="black", linewidth=1.0,
-            label="threshold",
-        )  # fmt: skip
+        _line(axis, times, traces.threshold[:steps], _THRESHOLD)
+        ends.append(LineEnd("threshold", traces.threshold[steps - 1], _THRESHOLD))
     low, high = axis.get_ylim()
     fired = [t for t in times if traces.spikes[t - 1]]
-    axis.plot(fired, [high] * len(fired), "|", color="black", markersize=7, label="spike")
-    axis.set_ylim(low, high + 0.08 * (high - low))
+    axis.plot(fired, [high + 0.05 * (high - low)] * len(fired), "|", color="black", markersize=4)
+    axis.set_ylim(low, high + 0.12 * (high - low))
     axis.set_xlim(0, steps + 1)
-    axis.set_ylabel(f"{_short(neuron.neuron)}\n[units of input]", fontsize=9)
-    # Beside the data, never on it.
-    axis.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
+    axis.set_ylabel(f"{short_name(neuron.neuron)}\n[units of input]")
+    return ends
 
 
-def _autocorrelations(axis: Any, result: DynamicsResult, number: int, kind: str) -> None:
-    for index, one in enumerate(longest(result, number)):
-        colour, style = _STYLES[index % len(_STYLES)]
+def _autocorrelations(
+    axis: Any, result: DynamicsResult, number: int, kind: str, looks: dict[str, Style]
+) -> None:
+    for one in longest(result, number):
         values = [float("nan") if v is None else v for v in getattr(one, kind)]
-        axis.plot(range(len(values)), values, style, color=colour, linewidth=1.1)
+        _line(axis, range(len(values)), values, looks[one.signal])
     axis.axhline(0.0, color="0.8", linewidth=0.6, zorder=0)
     axis.set_ylim(top=1.05)
-    axis.set_ylabel("R[k] / R[0]", fontsize=9)
+    axis.set_ylabel("R[k] / R[0]")
+
+
+def _line(axis: Any, at: Any, values: Any, style: Style) -> None:
+    axis.plot(at, values, color=style.colour, linestyle=style.dashes, linewidth=1.0)

@@ -1,100 +1,217 @@
-"""The picture of `energy`: where the energy of each row goes, and firing rates as in Figure 11."""
+"""The picture of `energy`: totals, where they arise, and firing rates as in Figure 11."""
 
+import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
-from clifctl.report.pictures import new_figure
-from clifctl.results.energy import EnergyResult, EnergyRow, LayerCost
+from clifctl.report.pictures import (
+    Layout,
+    LineEnd,
+    figure_legend,
+    finish,
+    label_ends,
+    line_look,
+    new_figure,
+)
+from clifctl.report.styles import Style, run_styles, short_name
+from clifctl.results.energy import Cost, EnergyResult, EnergyRow
 
-# Component of the memory method -> its factor to mJ.
+# Component of the memory method -> its factor to mJ, its name, colour and hatch. Light and dark
+# take turns, so that neighbours are told apart in grey.
 _COMPONENTS = {
-    "potential_mj": 1.0,
-    "parameters_mj": 1.0,
-    "in_out_mj": 1.0,
-    "operations_mj": 1.0,
-    "addressing_uj": 1e-3,
+    "potential_mj": (1.0, "membrane potential", "#00508C", ""),
+    "parameters_mj": (1.0, "parameters", "#A9CBE8", "////"),
+    "in_out_mj": (1.0, "inputs and outputs", "#B87A00", ""),
+    "operations_mj": (1.0, "operations", "#F3DDA8", "...."),
+    "addressing_uj": (1e-3, "addressing", "#4D4D4D", ""),
 }
-_LABELS = {"potential_mj": "membrane potential", "in_out_mj": "inputs, outputs"}
-_WIDEST_INCHES, _INCHES_A_BAR = 18.0, 0.3
+_SOP = {"sop_energy_uj": (1e-3, "synaptic operations", "#A9CBE8", "////")}
+_MOST_LAYERS = 16  # that are drawn; the others are summed
+_UNITS = ((1.0, "mJ"), (1e3, "uJ"), (1e6, "nJ"), (1e9, "pJ"))
 
 
-def draw_energy(result: EnergyResult) -> Any:
-    """Draw the corrected energy of each operation, a panel a row whose energy is known, and below
-    them the firing rates of every row that has some."""
-    memory = "memory" in result.methods
-    shown = _costing(result, memory)
-    panels = [
-        (row, [row.layers[number] for number in shown[row.source]])
-        for row in result.rows
-        if row.layers is not None and _total(row, memory) is not None
-    ]
-    firing = [row for row in result.rows if row.firing_rates]
-    bars = max(len(layers) for _, layers in panels)
-    width = min(max(7.0, _INCHES_A_BAR * bars + 2.5), _WIDEST_INCHES)
-    count = len(panels) + bool(firing)
-    figure = new_figure(width, 3.4 * count)
-    axes = figure.subplots(count, 1, squeeze=False)[:, 0]
-    for axis, (row, layers) in zip(axes, panels, strict=False):
-        _bars(axis, row, layers, memory=memory)
-    # One scale, so that heights can be compared.
-    top = max(axis.get_ylim()[1] for axis in axes[: len(panels)])
-    for axis in axes[: len(panels)]:
-        axis.set_ylim(0.0, top)
+@dataclasses.dataclass(frozen=True)
+class _Row:
+    """A row of the result, what it is called, and how it looks."""
+
+    row: EnergyRow
+    name: str
+    style: Style
+
+
+def draw_energy(result: EnergyResult, layout: Layout) -> Any:
+    """Draw the total energy of each row in both accountings, stacked by component; the corrected
+    energy of the operations that cost most; and the firing rates of every row that has some."""
+    components = _COMPONENTS if "memory" in result.methods else _SOP
+    rows = _rows(result, components)
+    firing = [one for one in rows if one.row.firing_rates]
+    shown, others = _costliest(rows, components)
+    heights = [max(1.0, 0.8 + 0.34 * len(rows)), 0.8 + 0.14 * (len(shown) + bool(others))]
+    panels = [["totals"], ["layers"]] if layout.narrow else [["totals", "layers"]]
+    heights = heights if layout.narrow else [max(2.2, *heights)]
     if firing:
-        _rates(axes[-1], firing)
-    return figure
+        panels.append(["rates"] * len(panels[0]))
+        heights.append(2.0)
+    figure = new_figure(layout.width, sum(heights))
+    axes = figure.subplot_mosaic(panels, height_ratios=heights)
+    factor, unit = _unit(max(_total(one.row.corrected, components) or 0.0 for one in rows))
+    _draw_totals(axes["totals"], rows, components, factor)
+    axes["totals"].set_xlabel(f"energy of an inference [{unit}]")
+    _draw_layers(axes["layers"], rows, components, shown, others, factor)
+    axes["layers"].set_xlabel(f"energy by operation, corrected [{unit}]")
+    figure_legend(figure, _handles(rows, components), columns=2 if layout.narrow else 4)
+    notes = ["Vertical black line: the total that the paper prints."] * _printed(rows, components)
+    if firing:
+        notes.append(_draw_rates(figure, axes["rates"], firing))
+    title = ", ".join(dict.fromkeys(row.source for row in result.rows))
+    return finish(figure, layout, f"{title}: energy of an inference", " ".join(notes))
 
 
-def _costing(result: EnergyResult, memory: bool) -> dict[str, list[int]]:
-    """Source -> the numbers of the operations that cost something in one of its rows."""
-    found: dict[str, set[int]] = {}
+Components = dict[str, tuple[float, str, str, str]]
+
+
+def _rows(result: EnergyResult, components: Components) -> list[_Row]:
+    """The rows whose energy is known, each once: the ANN of several checkpoints is one net."""
+    known: list[EnergyRow] = []
     for row in result.rows:
-        costs = [_total(layer, memory) for layer in row.layers or ()]
-        numbers = {number for number, cost in enumerate(costs) if cost}
-        found.setdefault(row.source, set()).update(numbers)
-    return {source: sorted(numbers) for source, numbers in found.items()}
+        same = any((row.neuron, row.corrected) == (one.neuron, one.corrected) for one in known)
+        if _total(row.corrected, components) is not None and not same:
+            known.append(row)
+    neurons = [row.neuron for row in known]
+    names = [
+        short_name(row.neuron) + (f" ({row.source})" if neurons.count(row.neuron) > 1 else "")
+        for row in known
+    ]
+    return [_Row(*parts) for parts in zip(known, names, run_styles(neurons), strict=True)]
 
 
-def _total(charged: EnergyRow | LayerCost, memory: bool) -> float | None:
-    return charged.corrected.total_mj if memory else charged.corrected.sop_energy_uj
+def _total(cost: Cost, components: Components) -> float | None:
+    """The energy of all components in mJ, None where it is not known."""
+    parts = [(getattr(cost, key), factor) for key, (factor, *_) in components.items()]
+    known = [part * factor for part, factor in parts if part is not None]
+    return sum(known) if len(known) == len(parts) else None
 
 
-def _bars(axis: Any, row: EnergyRow, layers: list[LayerCost], *, memory: bool) -> None:
-    places = range(len(layers))
-    if memory:
-        bottom = [0.0] * len(layers)
-        for component, factor in _COMPONENTS.items():
-            heights = [factor * getattr(layer.corrected, component) for layer in layers]
-            label = _LABELS.get(component, component.rpartition("_")[0])
-            axis.bar(places, heights, bottom=bottom, label=label)
-            bottom = [low + height for low, height in zip(bottom, heights, strict=True)]
-        axis.legend(fontsize=8)
-        total = f"{row.corrected.total_mj:.4g} mJ"
-    else:
-        axis.bar(places, [layer.corrected.sop_energy_uj for layer in layers])
-        total = f"{row.corrected.sop_energy_uj:.4g} uJ"
-    axis.set_ylabel("energy [mJ]" if memory else "energy [uJ]")
-    axis.set_title(f"{row.source}, {row.neuron}, T = {row.timesteps}: {total} an inference")
-    names = [f"{layer.layer} (sum)" if layer.kind == "sum" else layer.layer for layer in layers]
-    axis.set_xticks(places, names, rotation=90, fontsize=7)
+def _unit(largest_mj: float) -> tuple[float, str]:
+    """The factor from mJ, and the unit, in which the largest number is at least 1."""
+    return next((one for one in _UNITS if largest_mj * one[0] >= 1.0), _UNITS[-1])
 
 
-def _rates(axis: Any, rows: list[EnergyRow]) -> None:
-    for row in rows:
-        rates = [layer.firing_rate for layer in row.firing_rates]
-        places = range(1, len(rates) + 1)
-        label = f"{row.source}, {row.neuron}: mean {sum(rates) / len(rates):.3f}"
-        spread = [layer.firing_rate_sample_std or 0.0 for layer in row.firing_rates]
-        if any(spread):
-            axis.errorbar(places, rates, yerr=spread, marker="o", capsize=2, label=label)
-        else:
-            axis.plot(places, rates, marker="o", label=label)
+def _costliest(rows: Sequence[_Row], components: Components) -> tuple[list[str], list[str]]:
+    """The operations that cost most in some row, in forward order, and all others that cost
+    something."""
+    costs: dict[str, float] = {}
+    for one in rows:
+        for layer in one.row.layers or ():
+            cost = _total(layer.corrected, components) or 0.0
+            costs[layer.layer] = max(costs.get(layer.layer, 0.0), cost)
+    costing = [name for name, cost in costs.items() if cost > 0.0]
+    most = set(sorted(costing, key=lambda name: costs[name], reverse=True)[:_MOST_LAYERS])
+    return [n for n in costing if n in most], [n for n in costing if n not in most]
+
+
+def _draw_totals(axis: Any, rows: Sequence[_Row], components: Components, factor: float) -> None:
+    """A bar a row and accounting, from 0 on; what the paper prints is a mark on its bar."""
+    labels = []
+    for number, one in enumerate(rows):
+        for place, kind in ((2.5 * number, "paper"), (2.5 * number + 1, "corrected")):
+            start, cost = 0.0, getattr(one.row, kind)
+            for key, (to_mj, _, colour, hatch) in components.items():
+                part = factor * to_mj * (getattr(cost, key) or 0.0)
+                axis.barh(
+                    place,
+                    part,
+                    left=start,
+                    height=0.85,
+                    color=colour,
+                    hatch=hatch,
+                    edgecolor="white",
+                    linewidth=0.3,
+                )
+                start += part
+            labels.append((place, f"{one.name}: paper" if kind == "paper" else kind))
+        printed = _published(one.row, components)
+        if printed is not None:
+            axis.plot([factor * printed] * 2, [2.5 * number - 0.6, 2.5 * number + 0.6], "k-")
+    axis.set_yticks(*map(list, zip(*labels, strict=True)))
+    axis.set_ylim(labels[-1][0] + 0.8, -0.8)
+    axis.tick_params(axis="y", length=0)
+    axis.set_xlim(0.0, 1.03 * axis.get_xlim()[1])
+    axis.grid(axis="x")
+
+
+def _published(row: EnergyRow, components: Components) -> float | None:
+    """The total that the paper prints, in mJ."""
+    if row.published is None:
+        return None
+    if components is _COMPONENTS:
+        return row.published.total_mj
+    return 1e-3 * row.published.sop_energy_uj
+
+
+def _printed(rows: Sequence[_Row], components: Components) -> bool:
+    return any(_published(one.row, components) is not None for one in rows)
+
+
+def _draw_layers(
+    axis: Any,
+    rows: Sequence[_Row],
+    components: Components,
+    shown: Sequence[str],
+    others: Sequence[str],
+    factor: float,
+) -> None:
+    """A line an operation, the first of the net on top, with a mark for each row."""
+    for one in rows:
+        costs = {
+            layer.layer: factor * (_total(layer.corrected, components) or 0.0)
+            for layer in one.row.layers or ()
+        }
+        values = [costs.get(name, 0.0) for name in shown]
+        values += [sum(costs.get(name, 0.0) for name in others)] if others else []
+        axis.plot(values, range(len(values)), **(line_look(one.style) | {"linestyle": "none"}))
+    names = [name.removesuffix(".connection") for name in shown]
+    names += [f"{len(others)} others, together"] if others else []
+    axis.set_yticks(range(len(names)), names)
+    axis.set_ylim(len(names) - 0.4, -0.6)
+    axis.set_xlim(left=-0.03 * axis.get_xlim()[1])
+    axis.grid()
+
+
+def _draw_rates(figure: Any, axis: Any, rows: Sequence[_Row]) -> str:
+    """Firing rates by layer; says what the error bars are, if there are any."""
+    ends, spread = [], False
+    for one in rows:
+        rates = [layer.firing_rate for layer in one.row.firing_rates]
+        errors = [layer.firing_rate_sample_std or 0.0 for layer in one.row.firing_rates]
+        spread |= any(errors)
+        axis.errorbar(
+            range(1, len(rates) + 1),
+            rates,
+            yerr=errors if any(errors) else None,
+            capsize=2.0,
+            elinewidth=0.8,
+            **line_look(one.style),
+        )
+        ends.append(LineEnd(one.name, rates[-1], one.style))
     axis.set_ylim(bottom=0.0)
-    axis.xaxis.get_major_locator().set_params(integer=True)
+    axis.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
     axis.set_xlabel("layer of neurons, in forward order")
-    axis.set_ylabel("spikes/neuron/step")
-    axis.set_title("firing rates" + (", s.d. over samples" if _measured(rows) else ""))
-    axis.legend(fontsize=8)
+    axis.set_ylabel("firing rate\n[spikes/neuron/step]")
+    axis.grid(axis="y")
+    label_ends(figure, {axis: ends})
+    return "Firing rates: mean ± standard deviation over samples." if spread else ""
 
 
-def _measured(rows: list[EnergyRow]) -> bool:
-    return any(row.rates == "measured" for row in rows)
+def _handles(rows: Sequence[_Row], components: Components) -> list[Any]:
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
+    found: list[Any] = [
+        Line2D([], [], **(line_look(one.style) | {"linestyle": "none"}), label=one.name)
+        for one in rows
+    ]
+    return found + [
+        Patch(facecolor=colour, hatch=hatch, edgecolor="white", label=name)
+        for _, name, colour, hatch in components.values()
+    ]

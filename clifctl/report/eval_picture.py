@@ -1,60 +1,89 @@
-"""An evaluation as a picture: accuracy after each time step, and firing rates."""
+"""The picture of `eval`: accuracy after each time step, firing rates, accuracy by class."""
 
 from typing import Any
 
-from clifctl.report.pictures import new_figure
+from clifctl.report.pictures import Layout, LineEnd, figure_of_panels, finish, label_ends, line_look
+from clifctl.report.styles import Style, neuron_style, series_styles
 from clifctl.results.eval import EvalResult
 
-ACCURACY, TOP5, PAPER, MEAN, STEP = "#0072b2", "#56b4e9", "#d55e00", "#009e73", "#5a5a5a"
+_PAPER = Style("#000000", "", (0, (1, 1.5)))
+_MOST_CLASSES = 20  # that are drawn, the worst ones
 
 
-def draw_evaluation(result: EvalResult) -> Any:
-    """Draw the accuracy after each time step, with the paper's beside it, and the firing rate of
-    each layer, its mean as a bar and each time step as a dot."""
-    layers = len(result.firing_rates)
-    panels = 2 if layers else 1
-    height = max(3.6, 1.6 + 0.28 * layers)
-    figure = new_figure(5.2 * panels, height)
-    figure.suptitle(
-        f"{result.recipe}: {result.model}, {result.neuron}, T = {result.timesteps}", fontsize=11
-    )
-    axes = figure.subplots(1, panels, squeeze=False)[0]
-    _draw_accuracy(axes[0], result)
-    if layers:
-        _draw_rates(axes[1], result)
-    for axis in axes:
-        # Below the axes, where it hides no data: the same distance in inches at any height.
-        below = (0.5, -0.6 / height)
-        axis.legend(loc="upper center", bbox_to_anchor=below, ncols=3, fontsize=9, frameon=False)
-    return figure
+def draw_evaluation(result: EvalResult, layout: Layout) -> Any:
+    """Draw the accuracy after each time step, with the paper's beside it; the firing rate of each
+    layer, mean and time steps; and where classes were counted the accuracy of each."""
+    rows = max(len(result.firing_rates), min(len(result.per_class or ()), _MOST_CLASSES))
+    count = 1 + bool(result.firing_rates) + bool(result.per_class)
+    figure, axes = figure_of_panels(layout, count, height=max(2.1, 0.7 + 0.14 * rows))
+    panels = iter(axes)
+    first = next(panels)
+    ends = _draw_accuracy(first, result)
+    notes = []
+    if result.firing_rates:
+        _draw_rates(next(panels), result)
+        notes.append("Firing rates: large marks are means, ticks the single time steps.")
+    if result.per_class:
+        notes.append(_draw_classes(next(panels), result))
+    label_ends(figure, {first: ends})
+    title = f"{result.recipe}: {result.model}, {result.neuron}, T = {result.timesteps}"
+    return finish(figure, layout, title, " ".join(filter(None, notes)))
 
 
-def _draw_accuracy(axis: Any, result: EvalResult) -> None:
+def _draw_accuracy(axis: Any, result: EvalResult) -> list[LineEnd]:
     steps = range(1, result.timesteps + 1)
-    axis.plot(steps, result.accuracy_percent_per_step, "o-", color=ACCURACY, label="top 1")
+    top1, top5 = series_styles(neuron_style(result.neuron), 2)
+    top1 = neuron_style(result.neuron)
+    axis.plot(steps, result.accuracy_percent_per_step, **line_look(top1))
+    ends = [LineEnd("top 1", result.accuracy_percent, top1)]
     if result.accuracy_top5_percent_per_step is not None:
-        axis.plot(steps, result.accuracy_top5_percent_per_step, "s--", color=TOP5, label="top 5")
+        axis.plot(steps, result.accuracy_top5_percent_per_step, **line_look(top5))
+        ends.append(LineEnd("top 5", result.accuracy_top5_percent_per_step[-1], top5))
     for number in result.published.accuracies[:1]:
-        label = f"the paper, {number.source}: {number.accuracy_percent:.2f} %"
-        axis.axhline(number.accuracy_percent, color=PAPER, linestyle=":", label=label)
+        percent = number.accuracy_percent
+        axis.axhline(percent, color=_PAPER.colour, linestyle=_PAPER.dashes, linewidth=0.8)
+        ends.append(LineEnd(f"paper,\n{number.source}", percent, _PAPER))
     axis.set_xlim(0.7, result.timesteps + 0.3)
     axis.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
     axis.set_xlabel("time step")
-    axis.set_ylabel("test accuracy [%]")
-    last = result.accuracy_percent
-    axis.set_title(f"accuracy after each time step (last: {last:.2f} %)", fontsize=10)
-    axis.grid(alpha=0.3)
+    axis.set_ylabel("test accuracy so far [%]")
+    axis.grid(axis="y")
+    return ends
 
 
 def _draw_rates(axis: Any, result: EvalResult) -> None:
-    layers = result.firing_rates
-    places = range(len(layers))
-    axis.barh(places, [layer.firing_rate for layer in layers], color=MEAN, alpha=0.55, label="mean")
-    dots = [(rate, at) for at in places for rate in layers[at].firing_rate_per_step]
-    axis.plot(*zip(*dots, strict=True), "o", color=STEP, markersize=3, label="each time step")
-    axis.set_yticks(places, [layer.layer.removesuffix(".neuron") for layer in layers], fontsize=8)
-    axis.invert_yaxis()
+    style = neuron_style(result.neuron)
+    for place, layer in enumerate(result.firing_rates):
+        rates = layer.firing_rate_per_step
+        axis.plot(rates, [place] * len(rates), "|", color=style.colour, markersize=6, alpha=0.8)
+        look = line_look(style) | {"markersize": 5.0}
+        axis.plot([layer.firing_rate], [place], **look)
+    names = [layer.layer.removesuffix(".neuron") for layer in result.firing_rates]
+    _rows(axis, names)
     axis.set_xlim(left=0)
-    axis.set_xlabel("firing rate [spikes/neuron/step]")
-    axis.set_title(f"firing rate of each layer (net: {result.firing_rate:.3f})", fontsize=10)
-    axis.grid(axis="x", alpha=0.3)
+    axis.set_xlabel("firing rate\n[spikes/neuron/step]")
+
+
+def _draw_classes(axis: Any, result: EvalResult) -> str:
+    """The accuracy on each class, the worst ones where there are many; says so."""
+    known = [one for one in result.per_class or () if one.recall_percent is not None]
+    shown = known
+    if len(known) > _MOST_CLASSES:
+        worst = sorted(known, key=lambda one: one.recall_percent or 0.0)
+        shown = worst[:_MOST_CLASSES]
+    look = line_look(neuron_style(result.neuron)) | {"linestyle": "none"}
+    axis.plot([one.recall_percent for one in shown], range(len(shown)), **look)
+    axis.axvline(result.accuracy_percent, color="0.5", linewidth=0.8, zorder=1)
+    _rows(axis, [str(one.label) if one.name is None else one.name for one in shown])
+    axis.set_xlabel("accuracy by class [%]")
+    if result.per_class and all(one.name is None for one in shown):
+        axis.set_ylabel("class")
+    few = "" if shown is known else f" Classes: the {_MOST_CLASSES} worst of {len(known)}."
+    return f"Grey line: accuracy on all classes.{few}"
+
+
+def _rows(axis: Any, names: list[str]) -> None:
+    """A row a name, the first on top."""
+    axis.set_yticks(range(len(names)), names)
+    axis.set_ylim(len(names) - 0.4, -0.6)
+    axis.grid(axis="x")

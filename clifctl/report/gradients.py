@@ -1,20 +1,13 @@
-"""`gradients` -> report: shares by lag, reach, windows, split; and the heat maps."""
+"""`gradients` -> report: shares by lag, reach, windows, split."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any
 
-import numpy as np
-
-from clifctl.report.pictures import new_figure
 from clifctl.report.render import Column, Report, Table, document_of, flat_table
 from clifctl.results.gradients import GradientsResult, LayerGradients
 
 # Lags that a table shows; all of them are in the other formats.
 _SHOWN = (*range(9), 10, 12, 16, 20, 24, 32, 48, 64, 96, 128, 256, 512, 1024, 2048)
-# Darker than this nothing is told apart: shares below are drawn as it.
-_LEAST_SHARE = 1e-4
-_MOST_TEXT = 12
 
 
 def gradients_report(result: GradientsResult) -> Report:
@@ -217,86 +210,3 @@ def _percent(share: float | None) -> float | None:
 
 def _over(parts: Sequence[float], whole: Sequence[float]) -> list[float | None]:
     return [part / norm if norm else None for part, norm in zip(parts, whole, strict=True)]
-
-
-def draw_gradients(result: GradientsResult) -> Any:
-    """Heat maps layer x lag of the shares and of the reach, and what windows do to the weights'
-    gradient. The colours grow darker in grey too."""
-    layers, steps = len(result.layers), result.timesteps
-    width = max(3.6, 1.6 + 0.5 * min(steps, 16))
-    height = max(3.4, 1.5 + 0.3 * layers)
-    panels = 3 if result.windows else 2
-    figure = new_figure(width * 2 + (4.0 if panels == 3 else 0.0) + 1.2, height)
-    state = f"epoch {result.epoch}" if result.trained else "fresh weights"
-    figure.suptitle(
-        f"{result.source}: {result.neuron}, T = {steps}, {state}, {result.samples} samples"
-        f" of {result.data if result.input == 'data' else 'noise'}",
-        fontsize=11,
-    )
-    figure.get_layout_engine().set(wspace=0.05)
-    axes = figure.subplots(1, panels, width_ratios=[width, width, 4.0][:panels])
-    shares = [[_percent(lag.share) for lag in layer.lags] for layer in result.layers]
-    _heat_map(figure, axes[0], result, shares, "share of the gradient's norm [%]", 100.0)
-    axes[0].set_ylabel("layer of neurons")
-    axes[0].set_xlabel("lag [time steps]")
-    axes[0].set_title("layer by layer: where gradient comes from", fontsize=10)
-    reach = [list(layer.reach) for layer in result.layers]
-    _heat_map(figure, axes[1], result, reach, "norm relative to step T", 1.0)
-    axes[1].set_xlabel("time steps before the last one")
-    axes[1].set_title("how far back the last step's loss reaches", fontsize=10)
-    if panels == 3:
-        _draw_windows(axes[2], result)
-    return figure
-
-
-def _heat_map(
-    figure: Any,
-    axis: Any,
-    result: GradientsResult,
-    rows: Sequence[Sequence[float | None]],
-    label: str,
-    most: float,
-) -> None:
-    from matplotlib.colors import LogNorm
-    from matplotlib.ticker import MaxNLocator, NullFormatter
-
-    values = np.array([[np.nan if v is None else v for v in row] for row in rows], dtype=float)
-    top = max(most, float(np.nanmax(values, initial=0.0)))
-    known = values[values > 0]
-    least = 0.7 * float(known.min()) if known.size else top
-    # A decade at least, or the bar beside it has no room for its numbers.
-    least = min(max(_LEAST_SHARE * top, least), top / 10)
-    scale = LogNorm(vmin=least, vmax=top, clip=True)
-    image = axis.imshow(values, aspect="auto", cmap="Greys", norm=scale)
-    names = [layer.layer.removesuffix(".neuron") for layer in result.layers]
-    axis.set_yticks(range(len(names)), names, fontsize=8)
-    axis.xaxis.set_major_locator(MaxNLocator(16, integer=True, min_n_ticks=1))
-    if result.timesteps <= _MOST_TEXT:
-        for (row, column), value in np.ndenumerate(values):
-            if np.isfinite(value):
-                axis.text(
-                    column, row, f"{value:.2g}" if value < 10 else f"{value:.0f}",
-                    ha="center", va="center", fontsize=7,
-                    color="white" if scale(max(value, least)) > 0.62 else "black",
-                )  # fmt: skip
-    # As numbers: matplotlib writes powers of ten as formulas, which a picture here does not read.
-    bar = figure.colorbar(image, ax=axis, label=label, format="%g")
-    bar.ax.yaxis.set_minor_formatter(NullFormatter())
-
-
-def _draw_windows(axis: Any, result: GradientsResult) -> None:
-    windows = [row.window for row in result.windows]
-    cosines = [np.nan if row.cosine is None else row.cosine for row in result.windows]
-    axis.plot(windows, cosines, "o-", color="black", label="cosine")
-    distances = [
-        np.nan if row.distance_relative is None else row.distance_relative for row in result.windows
-    ]
-    axis.plot(windows, distances, "s--", color="dimgrey", label="relative distance")
-    axis.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
-    axis.set_xlim(0.5, len(windows) + 0.5)
-    axis.set_ylim(min(0.0, *cosines) - 0.02, max(1.0, *distances) + 0.05)
-    axis.set_xlabel("window k [time steps]")
-    axis.set_ylabel("against full BPTT")
-    axis.set_title("weights' gradient, truncated BPTT", fontsize=10)
-    axis.grid(alpha=0.3)
-    axis.legend(fontsize=8, loc="center right")

@@ -6,8 +6,9 @@ A picture looks the same whatever a person's matplotlib is set to (MPLBACKEND, m
 import dataclasses
 import io
 import os
+import textwrap
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,40 @@ import numpy as np
 
 from clifctl.errors import OutputError
 from clifctl.files import write_output
-from clifctl.report.data import labelled
-from clifctl.results.data import SampleResult
+from clifctl.report.styles import Style
 
 SUFFIXES = (".png", ".svg", ".pdf")
+DPI = 200
+# Text is set in points, at the size at which it is printed.
+_SETTINGS = {
+    "text.parse_math": False,
+    "pdf.fonttype": 42,  # TrueType: journals refuse Type 3
+    "svg.fonttype": "none",  # text stays text
+    "svg.hashsalt": "clifctl",  # the same result gives the same file
+    "font.size": 8.0,
+    "axes.titlesize": 8.0,
+    "axes.labelsize": 8.0,
+    "xtick.labelsize": 7.0,
+    "ytick.labelsize": 7.0,
+    "legend.fontsize": 7.0,
+    "legend.frameon": False,
+    "lines.linewidth": 1.2,
+    "lines.markersize": 4.0,
+    "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "grid.color": "0.9",
+    "grid.linewidth": 0.5,
+    "hatch.linewidth": 0.5,
+}
+# What says when a file was written is left out: the same result gives the same file.
+_DATES = {"pdf": "CreationDate", "svg": "Date"}
+NOTE_SIZE = 6.5
+_TITLE_SIZE = 9.0
+_LINE = 1.35  # height of a line in sizes of its font
+_LETTER = 0.58  # mean width of a letter, likewise
+_POINTS = 72.0
 
 
 def require_picture_possible(path: Path) -> None:
@@ -42,27 +73,56 @@ def require_picture_possible(path: Path) -> None:
         ) from broken
 
 
-def write_picture(path: Path, draw: Callable[..., Any], *shown: Any) -> None:
-    """Write the figure that `draw` makes of the results `shown`, atomically, in the format of the
-    file's ending. Raises OutputError where it cannot be written."""
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """How a picture is laid out: its width in inches, how many panels stand side by side at most,
+    and whether its title is drawn (it is in the file's metadata either way)."""
+
+    width: float = 6.75
+    across: int = 3
+    title: bool = False
+
+    @property
+    def narrow(self) -> bool:
+        """Whether panels stand one below the other."""
+        return self.across == 1
+
+
+# Those of a page of two columns.
+LAYOUTS = {"page": Layout(), "column": Layout(width=3.25, across=1)}
+
+
+def write_picture(
+    path: Path,
+    draw: Callable[..., Any],
+    *shown: Any,
+    layout: Layout = LAYOUTS["page"],
+    dpi: int = DPI,
+) -> None:
+    """Write the figure that `draw` makes of the results `shown` (and the layout), atomically, in
+    the format of the file's ending. Raises OutputError where it cannot be written."""
     buffer = io.BytesIO()
+    kind = path.suffix[1:].lower()
     with _own_settings():
-        figure = draw(*map(_printable, shown))
-        figure.savefig(buffer, dpi=150, format=path.suffix[1:].lower())
+        figure = draw(*map(_printable, shown), layout)
+        metadata: dict[str, str | None] = {"Title": figure.get_label() or "clifctl"}
+        if kind in _DATES:
+            metadata[_DATES[kind]] = None
+        figure.savefig(buffer, dpi=dpi, format=kind, metadata=metadata)
     write_output(path, lambda file: file.write(buffer.getbuffer()))
 
 
 @contextmanager
 def _own_settings() -> Iterator[None]:
-    """matplotlib as it is when nothing is set; a `$` is a dollar, and a letter that the font lacks
-    is a box, without a warning."""
+    """matplotlib with these settings alone; a `$` is a dollar, and a letter that the font lacks is
+    a box, without a warning."""
     backend = os.environ.pop("MPLBACKEND", None)  # a bad one fails matplotlib's import
     try:
         import matplotlib
     finally:
         if backend is not None:
             os.environ["MPLBACKEND"] = backend
-    settings = {**matplotlib.rcParamsDefault, "text.parse_math": False}
+    settings: dict[Any, Any] = {**matplotlib.rcParamsDefault, **_SETTINGS}
     del settings["backend"]  # to set it would import pyplot, and look for a display
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -99,74 +159,144 @@ def new_figure(width: float, height: float) -> Any:
     return figure
 
 
-def draw_sample(result: SampleResult, frames: "np.ndarray[Any, Any]") -> Any:
-    """Draw a sample `[T, ...]`: grey images, three channels as colours (each stretched from its
-    least to its largest value). Frames of events have two polarities, "ON" (red) and "OFF" (blue);
-    where the events of a frame were counted, their numbers are drawn below."""
-    title = f"{result.data}: {result.split} sample {result.sample}, label {labelled(result)}"
-    events = [
-        (row.on_events, row.off_events)
-        for row in result.frames
-        if row.on_events is not None and row.off_events is not None
-    ]
-    if frames.ndim == 2:
-        frames = frames[:, None, None, :]  # a row of pixels a step
-    steps = len(frames)
-    columns = min(steps, 8)
-    rows = -(-steps // columns)
-    values, style, label = _values(frames, result.polarities)
-    height = 1.9 * rows + 0.9
-    # Wide enough for the title over a single frame.
-    figure = new_figure(max(1.7 * columns + 0.8, 0.1 * len(title)), height + (1.6 if events else 0))
-    figure.suptitle(title)
-    upper = figure
-    if events:
-        upper, lower = figure.subfigures(2, 1, height_ratios=[height, 1.6])
-        _draw_counts(lower.subplots(), events)
-    axes = upper.subplots(rows, columns, squeeze=False)
-    shown = None
-    for index, axis in enumerate(axes.flat):
-        axis.set_xticks([])
-        axis.set_yticks([])
-        if index >= steps:
-            axis.set_visible(False)
-            continue
-        shown = axis.imshow(values[index], **style)
-        axis.set_title(f"t = {index + 1}", fontsize=9)
-    if shown is not None and label:
-        upper.colorbar(shown, ax=list(axes.flat), label=label, shrink=0.8)
+def figure_of_panels(
+    layout: Layout, count: int, *, height: float = 2.1, across: int | None = None
+) -> tuple[Any, list[Any]]:
+    """A figure of `count` panels, each `height` inches high, and their axes. A single panel is no
+    wider than a column."""
+    columns = min(count, layout.across if across is None else min(across, layout.across))
+    rows = -(-count // columns)
+    width = layout.width if columns > 1 else min(layout.width, LAYOUTS["column"].width)
+    figure = new_figure(width, height * rows)
+    axes = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for axis in axes[count:]:
+        axis.remove()
+    return figure, axes[:count]
+
+
+def finish(figure: Any, layout: Layout, title: str, note: str = "") -> Any:
+    """Add the note below the panels, which says what bars and bands mean, and the title above them
+    if it is asked for; a legend of the figure stands between panels and note. Returns `figure`."""
+    width, height = figure.get_size_inches()
+    figure.draw_without_rendering()
+    legend = sum(one.get_window_extent().height for one in figure.legends) / figure.dpi
+    notes = _lines(note, width, NOTE_SIZE)
+    titles = _lines(title, width, _TITLE_SIZE) if layout.title else []
+    below = len(notes) * NOTE_SIZE * _LINE / _POINTS + (0.04 if notes else 0.0)
+    above = len(titles) * _TITLE_SIZE * _LINE / _POINTS + (0.04 if titles else 0.0)
+    full = height + legend + below + above
+    figure.set_size_inches(width, full)
+    figure.get_layout_engine().set(rect=(0.0, (below + legend) / full, 1.0, height / full))
+    for one in figure.legends:
+        one.set_bbox_to_anchor((0.5, below / full), transform=figure.transFigure)
+    look = {"linespacing": 1.2, "in_layout": False}
+    if notes:
+        figure.text(
+            0.02,
+            0.03 / full,
+            "\n".join(notes),
+            fontsize=NOTE_SIZE,
+            color="0.3",
+            va="bottom",
+            **look,
+        )
+    if titles:
+        at = 1.0 - 0.03 / full
+        figure.text(0.5, at, "\n".join(titles), fontsize=_TITLE_SIZE, va="top", ha="center", **look)
+    figure.set_label(title)
     return figure
 
 
-def _draw_counts(axis: Any, events: Sequence[tuple[int, int]]) -> None:
-    """Bars: the ON events of each frame in red, the OFF events on top of them in blue."""
-    steps = range(1, len(events) + 1)
-    on, off = zip(*events, strict=True)
-    axis.bar(steps, on, color="#b2182b", label="ON", width=0.8)
-    axis.bar(steps, off, bottom=on, color="#2166ac", label="OFF", width=0.8)
-    axis.set_xlabel("time step")
-    axis.set_ylabel("events")
-    axis.set_xlim(0.5, len(events) + 0.5)
-    axis.locator_params(axis="x", integer=True, min_n_ticks=1)
-    axis.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+def _lines(text: str, width: float, size: float) -> list[str]:
+    """`text` in lines that fit into `width` inches."""
+    return textwrap.wrap(text, max(20, int(width * _POINTS / (size * _LETTER))))
 
 
-def _values(
-    frames: "np.ndarray[Any, Any]", polarities: Sequence[str] | None
-) -> tuple["np.ndarray[Any, Any]", dict[str, Any], str]:
-    """What is drawn, how, and what its scale is called ("": colours have none). One scale for all
-    steps; for events ON counts are positive and OFF counts negative."""
-    if polarities is not None:
-        on = list(polarities).index("ON")
-        values = frames[:, on] - frames[:, 1 - on]
-        # A few pixels that flicker must not make all others pale.
-        limit = float(np.quantile(np.abs(values[values != 0]), 0.99)) if values.any() else 1.0
-        return values, {"cmap": "RdBu_r", "vmin": -limit, "vmax": limit}, "ON - OFF"
-    if frames.shape[1] == 3:
-        low = frames.min((0, 2, 3), keepdims=True)
-        span = np.maximum(frames.max((0, 2, 3), keepdims=True) - low, 1e-6)
-        return ((frames - low) / span).transpose(0, 2, 3, 1), {}, ""
-    values = frames[:, 0]
-    low = float(values.min())
-    high = max(float(values.max()), low + 1e-6)
-    return values, {"cmap": "gray", "vmin": low, "vmax": high}, "value"
+@dataclasses.dataclass(frozen=True)
+class LineEnd:
+    """Where a curve ends, and what is written there."""
+
+    text: str
+    y: float
+    style: Style
+
+
+def label_ends(figure: Any, panels: Mapping[Any, Sequence[LineEnd]]) -> bool:
+    """Write the name of each curve beside its end, right of its panel, moved apart where they would
+    overlap. False, and nothing is written, if some panel is too low for its names."""
+    size = 7.0
+    figure.draw_without_rendering()
+    placed = []
+    for axis, ends in panels.items():
+        lines = max((end.text.count("\n") + 1 for end in ends), default=1)
+        gap = lines * size * 1.1 / (axis.get_window_extent().height / figure.dpi * _POINTS)
+        known = sorted((end for end in ends if np.isfinite(end.y)), key=lambda end: end.y)
+        if len(known) * gap > 1.0:
+            return False
+        low, high = axis.get_ylim()
+        at = [(end.y - low) / (high - low) for end in known]
+        placed.append((axis, known, at, _apart(at, gap)))
+    for axis, known, at, places in placed:
+        height = axis.bbox.height / figure.dpi * _POINTS
+        for end, here, place in zip(known, at, places, strict=True):
+            axis.annotate(
+                end.text,
+                (1.0, here),
+                (9, height * (place - here)),
+                xycoords="axes fraction",
+                textcoords="offset points",
+                annotation_clip=False,
+                color=end.style.colour,
+                fontsize=size,
+                va="center",
+                arrowprops={
+                    "arrowstyle": "-",
+                    "color": end.style.colour,
+                    "linewidth": 0.5,
+                    "shrinkA": 0.5,
+                    "shrinkB": 1.0,
+                    "relpos": (0.0, 0.5),
+                },
+            )
+    return True
+
+
+def _apart(places: Sequence[float], gap: float) -> list[float]:
+    """Rising `places` in 0 to 1, moved as little as can be (in squares) to be `gap` apart."""
+    blocks: list[tuple[float, int]] = []  # the mean of what moves together, and how many these are
+    for number, place in enumerate(places):
+        mean, count = place - number * gap, 1
+        while blocks and blocks[-1][0] > mean:
+            before, many = blocks.pop()
+            mean, count = (before * many + mean * count) / (many + count), many + count
+        blocks.append((mean, count))
+    most = 1.0 - (len(places) - 1) * gap
+    flat = [min(max(mean, 0.0), most) for mean, count in blocks for _ in range(count)]
+    return [place + number * gap for number, place in enumerate(flat)]
+
+
+def figure_legend(figure: Any, handles: Sequence[Any], *, columns: int) -> None:
+    """A legend below all panels, where it hides nothing."""
+    legend = figure.legend(
+        handles=list(handles),
+        loc="lower center",
+        ncols=min(columns, len(handles)),
+        borderaxespad=0.0,
+    )
+    legend.set_in_layout(False)  # `finish` makes room for it
+
+
+def line_look(style: Style) -> dict[str, Any]:
+    """A style as matplotlib's keywords of a line with markers."""
+    return {
+        "color": style.colour,
+        "marker": style.marker,
+        "linestyle": style.dashes,
+        "markeredgecolor": "white",
+        "markeredgewidth": 0.3,
+    }
+
+
+def seeds_in_words(count: int) -> str:
+    """How many seeds there are."""
+    return "1 seed" if count == 1 else f"{count} seeds"

@@ -5,11 +5,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """A mean over seeds. One seed has no standard error: it is None."""
+    """A mean over seeds, and the value of each (results of older versions lack them). One seed has
+    no standard error: it is None."""
 
     mean: float
     standard_error: float | None
     n: int
+    values: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

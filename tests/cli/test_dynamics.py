@@ -14,7 +14,7 @@ QUICK = ["--target", "reference"]
 
 
 def test_the_papers_experiment(clifctl: Run) -> None:
-    done = clifctl("dynamics", *QUICK, "--json")
+    done = clifctl("dynamics", *QUICK, "--rate", "0.3", "--weight", "1", "--json")
     assert (done.code, done.err) == (0, "")
     result = done.json
     assert result["schema"] == "clifctl.dynamics/1"
@@ -36,6 +36,16 @@ def test_the_papers_experiment(clifctl: Run) -> None:
     assert m["raw"][1] / m["raw"][0] == pytest.approx(m["normalised"][1], rel=0.02)
 
 
+def test_the_input_without_options_lets_the_membrane_potential_add_up(clifctl: Run) -> None:
+    result = clifctl("dynamics", *QUICK, "--timesteps", "64", "--seeds", "1", "--json").json
+    assert (result["rate"], result["weight"]) == (0.5, 0.8)
+    for neuron in result["neurons"]:
+        # Below the threshold, and yet not at rest: not every input spike makes the neuron fire.
+        left = [v for v in neuron["traces"]["states"]["v"] if v != 0.0]
+        assert len({round(v, 3) for v in left}) > 10
+        assert 0 < sum(neuron["traces"]["spikes"]) < sum(x != 0.0 for x in result["x"])
+
+
 def test_constant_input_has_the_rate_of_the_curve(clifctl: Run) -> None:
     arguments = ["--input", "constant", "--weight", "1.2", "--timesteps", "100", *QUICK, "--json"]
     result = clifctl("dynamics", *arguments, "neuron.tau=3").json
@@ -43,7 +53,8 @@ def test_constant_input_has_the_rate_of_the_curve(clifctl: Run) -> None:
     for neuron in result["neurons"]:
         assert neuron["hyperparameters"]["tau"] == 3
         (row,) = neuron["rates"]
-        assert row["rate"] == {"mean": row["rate"]["mean"], "standard_error": None, "n": 1}
+        mean = row["rate"]["mean"]
+        assert row["rate"] == {"mean": mean, "standard_error": None, "n": 1, "values": [mean]}
         assert row["interval_95_low"] is None
         at = result["currents"].index(1.2)
         assert neuron["rates_of_currents"][at] == pytest.approx(row["rate"]["mean"])

@@ -358,5 +358,5 @@ def test_show_reads_a_recording_that_is_not_prepared(
     from matplotlib.image import imread
 
     red, green, blue = np.moveaxis(imread(tmp_path / "g.png")[..., :3], -1, 0)
-    assert ((red > 0.6) & (blue < 0.4) & (green < 0.4)).sum() > 1000
-    assert ((blue > 0.6) & (red < 0.4)).sum() > 1000
+    assert ((red > 0.85) & (green > 0.75) & (blue < 0.85)).sum() > 1000  # ON: light
+    assert ((red < 0.35) & (green < 0.5) & (blue > red + 0.15)).sum() > 1000  # OFF: dark

@@ -122,6 +122,23 @@ def test_data_show_draws(
     assert file in done.out
 
 
+def test_a_picture_has_the_size_that_was_asked_for(clifctl: Run, tmp_path: Path) -> None:
+    from PIL import Image
+
+    done = clifctl("data", "show", "digits_events", "--plot", "page.png", "--dpi", "60")
+    assert done.code == 0, done.err
+    arguments = ["--plot", "column.png", "--dpi", "120", "--size", "column", "--title"]
+    assert clifctl("data", "show", "digits_events", *arguments).code == 0
+    with Image.open("page.png") as page, Image.open("column.png") as column:
+        assert (page.width, column.width) == (round(6.75 * 60), round(3.25 * 120))
+        titles = {page.info["Title"], column.info["Title"]}
+    (title,) = titles
+    assert title.startswith("digits_events: test sample 0, label")
+    refused = clifctl("data", "show", "digits", "--size", "page")
+    assert (refused.code, refused.out) == (2, "")
+    assert "add --plot" in refused.err
+
+
 def test_pictures_show_the_sample(clifctl: Run, tmp_path: Path) -> None:
     from matplotlib.image import imread
 

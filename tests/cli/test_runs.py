@@ -63,7 +63,7 @@ def test_runs_are_listed_shown_and_compared(runs: Run, tmp_path: Path) -> None:
     assert differing["neuron.exchange.to"] == [None, "clif", None]
     assert "model.name" not in differing
     assert compared["same_data"] is True
-    assert "exchange of the neuron" in (tmp_path / "curves.svg").read_text(encoding="utf-8")
+    assert ">exchange<" in (tmp_path / "curves.svg").read_text(encoding="utf-8")
     text = runs(*arguments).out
     assert text.index("recipe differences") < text.index("accuracy, last")
     assert "the recipes are equal" in runs("runs", "compare", "runs/a", "runs/a").out

@@ -4,6 +4,7 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -11,8 +12,9 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from clifctl.report import pictures
-from clifctl.report.pictures import draw_sample, new_figure, write_picture
+from clifctl.report import data_picture, pictures
+from clifctl.report.data_picture import draw_sample
+from clifctl.report.pictures import LAYOUTS, Layout, new_figure, write_picture
 from clifctl.results.data import SampleResult
 
 Run = Callable[..., Any]
@@ -42,15 +44,30 @@ def test_any_name_is_drawn(tmp_path: Path, name: str, ending: str) -> None:
 
 def test_a_name_is_shown_as_it_is(tmp_path: Path) -> None:
     path = tmp_path / "p.svg"
-    write_picture(path, draw_sample, sample("a$b$ \udcff\n"), np.eye(3)[None, None])
+    layout = replace(LAYOUTS["page"], title=True)
+    write_picture(path, draw_sample, sample("a$b$ \udcff\n"), np.eye(3)[None, None], layout=layout)
+    drawn = "".join(ElementTree.parse(path).getroot().itertext())
     shown = r"a$b$ \udcff\n"
-    assert f"<!-- {shown}: test sample 0, label 1 '{shown}' -->" in path.read_text()
+    assert " ".join(f"{shown}: test sample 0, label 1 '{shown}'".split()) in " ".join(drawn.split())
+
+
+def test_fonts_are_those_that_journals_take(tmp_path: Path) -> None:
+    for ending in ("pdf", "svg"):
+        for time in ("first", "second"):
+            path = tmp_path / f"{time}.{ending}"
+            write_picture(path, draw_sample, sample("digits"), np.eye(3)[None, None])
+        assert (tmp_path / f"first.{ending}").read_bytes() == path.read_bytes()
+    pdf = (tmp_path / "first.pdf").read_bytes()
+    assert b"/CIDFontType2" in pdf  # TrueType
+    assert b"/Type3" not in pdf
+    texts = ElementTree.parse(tmp_path / "first.svg").iter("{http://www.w3.org/2000/svg}text")
+    assert "input value" in {text.text for text in texts}
 
 
 def test_a_matplotlibrc_changes_nothing(tmp_path: Path) -> None:
     import matplotlib
 
-    def draw() -> Any:
+    def draw(layout: Layout) -> Any:
         figure = new_figure(3.0, 2.0)
         figure.subplots().plot([1, 2, 3], label="one")
         return figure
@@ -69,7 +86,7 @@ def test_the_backend_of_the_environment_is_not_asked(tmp_path: Path, backend: st
         "import os, pwd, sys; from pathlib import Path; from clifctl.report import pictures;"
         "pwd.getpwuid = lambda user: {}[user];"  # nor is there a home directory
         "pictures.require_picture_possible(Path('p.png'));"
-        "pictures.write_picture(Path('p.png'), pictures.new_figure, 2.0, 2.0);"
+        "pictures.write_picture(Path('p.png'), lambda layout: pictures.new_figure(2.0, 2.0));"
         f"assert os.environ['MPLBACKEND'] == {backend!r};"
         "assert 'matplotlib.pyplot' not in sys.modules"
     )
@@ -87,7 +104,7 @@ def test_a_picture_that_fails_loses_no_result(
     def broken(*_: Any) -> None:
         raise ValueError("no room")
 
-    monkeypatch.setattr(pictures, "draw_sample", broken)
+    monkeypatch.setattr(data_picture, "draw_sample", broken)
     done = clifctl("data", "show", "digits", "--plot", "p.png", "--json", *into)
     assert done.code == 1
     assert "the result is written, its picture is not: ValueError: no room" in done.err

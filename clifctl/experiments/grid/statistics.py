@@ -20,7 +20,12 @@ def estimate(values: Sequence[float]) -> Estimate:
     """
     if not values:
         raise ValueError("an estimate needs at least one value")
-    return Estimate(mean=float(np.mean(values)), standard_error=_error(values), n=len(values))
+    return Estimate(
+        mean=float(np.mean(values)),
+        standard_error=_error(values),
+        n=len(values),
+        values=tuple(values),
+    )
 
 
 def interval_95(known: Estimate) -> tuple[float | None, float | None]:

@@ -1,0 +1,118 @@
+"""What several pictures draw alike: means with intervals and single seeds, curves, heat maps."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from clifctl.report.pictures import line_look
+from clifctl.report.styles import Style
+from clifctl.results.statistics import Estimate
+from clifctl.results.summary import MeanCurve
+
+_MARKERS_A_CURVE = 8
+
+
+def draw_points(
+    axis: Any, at: Sequence[float], known: Sequence[Estimate], style: Style, number: int = 0
+) -> None:
+    """Means at the places `at`, joined by a line, with their standard errors, and every seed as a
+    small open marker beside its mean; those of series `number` are apart from the other series'."""
+    errors = [one.standard_error or 0.0 for one in known]
+    axis.errorbar(
+        at,
+        [one.mean for one in known],
+        yerr=errors if any(errors) else None,
+        capsize=2.0,
+        elinewidth=1.0,
+        zorder=3,
+        **line_look(style),
+    )
+    logarithmic = axis.get_xscale() == "log"
+    for place, one in zip(at, known, strict=True):
+        if one.n > 1:
+            step = 0.1 * (number + 1)
+            beside = place * 2 ** (0.6 * step) if logarithmic else place + step
+            axis.plot(
+                [beside] * len(one.values),
+                one.values,
+                style.marker,
+                markersize=2.4,
+                zorder=2,
+                markerfacecolor="none",
+                markeredgecolor=style.colour,
+                markeredgewidth=0.5,
+            )
+
+
+def draw_curve(axis: Any, values: Sequence[float], style: Style, **look: Any) -> None:
+    """A curve over epochs, with a few of its markers, so that it is told apart in grey too."""
+    every = max(1, -(-len(values) // _MARKERS_A_CURVE))
+    epochs = range(1, len(values) + 1)
+    axis.plot(epochs, values, markevery=every, **(line_look(style) | look))
+
+
+def draw_mean_curve(axis: Any, curve: MeanCurve, style: Style, *, pale: bool) -> None:
+    """A mean curve over epochs in a band of one standard error."""
+    mean = np.array(curve.mean)
+    draw_curve(axis, curve.mean, style, alpha=0.45 if pale else 1.0)
+    if curve.standard_error is not None:
+        error = np.array(curve.standard_error)
+        axis.fill_between(
+            np.arange(1, len(mean) + 1),
+            mean - error,
+            mean + error,
+            color=style.colour,
+            alpha=0.08 if pale else 0.18,
+            linewidth=0,
+        )
+
+
+def mark_exchange(axis: Any, epoch: int, text: str, colour: str = "0.3") -> None:
+    """A line behind the last epoch with the old neuron."""
+    axis.axvline(epoch + 0.5, color=colour, linestyle=(0, (1, 1.5)), linewidth=0.8, zorder=1)
+    axis.annotate(
+        text,
+        (epoch + 0.5, 1.0),
+        xycoords=("data", "axes fraction"),
+        xytext=(0, 1),
+        textcoords="offset points",
+        ha="center",
+        va="bottom",
+        fontsize=6.5,
+        color=colour,
+    )
+
+
+def write_in_cells(axis: Any, image: Any, texts: "np.ndarray[Any, Any]", size: float = 6.5) -> None:
+    """Write `texts` into the cells of a heat map: white on dark, black on light, "" not at all."""
+    values = image.get_array()
+    for (row, column), text in np.ndenumerate(texts):
+        if text:
+            red, green, blue, _ = image.cmap(image.norm(values[row, column]))
+            dark = 0.299 * red + 0.587 * green + 0.114 * blue < 0.5
+            axis.text(
+                column,
+                row,
+                text,
+                ha="center",
+                va="center",
+                fontsize=size,
+                linespacing=1.0,
+                color="white" if dark else "black",
+            )
+
+
+def bare(axis: Any) -> None:
+    """No lines around a heat map or an image, nor ticks outside it."""
+    axis.spines[:].set_visible(False)
+    axis.tick_params(length=0)
+
+
+def share_y(axes: Sequence[Any], least: float) -> None:
+    """Give all panels the limits that hold what each shows, and that are `least` apart at least."""
+    lows, highs = zip(*(axis.get_ylim() for axis in axes), strict=True)
+    low, high = min(lows), max(highs)
+    more = max(0.0, least - (high - low)) / 2
+    for axis in axes:
+        axis.set_ylim(low - more, high + more)
