@@ -111,7 +111,7 @@ def _pool_into_linear(graph: LayerGraph, pool: GraphLayer) -> LayerGraph:
         if len(behind) != 1 or behind[0].kind != kind:
             raise ConversionError(
                 f"'{pool.name}': a pool of maps {list(pool.shape[1:])} out of "
-                f"{list(graph[pool.inputs[0]].shape[1:])} is no average pool of equal parts",
+                f"{list(graph[pool.inputs[0]].shape[1:])} is not an average pool of equal parts",
                 hint="choose images whose maps the pool divides evenly",
             )
         chain.append(behind[0])

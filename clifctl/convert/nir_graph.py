@@ -86,14 +86,14 @@ def _require_writable(layer: GraphLayer, profile: Profile) -> None:
     if name != "lif":
         raise ConversionError(
             f"layer '{layer.name}': NIR has no '{name}' neuron",
-            hint="put the net on LIF neurons first: clifctl convert CHECKPOINT --to lif -o lif.pt",
+            hint="convert it to LIF neurons first: clifctl convert CHECKPOINT --to lif -o lif.pt",
         )
     if profile == "portable" and layer.values["hyperparameters"].reset == "soft":
         raise ConversionError(
             f"layer '{layer.name}': a soft reset has no field in NIR, and readers would take it "
             "for a hard one",
             hint="find a hard reset: clifctl convert CHECKPOINT --to lif --reset hard -o hard.pt; "
-            "or write it as a loop that few readers know: --profile exact",
+            "or write it as a loop that few readers support: --profile exact",
         )
 
 

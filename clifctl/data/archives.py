@@ -140,7 +140,7 @@ def _members(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
 def _member_declared(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Declared:
     """What the array `info` is, if its size is that of its file."""
     if info.compress_type not in PACKED_BY:
-        raise BadArchive(f"'{info.filename}' is packed as numpy packs nothing")
+        raise BadArchive(f"'{info.filename}' is compressed in a way that numpy never uses")
     with archive.open(info) as member:
         found = _header(member, info.filename)
     held = info.file_size - found.offset
@@ -173,7 +173,7 @@ def _header(file: Any, name: str) -> Declared:
     start = file.read(8)
     size = 2 if start[6:7] == b"\x01" else 4
     if start[:6] != MAGIC or start[6:] not in (b"\x01\x00", b"\x02\x00"):
-        raise BadArchive(f"'{name}' is no plain array of numpy")
+        raise BadArchive(f"'{name}' is not a plain numpy array")
     length_bytes = file.read(size)
     (length,) = struct.unpack("<H" if size == 2 else "<I", length_bytes)
     if length > MOST_HEADER_BYTES:
@@ -183,7 +183,7 @@ def _header(file: Any, name: str) -> Declared:
     read = versions.read_array_header_1_0 if size == 2 else versions.read_array_header_2_0
     shape, fortran, dtype = read(text, max_header_size=MOST_HEADER_BYTES)
     if dtype.hasobject or not all(type(n) is int and n >= 0 for n in shape):
-        raise BadArchive(f"'{name}' is no plain array of numpy: {dtype} of shape {shape}")
+        raise BadArchive(f"'{name}' is not a plain numpy array: {dtype} of shape {shape}")
     return Declared(shape, fortran, dtype, 8 + size + length)
 
 

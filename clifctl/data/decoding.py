@@ -49,8 +49,8 @@ def image_files(folder: Path, place: Place) -> Found:
     unread = [path for path in found.others if path.suffix.lower() in UNREAD]
     if unread:
         raise place.error(
-            f"'{unread[0]}' is an image of a kind that is not read",
-            hint=f"save it as one of {', '.join(sorted(ENDINGS))}, or take it out",
+            f"'{unread[0]}' is an image in a format that is not supported",
+            hint=f"save it as one of {', '.join(sorted(ENDINGS))}, or remove it",
         )
     return found
 
@@ -136,14 +136,14 @@ def _opened(path: Path, place: Place) -> Iterator[Any]:
         raise place.error(f"'{path}' is missing") from None
     except UnidentifiedImageError:
         raise place.error(
-            f"'{path}' is no image, or a cut-off one (it is none of {', '.join(FORMATS)})",
-            hint="replace it, or take it out",
+            f"'{path}' is not an image, or is cut off (it is none of {', '.join(FORMATS)})",
+            hint="replace it, or remove it",
         ) from None
     except Exception as unreadable:
         # PIL raises whatever broken bytes make a decoder raise; the file is refused as a whole.
         raise place.error(
-            f"'{path}' is no image, or a cut-off one ({unreadable})",
-            hint="replace it, or take it out",
+            f"'{path}' is not an image, or is cut off ({unreadable})",
+            hint="replace it, or remove it",
         ) from unreadable
 
 
@@ -156,8 +156,8 @@ def _require_one(image: Any, path: Path, place: Place) -> None:
         )
     if image.mode in ("I", "F") and not _of_16_bits(image):
         raise place.error(
-            f"'{path}' has pixels of 32 bits, of which nobody knows what is white",
-            hint="save it with 8 or 16 bits a channel",
+            f"'{path}' has pixels of 32 bits, for which no value is defined as white",
+            hint="save it with 8 or 16 bits per channel",
         )
 
 

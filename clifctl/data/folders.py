@@ -73,7 +73,7 @@ def classes_in(folder: Path, endings: Collection[str], place: Place) -> list[str
     if len(classes) < 2:
         raise place.error(
             f"'{folder}' has {len(classes) or 'no'} folder of a class, two or more are needed",
-            hint=f"a folder a class: '{folder}/<class>/'",
+            hint=f"one folder per class: '{folder}/<class>/'",
         )
     return classes
 

@@ -56,14 +56,14 @@ class _Type:
     def array(self, shape: Any, raw: Any, order: str) -> "np.ndarray[Any, np.dtype[Any]]":
         """`raw` as an array, without a copy."""
         if not isinstance(shape, tuple) or not all(type(n) is int and n >= 0 for n in shape):
-            raise pickle.UnpicklingError("an array whose shape is none")
+            raise pickle.UnpicklingError("an array with an invalid shape")
         if isinstance(raw, str):  # Python 2 has no other bytes
             raw = raw.encode("latin1")
         dtype = np.dtype(self.order + self.code)
         if not isinstance(raw, bytes) or math.prod(shape) * dtype.itemsize != len(raw):
             raise pickle.UnpicklingError("an array whose shape does not fit its bytes")
         if order not in ("C", "F"):
-            raise pickle.UnpicklingError("an array in an order that is none")
+            raise pickle.UnpicklingError("an array in an unknown order")
         return np.ndarray(shape, dtype, raw, order="F" if order == "F" else "C")
 
 
@@ -264,7 +264,7 @@ class _Machine:
         # Nothing else: a tuple in tuples without end cannot be hashed, and numbers can be chosen so
         # that a dict of them takes for ever.
         if len(values) % 2 or not all(type(key) in (str, bytes) for key in keys):
-            raise pickle.UnpicklingError("a key of a dict is no text")
+            raise pickle.UnpicklingError("a key of a dict is not text")
         self._top(dict).update(zip(keys, values[1::2], strict=True))
 
     def _name(self, module: Any, name: Any) -> None:
@@ -298,12 +298,12 @@ class _Machine:
             case "encode", (str(text), "latin1"):
                 self._encodable -= len(text)
                 if self._encodable < 0:
-                    raise pickle.UnpicklingError("it makes more bytes than it has")
+                    raise pickle.UnpicklingError("it would make more bytes than it holds")
                 made = text.encode("latin1")
             case "bytes", ():
                 made = b""
             case _:
-                raise pickle.UnpicklingError(f"it calls {called.name} in a way that is not known")
+                raise pickle.UnpicklingError(f"it calls {called.name} in an unknown way")
         self._push(made)
 
     def _build(self) -> None:

@@ -145,7 +145,7 @@ class DataFlow(TorchFunctionMode, ABC):
         elif not _MAKERS.fullmatch(name):
             raise EnergyError(
                 f"operation '{name}' in {self.place()} has no rule: its energy is not known",
-                hint="rules are there for convolutions, linear layers, matrix products, pools, "
+                hint="there are rules for convolutions, linear layers, matrix products, pools, "
                 "batch norm, layers of neurons, and sums and products of two results",
             )
         return result

@@ -110,7 +110,7 @@ class _Tracer(DataFlow):
         size, rest = divmod(tensor.numel(), steps)
         if rest:
             raise EnergyError(
-                f"{self.place()} computes on {list(tensor.shape)}, which has not {steps} time "
+                f"{self.place()} computes on {list(tensor.shape)}, which has no {steps} time "
                 "steps of one size",
                 hint="nets take all time steps at once, [T, N, *features]",
             )

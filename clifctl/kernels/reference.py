@@ -94,7 +94,7 @@ def _check(neuron: Neuron, x: Tensor, output: Tensor, state: Any) -> None:
     for value in (output, *state):
         if not isinstance(value, Tensor):
             raise NeuronError(
-                f"{where}: step returned {value!r}, which is no tensor",
+                f"{where}: step returned {value!r}, which is not a tensor",
                 hint="make one of it: torch.zeros_like(x) + value",
             )
     if output.shape != x.shape:

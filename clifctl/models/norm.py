@@ -138,7 +138,7 @@ class TemporalBatchNorm(nn.Module):
         alone = not (self.processes and several_processes())
         if self.of_batch and alone and x.numel() == means:
             raise ValueError(
-                f"batch norm needs more than one value a channel for its statistics, got "
+                f"batch norm needs more than one value per channel for its statistics, got "
                 f"{list(x.shape)}"
             )
 

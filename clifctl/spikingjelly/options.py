@@ -83,7 +83,7 @@ class OptionsModule(MemoryModule):
             return {}
         if name in (learnable.name for learnable in self.neuron.learnables):
             raise NeuronError(
-                f"neuron '{self.neuron.name}': {name} = {value!r}: it is learned, a value a node",
+                f"neuron '{self.neuron.name}': {name} = {value!r}: it is learned, one a node",
                 hint=f"set the parameter {name} of the node, in torch.no_grad()",
             )
         if name == "surrogate_function":

@@ -234,7 +234,7 @@ def test_a_recording_that_is_text_is_named_without_advice_to_unpickle(
     file.write_text("t x y p")
     done = clifctl("data", "prepare", *PREPARE)
     assert done.code == 2
-    assert f"{file.name}': corrupted, cut off, or no .npz of plain arrays (" in done.err
+    assert f"{file.name}': corrupted, cut off, or not an .npz of plain arrays (" in done.err
     assert "pickle.load" not in done.err
 
 

@@ -314,7 +314,7 @@ def test_a_cut_off_file_is_noticed_wherever_it_is_cut(tmp_path: Path, recorded: 
         ({"x": np.array([0, 32])}, "an event at x = 32, the sensor has x = 0 to 31"),
         ({"y": np.array([-1, 0])}, "an event at y = -1, the sensor has y = 0 to 23"),
         ({"t": np.array([0.0, 1.5])}, "t is float64, must be whole numbers"),
-        ({"p": np.array([1])}, "must be lists of equally many numbers"),
+        ({"p": np.array([1])}, "must be lists of the same length"),
         ({"p": None}, "no array 'p', it has t, x, y"),
         (dict.fromkeys("txyp", np.zeros(0, dtype=int)), "no event"),
         ({"p": np.array([1, 2])}, "an event of polarity 2: 1 is ON, 0 and -1 are OFF"),
@@ -381,8 +381,8 @@ def test_lists_that_are_wrong_are_named(tmp_path: Path, recorded: ModuleType) ->
     for text, said in (
         ("class,startTime_usec,endTime_usec\n12,1,2\n", "names class 12, known are 1 to 11"),
         ("class,startTime_usec,endTime_usec\n", "names no gesture"),
-        ("class\n1,a,2\n", "is no list of class, start and end"),
-        ("1,a,2\n", "is no list of class, start and end"),
+        ("class\n1,a,2\n", "is not a list of class, start and end"),
+        ("1,a,2\n", "is not a list of class, start and end"),
         ("", "names no gesture"),
     ):
         labels.write_text(text)

@@ -131,7 +131,7 @@ def test_text_is_not_made_bytes_again_and_again(monkeypatch: pytest.MonkeyPatch)
     encoded = b"c_codecs\nencode\nq\x01h\x00U\x06latin1\x86R"
     many = b"\x80\x02(X\x00\x00\x10\x00" + b"x" * 2**20 + b"q\x00" + encoded
     many += b"h\x01h\x00U\x06latin1\x86R" * 1000 + b"t."
-    assert "more bytes than it has" in bounded(lambda: load_plain(many))
+    assert "more bytes than it holds" in bounded(lambda: load_plain(many))
     monkeypatch.setattr(unpickling, "MOST_INSTRUCTIONS", 1000)
     assert load_plain(b"]" + b"]a" * 499 + b".")
     with pytest.raises(pickle.UnpicklingError, match="more than 1,000 instructions"):
@@ -146,7 +146,7 @@ def test_a_batch_of_the_published_size_is_first_the_published_one(
     with pytest.raises(DataError, match="which is not run"):
         load("cifar10", tmp_path)
     os.truncate(file, 31_035_704)
-    with pytest.raises(DataError, match=r"its MD5 is .*, published is c99cafc1"):
+    with pytest.raises(DataError, match=r"its MD5 is .*, the published one is c99cafc1"):
         load("cifar10", tmp_path)
     os.truncate(file, 2**36)
     told = bounded(lambda: load("cifar10", tmp_path))
@@ -168,10 +168,10 @@ def test_an_image_starts_no_other_program(
     image.write_bytes(
         b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 16 16\n%%EndComments\nshowpage\n"
     )
-    with pytest.raises(DataError, match="no image"):
+    with pytest.raises(DataError, match="not an image"):
         load("image_folder", root, **FOLDER)
     streamed = load("image_folder", root, **FOLDER, in_memory=False, workers=0).test
-    with pytest.raises(DataError, match="no image"):
+    with pytest.raises(DataError, match="not an image"):
         next(streamed.read([torch.arange(6)]))
     assert not marker.exists()
 
@@ -240,14 +240,14 @@ BOMB = 80 * 2**20
         (zeros(64, shape="(10**12,)"), ""),
         (zeros(64, shape="(1000000000000,)"), "declares 1,000,000,000,000 bytes and holds 64"),
         (zeros(64, shape="(63,)"), "declares 63 bytes and holds 64"),
-        (zeros(64, shape="(-1, -64)"), "no plain array"),
+        (zeros(64, shape="(-1, -64)"), "not a plain numpy array"),
         (zeros(64, shape="(" * 900 + "64" + ")" * 900), ""),
         (zeros(64, shape="-" * 4000 + "64"), ""),
         (b"\x93NUMPY\x02\x00\xff\xff\xff\xff" + bytes(100), "a header of 4,294,967,295 bytes"),
-        (b"\x93NUMPY\x03\x00\x76\x00\x00\x00" + bytes(100), "no plain array of numpy"),
+        (b"\x93NUMPY\x03\x00\x76\x00\x00\x00" + bytes(100), "not a plain numpy array"),
         (b"\x93NUMPY\x01\x00", ""),
-        (b"plain text", "no plain array of numpy"),
-        (b"", "no plain array of numpy"),
+        (b"plain text", "not a plain numpy array"),
+        (b"", "not a plain numpy array"),
     ],
     ids=range(12),
 )
@@ -264,7 +264,7 @@ def test_an_array_that_is_not_what_it_says_is_refused(
         told = bounded(work)
         assert told.startswith(("DataError: ", "BadRecording: ")), told
         assert said in told or work == recording.read
-        assert "no .npz of plain arrays" in told
+        assert "not an .npz of plain arrays" in told
     plain = tmp_path / "x.npy"
     if 0 < len(content) < BOMB:
         plain.write_bytes(content)
@@ -524,9 +524,9 @@ def test_gestures_that_lie_over_each_other(recorded: ModuleType, tmp_path: Path)
     for text, said in (
         ("class,start,end\n" + line * 900, "its gestures overlap"),
         ("class,start,end\n" + line * 2000, "names 2,000 gestures"),
-        (f"class,start,end\n{'1' * 5000},0,1\n", "is no list of class"),
-        (f"class,start,end\n{'x' * 200_000},0,1\n", "is no list of class"),
-        ("class,start,end\n1\0,0,1\n", "is no list of class"),
+        (f"class,start,end\n{'1' * 5000},0,1\n", "is not a list of class"),
+        (f"class,start,end\n{'x' * 200_000},0,1\n", "is not a list of class"),
+        ("class,start,end\n1\0,0,1\n", "is not a list of class"),
     ):
         labels.write_text(text)
         with pytest.raises(DataError, match=said):

@@ -264,9 +264,9 @@ def changed(**entries: Callable[[Any], Any]) -> Callable[[bytes], bytes]:
         (changed(data=lambda rows: rows[:, :768]), "images of 768 bytes"),
         (changed(data=lambda rows: rows.astype("float32")), "an array of 'f4', no bytes"),
         (changed(data=lambda rows: rows.astype("int32")), "no rows of bytes"),
-        (changed(labels=lambda labels: [0.5, *labels[1:]]), "its labels are no whole numbers"),
+        (changed(labels=lambda labels: [0.5, *labels[1:]]), "its labels are not whole numbers"),
         (changed(labels=lambda labels: [2**64, *labels[1:]]), "corrupted"),
-        (changed(labels=lambda labels: [True, *labels[1:]]), "its labels are no whole numbers"),
+        (changed(labels=lambda labels: [True, *labels[1:]]), "its labels are not whole numbers"),
     ],
 )
 def test_a_bad_batch_of_cifar_is_named(
@@ -322,7 +322,8 @@ def scribble(file: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("damage", "said"), [(cut, "cut-off"), (scribble, "no image"), (shrink, "has 32x48 pixels")]
+    ("damage", "said"),
+    [(cut, "is cut off"), (scribble, "not an image"), (shrink, "has 32x48 pixels")],
 )
 def test_a_bad_image_is_named(
     on_disk: ModuleType, tmp_path: Path, damage: Callable[[Path], None], said: str
@@ -387,13 +388,13 @@ def test_wrong_folders_are_named(on_disk: ModuleType, tmp_path: Path) -> None:
         ({"x_train": np.zeros((24, 3, 8, 8), int)}, "x_train is int64"),
         ({"x_train": np.full((24, 3, 8, 8), np.nan)}, "not finite"),
         ({"x_train": np.zeros((24, 3, 8, 8))}, "must both be bytes"),
-        ({"x_test": np.array([None])}, "no .npz of plain arrays"),
+        ({"x_test": np.array([None])}, "not an .npz of plain arrays"),
         ({"x_train": np.full((24, 3, 8, 8), -1e39)}, "holds -1e+39, float32 holds up to 3.40e+38"),
         ({"x_train": np.zeros((24, 2, 3, 8, 8), np.uint8)}, "one to three dimensions"),
         ({"x_train": np.zeros(24, np.uint8)}, "one to three dimensions"),
         ({"x_train": np.zeros((24, 3, 0, 8), np.uint8)}, "holds no sample"),
         ({"x_train": np.zeros((24, 65537), np.uint8)}, "each of at most 65,536"),
-        ({"y_train": np.full(24, 2**63, np.uint64)}, f"y_train holds {2**63}, which is no label"),
+        ({"y_train": np.full(24, 2**63, np.uint64)}, f"holds {2**63}, which is not a label"),
     ],
 )
 def test_wrong_arrays_are_named(

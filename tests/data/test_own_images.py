@@ -109,12 +109,16 @@ def test_what_systems_and_editors_leave_counts_for_nothing(own: Path, clifctl: R
     [
         (lambda f: (f / "9.png").symlink_to("away.png"), "9.png' is a link to nothing", ""),
         (lambda f: (f / "z").symlink_to("../class1"), "z' is a link to a folder", "link to the f"),
-        (lambda f: (f / "9.heic").touch(), "9.heic' is an image of a kind that is not", ".png"),
-        (lambda f: (f / "9.png").write_bytes(b"x"), "9.png' is no image", "replace it, or take"),
+        (lambda f: (f / "9.heic").touch(), "9.heic' is an image in a format that is not", ".png"),
+        (
+            lambda f: (f / "9.png").write_bytes(b"x"),
+            "9.png' is not an image",
+            "replace it, or remove",
+        ),
         (
             lambda f: (f / "0.png").write_bytes((f / "0.png").read_bytes()[:-60]),
-            "0.png' is no image, or a cut-off one",
-            "take it out",
+            "0.png' is not an image, or is cut off",
+            "remove it",
         ),
         (
             lambda f: Image.fromarray(GREY).save(

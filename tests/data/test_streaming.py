@@ -65,7 +65,7 @@ def test_a_broken_image_is_named_when_it_is_reached(
     image = next((tmp_path / "train").rglob("*.png"))
     image.write_bytes(image.read_bytes()[:40])
     data = load("image_folder", tmp_path, in_memory=False, workers=workers)
-    with pytest.raises(DataError, match="is no image, or a cut-off one") as caught:
+    with pytest.raises(DataError, match="is not an image, or is cut off") as caught:
         list(batches(data.train, 4))
     assert str(image) in caught.value.message
     assert "Traceback" not in caught.value.message

@@ -167,7 +167,7 @@ def test_one_process_is_no_run_of_several() -> None:
     other.processes = True
     assert torch.equal(alone(x), other(x))
     assert not other.before(x, 4).processes
-    with pytest.raises(ValueError, match="more than one value a channel"):
+    with pytest.raises(ValueError, match="more than one value per channel"):
         other.before(x[:, :1, :, 0, 0], 4)
 
 

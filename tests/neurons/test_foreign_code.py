@@ -53,8 +53,8 @@ def made(step: Any, **changes: Any) -> Neuron:
         (lambda x, state, p: None, r"step must return \(output, states\)"),
         (lambda x, state, p: x, r"step must return \(output, states\)"),
         (lambda x, state, p: (x, list(state)), r"step must return \(output, states\)"),
-        (lambda x, state, p: (1.0, state), "step returned 1.0, which is no tensor"),
-        (lambda x, state, p: (x, (0.0,)), "step returned 0.0, which is no tensor"),
+        (lambda x, state, p: (1.0, state), "step returned 1.0, which is not a tensor"),
+        (lambda x, state, p: (x, (0.0,)), "step returned 0.0, which is not a tensor"),
     ],
 )
 def test_a_broken_step_is_told_by_kernels_and_by_the_reference(step: Any, part: str) -> None:

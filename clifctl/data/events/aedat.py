@@ -51,7 +51,7 @@ def read_aedat3(path: Path) -> Events:
     """
     content = _content(path)
     if not content.startswith(b"#!AER-DAT3"):
-        raise BadRecording("no AEDAT 3 file: it does not begin with '#!AER-DAT3'")
+        raise BadRecording("not an AEDAT 3 file: it does not begin with '#!AER-DAT3'")
     place = content.find(END_OF_HEADER)
     place = content.find(b"\n", place) + 1 if place >= 0 else 0
     if not place:

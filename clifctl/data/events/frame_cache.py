@@ -89,7 +89,7 @@ class Settings:
                 "options": dict(options),
             }:
                 return cls(data, timesteps, height, width, options, "order" in document)
-        raise BadCache("its settings are none that this clifctl knows")
+        raise BadCache("its settings are unknown to this clifctl")
 
     @property
     def folder_name(self) -> str:
@@ -118,7 +118,7 @@ class CachedSample:
                 and SHA256.fullmatch(sha256)
             ):
                 return cls(name, label, events, sha256)
-        raise ValueError("a line of its list is no name, label, number of events and checksum")
+        raise ValueError("a line of its list is not name, label, number of events and checksum")
 
 
 @dataclass(frozen=True)
@@ -275,7 +275,7 @@ class Cache:
             if not len(frames):
                 raise BadCache(f"'{folder / part}.npy' holds no sample")
             if frames.dtype not in COUNTS:
-                raise BadCache(f"'{folder / part}.npy' holds {frames.dtype}, no counts")
+                raise BadCache(f"'{folder / part}.npy' holds {frames.dtype}, which are not counts")
         return cls(folder, index)
 
     def damage(self, part: str) -> str | None:

@@ -95,12 +95,12 @@ class NpzRecording:
             raise BadRecording(str(missing)) from None
         except BadArchive as broken:
             raise BadRecording(
-                f"corrupted, cut off, or no .npz of plain arrays ({broken})"
+                f"corrupted, cut off, or not an .npz of plain arrays ({broken})"
             ) from broken
         t, x, y, p = (arrays[key] for key in "txyp")
         shapes = {array.shape for array in (t, x, y, p)}
         if len(shapes) != 1 or t.ndim != 1:
-            raise BadRecording("t, x, y and p must be lists of equally many numbers")
+            raise BadRecording("t, x, y and p must be lists of the same length")
         whole = {key: _whole(key, arrays[key]) for key in "txyp"}
         if t.dtype.itemsize == 4:
             _require_no_overflow(whole["t"])

@@ -151,7 +151,7 @@ def _read(form: CifarFormat, batch: _Batch, place: Place) -> Samples:
     except Exception as broken:
         # Broken bytes make what reads them raise anything; the file is refused as a whole.
         raise place.error(
-            f"'{batch.path}' is corrupted, or no batch of {form.torchvision} ({broken})",
+            f"'{batch.path}' is corrupted, or not a batch of {form.torchvision} ({broken})",
             hint="unpack the archive again",
         ) from broken
     good = isinstance(pixels, np.ndarray) and pixels.dtype == np.uint8 and pixels.ndim == 2
@@ -185,7 +185,7 @@ def _require_published(content: bytes, batch: _Batch, place: Place) -> None:
     md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
     if md5 != batch.md5:
         raise place.error(
-            f"'{batch.path}' is corrupted: its MD5 is {md5}, published is {batch.md5}",
+            f"'{batch.path}' is corrupted: its MD5 is {md5}, the published one is {batch.md5}",
             hint="unpack the archive again",
         )
 
@@ -195,7 +195,7 @@ def _labels(given: Any) -> Tensor:
     if isinstance(given, np.ndarray) and given.dtype.kind in "iu":
         return torch.from_numpy(given.astype(np.int64))
     if not isinstance(given, list) or not all(type(label) is int for label in given):
-        raise TypeError("its labels are no whole numbers")
+        raise TypeError("its labels are not whole numbers")
     return torch.tensor(given, dtype=torch.int64)
 
 

@@ -196,7 +196,7 @@ def _gestures(file: Path, place: Place) -> tuple[Gesture, ...]:
         raise place.error(f"'{file}' is missing") from None
     except (OSError, ValueError, IndexError, csv.Error) as unreadable:
         raise place.error(
-            f"'{file}' is no list of class, start and end ({unreadable})"
+            f"'{file}' is not a list of class, start and end ({unreadable})"
         ) from unreadable
     wrong = [gesture.label + 1 for gesture in found if not 0 <= gesture.label < CLASSES]
     if wrong or not found:

@@ -93,7 +93,7 @@ def _arrays(file: Path, place: Place) -> dict[str, Array]:
         raise place.error(f"'{file}' has {missing}") from None
     except BadArchive as bad:
         raise place.error(
-            f"'{file}' is corrupted, cut off, or no .npz of plain arrays ({bad})"
+            f"'{file}' is corrupted, cut off, or not an .npz of plain arrays ({bad})"
         ) from bad
     except OSError as refused:
         raise place.error(f"'{file}' cannot be read: {refused.strerror or refused}") from refused
@@ -116,7 +116,7 @@ def _samples(arrays: dict[str, Array], part: str, file: Path, place: Place) -> S
             f"'{file}': x_{part} has the shape {list(inputs.shape)}: samples have one to three "
             f"dimensions, each of at most {LARGEST_WIDTH:,}",
             hint=f"write x_{part}.reshape(len(x_{part}), ...) into the file: channels, rows, "
-            "columns, or one list of numbers a sample",
+            "columns, or one list of numbers per sample",
         )
     if labels.shape != (len(inputs),) or not np.issubdtype(labels.dtype, np.integer):
         raise place.error(
@@ -124,7 +124,7 @@ def _samples(arrays: dict[str, Array], part: str, file: Path, place: Place) -> S
             f"{list(labels.shape)}"
         )
     if int(labels.max()) > MOST_CLASSES:
-        raise place.error(f"'{file}': y_{part} holds {labels.max()}, which is no label")
+        raise place.error(f"'{file}': y_{part} holds {labels.max()}, which is not a label")
     targets = torch.from_numpy(labels.astype(np.int64))
     return Samples(torch.from_numpy(_numbers(inputs, part, file, place)), targets)
 

@@ -132,7 +132,7 @@ def floats_of(bits: Tensor, shape: Sequence[int], value: float = 1.0) -> Tensor:
         x = memory = torch.empty(*shape, device=CPU)
     elements = x.numel()
     if bits.numel() < bits_bytes(elements):
-        raise ValueError(f"{bits.numel()} bytes are no bits of {tuple(shape)}")
+        raise ValueError(f"{bits.numel()} bytes are not the bits of {tuple(shape)}")
     source, target = bits.data_ptr(), memory.data_ptr()
     run_units(
         lambda first, last: _unpack_bits(

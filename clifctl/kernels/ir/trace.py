@@ -62,7 +62,7 @@ def trace(neuron: Neuron, hyperparameters: Hyperparameters) -> Program:
     for value in (output, *new_states):
         if not isinstance(value, fx.Proxy):
             raise NeuronError(
-                f"{where}: step returned {value!r}, which is no tensor",
+                f"{where}: step returned {value!r}, which is not a tensor",
                 hint="make one of it: torch.zeros_like(x) + value",
             )
     translation = _Translation(where, {name: name for name in inputs})

@@ -63,5 +63,5 @@ def test_floats_become_bits_channels_innermost_and_floats_again(shape: tuple[int
 
 
 def test_bits_that_are_too_few_are_refused() -> None:
-    with pytest.raises(ValueError, match="64 bytes are no bits of"):
+    with pytest.raises(ValueError, match="64 bytes are not the bits of"):
         floats_of(torch.zeros(64, dtype=torch.uint8), (2, 3))
