@@ -9,7 +9,8 @@ from typing import Any
 
 from clifctl.errors import UsageError
 from clifctl.report.observers import Tail
-from clifctl.results.train import EpochRecord, Running, StepRecord, TrainPlan
+from clifctl.results.events import RunEvent, RunStarted, StepDone
+from clifctl.results.train import EpochRecord
 
 FOLDER = "tensorboard"
 LOOK_EVERY_S = 5.0
@@ -48,34 +49,29 @@ class TensorBoard:
             self._look()
             self._writer.close()
 
-    def started(self, plan: TrainPlan, epochs: int, steps: int) -> None:
+    def __call__(self, event: RunEvent) -> None:
+        match event:
+            case RunStarted():
+                self._begin(event)
+            case StepDone():
+                now = self._clock()
+                if now >= self._next_look:
+                    self._next_look = now + LOOK_EVERY_S
+                    self._look()
+            case EpochRecord():
+                self._look()
+
+    def _begin(self, run: RunStarted) -> None:
         """Begin with what metrics.jsonl holds already."""
         from torch.utils.tensorboard import SummaryWriter
 
-        folder = Path(plan.run_folder) / FOLDER
+        folder = Path(run.plan.run_folder) / FOLDER
         for old in folder.glob("events.out.tfevents.*"):
             with suppress(FileNotFoundError):
                 old.unlink()
-        self._steps = steps
-        self._tail = Tail(Path(plan.run_folder) / self._metrics)
+        self._steps = run.steps
+        self._tail = Tail(Path(run.plan.run_folder) / self._metrics)
         self._writer = SummaryWriter(str(folder))
-        self._look()
-
-    def stepped(self, epoch: int, step: int, running: Running) -> None:
-        """Now and then look for new records of steps."""
-        now = self._clock()
-        if now >= self._next_look:
-            self._next_look = now + LOOK_EVERY_S
-            self._look()
-
-    def logged(self, record: StepRecord) -> None:
-        """Nothing: the line is found in the file."""
-
-    def notice(self, line: str) -> None:
-        """Nothing: the line is for the person."""
-
-    def finished_epoch(self, record: EpochRecord) -> None:
-        """The epoch's record is in the file."""
         self._look()
 
     def _look(self) -> None:

@@ -32,7 +32,8 @@ from clifctl.experiments.run.plan import RunOptions
 from clifctl.experiments.run.resume import recipe_of_run
 from clifctl.experiments.train import train
 from clifctl.recipe.load import LoadedRecipe, load_recipe
-from clifctl.results.train import EpochRecord, Running, StepRecord, TrainPlan, TrainResult
+from clifctl.results.events import Notice, RunEvent, RunStarted, StepDone
+from clifctl.results.train import StepRecord, TrainResult
 from clifctl.training import evaluation
 from clifctl.training.checkpoint import load_checkpoint, save_checkpoint
 from clifctl.training.lock import LOCK, OWNER, locked
@@ -68,22 +69,19 @@ class Watcher:
         self.continues_after: str | None = None
         self.logged_steps: list[tuple[int, int]] = []
 
-    def started(self, plan: TrainPlan, epochs: int, steps: int) -> None:
-        self.continues_after = plan.continues_after
-        assert steps == STEPS - self.dropped
-
-    def stepped(self, epoch: int, step: int, running: Running) -> None:
-        self.steps += 1
-        if self.steps == self.at:
-            self.do()
-
-    def logged(self, record: StepRecord) -> None:
-        self.logged_steps.append((record.epoch, record.step))
-
-    def finished_epoch(self, record: EpochRecord) -> None: ...
-
-    def notice(self, line: str) -> None:
-        self.notices.append(line)
+    def __call__(self, event: RunEvent) -> None:
+        match event:
+            case RunStarted():
+                self.continues_after = event.plan.continues_after
+                assert event.steps == STEPS - self.dropped
+            case StepDone():
+                self.steps += 1
+                if self.steps == self.at:
+                    self.do()
+            case StepRecord():
+                self.logged_steps.append((event.epoch, event.step))
+            case Notice():
+                self.notices.append(event.line)
 
 
 def interrupt() -> None:
