@@ -66,8 +66,6 @@ def mark_spikes(x: Tensor, value: float = 1.0) -> None:
         return
     if isinstance(x, Spikes):  # which know it themselves
         return
-    if x.is_inference():  # nobody would see that it was changed
-        return
     setattr(x.untyped_storage(), _MARK, _Mark(x._version, value, x.dtype))
 
 
