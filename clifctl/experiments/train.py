@@ -128,8 +128,8 @@ def _train(
             loaded,
             run.running,
             run.history,
-            prepared.data.sha256(),
-            run_folder.kept_epochs(folder / run_folder.MANIFEST),
+            prepared.data_sha256,
+            run_folder.kept_epochs(folder),
             processes,
         )
         if earlier.checkpoint is not None:
@@ -156,10 +156,10 @@ def _require_same_data(prepared: Prepared, processes: Processes) -> None:
     """Raise DataError where the processes of a run have read different data."""
     if not processes.several:
         return
-    hashes = processes.gather(prepared.data.sha256())
+    hashes = processes.gather(prepared.data_sha256)
 
     def compare() -> None:
-        if prepared.data.sha256() != hashes[0]:
+        if prepared.data_sha256 != hashes[0]:
             raise DataError(
                 "its data are not those of process 0: their hash is another",
                 hint="give every machine the same files",
@@ -277,7 +277,7 @@ def _go_on(running: InProgress, checkpoint: Checkpoint, prepared: Prepared) -> H
     """Bring `running` to where `checkpoint` was saved; its history."""
     state, recipe = checkpoint.training or {}, prepared.recipe
     where = prepared.plan.run_folder + "/" + run_folder.LAST
-    if state.get("data_sha256") != prepared.data.sha256():
+    if state.get("data_sha256") != prepared.data_sha256:
         raise DataError(
             f"the data are not those that '{where}' was trained on: their hash is another",
             hint="put the data back as they were, or start a new run",

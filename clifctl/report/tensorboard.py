@@ -9,6 +9,7 @@ from typing import Any
 
 from clifctl.errors import UsageError
 from clifctl.report.observers import Tail
+from clifctl.results.decoding import flat
 from clifctl.results.events import RunEvent, RunStarted, StepDone
 from clifctl.results.train import EpochRecord
 
@@ -79,17 +80,7 @@ class TensorBoard:
             kind, epoch = record.pop("record"), record.pop("epoch")
             step = record.pop("step", None)
             at = epoch if step is None else (epoch - 1) * self._steps + step
-            for name, value in _scalars(record, f"{kind}/"):
-                self._writer.add_scalar(name, value, at)
+            for name, value in flat(record, "/").items():
+                if isinstance(value, int | float) and not isinstance(value, bool):
+                    self._writer.add_scalar(f"{kind}/{name}", float(value), at)
         self._writer.flush()
-
-
-def _scalars(record: dict[str, Any], prefix: str) -> list[tuple[str, float]]:
-    """Every number of a record, those of its parts too, each with its name."""
-    found: list[tuple[str, float]] = []
-    for name, value in record.items():
-        if isinstance(value, dict):
-            found += _scalars(value, f"{prefix}{name}/")
-        elif isinstance(value, int | float) and not isinstance(value, bool):
-            found.append((f"{prefix}{name}", float(value)))
-    return found

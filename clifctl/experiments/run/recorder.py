@@ -187,7 +187,7 @@ class RunRecorder:
         """Write into the manifest how the connections ran, a line each. Raises OutputError."""
         if self.processes.main:
             ways = {path.layer: path.in_words for path in paths}
-            run_folder.note_in_manifest(self.folder / run_folder.MANIFEST, connection_paths=ways)
+            run_folder.note_in_manifest(self.folder, connection_paths=ways)
 
     def log(self, line: str) -> None:
         """Write a line to the run's log. Raises OutputError."""
