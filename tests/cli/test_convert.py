@@ -128,8 +128,9 @@ def test_a_choice_on_what_was_held_out(clifctl: Run, data_root: Path, tmp_path: 
     assert (done.json["samples_choice"], done.json["samples_test"]) == (8, 8)
     assert "in-sample" not in done.err
     assert (done.json["norms_folded"], done.json["norms_kept"]) == (["features.0.norm"], [])
-    model = load_checkpoint(Path("lif.pt")).model
-    assert torch.equal(model["features.0.norm.weight"], torch.ones(6))
+    written = load_checkpoint(Path("lif.pt"))
+    assert written.folded_norms == ("features.0.norm",)
+    assert torch.equal(written.model["features.0.norm.weight"], torch.ones(6))
     evaluated = clifctl("eval", "lif.pt", "--json", *REFERENCE).json
     assert evaluated["accuracy_percent"] == done.json["accuracy_percent_test"]
 

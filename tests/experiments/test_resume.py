@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import torch
 
+from clifctl.data import LoadedData
 from clifctl.errors import (
     ClifctlError,
     DataError,
@@ -618,3 +619,20 @@ def test_a_run_goes_on_with_the_neuron_of_its_epoch(tmp_path: Path) -> None:
     result = run(out, *overrides, execution=REFERENCE)
     assert without_times(result) == without_times(whole)
     assert_same_run(out, tmp_path / "whole")
+
+
+def test_the_data_are_hashed_once_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hashed: list[str] = []
+    sha256 = LoadedData.sha256
+
+    def counted(data: LoadedData) -> str:
+        hashed.append(sha256(data))
+        return hashed[-1]
+
+    monkeypatch.setattr(LoadedData, "sha256", counted)
+    with pytest.raises(Interrupted):
+        run(tmp_path, watcher=Watcher(1, interrupt))
+    assert len(hashed) == 1
+    run(tmp_path)
+    assert len(hashed) == 2
+    assert json.loads((tmp_path / "manifest.json").read_text())["data_sha256"] == hashed[1]

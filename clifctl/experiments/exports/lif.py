@@ -34,7 +34,7 @@ from clifctl.experiments.checkpoints import OpenedCheckpoint
 from clifctl.experiments.convert import ConvertOptions
 from clifctl.experiments.published import protocol_note, published_deployment
 from clifctl.files import write_output
-from clifctl.models import NeuronChoice, SpikingNet, put_neuron
+from clifctl.models import NeuronChoice, SpikingNet, folded_norms, put_neuron
 from clifctl.paper import PublishedDeployment
 from clifctl.recipe.schema import Recipe, validate
 from clifctl.results.convert import DeployedRow, DeployResult, PublishedRow
@@ -136,7 +136,7 @@ def deploy(path: Path, options: ConvertOptions, how: DeployOptions) -> DeployRes
     measured = list(trial.settings(choices))
     best = max(measured, key=lambda one: one.merit)
     written = trial.written(best, choices[best.reset])
-    _save(options.out, opened, choices[best.reset], written)
+    _save(options.out, opened, choices[best.reset], written, folded_norms(net))
     return _result(
         opened,
         trial,
@@ -160,7 +160,13 @@ def _require_foldable(net: SpikingNet, recipe: Recipe) -> None:
         ) from None
 
 
-def _save(path: Path, opened: OpenedCheckpoint, choice: NeuronChoice, written: "_Written") -> None:
+def _save(
+    path: Path,
+    opened: OpenedCheckpoint,
+    choice: NeuronChoice,
+    written: "_Written",
+    folded: tuple[str, ...],
+) -> None:
     """Write the converted net as a checkpoint that any command takes."""
     neuron = {
         "name": choice.neuron.name,
@@ -176,6 +182,7 @@ def _save(path: Path, opened: OpenedCheckpoint, choice: NeuronChoice, written: "
         accuracy_percent=written.test.accuracy_percent,
         model=written.weights,
         trained_neuron=_trained_neuron(opened),
+        folded_norms=folded,
     )
     save_checkpoint(checkpoint, path, write=write_output)
 
