@@ -161,7 +161,8 @@ NO_COMMANDS = {
     },
     "experiments": {"build", "checkpoints", "published"},
     "results": {
-        *("connections", "decoding", "published", "quantities", "statistics", "summary", "trials"),
+        *("connections", "decoding", "events", "published", "quantities", "statistics"),
+        *("summary", "trials"),
     },
     "report": {
         *("connections", "observers", "pace", "panels", "pictures", "preparation_progress"),

@@ -136,7 +136,7 @@ def train(
         result = bench_train(
             asked,
             peak=peak,
-            observer=progress if engine else None,
+            observe=progress if engine else None,
             say=output.notice if output.verbose else lambda line: None,
         )
     output.emit(train_bench_report(result))

@@ -21,8 +21,8 @@ from clifctl.report.tensorboard import require_tensorboard
 if TYPE_CHECKING:
     from clifctl.experiments.run.plan import RunOptions
     from clifctl.recipe.load import LoadedRecipe
-    from clifctl.report.observers import Observers
     from clifctl.report.progress import TrainProgress
+    from clifctl.results.events import Observer
 
 
 TensorboardOption = Annotated[
@@ -125,9 +125,9 @@ def register(app: typer.Typer) -> None:
             return
         with (
             TrainProgress(quiet=output.quiet, verbose=output.verbose) as progress,
-            _watched(progress, output, tensorboard) as observers,
+            _watched(progress, output, tensorboard) as observe,
         ):
-            result = run(loaded, options, observers)
+            result = run(loaded, options, observe)
         output.emit(train_report(result))
 
 
@@ -201,20 +201,20 @@ def _add_seed(seed: int | None, overrides: list[str]) -> None:
 
 
 @contextmanager
-def _watched(progress: "TrainProgress", output: Output, tensorboard: bool) -> "Iterator[Observers]":
+def _watched(progress: "TrainProgress", output: Output, tensorboard: bool) -> "Iterator[Observer]":
     """Everything that watches the run: the person's display, the stream of epochs, TensorBoard."""
     from clifctl.experiments.run.plan import METRICS
-    from clifctl.report.observers import EpochStream, Observers, Watches
+    from clifctl.report.observers import EpochStream, each
     from clifctl.report.tensorboard import TensorBoard
 
     def write(line: str) -> None:
         with progress.paused():
             output.stream(line)
 
-    watching: list[Watches] = [progress]
+    watching: list[Observer] = [progress]
     if output.how == "jsonl" and output.main:
         watching.append(EpochStream(METRICS, write))
     with ExitStack() as open_until_the_end:
         if tensorboard and output.main:
             watching.append(open_until_the_end.enter_context(TensorBoard(METRICS)))
-        yield Observers(*watching)
+        yield each(*watching)

@@ -17,7 +17,7 @@ from clifctl.energy.counting import SpikeCounter
 from clifctl.energy.signals import Signals
 from clifctl.energy.tracing import trace_net
 from clifctl.experiments.bench.firing_rates import at_rates, reached_rates, target_rates
-from clifctl.experiments.bench.net_contestants import paths_of, timed
+from clifctl.experiments.bench.net_contestants import FORMATS, paths_of, timed
 from clifctl.experiments.bench.net_gate import inference_gate, missing_peers
 from clifctl.experiments.bench.task import (
     NetBenchOptions,
@@ -32,15 +32,7 @@ from clifctl.models import FiringRates
 from clifctl.results.bench import BenchRate
 from clifctl.results.bench_eval import EvalBenchOperations, EvalBenchResult, EvalBenchRow
 
-# contestant -> the memory formats of weights and input that it is timed in
-CONTESTANTS: dict[str, tuple[str, ...]] = {
-    "ours": ("channels_last",),
-    "ours_dense": ("channels_last",),
-    "relu": ("contiguous", "channels_last"),
-    "relu_one_step": ("contiguous", "channels_last"),
-    "sj_multi_step": ("contiguous", "channels_last"),
-    "sj_step_by_step": ("contiguous", "channels_last"),
-}
+CONTESTANTS = {who: formats for who, formats in FORMATS.items() if who != "ours_plain"}
 
 
 def bench_eval(

@@ -31,9 +31,9 @@ from clifctl.experiments.bench.task import (
     with_threads,
 )
 from clifctl.experiments.bench.timing import cpu_threads, paired, require_repeats, spread
-from clifctl.experiments.run.recorder import Observer
 from clifctl.results.bench import BenchRate
 from clifctl.results.bench_train import EngineCost, TrainBenchCost, TrainBenchResult, TrainBenchRow
+from clifctl.results.events import Observer
 from clifctl.training.memory import held_for_backward
 
 
@@ -41,11 +41,11 @@ def bench_train(
     asked: NetBenchOptions,
     *,
     peak: bool = True,
-    observer: Observer | None = None,
+    observe: Observer | None = None,
     say: Callable[[str], None] = lambda line: None,
 ) -> TrainBenchResult:
     """Time the training step at each T, and what the engine adds to the one of the largest T on
-    images: that run is told to `observer` (None: it is not made).
+    images: that run is shown to `observe` (None: it is not made).
 
     Raises UsageError for a name or number that cannot be used, EnergyError for a file of rates,
     RunFailed where clifctl's net does not do what its plain path does.
@@ -68,9 +68,9 @@ def bench_train(
         rows = _rows(tasks, asked.repeats, peak=untold is None, say=say)
         paths = paths_of(tasks[-1], training=True)
     engine = None
-    if observer is not None and task.frames_percent is None:
+    if observe is not None and task.frames_percent is None:
         say("measuring what the engine adds")
-        engine = _engine(replace(task, timesteps=steps[-1]), asked.repeats, observer)
+        engine = _engine(replace(task, timesteps=steps[-1]), asked.repeats, observe)
     return TrainBenchResult(
         **described(asked, replace(task, timesteps=steps[0])),
         started=started,
@@ -102,9 +102,9 @@ def _rows(
     return rows
 
 
-def _engine(task: Task, repeats: int, observer: Observer) -> EngineCost:
+def _engine(task: Task, repeats: int, observe: Observer) -> EngineCost:
     recipe = DIGITS_RECIPE if task.model == DIGITS_MODEL else None
-    return bench_engine(task, recipe, repeats=repeats, observer=observer)
+    return bench_engine(task, recipe, repeats=repeats, observe=observe)
 
 
 def _measure(task: Task, missing: Mapping[str, str], repeats: int) -> list[TrainBenchRow]:

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from typing import get_args
 
 from clifctl.errors import ArgumentError, unknown_name
-from clifctl.experiments.grid.dispatch import TrialsObserver
 from clifctl.experiments.grid.grid import (
     Grid,
     GridOptions,
@@ -36,6 +35,7 @@ from clifctl.neurons.loading import load_neuron
 from clifctl.paper import figure_note
 from clifctl.recipe.load import LoadedRecipe, open_recipe
 from clifctl.results.compare_neurons import ComparedNeuron, NeuronComparison
+from clifctl.results.events import GridObserver
 from clifctl.results.quantities import Quantity
 from clifctl.results.statistics import Difference, Estimate
 from clifctl.results.summary import ESTIMATES, MeanCurve
@@ -113,10 +113,10 @@ def plan_comparison(
     return NeuronGrid(grid, base, cells, baseline, seeds, tuple(notices), axes.gradients)
 
 
-def compare_neurons(planned: NeuronGrid, observer: TrialsObserver) -> NeuronComparison:
+def compare_neurons(planned: NeuronGrid, observe: GridObserver) -> NeuronComparison:
     """Run what is not finished of a planned comparison, and compare."""
     grid, cells = planned.grid, planned.cells
-    found = dict(zip((trial.name for trial in grid.trials), run_grid(grid, observer), strict=True))
+    found = dict(zip((trial.name for trial in grid.trials), run_grid(grid, observe), strict=True))
     trials = dict(zip(_places(planned), grid.cells, strict=True))
     records: dict[_Cell, list[TrialRecord | None]] = {
         cell: [found[trials[cell, seed]] for seed in planned.seeds] for cell in cells

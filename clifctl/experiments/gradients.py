@@ -320,12 +320,12 @@ def _notes(
             "the windows compared are sliding ones."
         )
     norms = [module for module in net.modules() if isinstance(module, TemporalBatchNorm)]
-    if any(norm.is_identity for norm in norms):
+    if any(norm.is_folded for norm in norms):
         notes.append(
             "Batch norm that was folded into the weights is held as it is: no statistics of the "
             "batch."
         )
-    if any(norm.mode == "folded" and not norm.is_identity for norm in norms):
+    if any(norm.mode == "folded" and not norm.is_folded for norm in norms):
         notes.append(
             "Folded batch norm takes its statistics over all time steps: some gradient passes "
             "between steps through them, with every window."

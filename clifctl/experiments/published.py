@@ -6,7 +6,7 @@ from functools import cache
 from typing import Any
 
 from clifctl.data import LoadedData
-from clifctl.experiments.run.resume import FREE, PLACES, flat
+from clifctl.experiments.run.resume import FREE, PLACES
 from clifctl.models import ModelOptions
 from clifctl.paper import (
     PaperRecipe,
@@ -21,6 +21,7 @@ from clifctl.paper import (
 from clifctl.recipe.catalog import path_of
 from clifctl.recipe.load import load_recipe
 from clifctl.recipe.schema import Recipe
+from clifctl.results.decoding import flat
 from clifctl.results.published import Published, PublishedNumber
 
 # Options of a net that say how it is trained or computed, not which net it is.

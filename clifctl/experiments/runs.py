@@ -7,6 +7,7 @@ from typing import Any
 from clifctl.errors import ClifctlError, RecipeError, RunFolderError, UsageError
 from clifctl.reading import MOST_GIVEN_BYTES, read_text
 from clifctl.recipe.yamlfile import parse_document
+from clifctl.results.decoding import flat
 from clifctl.results.published import Published
 from clifctl.results.runs import (
     DamagedRun,
@@ -51,7 +52,7 @@ def show_run(path: Path) -> RunShown:
     return RunShown(
         row=row,
         curves=_curves(path, row),
-        manifest=_manifest(path),
+        manifest=run_folder.read_manifest(path),
         resolved_recipe=_recipe(path),
         published=_published(path),
     )
@@ -77,7 +78,6 @@ def compare_runs(paths: Sequence[Path]) -> RunComparison:
     """Two runs or more. Raises UsageError for fewer, RunFolderError for what is no run."""
     if len(paths) < 2:
         raise UsageError("runs compare needs two run folders", hint="clifctl runs ls lists them")
-    from clifctl.experiments.run.resume import flat
 
     rows = [_row(path) for path in paths]
     leaves = [flat(_whole(_recipe(path))) for path in paths]
@@ -87,7 +87,7 @@ def compare_runs(paths: Sequence[Path]) -> RunComparison:
         for key in keys
         if key != "title" and any(one.get(key) != leaves[0].get(key) for one in leaves)
     )
-    hashes = [_manifest(path).get("data_sha256") for path in paths]
+    hashes = [run_folder.read_manifest(path).get("data_sha256") for path in paths]
     return RunComparison(
         differences=differing,
         same_data=None if None in hashes else len(set(hashes)) == 1,
@@ -143,7 +143,7 @@ def _row(path: Path) -> RunRow:
             accuracy_percent_best=max((a for a in accuracies if a is not None), default=None),
             train_loss_train_mode=last.get("train_loss_train_mode"),
             test_loss=last.get("test_loss"),
-            started=_manifest(path).get("started"),
+            started=run_folder.read_manifest(path).get("started"),
         )
     except (KeyError, TypeError):
         raise RunFolderError(
@@ -173,10 +173,6 @@ def _whole(document: dict[str, Any]) -> dict[str, Any]:
     of_file = is_file_reference(document["neuron"]["name"])
     known = {**document, "neuron": {}} if of_file else document
     return completed(document, defaults_of(known))
-
-
-def _manifest(path: Path) -> dict[str, Any]:
-    return run_folder.read_manifest(path / run_folder.MANIFEST)
 
 
 def _curves(path: Path, row: RunRow) -> RunCurves:

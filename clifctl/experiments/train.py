@@ -26,7 +26,7 @@ from clifctl.experiments.run.connections import first_step_noted, may_be_event_d
 from clifctl.experiments.run.execution import Execution
 from clifctl.experiments.run.folder import lock_folder, open_folder
 from clifctl.experiments.run.plan import Prepared, RunOptions, prepare, require_options
-from clifctl.experiments.run.recorder import History, Observer, RunRecorder, describe
+from clifctl.experiments.run.recorder import History, RunRecorder, describe
 from clifctl.experiments.run.resume import standing
 from clifctl.launch import launch
 from clifctl.models import SpikingNet, folded_norms
@@ -35,6 +35,7 @@ from clifctl.recipe.schema import Recipe
 from clifctl.results.connections import ConnectionPaths
 from clifctl.results.decoding import encode
 from clifctl.results.eval import Evaluation
+from clifctl.results.events import Notice, Observer, RunStarted
 from clifctl.results.train import TrainResult
 from clifctl.training import run_folder
 from clifctl.training.checkpoint import Checkpoint, load_weights
@@ -60,7 +61,7 @@ FOLDED = (
 def train(
     loaded: LoadedRecipe,
     options: RunOptions,
-    observer: Observer,
+    observe: Observer,
     told_to_stop: Callable[[], bool] = never,
 ) -> TrainResult:
     """Train `loaded` into its run folder: start, go on, or return what is finished, as
@@ -72,26 +73,30 @@ def train(
     kept.
 
     One of several processes (`clifctl.launch`) takes its part of every batch; the main one alone
-    writes and tells its observer. All return the same result.
+    writes and is observed. All return the same result.
     """
     require_options(options)
     execution = options.execution.resolve()
     with joined(launch(), execution.device) as processes:
-        return _train(loaded, options, execution, observer, processes, told_to_stop)
+        return _train(loaded, options, execution, observe, processes, told_to_stop)
 
 
 def _train(
     loaded: LoadedRecipe,
     options: RunOptions,
     execution: Execution,
-    observer: Observer,
+    observe: Observer,
     processes: Processes,
     told_to_stop: Callable[[], bool],
 ) -> TrainResult:
     started = time.perf_counter()
+
+    def notice(line: str) -> None:
+        observe(Notice(line))
+
     finished = processes.from_main(lambda: standing(loaded, options).result)
     if finished is not None:
-        observer.notice(f"'{options.out}' is already finished")
+        observe(Notice(f"'{options.out}' is already finished"))
         return finished
     prepared = processes.agree(lambda: prepare(loaded, options, execution))
     _require_same_data(prepared, processes)
@@ -115,7 +120,7 @@ def _train(
                 until_done,
                 earlier=earlier,
                 is_ours=is_ours,
-                notice=observer.notice,
+                notice=notice,
             )
         )
         keeper = RunRecorder(
@@ -123,20 +128,20 @@ def _train(
             loaded,
             run.running,
             run.history,
-            prepared.data.sha256(),
-            run_folder.kept_epochs(folder / run_folder.MANIFEST),
+            prepared.data_sha256,
+            run_folder.kept_epochs(folder),
             processes,
         )
         if earlier.checkpoint is not None:
             keeper.kept = describe(folder, earlier.checkpoint)
         plan = replace(prepared.plan, run_folder=str(folder), continues_after=run.continues_after)
-        observer.started(plan, loaded.recipe.train.epochs, steps_of(run.recipe, run.data))
+        observe(RunStarted(plan, loaded.recipe.train.epochs, steps_of(run.recipe, run.data)))
         for note in run.notes:
-            observer.notice(note)
-        stops = stop_requests(observer.notice, processes, told_to_stop=told_to_stop)
+            observe(Notice(note))
+        stops = stop_requests(notice, processes, told_to_stop=told_to_stop)
         with keeper.told(), stops as request:
             keeper.log("started" if earlier.checkpoint is None else f"goes on: {keeper.kept}")
-            keeper.consume(run.events(request, keeper.note_connections), observer, request)
+            keeper.consume(run.events(request, keeper.note_connections), observe, request)
             try:
                 result = _result(run, folder, request, started)
             except StopNow:
@@ -151,10 +156,10 @@ def _require_same_data(prepared: Prepared, processes: Processes) -> None:
     """Raise DataError where the processes of a run have read different data."""
     if not processes.several:
         return
-    hashes = processes.gather(prepared.data.sha256())
+    hashes = processes.gather(prepared.data_sha256)
 
     def compare() -> None:
-        if prepared.data.sha256() != hashes[0]:
+        if prepared.data_sha256 != hashes[0]:
             raise DataError(
                 "its data are not those of process 0: their hash is another",
                 hint="give every machine the same files",
@@ -272,7 +277,7 @@ def _go_on(running: InProgress, checkpoint: Checkpoint, prepared: Prepared) -> H
     """Bring `running` to where `checkpoint` was saved; its history."""
     state, recipe = checkpoint.training or {}, prepared.recipe
     where = prepared.plan.run_folder + "/" + run_folder.LAST
-    if state.get("data_sha256") != prepared.data.sha256():
+    if state.get("data_sha256") != prepared.data_sha256:
         raise DataError(
             f"the data are not those that '{where}' was trained on: their hash is another",
             hint="put the data back as they were, or start a new run",

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from clifctl.errors import ArgumentError, UsageError, unknown_name
-from clifctl.experiments.grid.dispatch import TrialsObserver
 from clifctl.experiments.grid.grid import (
     Grid,
     GridOptions,
@@ -33,6 +32,7 @@ from clifctl.experiments.published import (
 )
 from clifctl.models import WINDOW_MODES
 from clifctl.recipe.load import LoadedRecipe, open_recipe
+from clifctl.results.events import GridObserver
 from clifctl.results.summary import ESTIMATES
 from clifctl.results.truncate_bptt import TruncationResult, TruncationRow, TruncationStep
 
@@ -97,10 +97,10 @@ def plan_truncation(
     return TruncationGrid(grid, base, mode, cells, seeds, base.notices)
 
 
-def truncate_bptt(planned: TruncationGrid, observer: TrialsObserver) -> TruncationResult:
+def truncate_bptt(planned: TruncationGrid, observe: GridObserver) -> TruncationResult:
     """Run what is not finished of a planned grid, and compare each window with the next."""
     grid = planned.grid
-    found = dict(zip((trial.name for trial in grid.trials), run_grid(grid, observer), strict=True))
+    found = dict(zip((trial.name for trial in grid.trials), run_grid(grid, observe), strict=True))
     places = [(seed, cell) for seed in planned.seeds for cell in planned.cells]
     trials = dict(zip(places, grid.cells, strict=True))
     measured = {

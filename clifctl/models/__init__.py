@@ -20,6 +20,7 @@ from clifctl.models.norm import (
     TemporalBatchNorm,
     batch_statistics,
     folded_norms,
+    set_folded,
     unfolded_norms,
 )
 from clifctl.models.options import ModelOptions
@@ -83,5 +84,6 @@ __all__ = [
     "fold_time",
     "folded_norms",
     "put_neuron",
+    "set_folded",
     "unfolded_norms",
 ]

@@ -1,7 +1,7 @@
 """Batch norm over `[T, N, C, *]`: statistics of each time step, or of all steps together."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Literal
 
@@ -62,6 +62,8 @@ class TemporalBatchNorm(nn.Module):
         self.fused = fused
         self.batch_statistics = False
         self.processes = False
+        # Whether it was folded into the weights before it; None where its file does not say so.
+        self.folded: bool | None = None
         self.register_parameter("weight", nn.Parameter(torch.ones(channels)) if affine else None)
         self.register_parameter("bias", nn.Parameter(torch.zeros(channels)) if affine else None)
         self.register_buffer("running_mean", torch.zeros(channels))
@@ -85,11 +87,14 @@ class TemporalBatchNorm(nn.Module):
             self.weight.fill_(1.0)
         if self.bias is not None:
             self.bias.zero_()
+        self.folded = True
 
     @property
-    def is_identity(self) -> bool:
-        """Whether `make_identity` left it so (a fresh norm's variance is 1); its running mean may
-        hold a shift since."""
+    def is_folded(self) -> bool:
+        """Whether `make_identity` left it so. Of a checkpoint of an earlier version its values say
+        that (a fresh norm's variance is 1); its running mean may hold a shift since."""
+        if self.folded is not None:
+            return self.folded
         near = 0.1 * self.eps
         return (
             bool(((self.running_var - (1.0 - self.eps)).abs() < near).all())
@@ -250,14 +255,24 @@ def unfolded_norms(model: nn.Module) -> list[TemporalBatchNorm]:
     return [
         module
         for module in model.modules()
-        if isinstance(module, TemporalBatchNorm) and not module.is_identity
+        if isinstance(module, TemporalBatchNorm) and not module.is_folded
     ]
 
 
-def folded_norms(model: nn.Module) -> list[TemporalBatchNorm]:
-    """Every batch norm of `model` that was folded into the weights before it."""
-    norms = [module for module in model.modules() if isinstance(module, TemporalBatchNorm)]
-    return [norm for norm in norms if norm.is_identity]
+def folded_norms(model: nn.Module) -> tuple[str, ...]:
+    """The names of the batch norms of `model` that were folded into the weights before them."""
+    return tuple(
+        name
+        for name, module in model.named_modules()
+        if isinstance(module, TemporalBatchNorm) and module.is_folded
+    )
+
+
+def set_folded(model: nn.Module, names: Collection[str] | None) -> None:
+    """Say which batch norms of `model` were folded; None: their values say so."""
+    for name, module in model.named_modules():
+        if isinstance(module, TemporalBatchNorm):
+            module.folded = None if names is None else name in names
 
 
 @contextmanager

@@ -4,18 +4,9 @@ import statistics
 from typing import Any
 
 from clifctl.report.render import Column, Table
+from clifctl.results.bench import CONTESTANTS
 from clifctl.results.bench_eval import EvalBenchResult
 from clifctl.results.bench_train import TrainBenchResult
-
-CONTESTANTS = {
-    "ours": "ours",
-    "ours_dense": "ours, dense",
-    "ours_plain": "ours, plain",
-    "relu": "ReLU",
-    "relu_one_step": "ReLU, T = 1",
-    "sj_multi_step": "SJ multi",
-    "sj_step_by_step": "SJ loop",
-}
 
 
 def input_words(result: TrainBenchResult | EvalBenchResult) -> str:

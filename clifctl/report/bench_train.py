@@ -5,7 +5,6 @@ from typing import Any
 
 from clifctl.amounts import mebibytes
 from clifctl.report.bench import (
-    CONTESTANTS,
     input_words,
     missing_notes,
     rate_notes,
@@ -14,6 +13,7 @@ from clifctl.report.bench import (
 )
 from clifctl.report.connections import connection_tables
 from clifctl.report.render import Column, Report, Table, columns_of, document_of
+from clifctl.results.bench import CONTESTANTS
 from clifctl.results.bench_train import EngineCost, TrainBenchCost, TrainBenchResult, TrainBenchRow
 
 # A line through the step times that passes all of them within this is called a line.

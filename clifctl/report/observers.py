@@ -7,52 +7,21 @@ import json
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from clifctl.files import to_json
-from clifctl.results.train import EpochRecord, Running, StepRecord, TrainPlan
+from clifctl.results.events import Observer, RunEvent, RunStarted
+from clifctl.results.train import EpochRecord
 
 
-class Watches(Protocol):
-    """What a run tells."""
+def each(*observers: Observer) -> Observer:
+    """Several observers as one: an event goes to each of them, in their order."""
 
-    def started(self, plan: TrainPlan, epochs: int, steps: int) -> None: ...
-    def stepped(self, epoch: int, step: int, running: Running) -> None: ...
-    def logged(self, record: StepRecord) -> None: ...
-    def finished_epoch(self, record: EpochRecord) -> None: ...
-    def notice(self, line: str) -> None: ...
+    def observe(event: RunEvent) -> None:
+        for one in observers:
+            one(event)
 
-
-class Observers:
-    """Several observers as one, told in their order."""
-
-    def __init__(self, *observers: Watches) -> None:
-        self._observers = observers
-
-    def started(self, plan: TrainPlan, epochs: int, steps: int) -> None:
-        """The run begins."""
-        for observer in self._observers:
-            observer.started(plan, epochs, steps)
-
-    def stepped(self, epoch: int, step: int, running: Running) -> None:
-        """A step is done."""
-        for observer in self._observers:
-            observer.stepped(epoch, step, running)
-
-    def logged(self, record: StepRecord) -> None:
-        """A record within an epoch is in metrics.jsonl."""
-        for observer in self._observers:
-            observer.logged(record)
-
-    def finished_epoch(self, record: EpochRecord) -> None:
-        """An epoch is done, and in metrics.jsonl."""
-        for observer in self._observers:
-            observer.finished_epoch(record)
-
-    def notice(self, line: str) -> None:
-        """Something that the person should know."""
-        for observer in self._observers:
-            observer.notice(line)
+    return observe
 
 
 class Tail:
@@ -82,22 +51,13 @@ class EpochStream:
         self._write = write
         self._tail = Tail(Path(metrics))
 
-    def started(self, plan: TrainPlan, epochs: int, steps: int) -> None:
-        """Epochs that a resumed run has finished before are not told again."""
-        self._tail = Tail(Path(plan.run_folder) / self._metrics)
-        self._tail.new()
-
-    def stepped(self, epoch: int, step: int, running: Running) -> None:
-        """Nothing: it is epochs that are streamed."""
-
-    def logged(self, record: StepRecord) -> None:
-        """Nothing, as `stepped`."""
-
-    def notice(self, line: str) -> None:
-        """Nothing: the line is for the person."""
-
-    def finished_epoch(self, record: EpochRecord) -> None:
-        """Write the lines of the epochs that are new in the file."""
-        for line in self._tail.new():
-            if line["record"] == "epoch":
-                self._write(to_json(line) + "\n")
+    def __call__(self, event: RunEvent) -> None:
+        match event:
+            case RunStarted():
+                # What a resumed run finished before is not written again.
+                self._tail = Tail(Path(event.plan.run_folder) / self._metrics)
+                self._tail.new()
+            case EpochRecord():
+                for line in self._tail.new():
+                    if line["record"] == "epoch":
+                        self._write(to_json(line) + "\n")

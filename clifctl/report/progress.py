@@ -10,6 +10,7 @@ from clifctl.amounts import clock
 from clifctl.commands import visible
 from clifctl.notices import told_to
 from clifctl.report.pace import Pace
+from clifctl.results.events import Notice, RunEvent, RunStarted, StepDone
 from clifctl.results.train import EpochRecord, Running, StepRecord, TrainPlan
 
 if TYPE_CHECKING:
@@ -74,8 +75,20 @@ class TrainProgress:
             console=self._console, auto_refresh=False, transient=True, redirect_stdout=False
         )
 
-    def started(self, plan: TrainPlan, epochs: int, steps: int) -> None:
-        """The run begins: `epochs` of `steps` each."""
+    def __call__(self, event: RunEvent) -> None:
+        match event:
+            case RunStarted():
+                self._started(event.plan, event.epochs, event.steps)
+            case StepDone():
+                self._stepped(event.epoch, event.step, event.running)
+            case StepRecord():
+                self._logged(event)
+            case EpochRecord():
+                self._finished_epoch(event)
+            case Notice():
+                self.notice(event.line)
+
+    def _started(self, plan: TrainPlan, epochs: int, steps: int) -> None:
         now = self._clock()
         self._epochs, self._steps = epochs, steps
         self._pace = Pace(epochs=epochs, steps=steps, now=now)
@@ -93,8 +106,7 @@ class TrainProgress:
             self._live.start()
             self._draw([f"epoch 1/{epochs}", "loading kernels"], 0, [])
 
-    def logged(self, record: StepRecord) -> None:
-        """A line of metrics.jsonl within an epoch."""
+    def _logged(self, record: StepRecord) -> None:
         if self._verbose:
             self._say(
                 [
@@ -109,8 +121,8 @@ class TrainProgress:
         """Something that the person should know."""
         self._say([f"note: {line}"])
 
-    def stepped(self, epoch: int, step: int, running: Running) -> None:
-        """A step is done; `running` is read a few times a second."""
+    def _stepped(self, epoch: int, step: int, running: Running) -> None:
+        """`running` is read a few times a second."""
         if self._quiet:
             return
         now = self._clock()
@@ -135,8 +147,7 @@ class TrainProgress:
         elif step < self._steps:
             self._say([*place, *numbers, *self._left()])
 
-    def finished_epoch(self, record: EpochRecord) -> None:
-        """An epoch is done and evaluated."""
+    def _finished_epoch(self, record: EpochRecord) -> None:
         if self._quiet:
             return
         now = self._clock()

@@ -1,9 +1,9 @@
 """The `recipes` commands -> report."""
 
-from collections.abc import Iterator
 from typing import Any
 
 from clifctl.report.render import Column, Report, Table, document_of, list_table
+from clifctl.results.decoding import flat
 from clifctl.results.recipes import RecipeCheck, RecipeChecks, RecipeList, RecipeRow
 
 _COLUMNS = ("recipe", "data", "model", "neuron", "timesteps")
@@ -18,18 +18,10 @@ def recipes_report(result: RecipeList) -> Report:
 
 def recipe_report(name: str, document: dict[str, Any], text: str) -> Report:
     """One recipe: its text for a reader, its keys and values for a program."""
-    rows = tuple({"key": key, "value": value} for key, value in _leaves(document))
+    rows = tuple({"key": key, "value": value} for key, value in flat(document).items())
     table = Table(name, (Column("key", "key"), Column("value", "value")), rows)
     whole = {"schema": "clifctl.recipe/1", "recipe": name, "content": document}
     return Report(whole, (table,), text=text, text_only=True)
-
-
-def _leaves(document: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in document.items():
-        if isinstance(value, dict):
-            yield from _leaves(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
 
 
 def checks_report(result: RecipeChecks) -> Report:

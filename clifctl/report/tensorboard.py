@@ -9,7 +9,9 @@ from typing import Any
 
 from clifctl.errors import UsageError
 from clifctl.report.observers import Tail
-from clifctl.results.train import EpochRecord, Running, StepRecord, TrainPlan
+from clifctl.results.decoding import flat
+from clifctl.results.events import RunEvent, RunStarted, StepDone
+from clifctl.results.train import EpochRecord
 
 FOLDER = "tensorboard"
 LOOK_EVERY_S = 5.0
@@ -48,34 +50,29 @@ class TensorBoard:
             self._look()
             self._writer.close()
 
-    def started(self, plan: TrainPlan, epochs: int, steps: int) -> None:
+    def __call__(self, event: RunEvent) -> None:
+        match event:
+            case RunStarted():
+                self._begin(event)
+            case StepDone():
+                now = self._clock()
+                if now >= self._next_look:
+                    self._next_look = now + LOOK_EVERY_S
+                    self._look()
+            case EpochRecord():
+                self._look()
+
+    def _begin(self, run: RunStarted) -> None:
         """Begin with what metrics.jsonl holds already."""
         from torch.utils.tensorboard import SummaryWriter
 
-        folder = Path(plan.run_folder) / FOLDER
+        folder = Path(run.plan.run_folder) / FOLDER
         for old in folder.glob("events.out.tfevents.*"):
             with suppress(FileNotFoundError):
                 old.unlink()
-        self._steps = steps
-        self._tail = Tail(Path(plan.run_folder) / self._metrics)
+        self._steps = run.steps
+        self._tail = Tail(Path(run.plan.run_folder) / self._metrics)
         self._writer = SummaryWriter(str(folder))
-        self._look()
-
-    def stepped(self, epoch: int, step: int, running: Running) -> None:
-        """Now and then look for new records of steps."""
-        now = self._clock()
-        if now >= self._next_look:
-            self._next_look = now + LOOK_EVERY_S
-            self._look()
-
-    def logged(self, record: StepRecord) -> None:
-        """Nothing: the line is found in the file."""
-
-    def notice(self, line: str) -> None:
-        """Nothing: the line is for the person."""
-
-    def finished_epoch(self, record: EpochRecord) -> None:
-        """The epoch's record is in the file."""
         self._look()
 
     def _look(self) -> None:
@@ -83,17 +80,7 @@ class TensorBoard:
             kind, epoch = record.pop("record"), record.pop("epoch")
             step = record.pop("step", None)
             at = epoch if step is None else (epoch - 1) * self._steps + step
-            for name, value in _scalars(record, f"{kind}/"):
-                self._writer.add_scalar(name, value, at)
+            for name, value in flat(record, "/").items():
+                if isinstance(value, int | float) and not isinstance(value, bool):
+                    self._writer.add_scalar(f"{kind}/{name}", float(value), at)
         self._writer.flush()
-
-
-def _scalars(record: dict[str, Any], prefix: str) -> list[tuple[str, float]]:
-    """Every number of a record, those of its parts too, each with its name."""
-    found: list[tuple[str, float]] = []
-    for name, value in record.items():
-        if isinstance(value, dict):
-            found += _scalars(value, f"{prefix}{name}/")
-        elif isinstance(value, int | float) and not isinstance(value, bool):
-            found.append((f"{prefix}{name}", float(value)))
-    return found

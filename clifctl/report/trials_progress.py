@@ -2,13 +2,22 @@
 
 import sys
 import time
-from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from typing import Any
 
 from clifctl.commands import visible
 from clifctl.notices import told_to
-from clifctl.results.trials import TrialRecord
+from clifctl.results.events import (
+    GridEvent,
+    GridStarted,
+    Notice,
+    TrialElsewhere,
+    TrialLost,
+    TrialStarted,
+)
+from clifctl.results.trials import Epochs, TrialRecord
+
+_NO_CURVES = Epochs(train_loss_train_mode=(), test_loss=(), test_accuracy_percent=())
 
 
 class TrialsProgress:
@@ -25,14 +34,12 @@ class TrialsProgress:
         self._console = Console(stderr=True, highlight=False)
         console = self._console
         self._is_live = console.is_terminal and not console.is_dumb_terminal and not quiet
-        self._titles: dict[str, str] = {}
-        self._epochs: dict[str, int] = {}
+        self._grid = GridStarted("", {}, {}, 0, curves=lambda trial: _NO_CURVES)
         self._began: dict[str, float] = {}
         self._records: list[TrialRecord] = []
         self._done = self._all = 0
         self._started = time.monotonic()
         self._listening = ExitStack()
-        self._epochs_so_far: Callable[[str], Any] = lambda name: None
         # It asks for its first table at once.
         self._live = Live(
             get_renderable=self._table,
@@ -53,27 +60,31 @@ class TrialsProgress:
         if self._is_live:
             self._live.stop()
 
-    def opened(self, trials: Sequence[Any], folder: Any, finished: int) -> None:
-        self._titles = {trial.name: trial.title for trial in trials}
-        self._epochs = {trial.name: trial.loaded.recipe.train.epochs for trial in trials}
-        self._epochs_so_far = folder.epochs
-        self._done, self._all = finished, len(trials)
-        kept = f", {finished} finished before" if finished else ""
-        self._say(f"{len(trials)} trials into {folder.path}{kept}")
+    def __call__(self, event: GridEvent) -> None:
+        place = f"[{self._done}/{self._all}]"
+        match event:
+            case GridStarted():
+                self._grid = event
+                self._done, self._all = event.finished, len(event.titles)
+                kept = f", {event.finished} finished before" if event.finished else ""
+                self._say(f"{self._all} trials into {event.results_folder}{kept}")
+            case TrialStarted(trial, attempt):
+                self._began[trial] = time.monotonic()
+                again = "" if attempt == 1 else f" (attempt {attempt})"
+                self._say(f"{place} began {self._grid.titles[trial]}{again}")
+            case TrialElsewhere(trial):
+                self._say(f"{place} another process runs {self._grid.titles[trial]}")
+            case TrialLost(trial, reason):
+                self._began.pop(trial, None)
+                self._say(
+                    f"{place} lost {self._grid.titles[trial]}: {reason}; it is tried once more"
+                )
+            case TrialRecord():
+                self._ended(event)
+            case Notice():
+                self.notice(event.line)
 
-    def began(self, trial: Any, attempt: int) -> None:
-        self._began[trial.name] = time.monotonic()
-        again = "" if attempt == 1 else f" (attempt {attempt})"
-        self._say(f"[{self._done}/{self._all}] began {trial.title}{again}")
-
-    def elsewhere(self, trial: Any) -> None:
-        self._say(f"[{self._done}/{self._all}] another process runs {trial.title}")
-
-    def lost(self, trial: Any, why: str) -> None:
-        self._began.pop(trial.name, None)
-        self._say(f"[{self._done}/{self._all}] lost {trial.title}: {why}; it is tried once more")
-
-    def ended(self, record: TrialRecord) -> None:
+    def _ended(self, record: TrialRecord) -> None:
         began = self._began.pop(record.trial, None)
         self._records.append(record)
         self._done += record.state == "finished"
@@ -115,11 +126,10 @@ class TrialsProgress:
             shown = "" if measured is None else f"{measured.accuracy_percent_last:.2f}"
             table.add_row(Text(visible(record.title)), "", shown, record.state)
         for name, began in list(self._began.items()):
-            epochs = self._epochs_so_far(name)
-            seen = epochs.test_accuracy_percent if epochs else ()
+            seen = self._grid.curves(name).test_accuracy_percent
             table.add_row(
-                Text(visible(self._titles[name])),
-                f"{len(seen)}/{self._epochs[name]}",
+                Text(visible(self._grid.titles[name])),
+                f"{len(seen)}/{self._grid.epochs[name]}",
                 f"{seen[-1]:.2f}" if seen else "",
                 f"running, {time.monotonic() - began:.0f} s",
             )

@@ -2,6 +2,17 @@
 
 from dataclasses import dataclass
 
+# What takes part in a benchmark of whole nets, and what it is called in a table.
+CONTESTANTS = {
+    "ours": "ours",
+    "ours_dense": "ours, dense",
+    "ours_plain": "ours, plain",
+    "relu": "ReLU",
+    "relu_one_step": "ReLU, T = 1",
+    "sj_multi_step": "SJ multi",
+    "sj_step_by_step": "SJ loop",
+}
+
 
 @dataclass(frozen=True, kw_only=True)
 class BenchRate:

@@ -5,6 +5,7 @@ import functools
 import json
 import math
 import re
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 Result = TypeVar("Result")
@@ -99,3 +100,16 @@ def _unknown(given: Any, known: Any, path: str = "") -> list[str]:
         pairs = enumerate(zip(given, known, strict=False))
         return [one for n, pair in pairs for one in _unknown(*pair, f"{path}[{n}]")]
     return []
+
+
+def flat(document: Mapping[str, Any], separator: str = ".") -> dict[str, Any]:
+    """A document without sections: the names of the sections stand before a key, with `separator`
+    between."""
+    found: dict[str, Any] = {}
+    for key, value in document.items():
+        if isinstance(value, Mapping):
+            inside = flat(value, separator)
+            found |= {f"{key}{separator}{name}": one for name, one in inside.items()}
+        else:
+            found[key] = value
+    return found

@@ -18,6 +18,7 @@ from torch import Tensor
 from clifctl.devices import CPU, available_memory_bytes
 from clifctl.errors import CheckpointError
 from clifctl.files import Writer, write_atomically
+from clifctl.models import set_folded
 from clifctl.reading import read_bytes
 from clifctl.training.archive import misfit
 from clifctl.training.seal import bears_seal, seal_holds, sealed
@@ -39,7 +40,8 @@ class Checkpoint:
     `epoch` epochs are finished, and `step` steps of the next. `accuracy_percent` is the test
     accuracy after those epochs, None before the first. `training` is the state from which
     `clifctl.training.resume` goes on; None in a file of an earlier version. `trained_neuron` is the
-    neuron that a converted net was trained with, None of any other net.
+    neuron that a converted net was trained with, None of any other net. `folded_norms` names the
+    batch norms that a conversion has folded into the weights; None where the file does not say.
     """
 
     recipe_name: str
@@ -50,6 +52,7 @@ class Checkpoint:
     step: int = 0
     training: dict[str, Any] | None = None
     trained_neuron: str | None = None
+    folded_norms: tuple[str, ...] | None = None
 
     @property
     def epoch_of_weights(self) -> int:
@@ -65,6 +68,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "step": (int,),
     "training": (dict, type(None)),
     "trained_neuron": (str, type(None)),
+    "folded_norms": (tuple, type(None)),
 }
 
 
@@ -226,6 +230,7 @@ def load_weights(
         raise CheckpointError(
             f"the weights of '{path}' do not fit {of} ({_short(lines[-1].strip())})", hint=hint
         ) from unfit
+    set_folded(net, checkpoint.folded_norms)
 
 
 def _short(text: str) -> str:

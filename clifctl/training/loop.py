@@ -11,20 +11,11 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from clifctl.errors import RunFailed
 from clifctl.results.eval import Evaluation
+from clifctl.results.events import StepDone
 from clifctl.results.train import EpochRecord, StepRecord
 from clifctl.training.evaluation import Batches
 from clifctl.training.step import Sums, TrainingStep
 from clifctl.training.timing import shares
-
-
-@dataclass(frozen=True)
-class StepDone:
-    """One optimizer step was taken: `step` of the epoch, counted from 1, whose sums so far are
-    `sums`."""
-
-    epoch: int
-    step: int
-    sums: Sums
 
 
 @dataclass

@@ -79,7 +79,7 @@ def require_run(path: Path) -> bool:
 def _is_run(path: Path, names: set[str]) -> bool:
     """Whether the folder `path`, which holds `names`, is a run's: names alone, such as last.pt, are
     other programs' too."""
-    if str(read_manifest(path / MANIFEST).get("schema")).startswith("clifctl."):
+    if str(read_manifest(path).get("schema")).startswith("clifctl."):
         return True
     if not all(map(is_run_file, names)):
         return False
@@ -172,10 +172,10 @@ def write_json(path: Path, document: dict[str, Any]) -> None:
     write_text(path, to_json(document, indent=2) + "\n")
 
 
-def read_manifest(path: Path) -> dict[str, Any]:
-    """A manifest; an empty one where the file is lost or broken: a run goes on without it."""
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of a run; an empty one where it is lost or broken: a run goes on without it."""
     try:
-        document = read_json(path)
+        document = read_json(folder / MANIFEST)
     except (OSError, ValueError):
         return {}
     continued = document.get("continued", []) if isinstance(document, dict) else None
@@ -183,31 +183,30 @@ def read_manifest(path: Path) -> dict[str, Any]:
     return document if whole else {}
 
 
-def kept_epochs(path: Path) -> int:
-    """How many epochs' checkpoints the run of a manifest keeps, as it was last told."""
-    document = read_manifest(path)
-    told = [one["keep"] for one in (document, *document.get("continued", [])) if "keep" in one]
-    return told[-1] if told and type(told[-1]) is int and told[-1] >= 0 else 0
+def kept_epochs(folder: Path) -> int:
+    """How many epochs' checkpoints a run keeps: what was last asked for, by its manifest."""
+    document = read_manifest(folder)
+    asked = [one["keep"] for one in (document, *document.get("continued", [])) if "keep" in one]
+    return asked[-1] if asked and type(asked[-1]) is int and asked[-1] >= 0 else 0
 
 
-def add_to_manifest(path: Path, continuation: dict[str, Any]) -> None:
+def add_to_manifest(folder: Path, continuation: dict[str, Any]) -> None:
     """Note in the manifest that, and with what, a run went on. Raises OutputError."""
-    document = read_manifest(path)
+    document = read_manifest(folder)
     earlier = document.get("continued", [])
-    write_json(path, {**document, "continued": [*earlier, continuation]})
+    write_json(folder / MANIFEST, {**document, "continued": [*earlier, continuation]})
 
 
-def note_in_manifest(path: Path, **facts: Any) -> None:
+def note_in_manifest(folder: Path, **facts: Any) -> None:
     """Add to the manifest what has shown itself since the run began, or went on the last time.
     A manifest that is lost stays so. Raises OutputError."""
-    document = read_manifest(path)
+    document = read_manifest(folder)
     if not document:
         return
     *earlier, last = document.get("continued") or [document]
     changed = {**last, **facts}
-    write_json(
-        path, changed if last is document else {**document, "continued": [*earlier, changed]}
-    )
+    whole = changed if last is document else {**document, "continued": [*earlier, changed]}
+    write_json(folder / MANIFEST, whole)
 
 
 def remove_temporaries(folder: Path) -> None:

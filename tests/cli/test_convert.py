@@ -11,9 +11,14 @@ from typing import Any
 import nir
 import pytest
 import torch
+import typer
 
+from clifctl.cli import convert
 from clifctl.cli.app import run
+from clifctl.cli.exports import EXPORTS
+from clifctl.cli.exports.export import Export
 from clifctl.errors import ConversionError
+from clifctl.report.render import Column, Report, Table
 from clifctl.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 
 Run = Callable[..., Any]
@@ -123,8 +128,9 @@ def test_a_choice_on_what_was_held_out(clifctl: Run, data_root: Path, tmp_path: 
     assert (done.json["samples_choice"], done.json["samples_test"]) == (8, 8)
     assert "in-sample" not in done.err
     assert (done.json["norms_folded"], done.json["norms_kept"]) == (["features.0.norm"], [])
-    model = load_checkpoint(Path("lif.pt")).model
-    assert torch.equal(model["features.0.norm.weight"], torch.ones(6))
+    written = load_checkpoint(Path("lif.pt"))
+    assert written.folded_norms == ("features.0.norm",)
+    assert torch.equal(written.model["features.0.norm.weight"], torch.ones(6))
     evaluated = clifctl("eval", "lif.pt", "--json", *REFERENCE).json
     assert evaluated["accuracy_percent"] == done.json["accuracy_percent_test"]
 
@@ -480,3 +486,59 @@ def test_the_papers_row_may_lack_columns(clifctl: Run, clif: Path) -> None:
     line = next(line for line in stream.getvalue().splitlines() if "the paper's" in line)
     assert line.split()[-5:] == ["test", "78.36", "68.72", "73.04", "-"]
     assert json.loads(done.out)["published"] is None
+
+
+def test_a_target_is_a_file_and_a_line_of_the_table(
+    clifctl: Run, clif: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the file of a target holds, here a list of the weights by name."""
+
+    def options(*, longest: int = 9) -> None:
+        """Never called."""
+
+    def write(checkpoint: Path, common: Any, *, longest: int) -> dict[str, Any]:
+        from clifctl.files import write_text
+
+        weights = load_checkpoint(checkpoint).model
+        common.opened(checkpoint)
+        names = [name for name in weights if len(name) <= longest]
+        write_text(common.out, "\n".join(names))
+        return {"output": str(common.out), "names": len(names)}
+
+    def report(result: dict[str, Any]) -> Report:
+        columns = (Column("output", "written"), Column("names", "names", 0))
+        return Report(
+            {"schema": "clifctl.convert.names/1", **result}, (Table("", columns, (result,)),)
+        )
+
+    export = Export("--to names lists it.", "-names.lst", (".lst",), options, write, report)
+    monkeypatch.setitem(EXPORTS, "names", export)
+    app = typer.Typer()
+    convert.register(app)
+    app.command("other")(lambda: None)  # a command alone would have no name
+    monkeypatch.setattr("clifctl.cli.app.app", app)
+
+    by_length = sorted(load_checkpoint(clif).model, key=len)
+    longest = len(by_length[0])
+    wanted = [name for name in by_length if len(name) == longest]
+    assert len(wanted) < len(by_length)
+    done = clifctl("convert", clif, "--to", "names", "--longest", str(longest), "--json")
+    assert done.code == 0, done.err
+    assert done.json == {
+        "schema": "clifctl.convert.names/1",
+        "output": "last-names.lst",
+        "names": len(wanted),
+    }
+    assert Path("last-names.lst").read_text().split() == wanted
+    refused = clifctl("convert", clif, "--to", "names", "--reset", "hard")
+    assert (refused.code, "--reset belongs to --to lif, not to --to names" in refused.err) == (
+        2,
+        True,
+    )
+    refused = clifctl("convert", clif, "--to", "lif", "--longest", "3")
+    assert "--longest belongs to --to names, not to --to lif" in refused.err
+    refused = clifctl("convert", clif, "--to", "nir", "-o", "net.lst")
+    assert "--to nir writes no .lst file" in refused.err
+    help = clifctl("convert", "--help").out
+    assert "--longest" in help
+    assert "--to names lists it." in help

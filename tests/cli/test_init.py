@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from clifctl.training.checkpoint import load_checkpoint
+from clifctl.training.checkpoint import load_checkpoint, save_checkpoint
 
 Run = Callable[..., Any]
 # No kernel is compiled, and a run takes a second.
@@ -41,7 +42,14 @@ def test_folded_norms_are_said_to_be_normalised_anew(clifctl: Run) -> None:
     to_lif = ["convert", "lif/last.pt", "--reset", "soft", "-q", "--target", "reference"]
     assert clifctl(*to_lif, "-o", "whole.pt").code == 0
     assert clifctl(*to_lif, "--fold-norm", "-o", "folded.pt").code == 0
-    for start, said in (("folded", True), ("whole", False)):
+    folded = load_checkpoint(Path("folded.pt"))
+    assert folded.folded_norms
+    assert load_checkpoint(Path("whole.pt")).folded_norms == ()
+    # The file decides; of an earlier version's, which does not say, the values do.
+    save_checkpoint(replace(folded, folded_norms=None), Path("earlier.pt"))
+    save_checkpoint(replace(folded, folded_norms=()), Path("alike.pt"))
+    known = (("folded", True), ("whole", False), ("earlier", True), ("alike", False))
+    for start, said in known:
         begun = clifctl(*loud, "neuron.name=lif", "train.epochs=1", "--init", f"{start}.pt")
         assert (begun.code, "convert without --fold-norm" in begun.err) == (0, said)
 

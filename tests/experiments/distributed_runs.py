@@ -20,7 +20,7 @@ from clifctl.experiments.run.execution import ExecutionOptions
 from clifctl.experiments.run.plan import RunOptions
 from clifctl.experiments.train import train
 from clifctl.recipe.load import load_recipe
-from clifctl.results.train import EpochRecord, Running, StepRecord, TrainPlan
+from clifctl.results.events import RunEvent, StepDone
 from clifctl.training.distributed import Processes
 from clifctl.training.step import TrainingStep
 
@@ -40,16 +40,11 @@ class Watcher:
     def __init__(self, at: int = 0, do: Callable[[], object] = lambda: None) -> None:
         self.at, self.do, self.steps = at, do, 0
 
-    def started(self, plan: TrainPlan, epochs: int, steps: int) -> None: ...
-
-    def stepped(self, epoch: int, step: int, running: Running) -> None:
-        self.steps += 1
-        if self.steps == self.at:
-            self.do()
-
-    def logged(self, record: StepRecord) -> None: ...
-    def finished_epoch(self, record: EpochRecord) -> None: ...
-    def notice(self, line: str) -> None: ...
+    def __call__(self, event: RunEvent) -> None:
+        if isinstance(event, StepDone):
+            self.steps += 1
+            if self.steps == self.at:
+                self.do()
 
 
 def run(out: Path, *overrides: str, watcher: Watcher | None = None) -> Any:

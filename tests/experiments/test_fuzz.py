@@ -17,7 +17,7 @@ from clifctl.experiments.run.plan import RunOptions
 from clifctl.experiments.train import train
 from clifctl.recipe.load import LoadedRecipe, load_recipe
 from clifctl.recipe.yamlfile import dump_document
-from clifctl.results.train import Running, TrainPlan
+from clifctl.results.events import RunEvent, StepDone
 from clifctl.training.checkpoint import load_checkpoint
 from clifctl.training.seal import sealed
 
@@ -33,16 +33,11 @@ class StopsAt:
     def __init__(self, step: int) -> None:
         self.step = step
 
-    def started(self, plan: TrainPlan, epochs: int, steps: int) -> None: ...
-    def stepped(self, epoch: int, step: int, running: Running) -> None:
-        if step == self.step:
+    def __call__(self, event: RunEvent) -> None:
+        if isinstance(event, StepDone) and event.step == self.step:
             import signal
 
             signal.raise_signal(signal.SIGINT)
-
-    def logged(self, record: object) -> None: ...
-    def finished_epoch(self, record: object) -> None: ...
-    def notice(self, line: str) -> None: ...
 
 
 def content_of(folder: Path) -> dict[str, bytes]:

@@ -16,6 +16,7 @@ from clifctl.experiments.run.plan import RunOptions
 from clifctl.experiments.run.resume import recipe_of_run
 from clifctl.experiments.train import train
 from clifctl.recipe.load import load_recipe
+from clifctl.results.events import Notice, RunEvent, RunStarted
 from clifctl.results.train import EpochRecord, TrainResult
 from clifctl.training.checkpoint import load_checkpoint
 
@@ -26,23 +27,20 @@ class Watcher:
     """Interrupts after an epoch; records what it was told."""
 
     def __init__(self, stop_after: int | None = None) -> None:
-        self.stop_after, self.notices, self.continues_after = stop_after, list[str](), None
+        self.stop_after, self.notices = stop_after, list[str]()
+        self.continues_after: str | None = None
 
-    def started(self, plan: Any, epochs: int, steps: int) -> None:
-        self.continues_after = plan.continues_after
+    def __call__(self, event: RunEvent) -> None:
+        match event:
+            case RunStarted():
+                self.continues_after = event.plan.continues_after
+            case EpochRecord():
+                if event.epoch == self.stop_after:
+                    import signal
 
-    def stepped(self, *arguments: object) -> None: ...
-
-    def logged(self, record: object) -> None: ...
-
-    def finished_epoch(self, record: EpochRecord) -> None:
-        if record.epoch == self.stop_after:
-            import signal
-
-            signal.raise_signal(signal.SIGINT)
-
-    def notice(self, line: str) -> None:
-        self.notices.append(line)
+                    signal.raise_signal(signal.SIGINT)
+            case Notice():
+                self.notices.append(event.line)
 
 
 def run(out: Path, *overrides: str, watcher: Watcher | None = None, **options: Any) -> TrainResult:

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import torch
 
+from clifctl.data import LoadedData
 from clifctl.errors import (
     ClifctlError,
     DataError,
@@ -32,7 +33,8 @@ from clifctl.experiments.run.plan import RunOptions
 from clifctl.experiments.run.resume import recipe_of_run
 from clifctl.experiments.train import train
 from clifctl.recipe.load import LoadedRecipe, load_recipe
-from clifctl.results.train import EpochRecord, Running, StepRecord, TrainPlan, TrainResult
+from clifctl.results.events import Notice, RunEvent, RunStarted, StepDone
+from clifctl.results.train import StepRecord, TrainResult
 from clifctl.training import evaluation
 from clifctl.training.checkpoint import load_checkpoint, save_checkpoint
 from clifctl.training.lock import LOCK, OWNER, locked
@@ -68,22 +70,19 @@ class Watcher:
         self.continues_after: str | None = None
         self.logged_steps: list[tuple[int, int]] = []
 
-    def started(self, plan: TrainPlan, epochs: int, steps: int) -> None:
-        self.continues_after = plan.continues_after
-        assert steps == STEPS - self.dropped
-
-    def stepped(self, epoch: int, step: int, running: Running) -> None:
-        self.steps += 1
-        if self.steps == self.at:
-            self.do()
-
-    def logged(self, record: StepRecord) -> None:
-        self.logged_steps.append((record.epoch, record.step))
-
-    def finished_epoch(self, record: EpochRecord) -> None: ...
-
-    def notice(self, line: str) -> None:
-        self.notices.append(line)
+    def __call__(self, event: RunEvent) -> None:
+        match event:
+            case RunStarted():
+                self.continues_after = event.plan.continues_after
+                assert event.steps == STEPS - self.dropped
+            case StepDone():
+                self.steps += 1
+                if self.steps == self.at:
+                    self.do()
+            case StepRecord():
+                self.logged_steps.append((event.epoch, event.step))
+            case Notice():
+                self.notices.append(event.line)
 
 
 def interrupt() -> None:
@@ -620,3 +619,20 @@ def test_a_run_goes_on_with_the_neuron_of_its_epoch(tmp_path: Path) -> None:
     result = run(out, *overrides, execution=REFERENCE)
     assert without_times(result) == without_times(whole)
     assert_same_run(out, tmp_path / "whole")
+
+
+def test_the_data_are_hashed_once_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hashed: list[str] = []
+    sha256 = LoadedData.sha256
+
+    def counted(data: LoadedData) -> str:
+        hashed.append(sha256(data))
+        return hashed[-1]
+
+    monkeypatch.setattr(LoadedData, "sha256", counted)
+    with pytest.raises(Interrupted):
+        run(tmp_path, watcher=Watcher(1, interrupt))
+    assert len(hashed) == 1
+    run(tmp_path)
+    assert len(hashed) == 2
+    assert json.loads((tmp_path / "manifest.json").read_text())["data_sha256"] == hashed[1]

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import CancelledError, Executor, Future
 from dataclasses import replace
 from pathlib import Path
@@ -29,6 +29,14 @@ from clifctl.experiments.grid.worker_pool import WorkerLost, WorkerPool
 from clifctl.experiments.grid.workers import Workforce
 from clifctl.experiments.run.execution import ExecutionOptions
 from clifctl.recipe.load import load_recipe, open_recipe
+from clifctl.results.events import (
+    GridEvent,
+    GridStarted,
+    Notice,
+    TrialElsewhere,
+    TrialLost,
+    TrialStarted,
+)
 from clifctl.results.trials import TrialRecord
 
 CPU = Numerics("cpu", "numba")
@@ -123,7 +131,7 @@ def test_a_results_folder_is_for_variants_of_one_recipe(tmp_path: Path) -> None:
 
 def test_a_record_that_is_not_whole_counts_as_none(tmp_path: Path) -> None:
     folder = ResultsFolder(tmp_path)
-    record = failed_record(order_of(trials_of(1)[0], 1), "why")
+    record = failed_record(task_of(trials_of(1)[0], 1), "why")
     folder.write(record)
     assert folder.record(record.trial) == record
     path = tmp_path / f"{record.trial}.json"
@@ -209,11 +217,11 @@ def test_a_killed_process_holds_no_claim(tmp_path: Path) -> None:
 def test_an_order_that_was_begun_and_not_ended_is_known_by_its_claim(tmp_path: Path) -> None:
     folder = ResultsFolder(tmp_path)
     folder.open(trials_of(1))
-    for order, known in (("first", False), ("first", True), ("second", False), ("second", True)):
+    for task, known in (("first", False), ("first", True), ("second", False), ("second", True)):
         with folder.claim("one") as mine:
             assert mine is not None
             # A block that is left without `end` is one whose process has died.
-            assert mine.begin(order) is not known
+            assert mine.begin(task) is not known
         assert not folder.is_claimed("one")  # and looking at it changes nothing
     with folder.claim("one") as mine:
         assert mine is not None
@@ -221,29 +229,29 @@ def test_an_order_that_was_begun_and_not_ended_is_known_by_its_claim(tmp_path: P
         assert mine.begin("second")
 
 
-class Silent:
+class Remembers:
     """An observer that remembers."""
 
     def __init__(self) -> None:
         self.seen: list[str] = []
+        self.titles: Mapping[str, str] = {}
 
-    def opened(self, trials: Sequence[Trial], folder: ResultsFolder, finished: int) -> None:
-        self.seen.append(f"opened {len(trials)}, {finished} finished")
-
-    def began(self, trial: Trial, attempt: int) -> None:
-        self.seen.append(f"began {trial.title}, {attempt}")
-
-    def elsewhere(self, trial: Trial) -> None:
-        self.seen.append(f"elsewhere {trial.title}")
-
-    def lost(self, trial: Trial, why: str) -> None:
-        self.seen.append(f"lost {trial.title}")
-
-    def ended(self, record: TrialRecord) -> None:
-        self.seen.append(f"{record.state} {record.title}")
-
-    def notice(self, line: str) -> None:
-        self.seen.append(line)
+    def __call__(self, event: GridEvent) -> None:
+        match event:
+            case GridStarted():
+                self.titles = event.titles
+                said = f"opened {len(event.titles)}, {event.finished} finished"
+            case TrialStarted(trial, attempt):
+                said = f"began {self.titles[trial]}, {attempt}"
+            case TrialElsewhere(trial):
+                said = f"elsewhere {self.titles[trial]}"
+            case TrialLost(trial):
+                said = f"lost {self.titles[trial]}"
+            case TrialRecord():
+                said = f"{event.state} {event.title}"
+            case Notice(line):
+                said = line
+        self.seen.append(said)
 
 
 class AtOnce(Executor):
@@ -258,7 +266,7 @@ class AtOnce(Executor):
         return future
 
 
-def order_of(trial: Trial, attempt: int) -> TrialTask:
+def task_of(trial: Trial, attempt: int) -> TrialTask:
     return TrialTask(
         id=f"{trial.name} {attempt}",
         trial=trial.name,
@@ -281,26 +289,26 @@ class Office:
         self.trials = trials_of(count)
         self.folder = ResultsFolder(path)
         self.folder.open(self.trials)
-        self.observer = Silent()
+        self.observer = Remembers()
         self.stopped = 0
         self.ran: list[str] = []
         self.behaviour: dict[str, Any] = {}
 
-    def work(self, order: TrialTask) -> Any:
-        self.ran.append(order.title)
-        todo = self.behaviour.get(order.title, "finished")
+    def work(self, task: TrialTask) -> Any:
+        self.ran.append(task.title)
+        todo = self.behaviour.get(task.title, "finished")
         if callable(todo):
-            todo = todo(order)
+            todo = todo(task)
         if todo in ("busy", "stopped", "lost"):
             return todo
-        self.folder.write(replace(failed_record(order, "told to"), state=todo))
+        self.folder.write(replace(failed_record(task, "told to"), state=todo))
         return "ended"
 
     def run(self, **options: Any) -> None:
         def stop() -> None:
             self.stopped += 1
 
-        Dispatch(self.trials, self.folder, order_of, self.observer, **options).run(
+        Dispatch(self.trials, self.folder, task_of, self.observer, **options).run(
             Workforce(AtOnce(), self.work, 1, stop)
         )
 
@@ -333,11 +341,11 @@ def test_fail_fast_stops_at_the_first(tmp_path: Path) -> None:
 
 
 def test_a_lost_worker_is_replaced_once_and_then_reported(tmp_path: Path) -> None:
-    def lost(order: TrialTask) -> str:
+    def lost(task: TrialTask) -> str:
         raise WorkerLost("its process was ended by SIGKILL")
 
-    def lost_once(order: TrialTask) -> str:
-        return lost(order) if order.attempt == 1 else "finished"
+    def lost_once(task: TrialTask) -> str:
+        return lost(task) if task.attempt == 1 else "finished"
 
     office = Office(tmp_path)
     office.behaviour = {"seed 1": lost_once, "seed 2": lost, "seed 3": "stopped"}
@@ -352,8 +360,8 @@ def test_a_lost_worker_is_replaced_once_and_then_reported(tmp_path: Path) -> Non
 
 
 def test_an_order_whose_worker_died_is_given_anew_once(tmp_path: Path) -> None:
-    def forgotten(order: TrialTask) -> str:
-        if order.attempt == 1:
+    def forgotten(task: TrialTask) -> str:
+        if task.attempt == 1:
             raise CancelledError
         return "finished"
 
@@ -376,7 +384,7 @@ def test_a_cluster_that_is_gone_ends_the_command_with_what_is_finished(tmp_path:
             if next(looks) == 2:
                 raise RunFailed("the scheduler is gone", hint="start it")
 
-    dispatch = Dispatch(office.trials, office.folder, order_of, office.observer)
+    dispatch = Dispatch(office.trials, office.folder, task_of, office.observer)
     told = "^the scheduler is gone: 2 of 4 trials are finished in "
     with pytest.raises(RunFailed, match=told) as gone:
         dispatch.run(Gone(AtOnce(), office.work, 1, lambda: None))
@@ -384,7 +392,7 @@ def test_a_cluster_that_is_gone_ends_the_command_with_what_is_finished(tmp_path:
 
 
 def test_what_a_cluster_raises_is_that_trials_failure(tmp_path: Path) -> None:
-    def broken(order: TrialTask) -> str:
+    def broken(task: TrialTask) -> str:
         raise OSError("no space left")
 
     office = Office(tmp_path)
@@ -400,9 +408,9 @@ def test_a_trial_that_another_process_runs_is_waited_for(tmp_path: Path) -> None
     office = Office(tmp_path)
     answers = iter(["busy"])
 
-    def elsewhere(order: TrialTask) -> str:
+    def elsewhere(task: TrialTask) -> str:
         # The other process has finished it by the time that it is asked for again.
-        office.folder.write(replace(failed_record(order, ""), state="finished", attempts=7))
+        office.folder.write(replace(failed_record(task, ""), state="finished", attempts=7))
         return next(answers)
 
     office.behaviour["seed 1"] = elsewhere
@@ -417,7 +425,7 @@ def test_a_trial_that_another_process_runs_is_waited_for(tmp_path: Path) -> None
 
 @pytest.mark.parametrize(("stop", "code"), [(KeyboardInterrupt, 130), (Terminated, 143)])
 def test_an_interruption_says_what_is_kept(tmp_path: Path, stop: Any, code: int) -> None:
-    def interrupted(order: TrialTask) -> str:
+    def interrupted(task: TrialTask) -> str:
         raise Interrupted(stop(), "training stopped")
 
     class Raising(AtOnce):
@@ -428,7 +436,7 @@ def test_an_interruption_says_what_is_kept(tmp_path: Path, stop: Any, code: int)
 
     office = Office(tmp_path)
     office.behaviour["seed 2"] = interrupted
-    dispatch = Dispatch(office.trials, office.folder, order_of, office.observer)
+    dispatch = Dispatch(office.trials, office.folder, task_of, office.observer)
     with pytest.raises(Interrupted, match="2 of 4 trials are finished") as told:
         dispatch.run(Workforce(Raising(), office.work, 1, lambda: None))
     assert told.value.exit_code == code

@@ -12,6 +12,7 @@ import pytest
 from clifctl.report.observers import EpochStream, Tail
 from clifctl.report.pace import WINDOW_S, Pace
 from clifctl.report.progress import LINE_EVERY_S, READ_EVERY_S, TrainProgress
+from clifctl.results.events import RunStarted, StepDone
 from clifctl.results.train import EpochRecord, TimeShares, TrainPlan
 
 PLAN = TrainPlan(
@@ -85,15 +86,15 @@ def test_the_pace_forgets_what_is_long_ago() -> None:
 def _run(progress: TrainProgress, clock: list[float], *, step_s: float) -> Sums:
     sums = Sums()
     with progress:
-        progress.started(PLAN, epochs=2, steps=100)
+        progress(RunStarted(PLAN, epochs=2, steps=100))
         for epoch in (1, 2):
             sums.seen = 0
             for step in range(1, 101):
                 clock[0] += step_s
                 sums.seen += 8
-                progress.stepped(epoch, step, sums)
+                progress(StepDone(epoch, step, sums))
             clock[0] += 1.0
-            progress.finished_epoch(record(epoch, 50.0))
+            progress(record(epoch, 50.0))
     return sums
 
 
@@ -177,8 +178,8 @@ def test_epochs_before_a_resumed_run_are_not_streamed_again(tmp_path: Path) -> N
     (tmp_path / "metrics.jsonl").write_text(lines[0])
     written: list[str] = []
     stream = EpochStream("metrics.jsonl", written.append)
-    stream.started(replace(PLAN, run_folder=str(tmp_path)), 2, 1)
+    stream(RunStarted(replace(PLAN, run_folder=str(tmp_path)), 2, 1))
     with (tmp_path / "metrics.jsonl").open("a") as file:
         file.write(lines[1] + lines[2])
-    stream.finished_epoch(record(2))
+    stream(record(2))
     assert written == [lines[2]]

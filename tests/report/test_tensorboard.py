@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from clifctl.report import tensorboard
+from clifctl.results.events import RunStarted
 from clifctl.results.train import TrainPlan
 
 Run = Callable[..., Any]
@@ -63,9 +64,9 @@ def test_steps_stand_at_their_number_and_a_resumed_run_tells_all(tmp_path: Path)
     metrics.write_text("".join(json.dumps(line) + "\n" for line in lines))
     for _ in range(2):  # the second time as a resumed run does
         with tensorboard.TensorBoard("metrics.jsonl") as board:
-            board.started(replace(plan), epochs=2, steps=5)
+            board(RunStarted(replace(plan), epochs=2, steps=5))
     with metrics.open("a") as file, tensorboard.TensorBoard("metrics.jsonl") as board:
-        board.started(plan, epochs=2, steps=5)
+        board(RunStarted(plan, epochs=2, steps=5))
         file.write(json.dumps({"record": "step", "epoch": 2, "step": 1, "loss": 1.0}) + "\n")
         file.flush()
     assert scalars(tmp_path / "tensorboard") == {

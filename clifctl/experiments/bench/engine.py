@@ -11,16 +11,16 @@ import numpy as np
 from clifctl.experiments.bench.engine_cost import WARM_UP, measure_engine
 from clifctl.experiments.bench.task import Task
 from clifctl.experiments.run.plan import RunOptions
-from clifctl.experiments.run.recorder import Observer
 from clifctl.recipe.load import load_recipe
 from clifctl.results.bench_train import EngineCost
+from clifctl.results.events import Observer
 
 CIFAR_RECIPE = "cifar10_resnet18"
 TEST_IMAGES = 10
 DIGITS_EPOCHS = 5  # of 40 short steps
 
 
-def bench_engine(task: Task, recipe: str | None, *, repeats: int, observer: Observer) -> EngineCost:
+def bench_engine(task: Task, recipe: str | None, *, repeats: int, observe: Observer) -> EngineCost:
     """The engine around the step of `task`: of `recipe`, whose data are embedded, or (None) of
     CIFAR-10's on at least `repeats` batches of noise. Raises what `train` raises."""
     settings = [
@@ -35,11 +35,11 @@ def bench_engine(task: Task, recipe: str | None, *, repeats: int, observer: Obse
     execution = task.execution
     options = RunOptions(replace(execution.options, threads=execution.threads.count))
     if recipe is not None:
-        return measure_engine(load_recipe(recipe, settings), options, observer)
+        return measure_engine(load_recipe(recipe, settings), options, observe)
     with tempfile.TemporaryDirectory() as root:
         write_noise(Path(root), (WARM_UP + repeats + 1) * task.batch_size)
         settings += [f"data.root={root}", f"model.name={task.model}"]
-        return measure_engine(load_recipe(CIFAR_RECIPE, settings), options, observer)
+        return measure_engine(load_recipe(CIFAR_RECIPE, settings), options, observe)
 
 
 def write_noise(root: Path, images: int) -> None:

@@ -13,11 +13,11 @@ from clifctl.data import shuffled_batches
 from clifctl.devices import wait_for
 from clifctl.experiments.build import build_net, loss_of, optimizer_of, repeat_of
 from clifctl.experiments.run.plan import Prepared, RunOptions, prepare
-from clifctl.experiments.run.recorder import Observer
 from clifctl.experiments.train import train
 from clifctl.recipe.load import LoadedRecipe
 from clifctl.results.bench_train import EngineCost
-from clifctl.results.train import EpochRecord, Running, StepRecord, TrainPlan
+from clifctl.results.events import Observer, RunEvent, RunStarted, StepDone
+from clifctl.results.train import EpochRecord
 from clifctl.training import run_folder
 from clifctl.training.checkpoint import load_checkpoint, save_checkpoint
 from clifctl.training.device import determinism, tf32
@@ -31,9 +31,9 @@ GROUP = 16
 DISTURBED = 1.5
 
 
-def measure_engine(loaded: LoadedRecipe, options: RunOptions, observer: Observer) -> EngineCost:
+def measure_engine(loaded: LoadedRecipe, options: RunOptions, observe: Observer) -> EngineCost:
     """Train `loaded` for its epochs into a folder that is thrown away, a bare step after each of
-    its steps, and compare the two. `observer` is told as in a run of its own: what it does counts.
+    its steps, and compare the two. `observe` gets the events of that run: what it does counts.
 
     Raises what `train` raises.
     """
@@ -42,7 +42,7 @@ def measure_engine(loaded: LoadedRecipe, options: RunOptions, observer: Observer
     )
     recipe = prepared.recipe
     with determinism(recipe.train.deterministic), tf32(recipe.train.tf32):
-        turns = _Turns(observer, _bare_step(prepared), prepared.execution.device)
+        turns = _Turns(observe, _bare_step(prepared), prepared.execution.device)
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "run"
         result = train(loaded, replace(options, out=out, resume="never"), turns)
@@ -67,38 +67,27 @@ def measure_engine(loaded: LoadedRecipe, options: RunOptions, observer: Observer
 
 
 class _Turns:
-    """Passes on what the observer is told; between two steps of the run it times a bare one."""
+    """Passes on the events of a run; between two steps of the run it times a bare one."""
 
-    def __init__(self, observer: Observer, step: Callable[[], None], device: torch.device) -> None:
+    def __init__(self, observe: Observer, step: Callable[[], None], device: torch.device) -> None:
         self.engine: list[float] = []
         self.bare: list[float] = []
-        self._observer = observer
+        self._observe = observe
         self._step = step
         self._device = device
         self._since = 0.0
 
-    def started(self, plan: TrainPlan, epochs: int, steps: int) -> None:
-        self._observer.started(plan, epochs, steps)
-        self._since = self._now()
-
-    def stepped(self, epoch: int, step: int, running: Running) -> None:
-        self._observer.stepped(epoch, step, running)
-        now = self._now()
-        self._step()
-        after = self._now()
-        self.engine.append(now - self._since)
-        self.bare.append(after - now)
-        self._since = after
-
-    def logged(self, record: StepRecord) -> None:
-        self._observer.logged(record)
-
-    def finished_epoch(self, record: EpochRecord) -> None:
-        self._observer.finished_epoch(record)
-        self._since = self._now()  # evaluation and the save are no part of the next step
-
-    def notice(self, line: str) -> None:
-        self._observer.notice(line)
+    def __call__(self, event: RunEvent) -> None:
+        self._observe(event)
+        if isinstance(event, RunStarted | EpochRecord):
+            self._since = self._now()  # evaluation and the save are no part of the next step
+        elif isinstance(event, StepDone):
+            now = self._now()
+            self._step()
+            after = self._now()
+            self.engine.append(now - self._since)
+            self.bare.append(after - now)
+            self._since = after
 
     def _now(self) -> float:
         wait_for(self._device)

@@ -30,10 +30,9 @@ from clifctl.data import batches
 from clifctl.devices import CPU
 from clifctl.errors import ConversionError, DataError, RunFailed, UsageError
 from clifctl.experiments.build import load_data, repeat_of, run_on
-from clifctl.experiments.checkpoints import open_checkpoint
 from clifctl.experiments.convert import ConvertOptions
 from clifctl.experiments.run.execution import ExecutionOptions
-from clifctl.files import require_file_possible, write_output
+from clifctl.files import write_output
 from clifctl.models import SpikingNet, firing_modules
 from clifctl.recipe.schema import Recipe
 from clifctl.results.convert import NirResult, ReaderRow
@@ -63,7 +62,7 @@ def export(path: Path, options: ConvertOptions, how: NirOptions) -> NirResult:
     """
     started = time.perf_counter()
     _require_usable(options, how)
-    opened = open_checkpoint(path, options.checkpoint)
+    opened = options.opened(path)
     asked = ExecutionOptions(CPU, "reference", "dense", options.checkpoint.execution.threads)
     execution = asked.resolve(torch.float64).for_step(0)
     recipe = run_on(options.checkpoint.placed(opened.recipe), execution.kernels)
@@ -131,7 +130,6 @@ def _require_usable(options: ConvertOptions, how: NirOptions) -> None:
             f"--to nir runs on the CPU with the reference alone, in float64; '{given}' was given",
             hint="leave --device and --target out",
         )
-    require_file_possible(options.out, overwrite=options.overwrite)
 
 
 def _require_finite(net: SpikingNet, path: Path) -> None:

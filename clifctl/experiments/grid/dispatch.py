@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from clifctl.devices import available_memory_bytes
 from clifctl.errors import Interrupted, RunFailed
@@ -15,6 +14,14 @@ from clifctl.experiments.grid.trial import Outcome, TrialTask, failed_record
 from clifctl.experiments.grid.trial_names import Trial
 from clifctl.experiments.grid.worker_pool import GRACE_SECONDS, WorkerLost
 from clifctl.experiments.grid.workers import Workforce
+from clifctl.results.events import (
+    GridObserver,
+    GridStarted,
+    Notice,
+    TrialElsewhere,
+    TrialLost,
+    TrialStarted,
+)
 from clifctl.results.trials import TrialRecord
 
 # A worker that the system kills may have met another's peak of memory: it is tried once more.
@@ -22,17 +29,6 @@ ATTEMPTS = 2
 POLL_SECONDS = 0.5
 GO_ON = "the same command goes on from there"
 LOST = "its worker is gone"
-
-
-class TrialsObserver(Protocol):
-    """Who watches a grid being run."""
-
-    def opened(self, trials: Sequence[Trial], folder: ResultsFolder, finished: int) -> None: ...
-    def began(self, trial: Trial, attempt: int) -> None: ...
-    def elsewhere(self, trial: Trial) -> None: ...
-    def lost(self, trial: Trial, why: str) -> None: ...
-    def ended(self, record: TrialRecord) -> None: ...
-    def notice(self, line: str) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -47,14 +43,25 @@ class Shard:
         return trials[self.index - 1 :: self.of]
 
 
+def started(trials: Sequence[Trial], folder: ResultsFolder, finished: int) -> GridStarted:
+    """The event that a run over `trials` begins with."""
+    return GridStarted(
+        results_folder=str(folder.path),
+        titles={trial.name: trial.title for trial in trials},
+        epochs={trial.name: trial.loaded.recipe.train.epochs for trial in trials},
+        finished=finished,
+        curves=folder.epochs,
+    )
+
+
 @dataclass
 class Dispatch:
-    """One run over the trials of a grid. `order` says how a trial is to be run."""
+    """One run over the trials of a grid. `task` says how a trial is to be run."""
 
     trials: Sequence[Trial]
     folder: ResultsFolder
-    order: Callable[[Trial, int], TrialTask]
-    observer: TrialsObserver
+    task: Callable[[Trial, int], TrialTask]
+    observe: GridObserver
     need_bytes: int = 0
     fail_fast: bool = False
     _running: dict["Future[Outcome]", tuple[Trial, int]] = field(default_factory=dict)
@@ -73,16 +80,16 @@ class Dispatch:
                 self._pending.append((trial, 1))
             if record is not None:
                 self._old[trial.name] = record
-        self.observer.opened(self.trials, self.folder, len(self.trials) - len(self._pending))
+        self.observe(started(self.trials, self.folder, len(self.trials) - len(self._pending)))
         try:
             while self._pending or self._running or self._elsewhere:
-                workforce.look(self.observer.notice)
+                workforce.look(self._notice)
                 self._fill(workforce)
                 self._collect(workforce)
                 self._look_elsewhere()
                 if self._failed and self.fail_fast:
                     left = self._stop(workforce)
-                    self.observer.notice(f"--fail-fast: no other trial is begun{left}")
+                    self._notice(f"--fail-fast: no other trial is begun{left}")
                     return
         except KeyboardInterrupt as stop:
             left = self._stop(workforce)
@@ -91,6 +98,9 @@ class Dispatch:
             raise _with_message(stopped, f"stopped: {self._so_far()}") from None
         except RunFailed as gone:
             raise RunFailed(f"{gone.message}: {self._so_far()}", hint=gone.hint) from None
+
+    def _notice(self, line: str) -> None:
+        self.observe(Notice(line))
 
     def _stop(self, workforce: Workforce) -> str:
         """Cancel what has not begun, have what runs save and end, and say what is left of it on a
@@ -120,8 +130,8 @@ class Dispatch:
                 # Another process has run it meanwhile, for better or worse.
                 self._end(record)
                 continue
-            self.observer.began(trial, attempt)
-            future = workforce.executor.submit(workforce.run, self.order(trial, attempt))
+            self.observe(TrialStarted(trial.name, attempt))
+            future = workforce.executor.submit(workforce.run, self.task(trial, attempt))
             self._running[future] = (trial, attempt)
             if future.done():
                 return
@@ -141,7 +151,7 @@ class Dispatch:
                 self._retry(trial, attempt, str(lost))
                 continue
             except CancelledError:
-                workforce.look(self.observer.notice)  # raises where the cluster is gone
+                workforce.look(self._notice)  # raises where the cluster is gone
                 self._retry(trial, attempt, "the cluster was told to forget it")
                 continue
             except Exception as failed:  # whatever a cluster or a full disk has to say
@@ -152,7 +162,7 @@ class Dispatch:
                 continue
             if outcome == "busy":
                 self._elsewhere[trial.name] = trial
-                self.observer.elsewhere(trial)
+                self.observe(TrialElsewhere(trial.name))
             elif outcome == "stopped":
                 self._retry(trial, attempt, "its process was told to end")
             elif outcome == "lost":
@@ -166,19 +176,19 @@ class Dispatch:
 
     def _retry(self, trial: Trial, attempt: int, why: str) -> None:
         if attempt < ATTEMPTS:
-            self.observer.lost(trial, why)
+            self.observe(TrialLost(trial.name, why))
             self._pending.appendleft((trial, attempt + 1))
         else:
             self._give_up(trial, attempt, f"{why}, {attempt} times", lost=True)
 
     def _give_up(self, trial: Trial, attempt: int, why: str, *, lost: bool) -> None:
-        record = failed_record(self.order(trial, attempt), why, lost=lost)
+        record = failed_record(self.task(trial, attempt), why, lost=lost)
         self.folder.write(record)
         self._end(record)
 
     def _end(self, record: TrialRecord) -> None:
         self._failed |= record.state != "finished"
-        self.observer.ended(record)
+        self.observe(record)
 
     def _look_elsewhere(self) -> None:
         if self._elsewhere and not self._running:

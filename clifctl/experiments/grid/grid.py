@@ -26,7 +26,7 @@ from clifctl.experiments.grid.dask_cluster import dask_workforce
 from clifctl.experiments.grid.dispatch import (
     Dispatch,
     Shard,
-    TrialsObserver,
+    started,
 )
 from clifctl.experiments.grid.results_folder import (
     ResultsFolder,
@@ -40,6 +40,7 @@ from clifctl.experiments.run.memory import require_memory
 from clifctl.experiments.run.resume import decisive
 from clifctl.recipe.load import LoadedRecipe
 from clifctl.recipe.schema import Recipe
+from clifctl.results.events import GridObserver
 from clifctl.results.trials import TrialRecord, TrialState, TrialStatus
 from clifctl.training.memory import bytes_of
 
@@ -237,7 +238,7 @@ def _workers(options: GridOptions, execution: Execution, todo: int, need: int) -
     return min(share, todo), f"auto: {threads} thread(s) a trial on {cores()} cores"
 
 
-def run_grid(grid: Grid, observer: TrialsObserver) -> tuple[TrialRecord | None, ...]:
+def run_grid(grid: Grid, observe: GridObserver) -> tuple[TrialRecord | None, ...]:
     """Run what is not finished, and return the records of all trials, None for those without.
 
     Raises DataError where the data are missing, Interrupted where it is ended before its end.
@@ -254,15 +255,15 @@ def run_grid(grid: Grid, observer: TrialsObserver) -> tuple[TrialRecord | None, 
         dispatch = Dispatch(
             part,
             folder,
-            lambda trial, attempt: _order(grid, trial, attempt, workforce.at_once),
-            observer,
+            lambda trial, attempt: _task(grid, trial, attempt, workforce.at_once),
+            observe,
             need_bytes=grid.need_bytes if options.scheduler is None else 0,
             fail_fast=options.fail_fast,
         )
         dispatch.run(workforce)
 
     if all(state_of(folder, trial) == "finished" for trial in part):
-        observer.opened(part, folder, len(part))
+        observe(started(part, folder, len(part)))
     elif options.scheduler is not None:
         with dask_workforce(options.scheduler) as cluster:
             run(cluster)
@@ -272,7 +273,7 @@ def run_grid(grid: Grid, observer: TrialsObserver) -> tuple[TrialRecord | None, 
     return tuple(folder.record(trial.name) for trial in grid.trials)
 
 
-def _order(grid: Grid, trial: Trial, attempt: int, beside: int) -> TrialTask:
+def _task(grid: Grid, trial: Trial, attempt: int, beside: int) -> TrialTask:
     return TrialTask(
         id=uuid.uuid4().hex,
         trial=trial.name,

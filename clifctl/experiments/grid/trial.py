@@ -6,7 +6,7 @@ import statistics
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,13 +24,14 @@ from clifctl.experiments.run.plan import RunOptions
 from clifctl.experiments.train import train
 from clifctl.recipe.load import LoadedRecipe
 from clifctl.recipe.schema import validate
+from clifctl.results.events import RunEvent, StepDone
 from clifctl.results.quantities import quantities_of
-from clifctl.results.train import EpochRecord, Running, StepRecord, TrainPlan, TrainResult
+from clifctl.results.train import TrainResult
 from clifctl.results.trials import Measured, Quantities, TrialRecord
 from clifctl.training.stopping import never
 
 # Ended: the folder has its record. Busy: another process runs it. Stopped: told to end. Lost: a
-# process that had begun the same order has died.
+# process that had begun the same task has died.
 Outcome = Literal["ended", "busy", "stopped", "lost"]
 
 # Seeds, threads and the generator of torch belong to a process: one trial at a time has them.
@@ -40,7 +41,7 @@ _one_at_a_time = threading.Lock()
 @dataclass(frozen=True)
 class TrialTask:
     """What a worker is told, all of it plain: a recipe's document is validated anew there. Each
-    order has an `id` of its own: a cluster may hand one out twice. `trusted` are the files that it
+    task has an `id` of its own: a cluster may hand one out twice. `trusted` are the files that it
     may run (see `clifctl.trust`)."""
 
     id: str
@@ -62,120 +63,110 @@ def numerics_of(options: ExecutionOptions) -> Numerics:
     return Numerics.of(options.resolve())
 
 
-def run_trial(order: TrialTask, told_to_stop: Callable[[], bool] = never) -> Outcome:
+def run_trial(task: TrialTask, told_to_stop: Callable[[], bool] = never) -> Outcome:
     """Run a trial, unless it is finished or another process runs it, and write its record.
 
     Whatever goes wrong in the run is the record's to tell. Raises Interrupted where this process is
     told to end, and OutputError for a results folder that cannot be written.
     """
-    trust.allow_files(order.trusted)
-    with _one_at_a_time, contextlib.chdir(order.working_folder):
-        folder = ResultsFolder(Path(order.results))
-        with folder.claim(order.trial) as mine:
+    trust.allow_files(task.trusted)
+    with _one_at_a_time, contextlib.chdir(task.working_folder):
+        folder = ResultsFolder(Path(task.results))
+        with folder.claim(task.trial) as mine:
             if mine is None:
                 return "busy"
-            known = folder.record(order.trial)
+            known = folder.record(task.trial)
             if known is not None and known.state == "finished":
                 return "ended"
             if told_to_stop():
                 return "stopped"
-            if not mine.begin(order.id):
+            if not mine.begin(task.id):
                 return "lost"
             try:
-                folder.write(_record(order, folder.run_folder(order.trial), told_to_stop))
+                folder.write(_record(task, folder.run_folder(task.trial), told_to_stop))
             finally:
                 mine.end()
             return "ended"
 
 
-def run_trial_remotely(order: TrialTask, told_to_stop: Callable[[], bool] = never) -> Outcome:
+def run_trial_remotely(task: TrialTask, told_to_stop: Callable[[], bool] = never) -> Outcome:
     """As `run_trial`, for a worker process, which is told to end with its trial alone."""
     # A worker of a cluster may have run other people's trials.
     trust.start()
     try:
-        return run_trial(order, told_to_stop)
+        return run_trial(task, told_to_stop)
     except Interrupted:
         return "stopped"
 
 
-def _record(order: TrialTask, folder: Path, told_to_stop: Callable[[], bool]) -> TrialRecord:
+def _record(task: TrialTask, folder: Path, told_to_stop: Callable[[], bool]) -> TrialRecord:
     """How the trial ends that is run here, well or badly."""
     try:
-        return _finished(order, folder, told_to_stop)
+        return _finished(task, folder, told_to_stop)
     except Interrupted:
         raise
     except CheckpointError as broken:
-        return failed_record(order, f"{broken.message}; remove '{folder}' to begin it anew")
+        return failed_record(task, f"{broken.message}; remove '{folder}' to begin it anew")
     except ClifctlError as problem:
-        return failed_record(order, problem.message)
+        return failed_record(task, problem.message)
     except Exception as error:
         where = traceback.extract_tb(error.__traceback__)[-1]
         place = f"{Path(where.filename).name}, line {where.lineno}"
-        return failed_record(order, f"{type(error).__name__}: {error} ({place})")
+        return failed_record(task, f"{type(error).__name__}: {error} ({place})")
 
 
-def _finished(order: TrialTask, folder: Path, told_to_stop: Callable[[], bool]) -> TrialRecord:
-    where = f"trial {order.trial}"
-    loaded = LoadedRecipe(order.recipe, validate(order.document, where))
-    watch = _Watch()
+def _finished(task: TrialTask, folder: Path, told_to_stop: Callable[[], bool]) -> TrialRecord:
+    where = f"trial {task.trial}"
+    loaded = LoadedRecipe(task.recipe, validate(task.document, where))
+    times = _StepTimes()
     _reset_peak_memory()
-    options = RunOptions(order.execution, out=folder, resume="auto")
-    result = train(loaded, options, watch, told_to_stop)
+    options = RunOptions(task.execution, out=folder, resume="auto")
+    result = train(loaded, options, times, told_to_stop)
     return TrialRecord(
-        trial=order.trial,
-        title=order.title,
+        trial=task.trial,
+        title=task.title,
         seed=loaded.recipe.train.seed,
         state="finished",
-        attempts=order.attempt,
+        attempts=task.attempt,
         problem=None,
-        measured=_measured(result, watch, order),
+        measured=_measured(result, times.ms, task),
     )
 
 
-def failed_record(order: TrialTask, problem: str, *, lost: bool = False) -> TrialRecord:
+def failed_record(task: TrialTask, problem: str, *, lost: bool = False) -> TrialRecord:
     """The record of a trial that came to nothing."""
     return TrialRecord(
-        trial=order.trial,
-        title=order.title,
-        seed=order.document["train"]["seed"],
+        trial=task.trial,
+        title=task.title,
+        seed=task.document["train"]["seed"],
         state="lost" if lost else "failed",
-        attempts=order.attempt,
+        attempts=task.attempt,
         problem=problem,
         measured=None,
     )
 
 
-class _Watch:
+class _StepTimes:
     """Observes a run: how long its steps take."""
 
     def __init__(self) -> None:
-        self.steps_ms: list[float] = []
+        self.ms: list[float] = []
         self._last: tuple[int, float] | None = None
 
-    def started(self, plan: TrainPlan, epochs: int, steps: int) -> None:
-        pass
-
-    def stepped(self, epoch: int, step: int, running: Running) -> None:
+    def __call__(self, event: RunEvent) -> None:
+        if not isinstance(event, StepDone):
+            return
         now = time.perf_counter()
         # Between the last step of an epoch and the first of the next lies a test.
-        if self._last is not None and self._last[0] == epoch:
-            self.steps_ms.append(1000 * (now - self._last[1]))
-        self._last = (epoch, now)
-
-    def logged(self, record: StepRecord) -> None:
-        pass
-
-    def finished_epoch(self, record: EpochRecord) -> None:
-        pass
-
-    def notice(self, line: str) -> None:
-        pass  # that it was told to stop, which is seen at its next step
+        if self._last is not None and self._last[0] == event.epoch:
+            self.ms.append(1000 * (now - self._last[1]))
+        self._last = (event.epoch, now)
 
 
-def _measured(result: TrainResult, watch: _Watch, order: TrialTask) -> Measured:
+def _measured(result: TrainResult, steps_ms: Sequence[float], task: TrialTask) -> Measured:
     quartiles: list[float | None] = [None, None, None]
-    if len(watch.steps_ms) >= 2:
-        quartiles = [*statistics.quantiles(watch.steps_ms, n=4, method="inclusive")]
+    if len(steps_ms) >= 2:
+        quartiles = [*statistics.quantiles(steps_ms, n=4, method="inclusive")]
     return Measured(
         **{name: getattr(result, name) for name in quantities_of(Quantities)},
         epoch_best=result.epoch_best,
@@ -184,10 +175,10 @@ def _measured(result: TrainResult, watch: _Watch, order: TrialTask) -> Measured:
         step_ms_median=quartiles[1],
         step_ms_quartile_low=quartiles[0],
         step_ms_quartile_high=quartiles[2],
-        steps_timed=len(watch.steps_ms),
-        kept_for_backward_bytes=order.kept_for_backward_bytes,
+        steps_timed=len(steps_ms),
+        kept_for_backward_bytes=task.kept_for_backward_bytes,
         peak_memory_bytes=_peak_memory(result.device),
-        beside=order.beside,
+        beside=task.beside,
         device=result.device,
         target=result.target,
         connections=result.connections,

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -26,7 +26,9 @@ from clifctl.kernels.cpu.rule import (
 )
 from clifctl.recipe.schema import Recipe
 from clifctl.results.connections import ConnectionPaths
+from clifctl.results.train import EpochRecord
 from clifctl.training.device import seed_everything
+from clifctl.training.loop import Event
 from clifctl.training.precision import ArithmeticName, resolve_precision
 
 # Multiply-accumulates of the forward pass of a step that is tried, at most: with two samples the
@@ -34,7 +36,6 @@ from clifctl.training.precision import ArithmeticName, resolve_precision
 MOST_MACS = 4e10
 
 _Connection = nn.Linear | nn.modules.conv._ConvNd
-_Event = TypeVar("_Event")
 
 
 def may_be_event_driven(recipe: Recipe) -> bool:
@@ -124,18 +125,23 @@ def watched_connections(net: nn.Module, precision: ArithmeticName) -> Iterator[W
 
 
 def first_step_noted(
-    events: Iterator[_Event],
+    events: Iterator[Event],
     net: nn.Module,
     precision: ArithmeticName,
     note: Callable[[tuple[ConnectionPaths, ...]], None],
-) -> Iterator[_Event]:
-    """`events` of a training of `net`; `note` is told which way the connections went until the
-    first one, a step."""
-    with watched_connections(net, precision) as watched:
-        first = next(events, None)
-    if first is not None:
-        note(watched.rows())
-        yield first
+) -> Iterator[Event]:
+    """The `events` of a training of `net`; `note` is called with the ways that the connections take
+    in its first step."""
+    event: Event | None = None
+    # A run that goes on at the end of an epoch begins with a test.
+    while event is None or isinstance(event, EpochRecord):
+        with watched_connections(net, precision) as watched:
+            event = next(events, None)
+        if event is None:
+            return
+        if not isinstance(event, EpochRecord):
+            note(watched.rows())
+        yield event
     yield from events
 
 

@@ -72,7 +72,7 @@ def open_folder(
             recipe=loaded.name,
             seed=loaded.recipe.train.seed,
             deterministic=loaded.recipe.train.deterministic,
-            data_sha256=prepared.data.sha256(),
+            data_sha256=prepared.data_sha256,
             sources=neuron_sources(document["neuron"]),
             conditions={
                 "keep": options.keep or 0,
@@ -104,13 +104,12 @@ def _go_on(
     run_folder.trim_metrics(folder / run_folder.METRICS, goes_on.epoch, goes_on.step)
     (folder / run_folder.RESULT).unlink(missing_ok=True)  # of fewer epochs
     write_text(folder / run_folder.RECIPE, dump_document(document))
-    manifest_file = folder / run_folder.MANIFEST
-    changed = changed_surroundings(run_folder.read_manifest(manifest_file), conditions)
+    changed = changed_surroundings(run_folder.read_manifest(folder), conditions)
     if changed:
         notice(f"not what the run was on before: {'; '.join(changed)}; it may round differently")
     again = {} if keep is None else {"keep": keep}
     at = {"epoch": goes_on.epoch, "step": goes_on.step}
-    run_folder.add_to_manifest(manifest_file, {**at, **again, **conditions})
+    run_folder.add_to_manifest(folder, {**at, **again, **conditions})
     # The process may have been killed just before it did so itself.
-    if kept := run_folder.kept_epochs(manifest_file):
+    if kept := run_folder.kept_epochs(folder):
         run_folder.remove_old_epochs(folder, kept)

@@ -59,7 +59,7 @@ def start_from(path: Path | None, recipe: Recipe) -> Start | None:
 def require_same_start(folder: Path, init: Path | None) -> None:
     """Raise UsageError where the run in `folder`, which is to go on, began with other weights than
     those of `init` (None: it may only go on from its own last ones)."""
-    manifest = run_folder.read_manifest(folder / run_folder.MANIFEST)
+    manifest = run_folder.read_manifest(folder)
     began = manifest.get("init")
     if "init" not in manifest or not (began is None or _is_start(began)):
         return  # nothing is known of how it began

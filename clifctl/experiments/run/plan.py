@@ -1,6 +1,7 @@
 """What a training run needs, checked and counted before anything is written."""
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -65,6 +66,11 @@ class Prepared:
     execution: Execution
     precision: Arithmetic
     start: Start | None = None
+
+    @cached_property
+    def data_sha256(self) -> str:
+        """The hash of the data, which is computed once: large data take seconds."""
+        return self.data.sha256()
 
 
 def plan_training(loaded: LoadedRecipe, options: RunOptions) -> tuple[TrainPlan, DataError | None]:

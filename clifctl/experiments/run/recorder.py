@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from clifctl.commands import command_line
 from clifctl.data import WITHOUT_WORKERS
@@ -13,24 +13,15 @@ from clifctl.recipe.load import LoadedRecipe
 from clifctl.recipe.schema import neurons_of_files
 from clifctl.results.connections import ConnectionPaths
 from clifctl.results.decoding import decode
-from clifctl.results.train import EpochRecord, Running, StepRecord, TrainPlan
+from clifctl.results.events import Observer, StepDone
+from clifctl.results.train import EpochRecord, StepRecord
 from clifctl.training import run_folder
 from clifctl.training.checkpoint import Checkpoint, save_checkpoint
 from clifctl.training.distributed import ALONE, Processes, lost_process
-from clifctl.training.loop import Event, StepDone
+from clifctl.training.loop import Event
 from clifctl.training.resume import InProgress, capture
 from clifctl.training.saving import Interval, Timer
 from clifctl.training.stopping import StopNow, StopRequest
-
-
-class Observer(Protocol):
-    """Who watches a run; the experiment itself prints nothing."""
-
-    def started(self, plan: TrainPlan, epochs: int, steps: int) -> None: ...
-    def stepped(self, epoch: int, step: int, running: Running) -> None: ...
-    def logged(self, record: StepRecord) -> None: ...
-    def finished_epoch(self, record: EpochRecord) -> None: ...
-    def notice(self, line: str) -> None: ...
 
 
 @dataclass
@@ -80,7 +71,7 @@ def _judged(record: EpochRecord) -> float:
 
 @dataclass
 class RunRecorder:
-    """Consumes the events of a training: writes what they say, and tells the observer.
+    """Consumes the events of a training: writes what they say, and passes them on.
 
     `data_sha256` goes into every checkpoint: a run goes on with its own data only. Of several
     `processes` each follows the run in one of these; the main one's alone writes.
@@ -100,24 +91,24 @@ class RunRecorder:
     def __post_init__(self) -> None:
         self._timer = Timer(Interval.parse(self.loaded.recipe.train.save_every))
 
-    def consume(self, events: Iterator[Event], observer: Observer, request: StopRequest) -> None:
+    def consume(self, events: Iterator[Event], observe: Observer, request: StopRequest) -> None:
         """Train to the end, or until a stop is asked for: then save, and raise Interrupted."""
         try:
             for event in events:
                 if isinstance(event, StepRecord):
                     if self.processes.main:
                         run_folder.append_metrics(self.folder / run_folder.METRICS, event)
-                    observer.logged(event)
+                    observe(event)
                     continue
                 if isinstance(event, StepDone):
                     self._clean = False
-                    observer.stepped(event.epoch, event.step, event.sums)
+                    observe(event)
                     is_due = request.settle(self.processes, is_due=self._timer.is_due())
                     if request.stop is not None or is_due:
                         self.save(run_folder.LAST)
                 else:
                     self._keep_epoch(event)
-                    observer.finished_epoch(event)
+                    observe(event)
                     request.settle(self.processes)
                 if request.stop is not None:
                     raise StopNow
@@ -196,7 +187,7 @@ class RunRecorder:
         """Write into the manifest how the connections ran, a line each. Raises OutputError."""
         if self.processes.main:
             ways = {path.layer: path.in_words for path in paths}
-            run_folder.note_in_manifest(self.folder / run_folder.MANIFEST, connection_paths=ways)
+            run_folder.note_in_manifest(self.folder, connection_paths=ways)
 
     def log(self, line: str) -> None:
         """Write a line to the run's log. Raises OutputError."""

@@ -16,7 +16,7 @@ from clifctl.reading import MOST_GIVEN_BYTES, read_bytes, read_json
 from clifctl.recipe.defaults import completed, defaults_of
 from clifctl.recipe.load import LoadedRecipe, RecipeSource, load_recipe
 from clifctl.recipe.yamlfile import parse_document
-from clifctl.results.decoding import NewerResult, UnreadableResult, decode
+from clifctl.results.decoding import NewerResult, UnreadableResult, decode, flat
 from clifctl.results.train import TrainResult
 from clifctl.training import run_folder
 from clifctl.training.checkpoint import Checkpoint, load_checkpoint
@@ -66,7 +66,7 @@ def recipe_of_run(folder: Path, overrides: Sequence[str] = ()) -> LoadedRecipe:
 
 
 def _name_of_run(folder: Path) -> str:
-    name = run_folder.read_manifest(folder / run_folder.MANIFEST).get("recipe")
+    name = run_folder.read_manifest(folder).get("recipe")
     return name if isinstance(name, str) else folder.absolute().name
 
 
@@ -201,7 +201,7 @@ def _told(flat: dict[str, Any], key: str) -> str:
 
 def _require_same_sources(loaded: LoadedRecipe, folder: Path) -> None:
     """Raise RecipeError where a neuron's own file is not the one that the run began with."""
-    began = run_folder.read_manifest(folder / run_folder.MANIFEST).get("neuron_sources")
+    began = run_folder.read_manifest(folder).get("neuron_sources")
     for name, digest in neuron_sources(loaded.recipe.document["neuron"]).items():
         if isinstance(began, dict) and began.get(name, digest) != digest:
             raise RecipeError(
@@ -227,17 +227,6 @@ def without(document: dict[str, Any], keys: Collection[str], prefix: str = "") -
 
 def _is_larger(own: Any, other: Any) -> bool:
     return isinstance(own, int) and isinstance(other, int) and own > other
-
-
-def flat(document: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Dotted key -> value."""
-    found: dict[str, Any] = {}
-    for key, value in document.items():
-        if isinstance(value, dict):
-            found |= flat(value, f"{prefix}{key}.")
-        else:
-            found[f"{prefix}{key}"] = value
-    return found
 
 
 def _read_result(path: Path) -> TrainResult:
