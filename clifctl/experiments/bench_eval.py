@@ -29,18 +29,11 @@ from clifctl.experiments.bench.task import (
 )
 from clifctl.experiments.bench.timing import cpu_threads, paired, require_repeats, spread
 from clifctl.models import FiringRates
-from clifctl.results.bench import BenchRate
+from clifctl.results.bench import BenchRate, memory_formats_of
 from clifctl.results.bench_eval import EvalBenchOperations, EvalBenchResult, EvalBenchRow
 
 # contestant -> the memory formats of weights and input that it is timed in
-CONTESTANTS: dict[str, tuple[str, ...]] = {
-    "ours": ("channels_last",),
-    "ours_dense": ("channels_last",),
-    "relu": ("contiguous", "channels_last"),
-    "relu_one_step": ("contiguous", "channels_last"),
-    "sj_multi_step": ("contiguous", "channels_last"),
-    "sj_step_by_step": ("contiguous", "channels_last"),
-}
+CONTESTANTS = memory_formats_of("eval")
 
 
 def bench_eval(

@@ -4,7 +4,6 @@ import dataclasses
 from typing import Any
 
 from clifctl.report.bench import (
-    CONTESTANTS,
     input_words,
     missing_notes,
     rate_notes,
@@ -13,6 +12,7 @@ from clifctl.report.bench import (
 )
 from clifctl.report.connections import connection_tables
 from clifctl.report.render import Column, Report, Table, columns_of, document_of
+from clifctl.results.bench import CONTESTANTS
 from clifctl.results.bench_eval import EvalBenchOperations, EvalBenchResult, EvalBenchRow
 
 MILLION = 1e6
@@ -61,7 +61,7 @@ def _row(row: EvalBenchRow) -> dict[str, Any]:
     known = low is not None and high is not None
     return {
         **dataclasses.asdict(row),
-        "label": CONTESTANTS[row.contestant],
+        "label": CONTESTANTS[row.contestant].label,
         "relu_quartiles_ratio": f"{low:.3f} {high:.3f}" if known else None,
     }
 

@@ -18,18 +18,12 @@ from clifctl.experiments.bench.timing import interleaved
 from clifctl.experiments.run.connections import watched_connections
 from clifctl.models import SpikingLayer, SpikingNet
 from clifctl.models.norm import NormMode
+from clifctl.results.bench import memory_formats_of
 from clifctl.results.connections import ConnectionPaths
 from clifctl.training.precision import Precision
 
 # contestant of `bench train` -> the memory formats of weights and images that it is timed in
-CONTESTANTS: dict[str, tuple[str, ...]] = {
-    "ours": ("channels_last",),
-    "ours_dense": ("channels_last",),
-    "ours_plain": ("channels_last",),
-    "relu": ("contiguous", "channels_last"),
-    "sj_multi_step": ("contiguous", "channels_last"),
-    "sj_step_by_step": ("contiguous", "channels_last"),
-}
+CONTESTANTS = memory_formats_of("train")
 OURS, PEERS = ("ours", "ours_dense", "ours_plain"), ("sj_multi_step", "sj_step_by_step")
 Contestants = Mapping[str, tuple[str, ...]]
 _FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
