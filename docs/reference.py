@@ -27,6 +27,11 @@ packages. This page is written from the code by `python docs/reference.py`; a te
 """
 
 
+QUANTITIES = """What the fields of results hold, where their names alone do not say it. A document
+is known by its `schema`. In csv and jsonl a mean over seeds has its standard error beside it.
+"""
+
+
 def page() -> str:
     """The whole text of reference.md."""
     return "\n".join([HEAD, *(f"## {title}\n\n{text}\n" for title, text in _sections())])
@@ -44,7 +49,16 @@ def _sections() -> Iterator[tuple[str, str]]:
     yield "Data sets", _table(columns, _data())
     columns = "recipe | what it trains | data | net | neuron | time steps | learnable parameters"
     yield "Recipes", _table(columns, _recipes())
+    columns = "key in JSON and csv | what it is, and its unit | documents"
+    yield "Quantities", f"{QUANTITIES}\n{_table(columns, _quantities())}"
     yield "Packages", f"```\n{_tree()}\n```"
+
+
+def _quantities() -> Iterator[Sequence[str]]:
+    from clifctl.results.quantities import catalogue
+
+    for (key, heading), documents in sorted(catalogue().items()):
+        yield f"`{key}`", heading, _joined(sorted(documents))
 
 
 def _commands() -> Iterator[Sequence[str]]:

@@ -291,7 +291,6 @@ MANY_PARAMETERS = {
     "kernels/norm_layer.py:forward": "an autograd Function: torch takes tensors one by one",
     "kernels/norm_layer.py:prepare": "what scan has decided, each from another place",
     "kernels/scan.py:norm_scan": "the entry point for a norm and a neuron: keywords with defaults",
-    "report/gradients.py:_by_lag": "the curves of one picture",
     "spikingjelly/node.py:__init__": "keywords in SpikingJelly's words",
     "spikingjelly/nodes.py:__init__": "keywords in SpikingJelly's words",
     "training/loop.py:train_epochs": "the parts of a run, each made elsewhere",

@@ -17,7 +17,7 @@ from clifctl.energy.counting import SpikeCounter
 from clifctl.energy.signals import Signals
 from clifctl.energy.tracing import trace_net
 from clifctl.experiments.bench.firing_rates import at_rates, reached_rates, target_rates
-from clifctl.experiments.bench.net_contestants import FORMATS, paths_of, timed
+from clifctl.experiments.bench.net_contestants import paths_of, timed
 from clifctl.experiments.bench.net_gate import inference_gate, missing_peers
 from clifctl.experiments.bench.task import (
     NetBenchOptions,
@@ -29,10 +29,11 @@ from clifctl.experiments.bench.task import (
 )
 from clifctl.experiments.bench.timing import cpu_threads, paired, require_repeats, spread
 from clifctl.models import FiringRates
-from clifctl.results.bench import BenchRate
+from clifctl.results.bench import BenchRate, memory_formats_of
 from clifctl.results.bench_eval import EvalBenchOperations, EvalBenchResult, EvalBenchRow
 
-CONTESTANTS = {who: formats for who, formats in FORMATS.items() if who != "ours_plain"}
+# contestant -> the memory formats of weights and input that it is timed in
+CONTESTANTS = memory_formats_of("eval")
 
 
 def bench_eval(

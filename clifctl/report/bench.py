@@ -26,12 +26,12 @@ def rate_notes(result: TrainBenchResult | EvalBenchResult) -> tuple[str, ...]:
             notes.append(f"T = {count}: {statistics.mean(rates):.3f}")
     origin = {"fresh": "fresh weights", "paper": "as published for a trained net"}
     named = origin.get(result.rates, f"as in '{result.rates}'")
-    told = [f"firing rate, mean over layers ({named}): {', '.join(notes)}"] if notes else []
+    lines = [f"firing rate, mean over layers ({named}): {', '.join(notes)}"] if notes else []
     if opened := [p.open_percent for p in result.connection_paths if p.open_percent is not None]:
-        told.append(
+        lines.append(
             f"open windows of the surrogate, mean over connections: {statistics.mean(opened):.1f} %"
         )
-    return tuple(told)
+    return tuple(lines)
 
 
 def rates_table(result: TrainBenchResult | EvalBenchResult) -> tuple[Table, ...]:
@@ -57,7 +57,7 @@ def rates_table(result: TrainBenchResult | EvalBenchResult) -> tuple[Table, ...]
 def missing_notes(result: TrainBenchResult | EvalBenchResult) -> tuple[str, ...]:
     """Who took no part, and why."""
     missing = {row.contestant: row.missing for row in result.rows if row.missing}
-    return tuple(f"no {CONTESTANTS[name]}: {reason}" for name, reason in missing.items())
+    return tuple(f"no {CONTESTANTS[name].label}: {reason}" for name, reason in missing.items())
 
 
 def where_note(result: TrainBenchResult | EvalBenchResult) -> str:

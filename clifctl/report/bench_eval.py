@@ -61,7 +61,7 @@ def _row(row: EvalBenchRow) -> dict[str, Any]:
     known = low is not None and high is not None
     return {
         **dataclasses.asdict(row),
-        "label": CONTESTANTS[row.contestant],
+        "label": CONTESTANTS[row.contestant].label,
         "relu_quartiles_ratio": f"{low:.3f} {high:.3f}" if known else None,
     }
 

@@ -84,7 +84,7 @@ def _train_row(row: TrainBenchRow) -> dict[str, Any]:
     lower, upper = ("-" if value is None else f"{value:.3f}" for value in quartiles)
     return {
         **dataclasses.asdict(row),
-        "label": CONTESTANTS[row.contestant],
+        "label": CONTESTANTS[row.contestant].label,
         "relu_quartiles_ratio": None if None in quartiles else f"{lower} {upper}",
         "held_mib": mebibytes(row.held_bytes),
         "peak_mib": mebibytes(row.peak_bytes),
@@ -94,7 +94,7 @@ def _train_row(row: TrainBenchRow) -> dict[str, Any]:
 def _cost(cost: TrainBenchCost) -> str:
     linear = "linear in T" if cost.farthest_percent <= LINEAR_PERCENT else "not linear in T"
     return (
-        f"{CONTESTANTS[cost.contestant]}: {linear}: {cost.fixed_ms:.1f} ms + T x "
+        f"{CONTESTANTS[cost.contestant].label}: {linear}: {cost.fixed_ms:.1f} ms + T x "
         f"{cost.per_timestep_ms:.1f} ms, off by at most {cost.farthest_percent:.1f} %"
     )
 

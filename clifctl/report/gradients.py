@@ -2,12 +2,14 @@
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from clifctl.report.render import Column, Report, Table, document_of, flat_table
 from clifctl.results.gradients import GradientsResult, LayerGradients
 
 # Lags that a table shows; all of them are in the other formats.
 _SHOWN = (*range(9), 10, 12, 16, 20, 24, 32, 48, 64, 96, 128, 256, 512, 1024, 2048)
+_LAYER = Column("layer", "layer")
 
 
 def gradients_report(result: GradientsResult) -> Report:
@@ -24,23 +26,16 @@ def gradients_report(result: GradientsResult) -> Report:
     return Report(document_of(result), tuple(tables), data=_flat(result))
 
 
-def _by_lag(
+def _lag_columns(shown: Sequence[int], digits: int, lag: str = "lag") -> tuple[Column, ...]:
+    return tuple(Column(f"lag_{number}", f"{lag} {number}", digits) for number in shown)
+
+
+def _lag_rows(
     result: GradientsResult,
-    title: str,
     shown: Sequence[int],
     value: Callable[[LayerGradients, int], float | None],
-    *,
-    digits: int,
-    before: tuple[Column, ...] = (),
-    notes: tuple[str, ...] = (),
-    lag: str = "lag",
-) -> Table:
-    columns = (
-        Column("layer", "layer"),
-        *before,
-        *(Column(f"lag_{number}", f"{lag} {number}", digits) for number in shown),
-    )
-    rows = tuple(
+) -> tuple[dict[str, Any], ...]:
+    return tuple(
         {
             "layer": layer.layer,
             "neurons": layer.neurons,
@@ -49,21 +44,18 @@ def _by_lag(
         }
         for layer in result.layers
     )
-    return Table(title, columns, rows, notes=notes)
 
 
 def _shares(result: GradientsResult, shown: Sequence[int]) -> Table:
     state = f"epoch {result.epoch}" if result.trained else "fresh weights"
     whole = "-" if result.temporal_share is None else f"{100 * result.temporal_share:.1f} %"
-    return _by_lag(
-        result,
+    share = Column("temporal_share_percent", "temporal share [%]", 1)
+    return Table(
         f"{result.source}: {result.model}, {result.neuron}, T = {result.timesteps}, {state}, "
         f"{result.samples} samples of {result.data if result.input == 'data' else 'noise'}: "
         f"temporal share {whole}",
-        shown,
-        lambda layer, lag: _percent(layer.lags[lag].share),
-        digits=1,
-        before=(Column("temporal_share_percent", "temporal share [%]", 1),),
+        (_LAYER, share, *_lag_columns(shown, 1)),
+        _lag_rows(result, shown, lambda layer, lag: _percent(layer.lags[lag].share)),
         notes=(
             "Lag d: what a layer's gradient has from d time steps later (2-norm), as a share of "
             "the norms of all lags [%]. Lag 0 is spatial; the temporal share is the rest.",
@@ -72,13 +64,10 @@ def _shares(result: GradientsResult, shown: Sequence[int]) -> Table:
 
 
 def _reach(result: GradientsResult, shown: Sequence[int]) -> Table:
-    return _by_lag(
-        result,
+    return Table(
         "reach of the last time step's loss, through the whole net",
-        shown,
-        lambda layer, lag: layer.reach[lag],
-        digits=3,
-        lag="T -",
+        (_LAYER, *_lag_columns(shown, 3, "T -")),
+        _lag_rows(result, shown, lambda layer, lag: layer.reach[lag]),
         notes=(
             "Norm of the gradient of the last step's loss with respect to a layer's input current "
             "at step T - d, relative to that at T.",
@@ -87,12 +76,11 @@ def _reach(result: GradientsResult, shown: Sequence[int]) -> Table:
 
 
 def _vanished(result: GradientsResult, shown: Sequence[int]) -> Table:
-    return _by_lag(
-        result,
+    later = [lag for lag in shown if lag > 0]
+    return Table(
         "share of neurons and steps whose part II is zero (Eq. 14) [%]",
-        [lag for lag in shown if lag > 0],
-        lambda layer, lag: _percent(layer.lags[lag].vanished_share),
-        digits=1,
+        (_LAYER, *_lag_columns(later, 1)),
+        _lag_rows(result, later, lambda layer, lag: _percent(layer.lags[lag].vanished_share)),
         notes=(
             "Part II is the product of 1 - threshold * surrogate gradient over the steps between "
             "(clif, and a hard reset: with what their reset subtracts).",
@@ -111,12 +99,11 @@ def _complementary(result: GradientsResult, shown: Sequence[int]) -> list[Table]
             return None
         return _percent(lag.complementary_norm / lag.norm)
 
-    table = _by_lag(
-        result,
+    later = [lag for lag in shown if lag > 0]
+    table = Table(
         "what passes the complementary potential, relative to all of that lag [%]",
-        [lag for lag in shown if lag > 0],
-        share,
-        digits=1,
+        (_LAYER, *_lag_columns(later, 1)),
+        _lag_rows(result, later, share),
         notes=("Norms: the rest, through the membrane potential alone, is not 100 minus that.",),
     )
     return [table]

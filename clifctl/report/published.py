@@ -21,6 +21,7 @@ def published_tables(published: Published, measured: float | None) -> tuple[Tabl
         *("source", "row", "column", "accuracy_percent"),
         Column("measured_percent", "measured here [%]", 2),
         Column("difference_percent", "difference [%]", 2),
+        short=True,
     )
     rows = tuple(
         {

@@ -2,17 +2,6 @@
 
 from dataclasses import dataclass
 
-# What takes part in a benchmark of whole nets, and what it is called in a table.
-CONTESTANTS = {
-    "ours": "ours",
-    "ours_dense": "ours, dense",
-    "ours_plain": "ours, plain",
-    "relu": "ReLU",
-    "relu_one_step": "ReLU, T = 1",
-    "sj_multi_step": "SJ multi",
-    "sj_step_by_step": "SJ loop",
-}
-
 
 @dataclass(frozen=True, kw_only=True)
 class BenchRate:
@@ -24,3 +13,31 @@ class BenchRate:
     neurons: int
     target_rate: float | None
     firing_rate: float
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """What a net is timed against: its label, the memory formats of weights and input that are
+    tried (the faster one counts), and the benchmarks that it takes part in."""
+
+    label: str
+    memory_formats: tuple[str, ...] = ("contiguous", "channels_last")
+    benchmarks: tuple[str, ...] = ("train", "eval")
+
+
+CONTESTANTS = {
+    "ours": Contestant("ours", ("channels_last",)),
+    "ours_dense": Contestant("ours, dense", ("channels_last",)),
+    "ours_plain": Contestant("ours, plain", ("channels_last",), ("train",)),
+    "relu": Contestant("ReLU"),
+    "relu_one_step": Contestant("ReLU, T = 1", benchmarks=("eval",)),
+    "sj_multi_step": Contestant("SJ multi"),
+    "sj_step_by_step": Contestant("SJ loop"),
+}
+
+
+def memory_formats_of(benchmark: str) -> dict[str, tuple[str, ...]]:
+    """The contestants of `benchmark` (train or eval), each with the memory formats to try."""
+    return {
+        name: one.memory_formats for name, one in CONTESTANTS.items() if benchmark in one.benchmarks
+    }

@@ -89,9 +89,13 @@ class EngineCost:
     steps: int
     bare_step_seconds: float
     engine_step_seconds: float
-    overhead_percent: Annotated[float, Quantity("added", "%", 1)]
+    overhead_percent: Annotated[
+        float, Quantity("time that the engine adds", "%", 1, short="added [%]")
+    ]
     save_seconds: float
-    save_percent: Annotated[float, Quantity("saving each 60 s", "%", 2)]
+    save_percent: Annotated[
+        float, Quantity("time that a save each 60 s takes", "%", 2, short="saving each 60 s [%]")
+    ]
     samples_per_second: Annotated[float, Quantity("images per second", digits=1, short="images/s")]
     device: str
     target: str

@@ -10,7 +10,9 @@ from clifctl.results.quantities import Quantity
 class PublishedNumber:
     """A test accuracy that the paper printed: its best epoch on the test set."""
 
-    accuracy_percent: Annotated[float, Quantity("the paper's", "%", 2)]
+    accuracy_percent: Annotated[
+        float, Quantity("the paper's accuracy", "%", 2, short="the paper's [%]")
+    ]
     source: Annotated[str, Quantity("published in")]
     row: str
     column: str

@@ -18,17 +18,13 @@ from clifctl.experiments.bench.timing import interleaved
 from clifctl.experiments.run.connections import watched_connections
 from clifctl.models import SpikingLayer, SpikingNet
 from clifctl.models.norm import NormMode
-from clifctl.results.bench import CONTESTANTS as LABELS
+from clifctl.results.bench import memory_formats_of
 from clifctl.results.connections import ConnectionPaths
 from clifctl.training.precision import Precision
 
+# contestant of `bench train` -> the memory formats of weights and images that it is timed in
+CONTESTANTS = memory_formats_of("train")
 OURS, PEERS = ("ours", "ours_dense", "ours_plain"), ("sj_multi_step", "sj_step_by_step")
-# contestant -> the memory formats of weights and images that it is timed in
-FORMATS = {
-    who: ("channels_last",) if who in OURS else ("contiguous", "channels_last") for who in LABELS
-}
-# The contestants of `bench train`.
-CONTESTANTS = {who: formats for who, formats in FORMATS.items() if who != "relu_one_step"}
 Contestants = Mapping[str, tuple[str, ...]]
 _FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
 
