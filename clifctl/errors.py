@@ -111,7 +111,7 @@ class OfOneProcess(ClifctlError):
         self.exit_code = exit_code
 
 
-class ToldElsewhere(ClifctlError):
+class ReportedElsewhere(ClifctlError):
     """This process ends because all of its run do, and another one says why: exit code only."""
 
     def __init__(self, exit_code: int) -> None:

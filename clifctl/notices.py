@@ -9,7 +9,7 @@ _listeners: list[Listener] = []
 
 
 @contextmanager
-def told_to(listener: Listener) -> Iterator[None]:
+def heard_by(listener: Listener) -> Iterator[None]:
     """Within it, and unless another listens within that, `listener` is told."""
     _listeners.append(listener)
     try:

@@ -1,15 +1,15 @@
 """Notices from deep inside."""
 
-from clifctl.notices import tell, told_to
+from clifctl.notices import heard_by, tell
 
 
 def test_the_nearest_listener_is_told() -> None:
     outer: list[str] = []
     inner: list[str] = []
     tell("nobody")
-    with told_to(outer.append):
+    with heard_by(outer.append):
         tell("one")
-        with told_to(inner.append):
+        with heard_by(inner.append):
             tell("two")
         tell("three")
     tell("nobody")

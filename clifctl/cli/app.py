@@ -39,7 +39,7 @@ from clifctl.errors import (
     DiskFailed,
     Interrupted,
     OfOneProcess,
-    ToldElsewhere,
+    ReportedElsewhere,
     UsageError,
     stop_with,
 )
@@ -48,8 +48,8 @@ from clifctl.launch import Launch, launch
 
 # Commands that several processes, started by torchrun, can share.
 PARALLEL = ("train", "eval")
-# How long the others of a machine leave its first process to tell an error.
-TELLING_S = 3.0
+# How long the other processes of a machine wait for its first one to report an error.
+REPORT_SECONDS = 3.0
 # Where Python says that the code of its imports is.
 _IMPORTING = "<frozen importlib._bootstrap>"
 
@@ -120,7 +120,7 @@ def _usable_streams() -> None:
 
 
 def run(arguments: list[str]) -> int:
-    """Run one command and return its exit code; an error is told on stderr, with a hint."""
+    """Run one command and return its exit code; an error is reported on stderr, with a hint."""
     signal.signal(signal.SIGTERM, _end)
     trust.start(ask_on_terminal)
     # nohup has it ignored.
@@ -173,13 +173,13 @@ def run(arguments: list[str]) -> int:
 
 
 def _require_one_process_but_for(commands: tuple[str, ...], arguments: list[str]) -> None:
-    """Raise UsageError where torchrun has started several of a command that knows nothing of the
-    others: each would do, and write, the same."""
+    """Raise UsageError where torchrun has started a command several times that does not share its
+    work: each process would do, and write, the same."""
     named = next((argument for argument in arguments if not argument.startswith("-")), "")
     count = launch().count
     if count > 1 and named not in commands:
         raise UsageError(
-            f"'clifctl {named}' runs in one process, {count} were started",
+            f"'clifctl {named}' runs in one process, but {count} were started",
             hint=f"start it without torchrun; {' and '.join(commands)} can use several",
         )
 
@@ -191,11 +191,11 @@ def _report(error: BaseException, message: str, hint: str | None, code: int, deb
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if debug:
         traceback.print_exception(error)
-    if isinstance(error, ToldElsewhere):
+    if isinstance(error, ReportedElsewhere):
         return code
     if not isinstance(error, OfOneProcess) and among.local_rank > 0:
         # What went wrong before the processes have met goes wrong in all of a machine's.
-        time.sleep(TELLING_S)
+        time.sleep(REPORT_SECONDS)
         return code
     with suppress(OSError):
         sys.stderr.write(f"error: {visible_lines(message)}\n")
@@ -207,7 +207,7 @@ def _report(error: BaseException, message: str, hint: str | None, code: int, deb
 def _launch_or_alone() -> Launch:
     try:
         return launch()
-    except UsageError:  # the error that is told
+    except UsageError:  # the error that is reported
         return Launch()
 
 
@@ -217,8 +217,8 @@ def _sentence(text: str) -> str:
 
 
 def _end(number: int, frame: FrameType | None) -> None:
-    """Raise what a signal stands for. Within an import the process ends here: modules of C
-    swallow an exception and go on with half of what they need, or do not stop at all."""
+    """Raise what a signal stands for. Within an import the process ends here: modules of C swallow
+    an exception and continue with half of what they need, or do not stop at all."""
     stop = stop_with(128 + number)
     while frame is not None:
         if frame.f_code.co_filename == _IMPORTING:

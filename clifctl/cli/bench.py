@@ -1,49 +1,79 @@
-"""`clifctl bench neurons`."""
+"""`clifctl bench neurons|train|eval`."""
 
-from typing import Annotated, Literal
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from clifctl.cli import lists
 from clifctl.cli.execution_options import BenchmarkExecution, KernelExecution
-from clifctl.cli.options import Output, command
+from clifctl.cli.options import Output, Shared, command
+
+if TYPE_CHECKING:
+    from clifctl.experiments.bench.task import NetBenchOptions
 
 EXAMPLE = "clifctl bench neurons --neurons lif,clif --shape 6x16x64x32x32 -o bench.json"
 TRAIN_EXAMPLE = "clifctl bench train --timesteps 1,2,4,6,8,16 -o train.json"
 EVAL_EXAMPLE = "clifctl bench eval --rates paper --batch 8 -o eval.json"
 
-ModelOption = Annotated[
-    Literal["resnet18", "vgg11", "snn5"],
-    typer.Option(help="Net; snn5 is that of the recipe digits_snn5."),
-]
-NeuronOption = Annotated[str, typer.Option(help="Neuron of every layer.")]
-TimestepsOption = Annotated[
-    str | None,
-    typer.Option(
-        metavar="T,T,...", help="Time steps (default: 6; 10 of event frames; snn5: its recipe's)."
-    ),
-]
-PrecisionOption = Annotated[
-    Literal["float32", "bfloat16"], typer.Option(help="Arithmetic: plain, or autocast.")
-]
-RatesOption = Annotated[
-    str,
-    typer.Option(
-        metavar="fresh|paper|FILE.json",
-        help="Firing rates: of fresh weights, the published ones of a trained net, or given ones.",
-    ),
-]
-FramesOption = Annotated[
-    float | None,
-    typer.Option(
-        metavar="PERCENT",
-        help="Event frames as input, so many percent of them not zero (default: an image).",
-    ),
-]
-RepeatsOption = Annotated[int, typer.Option(help="Rounds; medians are reported.")]
+
+def _of_a_net(
+    *,
+    model: Annotated[
+        Literal["resnet18", "vgg11", "snn5"],
+        typer.Option(help="Net; snn5 is the net of the recipe digits_snn5."),
+    ] = "resnet18",
+    neuron: Annotated[str, typer.Option(help="Neuron of every layer.")] = "clif",
+    timesteps: Annotated[
+        str | None,
+        typer.Option(
+            metavar="T,T,...",
+            help="Numbers of time steps (default: 6; 10 for event frames; snn5: its recipe's).",
+        ),
+    ] = None,
+    batch: Annotated[int, typer.Option(help="Samples in a batch.")] = 8,
+    precision: Annotated[
+        Literal["float32", "bfloat16"],
+        typer.Option(help="Arithmetic: plain float32, or autocast to bfloat16."),
+    ] = "float32",
+    rates: Annotated[
+        str,
+        typer.Option(
+            metavar="fresh|paper|FILE.json",
+            help="Firing rates: those of fresh weights, the published ones of a trained net, or "
+            "those in a file.",
+        ),
+    ] = "fresh",
+    event_frames: Annotated[
+        float | None,
+        typer.Option(
+            metavar="PERCENT",
+            help="Take event frames as input, with this percentage of nonzero values (default: an "
+            "image).",
+        ),
+    ] = None,
+    repeats: Annotated[int, typer.Option(help="Rounds; medians are reported.")] = 7,
+    execution: BenchmarkExecution,
+) -> "NetBenchOptions":
+    from clifctl.experiments.bench.task import NetBenchOptions
+
+    return NetBenchOptions(
+        model=model,
+        neuron=neuron,
+        timesteps=None if timesteps is None else lists.whole_numbers("--timesteps", timesteps),
+        batch_size=batch,
+        precision=precision,
+        rates=rates,
+        frames_percent=event_frames,
+        repeats=repeats,
+        execution=execution,
+    )
+
+
+NetBenchmark = Annotated["NetBenchOptions", Shared(_of_a_net)]
 
 app = typer.Typer(
-    help="Measure speed and memory, after a check of correctness.",
+    help="Measure speed and memory, after checking correctness.",
     no_args_is_help=True,
     epilog=f"Example: {EXAMPLE}",
 )
@@ -66,9 +96,9 @@ def neurons(
 ) -> None:
     """Time the fused kernel of each neuron against the plain loop and SpikingJelly.
 
-    Each kernel is first compared with the reference; one that differs fails, exit 1, untimed. The
-    contestants then take turns. Also reported: the bytes kept for backward, and the time of the
-    memory traffic that no kernel can do without.
+    Each kernel is first compared with the reference: if one differs, nothing is timed (exit code
+    1). The contestants then take turns. Also reported: the bytes kept for backward, and the time of
+    the memory traffic that no kernel can avoid.
     """
     from clifctl.experiments.bench_neurons import bench_neurons
     from clifctl.report.bench_neurons import neurons_bench_report
@@ -87,54 +117,35 @@ def neurons(
 @command(app, "train", example=TRAIN_EXAMPLE)
 def train(
     *,
-    model: ModelOption = "resnet18",
-    neuron: NeuronOption = "clif",
-    timesteps: TimestepsOption = None,
-    batch: Annotated[int, typer.Option(help="Samples a step.")] = 8,
-    precision: PrecisionOption = "float32",
+    net: NetBenchmark,
     batch_norm: Annotated[
         Literal["per_step", "folded"],
-        typer.Option(help="Statistics of each time step, or of all together; of our net."),
+        typer.Option(
+            help="Batch norm of clifctl's net: over each time step, or over all together."
+        ),
     ] = "per_step",
-    rates: RatesOption = "fresh",
-    event_frames: FramesOption = None,
-    repeats: RepeatsOption = 7,
     peak: Annotated[
-        bool, typer.Option("--peak/--no-peak", help="Peak memory, each net in its own process.")
+        bool, typer.Option("--peak/--no-peak", help="Measure peak memory, each net in a process.")
     ] = True,
     engine: Annotated[
-        bool, typer.Option("--engine/--no-engine", help="What a run adds to the bare step.")
+        bool, typer.Option("--engine/--no-engine", help="Measure what a run adds to the bare step.")
     ] = True,
-    execution: BenchmarkExecution,
     output: Output,
 ) -> None:
     """Time a spiking net's training step against the same net with ReLU on T times the images.
 
-    The net is first compared with its plain path; one that differs fails, exit 1, untimed. Beside
-    it: the plain path, and SpikingJelly's nodes, multi-step and in a loop over time. Also
+    The net is first compared with its plain path: if it differs, nothing is timed (exit code 1).
+    Also timed: the plain path, and SpikingJelly's nodes, multi-step and in a loop over time. Also
     reported: bytes held for backward, the process's peak memory, and what a whole run adds to the
     bare step (data, checks, logging, progress), with the images per second that are left.
     """
-    from clifctl.experiments.bench.task import NetBenchOptions
     from clifctl.experiments.bench_train import bench_train
     from clifctl.report.bench_train import train_bench_report
     from clifctl.report.progress import TrainProgress
 
-    asked = NetBenchOptions(
-        model=model,
-        neuron=neuron,
-        timesteps=None if timesteps is None else lists.whole_numbers("--timesteps", timesteps),
-        batch_size=batch,
-        precision=precision,
-        batch_norm=batch_norm,
-        rates=rates,
-        frames_percent=event_frames,
-        repeats=repeats,
-        execution=execution,
-    )
     with TrainProgress(quiet=output.quiet, verbose=False) as progress:
         result = bench_train(
-            asked,
+            replace(net, batch_norm=batch_norm),
             peak=peak,
             observe=progress if engine else None,
             say=output.notice if output.verbose else lambda line: None,
@@ -145,38 +156,18 @@ def train(
 @command(app, "eval", example=EVAL_EXAMPLE)
 def evaluate(
     *,
-    model: ModelOption = "resnet18",
-    neuron: NeuronOption = "clif",
-    timesteps: TimestepsOption = None,
-    batch: Annotated[int, typer.Option(help="Samples of the batch; one is timed too.")] = 8,
-    precision: PrecisionOption = "float32",
-    rates: RatesOption = "fresh",
-    event_frames: FramesOption = None,
-    repeats: RepeatsOption = 7,
-    execution: BenchmarkExecution,
+    net: NetBenchmark,
     output: Output,
 ) -> None:
     """Time a spiking net's inference against the same net with ReLU, at T = 1 and on T times the
     images, and count the synaptic operations of both.
 
-    One sample and a batch are timed. The net is first compared with its plain path; one that
-    differs fails, exit 1, untimed. Beside it: the net with dense connections, and SpikingJelly's
+    One sample and a batch are timed. The net is first compared with its plain path: if it differs,
+    nothing is timed (exit code 1). Also timed: the net with dense connections, and SpikingJelly's
     nodes. The last table says how much of the saving in operations the machine gives.
     """
-    from clifctl.experiments.bench.task import NetBenchOptions
     from clifctl.experiments.bench_eval import bench_eval
     from clifctl.report.bench_eval import eval_bench_report
 
-    asked = NetBenchOptions(
-        model=model,
-        neuron=neuron,
-        timesteps=None if timesteps is None else lists.whole_numbers("--timesteps", timesteps),
-        batch_size=batch,
-        precision=precision,
-        rates=rates,
-        frames_percent=event_frames,
-        repeats=repeats,
-        execution=execution,
-    )
-    result = bench_eval(asked, say=output.notice if output.verbose else lambda line: None)
+    result = bench_eval(net, say=output.notice if output.verbose else lambda line: None)
     output.emit(eval_bench_report(result))

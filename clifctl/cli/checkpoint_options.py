@@ -1,4 +1,4 @@
-"""What the commands share that open a checkpoint: whose it is, its data, where its net runs."""
+"""The options of commands that open a checkpoint: whose it is, its data, where its net runs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 CheckpointArgument = Annotated[
     Path,
     typer.Argument(
-        metavar="CHECKPOINT", help="A last.pt or best.pt of a run, or other code's weights."
+        metavar="CHECKPOINT", help="A run's last.pt or best.pt, or weights of other code."
     ),
 ]
 
@@ -86,16 +86,16 @@ def _choice(
     *,
     recipe: Annotated[
         str | None,
-        typer.Option(help="For weights of other code: the recipe of their net and data."),
+        typer.Option(help="For weights of other code: a recipe with their net and data."),
     ] = None,
-    data: Annotated[str | None, typer.Option(help="Instead of a recipe: the data set.")] = None,
-    model: Annotated[str | None, typer.Option(help="Instead of a recipe: the net.")] = None,
+    data: Annotated[str | None, typer.Option(help="Instead of --recipe: the data set.")] = None,
+    model: Annotated[str | None, typer.Option(help="Instead of --recipe: the net.")] = None,
     neuron: Annotated[
         str | None,
-        typer.Option(metavar="FILE.py:NAME", help="The older name of --trust."),
+        typer.Option(metavar="FILE.py:NAME", help="Older name of --trust."),
     ] = None,
     root: Annotated[
-        Path | None, typer.Option(help="Where the data lie here, if not where the recipe says.")
+        Path | None, typer.Option(help="Folder of the data, if not the one in the recipe.")
     ] = None,
     execution: Execution,
 ) -> _Choice:

@@ -20,29 +20,34 @@ def register(app: typer.Typer) -> None:
             list[str] | None,
             typer.Argument(
                 metavar="[RECIPE] [KEY=VALUE]...",
-                help="A recipe (default: digits_snn5) and overrides, as in train.epochs=5.",
+                help="A recipe (default: digits_snn5) and overrides, such as train.epochs=5.",
                 autocompletion=complete_recipe,
             ),
         ] = None,
         *,
         neurons: Annotated[
-            str, typer.Option(metavar="A,B,...", help="Neurons, your own (FILE.py:NAME) too.")
+            str, typer.Option(metavar="A,B,...", help="Neurons, including your own (FILE.py:NAME).")
         ] = "lif,plif,glif,clif",
         timesteps: Annotated[
-            str | None, typer.Option(metavar="T,T,...", help="Time steps (default: the recipe's).")
+            str | None,
+            typer.Option(metavar="T,T,...", help="Numbers of time steps (default: the recipe's)."),
         ] = None,
         batch_norm: Annotated[
             str | None,
-            typer.Option(metavar="MODE,...", help="per_step, folded (default: the recipe's)."),
+            typer.Option(
+                metavar="MODE,...",
+                help="Modes of batch norm: per_step, folded (default: the recipe's).",
+            ),
         ] = None,
         baseline: Annotated[
-            str | None, typer.Option(help="Compare with this neuron (default: lif, or the first).")
+            str | None,
+            typer.Option(help="Neuron to compare the others with (default: lif, or the first)."),
         ] = None,
         gradients: Annotated[
             bool,
             typer.Option(
                 "--gradients",
-                help="Add the temporal share of each net's gradient, after training.",
+                help="Add the temporal share of each trained net's gradient.",
             ),
         ] = False,
         grid: GridChoice,
@@ -50,7 +55,7 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Compare neurons on the same net, data, seeds, initial weights and augmentation.
 
-        Every trial is kept in the results folder: the same command, started again, runs what is
+        Every trial is kept in the results folder: the same command run again trains only what is
         missing. The table has a mean and its standard error for each neuron, and the paired
         difference to the baseline with interval and corrected p value.
         """

@@ -33,7 +33,7 @@ def check(
     name: NameArgument,
     overrides: Annotated[
         list[str] | None,
-        typer.Argument(metavar="root=DIR", help="As --root; or cache=DIR."),
+        typer.Argument(metavar="root=DIR", help="Same as --root; or cache=DIR."),
     ] = None,
     *,
     root: Annotated[
@@ -63,7 +63,7 @@ def check(
             # Files of a person's own that are bad are there already.
             hint=result.obtain
             if first.problem is None or result.url
-            else "mend what is named, or take it out",
+            else "repair or remove what is named",
         )
 
 
@@ -75,8 +75,8 @@ def _folders(root: Path | None, overrides: list[str]) -> tuple[Path | None, Path
         key = key.removeprefix("data.")
         if key not in ("root", "cache") or not value:
             raise UsageError(
-                f"'{override}': files are checked, whatever else is set: root=DIR and cache=DIR "
-                "alone are taken",
+                f"'{override}': files are checked whatever else is set; only root=DIR and "
+                "cache=DIR are taken",
                 hint="clifctl data show NAME KEY=VALUE looks at a sample",
             )
         if key in given:
@@ -97,18 +97,21 @@ def prepare(
     *,
     workers: Annotated[
         int | None,
-        typer.Option(metavar="N", help="Processes that read (default: the cores, at most 8)."),
+        typer.Option(
+            metavar="N",
+            help="Number of processes that read (default: one for each core, at most 8).",
+        ),
     ] = None,
     skip_bad: Annotated[
         bool, typer.Option("--skip-bad", help="Leave out recordings that cannot be read.")
     ] = False,
     output: Output,
 ) -> None:
-    """Count events into frames, once, for `train` and `eval` to read.
+    """Prepare frames of event recordings once, for `train` and `eval` to read.
 
     KEY=VALUE changes the recipe, or sets a data set's own options (root=DIR) and timesteps. A
-    preparation that was stopped goes on where it was; frames of other settings stand beside these,
-    and --overwrite makes these anew.
+    preparation that was stopped continues where it was; frames of other settings are kept beside
+    these, and --overwrite prepares these again.
     """
     from clifctl.experiments.data_prepare import prepare_data
     from clifctl.report.data_prepare import prepare_report
@@ -132,12 +135,15 @@ def show(
     name: NameArgument,
     overrides: OverridesArgument = None,
     *,
-    split: Annotated[Literal["train", "test"], typer.Option(help="Split of the sample.")] = "test",
-    sample: Annotated[int, typer.Option(help="Number of the sample, from 0.")] = 0,
+    split: Annotated[
+        Literal["train", "test"], typer.Option(help="Split to take the sample from.")
+    ] = "test",
+    sample: Annotated[int, typer.Option(help="Index of the sample, from 0.")] = 0,
     plot: Annotated[
         str | None,
         typer.Option(
-            metavar="[FILE]", help="Draw the sample into a .png, .svg or .pdf; alone: NAME.png."
+            metavar="[FILE]",
+            help="Draw the sample to a .png, .svg or .pdf file (default: NAME.png).",
         ),
     ] = None,
     output: Output,

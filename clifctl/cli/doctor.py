@@ -17,11 +17,11 @@ def register(app: typer.Typer) -> None:
         *,
         root: Annotated[
             Path | None,
-            typer.Option("--root", metavar="DIR", help="Where data sets lie (default: data)."),
+            typer.Option("--root", metavar="DIR", help="Folder of the data sets (default: data)."),
         ] = None,
         output: Output,
     ) -> None:
-        """Look at this machine: versions, devices, kernels, cache, data, and a self-test.
+        """Check this machine: versions, devices, kernels, cache and data, with a self-test.
 
         The self-test runs a kernel of each usable target against the reference, and an event-driven
         connection against a dense one, gradients too. Exit code 1 if it fails. Add the output of

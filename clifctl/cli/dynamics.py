@@ -17,7 +17,7 @@ OverridesArgument = Annotated[
     ),
 ]
 NeuronsOption = Annotated[
-    str, typer.Option(metavar="A,B,...", help="Neurons, your own (FILE.py:NAME) too.")
+    str, typer.Option(metavar="A,B,...", help="Neurons, including your own (FILE.py:NAME).")
 ]
 InputOption = Annotated[
     str,
@@ -32,11 +32,14 @@ RateOption = Annotated[
     typer.Option(help="Poisson: probability of an input spike at a time step (default: 0.5)."),
 ]
 WeightOption = Annotated[
-    float | None, typer.Option(help="Current of an input spike, or the constant (default: 0.8).")
+    float | None,
+    typer.Option(help="Current of an input spike, or the constant current (default: 0.8)."),
 ]
 TimestepsOption = Annotated[
     str | None,
-    typer.Option(metavar="T,T,...", help="Time steps (default: 64,128,256,512; all of a file)."),
+    typer.Option(
+        metavar="T,T,...", help="Numbers of time steps (default: 64,128,256,512; all of a file)."
+    ),
 ]
 LagsOption = Annotated[
     int | None,
@@ -50,8 +53,8 @@ PlotOption = Annotated[
     str | None,
     typer.Option(
         metavar="[FILE]",
-        help="Draw spikes, traces, autocorrelations and f-I curves into a .png, .svg or .pdf; "
-        "alone: dynamics.png.",
+        help="Draw spikes, traces, autocorrelations and f-I curves to a .png, .svg or .pdf file "
+        "(default: dynamics.png).",
     ),
 ]
 
@@ -69,16 +72,17 @@ def register(app: typer.Typer) -> None:
         weight: WeightOption = None,
         timesteps: TimestepsOption = None,
         seeds: Annotated[
-            int | None, typer.Option(help="Poisson: trials, a seed each (default: 20).")
+            int | None,
+            typer.Option(help="Poisson: number of trials, each with its own seed (default: 20)."),
         ] = None,
-        seed: Annotated[int, typer.Option(min=0, help="The first seed.")] = 0,
+        seed: Annotated[int, typer.Option(min=0, help="First seed.")] = 0,
         lags: LagsOption = None,
         rows: RowsOption = "rates",
         plot: PlotOption = None,
         target: TargetOption = "auto",
         output: Output,
     ) -> None:
-        """What single neurons do with the same input: the paper's Figures 7 and 8.
+        """Run single neurons on the same input: the paper's Figures 7 and 8.
 
         Firing rates with 95 % intervals, the autocorrelation of every state (raw as in the paper,
         and with the mean removed), and the firing rate on constant inputs. --rows traces shows

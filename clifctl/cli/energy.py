@@ -13,7 +13,7 @@ SourcesArgument = Annotated[
     list[str],
     typer.Argument(
         metavar="SOURCE|KEY=VALUE",
-        help="Checkpoints and recipes; overrides of the recipes.",
+        help="Checkpoints and recipes, and overrides of the recipes.",
         autocompletion=complete_recipe,
     ),
 ]
@@ -37,8 +37,8 @@ PlotOption = Annotated[
     str | None,
     typer.Option(
         metavar="[FILE]",
-        help="Draw energy by component and firing rates, by layer, into a .png, .svg or .pdf; "
-        "alone: energy.png.",
+        help="Draw energy by component and firing rates by layer to a .png, .svg or .pdf file "
+        "(default: energy.png).",
     ),
 ]
 
@@ -53,22 +53,22 @@ def register(app: typer.Typer) -> None:
         rates: RatesOption = None,
         method: MethodOption = "both",
         per_layer: Annotated[
-            bool, typer.Option("--per-layer", help="What each operation of the net costs.")
+            bool, typer.Option("--per-layer", help="Show what each operation of the net costs.")
         ] = False,
         constants: ConstantsOption = None,
         timesteps: Annotated[
-            int | None, typer.Option(help="Another T than that of the source.")
+            int | None, typer.Option(help="Number of time steps (default: the source's).")
         ] = None,
         plot: PlotOption = None,
         choice: CheckpointChoice,
         output: Output,
     ) -> None:
-        """What an inference costs: operations, memory accesses, energy, as published and corrected.
+        """Count operations, memory accesses and energy of an inference, as published and corrected.
 
         A checkpoint's firing rates are measured on its test data; of a recipe operations are
         counted, and with --rates energies too. 'paper' is the accounting of the paper's tables,
-        which it reproduces; 'corrected' mends its defects and is per inference. The ANN of the same
-        net is always a row. csv holds the first table: --method chooses it.
+        which it reproduces; 'corrected' repairs its defects and counts per inference. The ANN of
+        the same net is always a row. csv holds the first table: --method chooses it.
         """
         names, overrides = _split(sources)
         read = [Path(name) for name in names]
@@ -101,7 +101,7 @@ def _split(arguments: list[str]) -> tuple[list[str], list[str]]:
     sources = [item for item in arguments if item not in overrides]
     if not sources:
         raise UsageError(
-            "no source: what should be costed?",
-            hint="name a checkpoint or a recipe: clifctl energy cifar10_resnet18",
+            "no checkpoint or recipe was given",
+            hint="name one, as in: clifctl energy cifar10_resnet18",
         )
     return sources, overrides

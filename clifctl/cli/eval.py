@@ -11,16 +11,16 @@ BatchStatisticsOption = Annotated[
     bool,
     typer.Option(
         "--batch-statistics",
-        help="Normalise with each test batch's statistics, not the running averages.",
+        help="Normalise with each test batch's statistics instead of the running averages.",
     ),
 ]
-PerClassOption = Annotated[bool, typer.Option("--per-class", help="Add a table with every class.")]
+PerClassOption = Annotated[bool, typer.Option("--per-class", help="Add a table of the classes.")]
 PlotOption = Annotated[
     str | None,
     typer.Option(
         metavar="[FILE]",
-        help="Draw accuracy after each step and firing rates into a .png, .svg or .pdf; alone: "
-        "CHECKPOINT.png here.",
+        help="Draw accuracy after each step and firing rates to a .png, .svg or .pdf file "
+        "(default: CHECKPOINT.png, here).",
     ),
 ]
 

@@ -9,7 +9,7 @@ from clifctl.devices import CPU
 from clifctl.experiments.run.execution import ExecutionOptions
 
 DeviceOption = Annotated[
-    str, typer.Option("--device", help="auto, cpu, cuda or cuda:i.", metavar="DEVICE")
+    str, typer.Option("--device", help="Device: auto, cpu, cuda or cuda:N.", metavar="DEVICE")
 ]
 TargetOption = Annotated[
     str,
@@ -21,12 +21,13 @@ ConnectionsOption = Annotated[
     str,
     typer.Option(
         "--connections",
-        help="auto: only the work that spikes cause, where it pays (CPU); or dense.",
+        help="auto: compute only what spikes require, where that is faster (CPU); or dense.",
         metavar="HOW",
     ),
 ]
 ThreadsOption = Annotated[
-    int | None, typer.Option("--threads", help="CPU threads (default: by the size of the net).")
+    int | None,
+    typer.Option("--threads", help="Number of CPU threads (default: by the size of the net)."),
 ]
 
 
@@ -53,7 +54,8 @@ def _of_single_kernels(
     *,
     device: DeviceOption = CPU,
     threads: Annotated[
-        int | None, typer.Option("--threads", help="CPU threads (default: torch's own number).")
+        int | None,
+        typer.Option("--threads", help="Number of CPU threads (default: torch's own number)."),
     ] = None,
 ) -> ExecutionOptions:
     return ExecutionOptions(device, threads=threads)

@@ -25,7 +25,7 @@ SourceArgument = Annotated[
 ]
 LayersOption = Annotated[
     str | None,
-    typer.Option(metavar="A,B,...", help="Layers of neurons to look at (default: all)."),
+    typer.Option(metavar="A,B,...", help="Layers of neurons to analyse (default: all)."),
 ]
 InputOption = Annotated[
     Literal["data", "noise"],
@@ -40,20 +40,22 @@ FormulaOption = Annotated[
         "(with its error).",
     ),
 ]
-SamplesOption = Annotated[int, typer.Option(help="Training samples, in one batch.")]
-SeedOption = Annotated[int, typer.Option(min=0, help="Decides which samples.")]
+SamplesOption = Annotated[int, typer.Option(help="Number of training samples, in one batch.")]
+SeedOption = Annotated[int, typer.Option(min=0, help="Selects the samples.")]
 Float64Option = Annotated[
-    bool, typer.Option("--float64", help="Compute in float64: the errors show it.")
+    bool, typer.Option("--float64", help="Compute in float64, with smaller errors of rounding.")
 ]
 WindowsOption = Annotated[
     bool,
-    typer.Option(help="Compare the weights' gradient for every window: a backward for each."),
+    typer.Option(
+        help="Compare the weights' gradients for every window, with a backward pass each."
+    ),
 ]
 PlotOption = Annotated[
     str | None,
     typer.Option(
         metavar="[FILE]",
-        help="Draw heat maps layer x lag into a .png, .svg or .pdf; alone: gradients.png.",
+        help="Draw heat maps, layer by lag, to a .png, .svg or .pdf file (default: gradients.png).",
     ),
 ]
 
@@ -77,7 +79,7 @@ def register(app: typer.Typer) -> None:
         choice: CheckpointChoice,
         output: Output,
     ) -> None:
-        """How much temporal gradient reaches how far back in a net, layer by layer.
+        """Measure how far back in time gradients reach in a net, layer by layer.
 
         For each layer the share of its gradient that comes from so many time steps later (from the
         windowed backward: window k+1 minus window k), how far back the last step's loss reaches,
@@ -87,7 +89,7 @@ def register(app: typer.Typer) -> None:
         picture = picture_path(plot, "gradients", output, Path(source))
         output.keep_apart(Path(source))
         from clifctl.experiments.gradients import GradientsOptions
-        from clifctl.experiments.gradients import gradients as look
+        from clifctl.experiments.gradients import gradients as run
         from clifctl.report.gradients import gradients_report
         from clifctl.report.gradients_picture import draw_gradients
 
@@ -104,5 +106,5 @@ def register(app: typer.Typer) -> None:
             checkpoint=choice.options_of_source(given, output),
             say=output.notice,
         )
-        result = look(source, options)
+        result = run(source, options)
         output.emit_and_draw(gradients_report(result), picture, draw_gradients, result)

@@ -1,4 +1,4 @@
-"""What commands that run a grid of trials share: their options, and what is done with them."""
+"""The options of commands that run a grid of trials, and how such a command runs."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +16,9 @@ TRIALS_PANEL = "Trials"
 
 PlotOption = Annotated[
     str | None,
-    typer.Option(metavar="[FILE]", help="Draw into a .png, .svg or .pdf; alone: COMMAND.png."),
+    typer.Option(
+        metavar="[FILE]", help="Draw to a .png, .svg or .pdf file (default: COMMAND.png)."
+    ),
 ]
 
 
@@ -85,20 +87,20 @@ class _Choice:
 def _choice(
     *,
     seeds: Annotated[
-        int, typer.Option(help="How many seeds, from the recipe's train.seed on.")
+        int, typer.Option(help="Number of seeds, starting at the recipe's train.seed.")
     ] = 4,
     execution: Execution,
     out: Annotated[
         Path | None,
         typer.Option(
-            help="The results folder (default: runs/COMMAND-RECIPE). Finished trials are kept.",
+            help="Results folder (default: runs/COMMAND-RECIPE). Finished trials are kept.",
             rich_help_panel=TRIALS_PANEL,
         ),
     ] = None,
     workers: Annotated[
         int | None,
         typer.Option(
-            help="Trials side by side, each in a process (default: by the size of the net).",
+            help="Trials run in parallel, each in a process (default: by the size of the net).",
             rich_help_panel=TRIALS_PANEL,
         ),
     ] = None,
@@ -114,7 +116,7 @@ def _choice(
         str | None,
         typer.Option(
             metavar="I/N",
-            help="Run part I of N only, for batch schedulers with a shared file system.",
+            help="Run only part I of N, for batch schedulers with a shared file system.",
             rich_help_panel=TRIALS_PANEL,
         ),
     ] = None,
@@ -128,7 +130,7 @@ def _choice(
         bool,
         typer.Option(
             "--dry-run",
-            help="List the trials, estimate the time from small timed steps; write nothing.",
+            help="List the trials, estimate the time from a few timed steps; write nothing.",
             rich_help_panel=TRIALS_PANEL,
         ),
     ] = False,

@@ -21,7 +21,7 @@ NeuronArgument = Annotated[
 
 @command(app, "ls", example="clifctl neurons ls")
 def ls(*, output: Output) -> None:
-    """List the neurons: states, learnable parameters, paper."""
+    """List the neurons with their states, learnable parameters and papers."""
     from clifctl.experiments.neurons import list_neurons
     from clifctl.report.neurons import neurons_report
 
@@ -34,22 +34,24 @@ def show(
     *,
     kernel: Annotated[
         str | None,
-        typer.Option(help="Print what is generated from the step: adjoint, numba or triton."),
+        typer.Option(help="Print code that is generated from the step: adjoint, numba or triton."),
     ] = None,
     timesteps: Annotated[
-        int | None, typer.Option(help="With --kernel triton: for how many time steps (6).")
+        int | None, typer.Option(help="With --kernel triton: number of time steps (default: 6).")
     ] = None,
     registers: Annotated[
         bool,
         typer.Option(
             "--registers",
-            help="With --kernel triton: compile for sm_80 and sm_90 and count registers and "
-            "spills. It takes a minute or two, no GPU is needed.",
+            help="With --kernel triton: compile for sm_80 and sm_90, and count registers and "
+            "spills (takes a minute or two, needs no GPU).",
         ),
     ] = False,
     cost: Annotated[
         bool,
-        typer.Option("--cost", help="Multiplications and additions of a step, for `energy`."),
+        typer.Option(
+            "--cost", help="Count the multiplications and additions of a step, as `energy` does."
+        ),
     ] = False,
     output: Output,
 ) -> None:
@@ -67,9 +69,9 @@ def show(
     found = find(neuron)
     if (registers or timesteps is not None) and kernel != "triton":
         given = "--registers" if registers else "--timesteps"
-        raise UsageError(f"{given} is about the GPU kernel", hint="add --kernel triton")
+        raise UsageError(f"{given} needs the GPU kernel", hint="add --kernel triton")
     if cost and kernel is not None:
-        raise UsageError("--cost and --kernel are two answers", hint="give one")
+        raise UsageError("--cost and --kernel contradict each other", hint="give one")
     if cost:
         output.emit(neuron_cost_report(neuron_cost(found)))
     elif kernel is None:

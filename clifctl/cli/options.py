@@ -21,12 +21,12 @@ from clifctl.commands import visible_lines
 from clifctl.errors import ClifctlError, Interrupted, OutputError, RunFailed, UsageError
 from clifctl.files import require_file_possible, same_file, write_output
 from clifctl.launch import launch
-from clifctl.notices import told_to
+from clifctl.notices import heard_by
 from clifctl.report.render import ENDINGS, FORMATS, render
 
 RESULT_PANEL = "Result"
 STOPPED = "stopped before it was done"
-NOT_DRAWN = "the result is written, its picture is not"
+NOT_DRAWN = "the result was written, but not its picture"
 
 # An enumeration, since typer shows its members in the help and refuses everything else.
 _Formats: Any = StrEnum("_Formats", list(FORMATS))  # type: ignore[misc]
@@ -46,7 +46,7 @@ FileOption = Annotated[
     typer.Option(
         "-o",
         "--output",
-        help="Write the result to this file instead of stdout; its ending may choose the format.",
+        help="Write the result to this file instead of stdout; its suffix selects the format.",
         rich_help_panel=RESULT_PANEL,
     ),
 ]
@@ -54,24 +54,26 @@ OverwriteOption = Annotated[
     bool,
     typer.Option(
         "--overwrite",
-        help="Replace the run folder and output files of that name.",
+        help="Replace an existing run folder or output file.",
         rich_help_panel=RESULT_PANEL,
     ),
 ]
 QuietOption = Annotated[
     bool,
-    typer.Option("-q", "--quiet", help="Only errors on stderr.", rich_help_panel=RESULT_PANEL),
+    typer.Option(
+        "-q", "--quiet", help="Print only errors to stderr.", rich_help_panel=RESULT_PANEL
+    ),
 ]
 VerboseOption = Annotated[
     bool,
-    typer.Option("-v", "--verbose", help="More on stderr.", rich_help_panel=RESULT_PANEL),
+    typer.Option("-v", "--verbose", help="Print more to stderr.", rich_help_panel=RESULT_PANEL),
 ]
 TrustOption = Annotated[
     list[str] | None,
     typer.Option(
         "--trust",
         metavar="FILE.py:NAME",
-        help="Run this file, which a recipe or checkpoint names.",
+        help="Allow this file, which a recipe or checkpoint names, to run.",
         rich_help_panel="Trust",
     ),
 ]
@@ -81,7 +83,9 @@ DebugOption = Annotated[
 ]
 OverridesArgument = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[KEY=VALUE]...", help="Overrides, as in train.epochs=5."),
+    typer.Argument(
+        metavar="[KEY=VALUE]...", help="Overrides of the recipe, such as train.epochs=5."
+    ),
 ]
 
 
@@ -95,14 +99,14 @@ class Shared:
 
 @dataclass(frozen=True)
 class Output:
-    """Where and how the result is written, and how much is said on stderr."""
+    """Where and how the result is written, and how much is printed to stderr."""
 
     how: str
     path: Path | None
     overwrite: bool
     quiet: bool
     verbose: bool
-    main: bool = True  # of several processes of a run only the main one tells its result
+    main: bool = True  # of several processes of a run only the main one writes its result
     look: Look = field(default_factory=Look)
     _streamed: list[str] = field(default_factory=list)
 
@@ -123,7 +127,7 @@ class Output:
             self.may_write(self.path, apart_from=paths)
 
     def emit(self, report: Any) -> None:
-        """Write a report. A reader that went away (`| head`) ends it quietly."""
+        """Write a report. A reader that has gone away (`| head`) ends it quietly."""
         if not self.main:
             return
         if self.path is None and self.how == "table" and sys.stdout.isatty():
@@ -170,7 +174,7 @@ class Output:
             self._streamed.append(line)
 
     def notice(self, line: str) -> None:
-        """Say something on stderr, unless --quiet."""
+        """Print a notice to stderr, unless --quiet was given."""
         if not self.quiet:
             with suppress(OSError):
                 sys.stderr.write(f"note: {visible_lines(line)}\n")
@@ -200,14 +204,14 @@ def command(
     """Register a function as command `name`, with the options of every result given to it as
     `output`, those of pictures if it has --plot, and those that its `Shared` parameters stand for.
 
-    `example` stands below the command's help. `output_help` is said of -o by a command that writes
-    something else there than its result.
+    `example` stands below the command's help. `output_help` is the help of -o for a command that
+    writes something other than its result there.
     """
 
     def register(function: Callable[..., None]) -> Callable[..., None]:
-        shared = inspect.signature(_output, eval_str=True).parameters
+        shared = inspect.signature(_output).parameters
         own = [p for p in _options_of(function) if p.name != "output"]
-        drawing = inspect.signature(picture_look, eval_str=True).parameters
+        drawing = inspect.signature(picture_look).parameters
         if not any(p.name == "plot" for p in own):
             drawing = MappingProxyType({})
 
@@ -221,15 +225,17 @@ def command(
                     hint="add --plot",
                 )
             if output_help is not None and str(settings["output_file"]) == "-":
-                raise UsageError("-o -: what is written is no text for stdout", hint="-o FILE")
+                raise UsageError(
+                    "-o -: what is written is not text, which stdout is for", hint="-o FILE"
+                )
             output = replace(_output(**settings), look=look)
             try:
-                with told_to(output.notice):
+                with heard_by(output.notice):
                     _called(function, {**values, "output": output})
             except KeyboardInterrupt as stop:
                 raise Interrupted(stop, STOPPED) from None
 
-        after = (_said_of_output(p, output_help) for p in shared.values())
+        after = (_with_output_help(p, output_help) for p in shared.values())
         options = [*own, *drawing.values(), *after]
         run.__signature__ = inspect.Signature(options)  # type: ignore[attr-defined]
         run.__annotations__ = {p.name: p.annotation for p in options}
@@ -242,7 +248,7 @@ def command(
 def _options_of(function: Callable[..., Any]) -> list[inspect.Parameter]:
     """The options of a command: its own parameters, and those that `Shared` ones stand for."""
     found = []
-    for parameter in inspect.signature(function, eval_str=True).parameters.values():
+    for parameter in inspect.signature(function).parameters.values():
         shared = _shared_by(parameter)
         found += [parameter] if shared is None else _options_of(shared.make)
     return found
@@ -251,7 +257,7 @@ def _options_of(function: Callable[..., Any]) -> list[inspect.Parameter]:
 def _called(function: Callable[..., Any], values: dict[str, Any]) -> Any:
     """`function`, given the values of its options by name."""
     arguments = {}
-    for name, parameter in inspect.signature(function, eval_str=True).parameters.items():
+    for name, parameter in inspect.signature(function).parameters.items():
         shared = _shared_by(parameter)
         arguments[name] = values[name] if shared is None else _called(shared.make, values)
     return function(**arguments)
@@ -262,7 +268,7 @@ def _shared_by(parameter: inspect.Parameter) -> Shared | None:
     return next((mark for mark in marks if isinstance(mark, Shared)), None)
 
 
-def _said_of_output(shared: inspect.Parameter, text: str | None) -> inspect.Parameter:
+def _with_output_help(shared: inspect.Parameter, text: str | None) -> inspect.Parameter:
     """A shared option, with another help if it is -o."""
     if text is None or shared.name != "output_file":
         return shared

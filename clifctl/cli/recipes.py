@@ -31,7 +31,7 @@ def show(
     overrides: OverridesArgument = None,
     *,
     resolved: Annotated[
-        bool, typer.Option("--resolved", help="With overrides applied and every default filled in.")
+        bool, typer.Option("--resolved", help="Apply overrides and fill in every default.")
     ] = False,
     output: Output,
 ) -> None:
@@ -83,13 +83,13 @@ def check(
         list[str],
         typer.Argument(
             metavar="RECIPE... [KEY=VALUE]...",
-            help="Recipes (as for train), then overrides that go to each of them.",
+            help="Recipes (as for train), then overrides, which apply to all of them.",
         ),
     ],
     *,
     output: Output,
 ) -> None:
-    """Check recipes as `train` would before it starts: schema, data and shapes."""
+    """Check recipes as `train` does before it starts: schema, data and shapes."""
     from clifctl.experiments.recipes import check_recipes
     from clifctl.report.recipes import checks_report
 

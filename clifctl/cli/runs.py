@@ -19,11 +19,11 @@ RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder."
 
 @command(app, "ls", example="clifctl runs ls runs/compare-digits_snn5 --format csv")
 def ls(
-    folder: Annotated[Path, typer.Argument(help="Where to look.")] = Path("runs"),
+    folder: Annotated[Path, typer.Argument(help="Folder to search.")] = Path("runs"),
     *,
     output: Output,
 ) -> None:
-    """List the runs of a folder, trials of comparisons too: what they are, how far they got."""
+    """List the runs in a folder, including trials of comparisons, and how far they got."""
     from clifctl.experiments.runs import list_runs
     from clifctl.report.runs import runs_report
 
@@ -49,8 +49,8 @@ def compare(
     plot: PlotOption = None,
     output: Output,
 ) -> None:
-    """Compare runs: first where their recipes differ, then what came of it; with --plot the loss
-    curves of all of them in one picture."""
+    """Compare runs: first where their recipes differ, then their results; with --plot their loss
+    curves in one picture."""
     from clifctl.experiments.runs import compare_runs
     from clifctl.report.runs import run_comparison_report
     from clifctl.report.runs_picture import draw_runs

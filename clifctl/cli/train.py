@@ -29,32 +29,30 @@ TensorboardOption = Annotated[
     bool,
     typer.Option(
         "--tensorboard",
-        help="Write metrics.jsonl for TensorBoard too, into the run folder (needs the extra).",
+        help="Also write the metrics for TensorBoard into the run folder (needs the extra).",
     ),
 ]
 
-SeedOption = Annotated[int | None, typer.Option(help="Short for train.seed=N.")]
-OutOption = Annotated[
-    Path | None, typer.Option(help="The run folder itself (default: runs/RECIPE-N).")
-]
+SeedOption = Annotated[int | None, typer.Option(help="Same as train.seed=N.")]
+OutOption = Annotated[Path | None, typer.Option(help="Run folder (default: runs/RECIPE-N).")]
 ResumeOption = Annotated[
     str | None,
     typer.Option(
         metavar="RUN_FOLDER|auto",
-        help="Go on with the run in this folder; auto: with the one in --out, or start it.",
+        help="Resume the run in this folder; auto: resume the one in --out, or start it.",
     ),
 ]
 InitOption = Annotated[
     Path | None,
     typer.Option(
         metavar="CHECKPOINT",
-        help="Start with the weights of a checkpoint of the same net, as of `convert`.",
+        help="Start from the weights of a checkpoint of the same net, such as one of `convert`.",
     ),
 ]
 KeepOption = Annotated[
     int | None,
     typer.Option(
-        help="Keep the last N epochs' checkpoints, beside last and best (a run that goes on: as "
+        help="Keep the checkpoints of the last N epochs, besides last and best (a resumed run: as "
         "before).",
         show_default="0",
     ),
@@ -87,8 +85,8 @@ def register(app: typer.Typer) -> None:
 
         The folder holds the resolved recipe, a manifest, metrics.jsonl, a log, the result and the
         checkpoints last.pt and best.pt. Keys of the recipe are changed by KEY=VALUE after it. A run
-        that was stopped or killed goes on with --resume, bit for bit as if it had not been.
-        --format jsonl writes a line after each epoch, and the result as the last one.
+        that was stopped or killed continues with --resume, bit for bit as if nothing had happened.
+        --format jsonl writes a line after each epoch, and the result as the last line.
         """
         if tensorboard:
             require_tensorboard()
@@ -117,7 +115,7 @@ def register(app: typer.Typer) -> None:
             init=init,
         )
         if dry_run:
-            _tell_standing(loaded, options, output)
+            _report_state(loaded, options, output)
             plan, unusable_data = plan_training(loaded, options)
             output.emit(plan_report(plan, dump_document(plan.resolved_recipe)))
             if unusable_data is not None:
@@ -134,8 +132,8 @@ def register(app: typer.Typer) -> None:
 def _loaded(
     folder: Path | None, recipe: str, overrides: list[str], show: Output | None
 ) -> "LoadedRecipe":
-    """The recipe, of the run in `folder` if there is one. What can be said of one that names a file
-    which is not trusted is shown by `show`, then UntrustedFile raised."""
+    """The recipe, that of the run in `folder` if one is given. For a recipe that names a file which
+    is not trusted, `show` prints what is known without it; then UntrustedFile is raised."""
     from clifctl.experiments.run.resume import recipe_of_run
     from clifctl.recipe.load import load_recipe
     from clifctl.recipe.yamlfile import dump_document
@@ -150,41 +148,41 @@ def _loaded(
         raise
 
 
-def _tell_standing(loaded: "LoadedRecipe", options: "RunOptions", output: Output) -> None:
-    """Say how far the run has come that would go on; raises what that run would."""
+def _report_state(loaded: "LoadedRecipe", options: "RunOptions", output: Output) -> None:
+    """Say how far the run has come that would be resumed; raises what that run would raise."""
     from clifctl.experiments.run.recorder import describe
     from clifctl.experiments.run.resume import standing
 
-    come = standing(loaded, options)
-    if come.result is not None:
+    state = standing(loaded, options)
+    if state.result is not None:
         output.notice(f"'{options.out}' is already finished")
-    elif come.checkpoint is not None and options.out is not None:
-        output.notice(describe(options.out, come.checkpoint))
+    elif state.checkpoint is not None and options.out is not None:
+        output.notice(describe(options.out, state.checkpoint))
 
 
 def _folder_to_resume(
     resume: str | None, recipe: str | None, out: Path | None, overrides: list[str]
 ) -> Path | None:
-    """The folder that `--resume FOLDER` names; None for a run by its recipe. What typer took for
-    the recipe is then the first override."""
+    """The folder that `--resume FOLDER` names; None for a run of a recipe. With a folder, what
+    typer took for the recipe is the first override."""
     if resume in (None, "auto"):
         if recipe is None:
             raise UsageError(
                 "no RECIPE was given",
-                hint="name a recipe, or the folder of a run to go on with: --resume RUN_FOLDER",
+                hint="name a recipe, or the folder of a run to resume: --resume RUN_FOLDER",
             )
         return None
     assert resume is not None
     if out is not None and out != Path(resume):
         raise UsageError(
-            f"--resume {resume} goes on in that folder, --out names another",
+            f"--resume {resume} continues in that folder, but --out names another",
             hint="leave --out out",
         )
     if recipe is not None:
         if "=" not in recipe:
             auto = ("--resume", "auto")
             raise UsageError(
-                f"--resume {resume} takes the recipe of that run, '{recipe}' was given too",
+                f"--resume {resume} takes the recipe of that run, but '{recipe}' was given too",
                 hint=f"leave it out, or: {command_line('train', recipe, '--out', resume, *auto)}",
             )
         overrides.insert(0, recipe)

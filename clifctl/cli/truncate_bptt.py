@@ -22,7 +22,7 @@ def register(app: typer.Typer) -> None:
         *,
         k: Annotated[
             str | None,
-            typer.Option("--k", metavar="K,K,...", help="Windows, 1 to T (default: 1,2,3,T)."),
+            typer.Option("--k", metavar="K,K,...", help="Windows k, 1 to T (default: 1,2,3,T)."),
         ] = None,
         tau: Annotated[
             str | None,
@@ -32,7 +32,7 @@ def register(app: typer.Typer) -> None:
             str | None,
             typer.Option(
                 metavar="MODE",
-                help="What the window means: sliding, chunked or prefix (default: the recipe's).",
+                help="Window mode: sliding, chunked or prefix (default: the recipe's).",
             ),
         ] = None,
         grid: GridChoice,
@@ -41,7 +41,7 @@ def register(app: typer.Typer) -> None:
         """Train with truncated BPTT: the grid of window k by time constant tau (Table 3).
 
         Gradients reach the last k time steps; k = T is full BPTT. Every trial is kept in the
-        results folder: the same command, started again, runs what is missing.
+        results folder: the same command run again trains only what is missing.
         """
         from clifctl.experiments import truncate_bptt as experiment
         from clifctl.report.truncate_bptt import truncation_report

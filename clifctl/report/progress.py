@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from clifctl.amounts import clock
 from clifctl.commands import visible
-from clifctl.notices import told_to
+from clifctl.notices import heard_by
 from clifctl.report.pace import Pace
 from clifctl.results.events import Notice, RunEvent, RunStarted, StepDone
 from clifctl.results.train import EpochRecord, Running, StepRecord, TrainPlan
@@ -46,7 +46,7 @@ class TrainProgress:
         self._next_read = self._next_line = 0.0
 
     def __enter__(self) -> "TrainProgress":
-        self._listening.enter_context(told_to(self.notice))
+        self._listening.enter_context(heard_by(self.notice))
         return self
 
     def __exit__(self, *exception: object) -> None:

@@ -6,7 +6,7 @@ from contextlib import ExitStack, suppress
 from typing import Any
 
 from clifctl.commands import visible
-from clifctl.notices import told_to
+from clifctl.notices import heard_by
 from clifctl.results.events import (
     GridEvent,
     GridStarted,
@@ -52,7 +52,7 @@ class TrialsProgress:
     def __enter__(self) -> "TrialsProgress":
         if self._is_live:
             self._live.start()
-        self._listening.enter_context(told_to(self.notice))
+        self._listening.enter_context(heard_by(self.notice))
         return self
 
     def __exit__(self, *exception: object) -> None:

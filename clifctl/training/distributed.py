@@ -22,8 +22,8 @@ from clifctl.errors import (
     ClifctlError,
     Interrupted,
     OfOneProcess,
+    ReportedElsewhere,
     RunFailed,
-    ToldElsewhere,
     UsageError,
     WorkerFailed,
 )
@@ -41,7 +41,7 @@ class LostProcess(RunFailed):
 
 
 # What every process of a run comes to by itself, or is told; and what of that one alone meets.
-OF_ALL = (RunFailed, Interrupted, ToldElsewhere)
+OF_ALL = (RunFailed, Interrupted, ReportedElsewhere)
 OF_ONE = (LostProcess, WorkerFailed)
 
 
@@ -86,7 +86,7 @@ class Processes:
 
     def agree(self, do: Callable[[], Item]) -> Item:
         """What `do` gives here, if it raises no ClifctlError in any process. Otherwise all raise:
-        the main one what went wrong first, the others ToldElsewhere."""
+        the main one what went wrong first, the others ReportedElsewhere."""
         if not self.several:
             return do()
         outcome = _Outcome.of(do)
@@ -137,7 +137,7 @@ class Processes:
 
     def _told(self, failure: "_Failure", rank: int) -> ClifctlError:
         if not self.main:
-            return ToldElsewhere(failure.exit_code)
+            return ReportedElsewhere(failure.exit_code)
         of = f"process {rank} of {self.count}: " if rank else ""
         told = ClifctlError(f"{of}{failure.message}", hint=failure.hint)
         told.exit_code = failure.exit_code
@@ -182,7 +182,7 @@ def joined(launch: Launch, device: torch.device) -> Iterator[Processes]:
     """Within it the processes of `launch` speak with each other, each with its net on `device`.
 
     Raises LostProcess where one of them is gone. What ends the run in all of them is told by the
-    main one: the others wait until it has, and raise ToldElsewhere.
+    main one: the others wait until it has, and raise ReportedElsewhere.
     """
     if launch.count == 1:
         yield ALONE
@@ -199,10 +199,10 @@ def joined(launch: Launch, device: torch.device) -> Iterator[Processes]:
         if processes.main:
             raise
         if isinstance(ends, Interrupted) and ends.at_once:
-            raise ToldElsewhere(ends.exit_code) from None  # the main one waits for this one
+            raise ReportedElsewhere(ends.exit_code) from None  # the main one waits for this one
         if isinstance(ends, OF_ALL) and not isinstance(ends, OF_ONE):
             _wait_for_the_end_of_main()
-            raise ToldElsewhere(ends.exit_code) from None
+            raise ReportedElsewhere(ends.exit_code) from None
         raise OfOneProcess(
             f"{launch.name}: {ends.message}", hint=ends.hint, exit_code=ends.exit_code
         ) from ends

@@ -90,4 +90,4 @@ def test_batch_statistics_of_one_sample_are_left_out(clifctl: Run, tmp_path: Pat
     recipe = [*own_data(tmp_path, 9), "eval.batch_size=4", "train.batch_size=3"]
     assert clifctl("train", *recipe, "--out", "run", "-q").code == 0
     hint = hint_of(clifctl("eval", "run/last.pt", "--batch-statistics"))
-    assert hint.startswith("leave --batch-statistics out")
+    assert hint.startswith("leave it out")

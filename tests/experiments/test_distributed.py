@@ -141,7 +141,7 @@ def test_a_stop_of_one_stops_all_and_all_go_on_bit_for_bit(
     assert (kind, code) == ("Interrupted", 130)
     assert message.endswith("holds the run after step 1 of epoch 2")
     assert hint.startswith("go on with: clifctl train --resume")
-    assert found[1]["stopped"][0] == "ToldElsewhere"
+    assert found[1]["stopped"][0] == "ReportedElsewhere"
     assert found[1]["stopped"][3] == 130
     assert largest_difference(folder / "drawn/last.pt", folder / "whole/last.pt") == 0
     assert metrics(folder / "drawn") == metrics(folder / "whole")
@@ -169,7 +169,7 @@ def test_one_that_is_interrupted_at_once_waits_for_nobody(found: list[dict[str, 
     kind, message, _, code = found[0]["at once"]
     assert (kind, code) == ("LostProcess", 1)
     assert message.endswith("holds the run after epoch 1")  # of three steps
-    assert found[1]["at once"][::3] == ("ToldElsewhere", 130)
+    assert found[1]["at once"][::3] == ("ReportedElsewhere", 130)
 
 
 def test_numbers_that_are_none_in_one_process_end_all(
@@ -179,14 +179,14 @@ def test_numbers_that_are_none_in_one_process_end_all(
     assert (kind, code) == ("RunFailed", 1)
     # The first layer of the other process's net.
     assert message.startswith("the training loss became nan in step 3 of epoch 1: the output of")
-    assert found[1]["poisoned"][0] == "ToldElsewhere"
+    assert found[1]["poisoned"][0] == "ReportedElsewhere"
     assert len(metrics(folder / "poisoned")) == 2
 
 
 def test_what_one_cannot_do_none_does(found: list[dict[str, Any]], folder: Path) -> None:
     told = [process["agreements"][0] for process in found]
     assert told[0][0] == ("ClifctlError", "process 1 of 2: no file", "get it", 2)
-    assert told[1][0][0] == "ToldElsewhere"
+    assert told[1][0][0] == "ReportedElsewhere"
     assert [t[1] for t in told] == [7, 7]  # the main one's
     for process in found:
         _, largest, ranks, (sums, scalar) = process["agreements"]
@@ -332,5 +332,7 @@ def test_torchrun_trains_and_tells_once(tmp_path: Path) -> None:
     assert not (tmp_path / "run/run.lock").exists()
     refused = start("energy", "run/last.pt")
     assert (refused.returncode, refused.stdout) == (1, "")  # torchrun's own
-    assert refused.stderr.count("error: 'clifctl energy' runs in one process, 2 were started") == 1
+    assert (
+        refused.stderr.count("error: 'clifctl energy' runs in one process, but 2 were started") == 1
+    )
     assert "exitcode  : 2" in refused.stderr

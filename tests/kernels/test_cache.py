@@ -17,7 +17,7 @@ from clifctl.kernels import cache, cache_folder, compiling
 from clifctl.kernels.cpu import machine_code
 from clifctl.kernels.cpu.machine_code import keep
 from clifctl.kernels.gpu import triton_cache
-from clifctl.notices import told_to
+from clifctl.notices import heard_by
 
 TEXT = """
 from numba import njit
@@ -92,7 +92,7 @@ def test_what_is_compiled_and_how_long_it_took_is_told(
     monkeypatch.setattr(compiling, "WORTH_A_WORD_S", 0.0)
     calling = f"{TEXT}\n\n@njit\ndef twice(x):\n    return scaled(scaled(x))\n"
     lines: list[str] = []
-    with told_to(lines.append):
+    with heard_by(lines.append):
         assert load_anew(calling).twice(3.0) == 12.0
         assert load_anew(calling).twice(3.0) == 12.0
     assert lines[0] == "compiling kernels for this processor, at their first use"

@@ -107,7 +107,7 @@ def test_a_picture_that_fails_loses_no_result(
     monkeypatch.setattr(data_picture, "draw_sample", broken)
     done = clifctl("data", "show", "digits", "--plot", "p.png", "--json", *into)
     assert done.code == 1
-    assert "the result is written, its picture is not: ValueError: no room" in done.err
+    assert "the result was written, but not its picture: ValueError: no room" in done.err
     result = (tmp_path / "result.json").read_text() if into else done.out
     assert '"schema": "clifctl.data.show/1"' in result
     assert not (tmp_path / "p.png").exists()
