@@ -323,6 +323,19 @@ def test_functions_of_many_parameters_have_a_reason() -> None:
     assert set(MANY_PARAMETERS) <= functions
 
 
+def test_no_signature_is_formatted_by_hand() -> None:
+    for part, path in files():
+        if part == "experiments":
+            continue
+        text = path.read_text(encoding="utf-8")
+        lines = text.splitlines()
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                signature = lines[node.lineno - 1 : node.body[0].lineno - 1]
+                where = f"{path.relative_to(PACKAGE)}: {node.name}"
+                assert not any(line.endswith("# fmt: skip") for line in signature), where
+
+
 # What turns bytes into objects, or text into code, and where that may be. `Image.open` may try
 # formats for which it starts other programs. Who adds a place says in SECURITY.md why it is safe.
 DANGEROUS = {

@@ -2,7 +2,7 @@
 
 It keeps the input alone for the way back. As a registered operator with an implementation on fake
 tensors it goes through torch.compile in one piece, and its shapes are known on devices that are not
-there. What a call is besides its tensors travels as a name (`named`), which says all of it: a
+there. What a call is besides its tensors travels as a name (`call_name`), which says all of it: a
 compiled graph that is read from a cache means the same neuron.
 """
 
@@ -39,7 +39,7 @@ _KERNELS: dict[str, Callable[[Neuron, Hyperparameters, torch.dtype, int], Kernel
 
 
 @dataclass(frozen=True)
-class Call:
+class ScanCall:
     """What a scan is besides its tensors. `given_state`: initial states are among the tensors."""
 
     neuron: Neuron
@@ -57,7 +57,7 @@ class Call:
 _NEURONS: dict[str, tuple[Neuron, Hyperparameters]] = {}
 
 
-def named(
+def call_name(
     neuron: Neuron,
     hyperparameters: Hyperparameters,
     target: str,
@@ -96,7 +96,7 @@ def _registered(neuron: Neuron, hyperparameters: Hyperparameters) -> str:
 
 
 @lru_cache(maxsize=4096)
-def _call(name: str) -> Call:
+def _call(name: str) -> ScanCall:
     identity, target, k, mode, given = name.rsplit(" ", 4)
     window = Window(int(k), cast(WindowMode, mode)) if int(k) else None
     if identity not in _NEURONS:  # a graph that another process has exported
@@ -104,10 +104,10 @@ def _call(name: str) -> Call:
             f"this graph needs the neuron '{identity}', which this process has not built",
             hint="run a layer of that neuron, with the same hyperparameters, once before the graph",
         )
-    return Call(*_NEURONS[identity], target, window, given == "1")
+    return ScanCall(*_NEURONS[identity], target, window, given == "1")
 
 
-def held(dtype: torch.dtype) -> torch.dtype:
+def compute_dtype(dtype: torch.dtype) -> torch.dtype:
     """The dtype of states and of the arithmetic for an input of `dtype`."""
     return torch.float32 if dtype in (torch.bfloat16, torch.float16) else dtype
 
@@ -168,7 +168,7 @@ def results(x: Tensor, call: str, dtype: torch.dtype) -> list[Tensor]:
 
 def _final_states(x: Tensor, call: str) -> list[Tensor]:
     layout, states = Layout.of(x), _call(call).neuron.states
-    return [layout.empty(x, steps=None, dtype=held(x.dtype)) for _ in states]
+    return [layout.empty(x, steps=None, dtype=compute_dtype(x.dtype)) for _ in states]
 
 
 def states_of(call: str) -> int:
@@ -181,7 +181,7 @@ def scan_backward(
 ) -> list[Tensor]:
     """Gradients of x and of `tensors`, from those of `[output, *final states]` (None: zero)."""
     if not x.numel():
-        like = held(x.dtype)
+        like = compute_dtype(x.dtype)
         return [torch.zeros_like(x), *(torch.zeros_like(t, dtype=like) for t in tensors)]
     work = Work.of(x, tensors, call)
     g_x = work.room(work.g_dtype)
@@ -202,8 +202,11 @@ def _(
     layout, states = Layout.of(x), states_of(call)
     return [
         layout.empty(x, steps=len(x), dtype=x.dtype),
-        *(layout.empty(x, steps=None, dtype=held(x.dtype)) for _ in range(states)),
-        *(tensor.new_empty(tensor.shape, dtype=held(x.dtype)) for tensor in tensors[states:]),
+        *(layout.empty(x, steps=None, dtype=compute_dtype(x.dtype)) for _ in range(states)),
+        *(
+            tensor.new_empty(tensor.shape, dtype=compute_dtype(x.dtype))
+            for tensor in tensors[states:]
+        ),
     ]
 
 
@@ -264,9 +267,14 @@ def run(
 
 
 def spikes_as(
-    x: Tensor, parameters: Parameters, target: str, connections: str,
-    others: Sequence[Tensor | None], *, steps: int,
-) -> bool | None:  # fmt: skip
+    x: Tensor,
+    parameters: Parameters,
+    target: str,
+    connections: str,
+    others: Sequence[Tensor | None],
+    *,
+    steps: int,
+) -> bool | None:
     """Whether the output of a neuron is given as `Spikes`: None where it is floats, else whether
     the surrogate's windows are needed too. `x` is the neuron's input or that of a norm before it,
     of all `steps` or one for all; `others` are the tensors that its output depends on besides."""
@@ -309,7 +317,7 @@ class Work:
     """A call's tensors as its kernel takes them: rows `[T, M]`, in the order of their layout, or
     one row where the input is the same at every step."""
 
-    call: Call
+    call: ScanCall
     kernel: Kernel
     layout: Layout
     given: KernelInput
@@ -319,7 +327,7 @@ class Work:
     @classmethod
     def of(cls, x: Tensor, tensors: Sequence[Tensor], name: str) -> "Work":
         """The work of the call `name` on `x` and `tensors` (see `scan_forward`)."""
-        call, layout, dtype = _call(name), Layout.of(x), held(x.dtype)
+        call, layout, dtype = _call(name), Layout.of(x), compute_dtype(x.dtype)
         triton = call.target == "triton"
         read = x.dtype if triton or x.dtype in numba_target.DTYPES else dtype
         kernel = _KERNELS[call.target](call.neuron, call.hyperparameters, read, len(x))
@@ -351,7 +359,7 @@ class Work:
         return self.kernel.backward(
             self.given,
             self.room(dtype).zero_() if g_out is None else self.layout.rows(g_out, dtype),
-            [None if g is None else self.layout.rows(g, held(dtype)) for g in g_finals],
+            [None if g is None else self.layout.rows(g, compute_dtype(dtype)) for g in g_finals],
             self.call.window,
             g_x,
         )

@@ -19,7 +19,7 @@ from clifctl.kernels.cpu.norm_neuron import NormAndNeuron, NormChoice, NormTenso
 from clifctl.kernels.cpu.rule import too_few
 from clifctl.kernels.distributed import several_processes
 from clifctl.kernels.eager import is_eager, is_transformed
-from clifctl.kernels.fused import held, needs_windows, states_of
+from clifctl.kernels.fused import compute_dtype, needs_windows, states_of
 from clifctl.kernels.ir.prologue import NORM, with_norm
 from clifctl.kernels.normed import Norm, fused_backward
 from clifctl.kernels.window import Window
@@ -56,30 +56,33 @@ class BatchNorm(Protocol):
 
 
 @dataclass(frozen=True)
-class Layer:
-    """A prepared layer, the name of its call (see `clifctl.kernels.fused.named`), and whether its
-    output are `Spikes`."""
+class PreparedLayer:
+    """A prepared layer, its `fused.call_name`, and whether its output is `Spikes`."""
 
     work: NormAndNeuron
     call: str
     spikes: bool
 
 
-class Asked(NamedTuple):
-    """What is asked for: `key` says which layer it is, the tensors are those of this call."""
+class LayerRequest(NamedTuple):
+    """What `scan` asks for: `key` says which layer it is, the tensors are those of this call."""
 
     key: Hashable
     norm: NormTensors
     choice: NormChoice
 
 
-_layers: dict[Hashable, Layer] = {}
+_layers: dict[Hashable, PreparedLayer] = {}
 
 
-def asked(
-    x: Tensor, state: Sequence[Tensor] | None, parameters: Parameters, norm: BatchNorm,
-    repeat: int, *how: Hashable,
-) -> Asked | None:  # fmt: skip
+def request(
+    x: Tensor,
+    state: Sequence[Tensor] | None,
+    parameters: Parameters,
+    norm: BatchNorm,
+    repeat: int,
+    *how: Hashable,
+) -> LayerRequest | None:
     """The layer of `parameters` behind `norm` for `x`, which stands for `repeat` equal steps, run
     as `how` says; None where the operators have to do it."""
     if (
@@ -109,7 +112,7 @@ def asked(
         ),
         state is None,
     )
-    return Asked(key, tensors, choice)
+    return LayerRequest(key, tensors, choice)
 
 
 def _kind(x: Tensor | None) -> Hashable:
@@ -117,22 +120,28 @@ def _kind(x: Tensor | None) -> Hashable:
     return x if x is None else (x.numel(), x.dtype, x.is_cpu and x.is_contiguous())
 
 
-def known(wanted: Asked | None) -> Layer | None:
+def prepared(requested: LayerRequest | None) -> PreparedLayer | None:
     """The layer, where it is prepared."""
-    return None if wanted is None else _layers.get(wanted.key)
+    return None if requested is None else _layers.get(requested.key)
 
 
 def prepare(
-    wanted: Asked | None, x: Tensor, parameters: Parameters, steps: int, window: Window | None,
-    target: str, call: str, spikes: bool,
-) -> Layer | None:  # fmt: skip
+    requested: LayerRequest | None,
+    x: Tensor,
+    parameters: Parameters,
+    steps: int,
+    window: Window | None,
+    target: str,
+    call: str,
+    spikes: bool,
+) -> PreparedLayer | None:
     """Prepare a layer whose tensors have been checked; None where the operators have to do it."""
     if (
-        wanted is None
+        requested is None
         or target != "numba"
         or x.dtype not in numba_target.DTYPES
         or not x.numel()
-        or not all(_can_be_reached(t, held(x.dtype)) for t in wanted.norm)
+        or not all(_can_be_reached(t, compute_dtype(x.dtype)) for t in requested.norm)
     ):
         return None
     neuron = with_norm(parameters.neuron)
@@ -142,9 +151,9 @@ def prepare(
     if len(_layers) >= MOST_LAYERS:
         _layers.clear()
     work = NormAndNeuron(
-        kernel, x.detach(), steps, wanted.choice, window, given_state=states_of(call) > 0
+        kernel, x.detach(), steps, requested.choice, window, given_state=states_of(call) > 0
     )
-    made = _layers[wanted.key] = Layer(work, call, spikes)
+    made = _layers[requested.key] = PreparedLayer(work, call, spikes)
     return made
 
 
@@ -156,9 +165,12 @@ def _can_be_reached(x: Tensor | None, dtype: torch.dtype) -> bool:
 
 
 def run(
-    layer: Layer, x: Tensor, norm: NormTensors, state: Sequence[Tensor] | None,
+    layer: PreparedLayer,
+    x: Tensor,
+    norm: NormTensors,
+    state: Sequence[Tensor] | None,
     learnables: Iterable[Tensor],
-) -> tuple[Tensor, tuple[Tensor, ...]]:  # fmt: skip
+) -> tuple[Tensor, tuple[Tensor, ...]]:
     """Output and final state; they have a gradient."""
     tensors = (norm.weight, norm.bias, *(state or ()), *learnables)
     windows = needs_windows((x, *tensors)) if layer.spikes else None
@@ -169,9 +181,15 @@ def run(
 class _PreparedNormScan(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, layer: Layer, norm: NormTensors, windows: bool | None, x: Tensor,
-        weight: Tensor | None, bias: Tensor | None, *tensors: Tensor,
-    ) -> tuple[Tensor, ...]:  # fmt: skip
+        ctx: Any,
+        layer: PreparedLayer,
+        norm: NormTensors,
+        windows: bool | None,
+        x: Tensor,
+        weight: Tensor | None,
+        bias: Tensor | None,
+        *tensors: Tensor,
+    ) -> tuple[Tensor, ...]:
         out, finals, statistics = layer.work.forward(x, norm, tensors, windows)
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(x, weight, bias, statistics, *tensors)
@@ -181,7 +199,7 @@ class _PreparedNormScan(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
         x, weight, bias, statistics, *tensors = kept(ctx)
-        layer: Layer = ctx.layer
+        layer: PreparedLayer = ctx.layer
         if torch.is_grad_enabled() or is_transformed(*gradients):  # create_graph=True, vmap
             found = _by_operators(layer, x, weight, bias, statistics, tensors, gradients)
             return None, None, None, *found
@@ -190,9 +208,14 @@ class _PreparedNormScan(torch.autograd.Function):
 
 
 def _by_operators(
-    layer: Layer, x: Tensor, weight: Tensor | None, bias: Tensor | None, statistics: Tensor,
-    tensors: Sequence[Tensor], gradients: Sequence[Tensor | None],
-) -> tuple[Tensor | None, ...]:  # fmt: skip
+    layer: PreparedLayer,
+    x: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    statistics: Tensor,
+    tensors: Sequence[Tensor],
+    gradients: Sequence[Tensor | None],
+) -> tuple[Tensor | None, ...]:
     """What `backward` gives, under a transform; a gradient of it is refused in words."""
     mean, inverse = statistics
     affine = weight is not None

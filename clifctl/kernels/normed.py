@@ -20,7 +20,14 @@ from torch import Tensor
 from clifctl.kernels.backward import by_sample, first_gradient, kept
 from clifctl.kernels.distributed import sum_over_processes
 from clifctl.kernels.eager import is_eager, is_transformed
-from clifctl.kernels.fused import Work, held, results, scan_forward, spikes_forward, states_of
+from clifctl.kernels.fused import (
+    Work,
+    compute_dtype,
+    results,
+    scan_forward,
+    spikes_forward,
+    states_of,
+)
 from clifctl.kernels.layout import Layout
 from clifctl.kernels.norm_passes import corrected
 
@@ -105,7 +112,7 @@ def norm_scan_backward(
         return list(others)
     work = Work.of(_expanded(x, steps), [*tensors, *_prologue(norm, steps)], call)
     # Rounded once, after the correction.
-    g_x, rows = work.room(held(x.dtype)), work.given.x
+    g_x, rows = work.room(compute_dtype(x.dtype)), work.given.x
     found = work.backward(gradients, g_x)
     *g_learnables, _, g_scale, g_bias = found.learnables
     if len(x) < steps:
@@ -142,7 +149,7 @@ def _(
     steps: int,
     processes: bool,
 ) -> list[Tensor]:
-    like, layout = held(x.dtype), Layout.of(x)
+    like, layout = compute_dtype(x.dtype), Layout.of(x)
     states = states_of(call)
     return [
         layout.empty(x, steps=len(x), dtype=x.dtype),

@@ -7,7 +7,7 @@ from clifctl.errors import NeuronError, TargetError
 from clifctl.kernels import fused, norm_layer, normed, reference
 from clifctl.kernels.backward import refuse_reentrant_checkpoint
 from clifctl.kernels.connections import check_connections
-from clifctl.kernels.fused import held
+from clifctl.kernels.fused import compute_dtype
 from clifctl.kernels.norm_layer import BatchNorm
 from clifctl.kernels.normed import Norm
 from clifctl.kernels.spikes.tensor import as_floats
@@ -49,7 +49,7 @@ def scan(
     chosen = resolve_target(target, x.device, x.dtype)
     learnables = _learnables(x, parameters)
     if chosen.name == "reference":
-        dtype = held(x.dtype)
+        dtype = compute_dtype(x.dtype)
         start = initial_state(x, parameters) if state is None else tuple(s.to(dtype) for s in state)
         output, final = reference.run(
             parameters.neuron,
@@ -60,7 +60,7 @@ def scan(
             chosen_window,
         )
         return output.to(x.dtype), final
-    call = fused.named(
+    call = fused.call_name(
         parameters.neuron,
         parameters.hyperparameters,
         chosen.name,
@@ -97,11 +97,11 @@ def norm_scan(
     x, state = _to_be_kept(x, state)
     how = (repeat, window, window_mode, target, connections)
     if not isinstance(norm, Norm):
-        wanted = norm_layer.asked(x, state, parameters, norm, *how)
-        layer = norm_layer.known(wanted)
-        if layer is not None and wanted is not None:
+        requested = norm_layer.request(x, state, parameters, norm, *how)
+        layer = norm_layer.prepared(requested)
+        if layer is not None and requested is not None:
             learnables = _learnables(x, parameters).values()
-            return norm_layer.run(layer, x, wanted.norm, state, learnables)
+            return norm_layer.run(layer, x, requested.norm, state, learnables)
         norm.require(x)
     check_connections(connections)
     steps = norm.steps if isinstance(norm, Norm) else len(x) * repeat
@@ -117,7 +117,7 @@ def norm_scan(
     windows = fused.spikes_as(x, parameters, chosen.name, connections, learned, steps=steps)
     if windows is not None:
         x = fused.innermost(x)
-    call = fused.named(
+    call = fused.call_name(
         parameters.neuron,
         parameters.hyperparameters,
         chosen.name,
@@ -127,12 +127,12 @@ def norm_scan(
     )
     learnables = _learnables(x, parameters).values()
     if not isinstance(norm, Norm):
-        wanted = norm_layer.asked(x, state, parameters, norm, *how)
-        layer = norm_layer.known(wanted) or norm_layer.prepare(
-            wanted, x, parameters, steps, chosen_window, chosen.name, call, windows is not None
+        requested = norm_layer.request(x, state, parameters, norm, *how)
+        layer = norm_layer.prepared(requested) or norm_layer.prepare(
+            requested, x, parameters, steps, chosen_window, chosen.name, call, windows is not None
         )
-        if layer is not None and wanted is not None:
-            return norm_layer.run(layer, x, wanted.norm, state, learnables)
+        if layer is not None and requested is not None:
+            return norm_layer.run(layer, x, requested.norm, state, learnables)
         norm = norm.before(x, steps)
     tensors = [*(state or ()), *learnables]
     output, *final = normed.norm_scan(
@@ -167,14 +167,16 @@ def _window(parameters: Parameters, k: int | None, mode: str, steps: int) -> Win
 def _learnables(x: Tensor, parameters: Parameters) -> dict[str, Tensor]:
     """The transformed learnable parameters, in the dtype of the arithmetic."""
     return {
-        declared.name: declared.in_range(parameters.learnables[declared.name].to(held(x.dtype)))
+        declared.name: declared.in_range(
+            parameters.learnables[declared.name].to(compute_dtype(x.dtype))
+        )
         for declared in parameters.neuron.learnables
     }
 
 
 def initial_state(x: Tensor, parameters: Parameters) -> tuple[Tensor, ...]:
     """The states before the first step for an input `[T, N, *features]`: `[N, *features]` each."""
-    dtype = held(x.dtype)
+    dtype = compute_dtype(x.dtype)
     starts = (declared.start(parameters.hyperparameters) for declared in parameters.neuron.states)
     return tuple(torch.full(x.shape[1:], v, dtype=dtype, device=x.device) for v in starts)
 

@@ -417,7 +417,7 @@ def test_the_operator_holds_what_torch_asks_of_it() -> None:
         if channels_last:
             x = x.movedim(2, -1).contiguous().movedim(-1, 2)
         x.requires_grad_()
-        call = fused.named(with_norm(layer.neuron), values, "numba", None, given_state=False)
+        call = fused.call_name(with_norm(layer.neuron), values, "numba", None, given_state=False)
         arguments: tuple[Any, ...] = (x, [], norm.before(x, 2).tensors, call, 2, False)
         checks = ("test_schema", "test_faketensor", "test_autograd_registration")
         torch.library.opcheck(torch.ops.clifctl.norm_scan.default, arguments, test_utils=checks)

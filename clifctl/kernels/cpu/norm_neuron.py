@@ -83,9 +83,15 @@ class NormAndNeuron:
     """
 
     def __init__(
-        self, kernel: NumbaKernel, x: Tensor, steps: int, choice: NormChoice, window: Window | None,
-        *, given_state: bool,
-    ) -> None:  # fmt: skip
+        self,
+        kernel: NumbaKernel,
+        x: Tensor,
+        steps: int,
+        choice: NormChoice,
+        window: Window | None,
+        *,
+        given_state: bool,
+    ) -> None:
         from clifctl.kernels.cpu import norm
 
         self._native = norm
@@ -149,9 +155,11 @@ class NormAndNeuron:
         states, parameters = self._of_neuron(tensors)
         at = (rows.data_ptr(), self._stride)
         given = (
-            *_addresses(states, self._no_states), *_addresses(parameters), *scratch.parameters,
+            *_addresses(states, self._no_states),
+            *_addresses(parameters),
+            *scratch.parameters,
             *_addresses(finals),
-        )  # fmt: skip
+        )
         out = None if windows is None else self._spikes(windows, *at, *given)
         if out is None:
             out = torch.empty_strided(*self._out, dtype=self._dtype, device=CPU)
@@ -168,9 +176,14 @@ class NormAndNeuron:
         return None if unusable else Spikes.whole(Active(bits), self._out[0], window)
 
     def backward(
-        self, x: Tensor, weight: Tensor | None, bias: Tensor | None, statistics: Tensor,
-        tensors: Sequence[Tensor], gradients: Sequence[Tensor | None],
-    ) -> tuple[Tensor | None, ...]:  # fmt: skip
+        self,
+        x: Tensor,
+        weight: Tensor | None,
+        bias: Tensor | None,
+        statistics: Tensor,
+        tensors: Sequence[Tensor],
+        gradients: Sequence[Tensor | None],
+    ) -> tuple[Tensor | None, ...]:
         """Gradients of x, weight, bias, states and learnables, from those of output and final
         states."""
         scratch, rows, inner = self._take(), self._rows(x), self._layout.sample.inner
@@ -183,16 +196,30 @@ class NormAndNeuron:
         g_out = self._of_output(gradients[0])
         g_finals = [None if t is None else self._layout.rows(t, self._held) for t in gradients[1:]]
         self.neuron.backward(
-            rows.data_ptr(), self._stride, self.window, g_out.data_ptr(), g,
-            *_addresses(states, self._no_states), *_addresses(parameters), *scratch.parameters,
-            *_addresses(g_finals), *_addresses(g_states, self._no_states), *scratch.sums_at,
-        )  # fmt: skip
+            rows.data_ptr(),
+            self._stride,
+            self.window,
+            g_out.data_ptr(),
+            g,
+            *_addresses(states, self._no_states),
+            *_addresses(parameters),
+            *scratch.parameters,
+            *_addresses(g_finals),
+            *_addresses(g_states, self._no_states),
+            *scratch.sums_at,
+        )
         g_weight = None if weight is None else torch.empty_like(weight)
         g_bias = None if bias is None else torch.empty_like(bias)
         self._native.corrections(
-            *of_norm, float(self.count), *scratch.of_norm, scratch.sum, self.like,
-            _at(g_weight), _at(g_bias), scratch.terms,
-        )  # fmt: skip
+            *of_norm,
+            float(self.count),
+            *scratch.of_norm,
+            scratch.sum,
+            self.like,
+            _at(g_weight),
+            _at(g_bias),
+            scratch.terms,
+        )
         if self.count or self.apart:
             self._finish(g, rows.data_ptr(), g_x.data_ptr(), scratch.terms)
         g_learnables = self.neuron.totals(tensors[self._given :], scratch.sums[:-2])
@@ -208,11 +235,22 @@ class NormAndNeuron:
             parts.find(rows, scratch.found)
         self._native.begin(
             parts.counts if choice.of_batch else self._nothing,
-            scratch.found, parts.inner, scratch.columns, scratch.moments, choice.eps, self.like,
-            self._tracking, norm.running_mean.data_ptr(), norm.running_var.data_ptr(),
-            norm.tracked.data_ptr(), statistics.data_ptr(), self._layout.sample.inner,
-            _at(norm.weight), _at(norm.bias), scratch.prologue,
-        )  # fmt: skip
+            scratch.found,
+            parts.inner,
+            scratch.columns,
+            scratch.moments,
+            choice.eps,
+            self.like,
+            self._tracking,
+            norm.running_mean.data_ptr(),
+            norm.running_var.data_ptr(),
+            norm.tracked.data_ptr(),
+            statistics.data_ptr(),
+            self._layout.sample.inner,
+            _at(norm.weight),
+            _at(norm.bias),
+            scratch.prologue,
+        )
         if self._tracking.size:
             increment_version(norm[2:])
         return statistics

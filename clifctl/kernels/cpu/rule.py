@@ -97,7 +97,7 @@ class Choice:
 
 # What makes a connection dense whatever its density.
 NO_SPIKES = Choice(False, "dense: its input is not spikes")
-LOOKED_AT = Choice(False, "dense: somebody looks at the gradient of its input")
+OBSERVED = Choice(False, "dense: the gradient of its input is observed")
 AUTOCAST = Choice(False, "dense: autocast turns its input into numbers of 16 bits")
 UNBOUNDED = Choice(False, "dense: the surrogate is 0 nowhere, so every window is open")
 

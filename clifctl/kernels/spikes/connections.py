@@ -85,8 +85,8 @@ def _input_gradient(g: Tensor, x: Spikes, weight: Tensor, options: Any) -> Tenso
         if window is None:
             choice = rule.UNBOUNDED
         # A gradient of this gradient, or somebody who calls this outside of a backward pass.
-        elif window.looked_at or torch.is_grad_enabled() or backward_pass() == NO_BACKWARD:
-            choice = rule.LOOKED_AT
+        elif window.observed or torch.is_grad_enabled() or backward_pass() == NO_BACKWARD:
+            choice = rule.OBSERVED
         else:
             density = window.density(*run)
             choice = choose("input_gradient", geometry, density, values=False)

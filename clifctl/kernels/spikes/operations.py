@@ -109,7 +109,7 @@ def _watched(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     """Somebody looks at the gradient of spikes: it is computed everywhere."""
     for x in tree_leaves((args, kwargs)):
         if isinstance(x, Spikes) and x.window is not None:
-            x.window.look()
+            x.window.observe()
     return func(*args, **kwargs)
 
 

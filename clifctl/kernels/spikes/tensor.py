@@ -70,7 +70,7 @@ def _density(bits: Tensor, first: int, count: int, known: dict[tuple[int, int], 
 
 @dataclass
 class Watch:
-    """Whether somebody looks at the gradient of spikes."""
+    """Whether the gradient of spikes is observed."""
 
     seen: bool = False
 
@@ -79,7 +79,7 @@ class Watch:
 class SurrogateWindow:
     """Where the surrogate's derivative is not 0, as bits in the order of the spikes' memory. The
     neuron multiplies the gradient of its spikes by 0 elsewhere, so nobody needs it there, unless
-    somebody looks at it (`watches`: of every neuron that the gradient comes to)."""
+    it is observed (`watches`: of every neuron that the gradient comes to)."""
 
     bits: Tensor
     watches: tuple[Watch, ...] = field(default_factory=lambda: (Watch(),))
@@ -94,12 +94,12 @@ class SurrogateWindow:
         return SurrogateWindow(part_of_bits(self.bits, first, count), self.watches)
 
     @property
-    def looked_at(self) -> bool:
-        """Whether somebody looks at the gradient."""
+    def observed(self) -> bool:
+        """Whether the gradient is observed."""
         return any(watch.seen for watch in self.watches)
 
-    def look(self) -> None:
-        """Somebody does from now on."""
+    def observe(self) -> None:
+        """Note that it is observed from now on."""
         for watch in self.watches:
             watch.seen = True
 

@@ -12,8 +12,8 @@ from clifctl.kernels.cpu.rule import (
     ALWAYS,
     CROSSOVERS,
     DIRECTIONS,
-    LOOKED_AT,
     NEVER,
+    OBSERVED,
     Direction,
     Kind,
     choose,
@@ -145,15 +145,15 @@ def test_what_has_no_kernels_says_so() -> None:
 
 def test_paths_are_noted_for_everybody_who_asks_and_nobody_else() -> None:
     weight = torch.zeros(3)
-    record("forward", weight, LOOKED_AT)
+    record("forward", weight, OBSERVED)
     with recorded_paths() as outer:
         with recorded_paths() as inner:
             record("forward", weight, choose("forward", SPATIAL, 0.5), geometry=SPATIAL)
-        record("input_gradient", weight, LOOKED_AT, density=0.25)
-    record("forward", weight, LOOKED_AT)
+        record("input_gradient", weight, OBSERVED, density=0.25)
+    record("forward", weight, OBSERVED)
     assert [path.direction for path in inner] == ["forward"]
     assert [path.direction for path in outer] == ["forward", "input_gradient"]
     assert outer[0].weight == weight.data_ptr()
     assert (outer[0].event, outer[0].geometry) == (True, SPATIAL)
     assert (outer[1].event, outer[1].density) == (False, 0.25)
-    assert outer[1].reason == "dense: somebody looks at the gradient of its input"
+    assert outer[1].reason == "dense: the gradient of its input is observed"

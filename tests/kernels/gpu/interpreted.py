@@ -143,7 +143,7 @@ def operations() -> list[str]:
     x = torch.randn(4, 2, 3, 5)
     with _Operations() as operations:
         for window in (None, Window(2, "sliding"), Window(2, "chunked")):
-            call = fused.named(neuron, values, "triton", window, given_state=False)
+            call = fused.call_name(neuron, values, "triton", window, given_state=False)
             out, *finals = fused.scan_forward(x, learnables, call)
             fused.scan_backward(x, learnables, [out, *finals], call)
     return sorted(set(operations.seen))
