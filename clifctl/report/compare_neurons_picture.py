@@ -3,7 +3,13 @@
 from collections.abc import Sequence
 from typing import Any
 
-from clifctl.report.panels import draw_mean_curve, draw_points, mark_exchange, share_y
+from clifctl.report.panels import (
+    draw_mean_curve,
+    draw_points,
+    mark_exchange,
+    share_y,
+    spread_in_words,
+)
 from clifctl.report.pictures import (
     Layout,
     LineEnd,
@@ -146,12 +152,11 @@ def _handles(styles: dict[str, Style], norms: Sequence[str]) -> list[Any]:
 def _note(result: NeuronComparison, norms: Sequence[str], losses: bool) -> str:
     most = max(row.paired_timesteps for row in result.rows)
     several = len({row.paired_timesteps for row in result.rows}) > 1
-    seeds = seeds_in_words(result.seeds_asked)
-    if result.seeds_asked == 1:
-        parts = ["One seed: nothing is known of the spread."]
-    else:
-        parts = [f"Mean ± standard error of {seeds}; small open marks: single seeds."]
-        parts += ["Bands: ± standard error."] if losses else []
+    parts = [spread_in_words([one for _, one in _known(result.rows)])]
+    if losses and any(
+        row.train_loss_curve and row.train_loss_curve.standard_error for row in result.rows
+    ):
+        parts.append("Bands: ± standard error.")
     if losses and len(norms) > 1:
         parts.append(f"Losses: pale curves have batch norm {', '.join(norms[1:])}.")
     for neuron in dict.fromkeys(row.neuron for row in result.rows if several):

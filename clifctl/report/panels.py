@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from clifctl.report.pictures import line_look
+from clifctl.report.pictures import line_look, seeds_in_words
 from clifctl.report.styles import Style
 from clifctl.results.statistics import Estimate
 from clifctl.results.summary import MeanCurve
@@ -43,6 +43,19 @@ def draw_points(
                 markeredgecolor=style.colour,
                 markeredgewidth=0.5,
             )
+
+
+def spread_in_words(known: Sequence[Estimate]) -> str:
+    """What the interval and the marks beside each mean are: of how many seeds, where some trials
+    are missing of fewest and most."""
+    counts = [one.n for one in known]
+    if max(counts, default=1) == 1:
+        return "One seed: nothing is known of the spread."
+    seeds = seeds_in_words(max(counts))
+    if min(counts) < max(counts):
+        seeds = f"{min(counts)} to {seeds}"
+    marks = "; small open marks: single seeds" if any(one.values for one in known) else ""
+    return f"Mean ± standard error of {seeds}{marks}."
 
 
 def draw_curve(axis: Any, values: Sequence[float], style: Style, **look: Any) -> None:

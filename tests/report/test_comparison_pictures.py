@@ -42,11 +42,11 @@ def epochs(*losses: float) -> Epochs:
 def row(neuron: str, accuracies: Sequence[float], losses: int = 3, **more: Any) -> ComparedNeuron:
     curves = [epochs(*(seed / 10 + 3 / n for n in range(1, losses + 1))) for seed in range(2)]
     curve: MeanCurve = mean_curve(curves, lambda one: one.train_loss_train_mode)
-    settled = {"timesteps": 4, "paired_timesteps": 4, "batch_norm": "per_step"}
+    settled: dict[str, Any] = {"timesteps": 4, "paired_timesteps": 4, "batch_norm": "per_step"}
+    settled["summary"] = made(Summary, accuracy_percent_last=estimate(accuracies))
     return made(
         ComparedNeuron,
         neuron=neuron,
-        summary=made(Summary, accuracy_percent_last=estimate(accuracies)),
         train_loss_curve=curve,
         test_loss_curve=curve,
         **{**settled, **more},
@@ -129,6 +129,15 @@ def test_one_epoch_has_no_loss_panels_and_one_seed_no_spread(drawn: Drawn) -> No
     assert note(figure) == "One seed: nothing is known of the spread."
     assert np.diff(axis.get_ylim()) >= 2.0  # points: two tenths do not fill the picture
     assert figure.get_figwidth() == COLUMN.width
+
+
+def test_missing_trials_and_older_results_are_not_passed_over(drawn: Drawn) -> None:
+    found = comparison(row("lif", [90.0, 91.0, 92.0]), row("clif", [90.0, 91.0]))
+    assert note(drawn(draw_comparison, found)).startswith("Mean ± standard error of 2 to 3 seeds;")
+    bare = dataclasses.replace(estimate([90.0, 91.0]), values=())
+    old = comparison(row("lif", [90.0], summary=made(Summary, accuracy_percent_last=bare)))
+    said = "Mean ± standard error of 2 seeds. Bands: ± standard error."
+    assert note(drawn(draw_comparison, old)) == said
 
 
 def test_accuracy_against_timesteps(drawn: Drawn) -> None:
