@@ -80,7 +80,7 @@ def _against_timesteps(
     steps = sorted({row.paired_timesteps for row in rows})
     if steps[-1] >= 8 * steps[0]:
         axis.set_xscale("log", base=2)
-    ends = []
+    ends: list[LineEnd] = []
     for number, name in enumerate(dict.fromkeys(row.neuron for row in rows)):
         known = _known([row for row in rows if row.neuron == name])
         if not known:
@@ -120,13 +120,13 @@ def _loss_curves(
 ) -> list[LineEnd]:
     """Curves of the largest T; those of the second batch norm and on are pale."""
     most = max(row.paired_timesteps for row in result.rows)
-    ends = []
+    ends: list[LineEnd] = []
     for row in result.rows:
         curve: MeanCurve | None = getattr(row, name)
         if row.paired_timesteps != most or curve is None:
             continue
         style, pale = styles[row.neuron], row.batch_norm != norms[0]
-        draw_mean_curve(axis, curve, style, pale=pale)
+        draw_mean_curve(axis, curve, style, len(ends), pale=pale)
         text = short_name(row.neuron) + (f", {row.batch_norm}" if len(norms) > 1 else "")
         ends.append(LineEnd(text, curve.mean[-1], style))
     if result.exchange_after_epoch is not None:

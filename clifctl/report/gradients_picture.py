@@ -19,8 +19,8 @@ from clifctl.results.gradients import GradientsResult
 
 # Scales are the same in every picture, so that two nets can be compared; what lies beyond is drawn
 # as the end of the scale.
-SHARE_PERCENT = (0.1, 100.0)
-REACH = (1e-3, 1.0)
+SHARE_PERCENT = (0.01, 100.0)
+REACH = (1e-4, 1.0)
 _CELL_POINTS = 16.0  # a number needs so much room
 _COSINE, _DISTANCE = Style("#000000", "o", "-"), Style("#737373", "s", (0, (4, 1.5)))
 

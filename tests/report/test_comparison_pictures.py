@@ -91,8 +91,9 @@ def test_accuracy_by_neuron_is_dots_with_intervals_and_seeds(drawn: Drawn) -> No
     (segment,) = bars.lines[2][0].get_segments()
     error = np.std([90, 92, 94, 96], ddof=1) / 2
     assert segment[:, 1] == pytest.approx([93 - error, 93 + error])
-    seeds = [line.get_ydata() for line in accuracy.lines if len(line.get_ydata()) == 4]
-    assert list(seeds[0]) == [90.0, 92.0, 94.0, 96.0]
+    seeds = [line for line in accuracy.lines if len(line.get_ydata()) == 4]
+    assert list(seeds[0].get_ydata()) == [90.0, 92.0, 94.0, 96.0]
+    assert len({*zip(*seeds[1].get_data(), strict=True)}) == 4  # none hides another
     names = [tick.get_text() for tick in accuracy.get_xticklabels()]
     assert names == ["lif", "mine.py:Foo", "clif"]
     assert accuracy.get_ylabel() == "test accuracy,\nlast epoch [%]"
@@ -229,7 +230,11 @@ def run(label: str, losses: Sequence[float], exchange: int | None = None) -> Run
 
 
 def test_runs_of_one_neuron_are_told_apart(drawn: Drawn) -> None:
-    runs = [run("a", [2.0, 1.0]), run("b", [2.0, 1.5], exchange=1), run("c", [1.0])]
+    runs = [
+        run("runs/grid/a: clif", [2.0, 1.0]),
+        run("runs/grid/b: clif", [2.0, 1.5], exchange=1),
+        run("runs/grid/c: lif", [1.0]),
+    ]
     rows = [made(RunRow, neuron=name) for name in ("clif", "clif", "lif")]
     figure = drawn(draw_runs, runs, rows)
     for axis in figure.axes:
@@ -240,7 +245,7 @@ def test_runs_of_one_neuron_are_told_apart(drawn: Drawn) -> None:
         assert axis.get_xlabel() == "epoch"
     assert [axis.get_ylabel() for axis in figure.axes][2] == "test accuracy [%]"
     (legend,) = figure.legends
-    assert [text.get_text() for text in legend.get_texts()] == ["a", "b", "c"]
+    assert [text.get_text() for text in legend.get_texts()] == ["a: clif", "b: clif", "c: lif"]
     figure.draw_without_rendering()
     top = legend.get_window_extent().y1
     assert all(axis.get_tightbbox().y0 > top for axis in figure.axes)
@@ -252,3 +257,14 @@ def test_a_run_that_has_just_begun(drawn: Drawn, losses: list[float], empty: boo
     assert ("no epoch is finished" in texts(figure)) == empty
     # A single point has a marker, or it would not be seen.
     assert figure.axes[0].lines[0].get_marker() == "o"
+
+
+def test_curves_that_cover_each_other_show_their_markers(drawn: Drawn) -> None:
+    losses = [3.0 / n for n in range(1, 33)]
+    rows = [made(RunRow, neuron=name) for name in ("lif", "clif")]
+    axis = drawn(draw_runs, [run("a", losses), run("b", losses)], rows).axes[0]
+    first, second = (line.get_markevery() for line in axis.lines)
+    assert first[1] == second[1] == 4
+    assert first[0] != second[0]
+    (legend,) = axis.figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["a", "b"]
