@@ -53,7 +53,9 @@ def spread_in_words(known: Sequence[Estimate]) -> str:
     """What the interval and the marks beside each mean are: of how many seeds, where some trials
     are missing of fewest and most."""
     counts = [one.n for one in known]
-    if max(counts, default=1) == 1:
+    if not counts:
+        return "No trial is finished."
+    if max(counts) == 1:
         return "One seed: nothing is known of the spread."
     seeds = seeds_in_words(max(counts))
     if min(counts) < max(counts):

@@ -135,6 +135,8 @@ def test_one_epoch_has_no_loss_panels_and_one_seed_no_spread(drawn: Drawn) -> No
 def test_missing_trials_and_older_results_are_not_passed_over(drawn: Drawn) -> None:
     found = comparison(row("lif", [90.0, 91.0, 92.0]), row("clif", [90.0, 91.0]))
     assert note(drawn(draw_comparison, found)).startswith("Mean ± standard error of 2 to 3 seeds;")
+    none = dataclasses.replace(row("lif", [90.0], summary=made(Summary)), train_loss_curve=None)
+    assert note(drawn(draw_comparison, comparison(none))) == "No trial is finished."
     bare = dataclasses.replace(estimate([90.0, 91.0]), values=())
     old = comparison(row("lif", [90.0], summary=made(Summary, accuracy_percent_last=bare)))
     said = "Mean ± standard error of 2 seeds. Bands: ± standard error."
