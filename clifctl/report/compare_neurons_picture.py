@@ -58,7 +58,7 @@ def draw_comparison(result: NeuronComparison, layout: Layout) -> Any:
         ends[axis] = _loss_curves(axis, result, norms, name, styles)
         axis.set_ylabel(label)
     if ends and not label_ends(figure, ends):
-        figure_legend(figure, _handles(styles, norms if losses else ()), columns=layout.across * 2)
+        figure_legend(figure, _handles(styles), columns=layout.across * 2)
     title = f"{result.recipe}: {result.data}, {result.model}, {seeds_in_words(result.seeds_asked)}"
     return finish(figure, layout, title, _note(result, norms, bool(losses)))
 
@@ -118,7 +118,7 @@ def _by_neuron(axis: Any, rows: Sequence[ComparedNeuron], styles: dict[str, Styl
 def _loss_curves(
     axis: Any, result: NeuronComparison, norms: Sequence[str], name: str, styles: dict[str, Style]
 ) -> list[LineEnd]:
-    """Curves of the largest T; those of the second batch norm and on are pale."""
+    """Curves of the largest T; those of the second batch norm and on have open markers."""
     most = max(row.paired_timesteps for row in result.rows)
     ends: list[LineEnd] = []
     for row in result.rows:
@@ -137,16 +137,12 @@ def _loss_curves(
     return ends
 
 
-def _handles(styles: dict[str, Style], norms: Sequence[str]) -> list[Any]:
+def _handles(styles: dict[str, Style]) -> list[Any]:
     from matplotlib.lines import Line2D
 
-    found = [
+    return [
         Line2D([], [], **line_look(style), label=short_name(name)) for name, style in styles.items()
     ]
-    if len(norms) > 1:
-        found.append(Line2D([], [], color="0.3", label=f"batch norm {norms[0]}"))
-        found.append(Line2D([], [], color="0.3", alpha=0.5, label=f"pale: {', '.join(norms[1:])}"))
-    return found
 
 
 def _note(result: NeuronComparison, norms: Sequence[str], losses: bool) -> str:
@@ -158,7 +154,7 @@ def _note(result: NeuronComparison, norms: Sequence[str], losses: bool) -> str:
     ):
         parts.append("Bands: ± standard error.")
     if losses and len(norms) > 1:
-        parts.append(f"Losses: pale curves have batch norm {', '.join(norms[1:])}.")
+        parts.append(f"Losses: curves with open markers have batch norm {', '.join(norms[1:])}.")
     for neuron in dict.fromkeys(row.neuron for row in result.rows if several):
         own = {row.timesteps for row in result.rows if row.neuron == neuron}
         if len(own) == 1:

@@ -77,9 +77,10 @@ def draw_curve(
 def draw_mean_curve(
     axis: Any, curve: MeanCurve, style: Style, number: int = 0, *, pale: bool
 ) -> None:
-    """A mean curve over epochs in a band of one standard error."""
+    """A mean curve over epochs in a band of one standard error; a pale one has open markers."""
     mean = np.array(curve.mean)
-    draw_curve(axis, curve.mean, style, number, alpha=0.45 if pale else 1.0)
+    opened = {"markerfacecolor": "white", "markeredgecolor": style.colour, "markeredgewidth": 0.8}
+    draw_curve(axis, curve.mean, style, number, **(opened | {"alpha": 0.6} if pale else {}))
     if curve.standard_error is not None:
         error = np.array(curve.standard_error)
         axis.fill_between(

@@ -171,6 +171,9 @@ def test_batch_norms_share_an_axis_that_holds_all(drawn: Drawn) -> None:
     assert first.get_ylim()[0] < 70.0
     assert first.get_ylim()[1] > 96.0
     assert "to clif" in texts(figure.axes[2])
+    per_step, folded = figure.axes[2].lines[:2]
+    assert per_step.get_markerfacecolor() != folded.get_markerfacecolor() == "white"
+    assert note(figure).endswith("Losses: curves with open markers have batch norm folded.")
 
 
 def test_a_column_stacks_its_panels(drawn: Drawn) -> None:
