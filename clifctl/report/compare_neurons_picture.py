@@ -3,7 +3,13 @@
 from collections.abc import Sequence
 from typing import Any
 
-from clifctl.report.panels import draw_mean_curve, draw_points, mark_exchange, share_y
+from clifctl.report.panels import (
+    draw_mean_curve,
+    draw_points,
+    mark_exchange,
+    share_y,
+    spread_in_words,
+)
 from clifctl.report.pictures import (
     Layout,
     LineEnd,
@@ -52,7 +58,7 @@ def draw_comparison(result: NeuronComparison, layout: Layout) -> Any:
         ends[axis] = _loss_curves(axis, result, norms, name, styles)
         axis.set_ylabel(label)
     if ends and not label_ends(figure, ends):
-        figure_legend(figure, _handles(styles, norms if losses else ()), columns=layout.across * 2)
+        figure_legend(figure, _handles(styles), columns=layout.across * 2)
     title = f"{result.recipe}: {result.data}, {result.model}, {seeds_in_words(result.seeds_asked)}"
     return finish(figure, layout, title, _note(result, norms, bool(losses)))
 
@@ -74,7 +80,7 @@ def _against_timesteps(
     steps = sorted({row.paired_timesteps for row in rows})
     if steps[-1] >= 8 * steps[0]:
         axis.set_xscale("log", base=2)
-    ends = []
+    ends: list[LineEnd] = []
     for number, name in enumerate(dict.fromkeys(row.neuron for row in rows)):
         known = _known([row for row in rows if row.neuron == name])
         if not known:
@@ -112,15 +118,15 @@ def _by_neuron(axis: Any, rows: Sequence[ComparedNeuron], styles: dict[str, Styl
 def _loss_curves(
     axis: Any, result: NeuronComparison, norms: Sequence[str], name: str, styles: dict[str, Style]
 ) -> list[LineEnd]:
-    """Curves of the largest T; those of the second batch norm and on are pale."""
+    """Curves of the largest T; those of the second batch norm and on have open markers."""
     most = max(row.paired_timesteps for row in result.rows)
-    ends = []
+    ends: list[LineEnd] = []
     for row in result.rows:
         curve: MeanCurve | None = getattr(row, name)
         if row.paired_timesteps != most or curve is None:
             continue
         style, pale = styles[row.neuron], row.batch_norm != norms[0]
-        draw_mean_curve(axis, curve, style, pale=pale)
+        draw_mean_curve(axis, curve, style, len(ends), pale=pale)
         text = short_name(row.neuron) + (f", {row.batch_norm}" if len(norms) > 1 else "")
         ends.append(LineEnd(text, curve.mean[-1], style))
     if result.exchange_after_epoch is not None:
@@ -131,29 +137,24 @@ def _loss_curves(
     return ends
 
 
-def _handles(styles: dict[str, Style], norms: Sequence[str]) -> list[Any]:
+def _handles(styles: dict[str, Style]) -> list[Any]:
     from matplotlib.lines import Line2D
 
-    found = [
+    return [
         Line2D([], [], **line_look(style), label=short_name(name)) for name, style in styles.items()
     ]
-    if len(norms) > 1:
-        found.append(Line2D([], [], color="0.3", label=f"batch norm {norms[0]}"))
-        found.append(Line2D([], [], color="0.3", alpha=0.5, label=f"pale: {', '.join(norms[1:])}"))
-    return found
 
 
 def _note(result: NeuronComparison, norms: Sequence[str], losses: bool) -> str:
     most = max(row.paired_timesteps for row in result.rows)
     several = len({row.paired_timesteps for row in result.rows}) > 1
-    seeds = seeds_in_words(result.seeds_asked)
-    if result.seeds_asked == 1:
-        parts = ["One seed: nothing is known of the spread."]
-    else:
-        parts = [f"Mean ± standard error of {seeds}; small open marks: single seeds."]
-        parts += ["Bands: ± standard error."] if losses else []
+    parts = [spread_in_words([one for _, one in _known(result.rows)])]
+    if losses and any(
+        row.train_loss_curve and row.train_loss_curve.standard_error for row in result.rows
+    ):
+        parts.append("Bands: ± standard error.")
     if losses and len(norms) > 1:
-        parts.append(f"Losses: pale curves have batch norm {', '.join(norms[1:])}.")
+        parts.append(f"Losses: curves with open markers have batch norm {', '.join(norms[1:])}.")
     for neuron in dict.fromkeys(row.neuron for row in result.rows if several):
         own = {row.timesteps for row in result.rows if row.neuron == neuron}
         if len(own) == 1:

@@ -105,21 +105,15 @@ def _currents(axis: Any, result: DynamicsResult, styles: dict[str, Style]) -> li
 
 
 def _signal_styles(result: DynamicsResult, number: int, style: Style) -> dict[str, Style]:
-    """A style for each signal of a neuron, in traces and autocorrelations alike."""
-    traces = result.neurons[number].traces
-    names = list(
-        dict.fromkeys(
-            [
-                *(["u"] if traces.u is not None else []),
-                *traces.states,
-                *(one.signal for one in longest(result, number)),
-            ]
-        )
-    )
+    """A style for each signal of a neuron, in traces and autocorrelations alike: the membrane
+    potential before and after the reset first, which every neuron has."""
+    names = {*result.neurons[number].traces.states, "u"}
+    names |= {one.signal for one in longest(result, number)}
     first, second = series_styles(style, 2)
     looks = [replace(first, dashes="-"), replace(second, dashes=(0, (4, 1.5)))]
     looks += [Style(*look) for look in zip(_SHADES, ("", "", ""), _DASHES, strict=True)]
-    return {name: looks[place % len(looks)] for place, name in enumerate(names)}
+    ordered = sorted(names, key=lambda name: ("uv".find(name) % 3, name))
+    return {name: looks[place % len(looks)] for place, name in enumerate(ordered)}
 
 
 def _traces(

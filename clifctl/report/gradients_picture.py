@@ -19,8 +19,8 @@ from clifctl.results.gradients import GradientsResult
 
 # Scales are the same in every picture, so that two nets can be compared; what lies beyond is drawn
 # as the end of the scale.
-SHARE_PERCENT = (0.1, 100.0)
-REACH = (1e-3, 1.0)
+SHARE_PERCENT = (0.01, 100.0)
+REACH = (1e-4, 1.0)
 _CELL_POINTS = 16.0  # a number needs so much room
 _COSINE, _DISTANCE = Style("#000000", "o", "-"), Style("#737373", "s", (0, (4, 1.5)))
 
@@ -43,11 +43,11 @@ def draw_gradients(result: GradientsResult, layout: Layout) -> Any:
         figure, axes[0], shares, "share of the gradient's norm [%]", SHARE_PERCENT, written=room
     )
     axes[0].set_xlabel("lag [time steps]")
-    axes[0].set_title("layer by layer")
+    axes[0].set_title(f"{short_name(result.neuron)}: layer by layer")
     reach = [list(layer.reach) for layer in result.layers]
     _heat_map(figure, axes[1], reach, "norm relative to step T", REACH, written=room)
     axes[1].set_xlabel("time steps before the last")
-    axes[1].set_title("reach of the last step's loss")
+    axes[1].set_title(f"{short_name(result.neuron)}: reach of the last loss")
     names = [layer.layer.removesuffix(".neuron") for layer in result.layers]
     for number, axis in enumerate(axes[:2]):
         shown = number == 0 or layout.narrow

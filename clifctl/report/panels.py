@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from clifctl.report.pictures import line_look
+from clifctl.report.pictures import line_look, seeds_in_words
 from clifctl.report.styles import Style
 from clifctl.results.statistics import Estimate
 from clifctl.results.summary import MeanCurve
@@ -30,32 +30,57 @@ def draw_points(
     )
     logarithmic = axis.get_xscale() == "log"
     for place, one in zip(at, known, strict=True):
-        if one.n > 1:
-            step = 0.1 * (number + 1)
-            beside = place * 2 ** (0.6 * step) if logarithmic else place + step
-            axis.plot(
-                [beside] * len(one.values),
-                one.values,
-                style.marker,
-                markersize=2.4,
-                zorder=2,
-                markerfacecolor="none",
-                markeredgecolor=style.colour,
-                markeredgewidth=0.5,
-            )
+        if one.n == 1:
+            continue
+        # Equal values stand side by side, or only one of them would be seen.
+        steps = [
+            0.1 * (number + 1) + 0.05 * one.values[:index].count(value)
+            for index, value in enumerate(one.values)
+        ]
+        axis.plot(
+            [place * 2 ** (0.6 * step) if logarithmic else place + step for step in steps],
+            one.values,
+            style.marker,
+            markersize=2.4,
+            zorder=2,
+            markerfacecolor="none",
+            markeredgecolor=style.colour,
+            markeredgewidth=0.5,
+        )
 
 
-def draw_curve(axis: Any, values: Sequence[float], style: Style, **look: Any) -> None:
-    """A curve over epochs, with a few of its markers, so that it is told apart in grey too."""
+def spread_in_words(known: Sequence[Estimate]) -> str:
+    """What the interval and the marks beside each mean are: of how many seeds, where some trials
+    are missing of fewest and most."""
+    counts = [one.n for one in known]
+    if not counts:
+        return "No trial is finished."
+    if max(counts) == 1:
+        return "One seed: nothing is known of the spread."
+    seeds = seeds_in_words(max(counts))
+    if min(counts) < max(counts):
+        seeds = f"{min(counts)} to {seeds}"
+    marks = "; small open marks: single seeds" if any(one.values for one in known) else ""
+    return f"Mean ± standard error of {seeds}{marks}."
+
+
+def draw_curve(
+    axis: Any, values: Sequence[float], style: Style, number: int = 0, **look: Any
+) -> None:
+    """A curve over epochs, with a few of its markers, so that it is told apart in grey too. Those
+    of curve `number` lie at other epochs than the other curves', which it may cover."""
     every = max(1, -(-len(values) // _MARKERS_A_CURVE))
     epochs = range(1, len(values) + 1)
-    axis.plot(epochs, values, markevery=every, **(line_look(style) | look))
+    axis.plot(epochs, values, markevery=(number % every, every), **(line_look(style) | look))
 
 
-def draw_mean_curve(axis: Any, curve: MeanCurve, style: Style, *, pale: bool) -> None:
-    """A mean curve over epochs in a band of one standard error."""
+def draw_mean_curve(
+    axis: Any, curve: MeanCurve, style: Style, number: int = 0, *, pale: bool
+) -> None:
+    """A mean curve over epochs in a band of one standard error; a pale one has open markers."""
     mean = np.array(curve.mean)
-    draw_curve(axis, curve.mean, style, alpha=0.45 if pale else 1.0)
+    opened = {"markerfacecolor": "white", "markeredgecolor": style.colour, "markeredgewidth": 0.8}
+    draw_curve(axis, curve.mean, style, number, **(opened | {"alpha": 0.6} if pale else {}))
     if curve.standard_error is not None:
         error = np.array(curve.standard_error)
         axis.fill_between(

@@ -21,8 +21,8 @@ def draw_runs(runs: Sequence[RunCurves], rows: Sequence[RunRow], layout: Layout)
     figure, axes = figure_of_panels(layout, len(_SHOWN))
     styles = run_styles([row.neuron for row in rows])
     for axis, (name, label) in zip(axes, _SHOWN, strict=True):
-        for run, style in zip(runs, styles, strict=True):
-            draw_curve(axis, getattr(run.epochs, name), style)
+        for number, (run, style) in enumerate(zip(runs, styles, strict=True)):
+            draw_curve(axis, getattr(run.epochs, name), style, number)
         _exchanges(axis, runs, styles)
         axis.set_xlabel("epoch")
         axis.set_ylabel(label)
@@ -51,7 +51,12 @@ def _exchanges(axis: Any, runs: Sequence[RunCurves], styles: Sequence[Style]) ->
 def _handles(runs: Sequence[RunCurves], styles: Sequence[Style]) -> list[Any]:
     from matplotlib.lines import Line2D
 
+    # A folder that all runs lie in is left out.
+    folders = {run.label.partition(": ")[0].rpartition("/")[0] for run in runs}
+    shared = folders.pop() if len(folders) == 1 and len(runs) > 1 else ""
     return [
-        Line2D([], [], **line_look(style), label=run.label)
+        Line2D(
+            [], [], **line_look(style), label=run.label.removeprefix(f"{shared}/" if shared else "")
+        )
         for run, style in zip(runs, styles, strict=True)
     ]

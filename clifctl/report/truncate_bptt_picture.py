@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from clifctl.report.panels import bare, draw_points, write_in_cells
+from clifctl.report.panels import bare, draw_points, spread_in_words, write_in_cells
 from clifctl.report.pictures import (
     Layout,
     LineEnd,
@@ -52,11 +52,8 @@ def draw_truncation(result: TruncationResult, layout: Layout) -> Any:
         f"{result.recipe}: {short_name(result.neuron)}, T = {result.timesteps}, "
         f"{result.window_reading} window, {seeds}"
     )
-    note = f"k = {result.timesteps} is full BPTT. "
-    if result.seeds_asked == 1:
-        note += "One seed: nothing is known of the spread."
-    else:
-        note += f"Mean ± standard error of {seeds}; small open marks: single seeds."
+    known = [one for of in _QUANTITIES for one in _cells(result, of.name).values()]
+    note = f"k = {result.timesteps} is full BPTT. {spread_in_words(known)}"
     return finish(figure, layout, title, note)
 
 

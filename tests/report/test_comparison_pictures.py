@@ -42,11 +42,11 @@ def epochs(*losses: float) -> Epochs:
 def row(neuron: str, accuracies: Sequence[float], losses: int = 3, **more: Any) -> ComparedNeuron:
     curves = [epochs(*(seed / 10 + 3 / n for n in range(1, losses + 1))) for seed in range(2)]
     curve: MeanCurve = mean_curve(curves, lambda one: one.train_loss_train_mode)
-    settled = {"timesteps": 4, "paired_timesteps": 4, "batch_norm": "per_step"}
+    settled: dict[str, Any] = {"timesteps": 4, "paired_timesteps": 4, "batch_norm": "per_step"}
+    settled["summary"] = made(Summary, accuracy_percent_last=estimate(accuracies))
     return made(
         ComparedNeuron,
         neuron=neuron,
-        summary=made(Summary, accuracy_percent_last=estimate(accuracies)),
         train_loss_curve=curve,
         test_loss_curve=curve,
         **{**settled, **more},
@@ -91,8 +91,9 @@ def test_accuracy_by_neuron_is_dots_with_intervals_and_seeds(drawn: Drawn) -> No
     (segment,) = bars.lines[2][0].get_segments()
     error = np.std([90, 92, 94, 96], ddof=1) / 2
     assert segment[:, 1] == pytest.approx([93 - error, 93 + error])
-    seeds = [line.get_ydata() for line in accuracy.lines if len(line.get_ydata()) == 4]
-    assert list(seeds[0]) == [90.0, 92.0, 94.0, 96.0]
+    seeds = [line for line in accuracy.lines if len(line.get_ydata()) == 4]
+    assert list(seeds[0].get_ydata()) == [90.0, 92.0, 94.0, 96.0]
+    assert len({*zip(*seeds[1].get_data(), strict=True)}) == 4  # none hides another
     names = [tick.get_text() for tick in accuracy.get_xticklabels()]
     assert names == ["lif", "mine.py:Foo", "clif"]
     assert accuracy.get_ylabel() == "test accuracy,\nlast epoch [%]"
@@ -131,6 +132,17 @@ def test_one_epoch_has_no_loss_panels_and_one_seed_no_spread(drawn: Drawn) -> No
     assert figure.get_figwidth() == COLUMN.width
 
 
+def test_missing_trials_and_older_results_are_not_passed_over(drawn: Drawn) -> None:
+    found = comparison(row("lif", [90.0, 91.0, 92.0]), row("clif", [90.0, 91.0]))
+    assert note(drawn(draw_comparison, found)).startswith("Mean ± standard error of 2 to 3 seeds;")
+    none = dataclasses.replace(row("lif", [90.0], summary=made(Summary)), train_loss_curve=None)
+    assert note(drawn(draw_comparison, comparison(none))) == "No trial is finished."
+    bare = dataclasses.replace(estimate([90.0, 91.0]), values=())
+    old = comparison(row("lif", [90.0], summary=made(Summary, accuracy_percent_last=bare)))
+    said = "Mean ± standard error of 2 seeds. Bands: ± standard error."
+    assert note(drawn(draw_comparison, old)) == said
+
+
 def test_accuracy_against_timesteps(drawn: Drawn) -> None:
     rows = [
         row(name, [80.0 + t + plus, 82.0 + t + plus], timesteps=t, paired_timesteps=t)
@@ -159,6 +171,9 @@ def test_batch_norms_share_an_axis_that_holds_all(drawn: Drawn) -> None:
     assert first.get_ylim()[0] < 70.0
     assert first.get_ylim()[1] > 96.0
     assert "to clif" in texts(figure.axes[2])
+    per_step, folded = figure.axes[2].lines[:2]
+    assert per_step.get_markerfacecolor() != folded.get_markerfacecolor() == "white"
+    assert note(figure).endswith("Losses: curves with open markers have batch norm folded.")
 
 
 def test_a_column_stacks_its_panels(drawn: Drawn) -> None:
@@ -220,7 +235,11 @@ def run(label: str, losses: Sequence[float], exchange: int | None = None) -> Run
 
 
 def test_runs_of_one_neuron_are_told_apart(drawn: Drawn) -> None:
-    runs = [run("a", [2.0, 1.0]), run("b", [2.0, 1.5], exchange=1), run("c", [1.0])]
+    runs = [
+        run("runs/grid/a: clif", [2.0, 1.0]),
+        run("runs/grid/b: clif", [2.0, 1.5], exchange=1),
+        run("runs/grid/c: lif", [1.0]),
+    ]
     rows = [made(RunRow, neuron=name) for name in ("clif", "clif", "lif")]
     figure = drawn(draw_runs, runs, rows)
     for axis in figure.axes:
@@ -231,7 +250,7 @@ def test_runs_of_one_neuron_are_told_apart(drawn: Drawn) -> None:
         assert axis.get_xlabel() == "epoch"
     assert [axis.get_ylabel() for axis in figure.axes][2] == "test accuracy [%]"
     (legend,) = figure.legends
-    assert [text.get_text() for text in legend.get_texts()] == ["a", "b", "c"]
+    assert [text.get_text() for text in legend.get_texts()] == ["a: clif", "b: clif", "c: lif"]
     figure.draw_without_rendering()
     top = legend.get_window_extent().y1
     assert all(axis.get_tightbbox().y0 > top for axis in figure.axes)
@@ -243,3 +262,14 @@ def test_a_run_that_has_just_begun(drawn: Drawn, losses: list[float], empty: boo
     assert ("no epoch is finished" in texts(figure)) == empty
     # A single point has a marker, or it would not be seen.
     assert figure.axes[0].lines[0].get_marker() == "o"
+
+
+def test_curves_that_cover_each_other_show_their_markers(drawn: Drawn) -> None:
+    losses = [3.0 / n for n in range(1, 33)]
+    rows = [made(RunRow, neuron=name) for name in ("lif", "clif")]
+    axis = drawn(draw_runs, [run("a", losses), run("b", losses)], rows).axes[0]
+    first, second = (line.get_markevery() for line in axis.lines)
+    assert first[1] == second[1] == 4
+    assert first[0] != second[0]
+    (legend,) = axis.figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["a", "b"]

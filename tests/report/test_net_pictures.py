@@ -191,7 +191,7 @@ def test_gradient_maps_share_their_scale(drawn: Drawn) -> None:
         one, other = lif.axes[number].images[0], clif.axes[number].images[0]
         assert one.get_clim() == other.get_clim()
         assert one.cmap.name == other.cmap.name
-    assert lif.axes[0].images[0].get_clim() == (0.1, 100.0)
+    assert lif.axes[0].images[0].get_clim() == (0.01, 100.0)
     shares, reach, windows = lif.axes[:3]
     assert [text.get_text() for text in shares.texts] == ["100", "10", "1.0"] * 2
     assert [text.get_text() for text in reach.texts] == ["1.0", "0.10", "0.01"] * 2
