@@ -35,7 +35,7 @@ def rate_notes(result: TrainBenchResult | EvalBenchResult) -> tuple[str, ...]:
 
 
 def rates_table(result: TrainBenchResult | EvalBenchResult) -> tuple[Table, ...]:
-    """What each layer was brought to and fires at; nothing for fresh weights."""
+    """The target and the measured firing rate of each layer; no table for fresh weights."""
     if result.rates == "fresh":
         return ()
     rows: dict[str, dict[str, Any]] = {}
@@ -55,7 +55,7 @@ def rates_table(result: TrainBenchResult | EvalBenchResult) -> tuple[Table, ...]
 
 
 def missing_notes(result: TrainBenchResult | EvalBenchResult) -> tuple[str, ...]:
-    """Who took no part, and why."""
+    """The contestants that were left out, and why."""
     missing = {row.contestant: row.missing for row in result.rows if row.missing}
     return tuple(f"no {CONTESTANTS[name].label}: {reason}" for name, reason in missing.items())
 

@@ -29,7 +29,7 @@ def deploy_report(result: DeployResult) -> Report:
             *("output", "recipe", "trained_neuron", "timesteps"),
             Column("chosen_reset", "chosen reset"),
             "chosen_on",
-            Column("chosen_recalibrated", "batch norm estimated anew"),
+            Column("chosen_recalibrated", "batch norm re-estimated"),
             "accuracy_percent_test",
             Column("accuracy_percent_test_given", f"test accuracy {_as_given(result)} [%]", 2),
             Column("firing_rate", FIRING_RATE.heading, FIRING_RATE.digits),
@@ -86,7 +86,7 @@ def _resets(result: DeployResult) -> Table:
     for again in dict.fromkeys(row.recalibrated for row in result.settings):
         for key, name in splits:
             line: dict[str, Any] = {
-                "net": "norm estimated anew" if again else "this net",
+                "net": "norm re-estimated" if again else "this net",
                 "data": name,
                 "given": None if again else getattr(result, f"accuracy_percent_{key}_given"),
             }
@@ -168,14 +168,14 @@ def _said(result: NirResult) -> tuple[str, ...]:
     if result.layers_silent:
         silent = ", ".join(result.layers_silent)
         notes.append(
-            f"No neuron of {silent} fires on these samples: there, silence alone was compared."
+            f"No neuron of {silent} fires on these samples, so only silence was compared there."
         )
     excused = sum(row.samples_excused or 0 for row in result.readers)
     if excused:
         notes.append(
             "Rounding: the first mismatch of a sample lies within 1e-9 (float64) or 1e-5 (float32) "
-            "thresholds of the threshold, and what differs after it is its consequence."
+            "thresholds of the threshold; later differences follow from it."
         )
     if any(not row.holds and row.mismatches == 0 for row in result.readers):
-        notes.append("Spikes are the same, logits are not: the read-out is another one.")
+        notes.append("The spikes are the same, the logits are not: the readout differs.")
     return tuple(notes)

@@ -14,7 +14,7 @@ def prepare_report(result: PrepareResult) -> Report:
     ]
     if result.test_samples_in_train:
         missing.append(
-            "test samples with the very frames of a training sample: "
+            "test samples with the same frames as a training sample: "
             f"{result.test_samples_in_train:,}, so accuracies are too high"
         )
     if result.unsorted_samples:
@@ -23,7 +23,7 @@ def prepare_report(result: PrepareResult) -> Report:
             f"samples whose events are not in the order of time: {result.unsorted_samples:,}, {how}"
         )
     left_out = [f"left out: {one.file}: {one.problem}" for one in result.skipped]
-    was = "was prepared before" if result.already_prepared else "prepared"
+    was = "already prepared" if result.already_prepared else "prepared"
     table = list_table(
         f"{result.data}, T = {result.timesteps}: {was}",
         PreparedSplit,

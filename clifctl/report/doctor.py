@@ -20,9 +20,9 @@ def doctor_report(result: DoctorResult) -> Report:
     rows = tuple(
         dict(zip(("what", "which", "state", "detail"), row, strict=True)) for row in _rows(result)
     )
-    verdict = "the kernels do what they should" if result.healthy else "A SELF-TEST FAILED"
+    verdict = "every self-test passed" if result.healthy else "A SELF-TEST FAILED"
     title = f"clifctl on this machine: {verdict}"
-    notes = (f"{result.platform}; looked at in {result.seconds:.1f} s",)
+    notes = (f"{result.platform}; checked in {result.seconds:.1f} s",)
     return Report(document_of(result), (Table(title, columns, rows, notes=notes),))
 
 
@@ -53,7 +53,7 @@ def _rows(result: DoctorResult) -> Iterator[tuple[Any, ...]]:
     held = f"{cache.folder}: {cache.files} files, {size_in_words(cache.size_bytes)}"
     yield "cache", "kernels", "writable" if cache.writable else "no", cache.problem or held
     for file in cache.damaged:
-        yield "cache", "kernels", "damaged", f"{file}: is made again when it is needed"
+        yield "cache", "kernels", "damaged", f"{file}: will be rebuilt when it is needed"
     for data in result.data:
         yield "data", data.data, data.state, data.problem
     for row in result.self_test:

@@ -132,8 +132,9 @@ def _currents(result: DynamicsResult) -> Table:
         columns,
         rows,
         notes=(
-            "A current that brings the membrane potential to the threshold in the limit alone "
-            "(threshold / tau for lif and clif) makes few spikes, or none: those of rounding.",
+            "A current that brings the membrane potential to the threshold only in the limit "
+            "(threshold / tau for lif and clif) gives few spikes or none, and those are due to "
+            "rounding.",
         ),
     )
 

@@ -74,10 +74,12 @@ def _per_class(counts: tuple[ClassCount, ...]) -> Table:
             ClassCount,
             *("label", *(("name",) if any(count.name for count in counts) else ())),
             *("samples", "recall_percent", "precision_percent"),
-            Column("mistaken", "taken for"),
+            Column("mistaken", "mistaken for"),
         ),
         tuple({**dataclasses.asdict(count), "mistaken": _mistaken(count)} for count in counts),
-        notes=("Taken for: the class that most of its wrong samples were taken for (how many).",),
+        notes=(
+            "Mistaken for: the class that most of its wrong samples were assigned to (how many).",
+        ),
     )
 
 

@@ -25,6 +25,6 @@ def recipe_report(name: str, document: dict[str, Any], text: str) -> Report:
 
 
 def checks_report(result: RecipeChecks) -> Report:
-    """The recipes that hold."""
+    """The recipes that passed the check."""
     table = list_table("valid recipes", RecipeCheck, result.recipes, *_COLUMNS, "parameters")
     return Report(document_of(result), (table,))

@@ -130,7 +130,7 @@ def _p(p: float | None) -> str | None:
 
 
 def conclusions_table(result: NeuronComparison | TruncationResult) -> Table:
-    """What can be concluded, and what is to be known of the trials."""
+    """The conclusions, the notes, and the trials that are not finished."""
     missing = [trial for trial in result.trials if trial.state != "finished"]
     lines = [*result.conclusions, *result.notes]
     if missing:

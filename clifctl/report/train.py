@@ -60,6 +60,6 @@ def plan_report(plan: TrainPlan, resolved: str) -> Report:
     table = Table(f"{plan.recipe}: {found}, nothing was run", columns, (shown,), vertical=True)
     ways = connection_tables(
         plan.connection_paths,
-        "In a step with fresh weights on a few samples; the rule looks at each batch anew.",
+        "In a step with fresh weights on a few samples; the rule decides again for each batch.",
     )
     return Report(document_of(plan), (table, *ways), text=resolved)

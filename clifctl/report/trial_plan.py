@@ -48,9 +48,9 @@ def _time_left(plan: TrialPlan) -> tuple[str, ...]:
     if plan.estimate_seconds is None:
         return ("No estimate of the time: the data are missing.",)
     said = (
-        f"An estimate: about {duration(plan.estimate_seconds)} on {plan.workers} worker(s) "
-        f"({plan.workers_reason}), {plan.threads_per_trial} CPU thread(s) each; from timed steps "
-        "on noise, alone on the machine: workers that share it are slower."
+        f"Estimate: about {duration(plan.estimate_seconds)} on {plan.workers} worker(s) "
+        f"({plan.workers_reason}), {plan.threads_per_trial} CPU thread(s) each; from steps timed "
+        "on noise, with the machine to themselves; workers that share it are slower."
     )
     if not _is_scaled(plan):
         return (said,)

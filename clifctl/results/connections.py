@@ -34,7 +34,7 @@ class ConnectionPaths:
 
     @property
     def in_words(self) -> str:
-        """What ran how and why, in one line: directions together that have it in common."""
+        """How each direction ran and why, in one line; directions that agree are named together."""
         ran = (
             ("forward", self.forward, self.forward_reason),
             ("weight gradient", self.weight_gradient, self.weight_gradient_reason),

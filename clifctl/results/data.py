@@ -18,7 +18,7 @@ class FileRow:
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetRow:
-    """One row of the DATASETS table; None: the data set's options say."""
+    """One row of the DATASETS table. None stands for what the data set's options say."""
 
     data: str
     title: str
@@ -40,7 +40,7 @@ class DatasetList:
 @dataclass(frozen=True, kw_only=True)
 class DataCheckResult:
     """What a data set needs below `root` (None: it is embedded), and what of it is there.
-    `class_names` in the order of the labels, None where there are none."""
+    `class_names` are in the order of the labels, None where there are none."""
 
     schema: ClassVar[str] = "clifctl.data.check/1"
 
@@ -71,10 +71,10 @@ class FrameRow:
 
 @dataclass(frozen=True, kw_only=True)
 class SampleResult:
-    """One sample of a data set, as the net would see it (without augmentation). `name`: of its
-    recording, None for other data. `class_name`: what the label stands for, None without names.
-    `sha256` of all data: None where frames are not prepared, and the sample was read from its
-    recording."""
+    """One sample of a data set, as the net would see it (without augmentation). `name` is that
+    of its recording, None for other data; `class_name` what the label stands for, None without
+    names. `sha256` is that of all data, None where the sample was read from its recording because
+    frames are not prepared."""
 
     schema: ClassVar[str] = "clifctl.data.show/1"
 

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 @dataclass(frozen=True, kw_only=True)
 class PreparedSplit:
     """The frames of one split. `sha256` is of the names and counts of its samples, in order;
-    `samples_when_complete` None where that is the person's own matter."""
+    `samples_when_complete` is None for recordings of your own."""
 
     split: str
     samples: int
@@ -21,7 +21,7 @@ class PreparedSplit:
 
 @dataclass(frozen=True, kw_only=True)
 class SkippedRecording:
-    """A recording that could not be read, and was left out because --skip-bad was given. `file`:
+    """A recording that could not be read, and was left out because --skip-bad was given. `file` is
     its path from the folder that holds all recordings."""
 
     file: str
@@ -31,7 +31,7 @@ class SkippedRecording:
 @dataclass(frozen=True, kw_only=True)
 class PrepareResult:
     """A cache of frames, and what it was made with. `test_samples_in_train`: how many samples of
-    the test split have the very frames of a training sample. `unsorted_samples`: how many have
+    the test split have the same frames as a training sample. `unsorted_samples`: how many have
     events that are not in the order of time, and `order` in which they were counted: "time", or
     that of the "file"."""
 

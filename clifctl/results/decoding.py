@@ -12,7 +12,7 @@ Result = TypeVar("Result")
 
 
 class UnreadableResult(ValueError):
-    """A document that does not hold the result that it is read as, in words."""
+    """A document that does not hold the expected result; the message says why."""
 
 
 class NewerResult(UnreadableResult):

@@ -19,8 +19,8 @@ class DeviceRow:
 
 @dataclass(frozen=True, kw_only=True)
 class KernelTargetRow:
-    """Whether a kernel target runs float32 tensors of a device, and why or why not. `chosen`: it is
-    what target auto takes there."""
+    """Whether a kernel target runs float32 tensors of a device, and why or why not. `chosen` says
+    that target auto takes it there."""
 
     target: str
     device: str
@@ -42,7 +42,7 @@ class EventDriven:
 @dataclass(frozen=True, kw_only=True)
 class CacheState:
     """Where generated kernels are kept (None: there is no place for them), and why they cannot be
-    (None: they can). `damaged`: files that do not hold what was written, which are made again."""
+    (None: they can). `damaged` are files whose content has changed; they are rebuilt."""
 
     folder: str | None
     writable: bool

@@ -1,4 +1,4 @@
-"""What `energy` and `neurons show --cost` return. Numbers that need unknown firing rates: None."""
+"""What `energy` and `neurons show --cost` return. Numbers that need unknown rates are None."""
 
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar
@@ -116,7 +116,7 @@ class EnergyRow:
 
 @dataclass(frozen=True, kw_only=True)
 class EnergyResult:
-    """Every row, what was taken for granted, and the defects of the published accounting, each
+    """Every row, the assumptions, and the defects of the published accounting, each
     with what the corrected one does."""
 
     schema: ClassVar[str] = "clifctl.energy/1"
@@ -130,7 +130,7 @@ class EnergyResult:
 
 @dataclass(frozen=True, kw_only=True)
 class OperationRow:
-    """One kind of operation in a neuron's step, and as what it is charged."""
+    """One kind of operation in a neuron's step, and what it is charged as."""
 
     operation: str
     count: Annotated[int, Quantity("times")]

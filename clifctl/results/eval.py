@@ -32,10 +32,10 @@ class LayerRate:
 
 @dataclass(frozen=True, kw_only=True)
 class ClassCount:
-    """One class: how many of its samples were decided right, and for which other class most of the
-    wrong ones were taken (None: none was wrong); names are None where classes have none. Recall is
-    the accuracy on the class, precision the share of right ones among all that were decided to be
-    this class."""
+    """One class: how many of its samples were classified correctly, and which other class most of
+    the wrong ones were assigned to (None: none was wrong). Names are None where classes have none.
+    Recall is the accuracy on the class, precision the share of correct samples among all that were
+    assigned to it."""
 
     label: Annotated[int, Quantity("class")]
     samples: Annotated[int, Quantity("samples", digits=0)]
@@ -52,9 +52,10 @@ class ClassCount:
 class Evaluation:
     """A net on one split of the data.
 
-    After each step the class is decided by the sum of the logits so far, which their mean would
-    decide alike; `cross_entropy_per_step` is that of the mean. `cross_entropy` and `loss` are those
-    of training: of every step's own logits. Top-5 is None where there are five classes or fewer.
+    After each step the prediction is the class with the largest sum of logits so far (or mean,
+    which is the same); `cross_entropy_per_step` is that of the mean. `cross_entropy` and `loss` are
+    those of training: of every step's own logits. Top-5 is None where there are five classes or
+    fewer.
     """
 
     samples: int

@@ -10,9 +10,9 @@ class LagRow:
     samples and neurons, `share` that norm over the sum of all lags' norms, `projection` the part
     along the whole gradient (both add up to 1 over lags, `projection` may be negative).
 
-    `membrane_norm` and `complementary_norm` tell apart what passes the membrane potential alone;
-    `vanished_share` is the share of neurons and steps whose part II (Eq. 14) is zero. They are None
-    for neurons without such a split, and for lag 0."""
+    `membrane_norm` and `complementary_norm` separate what passes through the membrane potential
+    alone; `vanished_share` is the share of neurons and steps whose part II (Eq. 14) is zero. They
+    are None for neurons without such a split, and for lag 0."""
 
     lag: int
     norm: float

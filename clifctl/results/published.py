@@ -21,7 +21,7 @@ class PublishedNumber:
 
 @dataclass(frozen=True, kw_only=True)
 class Published:
-    """What the paper says of a run: accuracies, most apt first, and what keeps them from being
+    """What the paper says of a run: accuracies, the closest first, and what keeps them from being
     compared, or why it prints none."""
 
     accuracies: tuple[PublishedNumber, ...] = ()

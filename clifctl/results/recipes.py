@@ -29,7 +29,7 @@ class RecipeList:
 
 @dataclass(frozen=True, kw_only=True)
 class RecipeCheck:
-    """A recipe that holds: schema, data and shapes."""
+    """A recipe that passed the check of its schema, data and shapes."""
 
     recipe: str
     data: str

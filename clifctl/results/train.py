@@ -70,8 +70,8 @@ class EpochRecord:
 
 
 class Running(Protocol):
-    """What an epoch has added up so far. Each of these waits for the device: a few times a second
-    is cheap, at every step it is not."""
+    """What an epoch has added up so far. Reading one waits for the device: that is
+    cheap a few times a second, but not at every step."""
 
     @property
     def samples(self) -> Any:

@@ -1,4 +1,4 @@
-"""What is known of the trials of a grid: one file each in a results folder, and their plan."""
+"""The trials of a grid: how each ended, what it measured, and the plan of a dry run."""
 
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar, get_args
@@ -44,7 +44,7 @@ class Quantities(Generic[Value]):
 @dataclass(frozen=True, kw_only=True)
 class Measured(Quantities[float]):
     """What one finished trial gave. Step times are those between two optimizer steps of an epoch,
-    but for the first step of each epoch and those before an interruption. `beside` trials ran on
+    without the first step of each epoch and those before an interruption. `beside` trials ran on
     the machine at once, which makes steps longer. `peak_memory_bytes` is the most that the process
     held (on a GPU: torch), or None where the system does not say."""
 
@@ -66,8 +66,8 @@ class Measured(Quantities[float]):
 
 @dataclass(frozen=True, kw_only=True)
 class TrialRecord:
-    """`<trial>.json` of a results folder: how a trial ended. The `result.json` of its run folder
-    says more of a finished one."""
+    """`<trial>.json` of a results folder: how a trial ended. A finished one has more in the
+    `result.json` of its run folder."""
 
     schema: ClassVar[str] = "clifctl.trial/1"
 
@@ -103,10 +103,11 @@ class TrialStatus:
 
 @dataclass(frozen=True, kw_only=True)
 class TimedStep:
-    """What a dry run timed for a trial: a training step of the net of `trial` (another one's, where
-    there was no time for every configuration), on so many samples and time steps, in the arithmetic
-    `precision`. `work_factor` is how many times as much work the whole step is, by counted
-    multiply-accumulates; `precision_factor` how many times as long the run's own arithmetic takes.
+    """What a dry run timed for a trial: a training step of the net of `trial` (of another trial,
+    where there was no time for every configuration), on so many samples and time steps, in the
+    arithmetic `precision`. `work_factor` is how many times as much work the whole step is, by
+    counted multiply-accumulates; `precision_factor` how many times as long the run's own arithmetic
+    takes.
     """
 
     trial: str

@@ -93,7 +93,7 @@ def test_the_table_is_the_papers(clifctl: Run, clif: Path) -> None:
         "soft", "0", "-0.02", "-0.04", "-0.06", "-0.08", "-0.1",
     ]  # fmt: skip
     assert [line.split("  ")[0].strip() for line in lines[4:8]] == [
-        "this net", "this net", "norm estimated anew", "norm estimated anew",
+        "this net", "this net", "norm re-estimated", "norm re-estimated",
     ]  # fmt: skip
     assert Path("last-lif.pt").is_file()
     again = clifctl("convert", clif, "--recalibrate", "3", "--format", "csv", "-o", "x.pt", "-q",
@@ -236,7 +236,7 @@ def test_a_wrong_read_out_ends_it_too(
     monkeypatch.setitem(nir_graph._NODES, "linear", wrong)
     done = clifctl("convert", hard, "--to", "nir", "-o", "net.nir", "--samples", "2")
     assert done.code == 1
-    assert "Spikes are the same, logits are not" in done.out
+    assert "The spikes are the same, the logits are not" in done.out
     assert not Path("net.nir").exists()
 
 

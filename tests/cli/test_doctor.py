@@ -162,4 +162,4 @@ def test_damaged_kernels_are_found(
     assert cache["writable"] is True
     assert cache["damaged"] == [str(damaged), str(of_triton)]
     assert (cache["files"], cache["size_bytes"]) == (3, 6)
-    assert f"damaged,{damaged}: is made again" in clifctl("doctor", "--format", "csv").out
+    assert f"damaged,{damaged}: will be rebuilt" in clifctl("doctor", "--format", "csv").out

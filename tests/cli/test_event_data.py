@@ -99,7 +99,7 @@ def test_test_samples_that_are_trained_on_are_counted(clifctl: Run, own: Path) -
     shutil.copy(own / "train/class1/0.npz", own / "test/class2/9.npz")
     done = clifctl(*prepare, "--overwrite")
     assert done.code == 0
-    assert "test samples with the very frames of a training sample: 1, so" in done.out
+    assert "test samples with the same frames as a training sample: 1, so" in done.out
 
 
 def test_train_names_the_command_that_prepares_and_then_goes_on(clifctl: Run, own: Path) -> None:

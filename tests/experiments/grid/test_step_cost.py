@@ -117,7 +117,7 @@ def test_a_dry_run_of_resnet18_on_a_cpu_times_little_and_no_float16(
     # A step of 3 s, of which the optimizer takes 1.
     assert trial["step_ms"] == pytest.approx(1000 * (1 + 25 * factor * 2))
     shown = clifctl(*grid, "--k", "6", "--seeds", "1").out
-    assert "An estimate: about" in shown
+    assert "Estimate: about" in shown
     assert "2 samples, T = 1, float32; x" in shown
     assert "in float16 up to 25 times as long still" in shown
 
