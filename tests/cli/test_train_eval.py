@@ -284,11 +284,8 @@ def test_a_disk_that_fills_up_fails_with_1_and_keeps_what_was_there(
 ) -> None:
     import os
 
-    calls = []
-
     def full(descriptor: int) -> None:
-        calls.append(descriptor)
-        if len(calls) > 7:
+        if os.path.exists("run/last.pt"):
             raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
