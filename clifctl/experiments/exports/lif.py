@@ -193,9 +193,12 @@ def _trained_neuron(opened: OpenedCheckpoint) -> str:
 
 
 def _result(
-    opened: OpenedCheckpoint, trial: "_Trial", states: tuple[_Measured, _Measured, "_Written"],
-    measured: list[_Measured], **ran: Any,
-) -> DeployResult:  # fmt: skip
+    opened: OpenedCheckpoint,
+    trial: "_Trial",
+    states: tuple[_Measured, _Measured, "_Written"],
+    measured: list[_Measured],
+    **ran: Any,
+) -> DeployResult:
     """What was measured; `states`: the net as it was given, the best one, and as it was written."""
     given, best, written = states
     recipe = opened.recipe

@@ -216,9 +216,14 @@ def _readings(
 
 
 def _row(
-    reader: Reader, path: Path, inputs: Tensor, nodes: Sequence[str], reference: ReaderOutput,
-    distance: Any, profile: Profile,
-) -> ReaderRow:  # fmt: skip
+    reader: Reader,
+    path: Path,
+    inputs: Tensor,
+    nodes: Sequence[str],
+    reference: ReaderOutput,
+    distance: Any,
+    profile: Profile,
+) -> ReaderRow:
     row: dict[str, Any] = {
         "reader": reader.name,
         "version": reader.version,

@@ -144,9 +144,15 @@ def _of_shapes(
     samples, channels, height, width = size
     outputs, _, *kernel = weight
     return Geometry(
-        samples, channels, height, width, outputs, (kernel[0], kernel[1]),
-        (stride[0], stride[-1]), (padding[0], padding[-1]),
-    )  # fmt: skip
+        samples,
+        channels,
+        height,
+        width,
+        outputs,
+        (kernel[0], kernel[1]),
+        (stride[0], stride[-1]),
+        (padding[0], padding[-1]),
+    )
 
 
 def _like(x: Spikes) -> Tensor:
