@@ -144,9 +144,13 @@ class Timed:
 
 
 def timed(
-    contestants: Contestants, task: Task, missing: Mapping[str, str], repeats: int,
-    *, training: bool,
-) -> dict[str, Timed]:  # fmt: skip
+    contestants: Contestants,
+    task: Task,
+    missing: Mapping[str, str],
+    repeats: int,
+    *,
+    training: bool,
+) -> dict[str, Timed]:
     """Those of `contestants` that take part, timed in turns: a training step, or an inference."""
     learners: dict[tuple[str, str], Learner] = {}
     for who, formats in taking_part(contestants, task, missing).items():
