@@ -87,8 +87,10 @@ def _measure(task: Task, missing: Mapping[str, str], repeats: int) -> list[EvalB
     rows = []
     for who in (*present, *missing):
         at: dict[str, Any] = {
-            "timesteps": task.timesteps, "batch_size": task.batch_size, "contestant": who
-        }  # fmt: skip
+            "timesteps": task.timesteps,
+            "batch_size": task.batch_size,
+            "contestant": who,
+        }
         if who in missing:
             rows.append(EvalBenchRow(**at, missing=missing[who]))
             continue

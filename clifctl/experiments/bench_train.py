@@ -54,7 +54,7 @@ def bench_train(
     task = task_of(asked, least_batch=2)
     steps = steps_of(asked, task)
     targets = target_rates(asked.rates, task)
-    untold = peak_missing(task.device) if peak else "--no-peak"
+    missing = peak_missing(task.device) if peak else "--no-peak"
     task = with_threads(task, steps[-1])
     started = datetime.now(UTC).isoformat(timespec="seconds")
     with cpu_threads(task.execution.threads.count):
@@ -65,7 +65,7 @@ def bench_train(
             tasks.append(at_rates(replace(task, timesteps=count), targets, training=True))
             reached += reached_rates(tasks[-1], targets, training=True)
             checks.append(gate(tasks[-1]))
-        rows = _rows(tasks, asked.repeats, peak=untold is None, say=say)
+        rows = _rows(tasks, asked.repeats, peak=missing is None, say=say)
         paths = paths_of(tasks[-1], training=True)
     engine = None
     if observe is not None and task.frames_percent is None:
@@ -78,7 +78,7 @@ def bench_train(
         batch_norm=task.batch_norm,
         firing_rates=tuple(reached),
         connection_paths=paths,
-        peak_missing=untold,
+        peak_missing=missing,
         checks=tuple(checks),
         rows=tuple(rows),
         costs=_costs(rows),

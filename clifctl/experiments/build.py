@@ -77,7 +77,7 @@ def list_data(recipe: Recipe) -> tuple[LoadedData, int]:
     in_files = options.model_copy(update={"in_memory": False, "workers": 0})
     data = load_data(replace(recipe, data=replace(recipe.data, options=in_files)))
     for split in data.splits:
-        next(iter(split.read([torch.zeros(1, dtype=torch.int64)])))  # one that cannot be read: told
+        next(iter(split.read([torch.zeros(1, dtype=torch.int64)])))  # raises where one is bad
     pixels = math.prod(recipe.data.input_shape)  # a byte each
     return data, sum(split.held_bytes + len(split) * pixels for split in data.splits)
 

@@ -96,7 +96,7 @@ def refused_override(override: str, why: str, **instead: str) -> UsageError:
 def open_checkpoint(
     path: Path, options: CheckpointOptions, *, timesteps: int | None = None
 ) -> OpenedCheckpoint:
-    """The checkpoint `path`; `timesteps` is another T than its recipe's. Raises CheckpointError,
+    """The checkpoint `path`; `timesteps` replaces the T of its recipe. Raises CheckpointError,
     RecipeError."""
     opened = (
         _open(path, options.neuron)

@@ -204,8 +204,8 @@ def _unreadable(dataset: Dataset, bad: BadRecordings) -> DataError:
     if "sensor" in dataset.options.model_fields:
         hint += "; is sensor=[height,width] that of the camera?"
     all_of = f"no recording of the {bad.emptied} split can be used: " if bad.emptied else ""
-    told = f"{all_of}{'; '.join(named[:MOST_NAMED])}{more}"
-    return DataError(f"data set '{dataset.name}': {told}", hint=hint)
+    found = f"{all_of}{'; '.join(named[:MOST_NAMED])}{more}"
+    return DataError(f"data set '{dataset.name}': {found}", hint=hint)
 
 
 def _in_both(cache: Cache) -> int:

@@ -33,9 +33,17 @@ from clifctl.training.device import OWN_THREADS
 from clifctl.training.precision import TF32_DEFAULT, resolve_tf32
 
 PACKAGES = (
-    "clifctl", "torch", "torchvision", "triton", "numba", "numpy", "scikit-learn", "matplotlib",
-    "spikingjelly", "tensorboard",
-)  # fmt: skip
+    "clifctl",
+    "torch",
+    "torchvision",
+    "triton",
+    "numba",
+    "numpy",
+    "scikit-learn",
+    "matplotlib",
+    "spikingjelly",
+    "tensorboard",
+)
 # The neuron of the paper, in the one setting that every recipe of the catalog starts from.
 SELF_TEST = "clif"
 

@@ -210,7 +210,10 @@ def _from_file(options: DynamicsOptions) -> _Input:
         )
     x = torch.from_numpy(array.astype(np.float32)).reshape(len(array), -1)
     if not bool(x.isfinite().all()):
-        raise DataError(f"'{path}' holds numbers that are not finite", hint="mend the file")
+        raise DataError(
+            f"'{path}' holds numbers that are not finite",
+            hint="replace them: currents are finite numbers",
+        )
     if not 2 <= len(x) <= MAX_TIMESTEPS and options.timesteps is None:
         raise UsageError(
             f"'{path}' has {len(x)} time step{'' if len(x) == 1 else 's'}: between 2 and "

@@ -48,7 +48,7 @@ def evaluate_checkpoint(
     """Evaluate the checkpoint `path`, opened and run as `options` say.
 
     `use_batch_statistics` normalises with the statistics of each test batch instead of the running
-    averages. `timesteps` is another T than the recipe's. `per_class` keeps the count of every
+    averages. `timesteps` replaces the T of the recipe. `per_class` keeps the count of every
     class; `picture` names the file that will be drawn; `watch` is that of `evaluate`. Raises
     CheckpointError, RecipeError, UsageError where that cannot be done.
     """
@@ -124,10 +124,10 @@ def _require_fits(
 ) -> None:
     """Raise RecipeError where `where` cannot hold the net, with `data` those and a batch too."""
     steps = min(recipe.timesteps, _FEW_STEPS)
-    few = replace(recipe, timesteps=steps)
-    repeat = repeat_of(few)
+    shorter = replace(recipe, timesteps=steps)
+    repeat = repeat_of(shorter)
     with torch.device("meta"):
-        net = build_net(few).eval()
+        net = build_net(shorter).eval()
         require_net_fits(net, where)
         if data is None:
             return

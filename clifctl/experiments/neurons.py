@@ -185,7 +185,7 @@ def check_neuron(reference: str) -> CheckResult:
     ]
     for case, device in cases:
         try:
-            # First as a kernel sees the step: what is wrong is told in the words of `train`.
+            # First as a kernel sees the step: what is wrong is reported as `train` would.
             trace(neuron, neuron.with_values())
             outcome = check(neuron, case, device)
         except NeuronError as refused:

@@ -72,7 +72,7 @@ def exchange_problems(
         return problems
     new = find(to)
     if new is None and is_file_reference(to):
-        return problems  # not trusted, which is told when all else is right
+        return problems  # not trusted, which is reported when all else is right
     if new is None:
         return [*problems, f"neuron.exchange.to: {unknown_name('neuron', to, NEURONS)}"]
     problems += [

@@ -184,7 +184,9 @@ def data_section(name: str, overrides: Sequence[str], timesteps: int) -> tuple[D
     for keys, value in map(_parse, overrides):
         own = keys[1:] if keys[0] == "data" else keys
         if own == ["name"]:
-            raise UsageError("data.name: the data set is named by the argument", hint="drop it")
+            raise UsageError(
+                "data.name: the data set is named by the argument", hint="leave it out"
+            )
         if keys == ["timesteps"]:
             document["timesteps"] = value
         else:

@@ -34,7 +34,7 @@ from clifctl.strict import OF_A_RUN, Strict
 
 # Far beyond any net in use; a bound keeps a typing error from taking the machine's memory.
 MAX_TIMESTEPS = 4096
-MOST_PROBLEMS = 40  # that are told of one recipe
+MOST_PROBLEMS = 40  # that are listed for one recipe
 
 
 @dataclass(frozen=True)
@@ -199,7 +199,7 @@ def _checked(
         count = len(problems) + max(0, left_out)
         heading = f"{where}: " if count == 1 else f"{where}: {count:,} problems\n  "
         if left_out > 0:
-            problems.append(f"and {left_out:,} unknown keys or wrong values more")
+            problems.append(f"and {left_out:,} more unknown keys or wrong values")
         raise RecipeError(
             heading + "\n  ".join(problems),
             hint="clifctl recipes show digits_snn5 --resolved lists every key of a recipe",

@@ -19,10 +19,10 @@ STATUS = Path("/proc/self/status")
 
 
 def peak_missing(device: torch.device) -> str | None:
-    """Why a process's peak cannot be told; None where it can."""
+    """Why the peak memory of a process cannot be measured; None where it can."""
     if is_gpu(device) or STATUS.is_file():
         return None
-    return "this system does not tell a process's peak memory (no /proc)"
+    return "this system does not report the peak memory of a process (no /proc)"
 
 
 def peak_bytes(task: Task, who: str | None, memory_format: str) -> int:

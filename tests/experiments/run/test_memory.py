@@ -76,5 +76,5 @@ def test_of_many_problems_the_first_are_told() -> None:
         load_recipe("digits_snn5", [f"train={{epochs: 1, {keys}}}"])
     lines = refused.value.message.splitlines()
     assert lines[0].endswith("3,000 problems")
-    assert lines[-1] == "  and 2,960 unknown keys or wrong values more"
+    assert lines[-1] == "  and 2,960 more unknown keys or wrong values"
     assert len(lines) == 42
