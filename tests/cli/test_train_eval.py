@@ -288,7 +288,7 @@ def test_a_disk_that_fills_up_fails_with_1_and_keeps_what_was_there(
 
     def full(descriptor: int) -> None:
         calls.append(descriptor)
-        if len(calls) > 7:
+        if len(calls) > 8:
             raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
@@ -362,4 +362,4 @@ def test_a_dry_run_of_a_run_that_goes_on_says_what_the_run_would(
     assert "note: 'run/last.pt' holds the run after epoch" in goes_on.err
     other = clifctl(*train, "neuron.tau=3", "--dry-run")
     assert (other.code, other.out) == (2, "")
-    assert "run folder 'run' is of another recipe: neuron.tau" in other.err
+    assert "run folder 'run' has a different recipe: neuron.tau" in other.err
