@@ -1,4 +1,4 @@
-"""What a person should know of what goes on deep inside: told to whoever stands nearest to them."""
+"""Notices for the person at the prompt, from code that knows no console."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,7 +10,7 @@ _listeners: list[Listener] = []
 
 @contextmanager
 def heard_by(listener: Listener) -> Iterator[None]:
-    """Within it, and unless another listens within that, `listener` is told."""
+    """Within it, and unless another listens within that, `listener` gets every notice."""
     _listeners.append(listener)
     try:
         yield

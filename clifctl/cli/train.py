@@ -151,9 +151,9 @@ def _loaded(
 def _report_state(loaded: "LoadedRecipe", options: "RunOptions", output: Output) -> None:
     """Say how far the run has come that would be resumed; raises what that run would raise."""
     from clifctl.experiments.run.recorder import describe
-    from clifctl.experiments.run.resume import standing
+    from clifctl.experiments.run.resume import folder_state
 
-    state = standing(loaded, options)
+    state = folder_state(loaded, options)
     if state.result is not None:
         output.notice(f"'{options.out}' is already finished")
     elif state.checkpoint is not None and options.out is not None:

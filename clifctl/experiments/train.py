@@ -27,7 +27,7 @@ from clifctl.experiments.run.execution import Execution
 from clifctl.experiments.run.folder import lock_folder, open_folder
 from clifctl.experiments.run.plan import Prepared, RunOptions, prepare, require_options
 from clifctl.experiments.run.recorder import History, RunRecorder, describe
-from clifctl.experiments.run.resume import standing
+from clifctl.experiments.run.resume import folder_state
 from clifctl.launch import launch
 from clifctl.models import SpikingNet, folded_norms
 from clifctl.recipe.load import LoadedRecipe
@@ -53,8 +53,8 @@ from clifctl.training.resume import InProgress, restore
 from clifctl.training.stopping import StopNow, StopRequest, never, stop_requests
 
 FOLDED = (
-    "batch norm was folded into the weights of --init: training normalises anew what is normalised "
-    "already; convert without --fold-norm gives weights to train on"
+    "batch norm was folded into the weights of --init: training normalises again what is already "
+    "normalised; convert without --fold-norm gives weights to train on"
 )
 
 
@@ -62,15 +62,15 @@ def train(
     loaded: LoadedRecipe,
     options: RunOptions,
     observe: Observer,
-    told_to_stop: Callable[[], bool] = never,
+    should_stop: Callable[[], bool] = never,
 ) -> TrainResult:
     """Train `loaded` into its run folder: start, go on, or return what is finished, as
     `options.resume` says.
 
     Raises before anything is written where the recipe, the data, the device or the folder will not
-    do. SIGINT, SIGTERM, SIGHUP and a `told_to_stop` that gives True save at the next step and raise
-    Interrupted; RunFailed is raised where the computation or the disk fails. Both say what was
-    kept.
+    do. On SIGINT, SIGTERM, SIGHUP, or once `should_stop` returns True, it saves at the next step
+    and raises Interrupted; RunFailed is raised where the computation or the disk fails. Both say
+    what was kept.
 
     One of several processes (`clifctl.launch`) takes its part of every batch; the main one alone
     writes and is observed. All return the same result.
@@ -78,7 +78,7 @@ def train(
     require_options(options)
     execution = options.execution.resolve()
     with joined(launch(), execution.device) as processes:
-        return _train(loaded, options, execution, observe, processes, told_to_stop)
+        return _train(loaded, options, execution, observe, processes, should_stop)
 
 
 def _train(
@@ -87,14 +87,14 @@ def _train(
     execution: Execution,
     observe: Observer,
     processes: Processes,
-    told_to_stop: Callable[[], bool],
+    should_stop: Callable[[], bool],
 ) -> TrainResult:
     started = time.perf_counter()
 
     def notice(line: str) -> None:
         observe(Notice(line))
 
-    finished = processes.from_main(lambda: standing(loaded, options).result)
+    finished = processes.from_main(lambda: folder_state(loaded, options).result)
     if finished is not None:
         observe(Notice(f"'{options.out}' is already finished"))
         return finished
@@ -123,7 +123,7 @@ def _train(
                 notice=notice,
             )
         )
-        keeper = RunRecorder(
+        recorder = RunRecorder(
             folder,
             loaded,
             run.running,
@@ -133,22 +133,22 @@ def _train(
             processes,
         )
         if earlier.checkpoint is not None:
-            keeper.kept = describe(folder, earlier.checkpoint)
+            recorder.kept = describe(folder, earlier.checkpoint)
         plan = replace(prepared.plan, run_folder=str(folder), continues_after=run.continues_after)
         observe(RunStarted(plan, loaded.recipe.train.epochs, steps_of(run.recipe, run.data)))
         for note in run.notes:
             observe(Notice(note))
-        stops = stop_requests(notice, processes, told_to_stop=told_to_stop)
-        with keeper.told(), stops as request:
-            keeper.log("started" if earlier.checkpoint is None else f"goes on: {keeper.kept}")
-            keeper.consume(run.events(request, keeper.note_connections), observe, request)
+        stops = stop_requests(notice, processes, should_stop=should_stop)
+        with recorder.reporting_failures(), stops as request:
+            recorder.log("started" if earlier.checkpoint is None else f"resumed: {recorder.kept}")
+            recorder.consume(run.events(request, recorder.note_connections), observe, request)
             try:
                 result = _result(run, folder, request, started)
             except StopNow:
-                raise keeper.interrupted(request) from None
+                raise recorder.interrupted(request) from None
             if processes.main:
                 run_folder.write_json(folder / run_folder.RESULT, encode(result))
-            keeper.log("finished")
+            recorder.log("finished")
     return result
 
 
@@ -161,7 +161,7 @@ def _require_same_data(prepared: Prepared, processes: Processes) -> None:
     def compare() -> None:
         if prepared.data_sha256 != hashes[0]:
             raise DataError(
-                "its data are not those of process 0: their hash is another",
+                "its data are not those of process 0: they have a different hash",
                 hint="give every machine the same files",
             )
 
@@ -222,7 +222,7 @@ class _Run:
     def events(
         self, request: StopRequest, note: Callable[[tuple[ConnectionPaths, ...]], None]
     ) -> Iterator[Event]:
-        """The training, from where it stands; `note` is told how the connections run."""
+        """The training, from where it stands; `note` is called with how the connections run."""
         held_out = self.data.validation
         events = train_epochs(
             self.running.step,
@@ -279,7 +279,7 @@ def _go_on(running: InProgress, checkpoint: Checkpoint, prepared: Prepared) -> H
     where = prepared.plan.run_folder + "/" + run_folder.LAST
     if state.get("data_sha256") != prepared.data_sha256:
         raise DataError(
-            f"the data are not those that '{where}' was trained on: their hash is another",
+            f"the data are not those that '{where}' was trained on: they have a different hash",
             hint="put the data back as they were, or start a new run",
         )
     load_weights(running.step.net, checkpoint, Path(where))

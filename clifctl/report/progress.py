@@ -95,7 +95,7 @@ class TrainProgress:
         self._next_line = now + LINE_EVERY_S
         self._say([f"training {plan.recipe} into {plan.run_folder} on {plan.device}"])
         if plan.continues_after:
-            self._say([f"going on after {plan.continues_after}"])
+            self._say([f"resuming after {plan.continues_after}"])
         if self._verbose:
             self._say([f"kernel target {plan.target} ({plan.target_reason})"])
             self._say([f"connections {plan.connections} ({plan.connections_reason})"])

@@ -93,7 +93,7 @@ class Processes:
         failures = self.gather(outcome.failure)
         for rank, failure in enumerate(failures):
             if failure is not None:
-                raise self._told(failure, rank) from outcome.error
+                raise self._error_of(failure, rank) from outcome.error
         return outcome.result
 
     def from_main(self, do: Callable[[], Item]) -> Item:
@@ -105,7 +105,7 @@ class Processes:
         torch.distributed.broadcast_object_list(values, src=0)
         result, failure = values[0]
         if failure is not None:
-            raise self._told(failure, 0) from outcome.error
+            raise self._error_of(failure, 0) from outcome.error
         return result
 
     def add_up(self, tensors: Sequence[Tensor]) -> None:
@@ -135,13 +135,13 @@ class Processes:
             text = f"{seed} {epoch} {step} {self.rank}".encode()
             torch.manual_seed(int.from_bytes(hashlib.sha256(text).digest()[:7]))
 
-    def _told(self, failure: "_Failure", rank: int) -> ClifctlError:
+    def _error_of(self, failure: "_Failure", rank: int) -> ClifctlError:
         if not self.main:
             return ReportedElsewhere(failure.exit_code)
         of = f"process {rank} of {self.count}: " if rank else ""
-        told = ClifctlError(f"{of}{failure.message}", hint=failure.hint)
-        told.exit_code = failure.exit_code
-        return told
+        error = ClifctlError(f"{of}{failure.message}", hint=failure.hint)
+        error.exit_code = failure.exit_code
+        return error
 
 
 ALONE = Processes()
@@ -181,8 +181,8 @@ class _Outcome:
 def joined(launch: Launch, device: torch.device) -> Iterator[Processes]:
     """Within it the processes of `launch` speak with each other, each with its net on `device`.
 
-    Raises LostProcess where one of them is gone. What ends the run in all of them is told by the
-    main one: the others wait until it has, and raise ReportedElsewhere.
+    Raises LostProcess where one of them is gone. What ends the run in all of them is reported by
+    the main one: the others wait until it has, and raise ReportedElsewhere.
     """
     if launch.count == 1:
         yield ALONE
@@ -219,7 +219,7 @@ def _require_address() -> None:
         socket.getaddrinfo(address, None)
     except (OSError, UnicodeError) as unknown:
         raise UsageError(
-            f"MASTER_ADDR={address} is no address that this machine knows "
+            f"MASTER_ADDR={address} is not an address that this machine knows "
             f"({getattr(unknown, 'strerror', None) or unknown})",
             hint="torchrun sets it: --master-addr names the machine of the first process",
         ) from None

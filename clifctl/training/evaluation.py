@@ -50,7 +50,7 @@ def evaluate(
             for inputs, targets in batches:
                 logits, _ = net(inputs, repeat=repeat)
                 tally.add(logits, targets, loss(logits, targets))
-    except StopNow:  # the others wait to be told
+    except StopNow:  # the other processes wait for this one's answer
         stopped = True
     finally:
         net.train(was_training)

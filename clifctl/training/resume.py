@@ -101,7 +101,7 @@ def restore(
         ) from broken
 
 
-_HINT = "the file was changed after training: resume from another one, or start anew"
+_HINT = "the file was changed after training: resume from another one, or start again"
 
 
 # Of an optimizer and a schedule, what is no option: how far they have come.
@@ -128,7 +128,7 @@ def _restore(
     epoch, done = given["epoch"], given["step"]
     counts = ("epoch", "step", "correct", "samples", "skipped", "skipped_in_a_row")
     for name in counts:
-        _require(type(given[name]) is int and given[name] >= 0, f"{name} is no count")
+        _require(type(given[name]) is int and given[name] >= 0, f"{name} is not a count")
     for name in ("loss_sum", "seconds"):
         _require(type(given[name]) is float, f"{name} is no number")
     _require(1 <= epoch <= epochs + 1, f"epoch {epoch} of {epochs}")
@@ -136,9 +136,9 @@ def _restore(
     _require(schedule["last_epoch"] == epoch - 1, "its schedule is at another epoch")
     phases = {**dict.fromkeys(PHASES, 0.0), **given["phase_seconds"]}
     _require(sorted(phases) == sorted(PHASES), "phase_seconds has other phases")
-    _require(all(type(value) is float for value in phases.values()), "phase_seconds: no numbers")
+    _require(all(type(value) is float for value in phases.values()), "phase_seconds: not numbers")
     cuda = generators[GPU]
-    _require(cuda is None or isinstance(cuda, Tensor), "generators.cuda is no state")
+    _require(cuda is None or isinstance(cuda, Tensor), "generators.cuda is not a state")
     order = given["order"]
     _require((order is None) == (done == 0), "the order of the data is missing, or one too many")
     if order is not None:
@@ -146,7 +146,7 @@ def _restore(
         # Its shape first: what is expanded from one number may be larger than any memory.
         fits = isinstance(order, Tensor) and order.shape == whole.shape
         fits = fits and order.dtype == whole.dtype
-        _require(fits and torch.equal(order.sort().values, whole), "order is no permutation")
+        _require(fits and torch.equal(order.sort().values, whole), "order is not a permutation")
 
     step.precision.load_state_dict(state["scaler"])
     step.optimizer.load_state_dict(optimizer)
@@ -213,7 +213,7 @@ def _require_optimizer_state(optimizer: Optimizer, given: Mapping[str, Any]) -> 
             _require(one[key] == other[key], f"optimizer.{key} is {other[key]}, not {one[key]}")
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     allowed = STATES[type(optimizer)]
-    _require(isinstance(given["state"], dict), "optimizer.state is no mapping")
+    _require(isinstance(given["state"], dict), "optimizer.state is not a mapping")
     for number, entries in given["state"].items():
         _require(type(number) is int and 0 <= number < len(parameters), "optimizer.state: keys")
         _require(set(entries) == allowed, f"optimizer.state[{number}] has other keys")

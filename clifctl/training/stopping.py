@@ -1,5 +1,5 @@
-"""How a run is told to stop: the first signal asks it to stop at its next step, the second ends it
-at once; a run that no signal can reach is told by whoever has it run."""
+"""How a run is stopped: the first signal asks it to stop at its next step, the second ends it at
+once; a run that no signal can reach asks a function of its caller."""
 
 import os
 import signal
@@ -35,12 +35,12 @@ def never() -> bool:
 @dataclass
 class StopRequest:
     """What has been asked from outside: `asked` of this process, None to go on; `stop` is what the
-    run obeys, in all of its processes at the same point. `told_to_stop` is looked at in each step,
+    run obeys, in all of its processes at the same point. `should_stop` is asked in each step,
     beside the signals."""
 
     asked: KeyboardInterrupt | None = None
     stop: KeyboardInterrupt | None = None
-    told_to_stop: Callable[[], bool] = field(default=never)
+    should_stop: Callable[[], bool] = field(default=never)
 
     def watched(self, items: Iterator[Item]) -> Iterator[Item]:
         """The items, until a stop is asked for: then StopNow is raised between two of them."""
@@ -63,7 +63,7 @@ class StopRequest:
         return bool(due)
 
     def _look(self) -> None:
-        if self.asked is None and self.told_to_stop():
+        if self.asked is None and self.should_stop():
             self.asked = Terminated()
 
 
@@ -72,17 +72,18 @@ def stop_requests(
     notice: Callable[[str], None],
     processes: Processes = ALONE,
     clock: Callable[[], float] = time.monotonic,
-    told_to_stop: Callable[[], bool] = never,
+    should_stop: Callable[[], bool] = never,
 ) -> Iterator[StopRequest]:
     """Within it, SIGINT, SIGTERM and SIGHUP ask for a stop, once; the next one interrupts where it
     hits, in one of several `processes` after HANDED_ON_S at the earliest. A SIGHUP never does: a
-    shell that ends hands on its own, and the system sends another. `told_to_stop` asks for a stop
-    when it gives True.
+    shell that ends hands on its own, and the system sends another. A stop is
+    asked for, too, as soon as `should_stop` returns True.
 
-    `notice` is told. In a thread other than the main one signals cannot be caught: they are left to
-    whoever has them, as is a signal that is ignored (a command in the background of a script).
+    `notice` is called with a line about the signal. In a thread other than the main one signals
+    cannot be caught: they are left to whoever has them, as is a signal that is ignored (a command
+    in the background of a script).
     """
-    request = StopRequest(told_to_stop=told_to_stop)
+    request = StopRequest(should_stop=should_stop)
     before: dict[signal.Signals, Any] = {}
     asked_at = 0.0
     terminals = [stream for stream in (sys.stdout, sys.stderr) if stream.isatty()]

@@ -107,10 +107,10 @@ def test_killed_at_random_steps_and_resumed_bit_for_bit(forks: Forks) -> None:
             continue
         assert code == {signal.SIGINT: 130, signal.SIGTERM: 143}[number]
         assert "error: training stopped in 'run': 'run/last.pt' holds the run after" in err
-        assert "hint: go on with: clifctl train --resume run" in err
+        assert "hint: resume with: clifctl train --resume run" in err
     code, out, err = forks.start("train", "--resume", "run", "--target", "reference").wait()
     assert code == 0, err
-    assert "going on after epoch" in err
+    assert "resuming after epoch" in err
     for name in ("last.pt", "best.pt"):
         one = load_checkpoint(folder / name).model
         for key, tensor in load_checkpoint(forks.folder / "whole" / name).model.items():

@@ -359,4 +359,4 @@ def test_a_dry_run_of_a_run_that_goes_on_says_what_the_run_would(
     assert "note: 'run/last.pt' holds the run after epoch" in goes_on.err
     other = clifctl(*train, "neuron.tau=3", "--dry-run")
     assert (other.code, other.out) == (2, "")
-    assert "run folder 'run' is of another recipe: neuron.tau" in other.err
+    assert "run folder 'run' has a different recipe: neuron.tau" in other.err

@@ -29,7 +29,7 @@ def terminate() -> None:
 
 def test_a_run_that_no_signal_reaches_is_told_otherwise() -> None:
     answers = iter([False, False, True])
-    with stop_requests(print, told_to_stop=lambda: next(answers)) as request:
+    with stop_requests(print, should_stop=lambda: next(answers)) as request:
         request.settle(ALONE)
         assert request.stop is None
         items = request.watched(iter("ab"))

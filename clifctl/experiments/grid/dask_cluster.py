@@ -1,6 +1,6 @@
 """The workers of a Dask cluster as those who run the trials of a grid.
 
-A trial on a worker is reached by no signal. It is told to stop by Dask itself: it looks, at each
+No signal reaches a trial on a worker. It asks Dask whether to stop: it looks, at each
 step, whether its task was cancelled (by the command that gave it, or because that command is gone)
 or its worker is about to close (because the scheduler is gone, for one). It then saves and ends.
 """
@@ -21,10 +21,10 @@ from clifctl.experiments.grid.workers import Workforce
 from clifctl.experiments.run.execution import ExecutionOptions
 
 # How often the workers are counted, how long the scheduler may take to answer, and how long there
-# may be no worker before a person is told.
+# may be no worker before a notice says so.
 LOOK_EVERY_SECONDS = 2.0
 ANSWER_SECONDS = 10.0
-TELL_AFTER_SECONDS = 5.0
+NOTICE_AFTER_SECONDS = 5.0
 
 
 @dataclass
@@ -34,7 +34,7 @@ class Cluster(Workforce):
     client: Any = None
     _looked: float = field(default=0.0, init=False)
     _idle_since: float | None = field(default=None, init=False)
-    _told: bool = field(default=False, init=False)
+    _reported: bool = field(default=False, init=False)
 
     def look(self, notice: Callable[[str], None]) -> None:
         """See `Workforce.look`."""
@@ -51,13 +51,13 @@ class Cluster(Workforce):
         except OSError:
             raise self._gone() from None
         if count:
-            if self._told:
-                notice(f"the scheduler at {self.cluster} has {count} worker(s): it goes on")
-            self._idle_since, self._told, self.at_once = None, False, count
+            if self._reported:
+                notice(f"the scheduler at {self.cluster} has {count} worker(s): resuming")
+            self._idle_since, self._reported, self.at_once = None, False, count
             return
         self._idle_since = self._idle_since or now
-        if not self._told and now - self._idle_since >= TELL_AFTER_SECONDS:
-            self._told = True
+        if not self._reported and now - self._idle_since >= NOTICE_AFTER_SECONDS:
+            self._reported = True
             notice(
                 f"the scheduler at {self.cluster} {problem}: waiting for it; a worker is started "
                 f"with: {_start(self.cluster)}"
@@ -83,7 +83,7 @@ class Cluster(Workforce):
     def _gone(self) -> RunFailed:
         return RunFailed(
             f"the scheduler at {self.cluster} has ended or cannot be reached",
-            hint="start it and its workers again: the same command goes on, as it does with "
+            hint="start it and its workers again: the same command resumes, also with "
             "--workers on this machine",
         )
 
@@ -120,23 +120,23 @@ def dask_workforce(address: str) -> Iterator[Cluster]:
         client.close()
 
 
-def run_on_worker(order: TrialTask) -> Outcome:
+def run_on_worker(task: TrialTask) -> Outcome:
     """As `run_trial_remotely`, on a worker of Dask's."""
     from distributed import get_worker
 
     worker: Any = get_worker()
     key = worker.get_current_task()
 
-    def told_to_stop() -> bool:
-        task = worker.state.tasks.get(key)
+    def should_stop() -> bool:
+        current = worker.state.tasks.get(key)
         ending = worker.status.name in ("closing", "closing_gracefully", "closed", "failed")
-        return ending or task is None or task.state == "cancelled"
+        return ending or current is None or current.state == "cancelled"
 
-    return run_trial_remotely(order, told_to_stop)
+    return run_trial_remotely(task, should_stop)
 
 
 def _silence_dask() -> None:
-    """What happens to the cluster is told in one line: Dask would add its own, with tracebacks."""
+    """Have Dask log nothing: clifctl reports in one line what happens to the cluster."""
     for name in ("distributed", *logging.root.manager.loggerDict):
         if name.split(".")[0] == "distributed":
             logging.getLogger(name).setLevel(logging.CRITICAL + 1)

@@ -27,7 +27,7 @@ from clifctl.results.trials import TrialRecord
 # A worker that the system kills may have met another's peak of memory: it is tried once more.
 ATTEMPTS = 2
 POLL_SECONDS = 0.5
-GO_ON = "the same command goes on from there"
+GO_ON = "the same command resumes from there"
 LOST = "its worker is gone"
 
 
@@ -89,7 +89,7 @@ class Dispatch:
                 self._look_elsewhere()
                 if self._failed and self.fail_fast:
                     left = self._stop(workforce)
-                    self._notice(f"--fail-fast: no other trial is begun{left}")
+                    self._notice(f"--fail-fast: no further trial is started{left}")
                     return
         except KeyboardInterrupt as stop:
             left = self._stop(workforce)
@@ -152,7 +152,7 @@ class Dispatch:
                 continue
             except CancelledError:
                 workforce.look(self._notice)  # raises where the cluster is gone
-                self._retry(trial, attempt, "the cluster was told to forget it")
+                self._retry(trial, attempt, "the cluster cancelled it")
                 continue
             except Exception as failed:  # whatever a cluster or a full disk has to say
                 if type(failed).__name__ == "KilledWorker":  # of Dask's
@@ -164,7 +164,7 @@ class Dispatch:
                 self._elsewhere[trial.name] = trial
                 self.observe(TrialElsewhere(trial.name))
             elif outcome == "stopped":
-                self._retry(trial, attempt, "its process was told to end")
+                self._retry(trial, attempt, "its process was asked to stop")
             elif outcome == "lost":
                 self._retry(trial, attempt, LOST)
             else:
@@ -206,6 +206,6 @@ class Dispatch:
 
 
 def _with_message(stopped: Interrupted, message: str) -> Interrupted:
-    told = Interrupted(KeyboardInterrupt(), message, hint=GO_ON)
-    told.exit_code = stopped.exit_code
-    return told
+    renamed = Interrupted(KeyboardInterrupt(), message, hint=GO_ON)
+    renamed.exit_code = stopped.exit_code
+    return renamed

@@ -306,7 +306,7 @@ def statuses(grid: Grid, records: Sequence[TrialRecord | None]) -> tuple[TrialSt
 
 
 def raise_for_failures(found: Sequence[TrialStatus], folder: str) -> None:
-    """Raise RunFailed where a trial failed: its result is told first."""
+    """Raise RunFailed where a trial failed; the result of the grid has been printed before."""
     failed = [one for one in found if one.state in ("failed", "lost")]
     if failed:
         raise RunFailed(

@@ -86,12 +86,12 @@ class ResultsFolder:
         if grid["schema"] not in (_SCHEMA, _WITH_DEFAULTS):
             raise OutputError(
                 f"'{path / GRID}' is {grid['schema']}, this clifctl knows {_SCHEMA} and older ones",
-                hint="go on with the clifctl that wrote it, or choose another --out",
+                hint="continue with the clifctl that wrote it, or choose another --out",
             )
         mine, theirs = base_of(trials[0]), base_of(trials[0], grid["base"])
         if theirs != mine:
             raise OutputError(
-                f"'{path}' holds the results of another recipe ({grid.get('recipe')}): "
+                f"'{path}' holds the results of a different recipe ({grid.get('recipe')}): "
                 f"{_first_difference(theirs, mine)}",
                 hint="choose another --out; finished trials are never thrown away",
             )
@@ -140,7 +140,7 @@ class ResultsFolder:
         except NewerResult as newer:
             raise OutputError(
                 f"'{path}' was written by a newer clifctl: {newer}",
-                hint="go on with that one, or choose another --out",
+                hint="continue with that one, or choose another --out",
             ) from None
         except UnreadableResult:
             return None

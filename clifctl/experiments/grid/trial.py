@@ -30,7 +30,7 @@ from clifctl.results.train import TrainResult
 from clifctl.results.trials import Measured, Quantities, TrialRecord
 from clifctl.training.stopping import never
 
-# Ended: the folder has its record. Busy: another process runs it. Stopped: told to end. Lost: a
+# Ended: the folder has its record. Busy: another process runs it. Stopped: asked to end. Lost: a
 # process that had begun the same task has died.
 Outcome = Literal["ended", "busy", "stopped", "lost"]
 
@@ -63,11 +63,11 @@ def numerics_of(options: ExecutionOptions) -> Numerics:
     return Numerics.of(options.resolve())
 
 
-def run_trial(task: TrialTask, told_to_stop: Callable[[], bool] = never) -> Outcome:
+def run_trial(task: TrialTask, should_stop: Callable[[], bool] = never) -> Outcome:
     """Run a trial, unless it is finished or another process runs it, and write its record.
 
-    Whatever goes wrong in the run is the record's to tell. Raises Interrupted where this process is
-    told to end, and OutputError for a results folder that cannot be written.
+    Whatever goes wrong in the run is reported in the record. Raises Interrupted where this process
+    is asked to end, and OutputError for a results folder that cannot be written.
     """
     trust.allow_files(task.trusted)
     with _one_at_a_time, contextlib.chdir(task.working_folder):
@@ -78,31 +78,31 @@ def run_trial(task: TrialTask, told_to_stop: Callable[[], bool] = never) -> Outc
             known = folder.record(task.trial)
             if known is not None and known.state == "finished":
                 return "ended"
-            if told_to_stop():
+            if should_stop():
                 return "stopped"
             if not mine.begin(task.id):
                 return "lost"
             try:
-                folder.write(_record(task, folder.run_folder(task.trial), told_to_stop))
+                folder.write(_record(task, folder.run_folder(task.trial), should_stop))
             finally:
                 mine.end()
             return "ended"
 
 
-def run_trial_remotely(task: TrialTask, told_to_stop: Callable[[], bool] = never) -> Outcome:
-    """As `run_trial`, for a worker process, which is told to end with its trial alone."""
+def run_trial_remotely(task: TrialTask, should_stop: Callable[[], bool] = never) -> Outcome:
+    """As `run_trial`, for a worker process, which is stopped together with its trial."""
     # A worker of a cluster may have run other people's trials.
     trust.start()
     try:
-        return run_trial(task, told_to_stop)
+        return run_trial(task, should_stop)
     except Interrupted:
         return "stopped"
 
 
-def _record(task: TrialTask, folder: Path, told_to_stop: Callable[[], bool]) -> TrialRecord:
+def _record(task: TrialTask, folder: Path, should_stop: Callable[[], bool]) -> TrialRecord:
     """How the trial ends that is run here, well or badly."""
     try:
-        return _finished(task, folder, told_to_stop)
+        return _finished(task, folder, should_stop)
     except Interrupted:
         raise
     except CheckpointError as broken:
@@ -115,13 +115,13 @@ def _record(task: TrialTask, folder: Path, told_to_stop: Callable[[], bool]) -> 
         return failed_record(task, f"{type(error).__name__}: {error} ({place})")
 
 
-def _finished(task: TrialTask, folder: Path, told_to_stop: Callable[[], bool]) -> TrialRecord:
+def _finished(task: TrialTask, folder: Path, should_stop: Callable[[], bool]) -> TrialRecord:
     where = f"trial {task.trial}"
     loaded = LoadedRecipe(task.recipe, validate(task.document, where))
     times = _StepTimes()
     _reset_peak_memory()
     options = RunOptions(task.execution, out=folder, resume="auto")
-    result = train(loaded, options, times, told_to_stop)
+    result = train(loaded, options, times, should_stop)
     return TrialRecord(
         trial=task.trial,
         title=task.title,

@@ -20,7 +20,7 @@ from typing import Any
 
 from clifctl.errors import Terminated
 
-# How long a worker may take to save what it has when it is told to end.
+# How long a worker may take to save what it has when it is asked to end.
 GRACE_SECONDS = 20.0
 
 

@@ -12,8 +12,8 @@ from clifctl.experiments.run.manifest import (
     surroundings,
 )
 from clifctl.experiments.run.plan import RUNS, Prepared, RunOptions
-from clifctl.experiments.run.repair import mend
-from clifctl.experiments.run.resume import FolderState, standing
+from clifctl.experiments.run.repair import repair
+from clifctl.experiments.run.resume import FolderState, folder_state
 from clifctl.files import is_folder, write_text
 from clifctl.recipe.load import LoadedRecipe
 from clifctl.recipe.yamlfile import dump_document
@@ -29,7 +29,7 @@ def lock_folder(
     is_ours = options.out is not None and is_folder(options.out)
     if options.out is not None and is_ours:
         until_done.enter_context(locked(options.out))
-    return standing(loaded, options), is_ours
+    return folder_state(loaded, options), is_ours
 
 
 def open_folder(
@@ -43,9 +43,9 @@ def open_folder(
     notice: Callable[[str], None],
 ) -> Path:
     """The run folder, locked, with its recipe and manifest; what a run that goes on from `earlier`
-    has written after its checkpoint is taken back, what it has lost is mended. `is_ours`: it was
-    there, and has been locked. `notice` is told of the losses, and of what may make a run that goes
-    on round differently."""
+    has written after its checkpoint is taken back, and what it has lost is repaired. `is_ours`: it
+    was there, and has been locked. `notice` is called with the losses, and with what may make the
+    resumed run round differently."""
     document = loaded.recipe.document
     conditions = surroundings(
         execution=prepared.execution,
@@ -94,21 +94,21 @@ def _go_on(
     keep: int | None,
     notice: Callable[[str], None],
 ) -> None:
-    """Bring the files of a run, which is locked, to where its checkpoint stands, and mend them."""
-    goes_on, source = earlier.checkpoint, earlier.source
-    assert goes_on is not None
+    """Bring the files of a run, which is locked, to the state of its checkpoint, repaired."""
+    resumed, source = earlier.checkpoint, earlier.source
+    assert resumed is not None
     assert source is not None
     run_folder.remove_temporaries(folder)
-    for loss in mend(folder, goes_on, source):
+    for loss in repair(folder, resumed, source):
         notice(loss)
-    run_folder.trim_metrics(folder / run_folder.METRICS, goes_on.epoch, goes_on.step)
+    run_folder.trim_metrics(folder / run_folder.METRICS, resumed.epoch, resumed.step)
     (folder / run_folder.RESULT).unlink(missing_ok=True)  # of fewer epochs
     write_text(folder / run_folder.RECIPE, dump_document(document))
     changed = changed_surroundings(run_folder.read_manifest(folder), conditions)
     if changed:
-        notice(f"not what the run was on before: {'; '.join(changed)}; it may round differently")
+        notice(f"resumed under other conditions: {'; '.join(changed)}; it may round differently")
     again = {} if keep is None else {"keep": keep}
-    at = {"epoch": goes_on.epoch, "step": goes_on.step}
+    at = {"epoch": resumed.epoch, "step": resumed.step}
     run_folder.add_to_manifest(folder, {**at, **again, **conditions})
     # The process may have been killed just before it did so itself.
     if kept := run_folder.kept_epochs(folder):

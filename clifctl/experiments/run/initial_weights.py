@@ -76,7 +76,7 @@ def require_same_start(folder: Path, init: Path | None) -> None:
         what = f"with the weights of '{began['checkpoint']}'" if began else "without --init"
         raise UsageError(
             f"--init {init}: the run in '{folder}' began {what}",
-            hint="leave --init out to go on with it, or choose another --out",
+            hint="leave --init out to resume it, or choose another --out",
         )
 
 

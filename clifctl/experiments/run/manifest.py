@@ -79,7 +79,7 @@ def surroundings(*, execution: Execution, precision: Arithmetic, tf32: Tf32) -> 
 
 
 def changed_surroundings(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """What of `before`, a manifest, is another thing `now` and may round differently, in words."""
+    """What differs between the manifest `before` and `now`, and may change rounding, in words."""
     last = (before.get("continued") or [before])[-1]
     versions = last.get("versions")
     pairs = [

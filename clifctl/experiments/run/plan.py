@@ -134,7 +134,7 @@ def require_options(options: RunOptions) -> None:
     if options.resume != "never" and options.overwrite:
         raise UsageError(
             "--resume and --overwrite contradict each other",
-            hint="give one: a run goes on, or is replaced",
+            hint="give one: a run is resumed or replaced",
         )
     if options.keep is not None and options.keep < 0:
         raise UsageError(f"--keep {options.keep}: must be 0 or more", hint="0 keeps none")

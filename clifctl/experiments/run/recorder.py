@@ -134,7 +134,7 @@ class RunRecorder:
         return Interrupted(
             stop,
             f"training stopped in '{self.folder}': {self.kept}",
-            hint=f"go on with: {self._go_on()}",
+            hint=f"resume with: {self._go_on()}",
             at_once=at_once,
         )
 
@@ -195,7 +195,7 @@ class RunRecorder:
             run_folder.append_log(self.folder / run_folder.LOG, line)
 
     @contextmanager
-    def told(self) -> Iterator[None]:
+    def reporting_failures(self) -> Iterator[None]:
         """Within it, whatever ends the run is logged, and says what was kept."""
         try:
             yield
@@ -204,8 +204,8 @@ class RunRecorder:
             raise self._interrupted(stop, at_once=True) from None
         except OutputError as refused:
             # The input was good; the disk was not.
-            mended = f"when that is mended, go on with: {self._go_on()}"
-            raise self._with_what_was_kept(RunFailed(refused.message, hint=mended)) from None
+            hint = f"once that is fixed, resume with: {self._go_on()}"
+            raise self._with_what_was_kept(RunFailed(refused.message, hint=hint)) from None
         except WorkerFailed as failed:
             again = f"{failed.hint}: {self._go_on(WITHOUT_WORKERS)}"
             raise self._with_what_was_kept(type(failed)(failed.message, hint=again)) from failed

@@ -1,4 +1,4 @@
-"""What a run that goes on finds of its folder lost: said, and written anew from what is there."""
+"""What a resumed run finds lost in its folder is reported, and rewritten from what is left."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,39 +9,39 @@ from clifctl.training import run_folder
 from clifctl.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 
 
-def mend(folder: Path, goes_on: Checkpoint, source: Path) -> Iterator[str]:
-    """Write anew what the run in `folder`, which goes on from `goes_on` in the file `source`, has
-    lost: its last checkpoint and its best one. Yields a sentence for each loss, those of its recipe
-    and its metrics too. Raises OutputError."""
+def repair(folder: Path, resumed: Checkpoint, source: Path) -> Iterator[str]:
+    """Rewrite what the run in `folder`, which resumes from the checkpoint `resumed` in the file
+    `source`, has lost: its last checkpoint and its best one. Yields a sentence for each loss, those
+    of its recipe and its metrics too. Raises OutputError."""
     if not run_folder.holds_something(folder / run_folder.RECIPE):
-        yield f"{run_folder.RECIPE} was lost: written anew from {source.name}"
+        yield f"{run_folder.RECIPE} was lost: rewritten from {source.name}"
     if source.name != run_folder.LAST:
-        save_checkpoint(goes_on, folder / run_folder.LAST)
-        yield f"{run_folder.LAST} was lost: the run goes on from {source.name}"
+        save_checkpoint(resumed, folder / run_folder.LAST)
+        yield f"{run_folder.LAST} was lost: the run resumes from {source.name}"
     written = run_folder.finished_epochs(folder / run_folder.METRICS)
-    lost = [epoch for epoch in range(1, goes_on.epoch + 1) if epoch not in written]
+    lost = [epoch for epoch in range(1, resumed.epoch + 1) if epoch not in written]
     if lost:
-        yield f"{run_folder.METRICS} has lost the lines of {_named(lost)}"
-    yield from _mend_best(folder, goes_on)
+        yield f"{run_folder.METRICS} lacks the lines of {_named(lost)}"
+    yield from _repair_best(folder, resumed)
 
 
-def _mend_best(folder: Path, goes_on: Checkpoint) -> Iterator[str]:
-    best = _best_epoch(goes_on)
+def _repair_best(folder: Path, resumed: Checkpoint) -> Iterator[str]:
+    best = _best_epoch(resumed)
     if best is None:
         return
     there = _epoch_of(folder / run_folder.BEST)
     # One of a later epoch was written just before the end: the run comes to it again.
-    if there is not None and (there == best or there > goes_on.epoch):
+    if there is not None and (there == best or there > resumed.epoch):
         return
     state = "is of another epoch" if there is not None else "was lost"
     for path in run_folder.checkpoints(folder):
         if path.name != run_folder.BEST and _epoch_of(path) == best:
             save_checkpoint(load_checkpoint(path), folder / run_folder.BEST)
-            yield f"{run_folder.BEST} {state}: written anew from {path.name}"
+            yield f"{run_folder.BEST} {state}: rewritten from {path.name}"
             return
     yield (
         f"{run_folder.BEST} {state}, and no file holds the weights of epoch {best}, the best so "
-        "far: there is none until a better epoch comes"
+        "far: there will be none until a better epoch"
     )
 
 

@@ -70,12 +70,12 @@ def _name_of_run(folder: Path) -> str:
     return name if isinstance(name, str) else folder.absolute().name
 
 
-def standing(loaded: LoadedRecipe, options: RunOptions) -> FolderState:
+def folder_state(loaded: LoadedRecipe, options: RunOptions) -> FolderState:
     """How far the run of `loaded` in the folder of `options` has come. Reads and writes nothing
     else.
 
-    Raises RecipeError where the folder holds a run of another recipe, UsageError where it began
-    with other weights than `options.init`, CheckpointError where its files are not usable.
+    Raises RecipeError where the folder holds a run with a different recipe, UsageError where it
+    began with other weights than `options.init`, CheckpointError where its files are not usable.
     """
     if options.resume == "never" or options.out is None:
         return FolderState()
@@ -107,8 +107,9 @@ def standing(loaded: LoadedRecipe, options: RunOptions) -> FolderState:
     _require_same(loaded, checkpoint.recipe, f"checkpoint '{source}'", folder)
     if checkpoint.training is None:
         raise CheckpointError(
-            f"'{source}' is of an earlier version, which kept the weights alone: it cannot go on",
-            hint=f"start anew: {_anew(folder)}",
+            f"'{source}' is of an earlier version, which kept the weights alone: it cannot be "
+            "resumed",
+            hint=f"start again: {_anew(folder)}",
         )
     return FolderState(checkpoint, source=source)
 
@@ -129,7 +130,7 @@ def _last_checkpoint(folder: Path) -> tuple[Checkpoint, Path] | None:
             raise
         raise CheckpointError(
             damaged.message,
-            hint=f"'{other[1]}' holds the run after epoch {other[0].epoch}: to go on from there, "
+            hint=f"'{other[1]}' holds the run after epoch {other[0].epoch}: to resume from there, "
             f"remove the damaged file: rm {shlex.quote(str(last))}",
         ) from None
 
@@ -155,7 +156,8 @@ def _require_nothing_lost(folder: Path) -> None:
     if len(epochs) > 1 or (folder / run_folder.RESULT).is_file():
         raise CheckpointError(
             f"the run in '{folder}' has lost its checkpoints ({run_folder.LAST}, "
-            f"{run_folder.BEST}): it cannot go on, and to begin anew would remove what is left",
+            f"{run_folder.BEST}): it cannot be resumed, and starting again would remove what is "
+            "left",
             hint="choose another --out, or replace that run with --overwrite",
         )
 
@@ -183,19 +185,19 @@ def _require_same(loaded: LoadedRecipe, earlier: dict[str, Any], where: str, fol
         anew = _anew(folder, f"train.epochs={own['train.epochs']}")
         raise RecipeError(
             f"train.epochs = {own['train.epochs']}: {where} was trained with the schedule "
-            f"'{schedule}' over {other['train.epochs']} epochs, a longer run is another one from "
+            f"'{schedule}' over {other['train.epochs']} epochs, a longer run would differ from "
             "its first step",
-            hint=f"start it anew: {anew}; runs with {' or '.join(OPEN_ENDED)} can be longer",
+            hint=f"start it again: {anew}; runs with {' or '.join(OPEN_ENDED)} can be longer",
         )
-    shown = ", ".join(f"{_told(other, k)} there, {_told(own, k)} here" for k in keys[:3])
+    shown = ", ".join(f"{_shown(other, k)} there, {_shown(own, k)} here" for k in keys[:3])
     more = f" and {len(keys) - 3} more" if len(keys) > 3 else ""
     raise RecipeError(
-        f"{where} is of another recipe: {shown}{more}",
+        f"{where} has a different recipe: {shown}{more}",
         hint=f"leave these keys out, or start another run: {_anew(folder, 'KEY=VALUE')}",
     )
 
 
-def _told(flat: dict[str, Any], key: str) -> str:
+def _shown(flat: dict[str, Any], key: str) -> str:
     return f"{key} = {flat[key]}" if key in flat else f"no {key}"
 
 
@@ -206,7 +208,7 @@ def _require_same_sources(loaded: LoadedRecipe, folder: Path) -> None:
         if isinstance(began, dict) and began.get(name, digest) != digest:
             raise RecipeError(
                 f"the file of the neuron '{name}' has changed since the run in '{folder}' began",
-                hint="put it back as it was, or start anew in another --out",
+                hint="put it back as it was, or start again in another --out",
             )
 
 

@@ -156,7 +156,7 @@ def test_what_a_command_has_begun_on_a_cluster_stops_with_it(
     assert stopped.err.splitlines()[-2:] == [
         "error: stopped: 0 of 3 trials are finished in 'results'; nothing of it runs in the "
         f"cluster at {address} any more",
-        "hint: the same command goes on from there",
+        "hint: the same command resumes from there",
     ]
     (last,) = (tmp_path / "results").glob(f"*/{run_folder.LAST}")
     saved = load_checkpoint(last)
@@ -198,7 +198,7 @@ def test_worker_client_and_scheduler_die_in_turn(
     error, hint = err.splitlines()[-2:]
     assert error.startswith(f"error: the scheduler at {address} has ended or cannot be reached: ")
     assert error.endswith(" of 4 trials are finished in 'results'")
-    assert "the same command goes on" in hint
+    assert "the same command resumes" in hint
     assert "Traceback" not in err
     for worker in workers[1:]:
         processes.end(worker)
@@ -213,7 +213,7 @@ def test_worker_client_and_scheduler_die_in_turn(
     assert len(told) == 4
     assert [log.count("finished") for log in told.values()] == [1] * 4
     assert [log.count("started") for log in told.values()] == [1] * 4
-    assert any("goes on" in log for log in told.values())
+    assert any("resumed: " in log for log in told.values())
     # And the numbers are those of a run that nothing happened to.
     grid[grid.index("results")] = "whole"
     whole = clifctl(*grid, "--workers", "1")
@@ -244,7 +244,7 @@ def test_workers_that_are_all_gone_are_waited_for_and_a_trial_is_lost_but_twice(
         return tasks(tmp_path) - seen
 
     none = "has no workers: waiting for it; a worker is started with: dask worker tcp://"
-    goes_on = f"the scheduler at {address} has 1 worker(s): it goes on"
+    goes_on = f"the scheduler at {address} has 1 worker(s): resuming"
     for number, began in enumerate(("began lif, seed 0\n", "began lif, seed 0 (attempt 2)\n"), 1):
         until(partial(told, began), began)
         seen |= until(new_tasks, "a trial that runs")
@@ -257,4 +257,4 @@ def test_workers_that_are_all_gone_are_waited_for_and_a_trial_is_lost_but_twice(
     (record,) = (json.loads(text) for text in records(tmp_path).values())
     assert (record["state"], record["attempts"]) == ("lost", 2)
     assert record["problem"] == "its worker is gone, 2 times"
-    assert "--fail-fast: no other trial is begun; nothing of it runs in the cluster at" in err
+    assert "--fail-fast: no further trial is started; nothing of it runs in the cluster at" in err

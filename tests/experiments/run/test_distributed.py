@@ -140,7 +140,7 @@ def test_a_stop_of_one_stops_all_and_all_go_on_bit_for_bit(
     kind, message, hint, code = found[0]["stopped"]
     assert (kind, code) == ("Interrupted", 130)
     assert message.endswith("holds the run after step 1 of epoch 2")
-    assert hint.startswith("go on with: clifctl train --resume")
+    assert hint.startswith("resume with: clifctl train --resume")
     assert found[1]["stopped"][0] == "ReportedElsewhere"
     assert found[1]["stopped"][3] == 130
     assert largest_difference(folder / "drawn/last.pt", folder / "whole/last.pt") == 0
@@ -278,7 +278,7 @@ def test_an_unknown_master_address_is_told_at_once(monkeypatch: pytest.MonkeyPat
     # A label of a name has 63 characters at most: no network is asked.
     monkeypatch.setenv("MASTER_ADDR", "x" * 64)
     with (
-        pytest.raises(UsageError, match="is no address that this machine knows"),
+        pytest.raises(UsageError, match="is not an address that this machine knows"),
         joined(Launch(0, 2, 0, 2), torch.device("cpu")),
     ):
         pass

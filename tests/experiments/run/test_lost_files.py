@@ -24,7 +24,7 @@ SMALL = ["model.hidden=[6]", "train.batch_size=512", "train.epochs=3"]
 
 
 class Watcher:
-    """Interrupts after an epoch; records what it was told."""
+    """Interrupts after an epoch; records its events."""
 
     def __init__(self, stop_after: int | None = None) -> None:
         self.stop_after, self.notices = stop_after, list[str]()
@@ -117,12 +117,12 @@ def test_a_run_whose_recipe_is_lost_goes_on(copy: Path, whole: dict[str, torch.T
     for lose in (os.unlink, lambda path: Path(path).write_text("")):
         lose(copy / "recipe.yaml")
         assert recipe_of_run(copy).recipe.document["model"]["hidden"] == [6]
-        with pytest.raises(Exception, match="is of another recipe"):
+        with pytest.raises(Exception, match="has a different recipe"):
             run(copy, "train.lr=0.2")
     watcher = Watcher()
     run(copy, watcher=watcher)
     assert watcher.continues_after == "epoch 2"
-    assert watcher.notices == ["recipe.yaml was lost: written anew from last.pt"]
+    assert watcher.notices == ["recipe.yaml was lost: rewritten from last.pt"]
     assert (copy / "recipe.yaml").read_text() == text
     assert same(load_checkpoint(copy / "last.pt").model, whole)
 
@@ -134,7 +134,7 @@ def test_a_run_whose_last_checkpoint_is_lost_goes_on_from_another(
     watcher = Watcher()
     run(copy, watcher=watcher)
     assert watcher.continues_after == "epoch 2"
-    assert watcher.notices[0].startswith("last.pt was lost: the run goes on from ")
+    assert watcher.notices[0].startswith("last.pt was lost: the run resumes from ")
     assert same(load_checkpoint(copy / "last.pt").model, whole)
 
 
@@ -145,7 +145,7 @@ def test_a_damaged_last_checkpoint_is_named_with_the_one_that_is_whole(copy: Pat
     before = content_of(copy)
     with pytest.raises(CheckpointError, match="is damaged") as caught:
         run(copy)
-    assert "holds the run after epoch 2: to go on from there" in str(caught.value.hint)
+    assert "holds the run after epoch 2: to resume from there" in str(caught.value.hint)
     assert str(caught.value.hint).endswith(f"rm {copy}/last.pt")
     assert content_of(copy) == before
 
@@ -185,7 +185,7 @@ def test_the_best_checkpoint_is_written_anew(how: Callable[[Path], None], copy: 
     with pytest.raises(Interrupted):
         run(copy, watcher=watcher)
     assert [n.partition(" from ")[0] for n in watcher.notices if "best.pt" in n] == [
-        "best.pt was lost: written anew"
+        "best.pt was lost: rewritten"
     ]
     again = load_checkpoint(copy / "best.pt")
     assert again.epoch == best_epoch(copy)
@@ -209,8 +209,8 @@ def test_a_best_checkpoint_that_nothing_holds_is_said_to_be_unknown(
     watcher = Watcher()
     result = run(copy, watcher=watcher)
     assert watcher.notices == [
-        "best.pt was lost, and no file holds the weights of epoch 1, the best so far: there is "
-        "none until a better epoch comes"
+        "best.pt was lost, and no file holds the weights of epoch 1, the best so far: there "
+        "will be none until a better epoch"
     ]
     assert (result.epoch_best, result.accuracy_percent_best) == (1, 99.9)
     assert not (copy / "best.pt").exists()
@@ -221,7 +221,7 @@ def test_lost_metrics_are_named(copy: Path) -> None:
     (copy / "metrics.jsonl").write_text("".join(lines[1:]))
     watcher = Watcher()
     run(copy, watcher=watcher)
-    assert watcher.notices == ["metrics.jsonl has lost the lines of epoch 1"]
+    assert watcher.notices == ["metrics.jsonl lacks the lines of epoch 1"]
 
 
 def test_how_many_epochs_are_kept_is_remembered(copy: Path) -> None:

@@ -60,7 +60,7 @@ class Crash(Exception):
 
 
 class Watcher:
-    """Does something once a step of the run is taken; records what it was told."""
+    """Does something once a step of the run is taken; records its events."""
 
     def __init__(
         self, at: int | None = None, do: Callable[[], None] = lambda: None, *, dropped: int = 0
@@ -169,7 +169,7 @@ def test_a_run_that_goes_on_is_the_run_that_was_not_interrupted(
         if isinstance(caught.value, Interrupted):
             assert caught.value.exit_code == (143 if how is terminate else 130)
             assert f"'{folder}/last.pt' holds the run after" in caught.value.message
-            assert caught.value.hint == f"go on with: clifctl train --resume {folder}"
+            assert caught.value.hint == f"resume with: clifctl train --resume {folder}"
         assert not (folder / "result.json").exists()
         assert not (folder / LOCK).exists()
     torch.manual_seed(99)  # another process has other random numbers
@@ -259,7 +259,7 @@ def test_what_is_kept_says_where_the_run_stands(tmp_path: Path) -> None:
     assert [(c["epoch"], c["step"]) for c in manifest["continued"]] == [(1, 2)]
     assert manifest["precision"] == "bfloat16"
     log = (folder / "run.log").read_text()
-    for part in ("started\n", "epoch 1: train loss", "goes on: ", "step 3 of epoch 2\n"):
+    for part in ("started\n", "epoch 1: train loss", "resumed: ", "step 3 of epoch 2\n"):
         assert part in log
 
 
@@ -601,7 +601,7 @@ def test_a_changed_checkpoint_is_refused_whatever_was_changed(tmp_path: Path) ->
     good = load_checkpoint(folder / "last.pt")
     assert good.training is not None
     save_checkpoint(replace(good, recipe={**good.recipe, "timesteps": 4}), folder / "last.pt")
-    with pytest.raises(ClifctlError, match=r"checkpoint .* is of another recipe: timesteps = 4"):
+    with pytest.raises(ClifctlError, match=r"checkpoint .* has a different recipe: timesteps = 4"):
         run(folder)
 
 
