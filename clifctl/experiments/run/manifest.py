@@ -89,10 +89,14 @@ def changed_surroundings(before: dict[str, Any], now: dict[str, Any]) -> list[st
     ]
     pairs += [("commit ", last.get("git_commit"), now["git_commit"])]
     kinds = {
-        "numerics_version": "numerics version ", "device_name": "device ", "threads": "threads: ",
-        "target": "kernel target ", "connections": "connections: ",
-        "processes": "processes: ", "tf32": "TF32: ",
-    }  # fmt: skip
+        "numerics_version": "numerics version ",
+        "device_name": "device ",
+        "threads": "threads: ",
+        "target": "kernel target ",
+        "connections": "connections: ",
+        "processes": "processes: ",
+        "tf32": "TF32: ",
+    }
     # Before there was a choice, all were dense.
     then = {"connections": "dense", **last} if last.get("target") else last
     pairs += [(shown, then.get(key), now[key]) for key, shown in kinds.items()]
