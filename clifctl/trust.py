@@ -20,6 +20,7 @@ class _Trusted:
     """The files of one command, by their absolute paths, and how a person can be asked."""
 
     files: set[str] = field(default_factory=set)
+    named: list[str] = field(default_factory=list)
     refused: set[str] = field(default_factory=set)
     ask: Ask | None = None
 
@@ -32,6 +33,11 @@ def is_file_reference(reference: str) -> bool:
     return ".py:" in reference
 
 
+def name_in_file(reference: str) -> str:
+    """The NAME of FILE.py:NAME."""
+    return reference.rpartition(":")[2]
+
+
 def file_of(reference: str) -> str:
     """The absolute path of the file of FILE.py:NAME, which is relative to the working folder."""
     return os.path.abspath(reference.rpartition(":")[0])
@@ -40,6 +46,13 @@ def file_of(reference: str) -> str:
 def allow(reference: str) -> None:
     """Trust the file of FILE.py:NAME, because a person named it."""
     _trusted.files.add(file_of(reference))
+    if reference not in _trusted.named:
+        _trusted.named.append(reference)
+
+
+def named() -> tuple[str, ...]:
+    """Every FILE.py:NAME that a person named, in order."""
+    return tuple(_trusted.named)
 
 
 def allow_files(files: Iterable[str]) -> None:
@@ -73,7 +86,7 @@ def allow_beside(reference: str, folder: Path) -> None:
     except (OSError, ValueError):
         return
     if mine and os.path.dirname(path) == os.path.realpath(folder):
-        allow(reference)
+        _trusted.files.add(file_of(reference))
 
 
 def allows(reference: str) -> bool:
@@ -92,5 +105,6 @@ def allows(reference: str) -> bool:
 def start(ask: Ask | None = None) -> None:
     """Trust nothing yet: a command begins. `ask` puts a question to a person, if there is one."""
     _trusted.files.clear()
+    _trusted.named.clear()
     _trusted.refused.clear()
     _trusted.ask = ask

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from clifctl.cli.execution_options import Execution
-from clifctl.cli.options import Output, Shared
+from clifctl.cli.options import ChangedFileOption, Output, Shared
 from clifctl.errors import UsageError
 from clifctl.experiments.run.execution import ExecutionOptions
 
@@ -33,6 +33,7 @@ class _Choice:
     model: str | None
     neuron: str | None
     root: Path | None
+    changed_file: bool
     execution: ExecutionOptions
 
     def options(self, overrides: Sequence[str], output: Output) -> "CheckpointOptions":
@@ -64,6 +65,7 @@ class _Choice:
             foreign_recipe=foreign,
             neuron=self.neuron,
             root=self.root,
+            changed_file=self.changed_file,
             execution=self.execution,
         )
 
@@ -97,9 +99,10 @@ def _choice(
     root: Annotated[
         Path | None, typer.Option(help="Folder of the data, if not the one in the recipe.")
     ] = None,
+    changed_file: ChangedFileOption = False,
     execution: Execution,
 ) -> _Choice:
-    return _Choice(recipe, data, model, neuron, root, execution)
+    return _Choice(recipe, data, model, neuron, root, changed_file, execution)
 
 
 CheckpointChoice = Annotated[_Choice, Shared(_choice)]

@@ -77,6 +77,14 @@ TrustOption = Annotated[
         rich_help_panel="Trust",
     ),
 ]
+ChangedFileOption = Annotated[
+    bool,
+    typer.Option(
+        "--changed-file",
+        help="Take a neuron's own file though it has changed since the run began.",
+        rich_help_panel="Trust",
+    ),
+]
 DebugOption = Annotated[
     bool,
     typer.Option("--debug", help="Show the traceback of an error.", rich_help_panel=RESULT_PANEL),

@@ -9,6 +9,7 @@ import typer
 
 from clifctl.cli.execution_options import Execution
 from clifctl.cli.options import (
+    ChangedFileOption,
     OptionalRecipeArgument,
     Output,
     OverridesArgument,
@@ -79,6 +80,7 @@ def register(app: typer.Typer) -> None:
         keep: KeepOption = None,
         dry_run: DryRunOption = False,
         tensorboard: TensorboardOption = False,
+        changed_file: ChangedFileOption = False,
         output: Output,
     ) -> None:
         """Train a net from a recipe into a run folder.
@@ -103,7 +105,8 @@ def register(app: typer.Typer) -> None:
         place = folder or out
         read = [Path(recipe)] if recipe and not folder else []
         output.keep_apart(*read, *([place / name for name in FILES] if place else []))
-        loaded = _loaded(folder, recipe or "", chosen, output if dry_run else None)
+        show = output if dry_run else None
+        loaded = _loaded(folder, recipe or "", chosen, show, changed_file=changed_file)
         for notice in loaded.notices:
             output.notice(notice)
         options = RunOptions(
@@ -113,6 +116,7 @@ def register(app: typer.Typer) -> None:
             resume="always" if folder else "auto" if resume else "never",
             keep=keep,
             init=init,
+            changed_file=changed_file,
         )
         if dry_run:
             _report_state(loaded, options, output)
@@ -130,7 +134,12 @@ def register(app: typer.Typer) -> None:
 
 
 def _loaded(
-    folder: Path | None, recipe: str, overrides: list[str], show: Output | None
+    folder: Path | None,
+    recipe: str,
+    overrides: list[str],
+    show: Output | None,
+    *,
+    changed_file: bool,
 ) -> "LoadedRecipe":
     """The recipe, that of the run in `folder` if one is given. For a recipe that names a file which
     is not trusted, `show` prints what is known without it; then UntrustedFile is raised."""
@@ -140,7 +149,9 @@ def _loaded(
     from clifctl.report.recipes import recipe_report
 
     try:
-        return recipe_of_run(folder, overrides) if folder else load_recipe(recipe, overrides)
+        if folder is not None:
+            return recipe_of_run(folder, overrides, changed_file=changed_file)
+        return load_recipe(recipe, overrides)
     except UntrustedFile as refused:
         known, name = refused.document, (folder or Path(recipe)).stem
         if show is not None:

@@ -13,10 +13,12 @@ from clifctl.experiments.build import at_root, build_net
 from clifctl.experiments.published import published_for
 from clifctl.experiments.run.execution import ExecutionOptions
 from clifctl.experiments.run.memory import require_net_fits
+from clifctl.experiments.run.resume import neuron_sources_of
 from clifctl.kernels import check_connections
 from clifctl.models import SpikingNet
 from clifctl.recipe.catalog import SUFFIXES
 from clifctl.recipe.load import LoadedRecipe
+from clifctl.recipe.neuron_files import located
 from clifctl.recipe.schema import Recipe, validate
 from clifctl.results.published import Published
 from clifctl.training.checkpoint import load_checkpoint, load_weights
@@ -31,12 +33,14 @@ class CheckpointOptions:
 
     `foreign_recipe` is the recipe of a state dict of other code, which carries none. `neuron` is a
     neuron FILE.py:NAME that the checkpoint may load, `root` the folder in which its data lie here.
+    With `changed_file` the file of its neuron may be another one than it was trained with.
     """
 
     foreign_recipe: LoadedRecipe | None = None
     neuron: str | None = None
     root: Path | None = None
     execution: ExecutionOptions = field(default_factory=ExecutionOptions)
+    changed_file: bool = False
 
     def __post_init__(self) -> None:
         check_connections(self.execution.connections)
@@ -99,7 +103,7 @@ def open_checkpoint(
     """The checkpoint `path`; `timesteps` replaces the T of its recipe. Raises CheckpointError,
     RecipeError."""
     opened = (
-        _open(path, options.neuron)
+        _open(path, options.neuron, options.changed_file)
         if options.foreign_recipe is None
         else _open_foreign(path, options.foreign_recipe)
     )
@@ -109,7 +113,7 @@ def open_checkpoint(
     return replace(opened, recipe=validate(document, f"checkpoint '{path}'", of_a_run=True))
 
 
-def _open(path: Path, neuron: str | None) -> OpenedCheckpoint:
+def _open(path: Path, neuron: str | None, changed_file: bool) -> OpenedCheckpoint:
     if neuron is not None and not trust.is_file_reference(neuron):
         raise ArgumentError(
             "neuron",
@@ -120,7 +124,10 @@ def _open(path: Path, neuron: str | None) -> OpenedCheckpoint:
     checkpoint = load_checkpoint(path, foreign=FOREIGN)
     if neuron is not None:
         trust.allow(neuron)
-    recipe = validate(checkpoint.recipe, f"recipe of checkpoint '{path}'", of_a_run=True)
+    sources = neuron_sources_of(checkpoint, path)
+    where = f"checkpoint '{path}'"
+    document = located(checkpoint.recipe, sources, where, changed_file=changed_file)
+    recipe = validate(document, f"recipe of {where}", of_a_run=True)
     recipe = replace(recipe, neuron=recipe.neuron_at(checkpoint.epoch_of_weights))
     return OpenedCheckpoint(
         checkpoint.recipe_name,

@@ -31,6 +31,7 @@ from clifctl.experiments.run.resume import folder_state
 from clifctl.launch import launch
 from clifctl.models import SpikingNet, folded_norms
 from clifctl.recipe.load import LoadedRecipe
+from clifctl.recipe.neuron_files import neuron_sources
 from clifctl.recipe.schema import Recipe
 from clifctl.results.connections import ConnectionPaths
 from clifctl.results.decoding import encode
@@ -129,6 +130,7 @@ def _train(
             run.running,
             run.history,
             prepared.data_sha256,
+            neuron_sources(loaded.recipe.document),
             run_folder.kept_epochs(folder),
             processes,
         )

@@ -6,6 +6,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import redirect_stdout
+from dataclasses import replace
 from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -130,7 +131,9 @@ def _run(path: str, shown: str, name: str) -> Neuron:
         raise NeuronError(
             f"'{shown}' has no '{name}'", hint=f"it offers: {', '.join(offered) or 'no neuron'}"
         )
-    return _checked(getattr(module, name), f"'{shown}:{name}'")
+    found = _checked(getattr(module, name), f"'{shown}:{name}'")
+    # Two files may hold a "foo", and one of the table be copied: it goes by what it is called by.
+    return replace(found, name=f"{Path(path).name}:{name}")
 
 
 def _checked(value: object, where: str) -> Neuron:

@@ -55,31 +55,26 @@ class RecipeSource:
         return LoadedRecipe(self.name, recipe, (*self.notices, *notices))
 
 
-def open_recipe(
-    reference: str, overrides: Sequence[str] = (), *, from_run: bool = False
-) -> RecipeSource:
+def open_recipe(reference: str, overrides: Sequence[str] = ()) -> RecipeSource:
     """Read the recipe `reference` (a name of the catalog, a path, or `-` for stdin), once.
-    `from_run`: clifctl wrote it into a run folder, so the files that it names lie elsewhere.
 
     Raises RecipeError for one that cannot be read, UsageError for a malformed override.
     """
     read = read_text(reference)
     document = parse_document(read.text, read.where)
     notices = [*read.notices]
-    if read.folder is not None and not from_run:
+    if read.folder is not None:
         notices += _place_files(document, read.folder)
     notices += apply_overrides(document, overrides)
     return RecipeSource(read.name, read.where, document, tuple(notices))
 
 
-def load_recipe(
-    reference: str, overrides: Sequence[str] = (), *, from_run: bool = False
-) -> LoadedRecipe:
+def load_recipe(reference: str, overrides: Sequence[str] = ()) -> LoadedRecipe:
     """The recipe `reference` (see `open_recipe`) with overrides.
 
     Raises RecipeError for anything that is wrong with it, UsageError for a malformed override.
     """
-    return open_recipe(reference, overrides, from_run=from_run).variant()
+    return open_recipe(reference, overrides).variant()
 
 
 def _place_files(document: dict[str, Any], folder: Path) -> list[str]:

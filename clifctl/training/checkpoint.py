@@ -42,6 +42,8 @@ class Checkpoint:
     `clifctl.training.resume` goes on; None in a file of an earlier version. `trained_neuron` is the
     neuron that a converted net was trained with, None of any other net. `folded_norms` names the
     batch norms that a conversion has folded into the weights; None where the file does not say.
+    `neuron_sources` is the SHA-256 of each file of a person's own that the recipe names, None where
+    it was not kept.
     """
 
     recipe_name: str
@@ -53,6 +55,7 @@ class Checkpoint:
     training: dict[str, Any] | None = None
     trained_neuron: str | None = None
     folded_norms: tuple[str, ...] | None = None
+    neuron_sources: dict[str, str] | None = None
 
     @property
     def epoch_of_weights(self) -> int:
@@ -69,6 +72,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "training": (dict, type(None)),
     "trained_neuron": (str, type(None)),
     "folded_norms": (tuple, type(None)),
+    "neuron_sources": (dict, type(None)),
 }
 
 
@@ -117,6 +121,9 @@ def load_checkpoint(path: Path, *, foreign: str = _HINT) -> Checkpoint:
         if type(getattr(checkpoint, name)) not in expected:
             wanted = expected[0].__name__
             raise CheckpointError(f"checkpoint '{path}': {name} is not a {wanted}", hint=_HINT)
+    sources = checkpoint.neuron_sources or {}
+    if not all(isinstance(text, str) for pair in sources.items() for text in pair):
+        raise CheckpointError(f"checkpoint '{path}': neuron_sources is not of texts", hint=_HINT)
     if checkpoint.epoch < 0 or checkpoint.step < 0:
         raise CheckpointError(f"checkpoint '{path}': epoch or step is negative", hint=_HINT)
     if checkpoint.training is not None and checkpoint.trained_neuron is not None:

@@ -190,6 +190,14 @@ def kept_epochs(folder: Path) -> int:
     return asked[-1] if asked and type(asked[-1]) is int and asked[-1] >= 0 else 0
 
 
+def neuron_sources(folder: Path) -> dict[str, str]:
+    """The SHA-256 of each FILE.py:NAME that a run has last used, by its manifest."""
+    document = read_manifest(folder)
+    told = [one.get("neuron_sources") for one in (document, *document.get("continued", []))]
+    known = [one for one in told if isinstance(one, dict)]
+    return {str(name): str(digest) for name, digest in known[-1].items()} if known else {}
+
+
 def add_to_manifest(folder: Path, continuation: dict[str, Any]) -> None:
     """Note in the manifest that, and with what, a run went on. Raises OutputError."""
     document = read_manifest(folder)

@@ -111,7 +111,7 @@ def test_a_neuron_that_does_not_hold_exits_1(clifctl: Run, own: Path) -> None:
     done = clifctl("neurons", "check", "own.py:SINE")
     assert done.code == 1
     assert "uses sin, which has no derivative rule" in done.out
-    assert "error: neuron 'sine': 1 of 1 cases do not hold" in done.err
+    assert "error: neuron 'own.py:SINE': 1 of 1 cases do not hold" in done.err
 
 
 def test_a_neuron_of_ones_own_trains_and_is_run_by_eval_only_when_trusted(
@@ -120,7 +120,7 @@ def test_a_neuron_of_ones_own_trains_and_is_run_by_eval_only_when_trusted(
     name = "neuron.name=own.py:FOO"
     done = clifctl("train", "digits_snn5", *tiny, name, "--out", "run", "--json")
     assert done.code == 0, done.err
-    assert done.json["neuron"] == "foo"
+    assert done.json["neuron"] == "own.py:FOO"
     refused = clifctl("eval", "run/last.pt")
     assert refused.code == 2
     assert "is not run unasked" in refused.err

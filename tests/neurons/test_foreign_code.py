@@ -145,7 +145,7 @@ def test_check_and_train_say_the_same_and_print_on_stderr(clifctl: Run, tmp_path
     assert "stepped\n" in checked.err
     needs = clifctl("neurons", "check", "own.py:NEEDS")
     assert (needs.code, needs.out) == (2, "")
-    assert "neuron 'needs': a" in needs.err
+    assert "neuron 'own.py:NEEDS': a" in needs.err
 
 
 def test_a_file_that_exits_is_an_error(clifctl: Run, tmp_path: Path) -> None:

@@ -16,7 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from clifctl.errors import OutputError
-from clifctl.experiments.grid.trial_names import Trial, base_of, named_with_defaults
+from clifctl.experiments.grid.trial_names import (
+    Trial,
+    base_of,
+    named_with_defaults,
+    named_with_paths,
+)
 from clifctl.files import (
     cannot_write,
     exists,
@@ -106,9 +111,18 @@ class ResultsFolder:
     def named(self, trials: Sequence[Trial]) -> tuple[Trial, ...]:
         """`trials` under the names that they have in this folder: in an older one, older names."""
         grid = self._grid()
-        if grid is None or grid["schema"] != _WITH_DEFAULTS:
+        if grid is None:
             return tuple(trials)
-        return tuple(named_with_defaults(trial, grid["base"]) for trial in trials)
+        if grid["schema"] == _WITH_DEFAULTS:
+            return tuple(named_with_defaults(trial, grid["base"]) for trial in trials)
+        older = {trial.name: named_with_paths(trial) for trial in trials}
+        return tuple(
+            older[trial.name] if self._has(older[trial.name]) else trial for trial in trials
+        )
+
+    def _has(self, trial: Trial) -> bool:
+        """Whether a trial of that name has begun here."""
+        return exists(self.run_folder(trial.name)) or exists(self.path / f"{trial.name}.json")
 
     def open(self, trials: Sequence[Trial]) -> None:
         """Make the folder, or add to the one that is there. Raises OutputError as `check`."""

@@ -9,10 +9,10 @@ from typing import Any
 import clifctl
 from clifctl.errors import UsageError
 from clifctl.experiments.run.execution import Execution
-from clifctl.experiments.run.manifest import neuron_sources
 from clifctl.experiments.run.resume import FREE, READING, decisive, without
 from clifctl.recipe.defaults import completed, defaults_of, without_defaults
 from clifctl.recipe.load import LoadedRecipe
+from clifctl.recipe.neuron_files import neuron_sources, with_identities
 from clifctl.recipe.schema import NEURON_KEYS
 
 _NAME_LENGTH = 16
@@ -67,13 +67,22 @@ def trial_of(loaded: LoadedRecipe, title: str, numerics: Numerics) -> Trial:
     That is: the resolved recipe but for keys that change no result or stand at their default (a key
     that is added later then renames no trial); `clifctl.NUMERICS_VERSION`, which is raised with
     every change of clifctl that can change a result (the version of the package would make every
-    release forget what is finished); the device type, the kernel target and the connections; and
-    the source of a neuron that comes from a person's file. Versions of torch, number of threads and
-    machine are recorded with the run and not part of the name.
+    release forget what is finished); the device type, the kernel target and the connections. A
+    neuron of a person's file counts as what the file holds, wherever it lies. Versions of torch,
+    number of threads and machine are recorded with the run and not part of the name.
     """
     document = decisive(loaded.recipe.document)
     plainest = without_defaults(document, defaults_of(document))
-    return Trial(_name(plainest, document, numerics), title, loaded, numerics)
+    return Trial(_name(plainest, numerics), title, loaded, numerics)
+
+
+def named_with_paths(trial: Trial) -> Trial:
+    """`trial` under the name that it had when names hashed the path of a neuron's own file, too."""
+    document = decisive(trial.loaded.recipe.document)
+    plainest = without_defaults(document, defaults_of(document))
+    sources = neuron_sources(document)
+    name = _digest(plainest, trial.numerics, sources)
+    return replace(trial, name=name) if sources else trial
 
 
 def named_with_defaults(trial: Trial, base: dict[str, Any]) -> Trial:
@@ -85,15 +94,19 @@ def named_with_defaults(trial: Trial, base: dict[str, Any]) -> Trial:
     known["data"] |= {k: base["data"][k] for k in known["data"] if f"data.{k}" in READING}
     younger = set(NEURON_KEYS) - set(_NEURON_KEYS_THEN)
     known["neuron"] = {k: v for k, v in document["neuron"].items() if k not in younger}
-    return replace(trial, name=_name(known, document, trial.numerics))
+    return replace(trial, name=_digest(known, trial.numerics, neuron_sources(document)))
 
 
-def _name(decides: dict[str, Any], document: dict[str, Any], numerics: Numerics) -> str:
+def _name(decides: dict[str, Any], numerics: Numerics) -> str:
+    return _digest(with_identities(decides), numerics, {})
+
+
+def _digest(decides: dict[str, Any], numerics: Numerics, sources: dict[str, str]) -> str:
     whole = {
         "recipe": decides,
         "numerics_version": clifctl.NUMERICS_VERSION,
         "numerics": numerics.named,
-        "neuron_sources": neuron_sources(document["neuron"]),
+        "neuron_sources": sources,
     }
     text = json.dumps(whole, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:_NAME_LENGTH]

@@ -1,6 +1,5 @@
 """What a run was done with: the facts of the manifest."""
 
-import hashlib
 import platform
 import subprocess
 import sys
@@ -18,7 +17,6 @@ from clifctl.devices import device_name
 from clifctl.experiments.run.execution import Execution
 from clifctl.launch import launch
 from clifctl.training.precision import Arithmetic, Tf32
-from clifctl.trust import is_file_reference
 
 
 def manifest(
@@ -39,16 +37,6 @@ def manifest(
         "data_sha256": data_sha256,
         "neuron_sources": sources,
         **conditions,
-    }
-
-
-def neuron_sources(section: dict[str, Any]) -> dict[str, str]:
-    """The SHA-256 of every file of a person's own that a recipe's section `neuron` names."""
-    names = [section["name"], (section.get("exchange") or {}).get("to", "")]
-    return {
-        name: hashlib.sha256(Path(name.rpartition(":")[0]).read_bytes()).hexdigest()
-        for name in names
-        if is_file_reference(name)
     }
 
 

@@ -45,7 +45,7 @@ class RunOptions:
     run of the same recipe in it goes on, or is returned if it is finished, and one that is not
     there begins; with "always" it must be there. `keep` is how many epochs' checkpoints are kept
     beside the last and the best, None as many as before. `init` is the checkpoint whose weights a
-    new run starts from.
+    new run starts from. With `changed_file` a run goes on with a neuron whose file has changed.
     """
 
     execution: ExecutionOptions = field(default_factory=ExecutionOptions)
@@ -54,6 +54,7 @@ class RunOptions:
     resume: Resume = "never"
     keep: int | None = None
     init: Path | None = None
+    changed_file: bool = False
 
 
 @dataclass(frozen=True)

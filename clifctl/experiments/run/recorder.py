@@ -73,7 +73,8 @@ def _judged(record: EpochRecord) -> float:
 class RunRecorder:
     """Consumes the events of a training: writes what they say, and passes them on.
 
-    `data_sha256` goes into every checkpoint: a run goes on with its own data only. Of several
+    `data_sha256` and `neuron_sources` go into every checkpoint: a run goes on with its own data and
+    neurons only. Of several
     `processes` each follows the run in one of these; the main one's alone writes.
     """
 
@@ -82,6 +83,7 @@ class RunRecorder:
     running: InProgress
     history: History
     data_sha256: str
+    neuron_sources: dict[str, str]
     keep: int
     processes: Processes = ALONE
     kept: str = "nothing was saved yet"
@@ -160,6 +162,7 @@ class RunRecorder:
             step=position.step,
             accuracy_percent=last.test_accuracy_percent if last else None,
             model=self.running.step.net.state_dict(),
+            neuron_sources=self.neuron_sources,
             training={
                 **state,
                 "data_sha256": self.data_sha256,

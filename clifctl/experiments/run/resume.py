@@ -4,17 +4,19 @@ import shlex
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from clifctl.commands import command_line
 from clifctl.errors import CheckpointError, RecipeError, UsageError
 from clifctl.experiments.run.initial_weights import require_same_start
-from clifctl.experiments.run.manifest import neuron_sources
 from clifctl.experiments.run.plan import RunOptions
 from clifctl.reading import MOST_GIVEN_BYTES, read_bytes, read_json
+from clifctl.recipe.catalog import read_text
 from clifctl.recipe.defaults import completed, defaults_of
-from clifctl.recipe.load import LoadedRecipe, RecipeSource, load_recipe
+from clifctl.recipe.load import LoadedRecipe, RecipeSource, apply_overrides
+from clifctl.recipe.neuron_files import located, named_alike
 from clifctl.recipe.yamlfile import parse_document
 from clifctl.results.decoding import NewerResult, UnreadableResult, decode, flat
 from clifctl.results.train import TrainResult
@@ -39,20 +41,26 @@ class FolderState:
     source: Path | None = None
 
 
-def recipe_of_run(folder: Path, overrides: Sequence[str] = ()) -> LoadedRecipe:
+def recipe_of_run(
+    folder: Path, overrides: Sequence[str] = (), *, changed_file: bool = False
+) -> LoadedRecipe:
     """The recipe of the run in `folder`, under the name that it was started with; where its file is
     lost, that of its last checkpoint.
 
-    Raises UsageError where there is no run, RecipeError where its recipe does not hold.
+    Raises UsageError where there is no run, RecipeError where its recipe does not hold, NeuronError
+    where a neuron's own file is not there or, unless `changed_file`, not what it was.
     """
     file = folder / run_folder.RECIPE
     if not run_folder.holds_something(file):
         carried = _last_checkpoint(folder)
         if carried is not None:
-            checkpoint, source = carried
-            where = f"recipe of checkpoint '{source}'"
-            return RecipeSource(checkpoint.recipe_name, where, checkpoint.recipe, ()).variant(
-                overrides
+            return _loaded(
+                carried[0].recipe_name,
+                f"recipe of checkpoint '{carried[1]}'",
+                carried[0].recipe,
+                overrides,
+                neuron_sources_of(carried[0], carried[1]),
+                changed_file=changed_file,
             )
         what = f"has no {run_folder.RECIPE}" if folder.is_dir() else "does not exist"
         hint = "give the folder of a run, or start one: clifctl train RECIPE --out DIR"
@@ -61,8 +69,36 @@ def recipe_of_run(folder: Path, overrides: Sequence[str] = ()) -> LoadedRecipe:
             if (folder.parent / run_folder.RECIPE).is_file():
                 hint = f"give the folder of the run: --resume {shlex.quote(str(folder.parent))}"
         raise UsageError(f"--resume: there is no run in '{folder}': it {what}", hint=hint)
-    loaded = load_recipe(str(file), overrides, from_run=True)
-    return replace(loaded, name=_name_of_run(folder))
+    return _loaded(
+        _name_of_run(folder),
+        f"the run in '{folder}'",
+        parse_document(read_text(str(file)).text, str(file)),
+        overrides,
+        run_folder.neuron_sources(folder),
+        changed_file=changed_file,
+    )
+
+
+def _loaded(
+    name: str,
+    where: str,
+    document: dict[str, Any],
+    overrides: Sequence[str],
+    sources: dict[str, str],
+    *,
+    changed_file: bool,
+) -> LoadedRecipe:
+    notices = apply_overrides(document, overrides)
+    document = located(document, sources, where, changed_file=changed_file)
+    return RecipeSource(name, where, document, tuple(notices)).variant()
+
+
+def neuron_sources_of(checkpoint: Checkpoint, path: Path) -> dict[str, str]:
+    """The SHA-256 of the files of the checkpoint's own neurons; of one from before they were kept
+    in it, what the manifest beside it says."""
+    if checkpoint.neuron_sources is not None:
+        return checkpoint.neuron_sources
+    return run_folder.neuron_sources(path.parent)
 
 
 def _name_of_run(folder: Path) -> str:
@@ -94,8 +130,12 @@ def folder_state(loaded: LoadedRecipe, options: RunOptions) -> FolderState:
         _require_nothing_lost(folder)
         return FolderState()
     require_same_start(folder, options.init)
+    sources = run_folder.neuron_sources(folder)
+    in_same_words = partial(
+        named_alike, own=loaded.recipe.document, changed_file=options.changed_file
+    )
+    earlier = in_same_words(earlier, sources, where=f"the run in '{folder}'")
     longer = _require_same(loaded, earlier, where, folder)
-    _require_same_sources(loaded, folder)
     result = folder / run_folder.RESULT
     if result.is_file() and not longer:
         return FolderState(result=replace(_read_result(result), run_folder=str(folder)))
@@ -104,7 +144,9 @@ def folder_state(loaded: LoadedRecipe, options: RunOptions) -> FolderState:
         _require_nothing_lost(folder)
         return FolderState()
     checkpoint, source = carried
-    _require_same(loaded, checkpoint.recipe, f"checkpoint '{source}'", folder)
+    where = f"checkpoint '{source}'"
+    kept = in_same_words(checkpoint.recipe, neuron_sources_of(checkpoint, source), where=where)
+    _require_same(loaded, kept, where, folder)
     if checkpoint.training is None:
         raise CheckpointError(
             f"'{source}' is of an earlier version, which kept the weights alone: it cannot be "
@@ -199,17 +241,6 @@ def _require_same(loaded: LoadedRecipe, earlier: dict[str, Any], where: str, fol
 
 def _shown(flat: dict[str, Any], key: str) -> str:
     return f"{key} = {flat[key]}" if key in flat else f"no {key}"
-
-
-def _require_same_sources(loaded: LoadedRecipe, folder: Path) -> None:
-    """Raise RecipeError where a neuron's own file is not the one that the run began with."""
-    began = run_folder.read_manifest(folder).get("neuron_sources")
-    for name, digest in neuron_sources(loaded.recipe.document["neuron"]).items():
-        if isinstance(began, dict) and began.get(name, digest) != digest:
-            raise RecipeError(
-                f"the file of the neuron '{name}' has changed since the run in '{folder}' began",
-                hint="put it back as it was, or start again in another --out",
-            )
 
 
 def decisive(document: dict[str, Any]) -> dict[str, Any]:

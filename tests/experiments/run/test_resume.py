@@ -21,6 +21,7 @@ from clifctl.errors import (
     ClifctlError,
     DataError,
     Interrupted,
+    NeuronError,
     OutputError,
     RecipeError,
     RunFailed,
@@ -548,7 +549,7 @@ def test_a_neuron_whose_file_has_changed_is_refused(
     with pytest.raises(Interrupted):
         run(tmp_path / "run", *own, watcher=Watcher(1, interrupt))
     file.write_text("# Another threshold.\nfrom clifctl.neurons.lif import NEURON as MINE\n")
-    with pytest.raises(RecipeError, match=r"'mine\.py:MINE' has changed since the run"):
+    with pytest.raises(NeuronError, match=r"neuron 'mine\.py:MINE' was: it has changed"):
         run(tmp_path / "run", *own)
 
 
