@@ -13,7 +13,7 @@ from clifctl.kernels.normed import Norm
 from clifctl.kernels.spikes.tensor import as_floats
 from clifctl.kernels.targets import resolve_target
 from clifctl.kernels.window import Window, resolve_window
-from clifctl.neurons import Parameters
+from clifctl.neurons import NEURONS, Parameters
 
 
 def scan(
@@ -41,6 +41,7 @@ def scan(
     Raises NeuronError for a bad shape, dtype, state or window, TargetError for a target that does
     not exist or cannot run these tensors.
     """
+    _require_kinds(x, state, parameters)
     _check(x, state, parameters)
     refuse_reentrant_checkpoint()
     check_connections(connections)
@@ -93,6 +94,7 @@ def norm_scan(
     gradient flows through the statistics too where they come from this batch. `x` alone is kept for
     backward. Raises what `scan` raises, and TargetError for the reference, which has no prologue.
     """
+    _require_kinds(x, state, parameters)
     refuse_reentrant_checkpoint()
     x, state = _to_be_kept(x, state)
     how = (repeat, window, window_mode, target, connections)
@@ -139,6 +141,32 @@ def norm_scan(
         x, tensors, norm.tensors, call, norm.steps, norm.processes, windows
     )
     return output, tuple(final)
+
+
+def _require_kinds(x: object, state: object, parameters: object) -> None:
+    """Raise NeuronError for what is no tensor, no tuple of states, or no neuron with its values."""
+    if not isinstance(parameters, Parameters):
+        known = isinstance(parameters, str) and parameters in NEURONS
+        shown = f"'{parameters}'" if isinstance(parameters, str) else type(parameters).__name__
+        raise NeuronError(
+            f"the neuron must come with its parameters, got {shown}",
+            hint=f"NEURONS[{parameters if known else 'clif'!r}].parameters(), of clifctl.neurons; "
+            "one with learnable parameters: .parameters_at_start(channels=C, timesteps=T)",
+        )
+    where = f"neuron '{parameters.neuron.name}'"
+    if not isinstance(x, Tensor):
+        raise NeuronError(
+            f"{where}: input must be a tensor [T, N, *features], got {type(x).__name__}",
+            hint="torch.as_tensor makes one of numbers or of an array",
+        )
+    if state is None:
+        return
+    if not isinstance(state, list | tuple) or not all(isinstance(one, Tensor) for one in state):
+        raise NeuronError(
+            f"{where}: the states are a tuple with a tensor for each of "
+            f"{', '.join(one.name for one in parameters.neuron.states)}",
+            hint="None begins with their initial values",
+        )
 
 
 def _to_be_kept(
@@ -195,7 +223,10 @@ def _check(x: Tensor, state: tuple[Tensor, ...] | None, parameters: Parameters) 
         )
     if state is not None:
         if len(state) != len(neuron.states):
-            raise NeuronError(f"{where}: {len(neuron.states)} states needed, got {len(state)}")
+            raise NeuronError(
+                f"{where}: the number of states is {len(neuron.states)}, got {len(state)}",
+                hint=f"in this order: {', '.join(one.name for one in neuron.states) or 'none'}",
+            )
         for declared, tensor in zip(neuron.states, state, strict=True):
             _same_device(where, f"state '{declared.name}'", tensor, x)
             if tensor.shape != x.shape[1:]:

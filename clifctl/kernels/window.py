@@ -45,6 +45,8 @@ def resolve_window(k: int | None, mode: str, steps: int) -> Window | None:
         raise NeuronError(unknown_name("window mode", mode, WINDOW_MODES))
     if k is None:
         return None
+    if not hasattr(k, "__index__"):
+        raise NeuronError(f"window must be a whole number of time steps, got {k!r}")
     if not 1 <= k <= steps:
         raise NeuronError(f"window must be between 1 and T = {steps}, got {k}")
     return None if k == steps else Window(k, mode)  # type: ignore[arg-type]

@@ -90,10 +90,7 @@ class NeuronChoice:
         key keeps what it has.
         """
         hyperparameters = self.hyperparameters.with_threshold(v_threshold)
-        learnables = {
-            learnable.name: learnable.start(hyperparameters, channels=channels, timesteps=timesteps)
-            for learnable in self.neuron.learnables
-        }
+        learnables = self.neuron.start(hyperparameters, channels, timesteps)
         return SpikingLayer(
             Parameters(self.neuron, hyperparameters, learnables),
             window=self.window,

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, get_args
 
 import torch
 from pydantic import AfterValidator, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 from torch import Tensor
 
 from clifctl.devices import CPU
@@ -262,7 +263,31 @@ class Neuron:
 
         Raises NeuronError for a name or a value outside the declaration.
         """
+        if learnables is not None and not isinstance(learnables, Mapping):
+            raise NeuronError(
+                f"neuron '{self.name}': learnable parameters are a mapping from their names to "
+                f"tensors, got {learnables!r}",
+                hint="hyperparameters are given by name, as in .parameters(tau=2.0)",
+            )
         return Parameters(self, self.with_values(**values), dict(learnables or {}))
+
+    def parameters_at_start(self, *, channels: int, timesteps: int, **values: Any) -> "Parameters":
+        """This neuron with hyperparameters `values` and its learnable tensors as they are before
+        training, for `channels` channels (features, for a vector) and `timesteps` steps.
+
+        Raises NeuronError as `parameters`.
+        """
+        hyperparameters = self.with_values(**values)
+        return Parameters(self, hyperparameters, self.start(hyperparameters, channels, timesteps))
+
+    def start(
+        self, hyperparameters: Hyperparameters, channels: int, timesteps: int
+    ) -> dict[str, Tensor]:
+        """The raw learnable tensors before training, by name."""
+        return {
+            learnable.name: learnable.start(hyperparameters, channels=channels, timesteps=timesteps)
+            for learnable in self.learnables
+        }
 
     def with_values(self, **values: Any) -> Hyperparameters:
         """The hyperparameters, at their defaults but for `values`. Raises NeuronError for a name or
@@ -270,13 +295,22 @@ class Neuron:
         try:
             return self.hyperparameters(**values)
         except ValidationError as invalid:
-            problem = invalid.errors()[0]
-            where = ".".join(str(part) for part in problem["loc"])
             raise NeuronError(
-                f"neuron '{self.name}': {where} = {problem['input']!r}: {problem['msg']}",
+                f"neuron '{self.name}': {self._in_words(invalid.errors()[0])}",
                 hint=f"hyperparameters of {self.name}: "
                 + (", ".join(self.hyperparameters.model_fields) or "none"),
             ) from None
+
+    def _in_words(self, problem: ErrorDetails) -> str:
+        """What is wrong with a hyperparameter."""
+        where = ".".join(str(part) for part in problem["loc"])
+        if problem["type"] == "extra_forbidden":
+            return unknown_name("hyperparameter", where, self.hyperparameters.model_fields)
+        if problem["type"] == "missing":
+            return f"hyperparameter '{where}' has no default and must be given"
+        given = f"{where} = {problem['input']!r}: " if where else ""
+        message = problem["msg"].removeprefix("Value error, ")
+        return given + message.replace("Input should be", "must be")
 
 
 class Parameters:
@@ -297,7 +331,14 @@ class Parameters:
         for name in declared:
             if name not in learnables:
                 raise NeuronError(
-                    f"neuron '{neuron.name}': learnable parameter '{name}' is missing"
+                    f"neuron '{neuron.name}': learnable parameter '{name}' is missing",
+                    hint=".parameters_at_start(channels=C, timesteps=T) has them as they are "
+                    f"before training; your own: .parameters({{'{name}': tensor}})",
+                )
+            if not isinstance(learnables[name], Tensor):
+                raise NeuronError(
+                    f"neuron '{neuron.name}': learnable parameter '{name}' must be a tensor, got "
+                    f"{learnables[name]!r}"
                 )
         self.neuron = neuron
         self.hyperparameters = hyperparameters

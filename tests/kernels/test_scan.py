@@ -1,5 +1,6 @@
 import math
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from clifctl.errors import NeuronError, TargetError
-from clifctl.kernels import initial_state, resolve_target, scan
+from clifctl.kernels import Norm, initial_state, norm_scan, resolve_target, scan
 from clifctl.neurons import (
     NEURONS,
     Hyperparameters,
@@ -23,6 +24,7 @@ from clifctl.neurons import (
 
 SPIKING = [name for name, neuron in NEURONS.items() if neuron.spiking]
 FUSED = "numba"
+LIF = NEURONS["lif"].parameters()
 TARGETS = ["reference", FUSED]
 
 
@@ -385,7 +387,7 @@ def test_bad_shapes_and_types_are_refused() -> None:
         scan(torch.zeros(3), None, lif)
     with pytest.raises(NeuronError, match="floating point"):
         scan(torch.zeros(3, 2, dtype=torch.long), None, lif)
-    with pytest.raises(NeuronError, match="1 states needed, got 2"):
+    with pytest.raises(NeuronError, match="the number of states is 1, got 2"):
         scan(torch.zeros(3, 2), (torch.zeros(2), torch.zeros(2)), lif)
     with pytest.raises(NeuronError, match=r"state 'v' must be \[2\], got \[3\]"):
         scan(torch.zeros(3, 2), (torch.zeros(3),), lif)
@@ -397,6 +399,32 @@ def test_bad_shapes_and_types_are_refused() -> None:
         USER.parameters()
     with pytest.raises(NeuronError, match="unknown learnable parameter 'w'"):
         NEURONS["lif"].parameters({"w": torch.zeros(())})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message", "hint"),
+    [
+        (("clif",), "with its parameters, got 'clif'", "NEURONS['clif'].parameters()"),
+        (("clif2",), "with its parameters, got 'clif2'", "NEURONS['clif'].parameters()"),
+        ((NEURONS["plif"],), "got Neuron", ".parameters_at_start(channels=C, timesteps=T)"),
+        ((LIF, torch.zeros(2, 4)), "a tuple with a tensor for each of v", "None begins"),
+        ((LIF, ()), "the number of states is 1, got 0", "in this order: v"),
+        ((LIF, None, [[0.5]]), "must be a tensor [T, N, *features], got list", "torch.as_tensor"),
+        ((LIF, None, None, "2"), "window must be a whole number of time steps, got '2'", "None"),
+    ],
+)
+def test_what_is_no_neuron_input_or_state_is_told(
+    arguments: tuple[Any, ...], message: str, hint: str
+) -> None:
+    neuron, state, x, window = [*arguments, None, None, None][:4]
+    ones = torch.ones(2)
+    norm = Norm(torch.zeros(3, 2), torch.ones(3, 2), ones, ones, None, 3)
+    given = torch.zeros(3, 2, 4) if x is None else x
+    for run in (scan, partial(norm_scan, norm=norm)):
+        with pytest.raises(NeuronError) as told:
+            run(given, state, neuron, window=window)
+        assert message in told.value.message
+        assert hint in str(told.value.hint)
 
 
 def test_relu_has_no_time() -> None:
