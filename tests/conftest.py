@@ -38,6 +38,7 @@ SEED = 67280421310721
 # What a terminal or a service sets to change how output looks, or how much work is done at once.
 OUTSIDE = ["COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "CLICOLOR_FORCE", "PY_COLORS"]
 OUTSIDE += ["GITHUB_ACTIONS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"]
+OUTSIDE += ["CLIFCTL_DATA"]
 
 
 def pytest_configure(config: pytest.Config) -> None:

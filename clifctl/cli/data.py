@@ -38,7 +38,7 @@ def check(
     *,
     root: Annotated[
         Path | None,
-        typer.Option("--root", metavar="DIR", help="Folder of the files (default: data)."),
+        typer.Option("--root", metavar="DIR", help="Folder of the files (default: see data ls)."),
     ] = None,
     output: Output,
 ) -> None:

@@ -17,7 +17,9 @@ def register(app: typer.Typer) -> None:
         *,
         root: Annotated[
             Path | None,
-            typer.Option("--root", metavar="DIR", help="Folder of the data sets (default: data)."),
+            typer.Option(
+                "--root", metavar="DIR", help="Folder of the data (default: see data ls)."
+            ),
         ] = None,
         output: Output,
     ) -> None:

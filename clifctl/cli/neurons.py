@@ -1,14 +1,16 @@
-"""`clifctl neurons ls|show|check`."""
+"""`clifctl neurons ls|show|cp|check`."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from clifctl.cli.options import Output, command
+from clifctl.commands import command_line
 from clifctl.errors import RunFailed, UsageError
 
 app = typer.Typer(
-    help="List neurons, show what is generated from them, and check your own.",
+    help="List neurons, show what is generated from them, begin your own and check it.",
     no_args_is_help=True,
     epilog="Example: clifctl neurons check my_neurons.py:Foo",
 )
@@ -81,6 +83,39 @@ def show(
         output.emit(registers_report(count_registers(found, timesteps, say)))
     else:
         output.emit(kernel_report(found.name, kernel, kernel_text(found, kernel, timesteps)))
+
+
+@command(app, "cp", example="clifctl neurons cp --template my_neuron.py")
+def cp(
+    arguments: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[NEURON] FILE.py", help="A neuron of `clifctl neurons ls`, and what to write."
+        ),
+    ] = None,
+    *,
+    template: Annotated[
+        bool,
+        typer.Option("--template", help="Instead of a NEURON: a small one with a lot of comments."),
+    ] = False,
+    output: Output,
+) -> None:
+    """Copy a neuron to a file of your own, to change it there.
+
+    The file passes `clifctl neurons check` as it is, and trains as neuron.name=FILE.py:NEURON.
+    """
+    from clifctl.experiments.neurons import TEMPLATE, copy_neuron
+
+    given = [TEMPLATE, *(arguments or [])] if template else list(arguments or [])
+    if len(given) != 2:
+        raise UsageError(
+            "neurons cp needs a neuron, or --template, and the file to write",
+            hint="clifctl neurons cp clif my_neuron.py, or clifctl neurons cp --template "
+            "my_neuron.py",
+        )
+    path, name = copy_neuron(given[0], Path(given[1]), may_write=output.may_write)
+    reference = f"{path}:{name}"
+    output.notice(f"wrote {path}; check it with: {command_line('neurons', 'check', reference)}")
 
 
 @command(app, "check", example="clifctl neurons check my_neurons.py:Foo")

@@ -12,7 +12,7 @@ from clifctl.data.contract import (
     Preparation,
     Split,
 )
-from clifctl.data.images import DEFAULT_ROOT
+from clifctl.data.images import data_folder
 from clifctl.data.loading import batches, draw_order, shuffled_batches
 from clifctl.data.sets import (
     cifar10,
@@ -45,7 +45,6 @@ DATASETS: dict[str, Dataset] = {
 
 __all__ = [
     "DATASETS",
-    "DEFAULT_ROOT",
     "WITHOUT_WORKERS",
     "Augmentation",
     "DataOptions",
@@ -57,6 +56,7 @@ __all__ = [
     "Preparation",
     "Split",
     "batches",
+    "data_folder",
     "draw_order",
     "shuffled_batches",
 ]

@@ -1,5 +1,6 @@
 """What the image sets share: options, the place of their files, labels that hold, and splits."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,13 +23,25 @@ from clifctl.errors import DataError
 from clifctl.files import expanded
 from clifctl.strict import PathText, Seed
 
+# Of every recipe that says nothing else: `data` here, or the folder that this variable names.
 DEFAULT_ROOT = "data"
+ROOT_VARIABLE = "CLIFCTL_DATA"
+
+
+def data_folder(root: str | Path = DEFAULT_ROOT) -> Path:
+    """The folder that `root` stands for, `~` allowed. Raises UsageError where there is no home."""
+    elsewhere = os.environ.get(ROOT_VARIABLE)
+    return expanded(elsewhere if elsewhere and str(root) == DEFAULT_ROOT else root)
 
 
 class FileOptions(DataOptions):
     """Options of every data set that is read from files."""
 
-    root: PathText = Field(DEFAULT_ROOT, min_length=1, description="folder that holds the files")
+    root: PathText = Field(
+        DEFAULT_ROOT,
+        min_length=1,
+        description=f"folder of the files; 'data' is the one that {ROOT_VARIABLE} names, if any",
+    )
     validation_share: float = Field(
         0.0,
         ge=0.0,
@@ -74,12 +87,12 @@ class Place:
 
     @classmethod
     def of(cls, name: str, root: str | Path) -> "Place":
-        """The place of data set `name` below `root`, `~` allowed: see `expanded`."""
-        return cls(name, expanded(root))
+        """The place of data set `name` below `root`: see `data_folder`."""
+        return cls(name, data_folder(root))
 
     def error(self, message: str, *, hint: str | None = None) -> DataError:
         """The error `message` about this data set, with the command that helps."""
-        elsewhere = () if self.root == Path(DEFAULT_ROOT) else ("--root", self.root)
+        elsewhere = () if self.root == data_folder() else ("--root", self.root)
         check = command_line("data", "check", self.name, *elsewhere)
         return DataError(
             f"data set '{self.name}': {message}", hint=f"{hint}; {check}" if hint else check

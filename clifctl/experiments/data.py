@@ -7,7 +7,15 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from clifctl.data import DATASETS, DEFAULT_ROOT, DataOptions, Dataset, FileState, LoadedData, Split
+from clifctl.data import (
+    DATASETS,
+    DataOptions,
+    Dataset,
+    FileState,
+    LoadedData,
+    Split,
+    data_folder,
+)
 from clifctl.data.events.event_set import (
     CACHES,
     NotPrepared,
@@ -46,7 +54,8 @@ def list_datasets() -> DatasetList:
                 source=dataset.source,
             )
             for dataset in DATASETS.values()
-        )
+        ),
+        root=str(data_folder()),
     )
 
 
@@ -71,7 +80,7 @@ def check_data(name: str, root: Path | None, cache: Path | None = None) -> DataC
             obtain=None,
             files=(FileRow(file="embedded", state="good", what=dataset.source, problem=None),),
         )
-    place = expanded(DEFAULT_ROOT if root is None else root)
+    place = data_folder() if root is None else data_folder(root)
     states = (files.examine or files.inspect)(place)
     if dataset.camera is not None:
         states += inspect_caches(name, place / CACHES if cache is None else expanded(cache))

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from clifctl.amounts import size_in_words
-from clifctl.data import DATASETS, DataOptions, Dataset
+from clifctl.data import DATASETS, DataOptions, Dataset, data_folder
 from clifctl.data.contract import PARTS
 from clifctl.data.events.event_set import caches_of, recordings_of, require_classes, settings_of
 from clifctl.data.events.frame_cache import BadCache, Cache, Settings
@@ -165,7 +165,7 @@ def _require_made_of(
     if sources_of(recordings) != cache.index.sources:
         raise DataError(
             f"'{cache.folder}' was prepared from other recordings than those below "
-            f"'{options.root}' now",
+            f"'{data_folder(options.root)}' now",
             hint=f"--overwrite prepares them anew, {elsewhere} keeps both",
         )
 

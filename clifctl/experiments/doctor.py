@@ -8,11 +8,10 @@ from pathlib import Path
 
 import torch
 
-from clifctl.data import DATASETS, DEFAULT_ROOT, Dataset
+from clifctl.data import DATASETS, Dataset, data_folder
 from clifctl.devices import CPU, GPU, device_name, gpu_available, gpu_missing, gpus, memory_bytes
 from clifctl.errors import TargetError
 from clifctl.experiments.run.manifest import package_versions
-from clifctl.files import expanded
 from clifctl.kernels import Target, resolve_kernels, resolve_target
 from clifctl.kernels.cache import damaged
 from clifctl.kernels.cache_folder import folder_at, preferred_folder
@@ -55,7 +54,7 @@ def examine(root: Path | None = None) -> DoctorResult:
     kernel that is not in the cache is compiled first, which takes some seconds.
     """
     started = time.perf_counter()
-    place = Path(DEFAULT_ROOT) if root is None else expanded(root)
+    place = data_folder() if root is None else data_folder(root)
     devices = [torch.device(CPU), *gpus()]
     cache = _cache()
     connections = _connections()

@@ -1,7 +1,10 @@
-"""`neurons ls`, `neurons show` and `neurons check`."""
+"""`neurons ls`, `neurons show`, `neurons cp` and `neurons check`."""
 
+import inspect
+import sys
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 
 from clifctl.devices import CPU, gpus
 from clifctl.energy.constants import DEFAULT
@@ -9,13 +12,14 @@ from clifctl.energy.neuron_cost import ASSUMPTIONS as NEURON_ASSUMPTIONS
 from clifctl.energy.neuron_cost import charged_as, step_cost, step_instructions
 from clifctl.errors import ArgumentError, NeuronError, UsageError, unknown_name
 from clifctl.experiments.run.manifest import package_versions
+from clifctl.files import write_output
 from clifctl.kernels.cpu import numba_target
 from clifctl.kernels.gpu import registers, triton_target
 from clifctl.kernels.ir.adjoint import adjoint
 from clifctl.kernels.ir.trace import trace
 from clifctl.kernels.parity import STEPS, check, covering_cases
 from clifctl.kernels.targets import targets_of
-from clifctl.neurons import NEURONS, Neuron
+from clifctl.neurons import NEURONS, Neuron, template
 from clifctl.neurons.loading import installed_neurons, load_neuron
 from clifctl.results.energy import NeuronCostResult, OperationRow
 from clifctl.results.neurons import (
@@ -29,6 +33,7 @@ from clifctl.results.neurons import (
 )
 
 KERNELS = ("adjoint", "numba", "triton")
+TEMPLATE = "--template"  # what is copied in the place of a neuron of the table
 # For how many time steps a GPU kernel is shown, and the most that make sense to ask for.
 STEPS_SHOWN, MOST_STEPS = 6, 4096
 
@@ -38,6 +43,31 @@ def list_neurons() -> NeuronList:
     return NeuronList(
         neurons=tuple(describe(n) for n in (*NEURONS.values(), *installed_neurons().values()))
     )
+
+
+def copy_neuron(name: str, path: Path, *, may_write: Callable[[Path], None]) -> tuple[Path, str]:
+    """Copy the file of a neuron of the table, or the template, to `path`, a Python file; the path
+    and the name that the neuron has in the file.
+
+    `may_write` raises OutputError where the file must not be written. Raises UsageError for a name
+    that the table does not hold, and for a path that is no Python file's.
+    """
+    if name != TEMPLATE and name not in NEURONS:
+        raise UsageError(
+            unknown_name("neuron", name, NEURONS), hint="clifctl neurons ls lists them"
+        )
+    if path.suffix != ".py" or ":" in str(path):
+        raise UsageError(
+            f"'{path}': a neuron's file ends in .py, and has no colon in its path",
+            hint=f"clifctl neurons cp {name} my_neuron.py",
+        )
+    neuron = template.NEURON if name == TEMPLATE else NEURONS[name]
+    module = sys.modules[neuron.step.__module__]
+    variable = next(key for key, value in vars(module).items() if value is neuron)
+    may_write(path)
+    text = inspect.getsource(module)
+    write_output(path, lambda file: file.write(text.encode()))
+    return path, variable
 
 
 def find(reference: str) -> Neuron:

@@ -19,7 +19,8 @@ MOST_NAMES = 20
 def datasets_report(result: DatasetList) -> Report:
     """The DATASETS table."""
     columns = ("data", "classes", "input_shape", "timesteps", "title", "source")
-    table = list_table("data sets", DatasetRow, result.data, *columns)
+    place = f"Files are looked for in '{result.root}', or where CLIFCTL_DATA or data.root says."
+    table = list_table("data sets", DatasetRow, result.data, *columns, notes=(place,))
     return Report(document_of(result), (table,))
 
 

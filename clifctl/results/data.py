@@ -30,11 +30,12 @@ class DatasetRow:
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetList:
-    """The DATASETS table."""
+    """The DATASETS table. Files are looked for below `root` where nothing else is said."""
 
     schema: ClassVar[str] = "clifctl.data/1"
 
     data: tuple[DatasetRow, ...]
+    root: str
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,7 @@ from clifctl.data.events.frame_preparation import sources_of
 from clifctl.data.events.options import DECLARED, PREPARED, EventOptions
 from clifctl.data.events.pipelines import augmentation_of, preparation_of
 from clifctl.data.events.recordings import BadRecording, Recording
-from clifctl.data.images import Place, Samples, hold_out
+from clifctl.data.images import Place, Samples, data_folder, hold_out
 from clifctl.errors import DataError
 from clifctl.files import expanded
 
@@ -36,7 +36,7 @@ def caches_of(options: EventOptions) -> Path:
     """The folder that holds the caches."""
     if options.cache is not None:
         return expanded(options.cache)
-    return expanded(options.root) / CACHES
+    return data_folder(options.root) / CACHES
 
 
 def prepare_command(name: str, options: EventOptions, timesteps: int, *flags: str) -> str:
@@ -127,7 +127,7 @@ def recordings_of(
     declared = getattr(options, "classes", None)
     labels = {sample.label for part in PARTS for one in found[part] for sample in one.samples}
     if declared is not None and len(labels) != declared:
-        what = f"the recordings below '{options.root}'"
+        what = f"the recordings below '{data_folder(options.root)}'"
         raise _other_classes(name, what, len(labels), declared)
     return found
 
