@@ -19,7 +19,8 @@ MOST_NAMES = 20
 def datasets_report(result: DatasetList) -> Report:
     """The DATASETS table."""
     columns = ("data", "classes", "input_shape", "timesteps", "title", "source")
-    table = list_table("data sets", DatasetRow, result.data, *columns)
+    optional = ("source", "classes", "input_shape")
+    table = list_table("data sets", DatasetRow, result.data, *columns, optional=optional)
     return Report(document_of(result), (table,))
 
 
