@@ -167,7 +167,7 @@ NO_COMMANDS = {
     "report": {
         *("connections", "observers", "pace", "panels", "pictures", "preparation_progress"),
         *("progress", "published", "render", "styles", "summary", "tensorboard", "trial_plan"),
-        "trials_progress",
+        *("layout", "trials_progress"),
     },
 }
 

@@ -20,7 +20,10 @@ def datasets_report(result: DatasetList) -> Report:
     """The DATASETS table."""
     columns = ("data", "classes", "input_shape", "timesteps", "title", "source")
     place = f"Files are looked for in '{result.root}', or where CLIFCTL_DATA or data.root says."
-    table = list_table("data sets", DatasetRow, result.data, *columns, notes=(place,))
+    optional = ("source", "classes", "input_shape")
+    table = list_table(
+        "data sets", DatasetRow, result.data, *columns, optional=optional, notes=(place,)
+    )
     return Report(document_of(result), (table,))
 
 

@@ -15,7 +15,9 @@ from clifctl.results.neurons import (
 def neurons_report(result: NeuronList) -> Report:
     """Every neuron, a line each."""
     columns = ("neuron", "states", "learnables", "title", "paper")
-    table = list_table("neurons", NeuronRow, result.neurons, *columns, short=True)
+    optional = ("learnables", "paper", "states")
+    rows = result.neurons
+    table = list_table("neurons", NeuronRow, rows, *columns, short=True, optional=optional)
     return Report(document_of(result), (table,))
 
 

@@ -12,7 +12,9 @@ _COLUMNS = ("recipe", "data", "model", "neuron", "timesteps")
 def recipes_report(result: RecipeList) -> Report:
     """The catalog."""
     title = "recipes that clifctl ships"
-    table = list_table(title, RecipeRow, result.recipes, *_COLUMNS, "title")
+    optional = ("model", "data", "timesteps", "neuron")
+    columns = (*_COLUMNS, "title")
+    table = list_table(title, RecipeRow, result.recipes, *columns, optional=optional)
     return Report(document_of(result), (table,))
 
 

@@ -11,11 +11,9 @@ from typing import IO, Any
 
 from clifctl.commands import visible
 from clifctl.files import plain, to_json
+from clifctl.report.layout import Fitted, Grid, drawn, fit
 from clifctl.results.decoding import encode
 from clifctl.results.quantities import quantities_of
-
-GAP = 3  # between two columns of a printed table
-MIN_FLEXIBLE = 16
 
 
 @dataclass(frozen=True)
@@ -30,13 +28,18 @@ class Column:
 @dataclass(frozen=True)
 class Table:
     """Rows are mappings from column key to value. `vertical` shows each row as label and value.
-    Without columns there are the notes alone."""
+    Without columns there are the notes alone.
+
+    Where a terminal is too narrow: the first `keys` columns say what a row is about, and a list
+    leaves out its `optional` columns, in this order."""
 
     title: str
     columns: tuple[Column, ...]
     rows: tuple[dict[str, Any], ...]
     vertical: bool = False
     notes: tuple[str, ...] = ()
+    keys: int = 1
+    optional: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -77,10 +80,12 @@ def list_table(
     *columns: str | Column,
     short: bool = False,
     notes: tuple[str, ...] = (),
+    optional: tuple[str, ...] = (),
 ) -> Table:
     """Results of one kind as a table, a row each."""
     shown = columns_of(kind, *columns, short=short)
-    return Table(title, shown, tuple(map(dataclasses.asdict, rows)), notes=notes)
+    found = tuple(map(dataclasses.asdict, rows))
+    return Table(title, shown, found, notes=notes, optional=optional)
 
 
 def record_table(
@@ -229,45 +234,26 @@ def _print_rich(tables: tuple[Table, ...], stream: IO[str], *, width: int | None
         if number:
             console.print()
         console.print(Text(visible(table.title), style="bold"))
-        if table.columns:
-            console.print(_grid(table, console.width))
-        for note in table.notes:
+        fitted = fit(_grid(table), console.width) if table.columns else Fitted(())
+        for part in fitted.parts:
+            console.print(drawn(*part))
+        for note in (*table.notes, *_left_out(fitted)):
             console.print(Text(visible(note), style="dim"))
 
 
-def _grid(table: Table, width: int) -> Any:
-    """A table of rich, not wider than `width` where that can be."""
-    from rich import box
-    from rich.table import Table as RichTable
-    from rich.text import Text
-
+def _grid(table: Table) -> Grid:
     header, cells = _flat(table)
-    flexible = _flexible_column(header, cells, width)
-    grid = RichTable(box=box.SIMPLE_HEAD, show_header=not table.vertical, pad_edge=False)
-    if flexible is None:
-        # Too narrow for columns: each row becomes a record of its own.
-        grid.show_header = False
-        header = ["", ""]
-        records = [[*_record(table, row), ["", ""]] for row in table.rows]
-        cells = [pair for record in records for pair in record][:-1]
-    for index, label in enumerate(header):
-        numeric = len(header) > 2 and table.columns[index].digits is not None
-        # A cell that is too wide goes on in the next line: nothing is cut.
-        grid.add_column(
-            Text(label),
-            justify="right" if numeric else "left",
-            overflow="fold",
-            no_wrap=flexible is not None and index != flexible,
-        )
-    for row in cells:
-        grid.add_row(*(Text(cell) for cell in row))
-    return grid
+    rows = tuple(map(tuple, cells))
+    if table.vertical:
+        return Grid(tuple(header), rows, (False, False))
+    keys = [column.key for column in table.columns]
+    right = tuple(column.digits is not None for column in table.columns)
+    optional = tuple(keys.index(key) for key in table.optional if key in keys)
+    return Grid(tuple(header), rows, right, keys=table.keys, optional=optional)
 
 
-def _flexible_column(header: list[str], cells: list[list[str]], width: int) -> int | None:
-    """The column that may be folded so that the table fits into `width`, None if that is too
-    little: the widest one, down to MIN_FLEXIBLE characters."""
-    widths = [max(len(row[index]) for row in [header, *cells]) for index in range(len(header))]
-    widest = widths.index(max(widths))
-    rest = sum(widths) - widths[widest] + GAP * len(header)
-    return widest if rest + min(widths[widest], MIN_FLEXIBLE) <= width else None
+def _left_out(fitted: Fitted) -> tuple[str, ...]:
+    if not fitted.left_out:
+        return ()
+    labels = "; ".join(fitted.left_out)
+    return (f"left out, for want of room: {labels} (a wider terminal, a pipe and -o have them)",)

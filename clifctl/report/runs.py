@@ -11,6 +11,11 @@ _COLUMNS = (
     *("epochs_done", "epochs", "accuracy_percent_last", "accuracy_percent_best"),
     *("train_loss_train_mode", "test_loss"),
 )
+# What a narrow terminal leaves out first.
+_OPTIONAL = (
+    *("window", "batch_norm", "train_loss_train_mode", "accuracy_percent_best", "model"),
+    *("data", "test_loss", "timesteps", "epochs", "epochs_done", "seed"),
+)
 
 
 def runs_report(result: RunList) -> Report:
@@ -78,4 +83,4 @@ def run_comparison_report(result: RunComparison) -> Report:
 
 
 def _runs_table(title: str, rows: tuple[RunRow, ...], notes: tuple[str, ...]) -> Table:
-    return list_table(title, RunRow, rows, *_COLUMNS, short=True, notes=notes)
+    return list_table(title, RunRow, rows, *_COLUMNS, short=True, notes=notes, optional=_OPTIONAL)
