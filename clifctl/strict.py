@@ -25,7 +25,11 @@ def _distinct(seed: int, info: ValidationInfo) -> int:
     return seed
 
 
-Seed = Annotated[int, Field(ge=0, lt=2**63), AfterValidator(_distinct)]
+Seed = Annotated[
+    int,
+    Field(ge=0, lt=2**63, json_schema_extra={"exclusiveMaximum": SEEDS}),
+    AfterValidator(_distinct),
+]
 Count = Annotated[int, Field(gt=0, le=2**31 - 1)]
 Width = Annotated[int, Field(gt=0, le=2**16)]
 # A YAML list is a Python list: the container is converted, its entries are not.

@@ -1,4 +1,4 @@
-"""`clifctl recipes ls|show|cp|check`."""
+"""`clifctl recipes ls|keys|show|cp|check`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -23,6 +23,34 @@ def ls(*, output: Output) -> None:
     from clifctl.report.recipes import recipes_report
 
     output.emit(recipes_report(list_recipes()))
+
+
+@command(app, "keys", example="clifctl recipes keys neuron. --of clif")
+def keys(
+    start: Annotated[
+        str,
+        typer.Argument(
+            metavar="[PREFIX]", help="Only keys that begin so, such as train or neuron.t."
+        ),
+    ] = "",
+    *,
+    of: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Only keys of this data set, model or neuron (or FILE.py:NAME)."
+        ),
+    ] = None,
+    output: Output,
+) -> None:
+    """List every key of a recipe: what it may be, its default, and what it is.
+
+    Each is set in a recipe's file, or by KEY=VALUE behind the recipe. The sections data, model and
+    neuron have other keys for each data set, model and neuron, which are named above their tables.
+    """
+    from clifctl.experiments.recipes import list_keys
+    from clifctl.report.recipes import keys_report
+
+    output.emit(keys_report(list_keys(start, of)))
 
 
 @command(app, "show", example="clifctl recipes show digits_snn5 timesteps=8 --resolved")

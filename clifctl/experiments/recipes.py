@@ -1,13 +1,21 @@
-"""`recipes ls`, `recipes cp` and `recipes check`."""
+"""`recipes ls`, `recipes keys`, `recipes cp` and `recipes check`."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from clifctl import trust
 from clifctl.errors import ClifctlError, RecipeError, UsageError
 from clifctl.files import write_output
 from clifctl.recipe import catalog
 from clifctl.recipe.yamlfile import parse_document
-from clifctl.results.recipes import RecipeCheck, RecipeChecks, RecipeList, RecipeRow
+from clifctl.results.recipes import (
+    KeyRow,
+    RecipeCheck,
+    RecipeChecks,
+    RecipeKeys,
+    RecipeList,
+    RecipeRow,
+)
 
 
 def list_recipes() -> RecipeList:
@@ -27,6 +35,31 @@ def list_recipes() -> RecipeList:
             )
         )
     return RecipeList(recipes=tuple(rows))
+
+
+def list_keys(start: str = "", variant: str | None = None) -> RecipeKeys:
+    """The keys of recipes that begin with `start`; of the data set, model or neuron `variant`
+    alone, which may be FILE.py:NAME, a file that is run. Raises UsageError where there are none."""
+    from clifctl.recipe.keys import chosen_keys, every_key
+
+    own = []
+    if variant is not None and trust.is_file_reference(variant):
+        trust.allow(variant)
+        own.append(variant)
+    return RecipeKeys(
+        of=variant,
+        keys=tuple(
+            KeyRow(
+                key=key.path,
+                type=key.type,
+                range=key.range,
+                default=key.default,
+                description=key.description,
+                variants=key.variants,
+            )
+            for key in chosen_keys(every_key(*own), start, variant)
+        ),
+    )
 
 
 def copy_recipe(

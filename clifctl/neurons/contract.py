@@ -56,7 +56,9 @@ class SurrogateHyperparameters(Hyperparameters):
     """What every spiking neuron has."""
 
     surrogate: Annotated[str, AfterValidator(_known_surrogate)] = Field(
-        "rectangle", description="surrogate gradient"
+        "rectangle",
+        description="surrogate gradient",
+        json_schema_extra={"enum": list(SURROGATES)},
     )
     surrogate_width: float = Field(1.0, gt=0.0, description="width of the surrogate gradient")
 

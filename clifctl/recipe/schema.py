@@ -88,6 +88,7 @@ class Recipe:
 # section -> the table that its `name` is looked up in
 TABLES: dict[str, Mapping[str, Any]] = {"data": DATASETS, "model": MODELS, "neuron": NEURONS}
 KINDS = {"data": "data set", "model": "model", "neuron": "neuron"}
+NAMES = {**KINDS, "neuron": "neuron, or one of your own: FILE.py:NAME"}
 
 
 def row_of(section: str, name: object) -> Any:
@@ -247,7 +248,7 @@ def _named_sections(document: dict[str, Any], problems: list[str]) -> dict[str, 
         given = document.get(section)
         name = given.get("name") if isinstance(given, dict) else None
         if isinstance(name, str) and row_of(section, name) is not None:
-            extra: dict[str, Any] = {"name": (str, Field(description="row of the table"))}
+            extra: dict[str, Any] = {"name": (str, Field(description=NAMES[section]))}
             if section == "neuron":
                 extra |= NEURON_KEYS
             sections[section] = create_model(

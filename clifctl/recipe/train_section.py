@@ -24,7 +24,8 @@ class TrainSection(OptimizerSection):
     drop_last: bool = Field(False, description="leave out a last batch that is smaller")
     seed: Seed = Field(2022, description="seed of weights, order and augmentation")
     precision: Annotated[PrecisionName, BeforeValidator(precision_name)] = Field(
-        "float32", description="arithmetic of training: float32, bfloat16, float16 or auto"
+        "float32",
+        description="arithmetic of training; auto: bfloat16 where the device is fast in it",
     )
     tf32: Annotated[Tf32Name, BeforeValidator(tf32_name)] = Field(
         TF32_DEFAULT,
@@ -43,7 +44,9 @@ class TrainSection(OptimizerSection):
     sync_batch_norm: bool = Field(
         True, description="with several processes: batch norm over the batches of all of them"
     )
-    label_smoothing: float = Field(0.0, ge=0.0, lt=1.0, description="of the cross entropy")
+    label_smoothing: float = Field(
+        0.0, ge=0.0, lt=1.0, description="label smoothing of the cross entropy"
+    )
     tet_lambda: float = Field(0.05, ge=0.0, le=1.0, description="weight of the TET regulariser")
     tet_mean: float = Field(1.0, description="value that the TET regulariser pulls logits to")
     tet_target: TetTarget = Field("constant", description="tet_mean, or the one-hot label")

@@ -4,7 +4,14 @@ from typing import Any
 
 from clifctl.report.render import Column, Report, Table, document_of, list_table
 from clifctl.results.decoding import flat
-from clifctl.results.recipes import RecipeCheck, RecipeChecks, RecipeList, RecipeRow
+from clifctl.results.recipes import (
+    KeyRow,
+    RecipeCheck,
+    RecipeChecks,
+    RecipeKeys,
+    RecipeList,
+    RecipeRow,
+)
 
 _COLUMNS = ("recipe", "data", "model", "neuron", "timesteps")
 
@@ -24,6 +31,48 @@ def recipe_report(name: str, document: dict[str, Any], text: str) -> Report:
     table = Table(name, (Column("key", "key"), Column("value", "value")), rows)
     whole = {"schema": "clifctl.recipe/1", "recipe": name, "content": document}
     return Report(whole, (table,), text=text, text_only=True)
+
+
+def keys_report(result: RecipeKeys) -> Report:
+    """Keys of recipes: for a reader a table of those that the same data sets, models or neurons
+    have, for csv one of all."""
+    groups: dict[str, list[KeyRow]] = {}
+    for row in result.keys:
+        groups.setdefault(_group(row, result), []).append(row)
+    columns = (Column("key", "key"), Column("range", "what it may be"), *_OF_A_KEY)
+    tables = tuple(
+        Table(title, columns, tuple(map(_key_row, rows))) for title, rows in groups.items()
+    )
+    whole = list_table(
+        "keys", KeyRow, result.keys, "key", "type", "range", "default", "description", "variants"
+    )
+    return Report(document_of(result), tables, data=whole)
+
+
+_OF_A_KEY = (Column("default", "default"), Column("description", "description"))
+
+
+def _group(row: KeyRow, result: RecipeKeys) -> str:
+    """What the table is called that a key is in: its section, and what in it has the key."""
+    section, dot, _ = row.key.partition(".")
+    if not dot:
+        return "every recipe"
+    if not row.variants:
+        return section
+    return f"{section}: {result.of or ', '.join(row.variants)}"
+
+
+def _key_row(row: KeyRow) -> dict[str, str]:
+    """The type stands before its range, but for a choice, which its range lists."""
+    type = row.type.replace("choice", row.range) if "choice" in row.type else row.type
+    range = "" if "choice" in row.type else row.range
+    may_be = ", ".join(filter(None, (type, range)))
+    return {
+        "key": row.key,
+        "range": may_be,
+        "default": row.default,
+        "description": row.description,
+    }
 
 
 def checks_report(result: RecipeChecks) -> Report:

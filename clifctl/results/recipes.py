@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
-from clifctl.results.quantities import PARAMETERS, TIMESTEPS
+from clifctl.results.quantities import PARAMETERS, TIMESTEPS, Quantity
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,3 +46,26 @@ class RecipeChecks:
     schema: ClassVar[str] = "clifctl.recipes.check/1"
 
     recipes: tuple[RecipeCheck, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeyRow:
+    """A key of a recipe. `variants`: the data sets, models or neurons that have it, all of one
+    section; empty where every recipe has it."""
+
+    key: str
+    type: str
+    range: Annotated[str, Quantity("what it may be")]
+    default: str
+    description: str
+    variants: Annotated[tuple[str, ...], Quantity("data sets, models or neurons that have it")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecipeKeys:
+    """Keys of recipes; `of`: the data set, model or neuron whose keys alone were asked for."""
+
+    schema: ClassVar[str] = "clifctl.recipes.keys/1"
+
+    of: str | None
+    keys: tuple[KeyRow, ...]

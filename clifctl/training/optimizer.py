@@ -35,7 +35,7 @@ class OptimizerSection(Strict):
     """What a recipe says of the optimizer and of the schedule of its learning rate."""
 
     epochs: Count = Field(description="passes over the training data")
-    optimizer: OptimizerName = Field("sgd", description="sgd, adamw or lamb")
+    optimizer: OptimizerName = Field("sgd", description="how weights follow from gradients")
     lr: float = Field(0.1, gt=0.0, description="learning rate at the start")
     momentum: float = Field(0.9, ge=0.0, lt=1.0, description="momentum of SGD, beta1 of the others")
     weight_decay: float = Field(5e-4, ge=0.0, description="weight decay")
@@ -43,7 +43,7 @@ class OptimizerSection(Strict):
         "all", description="what decays: all, or weights (no norm, bias or neuron)"
     )
     schedule: ScheduleName = Field(
-        "cosine", description="learning rate: cosine, step, constant, timm_cosine"
+        "cosine", description="how the learning rate changes from epoch to epoch"
     )
     warmup_epochs: int = Field(0, ge=0, description="epochs of linear warm-up")
     warmup_lr: float | None = Field(

@@ -36,6 +36,38 @@ def test_recipes_show_resolved_is_a_recipe(clifctl: Run, tmp_path: Path) -> None
     assert again["content"] == document
 
 
+def test_recipes_keys(clifctl: Run, tmp_path: Path) -> None:
+    rows = clifctl("recipes", "keys", "train.epoch", "--json").json["keys"]
+    assert rows == [
+        {
+            "key": "train.epochs",
+            "type": "whole number",
+            "range": "1 to 2147483647",
+            "default": "required",
+            "description": "passes over the training data",
+            "variants": [],
+        }
+    ]
+    table = clifctl("recipes", "keys", "neuron.tau").out
+    assert "neuron: lif, plif, klif, clif, alif, cuba\n" in table
+    line = next(line for line in table.splitlines() if "neuron.tau_current" in line)
+    assert " number, more than 1   2.0 " in line
+    csv = clifctl("recipes", "keys", "neuron.", "--of", "tclif", "--format", "csv").out
+    assert csv.splitlines()[0] == "key,type,range,default,description,variants"
+    assert "neuron.gamma,number,at least 0,0.5," in csv
+    assert "neuron.tau" not in csv
+    own = (
+        "from clifctl.neurons import NEURONS, LeakyHyperparameters\n"
+        "from dataclasses import replace\n"
+        "class Own(LeakyHyperparameters):\n    kick: float = 0.25\n"
+        "Kicked = replace(NEURONS['clif'], name='kicked', hyperparameters=Own)\n"
+    )
+    (tmp_path / "own.py").write_text(own)
+    of_own = clifctl("recipes", "keys", "--of", "own.py:Kicked", "--json").json["keys"]
+    (kick,) = (row for row in of_own if row["key"] == "neuron.kick")
+    assert (kick["default"], kick["variants"]) == ("0.25", ["own.py:Kicked"])
+
+
 def test_recipes_cp_then_train_the_copy(clifctl: Run, tiny: list[str], tmp_path: Path) -> None:
     done = clifctl("recipes", "cp", "digits_snn5")
     assert (done.code, done.out) == (0, "")
