@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from clifctl.cli import lists
 from clifctl.cli.grid_options import PlotOption
 from clifctl.cli.options import Output, command, picture_path
 
@@ -17,17 +18,27 @@ app = typer.Typer(
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
 
 
-@command(app, "ls", example="clifctl runs ls runs/compare-digits_snn5 --format csv")
+@command(app, "ls", example="clifctl runs ls runs/compare-digits_snn5 --keys neuron.tau,train.lr")
 def ls(
     folder: Annotated[Path, typer.Argument(help="Folder to search.")] = Path("runs"),
     *,
+    keys: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KEY,...",
+            help="Keys of the recipe to list, or sections, as in neuron.tau,train (default: every "
+            "key in which the runs differ).",
+        ),
+    ] = None,
     output: Output,
 ) -> None:
-    """List the runs in a folder, including trials of comparisons, and how far they got."""
+    """List the runs in a folder, including trials of comparisons, with what sets them apart and how
+    they stand."""
     from clifctl.experiments.runs import list_runs
     from clifctl.report.runs import runs_report
 
-    output.emit(runs_report(list_runs(folder)))
+    asked = None if keys is None else lists.names("--keys", keys)
+    output.emit(runs_report(list_runs(folder, asked)))
 
 
 @command(app, "show", example="clifctl runs show runs/digits_snn5-1 --plot run.png")
