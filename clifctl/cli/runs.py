@@ -7,7 +7,7 @@ import typer
 
 from clifctl.cli import lists
 from clifctl.cli.grid_options import PlotOption
-from clifctl.cli.options import Output, command, picture_path
+from clifctl.cli.options import Output, command, name_after, picture_path
 
 app = typer.Typer(
     help="List runs, show one, compare several.",
@@ -48,7 +48,7 @@ def show(run: RunArgument, *, plot: PlotOption = None, output: Output) -> None:
     from clifctl.report.runs import run_report
     from clifctl.report.runs_picture import draw_runs
 
-    picture = picture_path(plot, "runs-show", output, run)
+    picture = picture_path(plot, name_after(run), output, run)
     result = show_run(run)
     output.emit_and_draw(run_report(result), picture, draw_runs, [result.curves], [result.row])
 
@@ -66,7 +66,7 @@ def compare(
     from clifctl.report.runs import run_comparison_report
     from clifctl.report.runs_picture import draw_runs
 
-    picture = picture_path(plot, "runs-compare", output, runs[0])
+    picture = picture_path(plot, f"compare-{name_after(*runs)}", output, runs[0])
     result = compare_runs(runs)
     output.emit_and_draw(
         run_comparison_report(result), picture, draw_runs, result.curves, result.runs
