@@ -11,7 +11,7 @@ import typer
 
 from clifctl.cli.checkpoint_options import CheckpointArgument, CheckpointChoice
 from clifctl.cli.exports import EXPORTS
-from clifctl.cli.options import Output, OverridesArgument, Shared, command
+from clifctl.cli.options import Output, OverridesArgument, Shared, command, name_after
 from clifctl.errors import UsageError
 from clifctl.report.render import ENDINGS
 
@@ -39,7 +39,7 @@ class _OwnOptions:
 
 def register(app: typer.Typer) -> None:
     """Add the command to `app`, with the targets of EXPORTS."""
-    suffixes = [f"CHECKPOINT{one.suffix}" for one in EXPORTS.values()]
+    suffixes = [f"RUN-last{one.suffix}" for one in EXPORTS.values()]
 
     @functools.wraps(convert)
     def described(**values: Any) -> None:
@@ -108,7 +108,7 @@ def _flag(parameter: inspect.Parameter) -> str:
 
 def _written(output: Output, checkpoint: Path, to: str) -> Path:
     """The file of the converted net, which must not be there yet."""
-    default = f"{checkpoint.stem}{EXPORTS[to].suffix}"
+    default = f"{name_after(checkpoint)}{EXPORTS[to].suffix}"
     path = output.path or Path(default)
     if path.suffix in ENDINGS:
         raise UsageError(

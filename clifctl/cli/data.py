@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from clifctl.cli.options import Output, OverridesArgument, command, picture_path
+from clifctl.cli.options import Output, OverridesArgument, command, name_after, picture_path
 from clifctl.errors import RunFailed, UsageError
 
 NameArgument = Annotated[
@@ -143,7 +143,7 @@ def show(
         str | None,
         typer.Option(
             metavar="[FILE]",
-            help="Draw the sample to a .png, .svg or .pdf file (default: NAME.png).",
+            help="Draw the sample to a .png, .svg or .pdf file (default: NAME-SPLIT-SAMPLE.png).",
         ),
     ] = None,
     output: Output,
@@ -153,7 +153,7 @@ def show(
     KEY=VALUE sets the data set's own options (seed=1) and timesteps. A sample of event recordings
     is read from its recording where frames are not prepared.
     """
-    picture = picture_path(plot, name, output)
+    picture = picture_path(plot, f"{name_after(name)}-{split}-{sample}", output)
     from clifctl.experiments.data import show_sample
     from clifctl.report.data import sample_report
     from clifctl.report.data_picture import draw_sample

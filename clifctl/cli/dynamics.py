@@ -7,7 +7,7 @@ import typer
 
 from clifctl.cli import lists
 from clifctl.cli.execution_options import TargetOption
-from clifctl.cli.options import Output, command, picture_path
+from clifctl.cli.options import Output, command, name_after, picture_path
 
 OverridesArgument = Annotated[
     list[str] | None,
@@ -54,7 +54,7 @@ PlotOption = Annotated[
     typer.Option(
         metavar="[FILE]",
         help="Draw spikes, traces, autocorrelations and f-I curves to a .png, .svg or .pdf file "
-        "(default: dynamics.png).",
+        "(default: dynamics-NEURONS.png).",
     ),
 ]
 
@@ -94,11 +94,12 @@ def register(app: typer.Typer) -> None:
         from clifctl.report.dynamics_picture import draw_dynamics
 
         read = Path(input_)
-        picture = picture_path(plot, "dynamics", output, read)
+        compared = lists.names("--neurons", neurons)
+        picture = picture_path(plot, f"dynamics-{name_after(*compared)}", output, read)
         output.keep_apart(read)
         result = run(
             DynamicsOptions(
-                neurons=lists.names("--neurons", neurons),
+                neurons=compared,
                 overrides=overrides or (),
                 input=input_,
                 rate=rate,

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from clifctl.cli.checkpoint_options import CheckpointChoice
-from clifctl.cli.options import Output, command, complete_recipe, picture_path
+from clifctl.cli.options import Output, command, complete_recipe, name_after, picture_path
 from clifctl.errors import UsageError
 
 SourcesArgument = Annotated[
@@ -38,7 +38,7 @@ PlotOption = Annotated[
     typer.Option(
         metavar="[FILE]",
         help="Draw energy by component and firing rates by layer to a .png, .svg or .pdf file "
-        "(default: energy.png).",
+        "(default: energy-SOURCE.png).",
     ),
 ]
 
@@ -72,7 +72,7 @@ def register(app: typer.Typer) -> None:
         """
         names, overrides = _split(sources)
         read = [Path(name) for name in names]
-        picture = picture_path(plot, "energy", output, *read)
+        picture = picture_path(plot, f"energy-{name_after(*names)}", output, *read)
         output.keep_apart(*read)
 
         from clifctl.experiments.energy import EnergyOptions

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from clifctl.cli.checkpoint_options import CheckpointArgument, CheckpointChoice
-from clifctl.cli.options import Output, OverridesArgument, command, picture_path
+from clifctl.cli.options import Output, OverridesArgument, command, name_after, picture_path
 
 BatchStatisticsOption = Annotated[
     bool,
@@ -20,7 +20,7 @@ PlotOption = Annotated[
     typer.Option(
         metavar="[FILE]",
         help="Draw accuracy after each step and firing rates to a .png, .svg or .pdf file "
-        "(default: CHECKPOINT.png, here).",
+        "(default: eval-RUN-last.png, here).",
     ),
 ]
 
@@ -46,7 +46,7 @@ def register(app: typer.Typer) -> None:
         A checkpoint of clifctl carries its recipe. State dicts of the authors' code do not: name a
         recipe (KEY=VALUE changes it), or a net and a data set.
         """
-        picture = picture_path(plot, checkpoint.stem, output, checkpoint)
+        picture = picture_path(plot, f"eval-{name_after(checkpoint)}", output, checkpoint)
         output.keep_apart(checkpoint)
         from clifctl.experiments.eval import evaluate_checkpoint
         from clifctl.report.eval import eval_report

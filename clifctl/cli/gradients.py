@@ -12,6 +12,7 @@ from clifctl.cli.options import (
     OverridesArgument,
     command,
     complete_recipe,
+    name_after,
     picture_path,
 )
 
@@ -55,7 +56,8 @@ PlotOption = Annotated[
     str | None,
     typer.Option(
         metavar="[FILE]",
-        help="Draw heat maps, layer by lag, to a .png, .svg or .pdf file (default: gradients.png).",
+        help="Draw heat maps, layer by lag, to a .png, .svg or .pdf file "
+        "(default: gradients-SOURCE.png).",
     ),
 ]
 
@@ -86,7 +88,7 @@ def register(app: typer.Typer) -> None:
         and how biased truncated BPTT is. For LIF and CLIF also the paper's split into a spatial
         part, M1 and M2, exact.
         """
-        picture = picture_path(plot, "gradients", output, Path(source))
+        picture = picture_path(plot, f"gradients-{name_after(source)}", output, Path(source))
         output.keep_apart(Path(source))
         from clifctl.experiments.gradients import GradientsOptions
         from clifctl.experiments.gradients import gradients as run

@@ -9,7 +9,7 @@ import typer
 
 from clifctl.cli import lists
 from clifctl.cli.execution_options import Execution
-from clifctl.cli.options import Output, Shared, picture_path
+from clifctl.cli.options import Output, Shared, name_after, picture_path
 from clifctl.experiments.run.execution import ExecutionOptions
 
 TRIALS_PANEL = "Trials"
@@ -17,7 +17,7 @@ TRIALS_PANEL = "Trials"
 PlotOption = Annotated[
     str | None,
     typer.Option(
-        metavar="[FILE]", help="Draw to a .png, .svg or .pdf file (default: COMMAND.png)."
+        metavar="[FILE]", help="Draw to a .png, .svg or .pdf file (default: named after the run)."
     ),
 ]
 
@@ -55,7 +55,7 @@ class _Choice:
         from clifctl.report.trials_progress import TrialsProgress
 
         folder = self.out or default_out
-        picture = picture_path(self.plot, command, output, folder)
+        picture = picture_path(self.plot, name_after(folder), output, folder)
         planned = plan(
             GridOptions(
                 out=folder,

@@ -4,6 +4,7 @@ import functools
 import inspect
 import io
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -332,6 +333,24 @@ def ask_on_terminal(question: str) -> bool:
     sys.stderr.write(f"{visible_lines(question)} [y/N] ")
     sys.stderr.flush()
     return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+# Of a file that is named after what it is made of.
+_LONGEST_NAME = 80
+
+
+def name_after(*sources: str | Path) -> str:
+    """What a file is called that is made of checkpoints, runs or other things with names: after the
+    run of a checkpoint, `digits_snn5-1-last`, since every run has a `last.pt`."""
+    return "-".join(map(_name_after, sources))[:_LONGEST_NAME].rstrip("-.")
+
+
+def _name_after(source: str | Path) -> str:
+    path = Path(source)
+    of_run = path.is_file() and (path.parent / "recipe.yaml").is_file()
+    name = path.stem if path.is_file() else path.absolute().name
+    whole = f"{path.absolute().parent.name}-{name}" if of_run else name
+    return re.sub(r"[^\w.]+", "-", whole).strip("-") or "stdin"
 
 
 def picture_path(plot: str | None, name: str, output: Output, *apart_from: Path) -> Path | None:

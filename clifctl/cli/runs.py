@@ -5,8 +5,9 @@ from typing import Annotated
 
 import typer
 
+from clifctl.cli import lists
 from clifctl.cli.grid_options import PlotOption
-from clifctl.cli.options import Output, command, picture_path
+from clifctl.cli.options import Output, command, name_after, picture_path
 
 app = typer.Typer(
     help="List runs, show one, compare several.",
@@ -17,17 +18,27 @@ app = typer.Typer(
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
 
 
-@command(app, "ls", example="clifctl runs ls runs/compare-digits_snn5 --format csv")
+@command(app, "ls", example="clifctl runs ls runs/compare-digits_snn5 --keys neuron.tau,train.lr")
 def ls(
     folder: Annotated[Path, typer.Argument(help="Folder to search.")] = Path("runs"),
     *,
+    keys: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KEY,...",
+            help="Keys of the recipe to list, or sections, as in neuron.tau,train (default: every "
+            "key in which the runs differ).",
+        ),
+    ] = None,
     output: Output,
 ) -> None:
-    """List the runs in a folder, including trials of comparisons, and how far they got."""
+    """List the runs in a folder, including trials of comparisons, with what sets them apart and how
+    they stand."""
     from clifctl.experiments.runs import list_runs
     from clifctl.report.runs import runs_report
 
-    output.emit(runs_report(list_runs(folder)))
+    asked = None if keys is None else lists.names("--keys", keys)
+    output.emit(runs_report(list_runs(folder, asked)))
 
 
 @command(app, "show", example="clifctl runs show runs/digits_snn5-1 --plot run.png")
@@ -37,7 +48,7 @@ def show(run: RunArgument, *, plot: PlotOption = None, output: Output) -> None:
     from clifctl.report.runs import run_report
     from clifctl.report.runs_picture import draw_runs
 
-    picture = picture_path(plot, "runs-show", output, run)
+    picture = picture_path(plot, name_after(run), output, run)
     result = show_run(run)
     output.emit_and_draw(run_report(result), picture, draw_runs, [result.curves], [result.row])
 
@@ -55,7 +66,7 @@ def compare(
     from clifctl.report.runs import run_comparison_report
     from clifctl.report.runs_picture import draw_runs
 
-    picture = picture_path(plot, "runs-compare", output, runs[0])
+    picture = picture_path(plot, f"compare-{name_after(*runs)}", output, runs[0])
     result = compare_runs(runs)
     output.emit_and_draw(
         run_comparison_report(result), picture, draw_runs, result.curves, result.runs

@@ -235,11 +235,9 @@ def _cells(
     for norm in norms:
         for steps in timesteps:
             for name, neuron in neurons.items():
-                most = neuron.max_timesteps
-                if most is None or steps <= most:
-                    cells.append(_Cell(name, steps, norm, steps))
-                elif steps == max(timesteps):
-                    cells.append(_Cell(name, steps, norm, most))
+                most = neuron.max_timesteps or max(timesteps)
+                if steps == max(timesteps) or steps < most:
+                    cells.append(_Cell(name, steps, norm, min(steps, most)))
     return tuple(cells)
 
 
@@ -308,7 +306,7 @@ def _sentence(compared: Sequence[tuple[ComparedNeuron, Difference]], quantity: Q
     several_norms = len({row.batch_norm for row, _ in compared}) > 1
     shown, same, open_ = [], [], []
     for row, one in compared:
-        parts = [f"T = {row.timesteps}"] * several_steps + [row.batch_norm] * several_norms
+        parts = [row.setting] * several_steps + [row.batch_norm] * several_norms
         setting = f" ({', '.join(parts)})" if parts else ""
         if is_significant(one):
             shown.append(describe(f"{row.neuron}{setting}", one, quantity))

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -82,14 +82,21 @@ class _Rates:
 
 def energy(sources: Sequence[str], options: EnergyOptions) -> EnergyResult:
     """The costs of every source, in the order given: the ANN of the same net, LIF for a CLIF net
-    whose published rates are used, and the net itself.
+    whose published rates are used, and the net itself. An ANN or LIF that several sources have
+    alike is one row, of the first of them.
 
     Raises ClifctlError for a source, firing rates or constants that cannot be used, and for a net
     with an operation that has no rule. Nothing is written.
     """
     constants = constants_of(options.constants)
     opened = [_open(source, options) for source in _sorted_out(sources, options)]
-    rows = [row for source in opened for row in _rows(source, options, constants)]
+    rows: list[EnergyRow] = []
+    for source in opened:
+        *references, own = _rows(source, options, constants)
+        # Checkpoints of one net have the same ANN beside them: once is enough.
+        there = [replace(row, source="") for row in rows]
+        rows += [row for row in references if replace(row, source="") not in there]
+        rows.append(own)
     return EnergyResult(
         methods=tuple(options.methods),
         constants=constants.as_document(),

@@ -1,10 +1,20 @@
 """`runs ls|show|compare`: the runs that lie in folders, read from their files alone."""
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from clifctl.errors import ClifctlError, RecipeError, RunFolderError, UsageError
+from clifctl.errors import (
+    ArgumentError,
+    ClifctlError,
+    RecipeError,
+    RunFolderError,
+    UsageError,
+    nearest,
+)
+from clifctl.experiments.run.state import standing_of
 from clifctl.reading import MOST_GIVEN_BYTES, read_text
 from clifctl.recipe.yamlfile import parse_document
 from clifctl.results.decoding import flat
@@ -26,21 +36,33 @@ _DEPTH = 3
 _LISTED = "clifctl runs ls lists runs"
 
 
-def list_runs(folder: Path) -> RunList:
-    """The runs below `folder`. Raises UsageError where there is no such folder."""
+# Of the keys in which runs differ, these come first.
+_FIRST = ("data.name", "model.name", "neuron.name", "timesteps")
+_ORDER = ("neuron.", "train.", "model.", "data.", "")
+
+
+def list_runs(folder: Path, keys: Sequence[str] | None = None) -> RunList:
+    """The runs below `folder`, each with its values of the `keys` of its recipe (None: of every key
+    in which they differ). Raises UsageError where there is no such folder, and for a key that no
+    run has."""
     if not folder.is_dir():
         raise UsageError(f"no folder '{folder}'", hint="clifctl train makes runs/<recipe>-1")
-    rows, damaged = [], []
+    rows, recipes, damaged = [], [], []
     for path, refused in _run_folders(folder, _DEPTH):
         try:
             if refused is not None:
                 raise refused
-            rows.append(_row(path))
+            recipe = _recipe(path)
+            rows.append(_row(path, recipe))
+            recipes.append(recipe)
         except ClifctlError as problem:
             damaged.append(DamagedRun(run=str(path), problem=problem.message))
+    leaves = _leaves(recipes)
+    shown = differing_keys(leaves) if keys is None else _chosen(keys, leaves)
     return RunList(
         folder=str(folder),
-        runs=tuple(rows),
+        runs=_with_values(rows, leaves, shown),
+        keys=tuple(shown),
         skipped=tuple(one.run for one in damaged),
         damaged=tuple(damaged),
     )
@@ -48,7 +70,7 @@ def list_runs(folder: Path) -> RunList:
 
 def show_run(path: Path) -> RunShown:
     """One run. Raises RunFolderError for what is none."""
-    row = _row(path)
+    row = _row(path, _recipe(path))
     return RunShown(
         row=row,
         curves=_curves(path, row),
@@ -79,19 +101,19 @@ def compare_runs(paths: Sequence[Path]) -> RunComparison:
     if len(paths) < 2:
         raise UsageError("runs compare needs two run folders", hint="clifctl runs ls lists them")
 
-    rows = [_row(path) for path in paths]
-    leaves = [flat(_whole(_recipe(path))) for path in paths]
-    keys = dict.fromkeys(key for one in leaves for key in one)
+    recipes = [_recipe(path) for path in paths]
+    rows = [_row(path, recipe) for path, recipe in zip(paths, recipes, strict=True)]
+    leaves = [flat(_whole(recipe)) for recipe in recipes]
     differing = tuple(
         RecipeDifference(key=key, values=tuple(one.get(key) for one in leaves))
-        for key in keys
+        for key in _all_keys(leaves)
         if key != "title" and any(one.get(key) != leaves[0].get(key) for one in leaves)
     )
     hashes = [run_folder.read_manifest(path).get("data_sha256") for path in paths]
     return RunComparison(
         differences=differing,
         same_data=None if None in hashes else len(set(hashes)) == 1,
-        runs=tuple(rows),
+        runs=_with_values(rows, leaves, differing_keys(leaves)),
         curves=tuple(_curves(path, row) for path, row in zip(paths, rows, strict=True)),
     )
 
@@ -111,14 +133,84 @@ def _run_folders(folder: Path, depth: int) -> Iterator[tuple[Path, RunFolderErro
             yield from _run_folders(path, depth - 1)
 
 
-def _natural(path: Path) -> tuple[str, int, str]:
+def _natural(path: Path) -> list[str | int]:
     """Run 10 after run 9."""
-    name, _, number = path.name.rpartition("-")
-    return (name, int(number), "") if number.isdecimal() else (path.name, 0, number)
+    parts = re.split(r"([0-9]+)", path.name)
+    return [int(part) if at % 2 else part for at, part in enumerate(parts)]
 
 
-def _row(path: Path) -> RunRow:
-    recipe = _recipe(path)
+def _leaves(recipes: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The keys and values of each recipe. Where one lacks a key that another of the same rows has,
+    it is older: it gets the defaults then."""
+    leaves = [flat(recipe) for recipe in recipes]
+    keys: dict[tuple[Any, ...], set[str]] = {}
+    for one in leaves:
+        kind = tuple(one.get(name) for name in _FIRST[:3])
+        own = {key for key in one if not key.startswith("neuron.exchange")}
+        if keys.setdefault(kind, own) != own:
+            return [flat(_whole(recipe)) for recipe in recipes]
+    return leaves
+
+
+def _all_keys(leaves: Sequence[dict[str, Any]]) -> list[str]:
+    return list(dict.fromkeys(key for one in leaves for key in one))
+
+
+def differing_keys(leaves: Sequence[dict[str, Any]]) -> list[str]:
+    """The keys in which runs differ, but for those that only one neuron, net or data set has: that
+    they are missing elsewhere follows from its name."""
+    found = []
+    for key in _all_keys(leaves):
+        values = [one.get(key) for one in leaves]
+        if key == "title" or all(value == values[0] for value in values):
+            continue
+        name = f"{key.partition('.')[0]}.name"
+        theirs = {one.get(name) for one in leaves if key in one}
+        others = {one.get(name) for one in leaves if key not in one}
+        own = [one[key] for one in leaves if key in one]
+        is_exchange = key.startswith("neuron.exchange")
+        if is_exchange or theirs & others or any(value != own[0] for value in own):
+            found.append(key)
+    return sorted(found, key=_rank)
+
+
+def _rank(key: str) -> tuple[int, int]:
+    if key in _FIRST:
+        return 0, _FIRST.index(key)
+    return 1, next((at for at, start in enumerate(_ORDER) if key.startswith(start)), len(_ORDER))
+
+
+def _chosen(keys: Sequence[str], leaves: Sequence[dict[str, Any]]) -> list[str]:
+    """The keys that were asked for; a section means all of its own. Raises ArgumentError for one
+    that no run has."""
+    known = _all_keys(leaves)
+    found: list[str] = []
+    for asked in keys:
+        own = [key for key in known if key == asked or key.startswith(f"{asked}.")]
+        if not own:
+            near = next((key for key in known if key.endswith(f".{asked}")), nearest(asked, known))
+            raise ArgumentError(
+                "keys",
+                asked,
+                "no run here has this key",
+                hint="clifctl runs show RUN --json lists those of a run"
+                if near is None
+                else f"did you mean {near}?",
+            )
+        found += own
+    return list(dict.fromkeys(found))
+
+
+def _with_values(
+    rows: Sequence[RunRow], leaves: Sequence[Mapping[str, Any]], keys: Sequence[str]
+) -> tuple[RunRow, ...]:
+    return tuple(
+        replace(row, hyperparameters={key: own.get(key) for key in keys})
+        for row, own in zip(rows, leaves, strict=True)
+    )
+
+
+def _row(path: Path, recipe: dict[str, Any]) -> RunRow:
     records = epoch_records(path)
     last = records[-1] if records else {}
     accuracies = [record["test_accuracy_percent"] for record in records]
@@ -128,6 +220,7 @@ def _row(path: Path) -> RunRow:
         of_numbers = isinstance(exchange["epoch"], int)
         if not of_numbers or not all(isinstance(n, str) for n in (*names, exchange["to"])):
             raise TypeError
+        standing = standing_of(path)
         return RunRow(
             run=str(path),
             data=recipe["data"]["name"],
@@ -144,6 +237,10 @@ def _row(path: Path) -> RunRow:
             train_loss_train_mode=last.get("train_loss_train_mode"),
             test_loss=last.get("test_loss"),
             started=run_folder.read_manifest(path).get("started"),
+            state=standing.state,
+            saved_epochs=standing.epoch,
+            saved_steps=standing.step,
+            problem=standing.problem,
         )
     except (KeyError, TypeError):
         raise RunFolderError(

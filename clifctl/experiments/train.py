@@ -26,7 +26,7 @@ from clifctl.experiments.run.connections import first_step_noted, may_be_event_d
 from clifctl.experiments.run.execution import Execution
 from clifctl.experiments.run.folder import lock_folder, open_folder
 from clifctl.experiments.run.plan import Prepared, RunOptions, prepare, require_options
-from clifctl.experiments.run.recorder import History, RunRecorder, describe
+from clifctl.experiments.run.recorder import History, RunRecorder
 from clifctl.experiments.run.resume import folder_state
 from clifctl.launch import launch
 from clifctl.models import SpikingNet, folded_norms
@@ -134,15 +134,16 @@ def _train(
             run_folder.kept_epochs(folder),
             processes,
         )
-        if earlier.checkpoint is not None:
-            recorder.kept = describe(folder, earlier.checkpoint)
         plan = replace(prepared.plan, run_folder=str(folder), continues_after=run.continues_after)
         observe(RunStarted(plan, loaded.recipe.train.epochs, steps_of(run.recipe, run.data)))
         for note in run.notes:
             observe(Notice(note))
         stops = stop_requests(notice, processes, should_stop=should_stop)
         with recorder.reporting_failures(), stops as request:
-            recorder.log("started" if earlier.checkpoint is None else f"resumed: {recorder.kept}")
+            if earlier.checkpoint is None:
+                recorder.log("started")
+            else:
+                recorder.resumed(earlier.checkpoint)
             recorder.consume(run.events(request, recorder.note_connections), observe, request)
             try:
                 result = _result(run, folder, request, started)
@@ -341,5 +342,6 @@ def _result(run: _Run, folder: Path, request: StopRequest, started: float) -> Tr
         processes=run.processes.count,
         **prepared.execution.facts,
         run_folder=str(folder),
+        resolved_recipe=run.loaded.recipe.document,
         published=published_for(recipe, run.data),
     )

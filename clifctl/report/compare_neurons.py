@@ -68,7 +68,7 @@ def _published(row: ComparedNeuron) -> str | None:
 def _setting(row: ComparedNeuron, result: NeuronComparison) -> str:
     parts = []
     if len({one.paired_timesteps for one in result.rows}) > 1:
-        parts.append(f"T = {row.timesteps}")
+        parts.append(row.setting)
     if len({one.batch_norm for one in result.rows}) > 1:
         parts.append(row.batch_norm)
     return f"{row.neuron} ({', '.join(parts)})" if parts else row.neuron

@@ -3,34 +3,49 @@
 import dataclasses
 
 from clifctl.report.published import published_tables
-from clifctl.report.render import Column, Report, Table, columns_of, document_of, list_table
+from clifctl.report.render import Column, Report, Table, columns_of, document_of
 from clifctl.results.runs import RunComparison, RunList, RunRow, RunShown
 
-_COLUMNS = (
-    *("run", "data", "model", "neuron", "timesteps", "batch_norm", "window", "seed"),
-    *("epochs_done", "epochs", "accuracy_percent_last", "accuracy_percent_best"),
-    *("train_loss_train_mode", "test_loss"),
+_RECIPE = ("data", "model", "neuron", "timesteps", "batch_norm", "window", "seed")
+_MEASURED = (
+    "accuracy_percent_last",
+    "accuracy_percent_best",
+    "train_loss_train_mode",
+    "test_loss",
 )
+_COLUMNS = ("run", *_RECIPE, "epochs_done", "epochs", *_MEASURED)
+_STATE = ("state", "saved_epochs", "saved_steps", "problem")
+# The keys of recipes that a reader knows by a shorter name.
+_SHORT = {
+    "data.name": "data",
+    "model.name": "model",
+    "neuron.name": "neuron",
+    "timesteps": "T",
+    "train.seed": "seed",
+}
+_MOST_KEYS = 6
 # What a narrow terminal leaves out first.
-_OPTIONAL = (
-    *("window", "batch_norm", "train_loss_train_mode", "accuracy_percent_best", "model"),
-    *("data", "test_loss", "timesteps", "epochs", "epochs_done", "seed"),
-)
+_OPTIONAL = ("train_loss_train_mode", "accuracy_percent_best", "test_loss")
 
 
 def runs_report(result: RunList) -> Report:
     """Every run, a line each."""
-    notes = tuple(f"damaged: '{one.run}': {one.problem}" for one in result.damaged)
-    table = _runs_table(f"{len(result.runs)} run(s) below '{result.folder}'", result.runs, notes)
-    return Report(document_of(result), (table,))
+    damaged = tuple(f"damaged: '{one.run}': {one.problem}" for one in result.damaged)
+    count = len(result.runs)
+    title = f"{count} run{'' if count == 1 else 's'} below '{result.folder}'"
+    return Report(
+        document_of(result),
+        (_runs_table(title, result.runs, damaged),),
+        data=_data_table(title, result.runs),
+    )
 
 
 def run_report(result: RunShown) -> Report:
     """One run: what it is, then its epochs."""
     summary = Table(
         result.row.run,
-        columns_of(RunRow, *_COLUMNS, "started", short=True),
-        (dataclasses.asdict(result.row),),
+        columns_of(RunRow, *_COLUMNS, "state", "started", short=True),
+        ({**dataclasses.asdict(result.row), "state": _state(result.row)},),
         vertical=True,
     )
     epochs = result.curves.epochs
@@ -79,8 +94,65 @@ def run_comparison_report(result: RunComparison) -> Report:
         notes = (*notes, "the runs saw different data (sha256)")
     differences = Table("recipe differences", columns if rows else (), rows, notes=notes)
     runs = _runs_table("runs", result.runs, ())
-    return Report(document_of(result), (differences, runs), data=runs)
+    return Report(document_of(result), (differences, runs), data=_data_table("runs", result.runs))
 
 
 def _runs_table(title: str, rows: tuple[RunRow, ...], notes: tuple[str, ...]) -> Table:
-    return list_table(title, RunRow, rows, *_COLUMNS, short=True, notes=notes, optional=_OPTIONAL)
+    """Runs for a reader: the keys in which they differ, how they stand, and what came of them."""
+    keys = list(rows[0].hyperparameters) if rows else []
+    shown, left = keys[:_MOST_KEYS], keys[_MOST_KEYS:]
+    columns = (
+        Column("run", "run"),
+        *(Column(key, _SHORT.get(key, key)) for key in shown),
+        *(Column("state", "state"), Column("epochs_of", "epochs")),
+        *columns_of(RunRow, *_MEASURED, short=True),
+    )
+    cells = tuple(
+        {
+            **dataclasses.asdict(row),
+            **row.hyperparameters,
+            "state": _state(row),
+            "epochs_of": f"{row.epochs_done}/{row.epochs}",
+        }
+        for row in rows
+    )
+    notes = (*(f"failed: '{row.run}': {row.problem}" for row in rows if row.problem), *notes)
+    if left:
+        notes = (*notes, f"they differ in {', '.join(left)} too: --keys chooses")
+    optional = (*_OPTIONAL, *reversed(shown), "epochs_of")
+    return Table(f"{title}{_in_common(rows)}", columns, cells, notes=notes, optional=optional)
+
+
+def _data_table(title: str, rows: tuple[RunRow, ...]) -> Table:
+    """Runs for a program: every field, and the keys that are listed, under their own names."""
+    fields = (*_COLUMNS, *_STATE)
+    keys = [key for key in (rows[0].hyperparameters if rows else ()) if key not in fields]
+    columns = columns_of(RunRow, *fields, *(Column(key, key) for key in keys))
+    cells = tuple({**dataclasses.asdict(row), **row.hyperparameters} for row in rows)
+    cells = tuple({column.key: cell[column.key] for column in columns} for cell in cells)
+    return Table(title, columns, cells)
+
+
+def _in_common(rows: tuple[RunRow, ...]) -> str:
+    """What all runs share, behind a colon."""
+    if not rows:
+        return ""
+    names = ("data", "model", "neuron", "timesteps")
+    values = {name: {getattr(row, name) for row in rows} for name in names}
+    shared = [
+        f"T = {value}" if name == "timesteps" else value
+        for name, (value, *others) in values.items()
+        if not others
+    ]
+    return f": all {', '.join(shared)}" if shared and len(rows) > 1 else ""
+
+
+def _state(row: RunRow) -> str:
+    """How a run stands, and how far it was saved where it was stopped."""
+    if row.saved_epochs is None or row.saved_steps is None:
+        return str(row.state)
+    if row.saved_steps:
+        return f"{row.state} at step {row.saved_steps} of epoch {row.saved_epochs + 1}"
+    if row.saved_epochs:
+        return f"{row.state} after epoch {row.saved_epochs}"
+    return f"{row.state}, nothing saved"

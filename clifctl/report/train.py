@@ -7,6 +7,7 @@ from clifctl.report.connections import connection_tables
 from clifctl.report.eval import rate_tables
 from clifctl.report.published import published_tables
 from clifctl.report.render import Column, Report, Table, columns_of, document_of
+from clifctl.results.decoding import flat
 from clifctl.results.train import TimeShares, TrainPlan, TrainResult
 
 _CHOSEN = {
@@ -17,10 +18,11 @@ _CHOSEN = {
 
 def train_report(result: TrainResult) -> Report:
     """The result table of `train`."""
-    columns = (
+    before = columns_of(TrainResult, "recipe", "state", "data", "model", "neuron")
+    after = (
         *columns_of(
             TrainResult,
-            *("recipe", "data", "model", "neuron", "timesteps", "batch_norm", "window", "seed"),
+            *("timesteps", "batch_norm", "window", "seed"),
             *("epochs", "parameters", "accuracy_percent_last", "accuracy_percent_best"),
             *("epoch_best", "best_chosen_on", "train_loss_train_mode", "train_loss_eval_mode"),
             *("test_loss", "firing_rate", "train_seconds", "total_seconds", "samples_per_second"),
@@ -28,14 +30,33 @@ def train_report(result: TrainResult) -> Report:
         *columns_of(TimeShares, *vars(result.time)),
         *columns_of(TrainResult, "device", "processes", "target", "connections", "run_folder"),
     )
-    found = {**vars(result), **vars(result.time)}
-    # In jsonl the result is the last of several lines: each says what it is.
-    row = {"record": "result", **{column.key: found[column.key] for column in columns}}
+    recipe = flat(result.resolved_recipe)
+    keys = {key: Column(key, key) for key in recipe}
+    tuned = (keys[key] for key in recipe if _is_tuned(key) and recipe[key] is not None)
     notes = (_CHOSEN[result.best_chosen_on],)
     title = f"{result.recipe}: trained"
-    summary = Table(title, columns, (row,), vertical=True, notes=notes)
+    # In jsonl the result is the last of several lines: each says what it is.
+    found = {**vars(result), **vars(result.time)}
+    fields = {column.key: found[column.key] for column in (*before, *after)}
+    row = {"record": "result", **fields, **recipe}
+    summary = Table(title, (*before, *tuned, *after), (row,), vertical=True, notes=notes)
     published = published_tables(result.published, result.accuracy_percent_best)
-    return Report(document_of(result), (summary, *published, *rate_tables(result.firing_rates)))
+    tables = (summary, *published, *rate_tables(result.firing_rates))
+    # For a program: every key of the recipe.
+    others = (keys[key] for key in keys if key not in fields)
+    data = Table(title, (*before, *after, *others), (row,))
+    return Report(document_of(result), tables, data=data)
+
+
+def _is_tuned(key: str) -> bool:
+    """Whether a key of the recipe is one that a person tunes, and stands in no other line."""
+    if key in ("train.lr", "train.batch_size"):
+        return True
+    return key.startswith("neuron.") and key not in (
+        "neuron.name",
+        "neuron.window",
+        "neuron.window_reading",
+    )
 
 
 def plan_report(plan: TrainPlan, resolved: str) -> Report:

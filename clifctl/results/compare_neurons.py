@@ -24,6 +24,13 @@ class ComparedNeuron:
     test_loss_curve: MeanCurve | None
     published: Published
 
+    @property
+    def setting(self) -> str:
+        """T in words, and that of the baseline where it is another one."""
+        other = self.paired_timesteps
+        against = "" if other == self.timesteps else f" against T = {other}"
+        return f"T = {self.timesteps}{against}"
+
 
 @dataclass(frozen=True, kw_only=True)
 class NeuronComparison:

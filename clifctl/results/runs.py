@@ -1,7 +1,7 @@
 """What the `runs` commands return."""
 
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from clifctl.results.published import Published
 from clifctl.results.quantities import (
@@ -14,11 +14,15 @@ from clifctl.results.quantities import (
 )
 from clifctl.results.trials import Epochs
 
+RunState = Literal["running", "interrupted", "failed", "done"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class RunRow:
     """One run folder. Losses and accuracies are those of its last epoch so far, `best` is chosen on
-    the test data; all are None before the first epoch."""
+    the test data; all are None before the first epoch. A run that was stopped has saved
+    `saved_epochs` epochs and `saved_steps` steps of the next (None: nothing says so); `problem` is
+    why it failed. `hyperparameters` are the keys of its recipe that are listed."""
 
     run: str
     data: str
@@ -37,6 +41,11 @@ class RunRow:
     ]
     test_loss: Annotated[float | None, TEST_LOSS]
     started: str | None
+    state: RunState | None = None
+    saved_epochs: int | None = None
+    saved_steps: int | None = None
+    problem: str | None = None
+    hyperparameters: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +58,8 @@ class DamagedRun:
 
 @dataclass(frozen=True, kw_only=True)
 class RunList:
-    """`runs ls`. `skipped` names the folders that are damaged, and `damaged` says what is wrong."""
+    """`runs ls`. `keys` are those of the recipes that each run is listed with. `skipped` names the
+    folders that are damaged, and `damaged` says what is wrong."""
 
     schema: ClassVar[str] = "clifctl.runs/1"
 
@@ -57,6 +67,7 @@ class RunList:
     runs: tuple[RunRow, ...]
     skipped: tuple[str, ...]
     damaged: tuple[DamagedRun, ...] = ()
+    keys: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

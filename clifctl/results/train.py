@@ -1,7 +1,7 @@
 """What `train` returns."""
 
-from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Protocol
+from dataclasses import dataclass, field
+from typing import Annotated, Any, ClassVar, Literal, Protocol
 
 from clifctl.results.connections import DENSE_THEN, ConnectionPaths
 from clifctl.results.eval import LayerRate
@@ -91,6 +91,7 @@ class TrainResult:
     schema: ClassVar[str] = "clifctl.train/1"
 
     recipe: str
+    state: Literal["done"] = "done"
     data: str
     model: str
     neuron: str
@@ -122,6 +123,7 @@ class TrainResult:
     connections: str = "dense"
     connections_reason: str = DENSE_THEN
     run_folder: str
+    resolved_recipe: dict[str, Any] = field(default_factory=dict)
     published: Published
 
 

@@ -71,6 +71,41 @@ def locked(folder: Path) -> Iterator[None]:
                 owner.unlink()
 
 
+def is_held(folder: Path) -> bool:
+    """Whether a process works in the run folder `folder`. Writes nothing, and needs no right to."""
+    path = folder / LOCK
+    if not path.is_file() or _is_dead(folder / OWNER):
+        return False
+    try:
+        import fcntl
+
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except (ImportError, OSError):
+        return True  # no locks here: the file is the marker
+    return False
+
+
+def _is_dead(owner: Path) -> bool:
+    """Whether the process that a lock's owner names is one of this machine, and gone."""
+    try:
+        document = read_json(owner)
+        pid, host = int(document["pid"]), document["host"]
+    except (OSError, ValueError, TypeError, KeyError, OverflowError):
+        return False
+    if host != socket.gethostname() or os.name != "posix":
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except (OSError, OverflowError):
+        return False
+    return False
+
+
 def _named(owner: Path) -> str:
     """Who holds a lock, by the file that says so."""
     try:

@@ -180,6 +180,20 @@ def test_settings_baseline_ann_and_a_neuron_of_ones_own(
     }
 
 
+@pytest.mark.parametrize("timesteps", ["1,3", "3,1,2"])
+def test_the_ann_is_one_row_whatever_t_is(clifctl: Run, timesteps: str) -> None:
+    net = ["digits_snn5", "model.channels=[1,1,1,1,1]", "train.epochs=1", "train.batch_size=1297"]
+    grid = ["--neurons", "lif,relu", "--timesteps", timesteps, "--seeds", "2", "--workers", "1"]
+    arguments = ("compare-neurons", *net, *grid, "--target", "reference", "-q")
+    done = clifctl(*arguments, "--json")
+    assert done.code == 0, done.err
+    rows = [row for row in done.json["rows"] if row["neuron"] == "relu"]
+    assert [(row["timesteps"], row["paired_timesteps"]) for row in rows] == [(1, 3)]
+    table = clifctl(*arguments).out
+    assert table.count("relu (T = 1 against T = 3)  ") == 1
+    assert "relu (T = 1)" not in table
+
+
 def test_a_trial_that_fails_is_told_and_stops_no_other(clifctl: Run, tmp_path: Path) -> None:
     arguments = [*COMPARE, "train.lr=1e38", "--neurons", "lif,clif", "--seeds", "1"]
     done = clifctl(*arguments, "--json")

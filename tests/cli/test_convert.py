@@ -95,7 +95,7 @@ def test_the_table_is_the_papers(clifctl: Run, clif: Path) -> None:
     assert [line.split("  ")[0].strip() for line in lines[4:8]] == [
         "this net", "this net", "norm re-estimated", "norm re-estimated",
     ]  # fmt: skip
-    assert Path("last-lif.pt").is_file()
+    assert Path(f"{clif.parent.name}-last-lif.pt").is_file()
     again = clifctl("convert", clif, "--recalibrate", "3", "--format", "csv", "-o", "x.pt", "-q",
                     *REFERENCE)  # fmt: skip
     rows = list(csv.DictReader(io.StringIO(again.out)))

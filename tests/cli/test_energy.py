@@ -204,6 +204,20 @@ def test_several_sources_make_one_table(clifctl: Run, trained: Path) -> None:
     assert int(unknown["macs"]) > 0
 
 
+def test_the_ann_of_several_sources_is_one_row(clifctl: Run) -> None:
+    done = clifctl(
+        "energy", "digits_snn5", "digits_snn5", "digits_events_snn5", "--per-layer", "--json"
+    )
+    found = [(row["source"], row["neuron"]) for row in done.json["rows"]]
+    assert found == [
+        *(("digits_snn5", "relu"), ("digits_snn5", "clif"), ("digits_snn5", "clif")),
+        *(("digits_events_snn5", "relu"), ("digits_events_snn5", "clif")),
+    ]
+    paper = ("cifar10_resnet18", "cifar10_resnet18", "--rates", "paper", "--json")
+    rows = clifctl("energy", *paper).json["rows"]
+    assert [row["neuron"] for row in rows] == ["relu", "lif", "clif", "clif"]
+
+
 def test_weights_of_other_code(clifctl: Run, trained: Path) -> None:
     torch.save({"net": load_checkpoint(trained).model, "epoch": 1}, "theirs.pth")
     recipe = str(trained.parent / "recipe.yaml")

@@ -43,7 +43,9 @@ def test_a_picture_is_drawn_and_nothing_is_overwritten(
     svg = (tmp_path / "eval.svg").read_text()
     assert svg.count("<path") > 20
     assert clifctl("eval", trained, "--plot").code == 0
-    assert (tmp_path / "last.png").is_file()
+    assert [path.name for path in tmp_path.glob("eval-*-last.png")] == [
+        f"eval-{Path(trained).parent.name}-last.png"
+    ]
     before = (tmp_path / "eval.png").read_bytes()
     for arguments in (["--plot", "eval.png"], ["--plot", "eval.gif"], ["--plot", "no/x.png"]):
         refused = clifctl("eval", trained, *arguments)

@@ -136,11 +136,11 @@ def test_data_show_counts_events(clifctl: Run) -> None:
 @pytest.mark.parametrize(
     ("arguments", "file", "magic"),
     [
-        (["digits_events", "--plot"], "digits_events.png", b"\x89PNG"),
+        (["digits_events", "--plot"], "digits_events-test-0.png", b"\x89PNG"),
         (["digits_events", "timesteps=12", "--plot", "e.png"], "e.png", b"\x89PNG"),
         (["digits", "--plot", "d.svg"], "d.svg", b"<?xml"),
         (["digits_rows", "--plot", "r.pdf", "--sample", "3"], "r.pdf", b"%PDF"),
-        (["digits", "--plot", "--json"], "digits.png", b"\x89PNG"),
+        (["digits", "--plot", "--json"], "digits-test-0.png", b"\x89PNG"),
     ],
 )
 def test_data_show_draws(
@@ -206,7 +206,9 @@ def test_a_word_that_plot_took_is_named(clifctl: Run, words: list[str], hint: st
 def test_plot_takes_the_next_word_only_if_it_is_a_file(clifctl: Run, tmp_path: Path) -> None:
     assert clifctl("data", "show", "--plot", "digits").code == 0
     assert clifctl("data", "show", "digits_events", "--plot", "timesteps=2").code == 0
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["digits.png", "digits_events.png"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        *("digits-test-0.png", "digits_events-test-0.png")
+    ]
 
 
 @pytest.mark.parametrize("reference", ["recipes/digits_snn5.yaml", "./recipes/digits_snn5.yaml"])

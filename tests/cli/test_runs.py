@@ -1,5 +1,6 @@
 """`runs ls|show|compare`, and the exchange of a neuron that Figure 3a is about."""
 
+import csv
 import io
 import json
 import os
@@ -15,6 +16,7 @@ import pytest
 import torch
 
 from clifctl.experiments.build import build_net, exchange_neurons, optimizer_of
+from clifctl.experiments.runs import differing_keys
 from clifctl.models import SpikingLayer
 from clifctl.recipe.load import load_recipe
 from clifctl.training.checkpoint import load_checkpoint
@@ -47,6 +49,13 @@ def test_runs_are_listed_shown_and_compared(runs: Run, tmp_path: Path) -> None:
         (4, 4),
         (2, 2),
     ]
+    exchange = ["neuron.exchange.epoch", "neuron.exchange.to"]
+    assert listed["keys"] == ["neuron.name", *exchange, "train.epochs"]
+    assert [(row["state"], list(row["hyperparameters"].values())) for row in listed["runs"]] == [
+        ("done", ["lif", None, None, 4]),
+        ("done", ["lif", 2, "clif", 4]),
+        ("done", ["clif", None, None, 2]),
+    ]
     lines = (tmp_path / "runs/a/metrics.jsonl").read_text().splitlines()
     records = [json.loads(line) for line in lines]
     assert listed["runs"][0]["accuracy_percent_last"] == records[-1]["test_accuracy_percent"]
@@ -70,6 +79,57 @@ def test_runs_are_listed_shown_and_compared(runs: Run, tmp_path: Path) -> None:
     (tmp_path / "runs/a/recipe.yaml").write_text("timesteps: 3\n")
     broken = runs("runs", "ls", "--json").json
     assert (len(broken["runs"]), broken["skipped"]) == (2, ["runs/a"])
+
+
+def test_what_one_neuron_alone_has_is_no_difference_of_its_own() -> None:
+    lif = {"neuron.name": "lif", "neuron.tau": 2.0, "title": "a", "neuron.exchange": None}
+    mine = {"neuron.name": "mine", "neuron.tau_a": 8.0, "title": "b", "neuron.exchange": None}
+    assert differing_keys([lif, mine]) == ["neuron.name"]
+    assert differing_keys([lif, mine, {**mine, "neuron.tau_a": 4.0}]) == [
+        *("neuron.name", "neuron.tau_a")
+    ]
+    assert differing_keys([lif, {"neuron.name": "lif", "neuron.exchange": None}]) == ["neuron.tau"]
+    assert differing_keys([{"eval.x": 1, "train.lr": 1}, {"eval.x": 2, "train.lr": 2}]) == [
+        *("train.lr", "eval.x")
+    ]
+
+
+def test_runs_are_listed_with_the_keys_that_are_asked_for(clifctl: Run, tmp_path: Path) -> None:
+    for name, *overrides in (("r10", "neuron.tau=1.5"), ("r9",), ("p", "neuron.name=plif")):
+        train = ("train", *TINY, "train.epochs=1", *overrides, "--out", f"runs/{name}", "--json")
+        trained = clifctl(*train).json
+        assert trained["state"] == "done"
+        assert trained["resolved_recipe"]["train"]["batch_size"] == 256
+        if name == "r10":
+            assert trained["resolved_recipe"]["neuron"]["tau"] == 1.5
+    # Whose result an older version wrote.
+    result = tmp_path / "runs" / "r9" / "result.json"
+    older = json.loads(result.read_text())
+    del older["resolved_recipe"], older["state"]
+    result.write_text(json.dumps(older))
+    shown = clifctl("train", "--resume", "runs/r9", "--target", "reference", "--format", "csv")
+    (row,) = csv.DictReader(io.StringIO(shown.out))
+    assert (row["neuron"], row["neuron.tau"], row["train.lr"], row["state"]) == (
+        *("clif", "2.0", "0.1"),
+        "done",
+    )
+    listed = clifctl("runs", "ls", "--format", "csv").out
+    rows = list(csv.DictReader(io.StringIO(listed)))
+    assert [(row["run"], row["neuron.name"], row["neuron.tau"]) for row in rows] == [
+        ("runs/p", "plif", "2.0"),
+        ("runs/r9", "clif", "2.0"),
+        ("runs/r10", "clif", "1.5"),
+    ]
+    table = clifctl("runs", "ls")
+    assert "3 runs below 'runs': all digits_rows, mlp, T = 8" in table.out
+    assert "window" not in table.out
+    asked = clifctl("runs", "ls", "--keys", "train.lr,neuron.exchange", "--json").json
+    assert asked["runs"][0]["hyperparameters"] == {"train.lr": 0.1, "neuron.exchange": None}
+    for wrong, hint in (("tau", "did you mean neuron.tau?"), ("qqqq", "runs show RUN --json")):
+        refused = clifctl("runs", "ls", "--keys", wrong)
+        assert (refused.code, refused.out) == (2, "")
+        assert f"--keys {wrong}: no run here has this key" in refused.err
+        assert hint in refused.err
 
 
 def test_a_damaged_run_is_listed_as_damaged_and_the_others_are_shown(
@@ -149,7 +209,7 @@ def test_runs_are_listed_without_torch(root: Path) -> None:
         [sys.executable, "-c", program, str(kept)], capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
-    assert "6 run(s)" in done.stdout
+    assert "6 runs below" in done.stdout
 
 
 @pytest.mark.parametrize(

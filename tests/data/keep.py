@@ -54,7 +54,7 @@ def half_done(folder: Path, *command: str) -> None:
     arguments = (*command, *NET, *SLOWLY, *REFERENCE, "--workers", "1", "--out", str(folder))
     process = start(*arguments)
     while True:
-        finished = {path.stem for path in folder.glob("????????????????.json")}
+        finished = {path.stem for path in folder.glob("*-seed*-*.json")}
         begun = [p for p in folder.glob("*/metrics.jsonl") if p.parent.name not in finished]
         if finished and any(path.read_text().count('"epoch", ') >= 1 for path in begun):
             process.send_signal(signal.SIGINT)

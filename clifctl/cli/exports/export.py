@@ -11,12 +11,12 @@ from clifctl.errors import RunFailed
 class Export:
     """A target of `convert --to`.
 
-    `help` says in a sentence or two what becomes of the net. A file is called as the checkpoint
-    with `suffix` behind it, and may have any of `endings`. `options` is a function that is never
-    called: its signature are the options that this target alone has. `run` takes the checkpoint,
-    `clifctl.experiments.convert.ConvertOptions` and their values, writes the file and returns a
-    result, of which `report` makes a report. `failure` is the error to end with after the report
-    is printed, None for a result that holds.
+    `help` says in a sentence or two what becomes of the net. A file is called as its run and
+    checkpoint with `suffix` behind it, and may have any of `endings`. `options` is a function that
+    is never called: its signature are the options that this target alone has. `run` takes the
+    checkpoint, `clifctl.experiments.convert.ConvertOptions` and their values, writes the file and
+    returns a result, of which `report` makes a report. `failure` is the error to end with after the
+    report is printed, None for a result that holds.
     """
 
     help: str

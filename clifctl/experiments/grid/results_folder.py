@@ -19,6 +19,7 @@ from clifctl.errors import OutputError
 from clifctl.experiments.grid.trial_names import (
     Trial,
     base_of,
+    named_by_hash,
     named_with_defaults,
     named_with_paths,
 )
@@ -38,8 +39,8 @@ from clifctl.training.lock import lock
 
 GRID = "grid.json"
 CLAIMS = "claims"
-# In folders of the first schema names hash the defaults too.
-_SCHEMA, _WITH_DEFAULTS = "clifctl.grid/2", "clifctl.grid/1"
+# In older folders a trial's name is a hash, in the oldest of the defaults too.
+_SCHEMA, _OF_HASHES, _WITH_DEFAULTS = "clifctl.grid/3", "clifctl.grid/2", "clifctl.grid/1"
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ class ResultsFolder:
                 f"folder '{path}' is not empty and holds no results of clifctl: it is left alone",
                 hint="choose another --out",
             )
-        if grid["schema"] not in (_SCHEMA, _WITH_DEFAULTS):
+        if grid["schema"] not in (_SCHEMA, _OF_HASHES, _WITH_DEFAULTS):
             raise OutputError(
                 f"'{path / GRID}' is {grid['schema']}, this clifctl knows {_SCHEMA} and older ones",
                 hint="continue with the clifctl that wrote it, or choose another --out",
@@ -115,10 +116,13 @@ class ResultsFolder:
             return tuple(trials)
         if grid["schema"] == _WITH_DEFAULTS:
             return tuple(named_with_defaults(trial, grid["base"]) for trial in trials)
-        older = {trial.name: named_with_paths(trial) for trial in trials}
-        return tuple(
-            older[trial.name] if self._has(older[trial.name]) else trial for trial in trials
-        )
+        if grid["schema"] == _OF_HASHES:
+            with_paths = map(named_with_paths, trials)
+            return tuple(
+                older if self._has(older) else named_by_hash(trial)
+                for trial, older in zip(trials, with_paths, strict=True)
+            )
+        return tuple(trials)
 
     def _has(self, trial: Trial) -> bool:
         """Whether a trial of that name has begun here."""

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -15,7 +16,8 @@ from clifctl.recipe.load import LoadedRecipe
 from clifctl.recipe.neuron_files import neuron_sources, with_identities
 from clifctl.recipe.schema import NEURON_KEYS
 
-_NAME_LENGTH = 16
+# Of the hash: in a readable name, and where it is the whole name.
+_SHORT, _LONG = 8, 16
 # What a comparison varies: two trials may differ in these and still belong to one folder.
 AXES = (("neuron",), ("timesteps",), ("model", "batch_norm"), ("train", "seed"))
 # What every neuron's section held when names hashed all keys.
@@ -62,27 +64,62 @@ class Trial:
 
 
 def trial_of(loaded: LoadedRecipe, title: str, numerics: Numerics) -> Trial:
-    """`loaded` as a trial, named by the hash of what decides its result.
+    """`loaded` as a trial, named by its neuron, its place in a grid, and the hash of what decides
+    its result: `clif-T4-seed2-1a2b3c4d`.
 
-    That is: the resolved recipe but for keys that change no result or stand at their default (a key
-    that is added later then renames no trial); `clifctl.NUMERICS_VERSION`, which is raised with
+    Hashed is: the resolved recipe but for keys that change no result or stand at their default (a
+    key that is added later then renames no trial); `clifctl.NUMERICS_VERSION`, which is raised with
     every change of clifctl that can change a result (the version of the package would make every
     release forget what is finished); the device type, the kernel target and the connections. A
     neuron of a person's file counts as what the file holds, wherever it lies. Versions of torch,
     number of threads and machine are recorded with the run and not part of the name.
     """
+    document, plainest = _plainest(loaded)
+    digest = _digest(with_identities(plainest), numerics, {})
+    name = f"{_in_words(document, plainest.get('neuron', {}))}-{digest[:_SHORT]}"
+    return Trial(name, title, loaded, numerics)
+
+
+def _plainest(loaded: LoadedRecipe) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What decides of a recipe, with and without the keys that stand at their default."""
     document = decisive(loaded.recipe.document)
-    plainest = without_defaults(document, defaults_of(document))
-    return Trial(_name(plainest, numerics), title, loaded, numerics)
+    return document, without_defaults(document, defaults_of(document))
+
+
+def _in_words(document: dict[str, Any], not_default: dict[str, Any]) -> str:
+    """What may set a trial apart from others of its folder. `not_default`: of its neuron's keys."""
+    neuron = document["neuron"]
+    words = [_word(neuron["name"])]
+    words += [
+        f"{key}{value:g}" if type(value) in (int, float) else f"{key}-{_word(str(value))}"
+        for key, value in not_default.items()
+        if key != "name" and key not in NEURON_KEYS
+    ]
+    if neuron.get("exchange"):
+        words.append(f"to-{_word(neuron['exchange']['to'])}")
+    words.append(f"T{document['timesteps']}")
+    if neuron.get("window") is not None:
+        words.append(f"k{neuron['window']}")
+    if document["model"]["batch_norm"] != "per_step":
+        words.append(_word(document["model"]["batch_norm"]))
+    return "-".join([*words, f"seed{document['train']['seed']}"])
+
+
+def _word(name: str) -> str:
+    """A name as part of a file's name; of `FILE.py:NAME` the last part."""
+    return re.sub(r"[^\w.]+", "-", name.rpartition(":")[2], flags=re.ASCII)[:24]
+
+
+def named_by_hash(trial: Trial) -> Trial:
+    """`trial` under the name that it has in a folder of before names could be read."""
+    _, plainest = _plainest(trial.loaded)
+    return replace(trial, name=_digest(with_identities(plainest), trial.numerics, {}))
 
 
 def named_with_paths(trial: Trial) -> Trial:
-    """`trial` under the name that it had when names hashed the path of a neuron's own file, too."""
-    document = decisive(trial.loaded.recipe.document)
-    plainest = without_defaults(document, defaults_of(document))
-    sources = neuron_sources(document)
-    name = _digest(plainest, trial.numerics, sources)
-    return replace(trial, name=name) if sources else trial
+    """The same, of when names hashed the path of a neuron's own file, too."""
+    document, plainest = _plainest(trial.loaded)
+    return replace(trial, name=_digest(plainest, trial.numerics, neuron_sources(document)))
 
 
 def named_with_defaults(trial: Trial, base: dict[str, Any]) -> Trial:
@@ -97,10 +134,6 @@ def named_with_defaults(trial: Trial, base: dict[str, Any]) -> Trial:
     return replace(trial, name=_digest(known, trial.numerics, neuron_sources(document)))
 
 
-def _name(decides: dict[str, Any], numerics: Numerics) -> str:
-    return _digest(with_identities(decides), numerics, {})
-
-
 def _digest(decides: dict[str, Any], numerics: Numerics, sources: dict[str, str]) -> str:
     whole = {
         "recipe": decides,
@@ -109,7 +142,7 @@ def _digest(decides: dict[str, Any], numerics: Numerics, sources: dict[str, str]
         "neuron_sources": sources,
     }
     text = json.dumps(whole, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:_NAME_LENGTH]
+    return hashlib.sha256(text.encode()).hexdigest()[:_LONG]
 
 
 def _known(document: dict[str, Any], base: dict[str, Any], path: tuple[str, ...]) -> dict[str, Any]:

@@ -9,11 +9,13 @@ from typing import Any
 from clifctl.commands import command_line
 from clifctl.data import WITHOUT_WORKERS
 from clifctl.errors import CheckpointError, Interrupted, OutputError, RunFailed, WorkerFailed
+from clifctl.experiments.run.state import Standing, note_end
 from clifctl.recipe.load import LoadedRecipe
 from clifctl.recipe.schema import neurons_of_files
 from clifctl.results.connections import ConnectionPaths
 from clifctl.results.decoding import decode
 from clifctl.results.events import Observer, StepDone
+from clifctl.results.runs import RunState
 from clifctl.results.train import EpochRecord, StepRecord
 from clifctl.training import run_folder
 from clifctl.training.checkpoint import Checkpoint, save_checkpoint
@@ -87,11 +89,21 @@ class RunRecorder:
     keep: int
     processes: Processes = ALONE
     kept: str = "nothing was saved yet"
+    _place: tuple[int, int] | None = field(init=False, default=None)  # epochs and steps saved
     _timer: Timer = field(init=False)
     _clean: bool = field(init=False, default=False)  # whether the last save holds every step
 
     def __post_init__(self) -> None:
         self._timer = Timer(Interval.parse(self.loaded.recipe.train.save_every))
+
+    def resumed(self, checkpoint: Checkpoint) -> None:
+        """Take note that the run goes on from `checkpoint`."""
+        self._is_kept(checkpoint)
+        self.log(f"resumed: {self.kept}")
+
+    def _is_kept(self, checkpoint: Checkpoint) -> None:
+        self.kept = describe(self.folder, checkpoint)
+        self._place = (checkpoint.epoch, checkpoint.step)
 
     def consume(self, events: Iterator[Event], observe: Observer, request: StopRequest) -> None:
         """Train to the end, or until a stop is asked for: then save, and raise Interrupted."""
@@ -148,7 +160,7 @@ class RunRecorder:
             # What was appended before must not be less on the disk than the checkpoint.
             run_folder.sync(self.folder / run_folder.METRICS)
             save_checkpoint(checkpoint, *(self.folder / name for name in names))
-        self.kept = describe(self.folder, checkpoint)
+        self._is_kept(checkpoint)
         self._clean = True
         self._timer.saved()
 
@@ -203,7 +215,7 @@ class RunRecorder:
         try:
             yield
         except KeyboardInterrupt as stop:
-            self._log_if_possible("interrupted at once")
+            self._note_end("interrupted", "interrupted at once")
             raise self._interrupted(stop, at_once=True) from None
         except OutputError as refused:
             # The input was good; the disk was not.
@@ -214,15 +226,17 @@ class RunRecorder:
             raise self._with_what_was_kept(type(failed)(failed.message, hint=again)) from failed
         except RunFailed as failed:
             raise self._with_what_was_kept(failed) from failed
-        except RuntimeError as error:
-            lost = lost_process(error, self.processes)
-            raise error if lost is None else self._with_what_was_kept(lost) from None
         except Interrupted as interrupted:
-            self._log_if_possible(interrupted.message)
+            self._note_end("interrupted", interrupted.message)
+            raise
+        except Exception as error:
+            if isinstance(error, RuntimeError) and (lost := lost_process(error, self.processes)):
+                raise self._with_what_was_kept(lost) from None
+            self._note_failure(f"{type(error).__name__}: {error}")
             raise
 
     def _with_what_was_kept(self, failed: RunFailed) -> RunFailed:
-        self._log_if_possible(f"failed: {failed.message}")
+        self._note_failure(failed.message)
         return type(failed)(f"{failed.message}; {self.kept}", hint=failed.hint)
 
     def _go_on(self, *overrides: str) -> str:
@@ -231,9 +245,15 @@ class RunRecorder:
         trusting = [word for name in named for word in ("--trust", name)]
         return command_line("train", "--resume", self.folder, *overrides, *trusting)
 
-    def _log_if_possible(self, line: str) -> None:
+    def _note_failure(self, problem: str) -> None:
+        self._note_end("failed", f"failed: {problem}", problem)
+
+    def _note_end(self, state: RunState, line: str, problem: str | None = None) -> None:
         with suppress(OutputError):  # the run ends with what is worse
             self.log(line)
+        if self.processes.main:
+            epoch, step = self._place or (0, 0)
+            note_end(self.folder, Standing(state, epoch=epoch, step=step, problem=problem))
 
 
 def describe(folder: Path, checkpoint: Checkpoint) -> str:

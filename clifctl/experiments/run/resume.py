@@ -138,7 +138,7 @@ def folder_state(loaded: LoadedRecipe, options: RunOptions) -> FolderState:
     longer = _require_same(loaded, earlier, where, folder)
     result = folder / run_folder.RESULT
     if result.is_file() and not longer:
-        return FolderState(result=replace(_read_result(result), run_folder=str(folder)))
+        return FolderState(result=_read_result(result, folder, loaded))
     carried = carried or _last_checkpoint(folder)
     if carried is None:
         _require_nothing_lost(folder)
@@ -262,9 +262,15 @@ def _is_larger(own: Any, other: Any) -> bool:
     return isinstance(own, int) and isinstance(other, int) and own > other
 
 
-def _read_result(path: Path) -> TrainResult:
+def _read_result(path: Path, folder: Path, loaded: LoadedRecipe) -> TrainResult:
+    """The result of the run of `loaded`: `folder` may have been moved, and an older version did not
+    write the recipe into it."""
     try:
-        return decode(TrainResult, read_json(path))
+        return replace(
+            decode(TrainResult, read_json(path)),
+            run_folder=str(folder),
+            resolved_recipe=loaded.recipe.document,
+        )
     except NewerResult as newer:
         raise CheckpointError(
             f"'{path}' was written by a newer clifctl: {newer}", hint="show it with that one"

@@ -4,6 +4,8 @@ import json
 import multiprocessing
 import os
 import random
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -54,7 +56,7 @@ def trials_of(count: int) -> list[Trial]:
 
 def test_a_trial_is_named_by_what_decides_its_result() -> None:
     same = named()
-    assert len(same) == 16
+    assert re.fullmatch("clif-T4-seed0-[0-9a-f]{8}", same)
     assert named("title=another") == same
     assert named("neuron.surrogate=rectangle") == same  # a default, written out
     different = [
@@ -67,6 +69,47 @@ def test_a_trial_is_named_by_what_decides_its_result() -> None:
         named(numerics=Numerics("cpu", "numba", "auto")),
     ]
     assert len({same, *different}) == 8
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["neuron.tau=1.5", "neuron.window=2", "train.seed=3"], "clif-tau1.5-T4-k2-seed3"),
+        (["neuron.name=lif", "neuron.reset=hard"], "lif-reset-hard-T4-seed0"),
+        (
+            ["neuron.name=lif", "neuron.exchange={epoch: 2, to: clif}", "timesteps=6"],
+            "lif-to-clif-T6-seed0",
+        ),
+        (["model.batch_norm=folded"], "clif-T4-folded-seed0"),
+        (["neuron.name=mine.py:NEURON"], "NEURON-T4-seed0"),
+    ],
+)
+def test_a_trials_name_can_be_read(
+    overrides: list[str],
+    words: str,
+    root: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(root / "clifctl" / "neurons" / "lif.py", "mine.py")
+    assert named(*overrides).rpartition("-")[0] == words
+
+
+def test_a_folder_of_hashes_keeps_its_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("clifctl.NUMERICS_VERSION", 5)
+    recipe = load_recipe("digits_rows_mlp", ["model.hidden=[6]", "neuron.name=lif"])
+    trial = trial_of(recipe, "", Numerics("cpu", "reference"))
+    folder = ResultsFolder(tmp_path)
+    folder.open([trial])
+    assert folder.named([trial]) == (trial,)
+    document = json.loads((tmp_path / "grid.json").read_text())
+    (tmp_path / "grid.json").write_text(json.dumps({**document, "schema": "clifctl.grid/2"}))
+    (kept,) = folder.named([trial])
+    # The name that a clifctl of that schema gave it.
+    assert kept.name == "2d7d5efbf08dbd29"
 
 
 def test_how_data_are_read_is_no_part_of_a_trials_name(tmp_path: Path) -> None:

@@ -32,6 +32,7 @@ from clifctl.experiments.checkpoints import CheckpointOptions, open_checkpoint
 from clifctl.experiments.run.execution import ExecutionOptions
 from clifctl.experiments.run.plan import RunOptions
 from clifctl.experiments.run.resume import recipe_of_run
+from clifctl.experiments.run.state import Standing, standing_of
 from clifctl.experiments.train import train
 from clifctl.recipe.load import LoadedRecipe, load_recipe
 from clifctl.results.events import Notice, RunEvent, RunStarted, StepDone
@@ -252,9 +253,18 @@ def test_what_is_kept_says_where_the_run_stands(tmp_path: Path) -> None:
         run(folder, watcher=Watcher(STEPS + 2, interrupt))
     checkpoint = load_checkpoint(folder / "last.pt")
     assert (checkpoint.epoch, checkpoint.step) == (1, 2)
-    watcher = Watcher(1, interrupt)
+    assert standing_of(folder) == Standing("interrupted", epoch=1, step=2)
+    seen = []
+
+    def look_and_interrupt() -> None:
+        seen.append(standing_of(folder))
+        interrupt()
+
+    watcher = Watcher(1, look_and_interrupt)
     with pytest.raises(Interrupted, match=r"(?m)after step 3 of epoch 2$"):
         run(folder, watcher=watcher)
+    assert seen == [Standing("running")]
+    assert standing_of(folder) == Standing("interrupted", epoch=1, step=3)
     assert watcher.continues_after == "epoch 1 and 2 steps"
     manifest = json.loads((folder / "manifest.json").read_text())
     assert [(c["epoch"], c["step"]) for c in manifest["continued"]] == [(1, 2)]
@@ -273,6 +283,7 @@ def test_a_second_signal_ends_at_once(tmp_path: Path) -> None:
     with pytest.raises(Interrupted, match="nothing was saved yet"):
         run(folder, watcher=Watcher(2, twice))
     assert not (folder / "last.pt").exists()
+    assert standing_of(folder) == Standing("interrupted", epoch=0, step=0)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
@@ -593,6 +604,9 @@ def test_a_step_that_is_not_finite_keeps_the_last_good_checkpoint(tmp_path: Path
     assert (folder / "last.pt").read_bytes() == before
     assert caught.value.exit_code == 1
     assert "failed: " in (folder / "run.log").read_text()
+    stands = standing_of(folder)
+    assert (stands.state, stands.epoch, stands.step) == ("failed", 0, 3)
+    assert "in step 4 of epoch 1" in str(stands.problem)
 
 
 def test_a_changed_checkpoint_is_refused_whatever_was_changed(tmp_path: Path) -> None:
