@@ -343,6 +343,8 @@ def test_no_measurement_is_typed_into_a_page(figures: ModuleType) -> None:
     typed = []
     for path in figures.marks.pages():
         page = str(path.relative_to(ROOT))
+        if page == "docs/reference.md":  # written from the code
+            continue
         text = typed_by_hand(figures, path)
         for named, words, _ in NO_MEASUREMENTS:
             if named == page:

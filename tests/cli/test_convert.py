@@ -331,7 +331,7 @@ def written(folder: Path) -> set[str]:
         (["--reset", "soft", "--reset-values", "0"], "contradict"),
         (["--recalibrate", "0"], "--recalibrate 0: must be 1 or more"),
         (["-o", "table.json"], "-o is the converted net"),
-        (["-o", "-"], "no text for stdout"),
+        (["-o", "-"], "not text"),
         (["-o", "lif.nir"], "--to lif writes no .nir file"),
         (["--to", "nir", "-o", "net.pt"], "--to nir writes no .pt file"),
         (["-o", "."], "'.' is a folder"),
