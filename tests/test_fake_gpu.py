@@ -149,8 +149,8 @@ def test_every_net(model: str, data_root: Path) -> None:
     "data",
     [
         {"name": "npz", "shape": [3, 8, 8], "classes": 4},
-        {"name": "image_folder", "image_size": 16, "classes": 3},
-        {"name": "image_folder", "image_size": 16, "classes": 3, "in_memory": False},
+        {"name": "image_folder", "size": 16, "classes": 3},
+        {"name": "image_folder", "size": 16, "classes": 3, "in_memory": False},
     ],
     ids=["npz", "image_folder", "streamed"],
 )

@@ -209,7 +209,7 @@ def test_every_net(model: str, data_root: Path, gpu: CountingGpu) -> None:
     [
         {"name": "cifar10", "augmentation": "strong"},
         {"name": "tiny_imagenet", "augmentation": "strong"},
-        {"name": "image_folder", "image_size": 16, "classes": 3, "in_memory": False},
+        {"name": "image_folder", "size": 16, "classes": 3, "in_memory": False},
     ],
     ids=["erased and mixed", "transformed", "decoded"],
 )

@@ -1,11 +1,10 @@
 """`compare-neurons`: one net, one data set, the same seeds; another neuron."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import get_args
 
-from clifctl.errors import ArgumentError, unknown_name
+from clifctl.errors import ArgumentError, RecipeError, UntrustedFile, unknown_name
 from clifctl.experiments.grid.grid import (
     Grid,
     GridOptions,
@@ -30,10 +29,9 @@ from clifctl.experiments.grid.summary import (
 from clifctl.experiments.grid.trial_gradients import temporal_shares
 from clifctl.experiments.published import published_for
 from clifctl.models.norm import NormMode
-from clifctl.neurons import NEURONS, Neuron
-from clifctl.neurons.loading import load_neuron
 from clifctl.paper import figure_note
-from clifctl.recipe.load import LoadedRecipe, open_recipe
+from clifctl.recipe.load import LoadedRecipe, RecipeSource, open_recipe
+from clifctl.recipe.neuron_specs import NeuronSpec, label_of, read_specs
 from clifctl.results.compare_neurons import ComparedNeuron, NeuronComparison
 from clifctl.results.events import GridObserver
 from clifctl.results.quantities import Quantity
@@ -53,8 +51,9 @@ NORM_MODES: tuple[str, ...] = get_args(NormMode)
 
 @dataclass(frozen=True)
 class NeuronAxes:
-    """What a comparison varies: neurons, `seeds` seeds from the recipe's on, and settings (None:
-    the recipe's own). `baseline` None is lif, or else the first neuron."""
+    """What a comparison varies: neurons (NAME or NAME(KEY=VALUE, ...)), `seeds` seeds from the
+    recipe's on, and settings (None: the recipe's own). `baseline` None is lif, or else the first
+    neuron."""
 
     neurons: Sequence[str]
     seeds: int
@@ -99,14 +98,15 @@ def plan_comparison(
     seeds = seeds_of(base.recipe.train.seed, axes.seeds)
     if not axes.neurons:
         raise ArgumentError("neurons", None, "there is none to compare")
-    neurons = {name: load_neuron(name, NEURONS) for name in axes.neurons}
-    baseline = _baseline(axes.baseline, axes.neurons)
+    neurons = read_specs(axes.neurons)
+    _require_sequences(neurons, base)
+    baseline = _baseline(axes.baseline, neurons)
     steps = axes.timesteps or [base.recipe.timesteps]
     norms = axes.batch_norm or [base.recipe.model.options.batch_norm]
     _require_batch_norms(norms)
     cells = _cells(neurons, steps, norms)
     places = [(cell, seed) for seed in seeds for cell in cells]
-    loaded = [source.variant(_overrides(*place)) for place in places]
+    loaded = [_variant(source, neurons[cell.neuron], cell, seed) for cell, seed in places]
     titles = [_title(cell, seed, steps, norms) for cell, seed in places]
     grid = plan_grid(list(zip(loaded, titles, strict=True)), options)
     notices = dict.fromkeys(line for one in loaded for line in one.notices)
@@ -202,17 +202,50 @@ def _places(planned: NeuronGrid) -> list[tuple[_Cell, int]]:
     return [(cell, seed) for seed in planned.seeds for cell in planned.cells]
 
 
-def _baseline(asked: str | None, names: Sequence[str]) -> str:
+def _baseline(asked: str | None, neurons: Mapping[str, NeuronSpec]) -> str:
     if asked is None:
-        return DEFAULT_BASELINE if DEFAULT_BASELINE in names else names[0]
-    if asked not in names:
+        return DEFAULT_BASELINE if DEFAULT_BASELINE in neurons else next(iter(neurons))
+    label = label_of(asked, neurons)
+    if label not in neurons:
         raise ArgumentError(
             "baseline",
             None,
-            unknown_name("neuron of the comparison", asked, names),
+            unknown_name("neuron of the comparison", asked, neurons),
             hint="the baseline is one of the neurons that are compared",
         )
-    return asked
+    return label
+
+
+def _require_sequences(neurons: Mapping[str, NeuronSpec], base: LoadedRecipe) -> None:
+    """Raise ArgumentError for a neuron of fewer time steps than the data always have."""
+    data = base.recipe.data.dataset
+    for label, spec in neurons.items():
+        most = spec.neuron.max_timesteps
+        if most is not None and data.timesteps is not None and most < data.timesteps:
+            raise ArgumentError(
+                "neurons",
+                label,
+                f"it runs for {most} time step{'s' * (most > 1)}, and data set '{data.name}' is a "
+                f"sequence of {data.timesteps}",
+                hint=f"leave {label} out",
+            )
+
+
+def _variant(source: RecipeSource, spec: NeuronSpec, cell: "_Cell", seed: int) -> LoadedRecipe:
+    """The recipe of a trial. Raises RecipeError, naming the neuron whose keys will not do."""
+    try:
+        return source.variant(
+            [
+                *spec.overrides,
+                f"timesteps={cell.own_timesteps}",
+                f"model.batch_norm={cell.batch_norm}",
+                f"train.seed={seed}",
+            ]
+        )
+    except RecipeError as refused:
+        if not spec.keys or isinstance(refused, UntrustedFile):
+            raise
+        raise RecipeError(f"{cell.neuron}: {refused.message}", hint=refused.hint) from None
 
 
 def _require_batch_norms(norms: Sequence[str]) -> None:
@@ -227,28 +260,18 @@ def _require_batch_norms(norms: Sequence[str]) -> None:
 
 
 def _cells(
-    neurons: dict[str, Neuron], timesteps: Sequence[int], norms: Sequence[str]
+    neurons: Mapping[str, NeuronSpec], timesteps: Sequence[int], norms: Sequence[str]
 ) -> tuple[_Cell, ...]:
     """Setting by setting, neuron by neuron. A neuron for fewer time steps (the ANN: one) has one
     row, in the setting with the most."""
     cells = []
     for norm in norms:
         for steps in timesteps:
-            for name, neuron in neurons.items():
-                most = neuron.max_timesteps or max(timesteps)
+            for name, spec in neurons.items():
+                most = spec.neuron.max_timesteps or max(timesteps)
                 if steps == max(timesteps) or steps < most:
                     cells.append(_Cell(name, steps, norm, min(steps, most)))
     return tuple(cells)
-
-
-def _overrides(cell: _Cell, seed: int) -> list[str]:
-    # In quotes a path with any character is one value of YAML.
-    return [
-        f"neuron.name={json.dumps(cell.neuron)}",
-        f"timesteps={cell.own_timesteps}",
-        f"model.batch_norm={cell.batch_norm}",
-        f"train.seed={seed}",
-    ]
 
 
 def _title(cell: _Cell, seed: int, timesteps: Sequence[int], norms: Sequence[str]) -> str:

@@ -18,9 +18,9 @@ from clifctl.errors import ArgumentError, DataError, UsageError, unknown_name
 from clifctl.experiments.grid.seeds import require_seed, seeds_of
 from clifctl.experiments.grid.statistics import estimate, interval_95
 from clifctl.kernels import resolve_target
-from clifctl.neurons import NEURONS, Hyperparameters, Neuron
-from clifctl.neurons.loading import load_neuron
+from clifctl.neurons import Hyperparameters, Neuron
 from clifctl.paper import figure_note
+from clifctl.recipe.neuron_specs import read_specs
 from clifctl.recipe.schema import MAX_TIMESTEPS
 from clifctl.recipe.yamlfile import parse_scalar
 from clifctl.results.dynamics import (
@@ -118,29 +118,24 @@ def _lags(options: DynamicsOptions, shortest: int) -> int:
 def _neurons(options: DynamicsOptions) -> list[tuple[str, Neuron, Hyperparameters]]:
     if not options.neurons:
         raise ArgumentError("neurons", None, "there is none")
-    neurons = {name: load_neuron(name, NEURONS) for name in options.neurons}
-    for name, neuron in neurons.items():
-        if not neuron.spiking or neuron.max_timesteps is not None:
+    specs = read_specs(options.neurons)
+    for name, spec in specs.items():
+        if not spec.neuron.spiking or spec.neuron.max_timesteps is not None:
             raise ArgumentError(
                 "neurons", name, "it does not spike over time", hint="choose a spiking neuron"
             )
-    values = _overrides(options.overrides, neurons)
-    return [
-        (
-            name,
-            neuron,
-            neuron.parameters(
-                {p.name: torch.zeros(()) for p in neuron.learnables},
-                **{k: v for k, v in values.items() if k in neuron.hyperparameters.model_fields},
-            ).hyperparameters,
-        )
-        for name, neuron in neurons.items()
-    ]
+    values = _overrides(options.overrides, [spec.neuron for spec in specs.values()])
+    found = []
+    for name, spec in specs.items():
+        fields = spec.neuron.hyperparameters.model_fields
+        common = {key: value for key, value in values.items() if key in fields}
+        found.append((name, spec.neuron, spec.neuron.with_values(**{**common, **spec.keys})))
+    return found
 
 
-def _overrides(overrides: Sequence[str], neurons: dict[str, Neuron]) -> dict[str, Any]:
+def _overrides(overrides: Sequence[str], neurons: Sequence[Neuron]) -> dict[str, Any]:
     """Hyperparameters for every neuron that has them."""
-    known = dict.fromkeys(f for n in neurons.values() for f in n.hyperparameters.model_fields)
+    known = dict.fromkeys(f for n in neurons for f in n.hyperparameters.model_fields)
     values = {}
     for override in overrides:
         key, equals, text = override.partition("=")

@@ -265,8 +265,10 @@ def _whole(document: dict[str, Any]) -> dict[str, Any]:
     """`document` with the keys that came after it was written, at their defaults. The file of a
     person's own neuron is not run for that."""
     from clifctl.recipe.defaults import completed, defaults_of
+    from clifctl.recipe.old_names import with_new_names
     from clifctl.trust import is_file_reference
 
+    document = with_new_names(document)
     of_file = is_file_reference(document["neuron"]["name"])
     known = {**document, "neuron": {}} if of_file else document
     return completed(document, defaults_of(known))

@@ -10,6 +10,8 @@ from typing import Any
 from clifctl import trust
 from clifctl.data import DataOptions
 from clifctl.errors import RecipeError, UsageError
+from clifctl.notices import tell_once
+from clifctl.recipe import old_names
 from clifctl.recipe.catalog import read_text
 from clifctl.recipe.schema import (
     NEURON_KEYS,
@@ -65,6 +67,8 @@ def open_recipe(reference: str, overrides: Sequence[str] = ()) -> RecipeSource:
     notices = [*read.notices]
     if read.folder is not None:
         notices += _place_files(document, read.folder)
+    notices += old_names.told(document)
+    document = old_names.with_new_names(document)
     notices += apply_overrides(document, overrides)
     return RecipeSource(read.name, read.where, document, tuple(notices))
 
@@ -129,7 +133,9 @@ def apply_overrides(document: dict[str, Any], overrides: Sequence[str]) -> list[
     for keys, value in parsed:
         if len(keys) == 2 and keys[0] in TABLES and keys[1] == "name":
             notices += _switch(document, keys[0], value)
-    for keys, value in parsed:
+    for given, value in parsed:
+        keys, told = old_names.new_key(given, document)
+        notices += told
         section = document
         for depth, key in enumerate(keys[:-1]):
             section = section.setdefault(key, {})
@@ -186,4 +192,6 @@ def data_section(name: str, overrides: Sequence[str], timesteps: int) -> tuple[D
             document["timesteps"] = value
         else:
             document["data"][".".join(own)] = value
+    for line in old_names.told(document):
+        tell_once(line)
     return validate_data(document, f"data set '{name}'")

@@ -29,6 +29,7 @@ from clifctl.recipe.exchange import (
     exchange_of,
     exchange_problems,
 )
+from clifctl.recipe.old_names import with_new_names
 from clifctl.recipe.train_section import EvalSection, TrainSection
 from clifctl.strict import OF_A_RUN, Strict
 
@@ -117,6 +118,7 @@ def validate(document: dict[str, Any], where: str, *, of_a_run: bool = False) ->
     took.
     """
     problems: list[str] = []
+    document = with_new_names(document)
     context = OF_A_RUN if of_a_run else None
     valid = _checked(schema_for(document, problems), document, where, problems, context)
     resolved = valid.model_dump(mode="json")
@@ -171,6 +173,7 @@ def _own_options(section: str, valid: Any, context: Any = None) -> Any:
 def validate_data(document: dict[str, Any], where: str) -> tuple[DataOptions, int]:
     """The data options and T of a document that holds `data` and `timesteps` alone."""
     problems: list[str] = []
+    document = with_new_names(document)
     fields: dict[str, Any] = {
         "timesteps": (int, Field(gt=0, le=MAX_TIMESTEPS)),
         "data": (_named_sections(document, problems)["data"], ...),

@@ -326,12 +326,44 @@ def test_a_dask_cluster_runs_the_trials(clifctl: Run, tmp_path: Path) -> None:
     assert without_times(here.json) == without_times(done.json)
 
 
+def test_a_neuron_has_hyperparameters_of_its_own(clifctl: Run, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("from clifctl.neurons.lif import NEURON as MINE\n")
+    listed = "lif,lif(tau=4),mine.py:MINE( tau = 4 , reset=hard),lif(tau=4.0)"
+    done = clifctl(*COMPARE, "--neurons", listed, "--seeds", "1", "train.epochs=1", "--json")
+    assert done.code == 0, done.err
+    labels = ["lif", "lif(tau=4)", "mine.py:MINE(tau=4, reset=hard)", "lif(tau=4.0)"]
+    assert [row["neuron"] for row in done.json["rows"]] == labels
+    assert [row["is_baseline"] for row in done.json["rows"]] == [True, False, False, False]
+    assert [trial["title"] for trial in done.json["trials"]] == [
+        f"{label}, seed 0" for label in labels[:3]
+    ]
+    losses = [cell(row, "test_loss")["mean"] for row in done.json["rows"]]
+    assert len(set(losses)) == 3
+    assert losses[1] == losses[3]  # one trial, whatever its number is written like
+    # It is what the same key gives every neuron by an override, and is never run twice.
+    other = ["--neurons", "lif,clif(tau=3)", "--baseline", "clif( tau=3 )", "neuron.tau=4"]
+    again = clifctl(*COMPARE, *other, "--seeds", "1", "train.epochs=1", "--dry-run", "--json")
+    assert again.code == 0, again.err
+    assert [trial["state"] for trial in again.json["trials"]] == ["finished", "missing"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "part"),
     [
         (["--neurons", "lif,cliff"], "did you mean 'clif'"),
         (["--neurons", ","], "the list is empty"),
         (["--neurons", "lif,none.py:Foo"], "no file 'none.py'"),
+        (
+            ["--neurons", "lif,relu"],
+            "--neurons relu: it runs for 1 time step, and data set 'digits_r",
+        ),
+        (["--neurons", "lif,relu"], "hint: leave relu out"),
+        (["--neurons", "lif(taus=4)"], "lif(taus=4): "),
+        (["--neurons", "lif(taus=4)"], "(did you mean 'tau'?)"),
+        (["--neurons", "lif(tau=0.5)"], "neuron.tau = 0.5: must be greater than 1"),
+        (["--neurons", "lif(tau)"], "--neurons lif(tau): 'tau' is not KEY=VALUE"),
+        (["--neurons", "lif(name=clif)"], "'name=clif' is not KEY=VALUE"),
+        (["--neurons", "cliff(tau=4)"], "did you mean 'clif'"),
         (["--seeds", "0"], "--seeds 0"),
         (["--timesteps", "4"], "has 8 time steps"),
         (["--timesteps", "x"], "'x' is not a whole number"),

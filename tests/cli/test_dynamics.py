@@ -202,3 +202,13 @@ def test_figures_7_and_8_have_no_numbers_and_it_says_so(clifctl: Run) -> None:
         assert f"The paper's Figure {figure} has no published numbers" in done.out
     # They have random input.
     assert "Figure 7" not in clifctl(*words[:3], *words[5:], "--input", "constant").out
+
+
+def test_one_neuron_is_shown_with_hyperparameters_of_its_own(clifctl: Run) -> None:
+    chosen = ["--neurons", "lif,lif(tau=8)", "neuron.tau=3", *QUICK, "--json"]
+    rows = clifctl("dynamics", *chosen).json["neurons"]
+    assert [row["neuron"] for row in rows] == ["lif", "lif(tau=8)"]
+    assert [row["hyperparameters"]["tau"] for row in rows] == [3, 8]
+    wrong = clifctl("dynamics", "--neurons", "lif(tua=8)", *QUICK)
+    assert wrong.code == 2
+    assert "unknown hyperparameter 'tua' (did you mean 'tau'?)" in wrong.err

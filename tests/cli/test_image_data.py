@@ -1,5 +1,6 @@
 """Image sets at the prompt: check, show, train, eval, and the errors."""
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -7,6 +8,15 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+
+from clifctl.experiments.grid.results_folder import ResultsFolder
+from clifctl.experiments.grid.trial_names import (
+    Numerics,
+    named_by_hash,
+    named_with_old_names,
+    trial_of,
+)
+from clifctl.recipe.load import load_recipe
 
 Run = Callable[..., Any]
 # The authors' net of the digits recipe on images of 32x32, as small as it gets.
@@ -119,7 +129,7 @@ def test_train_then_eval(clifctl: Run, data_root: Path, augmentation: str) -> No
 
 def test_a_net_takes_its_shape_from_the_options(clifctl: Run, data_root: Path) -> None:
     recipe = ["digits_snn5", "data.name=image_folder", f"data.root={data_root}"]
-    options = ["data.image_size=16", "data.classes=3", "train.batch_size=4"]
+    options = ["data.size=16", "data.classes=3", "train.batch_size=4"]
     plan = clifctl("train", *recipe, *options, "data.channels=1", *SMALL[2:], "--dry-run", "--json")
     assert plan.code == 0, plan.err
     # Weights and biases of conv 1-2, three of 2-2 and one of 2-4, norms of 12 channels, head 4-3.
@@ -127,6 +137,65 @@ def test_a_net_takes_its_shape_from_the_options(clifctl: Run, data_root: Path) -
     assert colour["parameters"] - plan.json["parameters"] == 2 * 2 * 3 * 3
     assert plan.json["data_bytes"] == 18 * (16 * 16 + 8)
     assert colour["data_bytes"] == 18 * (3 * 16 * 16 + 8)
+
+
+def test_the_old_name_of_a_key_is_taken_and_told(
+    clifctl: Run, data_root: Path, tmp_path: Path
+) -> None:
+    told = "note: data.image_size is called data.size now: the old name is taken"
+    shown = ("data", "show", "image_folder", "classes=3", f"root={data_root}", "--json")
+    done = clifctl(*shown, "image_size=16")
+    assert done.err.splitlines() == [told]
+    assert done.json["shape"] == clifctl(*shown, "size=16").json["shape"] == [1, 3, 16, 16]
+    both = clifctl(*shown, "size=16", "image_size=8")
+    assert both.code == 2
+    assert "data.image_size: unknown key" in both.err
+
+    recipe = ["digits_snn5", "data.name=image_folder", f"data.root={data_root}", "data.classes=3"]
+    plan = clifctl("train", *recipe, "data.image_size=16", *SMALL[2:], "--dry-run", "--json")
+    assert plan.err.splitlines().count(told) == 1
+    assert plan.json["resolved_recipe"]["data"]["size"] == 16
+    document = plan.json["resolved_recipe"]
+    document["data"]["image_size"] = document["data"].pop("size")
+    (tmp_path / "old.yaml").write_text(json.dumps(document))
+    again = clifctl("train", "old.yaml", "--dry-run", "--json")
+    assert told in again.err
+    assert again.json["resolved_recipe"] == plan.json["resolved_recipe"]
+
+
+def test_a_trial_of_an_old_name_is_found_and_its_folder_fits(tmp_path: Path) -> None:
+    loaded = load_recipe("digits_snn5", ["data={name: image_folder, size: 16, classes: 3}"])
+    trial = trial_of(loaded, "", Numerics("cpu", "numba"))
+    older = named_with_old_names(trial)
+    assert older.name != trial.name
+    folder = ResultsFolder(tmp_path / "results")
+    folder.open([trial])
+    grid = json.loads((folder.path / "grid.json").read_text())
+    grid["base"]["data"]["image_size"] = grid["base"]["data"].pop("size")
+    grid["schema"] = "clifctl.grid/2"
+    (folder.path / "grid.json").write_text(json.dumps(grid))
+    folder.check([trial])
+    assert folder.named([trial]) == (named_by_hash(trial),)
+    folder.run_folder(older.name).mkdir()
+    assert folder.named([trial]) == (older,)
+
+
+def test_data_lie_where_a_variable_says(
+    clifctl: Run, data_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert clifctl("data", "ls", "--json").json["root"] == "data"
+    assert "Files are looked for in 'data'" in clifctl("data", "ls").out
+    check = ("data", "check", "cifar10", "--json")
+    assert clifctl(*check).code == 1
+    monkeypatch.setenv("CLIFCTL_DATA", str(data_root))
+    assert clifctl("data", "ls", "--json").json["root"] == str(data_root)
+    assert clifctl(*check).json["root"] == str(data_root)
+    assert clifctl("doctor", "--json").json["data_root"] == str(data_root)
+    plan = clifctl("train", "digits_snn5", "data.name=cifar10", *SMALL, "--dry-run", "--json")
+    assert plan.json["train_samples"] == 200
+    # A recipe says the same wherever it is run, and so a trial has the same name.
+    assert plan.json["resolved_recipe"]["data"]["root"] == "data"
+    assert clifctl(*check, "root=elsewhere").code == 1
 
 
 def test_training_without_data(clifctl: Run, tmp_path: Path) -> None:
@@ -149,9 +218,9 @@ def test_wrong_options_are_told_together(clifctl: Run) -> None:
         "data", "show", "image_folder", "channels=2", "classes=1", "mean=[1,2]", "augmentation=x"
     )
     assert done.code == 2
-    for part in ("data.channels = 2", "data.classes = 1", "data.image_size", "data.augmentation"):
+    for part in ("data.channels = 2", "data.classes = 1", "data.size", "data.augmentation"):
         assert part in done.err
-    done = clifctl("data", "show", "image_folder", "image_size=8", "classes=2", "mean=[1,2]")
+    done = clifctl("data", "show", "image_folder", "size=8", "classes=2", "mean=[1,2]")
     assert "mean has 2 numbers for 3 channels" in done.err
 
 

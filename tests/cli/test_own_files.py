@@ -13,7 +13,12 @@ import torch
 from clifctl.cli.app import run as run_clifctl
 from clifctl.errors import CheckpointError
 from clifctl.experiments.grid.results_folder import ResultsFolder
-from clifctl.experiments.grid.trial_names import Numerics, named_by_hash, named_with_paths, trial_of
+from clifctl.experiments.grid.trial_names import (
+    Numerics,
+    named_by_hash,
+    named_with_old_names,
+    trial_of,
+)
 from clifctl.recipe.load import load_recipe
 from clifctl.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 
@@ -170,8 +175,8 @@ def test_a_trial_is_named_by_what_the_file_holds(
     folder.open([here])
     grid = own / "results" / "grid.json"
     grid.write_text(grid.read_text().replace("clifctl.grid/3", "clifctl.grid/2"))
-    older = named_with_paths(here)
-    assert older.name not in (here.name, named_with_paths(trial("elsewhere/leak.py:Leak")).name)
+    older = named_with_old_names(here)
+    assert older.name not in (here.name, named_with_old_names(trial("elsewhere/leak.py:Leak")).name)
     assert folder.named([here]) == (named_by_hash(here),)
     folder.run_folder(older.name).mkdir()
     assert folder.named([here]) == (older,)

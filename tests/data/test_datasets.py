@@ -18,7 +18,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "cifar10": {},
     "cifar100": {},
     "tiny_imagenet": {},
-    "image_folder": {"image_size": 16, "classes": 3},
+    "image_folder": {"size": 16, "classes": 3},
     "npz": {"shape": [3, 8, 8], "classes": 4},
     "dvs_gesture": {},
     "cifar10_dvs": {"split": "tebn"},

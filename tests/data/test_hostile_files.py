@@ -37,7 +37,7 @@ from clifctl.training.seal import sealed
 # Mutated inputs for each reader: CLIFCTL_FUZZ=1000 for a long look.
 MUTATED = int(os.environ.get("CLIFCTL_FUZZ", "40"))
 BOUND = 200 * 2**20  # what a process may take beside what it has
-FOLDER = {"image_size": 16, "classes": 3}
+FOLDER = {"size": 16, "classes": 3}
 ARRAYS = {"shape": [3, 8, 8], "classes": 4}
 PLACE = Place("x", Path("data"))
 T = 3

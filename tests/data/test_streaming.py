@@ -10,7 +10,7 @@ from clifctl.data import DATASETS, LoadedData, batches, shuffled_batches
 from clifctl.errors import DataError
 
 CASES = {
-    "image_folder": {"image_size": 16, "classes": 3, "augmentation": "plain"},
+    "image_folder": {"size": 16, "classes": 3, "augmentation": "plain"},
     "tiny_imagenet": {"augmentation": "plain"},
 }
 

@@ -24,7 +24,7 @@ def test_a_dry_run_lists_images_and_decodes_one_a_split(
         return decode(paths, *rest, **options)
 
     monkeypatch.setattr(streaming, "decode", counted)
-    words = [f"data.root={tmp_path / 'd'}", "data.image_size=16", "data.classes=3"]
+    words = [f"data.root={tmp_path / 'd'}", "data.size=16", "data.classes=3"]
     words += ["model.channels=[2,2,2,2,4]", "train.batch_size=4"]
     words = ["digits_snn5", "data.name=image_folder", *words, "--target", "reference"]
     plan = clifctl("train", *words, "--dry-run", "--json")

@@ -37,7 +37,7 @@ PADDING_OF_SIDE = 8  # the crop's padding is an eighth of the side, as CIFAR's i
 class ImageFolderOptions(ImageFileOptions):
     """What the files hold; the augmentations are those of CIFAR."""
 
-    image_size: Count = Field(le=4096, description="width and height of every image [pixels]")
+    size: Count = Field(le=4096, description="width and height of every image [pixels]")
     channels: Literal[1, 3] = Field(3, description="3: colour, 1: grey")
     classes: Count = Field(ge=2, description="number of classes: folders below train and test")
     mean: Numbers | None = Field(
@@ -68,9 +68,9 @@ def load(options: ImageFolderOptions, timesteps: int) -> LoadedData:
     train, test = (_samples(place.root / part, classes, options, place) for part in PARTS)
     half = (0.5,) * options.channels
     prepare = Normalise(options.mean or half, options.std or half)
-    image = (options.channels, options.image_size, options.image_size)
+    image = (options.channels, options.size, options.size)
     augmentations: dict[str, Augmentation] = {
-        "plain": crop_cutout_flip(prepare, options.image_size // PADDING_OF_SIDE),
+        "plain": crop_cutout_flip(prepare, options.size // PADDING_OF_SIDE),
         "strong": TrivialEraseMix(prepare, options.classes, image),
     }
     return assemble(
@@ -101,7 +101,7 @@ def _samples(
         [file for one in found for file in one.files],
         place,
         channels=options.channels,
-        size=options.image_size,
+        size=options.size,
         in_memory=options.in_memory,
     )
     labels = [label for label, images in enumerate(found) for _ in images.files]
@@ -167,7 +167,7 @@ DATASET = Dataset(
     options=ImageFolderOptions,
     load=load,
     shape_of=lambda options: DataShape(
-        options.classes, (options.channels, options.image_size, options.image_size)
+        options.classes, (options.channels, options.size, options.size)
     ),
     files=Files(
         url=None,

@@ -21,7 +21,7 @@ from clifctl.experiments.grid.trial_names import (
     base_of,
     named_by_hash,
     named_with_defaults,
-    named_with_paths,
+    named_with_old_names,
 )
 from clifctl.files import (
     cannot_write,
@@ -32,6 +32,7 @@ from clifctl.files import (
     write_text,
 )
 from clifctl.reading import read_json, read_text
+from clifctl.recipe.old_names import with_new_names
 from clifctl.results.decoding import NewerResult, UnreadableResult, decode, encode
 from clifctl.results.trials import Epochs, TrialRecord
 from clifctl.training import run_folder
@@ -115,12 +116,13 @@ class ResultsFolder:
         if grid is None:
             return tuple(trials)
         if grid["schema"] == _WITH_DEFAULTS:
-            return tuple(named_with_defaults(trial, grid["base"]) for trial in trials)
+            base = with_new_names(grid["base"])
+            return tuple(named_with_defaults(trial, base) for trial in trials)
         if grid["schema"] == _OF_HASHES:
-            with_paths = map(named_with_paths, trials)
+            with_old_names = map(named_with_old_names, trials)
             return tuple(
                 older if self._has(older) else named_by_hash(trial)
-                for trial, older in zip(trials, with_paths, strict=True)
+                for trial, older in zip(trials, with_old_names, strict=True)
             )
         return tuple(trials)
 

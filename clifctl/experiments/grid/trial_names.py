@@ -14,6 +14,7 @@ from clifctl.experiments.run.resume import FREE, READING, decisive, without
 from clifctl.recipe.defaults import completed, defaults_of, without_defaults
 from clifctl.recipe.load import LoadedRecipe
 from clifctl.recipe.neuron_files import neuron_sources, with_identities
+from clifctl.recipe.old_names import with_new_names, with_old_names
 from clifctl.recipe.schema import NEURON_KEYS
 
 # Of the hash: in a readable name, and where it is the whole name.
@@ -116,9 +117,11 @@ def named_by_hash(trial: Trial) -> Trial:
     return replace(trial, name=_digest(with_identities(plainest), trial.numerics, {}))
 
 
-def named_with_paths(trial: Trial) -> Trial:
-    """The same, of when names hashed the path of a neuron's own file, too."""
+def named_with_old_names(trial: Trial) -> Trial:
+    """`trial` under the name that it had when names hashed the path of a neuron's own file, too,
+    and keys as they were called then."""
     document, plainest = _plainest(trial.loaded)
+    plainest = with_old_names(plainest)
     return replace(trial, name=_digest(plainest, trial.numerics, neuron_sources(document)))
 
 
@@ -131,6 +134,7 @@ def named_with_defaults(trial: Trial, base: dict[str, Any]) -> Trial:
     known["data"] |= {k: base["data"][k] for k in known["data"] if f"data.{k}" in READING}
     younger = set(NEURON_KEYS) - set(_NEURON_KEYS_THEN)
     known["neuron"] = {k: v for k, v in document["neuron"].items() if k not in younger}
+    known = with_old_names(known)
     return replace(trial, name=_digest(known, trial.numerics, neuron_sources(document)))
 
 
@@ -162,7 +166,7 @@ def base_of(trial: Trial, earlier: dict[str, Any] | None = None) -> dict[str, An
     `earlier` one of a folder, with what `trial`'s may leave out and it lacks."""
     document = decisive(trial.loaded.recipe.document)
     if earlier is not None:
-        document = completed(decisive(earlier), decisive(defaults_of(document)))
+        document = completed(decisive(with_new_names(earlier)), decisive(defaults_of(document)))
     for *sections, key in AXES:
         place: Any = document
         for section in sections:

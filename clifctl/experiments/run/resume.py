@@ -17,6 +17,7 @@ from clifctl.recipe.catalog import read_text
 from clifctl.recipe.defaults import completed, defaults_of
 from clifctl.recipe.load import LoadedRecipe, RecipeSource, apply_overrides
 from clifctl.recipe.neuron_files import located, named_alike
+from clifctl.recipe.old_names import with_new_names
 from clifctl.recipe.yamlfile import parse_document
 from clifctl.results.decoding import NewerResult, UnreadableResult, decode, flat
 from clifctl.results.train import TrainResult
@@ -216,7 +217,7 @@ def _require_same(loaded: LoadedRecipe, earlier: dict[str, Any], where: str, fol
     a longer run would have been another one from the start.
     """
     document = loaded.recipe.document
-    own, other = flat(document), flat(completed(earlier, defaults_of(document)))
+    own, other = flat(document), flat(completed(with_new_names(earlier), defaults_of(document)))
     free = (*FREE, *PLACES)
     keys = [k for k in {**other, **own} if k not in free and own.get(k) != other.get(k)]
     longer = keys == ["train.epochs"] and _is_larger(own["train.epochs"], other.get("train.epochs"))

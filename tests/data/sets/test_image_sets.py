@@ -22,7 +22,7 @@ from clifctl.data.images import held_out_per_class
 from clifctl.data.unpickling import load_plain
 from clifctl.errors import DataError
 
-FOLDER = {"image_size": 16, "classes": 3}
+FOLDER = {"size": 16, "classes": 3}
 ARRAYS = {"shape": [3, 8, 8], "classes": 4}
 
 
@@ -366,10 +366,10 @@ def test_wrong_lists_of_tiny_imagenet_are_named(on_disk: ModuleType, tmp_path: P
 
 def test_wrong_folders_are_named(on_disk: ModuleType, tmp_path: Path) -> None:
     on_disk.write_image_folder(tmp_path)
-    error = refused("image_folder", tmp_path, image_size=16, classes=4)
+    error = refused("image_folder", tmp_path, size=16, classes=4)
     assert f"'{tmp_path / 'train'}' has 3 classes, the recipe says 4" in error.message
     assert "data.classes=3" in str(error.hint)
-    error = refused("image_folder", tmp_path, image_size=24, classes=3)
+    error = refused("image_folder", tmp_path, size=24, classes=3)
     assert "has 16x16 pixels, 24x24 are needed" in error.message
     (tmp_path / "test/class2").rename(tmp_path / "test/other")
     error = refused("image_folder", tmp_path, **FOLDER)

@@ -15,7 +15,7 @@ from clifctl.data.events.event_set import read_recordings
 from clifctl.errors import DataError
 
 Run = Callable[..., Any]
-OPTIONS = {"image_size": 16, "classes": 3}
+OPTIONS = {"size": 16, "classes": 3}
 GREY = np.arange(256, dtype=np.uint8).reshape(16, 16)
 
 
@@ -179,7 +179,7 @@ def test_names_of_classes_stand_beside_labels(
     for part in ("train", "test"):
         for number, name in enumerate(("1", "2", "10")):
             (own / part / f"class{number}").rename(own / part / name)
-    options = ["data.name=image_folder", "data.root=own", "data.image_size=16", "data.classes=3"]
+    options = ["data.name=image_folder", "data.root=own", "data.size=16", "data.classes=3"]
     shown = ["data", "show", "image_folder", *options[1:], "--sample", "2"]
     assert (clifctl(*shown, "--json").json["label"], clifctl(*shown, "--json").code) == (1, 0)
     assert "label 1 '10', shape" in clifctl(*shown).out

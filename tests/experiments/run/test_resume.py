@@ -220,7 +220,7 @@ def lose_workers() -> None:
 def test_so_does_one_whose_images_workers_bring(how: str, tmp_path: Path, data_root: Path) -> None:
     """With samples held out, on which the best epoch is chosen, and any number of workers: what
     they have drawn and done ahead is no part of the state."""
-    data = f"name: image_folder, image_size: 16, classes: 3, {how}"
+    data = f"name: image_folder, size: 16, classes: 3, {how}"
     net = ["timesteps=2", "model.hidden=[8]", "model.dropout=0.2", "train.save_every=2steps"]
     sizes = ["train.batch_size=3", "train.epochs=3", "train.log_every=1"]
 
