@@ -60,6 +60,7 @@ def register(app: typer.Typer) -> None:
         difference to the baseline with interval and corrected p value.
         """
         from clifctl.experiments import compare_neurons as experiment
+        from clifctl.recipe.load import name_of_runs
         from clifctl.report.compare_neurons import comparison_report
         from clifctl.report.compare_neurons_picture import draw_comparison
 
@@ -77,7 +78,7 @@ def register(app: typer.Typer) -> None:
         grid.carry_out(
             output,
             "compare-neurons",
-            Path("runs") / f"compare-{Path(recipe).stem}",
+            Path("runs") / f"compare-{name_of_runs(recipe, given)}",
             plan=lambda options: experiment.plan_comparison(recipe, given, axes, options),
             run=experiment.compare_neurons,
             report=comparison_report,

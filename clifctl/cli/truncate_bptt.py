@@ -44,6 +44,7 @@ def register(app: typer.Typer) -> None:
         results folder: the same command run again trains only what is missing.
         """
         from clifctl.experiments import truncate_bptt as experiment
+        from clifctl.recipe.load import name_of_runs
         from clifctl.report.truncate_bptt import truncation_report
         from clifctl.report.truncate_bptt_picture import draw_truncation
 
@@ -57,7 +58,7 @@ def register(app: typer.Typer) -> None:
         grid.carry_out(
             output,
             "truncate-bptt",
-            Path("runs") / f"truncate-{Path(recipe).stem}",
+            Path("runs") / f"truncate-{name_of_runs(recipe, given)}",
             plan=lambda options: experiment.plan_truncation(recipe, given, axes, options),
             run=experiment.truncate_bptt,
             report=truncation_report,

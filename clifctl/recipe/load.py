@@ -3,7 +3,7 @@
 import copy
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,12 +41,14 @@ class LoadedRecipe:
 @dataclass(frozen=True)
 class RecipeSource:
     """A recipe as it was written, with overrides but without defaults: variants of it come with the
-    defaults of what they change to."""
+    defaults of what they change to. `rows` are the data set, net and neuron that its author wrote
+    name and title for; None where the name is to stay whatever they become."""
 
     name: str
     where: str
     document: dict[str, Any]
     notices: tuple[str, ...]
+    rows: dict[str, Any] | None = None
 
     def variant(self, overrides: Sequence[str] = ()) -> LoadedRecipe:
         """The recipe with more overrides. Raises RecipeError, UsageError."""
@@ -54,7 +56,32 @@ class RecipeSource:
         notices = apply_overrides(document, overrides)
         recipe = validate(document, self.where)
         notices += recipe.model.options.notices(recipe.neuron.neuron)
-        return LoadedRecipe(self.name, recipe, (*self.notices, *notices))
+        changed = _changed_rows(recipe.document, self.rows)
+        name = self.name if changed.isdisjoint(("data", "model")) else _name_of(recipe)
+        title = recipe.title
+        if changed and title and title == (self.rows or {}).get("title"):
+            neuron, data, model = (_called(recipe)[row] for row in ("neuron", "data", "model"))
+            title = f"{neuron} on {data}, {model}"
+            recipe = replace(recipe, title=title, document={**recipe.document, "title": title})
+        return LoadedRecipe(name, recipe, (*self.notices, *notices))
+
+
+def _changed_rows(document: dict[str, Any], rows: dict[str, Any] | None) -> set[str]:
+    """The sections whose row is another one than in `rows`."""
+    if rows is None:
+        return set()
+    return {section for section in TABLES if document[section]["name"] != rows[section]}
+
+
+def _called(recipe: Recipe) -> dict[str, str]:
+    """What the data set, the net and the neuron of a recipe are called."""
+    neuron = recipe.neuron.neuron.name
+    return {"data": recipe.data.dataset.name, "model": recipe.model.model.name, "neuron": neuron}
+
+
+def _name_of(recipe: Recipe) -> str:
+    """The name of a recipe that nobody has given one."""
+    return "{data}_{model}".format(**_called(recipe))
 
 
 def open_recipe(reference: str, overrides: Sequence[str] = ()) -> RecipeSource:
@@ -69,8 +96,11 @@ def open_recipe(reference: str, overrides: Sequence[str] = ()) -> RecipeSource:
         notices += _place_files(document, read.folder)
     notices += old_names.told(document)
     document = old_names.with_new_names(document)
+    sections = {name: document.get(name) for name in TABLES}
+    rows = {n: s.get("name") if isinstance(s, dict) else None for n, s in sections.items()}
+    rows["title"] = document.get("title")
     notices += apply_overrides(document, overrides)
-    return RecipeSource(read.name, read.where, document, tuple(notices))
+    return RecipeSource(read.name, read.where, document, tuple(notices), rows)
 
 
 def load_recipe(reference: str, overrides: Sequence[str] = ()) -> LoadedRecipe:
@@ -102,6 +132,16 @@ def _same_file(one: str, other: str) -> bool:
     return os.path.realpath(trust.file_of(one)) == os.path.realpath(trust.file_of(other))
 
 
+def name_of_runs(reference: str, overrides: Sequence[str]) -> str:
+    """The name that runs of the recipe `reference` bear. Raises RecipeError, UsageError."""
+    named = ("data", "data.name", "model", "model.name")
+    switched = any(one.partition("=")[0] in named for one in overrides)
+    # stdin can be read once; its recipe has no name of its own.
+    if reference == "-" or not switched:
+        return Path(reference).stem
+    return load_recipe(reference, overrides).name
+
+
 def bare_recipe(data: str, model: str, overrides: Sequence[str] = ()) -> LoadedRecipe:
     """A recipe of defaults for a net that is trained already: a LIF net with T = 6 on a data set,
     unless overrides say otherwise. Raises RecipeError, UsageError."""
@@ -113,10 +153,9 @@ def bare_recipe(data: str, model: str, overrides: Sequence[str] = ()) -> LoadedR
         "train": {"epochs": 1},
     }
     notices = apply_overrides(document, overrides)
-    name = f"{data}_{model}"
-    recipe = validate(document, f"recipe of {name}")
+    recipe = validate(document, f"recipe of {data}_{model}")
     notices += recipe.model.options.notices(recipe.neuron.neuron)
-    return LoadedRecipe(name, recipe, tuple(notices))
+    return LoadedRecipe(_name_of(recipe), recipe, tuple(notices))
 
 
 def apply_overrides(document: dict[str, Any], overrides: Sequence[str]) -> list[str]:

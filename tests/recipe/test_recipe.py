@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clifctl.errors import RecipeError, UsageError
-from clifctl.recipe.load import apply_overrides, load_recipe
+from clifctl.recipe.load import apply_overrides, load_recipe, name_of_runs, open_recipe
 from clifctl.recipe.schema import validate
 from clifctl.recipe.yamlfile import dump_document, parse_document, parse_scalar
 
@@ -204,3 +204,29 @@ def test_every_float_survives_a_recipe(value: float) -> None:
     again = parse_document(dump_document({"x": value}), "here")["x"]
     assert type(again) is float
     assert again == value
+
+
+@pytest.mark.parametrize(
+    ("overrides", "name", "title"),
+    [
+        (["train.epochs=3", "data.name=digits"], "digits_snn5", None),
+        (["neuron.name=lif"], "digits_snn5", "lif on digits, snn5"),
+        (
+            ["data.name=digits_events", "timesteps=8"],
+            "digits_events_snn5",
+            "clif on digits_events, snn5",
+        ),
+        (["model={name: mlp, hidden: [4]}"], "digits_mlp", "clif on digits, mlp"),
+        (["data.name=digits_events", "title=mine"], "digits_events_snn5", "mine"),
+    ],
+)
+def test_name_and_title_tell_the_data_and_net_that_run(
+    overrides: list[str], name: str, title: str | None
+) -> None:
+    loaded = load_recipe("digits_snn5", overrides)
+    own = load_recipe("digits_snn5").recipe.title
+    assert (loaded.name, loaded.recipe.title) == (name, title or own)
+    assert loaded.recipe.document["title"] == loaded.recipe.title
+    assert name_of_runs("digits_snn5", overrides) == name
+    # A variant of a variant, as those of a comparison.
+    assert open_recipe("digits_snn5", overrides).variant(["train.seed=1"]).name == name
