@@ -41,6 +41,10 @@ class SpikingNet(nn.Module, ABC):
     authors_names: dict[str, str]
     authors_unused: frozenset[str] = frozenset()
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.authors_names = {}
+
     @abstractmethod
     def forward(
         self, x: Tensor, state: NetState | None = None, repeat: int = 1

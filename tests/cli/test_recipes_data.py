@@ -5,6 +5,8 @@ from typing import Any
 import pytest
 import yaml
 
+from clifctl.data import DATASETS
+
 Run = Callable[..., Any]
 
 
@@ -106,20 +108,22 @@ def test_recipes_show_has_no_nan_in_its_json(clifctl: Run, tmp_path: Path) -> No
 
 def test_data_ls(clifctl: Run) -> None:
     rows = clifctl("data", "ls", "--json").json["data"]
-    assert [(row["data"], row["input_shape"], row["timesteps"]) for row in rows] == [
-        ("digits", [1, 8, 8], "any"),
-        ("digits_events", [2, 10, 10], "1 to 48"),
-        ("digits_rows", [8], "8"),
-        ("cifar10", [3, 32, 32], "any"),
-        ("cifar100", [3, 32, 32], "any"),
-        ("tiny_imagenet", [3, 64, 64], "any"),
-        ("image_folder", None, "any"),
-        ("npz", None, "any"),
-        ("dvs_gesture", [2, 128, 128], "any"),
-        ("cifar10_dvs", [2, 128, 128], "any"),
-        ("event_files", None, "any"),
-    ]
-    assert [row["classes"] for row in rows[3:]] == [10, 100, 200, None, None, 11, 10, None]
+    assert [row["data"] for row in rows] == list(DATASETS)
+    found = {row["data"]: (row["input_shape"], row["timesteps"], row["classes"]) for row in rows}
+    expected = {
+        "digits": ([1, 8, 8], "any", 10),
+        "digits_events": ([2, 10, 10], "1 to 48", 10),
+        "digits_rows": ([8], "8", 10),
+        "cifar10": ([3, 32, 32], "any", 10),
+        "cifar100": ([3, 32, 32], "any", 100),
+        "tiny_imagenet": ([3, 64, 64], "any", 200),
+        "image_folder": (None, "any", None),
+        "npz": (None, "any", None),
+        "dvs_gesture": ([2, 128, 128], "any", 11),
+        "cifar10_dvs": ([2, 128, 128], "any", 10),
+        "event_files": (None, "any", None),
+    }
+    assert {name: found[name] for name in expected} == expected
 
 
 def test_data_show_counts_events(clifctl: Run) -> None:

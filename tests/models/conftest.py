@@ -1,4 +1,4 @@
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
@@ -21,6 +21,12 @@ NARROW: dict[str, tuple[tuple[int, ...], dict[str, Any]]] = {
     "spike_driven_transformer": ((2, 9, 14), {"width": 1, "depth": 1, "mlp_ratio": 2}),
     "mlp": ((2, 3, 5), {"hidden": (7, 5)}),
 }
+
+
+@pytest.fixture
+def narrow() -> Mapping[str, tuple[tuple[int, ...], Mapping[str, Any]]]:
+    """The shape of an image and the options of every narrow net, by its name."""
+    return NARROW
 
 
 @pytest.fixture

@@ -1,4 +1,5 @@
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import pytest
 import torch
@@ -17,6 +18,8 @@ from clifctl.models import (
 )
 from clifctl.models.convolution import Convolution
 from clifctl.neurons import NEURONS
+
+Narrow = Mapping[str, tuple[tuple[int, ...], Mapping[str, Any]]]
 
 DIGITS = {
     "channels": (4, 8, 16, 16, 32),
@@ -176,33 +179,23 @@ def test_a_sequence_may_be_fed_step_by_step_with_states() -> None:
             assert torch.equal(a, b)
 
 
-# Small nets of every kind, and the smallest image that each takes.
-SMALL: dict[str, tuple[tuple[int, ...], dict[str, object]]] = {
-    "snn5": ((1, 8, 8), dict(DIGITS)),
-    "mlp": ((1, 8, 8), {"hidden": (7, 5)}),
-    "resnet18": ((2, 9, 11), {"width": 3}),
-    "vgg11": ((2, 32, 33), {"width": 2}),
-    "vgg13": ((2, 32, 33), {"width": 2}),
-    "vggsnn": ((2, 17, 16), {"width": 2}),
-    "spike_driven_transformer": ((2, 9, 14), {"width": 1, "depth": 1, "mlp_ratio": 2}),
-}
-
-
 def target_for(model: str) -> str:
     """The transformer's threshold of its own, and its layers without a norm, would have kernels
     compiled for each neuron; those of one neuron are compared in its own tests."""
     return "reference" if model == "spike_driven_transformer" else "auto"
 
 
-def test_every_model_has_a_small_one_here() -> None:
-    assert set(SMALL) == set(MODELS)
+def test_every_net_has_a_narrow_one(narrow: Narrow) -> None:
+    assert set(narrow) == set(MODELS), "add a narrow one to conftest.py"
 
 
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("neuron", NEURONS)
-def test_every_net_trains_every_parameter_with_every_neuron(model: str, neuron: str) -> None:
+def test_every_net_trains_every_parameter_with_every_neuron(
+    model: str, neuron: str, narrow: Narrow
+) -> None:
     steps = 1 if neuron == "relu" else 3
-    shape, options = SMALL[model]
+    shape, options = narrow[model]
     # In float64: kernels/test_normed.py compiles the same kernels.
     net = build(model, neuron, timesteps=steps, shape=shape, target=target_for(model), **options)
     net = net.double()
@@ -245,9 +238,11 @@ def stepwise(net: SpikingNet) -> dict[str, nn.BatchNorm2d]:
     "model", ["resnet18", "vgg11", "vgg13", "vggsnn", "spike_driven_transformer"]
 )
 @pytest.mark.parametrize("static", [True, False])
-def test_image_nets_layer_by_layer_equal_a_loop_over_steps(model: str, static: bool) -> None:
+def test_image_nets_layer_by_layer_equal_a_loop_over_steps(
+    model: str, static: bool, narrow: Narrow
+) -> None:
     """Logits, every gradient and the running statistics in float64, dropout's mask included."""
-    shape, options = SMALL[model]
+    shape, options = narrow[model]
     ours, loop = (
         build(model, "clif", shape=shape, dropout=0.3, target=target_for(model), **options).double()
         for _ in range(2)
@@ -334,9 +329,9 @@ def test_image_nets_start_as_the_authors() -> None:
     ],
 )
 def test_every_module_has_its_name_in_the_authors_checkpoints(
-    model: str, keys: int, some: list[str]
+    model: str, keys: int, some: list[str], narrow: Narrow
 ) -> None:
-    shape, options = SMALL[model]
+    shape, options = narrow[model]
     net = build(model, "plif", shape=shape, **options)
     theirs = []
     for key in net.state_dict():

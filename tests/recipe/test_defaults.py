@@ -87,4 +87,4 @@ def test_a_default_takes_no_part_in_a_trials_name() -> None:
 
 
 if __name__ == "__main__":
-    FILE.write_text(json.dumps(written_down(), indent=1) + "\n", encoding="utf-8")
+    FILE.write_text(json.dumps(written_down(), indent=1, sort_keys=True) + "\n", encoding="utf-8")

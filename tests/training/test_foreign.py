@@ -115,6 +115,25 @@ def _own(key: str) -> str:
     return next(own for own, name in zip(net.state_dict(), theirs(net), strict=True) if name == key)
 
 
+class Nobodys(SpikingNet):
+    """A net that has no authors, and says nothing of names."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = torch.nn.Linear(3, 2)
+
+    def forward(self, x: torch.Tensor, state: Any = None, repeat: int = 1) -> Any:
+        return self.linear(x), ()
+
+
+def test_a_net_without_authors_takes_its_own_names(tmp_path: Path) -> None:
+    written, net = Nobodys(), Nobodys()
+    torch.save(written.state_dict(), tmp_path / "weights.pth")
+    load_foreign_weights(net, load_foreign(tmp_path / "weights.pth"), tmp_path / "weights.pth")
+    assert torch.equal(net.linear.weight, written.linear.weight)
+    assert torch.equal(net.linear.bias, written.linear.bias)
+
+
 def test_counts_of_batches_may_be_missing(tmp_path: Path) -> None:
     kept = {key: value for key, value in WRITTEN.items() if "num_batches_tracked" not in key}
     assert len(kept) < len(WRITTEN)
