@@ -154,7 +154,8 @@ def _in_common(rows: tuple[RunRow, ...]) -> str:
         for name, (value, *others) in values.items()
         if not others
     ]
-    return f": all {', '.join(shared)}" if shared and len(rows) > 1 else ""
+    every = "all " if len(rows) > 1 else ""
+    return f": {every}{', '.join(shared)}" if shared else ""
 
 
 def _stopped(row: RunRow) -> str | None:
