@@ -133,10 +133,10 @@ def _run_folders(folder: Path, depth: int) -> Iterator[tuple[Path, RunFolderErro
             yield from _run_folders(path, depth - 1)
 
 
-def _natural(path: Path) -> list[str | int]:
-    """Run 10 after run 9."""
-    parts = re.split(r"([0-9]+)", path.name)
-    return [int(part) if at % 2 else part for at, part in enumerate(parts)]
+def _natural(path: Path) -> list[str | float]:
+    """Run 10 after run 9, and lr0.1 after lr0.05."""
+    parts = re.split(r"([0-9]+(?:\.[0-9]+)?)", path.name)
+    return [float(part) if at % 2 else part for at, part in enumerate(parts)]
 
 
 def _leaves(recipes: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -44,8 +44,16 @@ def run_report(result: RunShown) -> Report:
     """One run: what it is, then its epochs."""
     summary = Table(
         result.row.run,
-        columns_of(RunRow, *_COLUMNS, "state", "started", short=True),
-        ({**dataclasses.asdict(result.row), "state": _state(result.row)},),
+        columns_of(
+            RunRow,
+            *_COLUMNS,
+            "state",
+            Column("stopped", "stopped"),
+            "problem",
+            "started",
+            short=True,
+        ),
+        ({**dataclasses.asdict(result.row), "stopped": _stopped(result.row)},),
         vertical=True,
     )
     epochs = result.curves.epochs
@@ -104,14 +112,16 @@ def _runs_table(title: str, rows: tuple[RunRow, ...], notes: tuple[str, ...]) ->
     columns = (
         Column("run", "run"),
         *(Column(key, _SHORT.get(key, key)) for key in shown),
-        *(Column("state", "state"), Column("epochs_of", "epochs")),
+        Column("state", "state"),
+        *([Column("stopped", "stopped")] if any(map(_stopped, rows)) else []),
+        Column("epochs_of", "epochs"),
         *columns_of(RunRow, *_MEASURED, short=True),
     )
     cells = tuple(
         {
             **dataclasses.asdict(row),
             **row.hyperparameters,
-            "state": _state(row),
+            "stopped": _stopped(row),
             "epochs_of": f"{row.epochs_done}/{row.epochs}",
         }
         for row in rows
@@ -119,7 +129,7 @@ def _runs_table(title: str, rows: tuple[RunRow, ...], notes: tuple[str, ...]) ->
     notes = (*(f"failed: '{row.run}': {row.problem}" for row in rows if row.problem), *notes)
     if left:
         notes = (*notes, f"they differ in {', '.join(left)} too: --keys chooses")
-    optional = (*_OPTIONAL, *reversed(shown), "epochs_of")
+    optional = (*_OPTIONAL, *reversed(shown[2:]), "epochs_of", "stopped", *reversed(shown[:2]))
     return Table(f"{title}{_in_common(rows)}", columns, cells, notes=notes, optional=optional)
 
 
@@ -144,15 +154,14 @@ def _in_common(rows: tuple[RunRow, ...]) -> str:
         for name, (value, *others) in values.items()
         if not others
     ]
-    return f": all {', '.join(shared)}" if shared and len(rows) > 1 else ""
+    every = "all " if len(rows) > 1 else ""
+    return f": {every}{', '.join(shared)}" if shared else ""
 
 
-def _state(row: RunRow) -> str:
-    """How a run stands, and how far it was saved where it was stopped."""
+def _stopped(row: RunRow) -> str | None:
+    """Where the last checkpoint stands of a run that was stopped."""
     if row.saved_epochs is None or row.saved_steps is None:
-        return str(row.state)
+        return None
     if row.saved_steps:
-        return f"{row.state} at step {row.saved_steps} of epoch {row.saved_epochs + 1}"
-    if row.saved_epochs:
-        return f"{row.state} after epoch {row.saved_epochs}"
-    return f"{row.state}, nothing saved"
+        return f"epoch {row.saved_epochs + 1}, step {row.saved_steps}"
+    return f"after epoch {row.saved_epochs}" if row.saved_epochs else "before anything was saved"

@@ -95,19 +95,19 @@ def test_what_one_neuron_alone_has_is_no_difference_of_its_own() -> None:
 
 
 def test_runs_are_listed_with_the_keys_that_are_asked_for(clifctl: Run, tmp_path: Path) -> None:
-    for name, *overrides in (("r10", "neuron.tau=1.5"), ("r9",), ("p", "neuron.name=plif")):
+    for name, *overrides in (("r0.1", "neuron.tau=1.5"), ("r0.09",), ("p", "neuron.name=plif")):
         train = ("train", *TINY, "train.epochs=1", *overrides, "--out", f"runs/{name}", "--json")
         trained = clifctl(*train).json
         assert trained["state"] == "done"
         assert trained["resolved_recipe"]["train"]["batch_size"] == 256
-        if name == "r10":
+        if name == "r0.1":
             assert trained["resolved_recipe"]["neuron"]["tau"] == 1.5
     # Whose result an older version wrote.
-    result = tmp_path / "runs" / "r9" / "result.json"
+    result = tmp_path / "runs" / "r0.09" / "result.json"
     older = json.loads(result.read_text())
     del older["resolved_recipe"], older["state"]
     result.write_text(json.dumps(older))
-    shown = clifctl("train", "--resume", "runs/r9", "--target", "reference", "--format", "csv")
+    shown = clifctl("train", "--resume", "runs/r0.09", "--target", "reference", "--format", "csv")
     (row,) = csv.DictReader(io.StringIO(shown.out))
     assert (row["neuron"], row["neuron.tau"], row["train.lr"], row["state"]) == (
         *("clif", "2.0", "0.1"),
@@ -117,8 +117,8 @@ def test_runs_are_listed_with_the_keys_that_are_asked_for(clifctl: Run, tmp_path
     rows = list(csv.DictReader(io.StringIO(listed)))
     assert [(row["run"], row["neuron.name"], row["neuron.tau"]) for row in rows] == [
         ("runs/p", "plif", "2.0"),
-        ("runs/r9", "clif", "2.0"),
-        ("runs/r10", "clif", "1.5"),
+        ("runs/r0.09", "clif", "2.0"),
+        ("runs/r0.1", "clif", "1.5"),
     ]
     table = clifctl("runs", "ls")
     assert "3 runs below 'runs': all digits_rows, mlp, T = 8" in table.out
