@@ -5,6 +5,8 @@ from typing import overload
 from clifctl.reading import MIB
 
 _UNITS = (("GiB", 2**30), ("MiB", MIB), ("KiB", 2**10))
+# How many of each are a millijoule, largest unit first.
+ENERGIES = {"mJ": 1.0, "uJ": 1e3, "nJ": 1e6, "pJ": 1e9}
 
 
 def signed(value: float, digits: int) -> str:
@@ -34,6 +36,11 @@ def size_in_words(size_bytes: float) -> str:
         if size_bytes >= unit:
             return f"{size_bytes / unit:,.1f} {name}"
     return f"{size_bytes:,.0f} bytes"
+
+
+def energy_unit(largest_mj: float) -> str:
+    """The unit in which the largest of some energies is at least 1."""
+    return next((unit for unit, of_a_mj in ENERGIES.items() if largest_mj * of_a_mj >= 1.0), "pJ")
 
 
 @overload

@@ -158,6 +158,7 @@ NO_COMMANDS = {
         "lists",
         "options",
         "picture_options",
+        "table_options",
     },
     "experiments": {"build", "checkpoints", "published"},
     "results": {

@@ -79,7 +79,7 @@ app = typer.Typer(
 )
 
 
-@command(app, "neurons", example=EXAMPLE)
+@command(app, "neurons", example=EXAMPLE, tables=("result", "forward", "spread", "memory"))
 def neurons(
     *,
     neurons: Annotated[
@@ -114,7 +114,12 @@ def neurons(
     output.emit(neurons_bench_report(result))
 
 
-@command(app, "train", example=TRAIN_EXAMPLE)
+@command(
+    app,
+    "train",
+    example=TRAIN_EXAMPLE,
+    tables=("result", "memory", "firing-rates", "connections", "engine"),
+)
 def train(
     *,
     net: NetBenchmark,
@@ -153,7 +158,12 @@ def train(
     output.emit(train_bench_report(result))
 
 
-@command(app, "eval", example=EVAL_EXAMPLE)
+@command(
+    app,
+    "eval",
+    example=EVAL_EXAMPLE,
+    tables=("result", "operations", "firing-rates", "connections"),
+)
 def evaluate(
     *,
     net: NetBenchmark,

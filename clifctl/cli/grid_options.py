@@ -13,6 +13,7 @@ from clifctl.cli.options import Output, Shared, name_after, picture_path
 from clifctl.experiments.run.execution import ExecutionOptions
 
 TRIALS_PANEL = "Trials"
+TABLES = ("result", "differences", "conclusions")
 
 PlotOption = Annotated[
     str | None,

@@ -30,7 +30,13 @@ def ls(*, output: Output) -> None:
     output.emit(neurons_report(list_neurons()))
 
 
-@command(app, "show", example="clifctl neurons show clif --kernel numba")
+@command(
+    app,
+    "show",
+    example="clifctl neurons show clif --kernel numba",
+    tables=("result", "hyperparameters", "operations"),
+    text_endings=(".py",),
+)
 def show(
     neuron: NeuronArgument,
     *,

@@ -53,7 +53,12 @@ def keys(
     output.emit(keys_report(list_keys(start, of)))
 
 
-@command(app, "show", example="clifctl recipes show digits_snn5 timesteps=8 --resolved")
+@command(
+    app,
+    "show",
+    example="clifctl recipes show digits_snn5 timesteps=8 --resolved",
+    text_endings=(".yaml", ".yml"),
+)
 def show(
     recipe: RecipeArgument,
     overrides: OverridesArgument = None,

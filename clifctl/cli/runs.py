@@ -41,7 +41,12 @@ def ls(
     output.emit(runs_report(list_runs(folder, asked)))
 
 
-@command(app, "show", example="clifctl runs show runs/digits_snn5-1 --plot run.png")
+@command(
+    app,
+    "show",
+    example="clifctl runs show runs/digits_snn5-1 --plot run.png",
+    tables=("epochs", "result", "published"),
+)
 def show(run: RunArgument, *, plot: PlotOption = None, output: Output) -> None:
     """Show one run: its epochs, or with --plot its loss curves."""
     from clifctl.experiments.runs import show_run
@@ -53,7 +58,12 @@ def show(run: RunArgument, *, plot: PlotOption = None, output: Output) -> None:
     output.emit_and_draw(run_report(result), picture, draw_runs, [result.curves], [result.row])
 
 
-@command(app, "compare", example="clifctl runs compare runs/a runs/b --plot curves.png")
+@command(
+    app,
+    "compare",
+    example="clifctl runs compare runs/a runs/b --plot curves.png",
+    tables=("result", "differences"),
+)
 def compare(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders.")],
     *,

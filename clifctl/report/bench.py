@@ -51,7 +51,7 @@ def rates_table(result: TrainBenchResult | EvalBenchResult) -> tuple[Table, ...]
         "spikes per neuron and time step on the benchmark's input; a layer is brought to its "
         "target by the bias of the batch norm before it, the same for all channels",
     )
-    return (Table("firing rates", columns, tuple(rows.values()), notes=notes),)
+    return (Table("firing rates", columns, tuple(rows.values()), notes=notes, name="firing-rates"),)
 
 
 def missing_notes(result: TrainBenchResult | EvalBenchResult) -> tuple[str, ...]:

@@ -1,10 +1,13 @@
 """`compare-neurons` -> report: a row a neuron, then the paired differences."""
 
-from clifctl.report.render import Column, Report, Table, document_of, flat_table
+from typing import Any
+
+from clifctl.report.render import Column, Report, Table, data_tables, document_of
 from clifctl.report.summary import (
     NOTE,
     Estimates,
     conclusions_table,
+    difference_rows,
     difference_table,
     estimate_columns,
     estimates_of,
@@ -24,7 +27,11 @@ def comparison_report(result: NeuronComparison) -> Report:
         title = f"paired differences to {result.baseline}"
         tables.append(difference_table(title, "neuron", compared, result.correction))
     tables.append(conclusions_table(result))
-    return Report(document_of(result), tuple(tables), data=_flat(result, estimates))
+    data = data_tables(
+        ("result", _flat(result, estimates)),
+        ("differences", difference_rows("neuron", compared)),
+    )
+    return Report(document_of(result), tuple(tables), data=data)
 
 
 def _summaries(result: NeuronComparison, estimates: Estimates) -> Table:
@@ -74,8 +81,8 @@ def _setting(row: ComparedNeuron, result: NeuronComparison) -> str:
     return f"{row.neuron} ({', '.join(parts)})" if parts else row.neuron
 
 
-def _flat(result: NeuronComparison, estimates: Estimates) -> Table:
-    rows = [
+def _flat(result: NeuronComparison, estimates: Estimates) -> list[dict[str, Any]]:
+    return [
         {
             "neuron": row.neuron,
             "timesteps": row.timesteps,
@@ -88,4 +95,3 @@ def _flat(result: NeuronComparison, estimates: Estimates) -> Table:
         }
         for row in result.rows
     ]
-    return flat_table(result.recipe, rows)

@@ -23,7 +23,7 @@ def doctor_report(result: DoctorResult) -> Report:
     verdict = "every self-test passed" if result.healthy else "A SELF-TEST FAILED"
     title = f"clifctl on this machine: {verdict}"
     notes = (f"{result.platform}; checked in {result.seconds:.1f} s",)
-    return Report(document_of(result), (Table(title, columns, rows, notes=notes),))
+    return Report(document_of(result), (Table(title, columns, rows, notes=notes, keys=2),))
 
 
 def _rows(result: DoctorResult) -> Iterator[tuple[Any, ...]]:

@@ -37,7 +37,7 @@ def rate_tables(layers: tuple[LayerRate, ...]) -> tuple[Table, ...]:
         return ()
     columns = ("layer", "neurons", "firing_rate", "firing_rate_per_step")
     title = "firing rates [spikes/neuron/step], test data"
-    return (list_table(title, LayerRate, layers, *columns, short=True),)
+    return (list_table(title, LayerRate, layers, *columns, short=True, name="firing-rates"),)
 
 
 def _per_step(result: EvalResult) -> Table:
@@ -64,6 +64,7 @@ def _per_step(result: EvalResult) -> Table:
             "Decided by the sum of the logits up to that step; the cross entropy is that of their "
             "mean.",
         ),
+        name="steps",
     )
 
 
@@ -80,6 +81,7 @@ def _per_class(counts: tuple[ClassCount, ...]) -> Table:
         notes=(
             "Mistaken for: the class that most of its wrong samples were assigned to (how many).",
         ),
+        name="classes",
     )
 
 
