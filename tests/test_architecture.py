@@ -162,7 +162,15 @@ NO_COMMANDS = {
     },
     "experiments": {"build", "checkpoints", "published"},
     "results": {
-        *("connections", "decoding", "events", "published", "quantities", "statistics"),
+        *(
+            "connections",
+            "decoding",
+            "events",
+            "firing_rates",
+            "published",
+            "quantities",
+            "statistics",
+        ),
         *("summary", "trials"),
     },
     "report": {

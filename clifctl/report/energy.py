@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from clifctl.amounts import ENERGIES, energy_unit
+from clifctl.report.eval import rate_notes
 from clifctl.report.render import (
     Column,
     Report,
@@ -144,7 +145,9 @@ def _rates(row: EnergyRow) -> Table:
     measured = ("firing_rate_sample_std", "firing_rate_per_step") if row.rates == "measured" else ()
     title = f"{row.source}, {row.neuron}: firing rates [spikes/neuron/step], {row.rates}"
     columns = ("layer", "neurons", "firing_rate", *measured)
-    return list_table(title, RateRow, row.firing_rates, *columns, short=True, name="firing-rates")
+    rates = row.firing_rates
+    notes = rate_notes(rates)
+    return list_table(title, RateRow, rates, *columns, short=True, notes=notes, name="firing-rates")
 
 
 def _layers(row: EnergyRow, methods: tuple[str, ...]) -> list[Table]:
