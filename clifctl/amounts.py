@@ -14,6 +14,11 @@ def signed(value: float, digits: int) -> str:
     return f"{round(value, digits) + 0.0:+.{digits}f}"
 
 
+def counted(number: int, noun: str, plural: str | None = None) -> str:
+    """So many of something: `1 seed`, `2,000 samples`."""
+    return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
+
+
 def duration(seconds: float) -> str:
     """About how long: `45 s`, `12 min`, `3.4 h`."""
     if seconds < 90:

@@ -162,16 +162,8 @@ NO_COMMANDS = {
     },
     "experiments": {"build", "checkpoints", "published"},
     "results": {
-        *(
-            "connections",
-            "decoding",
-            "events",
-            "firing_rates",
-            "published",
-            "quantities",
-            "statistics",
-        ),
-        *("summary", "trials"),
+        *("connections", "decoding", "events", "firing_rates", "published", "quantities"),
+        *("statistics", "summary", "trials"),
     },
     "report": {
         *("connections", "observers", "pace", "panels", "pictures", "preparation_progress"),

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from clifctl.amounts import counted
 from clifctl.cli import lists
 from clifctl.cli.execution_options import Execution
 from clifctl.cli.options import Output, Shared, name_after, picture_path
@@ -78,7 +79,7 @@ class _Choice:
                 raise grid.unusable_data
             return
         if output.verbose:
-            output.notice(f"{grid.workers} worker(s) ({grid.workers_reason})")
+            output.notice(f"{counted(grid.workers, 'worker')} ({grid.workers_reason})")
         with TrialsProgress(quiet=output.quiet) as progress:
             result = run(planned, progress)
         output.emit_and_draw(report(result), picture, draw, result)

@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import Field, ValidationError
 
+from clifctl.amounts import counted
 from clifctl.errors import RecipeError, unknown_name
 from clifctl.models import NeuronChoice
 from clifctl.neurons import NEURONS, Neuron
@@ -83,7 +84,6 @@ def exchange_problems(
     ]
     timesteps = document.get("timesteps")
     if new.max_timesteps and isinstance(timesteps, int) and timesteps > new.max_timesteps:
-        problems.append(
-            f"neuron.exchange.to: neuron '{new.name}' allows {new.max_timesteps} time steps"
-        )
+        most = counted(new.max_timesteps, "time step")
+        problems.append(f"neuron.exchange.to: neuron '{new.name}' allows {most}")
     return problems

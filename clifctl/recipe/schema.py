@@ -18,6 +18,7 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 
 from clifctl import trust
+from clifctl.amounts import counted
 from clifctl.data import DATASETS, DataOptions, Dataset
 from clifctl.errors import RecipeError, UntrustedFile, nearest, unknown_name
 from clifctl.models import MODELS, WINDOW_MODES, Model, ModelOptions, NeuronChoice
@@ -336,9 +337,8 @@ def _cross_field_problems(document: dict[str, Any]) -> list[str]:
     problems = []
     data, neuron = rows.get("data"), rows.get("neuron")
     if data and data.timesteps and timesteps != data.timesteps:
-        problems.append(
-            f"timesteps = {timesteps}: data set '{data.name}' has {data.timesteps} time steps"
-        )
+        has = counted(data.timesteps, "time step")
+        problems.append(f"timesteps = {timesteps}: data set '{data.name}' has {has}")
     if data and data.max_timesteps and timesteps > data.max_timesteps:
         problems.append(
             f"timesteps = {timesteps}: data set '{data.name}' has at most {data.max_timesteps}"

@@ -3,6 +3,7 @@
 import statistics
 from typing import Any
 
+from clifctl.amounts import counted
 from clifctl.report.render import Column, Table
 from clifctl.results.bench import CONTESTANTS
 from clifctl.results.bench_eval import EvalBenchResult
@@ -65,6 +66,6 @@ def where_note(result: TrainBenchResult | EvalBenchResult) -> str:
     """The machine, and what ran on it."""
     named = ", ".join(f"{name} {number}" for name, number in result.versions.items() if number)
     return (
-        f"{result.machine}, {result.device}, {result.threads} CPU thread(s) "
+        f"{result.machine}, {result.device}, {counted(result.threads, 'CPU thread')} "
         f"({result.threads_reason}), {named}, {result.started}"
     )

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from clifctl.amounts import counted
 from clifctl.report.render import Column, Report, Table, data_tables, document_of
 from clifctl.report.summary import (
     NOTE,
@@ -61,8 +62,8 @@ def _summaries(result: NeuronComparison, estimates: Estimates) -> Table:
     if result.exchange_to is not None:
         exchange = f", exchanged for {result.exchange_to} after epoch {result.exchange_after_epoch}"
     title = (
-        f"{result.recipe}: {result.data}, {result.model}, {result.epochs} epochs, "
-        f"{result.seeds_asked} seed(s){exchange}"
+        f"{result.recipe}: {result.data}, {result.model}, {counted(result.epochs, 'epoch')}, "
+        f"{counted(result.seeds_asked, 'seed')}{exchange}"
     )
     return Table(title, columns, rows, notes=(NOTE,))
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
+from clifctl.amounts import counted
 from clifctl.report.render import Column, Report, Table, data_tables, document_of
 from clifctl.results.dynamics import Autocorrelation, DynamicsResult
 
@@ -50,7 +51,7 @@ def _input(result: DynamicsResult) -> str:
 
 def trials_of(result: DynamicsResult) -> str:
     """How many trials there are, in words."""
-    return f"{result.trials} trial{'' if result.trials == 1 else 's'}"
+    return f"{counted(result.trials, 'trial')}"
 
 
 def _rates(result: DynamicsResult) -> Table:

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from clifctl.amounts import counted
 from clifctl.report.render import Column, Report, Table, data_tables, document_of
 from clifctl.results.gradients import GradientsResult, LayerGradients
 
@@ -52,7 +53,8 @@ def _shares(result: GradientsResult, shown: Sequence[int]) -> Table:
     share = Column("temporal_share_percent", "temporal share [%]", 1)
     return Table(
         f"{result.source}: {result.model}, {result.neuron}, T = {result.timesteps}, {state}, "
-        f"{result.samples} samples of {result.data if result.input == 'data' else 'noise'}: "
+        f"{counted(result.samples, 'sample')} of "
+        f"{result.data if result.input == 'data' else 'noise'}: "
         f"temporal share {whole}",
         (_LAYER, share, *_lag_columns(shown, 1)),
         _lag_rows(result, shown, lambda layer, lag: _percent(layer.lags[lag].share)),

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from clifctl.amounts import counted
 from clifctl.report.published import published_tables
 from clifctl.report.render import Column, Report, Table, columns_of, document_of
 from clifctl.results.runs import RunComparison, RunList, RunRow, RunShown
@@ -31,12 +32,11 @@ _OPTIONAL = ("train_loss_train_mode", "accuracy_percent_best", "test_loss")
 def runs_report(result: RunList) -> Report:
     """Every run, a line each."""
     damaged = tuple(f"damaged: '{one.run}': {one.problem}" for one in result.damaged)
-    count = len(result.runs)
-    title = f"{count} run{'' if count == 1 else 's'} below '{result.folder}'"
+    title = f"{counted(len(result.runs), 'run')} below '{result.folder}'"
     return Report(
         document_of(result),
         (_runs_table(title, result.runs, damaged),),
-        data=_data_table(title, result.runs),
+        data=(_data_table(title, result.runs),),
     )
 
 

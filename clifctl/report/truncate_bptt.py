@@ -1,5 +1,6 @@
 """`truncate-bptt` -> report: a row for each tau and window, then the steps between windows."""
 
+from clifctl.amounts import counted
 from clifctl.report.render import Column, Report, Table, data_tables, document_of
 from clifctl.report.summary import (
     NOTE,
@@ -37,7 +38,8 @@ def truncation_report(result: TruncationResult) -> Report:
     )
     title = (
         f"{result.recipe}: {result.neuron}, T = {result.timesteps}, "
-        f"{result.window_reading} window, {result.epochs} epochs, {result.seeds_asked} seed(s)"
+        f"{result.window_reading} window, {counted(result.epochs, 'epoch')}, "
+        f"{counted(result.seeds_asked, 'seed')}"
     )
     tables = [Table(title, columns, rows, notes=(NOTE,))]
     places = [
