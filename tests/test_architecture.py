@@ -154,6 +154,7 @@ NO_COMMANDS = {
         "checkpoint_options",
         "error_text",
         "execution_options",
+        "flags",
         "grid_options",
         "lists",
         "options",

@@ -7,6 +7,7 @@ import typer
 
 from clifctl.cli import lists
 from clifctl.cli.execution_options import BenchmarkExecution, KernelExecution
+from clifctl.cli.flags import Group
 from clifctl.cli.options import Output, Shared, command
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ def _of_a_net(
 NetBenchmark = Annotated["NetBenchOptions", Shared(_of_a_net)]
 
 app = typer.Typer(
+    cls=Group,
     help="Measure speed and memory, after checking correctness.",
     no_args_is_help=True,
     epilog=f"Example: {EXAMPLE}",

@@ -1,5 +1,6 @@
 """What every command shares: how a result is written, and how a command is ended from outside."""
 
+import copy
 import functools
 import inspect
 import io
@@ -17,6 +18,7 @@ from typing import Annotated, Any
 import typer
 
 from clifctl import trust
+from clifctl.cli.flags import Command
 from clifctl.cli.picture_options import Look, picture_look
 from clifctl.cli.table_options import (
     TABLE,
@@ -63,7 +65,7 @@ OverwriteOption = Annotated[
     bool,
     typer.Option(
         "--overwrite",
-        help="Replace an existing run folder or output file.",
+        help="Replace an existing output file.",
         rich_help_panel=RESULT_PANEL,
     ),
 ]
@@ -227,6 +229,7 @@ def command(
     *,
     example: str,
     output_help: str | None = None,
+    overwrite_help: str | None = None,
     tables: tuple[str, ...] = (),
     text_endings: tuple[str, ...] = (),
 ) -> Callable[[Any], Any]:
@@ -234,7 +237,8 @@ def command(
     `output`, those of pictures if it has --plot, and those that its `Shared` parameters stand for.
 
     `example` stands below the command's help. `output_help` is the help of -o for a command that
-    writes something other than its result there. `tables` are the names of the tables of its
+    writes something other than its result there, `overwrite_help` that of --overwrite for one that
+    replaces more than a file. `tables` are the names of the tables of its
     result, where there are several: --table chooses one. `text_endings` are those of a file for a
     result that is a text, such as YAML.
     """
@@ -271,11 +275,13 @@ def command(
             except KeyboardInterrupt as stop:
                 raise Interrupted(stop, STOPPED) from None
 
-        after = (_with_output_help(p, output_help) for p in shared.values())
+        helps = {"output_file": output_help, "overwrite": overwrite_help}
+        after = (_with_help(p, helps.get(p.name)) for p in shared.values())
         options = [*own, *drawing.values(), *choosing, *after]
         run.__signature__ = inspect.Signature(options)  # type: ignore[attr-defined]
         run.__annotations__ = {p.name: p.annotation for p in options}
-        app.command(name, epilog=f"Example: {example}", no_args_is_help=False)(run)
+        epilog = f"Example: {example}"
+        app.command(name, cls=Command, epilog=epilog, no_args_is_help=False)(run)
         return function
 
     return register
@@ -304,12 +310,15 @@ def _shared_by(parameter: inspect.Parameter) -> Shared | None:
     return next((mark for mark in marks if isinstance(mark, Shared)), None)
 
 
-def _with_output_help(shared: inspect.Parameter, text: str | None) -> inspect.Parameter:
-    """A shared option, with another help if it is -o."""
-    if text is None or shared.name != "output_file":
+def _with_help(shared: inspect.Parameter, text: str | None) -> inspect.Parameter:
+    """A shared option, with another help where `text` is one."""
+    if text is None:
         return shared
-    option = typer.Option("-o", "--output", help=text, rich_help_panel=RESULT_PANEL)
-    return shared.replace(annotation=Annotated[Path | None, option])
+    kind = shared.annotation.__origin__
+    (mark,) = shared.annotation.__metadata__
+    option = copy.copy(mark)
+    option.help = text
+    return shared.replace(annotation=Annotated[kind, option])
 
 
 def _output(

@@ -6,10 +6,12 @@ from typing import Annotated
 import typer
 
 from clifctl.cli import lists
+from clifctl.cli.flags import Group
 from clifctl.cli.grid_options import PlotOption
 from clifctl.cli.options import Output, command, name_after, picture_path
 
 app = typer.Typer(
+    cls=Group,
     help="List runs, show one, compare several.",
     no_args_is_help=True,
     epilog="Example: clifctl runs compare runs/digits_snn5-1 runs/digits_snn5-2",

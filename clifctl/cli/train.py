@@ -70,7 +70,13 @@ def register(app: typer.Typer) -> None:
     tables = ("result", "published", "firing-rates", "connections")
     example = "clifctl train digits_snn5 neuron.name=lif train.epochs=5"
 
-    @command(app, "train", example=example, tables=tables)
+    @command(
+        app,
+        "train",
+        example=example,
+        tables=tables,
+        overwrite_help="Replace an existing run folder or output file.",
+    )
     def train(
         recipe: OptionalRecipeArgument = None,
         overrides: OverridesArgument = None,

@@ -10,7 +10,7 @@ from clifctl.amounts import counted
 from clifctl.errors import RecipeError, unknown_name
 from clifctl.models import NeuronChoice
 from clifctl.neurons import NEURONS, Neuron
-from clifctl.strict import Count, Strict
+from clifctl.strict import Count, Strict, in_words
 from clifctl.trust import is_file_reference
 
 
@@ -49,7 +49,7 @@ def exchange_of(
         where = ".".join(str(part) for part in problem["loc"])
         raise RecipeError(
             f"neuron.exchange: '{new.name}' does not allow {where} = {problem['input']!r} of "
-            f"'{neuron.neuron.name}': {problem['msg']}"
+            f"'{neuron.neuron.name}': it {in_words(problem)}"
         ) from None
     return Exchange(section.epoch, replace(neuron, neuron=new, hyperparameters=hyperparameters))
 

@@ -31,7 +31,7 @@ from clifctl.recipe.exchange import (
     exchange_problems,
 )
 from clifctl.recipe.train_section import EvalSection, TrainSection
-from clifctl.strict import OF_A_RUN, Strict
+from clifctl.strict import OF_A_RUN, Strict, in_words
 
 # Far beyond any net in use; a bound keeps a typing error from taking the machine's memory.
 MAX_TIMESTEPS = 4096
@@ -289,13 +289,12 @@ def _describe(error: ErrorDetails, schema: type[BaseModel]) -> str:
         bound = "at least" if error["type"] == "too_short" else "at most"
         count = error["ctx"]["min_length" if bound == "at least" else "max_length"]
         return f"{path} = {given}: must have {bound} {count} entries, has {len(given)}"
-    message = error["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-    must = "" if error["type"] == "value_error" else "must be "
+    message = in_words(error)
     if error["type"] == "string_type" and isinstance(given, bool | int | float):
         quoted = f'"{json.dumps(given)}"'
-        message = f"text, which it is in quotes: {quoted} (in a shell: {path}='{quoted}')"
+        message += f", which it is in quotes: {quoted} (in a shell: {path}='{quoted}')"
     shown = "" if isinstance(given, dict) else f" = {_shown(given)}"
-    return f"{path}{shown}: {must}{message}"
+    return f"{path}{shown}: {message}"
 
 
 def _shown(given: Any) -> str:
