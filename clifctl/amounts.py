@@ -5,11 +5,18 @@ from typing import overload
 from clifctl.reading import MIB
 
 _UNITS = (("GiB", 2**30), ("MiB", MIB), ("KiB", 2**10))
+# How many of each are a millijoule, largest unit first.
+ENERGIES = {"mJ": 1.0, "uJ": 1e3, "nJ": 1e6, "pJ": 1e9}
 
 
 def signed(value: float, digits: int) -> str:
     """A number with its sign; what rounds to nothing has a plus."""
     return f"{round(value, digits) + 0.0:+.{digits}f}"
+
+
+def counted(number: int, noun: str, plural: str | None = None) -> str:
+    """So many of something: `1 seed`, `2,000 samples`."""
+    return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
 
 
 def duration(seconds: float) -> str:
@@ -34,6 +41,11 @@ def size_in_words(size_bytes: float) -> str:
         if size_bytes >= unit:
             return f"{size_bytes / unit:,.1f} {name}"
     return f"{size_bytes:,.0f} bytes"
+
+
+def energy_unit(largest_mj: float) -> str:
+    """The unit in which the largest of some energies is at least 1."""
+    return next((unit for unit, of_a_mj in ENERGIES.items() if largest_mj * of_a_mj >= 1.0), "pJ")
 
 
 @overload

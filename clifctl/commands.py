@@ -56,5 +56,25 @@ def visible_lines(text: str) -> str:
     return "\n  ".join(map(visible, text.split("\n  ")))
 
 
+# What a terminal without a character is shown for it.
+_ASCII = str.maketrans(
+    {"\N{BOX DRAWINGS LIGHT HORIZONTAL}": "-", "\N{PLUS-MINUS SIGN}": "+-"}
+    | dict.fromkeys("\N{BOX DRAWINGS LIGHT VERTICAL}\N{BOX DRAWINGS HEAVY VERTICAL}", "|")
+    | dict.fromkeys("\N{BOX DRAWINGS HEAVY HORIZONTAL}\N{BOX DRAWINGS DOUBLE HORIZONTAL}", "-")
+    | dict.fromkeys("\u256d\u256e\u2570\u256f\u2578\u257a\u2579\u257b\u2501", "-")
+    | {"\N{HORIZONTAL ELLIPSIS}": "...", "\N{BULLET}": "*", "\N{MICRO SIGN}": "u"}
+)
+
+
+def without_a_sign(refused: UnicodeError) -> tuple[str, int]:
+    """How text is written to a stream that lacks some of its characters, for `codecs`: a rule or a
+    sign as ASCII has it, anything else escaped."""
+    if not isinstance(refused, UnicodeEncodeError):
+        raise refused
+    text = refused.object[refused.start : refused.end].translate(_ASCII)
+    shown = text.encode("ascii", errors="backslashreplace").decode("ascii")
+    return shown, refused.end
+
+
 def _escaped(character: str) -> str:
     return character.encode("unicode_escape", "surrogatepass").decode("ascii")

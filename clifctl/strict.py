@@ -3,6 +3,37 @@
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo
+from pydantic_core import ErrorDetails
+
+# The kind of a validator's error, as it begins -> what is said of it.
+_WORDS = {
+    "int": "must be a whole number",
+    "float": "must be a number",
+    "finite_number": "must be a number that is finite",
+    "bool": "must be true or false",
+    "string": "must be text",
+    "tuple": "must be a list, as [1, 2]",
+    "list": "must be a list, as [1, 2]",
+    "model": "must be a mapping of keys",
+    "dataclass": "must be a mapping of keys",
+    "dict": "must be a mapping of keys",
+    "none_required": "must be null",
+    "missing": "is missing",
+    "extra_forbidden": "is not known",
+    "unexpected_keyword": "is not known",
+}
+
+
+def in_words(error: ErrorDetails) -> str:
+    """What is wrong with a value, for the person who wrote it."""
+    kind = error["type"]
+    for start, words in _WORDS.items():
+        if kind == start or kind.startswith(f"{start}_"):
+            return words
+    message = error["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
+    return message.replace("greater than or equal to", "at least").replace(
+        "less than or equal to", "at most"
+    )
 
 
 class Strict(BaseModel):

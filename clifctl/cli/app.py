@@ -1,5 +1,6 @@
 """The command `clifctl`: commands are wired here, and errors end here."""
 
+import codecs
 import io
 import os
 import signal
@@ -32,8 +33,9 @@ from clifctl.cli import (
     truncate_bptt,
 )
 from clifctl.cli.error_text import hint_of, message_of
+from clifctl.cli.flags import Group
 from clifctl.cli.options import STOPPED, abandon_stdout, ask_on_terminal, write_stdout
-from clifctl.commands import command_line, visible_lines
+from clifctl.commands import command_line, visible_lines, without_a_sign
 from clifctl.errors import (
     ClifctlError,
     DiskFailed,
@@ -60,6 +62,7 @@ app = typer.Typer(
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode="markdown",
+    cls=Group,
     pretty_exceptions_enable=False,
 )
 train.register(app)
@@ -91,6 +94,7 @@ def root(
         typer.Option(
             "--version",
             help="Print the version and exit.",
+            metavar="",
             is_eager=True,
             callback=_print_version,
         ),
@@ -109,14 +113,15 @@ def main() -> None:
 
 
 def _usable_streams() -> None:
-    """Standard streams that were closed lead nowhere; characters that one cannot show are escaped
-    instead of ending a run."""
+    """Standard streams that were closed lead nowhere; characters that one cannot show are written
+    in others instead of ending a run."""
+    codecs.register_error("clifctl", without_a_sign)
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 (open until the end)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+            stream.reconfigure(errors="clifctl")
 
 
 def run(arguments: list[str]) -> int:

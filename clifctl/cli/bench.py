@@ -7,6 +7,7 @@ import typer
 
 from clifctl.cli import lists
 from clifctl.cli.execution_options import BenchmarkExecution, KernelExecution
+from clifctl.cli.flags import Group
 from clifctl.cli.options import Output, Shared, command
 
 if TYPE_CHECKING:
@@ -73,13 +74,14 @@ def _of_a_net(
 NetBenchmark = Annotated["NetBenchOptions", Shared(_of_a_net)]
 
 app = typer.Typer(
+    cls=Group,
     help="Measure speed and memory, after checking correctness.",
     no_args_is_help=True,
     epilog=f"Example: {EXAMPLE}",
 )
 
 
-@command(app, "neurons", example=EXAMPLE)
+@command(app, "neurons", example=EXAMPLE, tables=("result", "forward", "spread", "memory"))
 def neurons(
     *,
     neurons: Annotated[
@@ -114,7 +116,12 @@ def neurons(
     output.emit(neurons_bench_report(result))
 
 
-@command(app, "train", example=TRAIN_EXAMPLE)
+@command(
+    app,
+    "train",
+    example=TRAIN_EXAMPLE,
+    tables=("result", "memory", "firing-rates", "connections", "engine"),
+)
 def train(
     *,
     net: NetBenchmark,
@@ -153,7 +160,12 @@ def train(
     output.emit(train_bench_report(result))
 
 
-@command(app, "eval", example=EVAL_EXAMPLE)
+@command(
+    app,
+    "eval",
+    example=EVAL_EXAMPLE,
+    tables=("result", "operations", "firing-rates", "connections"),
+)
 def evaluate(
     *,
     net: NetBenchmark,

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from clifctl.cli import lists
-from clifctl.cli.grid_options import GridChoice
+from clifctl.cli.grid_options import TABLES, GridChoice
 from clifctl.cli.options import Output, command, complete_recipe
 
 
@@ -14,7 +14,7 @@ def register(app: typer.Typer) -> None:
     """Add the command to `app`."""
     example = "clifctl compare-neurons --neurons lif,clif --seeds 8 --plot"
 
-    @command(app, "compare-neurons", example=example)
+    @command(app, "compare-neurons", example=example, tables=TABLES)
     def compare_neurons(
         arguments: Annotated[
             list[str] | None,

@@ -50,6 +50,7 @@ def register(app: typer.Typer) -> None:
         app,
         "convert",
         example="clifctl convert runs/digits_snn5-1/last.pt --to lif -o lif.pt",
+        tables=("settings", "readers", "result"),
         output_help=f"The converted net (default: {' or '.join(suffixes)}, here).",
     )(described)
 

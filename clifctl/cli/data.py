@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from clifctl.cli.flags import Group
 from clifctl.cli.options import Output, OverridesArgument, command, name_after, picture_path
 from clifctl.errors import RunFailed, UsageError
 
@@ -13,6 +14,7 @@ NameArgument = Annotated[
 ]
 
 app = typer.Typer(
+    cls=Group,
     help="List data sets, check their files and look at their samples.",
     no_args_is_help=True,
     epilog="Example: clifctl data show digits_events --plot events.png",
@@ -86,7 +88,10 @@ def _folders(root: Path | None, overrides: list[str]) -> tuple[Path | None, Path
 
 
 @command(
-    app, "prepare", example="clifctl data prepare dvs_gesture_vgg11 data.root=~/data --workers 8"
+    app,
+    "prepare",
+    example="clifctl data prepare dvs_gesture_vgg11 data.root=~/data --workers 8",
+    overwrite_help="Prepare again; replace an existing output file.",
 )
 def prepare(
     name: Annotated[

@@ -1,7 +1,7 @@
 """`clifctl dynamics`."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -45,10 +45,6 @@ LagsOption = Annotated[
     int | None,
     typer.Option(help="Largest lag of the autocorrelation (default: 32, or what T allows)."),
 ]
-RowsOption = Annotated[
-    Literal["rates", "autocorrelations", "currents", "traces"],
-    typer.Option(help="What csv and jsonl hold; traces: every time step of the first trial."),
-]
 PlotOption = Annotated[
     str | None,
     typer.Option(
@@ -62,7 +58,10 @@ PlotOption = Annotated[
 def register(app: typer.Typer) -> None:
     """Add the command to `app`."""
 
-    @command(app, "dynamics", example="clifctl dynamics --neurons lif,clif,alif,cuba --plot")
+    tables = ("rates", "autocorrelations", "currents", "traces")
+    example = "clifctl dynamics --neurons lif,clif,alif,cuba --plot"
+
+    @command(app, "dynamics", example=example, tables=tables)
     def dynamics(
         overrides: OverridesArgument = None,
         *,
@@ -77,7 +76,6 @@ def register(app: typer.Typer) -> None:
         ] = None,
         seed: Annotated[int, typer.Option(min=0, help="First seed.")] = 0,
         lags: LagsOption = None,
-        rows: RowsOption = "rates",
         plot: PlotOption = None,
         target: TargetOption = "auto",
         output: Output,
@@ -85,7 +83,7 @@ def register(app: typer.Typer) -> None:
         """Run single neurons on the same input: the paper's Figures 7 and 8.
 
         Firing rates with 95 % intervals, the autocorrelation of every state (raw as in the paper,
-        and with the mean removed), and the firing rate on constant inputs. --rows traces shows
+        and with the mean removed), and the firing rate on constant inputs. --table traces shows
         every state at every time step. JSON holds everything.
         """
         from clifctl.experiments.dynamics import DynamicsOptions
@@ -113,5 +111,5 @@ def register(app: typer.Typer) -> None:
                 target=target,
             )
         )
-        report = dynamics_report(result, rows=rows)
+        report = dynamics_report(result, traces=output.table == "traces")
         output.emit_and_draw(report, picture, draw_dynamics, result)

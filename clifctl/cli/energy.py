@@ -46,7 +46,10 @@ PlotOption = Annotated[
 def register(app: typer.Typer) -> None:
     """Add the command to `app`."""
 
-    @command(app, "energy", example="clifctl energy cifar10_resnet18 --rates paper --per-layer")
+    tables = ("sop", "memory", "firing-rates", "layers")
+    example = "clifctl energy cifar10_resnet18 --rates paper --per-layer"
+
+    @command(app, "energy", example=example, tables=tables)
     def energy(
         sources: SourcesArgument,
         *,
@@ -68,9 +71,10 @@ def register(app: typer.Typer) -> None:
         A checkpoint's firing rates are measured on its test data; of a recipe operations are
         counted, and with --rates energies too. 'paper' is the accounting of the paper's tables,
         which it reproduces; 'corrected' repairs its defects and counts per inference. The ANN of
-        the same net is always a row. csv holds the first table: --method chooses it.
+        the same net is always a row.
         """
         names, overrides = _split(sources)
+        per_layer = per_layer or output.table == "layers"
         read = [Path(name) for name in names]
         picture = picture_path(plot, f"energy-{name_after(*names)}", output, *read)
         output.keep_apart(*read)

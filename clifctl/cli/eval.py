@@ -28,7 +28,10 @@ PlotOption = Annotated[
 def register(app: typer.Typer) -> None:
     """Add the command to `app`."""
 
-    @command(app, "eval", example="clifctl eval runs/digits_snn5-1/last.pt --per-class --plot")
+    tables = ("result", "published", "steps", "firing-rates", "classes")
+    example = "clifctl eval runs/digits_snn5-1/last.pt --per-class --plot"
+
+    @command(app, "eval", example=example, tables=tables)
     def evaluate(
         checkpoint: CheckpointArgument,
         overrides: OverridesArgument = None,
@@ -56,7 +59,7 @@ def register(app: typer.Typer) -> None:
             checkpoint,
             choice.options(overrides or (), output),
             use_batch_statistics=batch_statistics,
-            per_class=per_class,
+            per_class=per_class or output.table == "classes",
             picture=None if picture is None else str(picture),
         )
         output.emit_and_draw(eval_report(result), picture, draw_evaluation, result)

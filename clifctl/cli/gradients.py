@@ -65,7 +65,10 @@ PlotOption = Annotated[
 def register(app: typer.Typer) -> None:
     """Add the command to `app`."""
 
-    @command(app, "gradients", example="clifctl gradients runs/digits_snn5-1/last.pt --plot")
+    tables = ("lags", "split", "windows")
+    example = "clifctl gradients runs/digits_snn5-1/last.pt --plot"
+
+    @command(app, "gradients", example=example, tables=tables)
     def gradients(
         source: SourceArgument,
         overrides: OverridesArgument = None,

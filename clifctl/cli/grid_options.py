@@ -7,12 +7,14 @@ from typing import Annotated, Any
 
 import typer
 
+from clifctl.amounts import counted
 from clifctl.cli import lists
 from clifctl.cli.execution_options import Execution
 from clifctl.cli.options import Output, Shared, name_after, picture_path
 from clifctl.experiments.run.execution import ExecutionOptions
 
 TRIALS_PANEL = "Trials"
+TABLES = ("result", "differences", "conclusions")
 
 PlotOption = Annotated[
     str | None,
@@ -77,7 +79,7 @@ class _Choice:
                 raise grid.unusable_data
             return
         if output.verbose:
-            output.notice(f"{grid.workers} worker(s) ({grid.workers_reason})")
+            output.notice(f"{counted(grid.workers, 'worker')} ({grid.workers_reason})")
         with TrialsProgress(quiet=output.quiet) as progress:
             result = run(planned, progress)
         output.emit_and_draw(report(result), picture, draw, result)

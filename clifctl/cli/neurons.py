@@ -5,11 +5,13 @@ from typing import Annotated
 
 import typer
 
+from clifctl.cli.flags import Group
 from clifctl.cli.options import Output, command
 from clifctl.commands import command_line
 from clifctl.errors import RunFailed, UsageError
 
 app = typer.Typer(
+    cls=Group,
     help="List neurons, show what is generated from them, begin your own and check it.",
     no_args_is_help=True,
     epilog="Example: clifctl neurons check my_neurons.py:Foo",
@@ -30,7 +32,13 @@ def ls(*, output: Output) -> None:
     output.emit(neurons_report(list_neurons()))
 
 
-@command(app, "show", example="clifctl neurons show clif --kernel numba")
+@command(
+    app,
+    "show",
+    example="clifctl neurons show clif --kernel numba",
+    tables=("result", "hyperparameters", "operations"),
+    text_endings=(".py",),
+)
 def show(
     neuron: NeuronArgument,
     *,

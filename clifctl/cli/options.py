@@ -1,5 +1,6 @@
 """What every command shares: how a result is written, and how a command is ended from outside."""
 
+import copy
 import functools
 import inspect
 import io
@@ -17,7 +18,16 @@ from typing import Annotated, Any
 import typer
 
 from clifctl import trust
+from clifctl.cli.flags import Command
 from clifctl.cli.picture_options import Look, picture_look
+from clifctl.cli.table_options import (
+    TABLE,
+    only_table,
+    require_agreement,
+    require_table,
+    table_parameters,
+    what_is_left_out,
+)
 from clifctl.commands import visible_lines
 from clifctl.errors import ClifctlError, Interrupted, OutputError, RunFailed, UsageError
 from clifctl.files import require_file_possible, same_file, write_output
@@ -47,7 +57,7 @@ FileOption = Annotated[
     typer.Option(
         "-o",
         "--output",
-        help="Write the result to this file instead of stdout; its suffix selects the format.",
+        help="Write the result to this file instead of stdout; its ending selects the format.",
         rich_help_panel=RESULT_PANEL,
     ),
 ]
@@ -55,7 +65,7 @@ OverwriteOption = Annotated[
     bool,
     typer.Option(
         "--overwrite",
-        help="Replace an existing run folder or output file.",
+        help="Replace an existing output file.",
         rich_help_panel=RESULT_PANEL,
     ),
 ]
@@ -117,6 +127,7 @@ class Output:
     verbose: bool
     main: bool = True  # of several processes of a run only the main one writes its result
     look: Look = field(default_factory=Look)
+    table: str | None = None  # the only table of the result that is written
     _streamed: list[str] = field(default_factory=list)
 
     def may_write(self, path: Path, *, apart_from: tuple[Path, ...] = ()) -> None:
@@ -136,9 +147,12 @@ class Output:
             self.may_write(self.path, apart_from=paths)
 
     def emit(self, report: Any) -> None:
-        """Write a report. A reader that has gone away (`| head`) ends it quietly."""
+        """Write a report. A reader that has gone away (`| head`) ends it quietly. Raises UsageError
+        where it lacks the table that was asked for."""
         if not self.main:
             return
+        if self.table is not None:
+            report = only_table(report, self.table, self.how)
         if self.path is None and self.how == "table" and sys.stdout.isatty():
             render(report, self.how, sys.stdout)
             return
@@ -150,6 +164,8 @@ class Output:
         else:
             text = buffer.getvalue().encode(errors="backslashreplace")
             write_output(self.path, lambda file: file.write(text))
+        if left_out := what_is_left_out(report, self.how):
+            self.notice(left_out)
 
     def emit_and_draw(
         self, report: Any, picture: Path | None, draw: Callable[..., Any], *shown: Any
@@ -208,13 +224,23 @@ def abandon_stdout() -> None:
 
 
 def command(
-    app: typer.Typer, name: str, *, example: str, output_help: str | None = None
+    app: typer.Typer,
+    name: str,
+    *,
+    example: str,
+    output_help: str | None = None,
+    overwrite_help: str | None = None,
+    tables: tuple[str, ...] = (),
+    text_endings: tuple[str, ...] = (),
 ) -> Callable[[Any], Any]:
     """Register a function as command `name`, with the options of every result given to it as
     `output`, those of pictures if it has --plot, and those that its `Shared` parameters stand for.
 
     `example` stands below the command's help. `output_help` is the help of -o for a command that
-    writes something other than its result there.
+    writes something other than its result there, `overwrite_help` that of --overwrite for one that
+    replaces more than a file. `tables` are the names of the tables of its
+    result, where there are several: --table chooses one. `text_endings` are those of a file for a
+    result that is a text, such as YAML.
     """
 
     def register(function: Callable[..., None]) -> Callable[..., None]:
@@ -223,6 +249,7 @@ def command(
         drawing = inspect.signature(picture_look).parameters
         if not any(p.name == "plot" for p in own):
             drawing = MappingProxyType({})
+        choosing = table_parameters(tables)
 
         @functools.wraps(function)
         def run(**values: Any) -> None:
@@ -237,18 +264,24 @@ def command(
                 raise UsageError(
                     "-o -: what is written is not text, which stdout is for", hint="-o FILE"
                 )
-            output = replace(_output(**settings), look=look)
+            table = values.pop(TABLE, None)
+            output = replace(_output(**settings), look=look, table=table)
+            if output_help is None:
+                require_agreement(output.path, settings["format"], output.how, text_endings)
+            require_table(table, tables, output.how)
             try:
                 with heard_by(output.notice):
                     _called(function, {**values, "output": output})
             except KeyboardInterrupt as stop:
                 raise Interrupted(stop, STOPPED) from None
 
-        after = (_with_output_help(p, output_help) for p in shared.values())
-        options = [*own, *drawing.values(), *after]
+        helps = {"output_file": output_help, "overwrite": overwrite_help}
+        after = (_with_help(p, helps.get(p.name)) for p in shared.values())
+        options = [*own, *drawing.values(), *choosing, *after]
         run.__signature__ = inspect.Signature(options)  # type: ignore[attr-defined]
         run.__annotations__ = {p.name: p.annotation for p in options}
-        app.command(name, epilog=f"Example: {example}", no_args_is_help=False)(run)
+        epilog = f"Example: {example}"
+        app.command(name, cls=Command, epilog=epilog, no_args_is_help=False)(run)
         return function
 
     return register
@@ -277,12 +310,15 @@ def _shared_by(parameter: inspect.Parameter) -> Shared | None:
     return next((mark for mark in marks if isinstance(mark, Shared)), None)
 
 
-def _with_output_help(shared: inspect.Parameter, text: str | None) -> inspect.Parameter:
-    """A shared option, with another help if it is -o."""
-    if text is None or shared.name != "output_file":
+def _with_help(shared: inspect.Parameter, text: str | None) -> inspect.Parameter:
+    """A shared option, with another help where `text` is one."""
+    if text is None:
         return shared
-    option = typer.Option("-o", "--output", help=text, rich_help_panel=RESULT_PANEL)
-    return shared.replace(annotation=Annotated[Path | None, option])
+    kind = shared.annotation.__origin__
+    (mark,) = shared.annotation.__metadata__
+    option = copy.copy(mark)
+    option.help = text
+    return shared.replace(annotation=Annotated[kind, option])
 
 
 def _output(
@@ -307,7 +343,7 @@ def _output(
     elif format is not None:
         how = format.value
     else:
-        how = ENDINGS.get(path.suffix, "table") if path else "table"
+        how = ENDINGS.get(path.suffix.lower(), "table") if path else "table"
     main = launch().main
     output = Output(how, path, overwrite, quiet or not main, verbose and main, main)
     if path is not None:

@@ -5,11 +5,13 @@ from typing import Annotated
 
 import typer
 
+from clifctl.cli.flags import Group
 from clifctl.cli.options import Output, OverridesArgument, RecipeArgument, command
 from clifctl.commands import command_line
 from clifctl.errors import UntrustedFile
 
 app = typer.Typer(
+    cls=Group,
     help="List, show, copy and check recipes.",
     no_args_is_help=True,
     epilog="Example: clifctl recipes cp digits_snn5 my_recipe.yaml",
@@ -53,7 +55,12 @@ def keys(
     output.emit(keys_report(list_keys(start, of)))
 
 
-@command(app, "show", example="clifctl recipes show digits_snn5 timesteps=8 --resolved")
+@command(
+    app,
+    "show",
+    example="clifctl recipes show digits_snn5 timesteps=8 --resolved",
+    text_endings=(".yaml", ".yml"),
+)
 def show(
     recipe: RecipeArgument,
     overrides: OverridesArgument = None,

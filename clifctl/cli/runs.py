@@ -6,10 +6,12 @@ from typing import Annotated
 import typer
 
 from clifctl.cli import lists
+from clifctl.cli.flags import Group
 from clifctl.cli.grid_options import PlotOption
 from clifctl.cli.options import Output, command, name_after, picture_path
 
 app = typer.Typer(
+    cls=Group,
     help="List runs, show one, compare several.",
     no_args_is_help=True,
     epilog="Example: clifctl runs compare runs/digits_snn5-1 runs/digits_snn5-2",
@@ -41,7 +43,12 @@ def ls(
     output.emit(runs_report(list_runs(folder, asked)))
 
 
-@command(app, "show", example="clifctl runs show runs/digits_snn5-1 --plot run.png")
+@command(
+    app,
+    "show",
+    example="clifctl runs show runs/digits_snn5-1 --plot run.png",
+    tables=("epochs", "result", "published"),
+)
 def show(run: RunArgument, *, plot: PlotOption = None, output: Output) -> None:
     """Show one run: its epochs, or with --plot its loss curves."""
     from clifctl.experiments.runs import show_run
@@ -53,7 +60,12 @@ def show(run: RunArgument, *, plot: PlotOption = None, output: Output) -> None:
     output.emit_and_draw(run_report(result), picture, draw_runs, [result.curves], [result.row])
 
 
-@command(app, "compare", example="clifctl runs compare runs/a runs/b --plot curves.png")
+@command(
+    app,
+    "compare",
+    example="clifctl runs compare runs/a runs/b --plot curves.png",
+    tables=("result", "differences"),
+)
 def compare(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders.")],
     *,

@@ -67,7 +67,16 @@ DryRunOption = Annotated[
 def register(app: typer.Typer) -> None:
     """Add the command to `app`."""
 
-    @command(app, "train", example="clifctl train digits_snn5 neuron.name=lif train.epochs=5")
+    tables = ("result", "published", "firing-rates", "connections")
+    example = "clifctl train digits_snn5 neuron.name=lif train.epochs=5"
+
+    @command(
+        app,
+        "train",
+        example=example,
+        tables=tables,
+        overwrite_help="Replace an existing run folder or output file.",
+    )
     def train(
         recipe: OptionalRecipeArgument = None,
         overrides: OverridesArgument = None,
@@ -221,7 +230,7 @@ def _watched(progress: "TrainProgress", output: Output, tensorboard: bool) -> "I
             output.stream(line)
 
     watching: list[Observer] = [progress]
-    if output.how == "jsonl" and output.main:
+    if output.how == "jsonl" and output.table is None and output.main:
         watching.append(EpochStream(METRICS, write))
     with ExitStack() as open_until_the_end:
         if tensorboard and output.main:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from clifctl.cli import lists
-from clifctl.cli.grid_options import GridChoice
+from clifctl.cli.grid_options import TABLES, GridChoice
 from clifctl.cli.options import Output, OverridesArgument, RecipeArgument, command
 
 EXAMPLE = "clifctl truncate-bptt digits_events_snn5 neuron.name=lif --k 1,2,3,8 --tau 1.5,2.0"
@@ -15,7 +15,7 @@ EXAMPLE = "clifctl truncate-bptt digits_events_snn5 neuron.name=lif --k 1,2,3,8 
 def register(app: typer.Typer) -> None:
     """Add the command to `app`."""
 
-    @command(app, "truncate-bptt", example=EXAMPLE)
+    @command(app, "truncate-bptt", example=EXAMPLE, tables=TABLES)
     def truncate_bptt(
         recipe: RecipeArgument,
         overrides: OverridesArgument = None,

@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from clifctl import amounts
 from clifctl.data.contract import PARTS
 from clifctl.data.images import Place
 
@@ -104,7 +105,7 @@ def names_of_classes(root: Path) -> tuple[str, ...] | None:
 
 def counted(classes: int, what: str, files: int, others: Collection[Path]) -> str:
     """How many classes and files were found, and how many files are passed over."""
-    text = f"{classes} classes, {files:,} {what}"
+    text = f"{amounts.counted(classes, 'class', 'classes')}, {files:,} {what}"
     if others:
         kinds = sorted({path.suffix.lower() or path.name for path in others})
         more = ", ..." if len(kinds) > 3 else ""

@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import Field, ValidationError, model_validator
 
 from clifctl.errors import EnergyError, unknown_name
-from clifctl.strict import Strict
+from clifctl.strict import Strict, in_words
 
 KIB = 1024
 # Sizes of memory for which an energy of an access is given [bytes].
@@ -100,5 +100,6 @@ def constants_from(document: Any, where: str) -> Constants:
         problem = invalid.errors()[0]
         key = ".".join(map(str, problem["loc"]))
         given = f"{key} = {problem['input']!r}: " if key else ""
-        message = problem["msg"].removeprefix("Value error, ").replace("Input should", "must")
-        raise EnergyError(f"{where}: {given}{message}", hint="energies are in pJ") from None
+        raise EnergyError(
+            f"{where}: {given}{in_words(problem)}", hint="energies are in pJ"
+        ) from None

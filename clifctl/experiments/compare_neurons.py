@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import get_args
 
+from clifctl.amounts import counted
 from clifctl.errors import ArgumentError, RecipeError, UntrustedFile, unknown_name
 from clifctl.experiments.grid.grid import (
     Grid,
@@ -319,7 +320,8 @@ def conclusions(rows: Sequence[ComparedNeuron], baseline: str) -> tuple[str, ...
             sentences.append(f"{title} against {baseline}: {_sentence(known, quantity)}")
     if n < 8:
         sentences.append(
-            f"With {n} seeds only large differences can be told from chance; 8 or more are better."
+            f"With {counted(n, 'seed')} only large differences can be told from chance; "
+            "8 or more are better."
         )
     return tuple(sentences)
 

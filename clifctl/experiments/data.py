@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from clifctl.amounts import counted
 from clifctl.data import (
     DATASETS,
     DataOptions,
@@ -129,7 +130,7 @@ def show_sample(
         raise ArgumentError(
             "sample",
             sample,
-            f"the {split} split of '{name}' has {len(chosen)} samples",
+            f"the {split} split of '{name}' has {counted(len(chosen), 'sample')}",
             hint=f"samples count from 0 to {len(chosen) - 1}",
         )
     stored, _ = next(chosen.read([torch.tensor([sample])]))

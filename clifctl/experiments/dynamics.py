@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from clifctl.amounts import counted
 from clifctl.analysis.autocorrelation import autocorrelation, normalised, without_mean
 from clifctl.analysis.simulation import Trace, rates_of, simulate
 from clifctl.data.archives import BadArchive, read_array
@@ -218,7 +219,10 @@ def _from_file(options: DynamicsOptions) -> _Input:
     steps = _timesteps(options, (len(x),))
     if steps[-1] > len(x):
         raise ArgumentError(
-            "timesteps", steps[-1], f"'{path}' has {len(x)} time steps", hint="give fewer"
+            "timesteps",
+            steps[-1],
+            f"'{path}' has {counted(len(x), 'time step')}",
+            hint="give fewer",
         )
     return _Input(x[: steps[-1]], steps)
 

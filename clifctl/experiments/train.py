@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from clifctl.amounts import counted
 from clifctl.data import LoadedData, Split, batches, draw_order, shuffled_batches
 from clifctl.errors import CheckpointError, DataError
 from clifctl.experiments.build import (
@@ -211,7 +212,7 @@ class _Run:
         if checkpoint is not None:
             history = _go_on(running, checkpoint, prepared)
             after = f"epoch {checkpoint.epoch}"
-            after += f" and {checkpoint.step} steps" if checkpoint.step else ""
+            after += f" and {counted(checkpoint.step, 'step')}" if checkpoint.step else ""
             # Of a run whose epochs are all done, nothing but evaluations may be left.
             exchange_neurons(recipe, net, running.position.epoch)
         elif prepared.start is not None:

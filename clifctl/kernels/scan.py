@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from clifctl.amounts import counted
 from clifctl.errors import NeuronError, TargetError
 from clifctl.kernels import fused, norm_layer, normed, reference
 from clifctl.kernels.backward import refuse_reentrant_checkpoint
@@ -219,7 +220,7 @@ def _check(x: Tensor, state: tuple[Tensor, ...] | None, parameters: Parameters) 
     steps = x.shape[0]
     if neuron.max_timesteps is not None and steps > neuron.max_timesteps:
         raise NeuronError(
-            f"{where}: at most {neuron.max_timesteps} time step(s) allowed, got {steps}"
+            f"{where}: at most {counted(neuron.max_timesteps, 'time step')} allowed, got {steps}"
         )
     if state is not None:
         if len(state) != len(neuron.states):

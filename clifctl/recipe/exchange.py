@@ -6,10 +6,11 @@ from typing import Any
 
 from pydantic import Field, ValidationError
 
+from clifctl.amounts import counted
 from clifctl.errors import RecipeError, unknown_name
 from clifctl.models import NeuronChoice
 from clifctl.neurons import NEURONS, Neuron
-from clifctl.strict import Count, Strict
+from clifctl.strict import Count, Strict, in_words
 from clifctl.trust import is_file_reference
 
 
@@ -48,7 +49,7 @@ def exchange_of(
         where = ".".join(str(part) for part in problem["loc"])
         raise RecipeError(
             f"neuron.exchange: '{new.name}' does not allow {where} = {problem['input']!r} of "
-            f"'{neuron.neuron.name}': {problem['msg']}"
+            f"'{neuron.neuron.name}': it {in_words(problem)}"
         ) from None
     return Exchange(section.epoch, replace(neuron, neuron=new, hyperparameters=hyperparameters))
 
@@ -83,7 +84,6 @@ def exchange_problems(
     ]
     timesteps = document.get("timesteps")
     if new.max_timesteps and isinstance(timesteps, int) and timesteps > new.max_timesteps:
-        problems.append(
-            f"neuron.exchange.to: neuron '{new.name}' allows {new.max_timesteps} time steps"
-        )
+        most = counted(new.max_timesteps, "time step")
+        problems.append(f"neuron.exchange.to: neuron '{new.name}' allows {most}")
     return problems

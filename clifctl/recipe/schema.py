@@ -18,6 +18,7 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 
 from clifctl import trust
+from clifctl.amounts import counted
 from clifctl.data import DATASETS, DataOptions, Dataset
 from clifctl.errors import RecipeError, UntrustedFile, nearest, unknown_name
 from clifctl.models import MODELS, WINDOW_MODES, Model, ModelOptions, NeuronChoice
@@ -31,7 +32,7 @@ from clifctl.recipe.exchange import (
 )
 from clifctl.recipe.old_names import with_new_names
 from clifctl.recipe.train_section import EvalSection, TrainSection
-from clifctl.strict import OF_A_RUN, Strict
+from clifctl.strict import OF_A_RUN, Strict, in_words
 
 # Far beyond any net in use; a bound keeps a typing error from taking the machine's memory.
 MAX_TIMESTEPS = 4096
@@ -291,13 +292,12 @@ def _describe(error: ErrorDetails, schema: type[BaseModel]) -> str:
         bound = "at least" if error["type"] == "too_short" else "at most"
         count = error["ctx"]["min_length" if bound == "at least" else "max_length"]
         return f"{path} = {given}: must have {bound} {count} entries, has {len(given)}"
-    message = error["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-    must = "" if error["type"] == "value_error" else "must be "
+    message = in_words(error)
     if error["type"] == "string_type" and isinstance(given, bool | int | float):
         quoted = f'"{json.dumps(given)}"'
-        message = f"text, which it is in quotes: {quoted} (in a shell: {path}='{quoted}')"
+        message += f", which it is in quotes: {quoted} (in a shell: {path}='{quoted}')"
     shown = "" if isinstance(given, dict) else f" = {_shown(given)}"
-    return f"{path}{shown}: {must}{message}"
+    return f"{path}{shown}: {message}"
 
 
 def _shown(given: Any) -> str:
@@ -339,9 +339,8 @@ def _cross_field_problems(document: dict[str, Any]) -> list[str]:
     problems = []
     data, neuron = rows.get("data"), rows.get("neuron")
     if data and data.timesteps and timesteps != data.timesteps:
-        problems.append(
-            f"timesteps = {timesteps}: data set '{data.name}' has {data.timesteps} time steps"
-        )
+        has = counted(data.timesteps, "time step")
+        problems.append(f"timesteps = {timesteps}: data set '{data.name}' has {has}")
     if data and data.max_timesteps and timesteps > data.max_timesteps:
         problems.append(
             f"timesteps = {timesteps}: data set '{data.name}' has at most {data.max_timesteps}"

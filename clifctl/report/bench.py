@@ -3,10 +3,12 @@
 import statistics
 from typing import Any
 
+from clifctl.amounts import counted
 from clifctl.report.render import Column, Table
 from clifctl.results.bench import CONTESTANTS
 from clifctl.results.bench_eval import EvalBenchResult
 from clifctl.results.bench_train import TrainBenchResult
+from clifctl.results.firing_rates import net_firing_rate
 
 
 def input_words(result: TrainBenchResult | EvalBenchResult) -> str:
@@ -18,15 +20,15 @@ def input_words(result: TrainBenchResult | EvalBenchResult) -> str:
 
 
 def rate_notes(result: TrainBenchResult | EvalBenchResult) -> tuple[str, ...]:
-    """The mean firing rate at each T and where it comes from, and how many windows are open."""
+    """The firing rate at each T and where it comes from, and how many windows are open."""
     notes = []
     for count in result.timesteps:
-        rates = [row.firing_rate for row in result.firing_rates if row.timesteps == count]
-        if rates:
-            notes.append(f"T = {count}: {statistics.mean(rates):.3f}")
+        rate = net_firing_rate(row for row in result.firing_rates if row.timesteps == count)
+        if rate is not None:
+            notes.append(f"T = {count}: {rate:.4f}")
     origin = {"fresh": "fresh weights", "paper": "as published for a trained net"}
     named = origin.get(result.rates, f"as in '{result.rates}'")
-    lines = [f"firing rate, mean over layers ({named}): {', '.join(notes)}"] if notes else []
+    lines = [f"firing rate over all neurons ({named}): {', '.join(notes)}"] if notes else []
     if opened := [p.open_percent for p in result.connection_paths if p.open_percent is not None]:
         lines.append(
             f"open windows of the surrogate, mean over connections: {statistics.mean(opened):.1f} %"
@@ -51,7 +53,7 @@ def rates_table(result: TrainBenchResult | EvalBenchResult) -> tuple[Table, ...]
         "spikes per neuron and time step on the benchmark's input; a layer is brought to its "
         "target by the bias of the batch norm before it, the same for all channels",
     )
-    return (Table("firing rates", columns, tuple(rows.values()), notes=notes),)
+    return (Table("firing rates", columns, tuple(rows.values()), notes=notes, name="firing-rates"),)
 
 
 def missing_notes(result: TrainBenchResult | EvalBenchResult) -> tuple[str, ...]:
@@ -64,6 +66,6 @@ def where_note(result: TrainBenchResult | EvalBenchResult) -> str:
     """The machine, and what ran on it."""
     named = ", ".join(f"{name} {number}" for name, number in result.versions.items() if number)
     return (
-        f"{result.machine}, {result.device}, {result.threads} CPU thread(s) "
+        f"{result.machine}, {result.device}, {counted(result.threads, 'CPU thread')} "
         f"({result.threads_reason}), {named}, {result.started}"
     )

@@ -43,12 +43,14 @@ def eval_bench_report(result: EvalBenchResult) -> Report:
         f"median of {result.repeats}"
     )
     tables = (
-        Table(title, times, tuple(map(_row, result.rows)), notes=_time_notes(result)),
+        Table(title, times, tuple(map(_row, result.rows)), notes=_time_notes(result), keys=3),
         Table(
             "synaptic operations of a sample, and the time of a batch",
             operations,
             tuple(map(_operations_row, result.operations)),
             notes=_operation_notes(result),
+            keys=2,
+            name="operations",
         ),
         *rates_table(result),
         *connection_tables(result.connection_paths, f"In ours, at T = {result.timesteps[-1]}."),

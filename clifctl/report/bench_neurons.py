@@ -3,6 +3,7 @@
 import dataclasses
 from typing import Any
 
+from clifctl.amounts import counted
 from clifctl.report.render import Column, Report, Table, columns_of, document_of
 from clifctl.results.bench_neurons import BenchResult, BenchRow
 
@@ -31,12 +32,14 @@ def neurons_bench_report(result: BenchResult) -> Report:
     )
     saved = tuple(Column(f"{way}_saved_bytes_ratio", label, 2) for way, label in ways)
     shape = "x".join(map(str, result.shape))
-    of = f"median of {result.repeats}, {shape} {result.dtype}, {result.threads} CPU thread(s)"
+    threads = counted(result.threads, "CPU thread")
+    of = f"median of {result.repeats}, {shape} {result.dtype}, {threads}"
+    kept = "kept for backward [sizes of the input]"
     tables = (
         Table(f"forward + backward: {of}", (*both, *bound), rows),
-        Table("forward alone, nothing kept for backward", forward, rows),
-        Table("fastest and slowest round [ms]", (name, *spread), rows),
-        Table("kept for backward [sizes of the input]", (name, *saved), rows, notes=_why(result)),
+        Table("forward alone, nothing kept for backward", forward, rows, name="forward"),
+        Table("fastest and slowest round [ms]", (name, *spread), rows, name="spread"),
+        Table(kept, (name, *saved), rows, notes=_why(result), name="memory"),
     )
     return Report(document_of(result), tables)
 

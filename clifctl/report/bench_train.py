@@ -44,9 +44,10 @@ def train_bench_report(result: TrainBenchResult) -> Report:
         f"training step, {result.model}, {result.neuron}, batch {result.batch_size}, "
         f"{result.precision}: median of {result.repeats}"
     )
+    held = "memory of that step"
     tables = (
-        Table(title, times, rows, notes=tuple(_cost(cost) for cost in result.costs)),
-        Table("memory of that step", memory, rows, notes=_train_notes(result)),
+        Table(title, times, rows, notes=tuple(map(_cost, result.costs)), keys=2),
+        Table(held, memory, rows, notes=_train_notes(result), keys=2, name="memory"),
         *rates_table(result),
         *connection_tables(result.connection_paths, f"In ours, at T = {result.timesteps[-1]}."),
         *(() if result.engine is None else (_engine_table(result.engine),)),
@@ -76,7 +77,7 @@ def _engine_table(cost: EngineCost) -> Table:
         "the groups of 16 that something else on the machine held up",
         "added: data, augmentation, checks of loss and gradients, sums, logging, progress",
     )
-    return Table("the engine around the step", columns, (row,), notes=notes)
+    return Table("the engine around the step", columns, (row,), notes=notes, name="engine")
 
 
 def _train_row(row: TrainBenchRow) -> dict[str, Any]:

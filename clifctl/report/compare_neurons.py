@@ -1,10 +1,14 @@
 """`compare-neurons` -> report: a row a neuron, then the paired differences."""
 
-from clifctl.report.render import Column, Report, Table, document_of, flat_table
+from typing import Any
+
+from clifctl.amounts import counted
+from clifctl.report.render import Column, Report, Table, data_tables, document_of
 from clifctl.report.summary import (
     NOTE,
     Estimates,
     conclusions_table,
+    difference_rows,
     difference_table,
     estimate_columns,
     estimates_of,
@@ -24,7 +28,11 @@ def comparison_report(result: NeuronComparison) -> Report:
         title = f"paired differences to {result.baseline}"
         tables.append(difference_table(title, "neuron", compared, result.correction))
     tables.append(conclusions_table(result))
-    return Report(document_of(result), tuple(tables), data=_flat(result, estimates))
+    data = data_tables(
+        ("result", _flat(result, estimates)),
+        ("differences", difference_rows("neuron", compared)),
+    )
+    return Report(document_of(result), tuple(tables), data=data)
 
 
 def _summaries(result: NeuronComparison, estimates: Estimates) -> Table:
@@ -54,8 +62,8 @@ def _summaries(result: NeuronComparison, estimates: Estimates) -> Table:
     if result.exchange_to is not None:
         exchange = f", exchanged for {result.exchange_to} after epoch {result.exchange_after_epoch}"
     title = (
-        f"{result.recipe}: {result.data}, {result.model}, {result.epochs} epochs, "
-        f"{result.seeds_asked} seed(s){exchange}"
+        f"{result.recipe}: {result.data}, {result.model}, {counted(result.epochs, 'epoch')}, "
+        f"{counted(result.seeds_asked, 'seed')}{exchange}"
     )
     return Table(title, columns, rows, notes=(NOTE,))
 
@@ -74,8 +82,8 @@ def _setting(row: ComparedNeuron, result: NeuronComparison) -> str:
     return f"{row.neuron} ({', '.join(parts)})" if parts else row.neuron
 
 
-def _flat(result: NeuronComparison, estimates: Estimates) -> Table:
-    rows = [
+def _flat(result: NeuronComparison, estimates: Estimates) -> list[dict[str, Any]]:
+    return [
         {
             "neuron": row.neuron,
             "timesteps": row.timesteps,
@@ -88,4 +96,3 @@ def _flat(result: NeuronComparison, estimates: Estimates) -> Table:
         }
         for row in result.rows
     ]
-    return flat_table(result.recipe, rows)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from clifctl.amounts import counted
 from clifctl.report.panels import (
     draw_mean_curve,
     draw_points,
@@ -18,7 +19,6 @@ from clifctl.report.pictures import (
     finish,
     label_ends,
     line_look,
-    seeds_in_words,
 )
 from clifctl.report.styles import Style, neuron_styles, short_name
 from clifctl.results.compare_neurons import ComparedNeuron, NeuronComparison
@@ -59,7 +59,7 @@ def draw_comparison(result: NeuronComparison, layout: Layout) -> Any:
         axis.set_ylabel(label)
     if ends and not label_ends(figure, ends):
         figure_legend(figure, _handles(styles), columns=layout.across * 2)
-    title = f"{result.recipe}: {result.data}, {result.model}, {seeds_in_words(result.seeds_asked)}"
+    title = f"{result.recipe}: {result.data}, {result.model}, {counted(result.seeds_asked, 'seed')}"
     return finish(figure, layout, title, _note(result, norms, bool(losses)))
 
 

@@ -23,7 +23,8 @@ def connection_tables(paths: tuple[ConnectionPaths, ...], note: str) -> tuple[Ta
         }
         for path in paths
     )
-    return (Table("how the connections run", columns, rows, notes=(note,)),)
+    title = "how the connections run"
+    return (Table(title, columns, rows, notes=(note,), name="connections"),)
 
 
 def _reason(path: ConnectionPaths) -> str:

@@ -1,6 +1,7 @@
 """Conversions -> report: the table of resets as the paper prints it, beside the paper's."""
 
 import dataclasses
+from collections.abc import Iterator
 from typing import Any
 
 from clifctl.report.render import Column, Report, Table, columns_of, document_of, flat_table
@@ -41,7 +42,8 @@ def deploy_report(result: DeployResult) -> Report:
         vertical=True,
         notes=(_CHOICE[result.chosen_on][1],),
     )
-    return Report(document_of(result), (_resets(result), summary), data=_data(result))
+    data = (flat_table("settings", _settings(result)), summary)
+    return Report(document_of(result), (_resets(result), summary), data=data)
 
 
 def _of_choice(chosen: DeployedRow) -> dict[str, Any]:
@@ -104,15 +106,13 @@ def _resets(result: DeployResult) -> Table:
         said = f": {paper.note}" if paper.note else "."
         notes.append(f"The paper's row: Table {paper.table}, {paper.row}{said}")
     title = f"{result.data}, {result.model}, T = {result.timesteps}: LIF by its reset"
-    return Table(title, columns, tuple(lines), notes=tuple(notes))
+    return Table(title, columns, tuple(lines), notes=tuple(notes), keys=2, name="settings")
 
 
-def _data(result: DeployResult) -> Table:
+def _settings(result: DeployResult) -> Iterator[dict[str, Any]]:
     """A row a setting, for csv and jsonl."""
     shared = {"checkpoint": result.checkpoint, "chosen_on": result.chosen_on}
-    return flat_table(
-        "settings", ({**shared, **dataclasses.asdict(row)} for row in result.settings)
-    )
+    return ({**shared, **dataclasses.asdict(row)} for row in result.settings)
 
 
 def nir_report(result: NirResult) -> Report:
@@ -129,6 +129,7 @@ def nir_report(result: NirResult) -> Report:
             for row in result.readers
         ),
         notes=_said(result),
+        name="readers",
     )
     row = {
         **dataclasses.asdict(result),
@@ -150,7 +151,7 @@ def nir_report(result: NirResult) -> Report:
     )
     if not result.readers:
         return Report(document_of(result), (summary,))
-    return Report(document_of(result), (readers, summary), data=_readers(result))
+    return Report(document_of(result), (readers, summary), data=(_readers(result), summary))
 
 
 def _rounded(value: float | None) -> str | None:

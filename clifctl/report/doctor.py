@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from clifctl.amounts import size_in_words
+from clifctl.amounts import counted, size_in_words
 from clifctl.devices import CPU
 from clifctl.report.render import Column, Report, Table, document_of
 from clifctl.results.doctor import DoctorResult, SelfTestRow
@@ -23,7 +23,7 @@ def doctor_report(result: DoctorResult) -> Report:
     verdict = "every self-test passed" if result.healthy else "A SELF-TEST FAILED"
     title = f"clifctl on this machine: {verdict}"
     notes = (f"{result.platform}; checked in {result.seconds:.1f} s",)
-    return Report(document_of(result), (Table(title, columns, rows, notes=notes),))
+    return Report(document_of(result), (Table(title, columns, rows, notes=notes, keys=2),))
 
 
 def _rows(result: DoctorResult) -> Iterator[tuple[Any, ...]]:
@@ -50,7 +50,7 @@ def _rows(result: DoctorResult) -> Iterator[tuple[Any, ...]]:
         state = "event-driven" if result.connections.available else "dense"
         yield "connections", CPU, state, f"{reason}{vectors}"
     cache = result.cache
-    held = f"{cache.folder}: {cache.files} files, {size_in_words(cache.size_bytes)}"
+    held = f"{cache.folder}: {counted(cache.files, 'file')}, {size_in_words(cache.size_bytes)}"
     yield "cache", "kernels", "writable" if cache.writable else "no", cache.problem or held
     for file in cache.damaged:
         yield "cache", "kernels", "damaged", f"{file}: will be rebuilt when it is needed"

@@ -1,26 +1,32 @@
 """`dynamics` -> report: firing rates, autocorrelations, f-I curves, traces."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from clifctl.report.render import Column, Report, Table, document_of, flat_table
+from clifctl.amounts import counted
+from clifctl.report.render import Column, Report, Table, data_tables, document_of
 from clifctl.results.dynamics import Autocorrelation, DynamicsResult
 
 # Lags that a table shows; JSON has all.
 _SHOWN = (0, 1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
-def dynamics_report(result: DynamicsResult, *, rows: str) -> Report:
-    """Rates, autocorrelations over the largest T, f-I curves; csv and jsonl hold `rows`: "rates",
-    "autocorrelations" (of every T and lag), "currents" or "traces", which the table shows too."""
+def dynamics_report(result: DynamicsResult, *, traces: bool) -> Report:
+    """Rates, autocorrelations over the largest T (csv and jsonl: of every T and lag), f-I curves,
+    and every time step of the first trial if `traces`."""
     tables = [
         _rates(result),
         *(_autocorrelations(result, kind, title) for kind, title in _KINDS.items()),
         _currents(result),
     ]
-    data = _FLAT[rows](result)
-    if rows == "traces":
-        tables.append(data)
-    notes = Table("what it is", (), (), notes=(_input(result), *result.notes))
+    if traces:
+        tables.append(_traces(result))
+    notes = Table("what it is", (), (), notes=(_input(result), *result.notes), name="notes")
+    data = data_tables(
+        ("rates", _flat_rates(result)),
+        ("autocorrelations", _flat_autocorrelations(result)),
+        ("currents", _flat_currents(result)),
+        ("traces", _traces(result).rows),
+    )
     return Report(document_of(result), (*tables, notes), data=data)
 
 
@@ -45,7 +51,7 @@ def _input(result: DynamicsResult) -> str:
 
 def trials_of(result: DynamicsResult) -> str:
     """How many trials there are, in words."""
-    return f"{result.trials} trial{'' if result.trials == 1 else 's'}"
+    return f"{counted(result.trials, 'trial')}"
 
 
 def _rates(result: DynamicsResult) -> Table:
@@ -56,7 +62,7 @@ def _rates(result: DynamicsResult) -> Table:
         Column("interval_95", "95 % interval"),
         Column("trials", "trials"),
     )
-    return Table("firing rate", columns, tuple(_rate_rows(result)))
+    return Table("firing rate", columns, tuple(_rate_rows(result)), keys=2, name="rates")
 
 
 def _rate_rows(result: DynamicsResult) -> list[dict[str, object]]:
@@ -79,12 +85,10 @@ def _rate_rows(result: DynamicsResult) -> list[dict[str, object]]:
     return rows
 
 
-def _flat_rates(result: DynamicsResult) -> Table:
+def _flat_rates(result: DynamicsResult) -> Iterator[dict[str, object]]:
     shown = "interval_95"  # the same once more, in words
-    rows = tuple(
-        {key: value for key, value in row.items() if key != shown} for row in _rate_rows(result)
-    )
-    return flat_table("firing rate", rows)
+    for row in _rate_rows(result):
+        yield {key: value for key, value in row.items() if key != shown}
 
 
 def longest(result: DynamicsResult, number: int) -> list[Autocorrelation]:
@@ -111,7 +115,8 @@ def _autocorrelations(result: DynamicsResult, kind: str, title: str) -> Table:
         for number, neuron in enumerate(result.neurons)
         for one in longest(result, number)
     )
-    return Table(f"autocorrelation, {title} (T = {result.timesteps[-1]})", columns, rows)
+    title = f"autocorrelation, {title} (T = {result.timesteps[-1]})"
+    return Table(title, columns, rows, keys=2, name="autocorrelations")
 
 
 def _currents(result: DynamicsResult) -> Table:
@@ -139,8 +144,8 @@ def _currents(result: DynamicsResult) -> Table:
     )
 
 
-def _flat_autocorrelations(result: DynamicsResult) -> Table:
-    rows = tuple(
+def _flat_autocorrelations(result: DynamicsResult) -> Iterator[dict[str, object]]:
+    return (
         {
             "neuron": neuron.neuron,
             "timesteps": one.timesteps,
@@ -152,16 +157,14 @@ def _flat_autocorrelations(result: DynamicsResult) -> Table:
         for one in neuron.autocorrelations
         for lag in range(len(one.raw))
     )
-    return flat_table("autocorrelation", rows)
 
 
-def _flat_currents(result: DynamicsResult) -> Table:
-    rows = tuple(
+def _flat_currents(result: DynamicsResult) -> Iterator[dict[str, object]]:
+    return (
         {"neuron": neuron.neuron, "current": current, "rate": rate}
         for neuron in result.neurons
         for current, rate in zip(result.currents, neuron.rates_of_currents, strict=True)
     )
-    return flat_table("f-I curve", rows)
 
 
 def _traces(result: DynamicsResult) -> Table:
@@ -190,12 +193,4 @@ def _traces(result: DynamicsResult) -> Table:
         )
         for key in keys
     )
-    return Table("the first trial, step by step", columns, tuple(rows))
-
-
-_FLAT = {
-    "rates": _flat_rates,
-    "autocorrelations": _flat_autocorrelations,
-    "currents": _flat_currents,
-    "traces": _traces,
-}
+    return Table("the first trial, step by step", columns, tuple(rows), keys=2, name="traces")

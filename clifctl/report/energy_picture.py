@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
+from clifctl.amounts import ENERGIES, energy_unit
 from clifctl.report.pictures import (
     Layout,
     LineEnd,
@@ -27,7 +28,6 @@ _COMPONENTS = {
 }
 _SOP = {"sop_energy_uj": (1e-3, "synaptic operations", "#A9CBE8", "////")}
 _MOST_LAYERS = 16  # that are drawn; the others are summed
-_UNITS = ((1.0, "mJ"), (1e3, "uJ"), (1e6, "nJ"), (1e9, "pJ"))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +54,8 @@ def draw_energy(result: EnergyResult, layout: Layout) -> Any:
         heights.append(2.0)
     figure = new_figure(layout.width, sum(heights))
     axes = figure.subplot_mosaic(panels, height_ratios=heights)
-    factor, unit = _unit(max(_total(one.row.corrected, components) or 0.0 for one in rows))
+    unit = energy_unit(max(_total(one.row.corrected, components) or 0.0 for one in rows))
+    factor = ENERGIES[unit]
     _draw_totals(axes["totals"], rows, components, factor)
     axes["totals"].set_xlabel(f"energy of an inference [{unit}]")
     _draw_layers(axes["layers"], rows, components, shown, others, factor)
@@ -90,11 +91,6 @@ def _total(cost: Cost, components: Components) -> float | None:
     parts = [(getattr(cost, key), factor) for key, (factor, *_) in components.items()]
     known = [part * factor for part, factor in parts if part is not None]
     return sum(known) if len(known) == len(parts) else None
-
-
-def _unit(largest_mj: float) -> tuple[float, str]:
-    """The factor from mJ, and the unit, in which the largest number is at least 1."""
-    return next((one for one in _UNITS if largest_mj * one[0] >= 1.0), _UNITS[-1])
 
 
 def _costliest(rows: Sequence[_Row], components: Components) -> tuple[list[str], list[str]]:

@@ -1,6 +1,7 @@
 """`eval` -> report: after each time step, per class and per layer."""
 
 import dataclasses
+from collections.abc import Iterable
 
 from clifctl.report.published import published_tables
 from clifctl.report.render import (
@@ -13,6 +14,7 @@ from clifctl.report.render import (
     record_table,
 )
 from clifctl.results.eval import ClassCount, EvalResult, LayerRate
+from clifctl.results.firing_rates import RateOfLayer, net_firing_rate
 
 
 def eval_report(result: EvalResult) -> Report:
@@ -37,7 +39,17 @@ def rate_tables(layers: tuple[LayerRate, ...]) -> tuple[Table, ...]:
         return ()
     columns = ("layer", "neurons", "firing_rate", "firing_rate_per_step")
     title = "firing rates [spikes/neuron/step], test data"
-    return (list_table(title, LayerRate, layers, *columns, short=True),)
+    notes = rate_notes(layers)
+    table = list_table(
+        title, LayerRate, layers, *columns, short=True, notes=notes, name="firing-rates"
+    )
+    return (table,)
+
+
+def rate_notes(layers: Iterable[RateOfLayer]) -> tuple[str, ...]:
+    """What stands below the firing rates of layers: that of their net."""
+    rate = net_firing_rate(layers)
+    return () if rate is None else (f"over all neurons: {rate:.4f}",)
 
 
 def _per_step(result: EvalResult) -> Table:
@@ -64,6 +76,7 @@ def _per_step(result: EvalResult) -> Table:
             "Decided by the sum of the logits up to that step; the cross entropy is that of their "
             "mean.",
         ),
+        name="steps",
     )
 
 
@@ -80,6 +93,7 @@ def _per_class(counts: tuple[ClassCount, ...]) -> Table:
         notes=(
             "Mistaken for: the class that most of its wrong samples were assigned to (how many).",
         ),
+        name="classes",
     )
 
 

@@ -4,7 +4,8 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from clifctl.report.render import Column, Report, Table, document_of, flat_table
+from clifctl.amounts import counted
+from clifctl.report.render import Column, Report, Table, data_tables, document_of
 from clifctl.results.gradients import GradientsResult, LayerGradients
 
 # Lags that a table shows; all of them are in the other formats.
@@ -23,7 +24,7 @@ def gradients_report(result: GradientsResult) -> Report:
     if result.windows:
         tables.append(_windows(result))
     tables[-1] = dataclasses.replace(tables[-1], notes=(*tables[-1].notes, *result.notes))
-    return Report(document_of(result), tuple(tables), data=_flat(result))
+    return Report(document_of(result), tuple(tables), data=_data(result))
 
 
 def _lag_columns(shown: Sequence[int], digits: int, lag: str = "lag") -> tuple[Column, ...]:
@@ -52,7 +53,8 @@ def _shares(result: GradientsResult, shown: Sequence[int]) -> Table:
     share = Column("temporal_share_percent", "temporal share [%]", 1)
     return Table(
         f"{result.source}: {result.model}, {result.neuron}, T = {result.timesteps}, {state}, "
-        f"{result.samples} samples of {result.data if result.input == 'data' else 'noise'}: "
+        f"{counted(result.samples, 'sample')} of "
+        f"{result.data if result.input == 'data' else 'noise'}: "
         f"temporal share {whole}",
         (_LAYER, share, *_lag_columns(shown, 1)),
         _lag_rows(result, shown, lambda layer, lag: _percent(layer.lags[lag].share)),
@@ -60,6 +62,7 @@ def _shares(result: GradientsResult, shown: Sequence[int]) -> Table:
             "Lag d: what a layer's gradient has from d time steps later (2-norm), as a share of "
             "the norms of all lags [%]. Lag 0 is spatial; the temporal share is the rest.",
         ),
+        name="lags",
     )
 
 
@@ -72,6 +75,7 @@ def _reach(result: GradientsResult, shown: Sequence[int]) -> Table:
             "Norm of the gradient of the last step's loss with respect to a layer's input current "
             "at step T - d, relative to that at T.",
         ),
+        name="lags",
     )
 
 
@@ -85,6 +89,7 @@ def _vanished(result: GradientsResult, shown: Sequence[int]) -> Table:
             "Part II is the product of 1 - threshold * surrogate gradient over the steps between "
             "(clif, and a hard reset: with what their reset subtracts).",
         ),
+        name="lags",
     )
 
 
@@ -105,6 +110,7 @@ def _complementary(result: GradientsResult, shown: Sequence[int]) -> list[Table]
         (_LAYER, *_lag_columns(later, 1)),
         _lag_rows(result, later, share),
         notes=("Norms: the rest, through the membrane potential alone, is not 100 minus that.",),
+        name="lags",
     )
     return [table]
 
@@ -143,6 +149,7 @@ def _split(result: GradientsResult) -> Table:
             "Norm of each part over that of the whole gradient, step 1 to T. Error: of the sum of "
             "the parts against the gradient, in the largest entry, and in the norm.",
         ),
+        name="split",
     )
 
 
@@ -173,11 +180,13 @@ def _windows(result: GradientsResult) -> Table:
         "truncated BPTT: the weights' gradient with window k in every layer, against the full one",
         columns,
         tuple(rows),
+        name="windows",
     )
 
 
-def _flat(result: GradientsResult) -> Table:
-    rows = tuple(
+def _data(result: GradientsResult) -> tuple[Table, ...]:
+    """A row for each layer and lag, for each layer's split, for each window."""
+    lags = (
         {
             "layer": layer.layer,
             "neurons": layer.neurons,
@@ -188,7 +197,13 @@ def _flat(result: GradientsResult) -> Table:
         for layer in result.layers
         for lag in layer.lags
     )
-    return flat_table(result.source, rows)
+    split = (
+        {"layer": layer.layer, **dataclasses.asdict(layer.split)}
+        for layer in result.layers
+        if layer.split is not None
+    )
+    windows = (dataclasses.asdict(row) for row in result.windows)
+    return data_tables(("lags", lags), ("split", split), ("windows", windows))
 
 
 def _percent(share: float | None) -> float | None:

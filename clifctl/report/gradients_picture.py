@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from clifctl.amounts import counted
 from clifctl.report.panels import bare, write_in_cells
 from clifctl.report.pictures import (
     Layout,
@@ -58,8 +59,9 @@ def draw_gradients(result: GradientsResult, layout: Layout) -> Any:
             axes[2].legend()
     state = f"epoch {result.epoch}" if result.trained else "fresh weights"
     title = (
-        f"{result.source}: {short_name(result.neuron)}, T = {steps}, {state}, {result.samples} "
-        f"samples of {result.data if result.input == 'data' else 'noise'}"
+        f"{result.source}: {short_name(result.neuron)}, T = {steps}, {state}, "
+        f"{counted(result.samples, 'sample')} of "
+        f"{result.data if result.input == 'data' else 'noise'}"
     )
     note = "The scales are the same in every such picture; what lies beyond is drawn as their end."
     return finish(figure, layout, title, note)

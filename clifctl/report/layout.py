@@ -97,6 +97,8 @@ def _parts(grid: Grid, width: int) -> Iterator[tuple[Grid, tuple[int, ...]]]:
     for column in range(len(keys), len(grid.header)):
         if taken and _widths(grid.only([*keys, *taken, column]), width) is None:
             yield _part(grid, [*keys, *taken], width)
+            # What is the same in all rows is said once.
+            keys = [key for key in keys if len({row[key] for row in grid.rows}) > 1] or keys[:1]
             taken = []
         taken.append(column)
     yield _part(grid, [*keys, *taken], width)

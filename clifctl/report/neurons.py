@@ -30,6 +30,7 @@ def neuron_report(row: NeuronRow) -> Report:
         HyperparameterRow,
         row.hyperparameters,
         *("name", "default", "description"),
+        name="hyperparameters",
     )
     return Report(document_of(row), (summary, values))
 

@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from clifctl.report.pictures import line_look, seeds_in_words
+from clifctl.amounts import counted
+from clifctl.report.pictures import line_look
 from clifctl.report.styles import Style
 from clifctl.results.statistics import Estimate
 from clifctl.results.summary import MeanCurve
@@ -57,7 +58,7 @@ def spread_in_words(known: Sequence[Estimate]) -> str:
         return "No trial is finished."
     if max(counts) == 1:
         return "One seed: nothing is known of the spread."
-    seeds = seeds_in_words(max(counts))
+    seeds = counted(max(counts), "seed")
     if min(counts) < max(counts):
         seeds = f"{min(counts)} to {seeds}"
     marks = "; small open marks: single seeds" if any(one.values for one in known) else ""

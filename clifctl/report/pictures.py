@@ -295,8 +295,3 @@ def line_look(style: Style) -> dict[str, Any]:
         "markeredgecolor": "white",
         "markeredgewidth": 0.3,
     }
-
-
-def seeds_in_words(count: int) -> str:
-    """How many seeds there are."""
-    return "1 seed" if count == 1 else f"{count} seeds"

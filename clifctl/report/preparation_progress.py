@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from clifctl.amounts import clock
+from clifctl.amounts import clock, counted
 from clifctl.commands import visible
 
 # Where there is no terminal: the least time between two lines.
@@ -42,7 +42,7 @@ class PreparationProgress:
         self._all, self._kept = recordings, kept
         self._next_line = self._clock() + LINE_EVERY_S
         before = f", {kept:,} of them read before" if kept else ""
-        self._say(f"{recordings:,} recordings{before}")
+        self._say(f"{counted(recordings, 'recording')}{before}")
         if not self._is_live:
             return
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
@@ -84,7 +84,7 @@ class PreparationProgress:
         if self._progress is not None:
             self._progress.stop()
             self._progress = None
-        self._say(f"writing the {part} split: {samples:,} samples")
+        self._say(f"writing the {part} split: {counted(samples, 'sample')}")
 
     def _say(self, line: str) -> None:
         if self._quiet:

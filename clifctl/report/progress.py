@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
-from clifctl.amounts import clock
+from clifctl.amounts import clock, counted
 from clifctl.commands import visible
 from clifctl.notices import heard_by
 from clifctl.report.pace import Pace
@@ -99,7 +99,7 @@ class TrainProgress:
         if self._verbose:
             self._say([f"kernel target {plan.target} ({plan.target_reason})"])
             self._say([f"connections {plan.connections} ({plan.connections_reason})"])
-            self._say([f"{plan.threads} CPU threads ({plan.threads_reason})"])
+            self._say([f"{counted(plan.threads, 'CPU thread')} ({plan.threads_reason})"])
             memory = f"about {plan.memory_bytes:,} bytes of memory"
             self._say([f"{plan.parameters:,} parameters, {memory}"])
         if self._is_live:

@@ -11,7 +11,7 @@ def published_tables(published: Published, measured: float | None) -> tuple[Tabl
     below."""
     known, note = published.accuracies, published.note
     if not known:
-        return (Table("beside the paper", (), (), notes=(note,)),) if note else ()
+        return (Table("beside the paper", (), (), notes=(note,), name="published"),) if note else ()
     notes = [f"{number.source}, {number.column}: {number.note}" for number in known if number.note]
     notes.insert(0, "The paper's accuracy is that of its best epoch on the test set, of one run.")
     if note:
@@ -31,4 +31,4 @@ def published_tables(published: Published, measured: float | None) -> tuple[Tabl
         }
         for number in known
     )
-    return (Table("beside the paper", columns, rows, notes=tuple(notes)),)
+    return (Table("beside the paper", columns, rows, notes=tuple(notes), name="published"),)

@@ -46,7 +46,7 @@ def keys_report(result: RecipeKeys) -> Report:
     whole = list_table(
         "keys", KeyRow, result.keys, "key", "type", "range", "default", "description", "variants"
     )
-    return Report(document_of(result), tables, data=whole)
+    return Report(document_of(result), tables, data=(whole,))
 
 
 _OF_A_KEY = (Column("default", "default"), Column("description", "description"))

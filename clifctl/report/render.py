@@ -1,11 +1,11 @@
-"""One result in each of the formats. A report is a JSON document and tables; the first table has
-the rows that `jsonl` and `csv` give."""
+"""One result in each of the formats. A report is a JSON document and tables; `jsonl` and `csv` give
+the rows of one of them."""
 
 import csv
 import dataclasses
 import io
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import IO, Any
 
@@ -28,7 +28,7 @@ class Column:
 @dataclass(frozen=True)
 class Table:
     """Rows are mappings from column key to value. `vertical` shows each row as label and value.
-    Without columns there are the notes alone.
+    Without columns there are the notes alone. `name` chooses it at the prompt (--table).
 
     Where a terminal is too narrow: the first `keys` columns say what a row is about, and a list
     leaves out its `optional` columns, in this order."""
@@ -40,24 +40,38 @@ class Table:
     notes: tuple[str, ...] = ()
     keys: int = 1
     optional: tuple[str, ...] = ()
+    name: str = "result"
 
 
 @dataclass(frozen=True)
 class Report:
     """What one command has to say. For a reader, `text` (YAML) follows the tables, or replaces them
-    where `text_only` is set; the other formats have no use for it. `data` holds the rows of jsonl
-    and csv where they are not those of the first table."""
+    where `text_only` is set; the other formats have no use for it. `data` are the tables of jsonl
+    and csv, where they are not those for a reader."""
 
     document: dict[str, Any]
     tables: tuple[Table, ...]
     text: str | None = None
     text_only: bool = False
-    data: Table | None = None
+    data: tuple[Table, ...] = ()
 
-    @property
-    def rows(self) -> Table:
-        """The table whose rows are those of jsonl and csv."""
-        return self.data or self.tables[0]
+    def tables_of(self, how: str) -> tuple[Table, ...]:
+        """The tables of a format: csv and jsonl hold the first of theirs."""
+        if FORMATS[how].of_one_table:
+            return tuple(table for table in self.data or self.tables if table.columns)
+        return self.tables
+
+    def only(self, name: str, how: str) -> "Report | None":
+        """The report of the table `name` alone, for a format; None if it has none of that name.
+        For a reader several may have one name."""
+        chosen = tuple(table for table in self.tables_of(how) if table.name == name)
+        return replace(self, tables=chosen, text=None, data=()) if chosen else None
+
+    def left_out(self, how: str) -> tuple[str, ...]:
+        """The names of the tables that a format does not hold."""
+        if not FORMATS[how].of_one_table:
+            return ()
+        return tuple(table.name for table in self.tables_of(how)[1:])
 
 
 def columns_of(kind: type, *columns: str | Column, short: bool = False) -> tuple[Column, ...]:
@@ -81,11 +95,12 @@ def list_table(
     short: bool = False,
     notes: tuple[str, ...] = (),
     optional: tuple[str, ...] = (),
+    name: str = "result",
 ) -> Table:
     """Results of one kind as a table, a row each."""
     shown = columns_of(kind, *columns, short=short)
     found = tuple(map(dataclasses.asdict, rows))
-    return Table(title, shown, found, notes=notes, optional=optional)
+    return Table(title, shown, found, notes=notes, optional=optional, name=name)
 
 
 def record_table(
@@ -97,10 +112,16 @@ def record_table(
     return Table(title, shown, (row,), vertical=True, notes=notes)
 
 
-def flat_table(title: str, rows: Iterable[dict[str, Any]]) -> Table:
+def flat_table(name: str, rows: Iterable[dict[str, Any]]) -> Table:
     """A table for csv and jsonl: a column for each key of the rows, which all have the same."""
     found = tuple(rows)
-    return Table(title, tuple(Column(key, key) for key in found[0]), found)
+    return Table(name, tuple(Column(key, key) for key in found[0]), found, name=name)
+
+
+def data_tables(*tables: tuple[str, Iterable[dict[str, Any]]]) -> tuple[Table, ...]:
+    """The tables of csv and jsonl that have rows."""
+    known = ((name, tuple(rows)) for name, rows in tables)
+    return tuple(flat_table(name, rows) for name, rows in known if rows)
 
 
 def document_of(result: Any) -> dict[str, Any]:
@@ -125,11 +146,11 @@ def _write_json(report: Report, stream: IO[str]) -> None:
 
 
 def _write_jsonl(report: Report, stream: IO[str]) -> None:
-    stream.writelines(to_json(row) + "\n" for row in report.rows.rows)
+    stream.writelines(to_json(row) + "\n" for row in report.tables_of("jsonl")[0].rows)
 
 
 def _write_csv(report: Report, stream: IO[str]) -> None:
-    stream.write(_csv(report.rows))
+    stream.write(_csv(report.tables_of("csv")[0]))
 
 
 def _write_markdown(report: Report, stream: IO[str]) -> None:
@@ -140,24 +161,25 @@ def _write_markdown(report: Report, stream: IO[str]) -> None:
 
 @dataclass(frozen=True)
 class Format:
-    """A format of a result: the ending of files that are written in it (None: it is for a person
-    at the terminal), and what writes it."""
+    """A format of a result: the ending of files that are written in it, what writes it, and whether
+    it holds the rows of one table alone."""
 
-    ending: str | None
+    ending: str
     write: Callable[[Report, IO[str]], None]
+    of_one_table: bool = False
 
 
 FORMATS: Mapping[str, Format] = MappingProxyType(
     {
-        "table": Format(None, _write_table),
+        "table": Format(".txt", _write_table),
         "json": Format(".json", _write_json),
-        "jsonl": Format(".jsonl", _write_jsonl),
-        "csv": Format(".csv", _write_csv),
+        "jsonl": Format(".jsonl", _write_jsonl, of_one_table=True),
+        "csv": Format(".csv", _write_csv, of_one_table=True),
         "md": Format(".md", _write_markdown),
     }
 )
 # The format of a file by its ending.
-ENDINGS = {one.ending: name for name, one in FORMATS.items() if one.ending is not None}
+ENDINGS = {one.ending: name for name, one in FORMATS.items()}
 
 
 def _text(report: Report) -> str:

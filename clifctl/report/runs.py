@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from clifctl.amounts import counted
 from clifctl.report.published import published_tables
 from clifctl.report.render import Column, Report, Table, columns_of, document_of
 from clifctl.results.runs import RunComparison, RunList, RunRow, RunShown
@@ -31,12 +32,11 @@ _OPTIONAL = ("train_loss_train_mode", "accuracy_percent_best", "test_loss")
 def runs_report(result: RunList) -> Report:
     """Every run, a line each."""
     damaged = tuple(f"damaged: '{one.run}': {one.problem}" for one in result.damaged)
-    count = len(result.runs)
-    title = f"{count} run{'' if count == 1 else 's'} below '{result.folder}'"
+    title = f"{counted(len(result.runs), 'run')} below '{result.folder}'"
     return Report(
         document_of(result),
         (_runs_table(title, result.runs, damaged),),
-        data=_data_table(title, result.runs),
+        data=(_data_table(title, result.runs),),
     )
 
 
@@ -82,9 +82,10 @@ def run_report(result: RunShown) -> Report:
     )
     after = result.curves.exchange_after_epoch
     notes = () if after is None else (f"the neuron is exchanged after epoch {after}",)
-    table = Table("epochs", columns, rows, notes=notes)
+    table = Table("epochs", columns, rows, notes=notes, name="epochs")
     published = published_tables(result.published, result.row.accuracy_percent_best)
-    return Report(document_of(result), (summary, *published, table), data=table)
+    tables = (summary, *published, table)
+    return Report(document_of(result), tables, data=(table, summary, *published))
 
 
 def run_comparison_report(result: RunComparison) -> Report:
@@ -100,9 +101,11 @@ def run_comparison_report(result: RunComparison) -> Report:
         notes = ("the recipes are equal", *notes)
     if result.same_data is False:
         notes = (*notes, "the runs saw different data (sha256)")
-    differences = Table("recipe differences", columns if rows else (), rows, notes=notes)
+    title = "recipe differences"
+    differences = Table(title, columns if rows else (), rows, notes=notes, name="differences")
     runs = _runs_table("runs", result.runs, ())
-    return Report(document_of(result), (differences, runs), data=_data_table("runs", result.runs))
+    data = (_data_table("runs", result.runs), differences)
+    return Report(document_of(result), (differences, runs), data=data)
 
 
 def _runs_table(title: str, rows: tuple[RunRow, ...], notes: tuple[str, ...]) -> Table:

@@ -1,6 +1,7 @@
 """The trials of a grid -> report: mean +- standard error, paired differences."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import dataclasses
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from clifctl.amounts import mebibytes
@@ -105,7 +106,17 @@ def difference_table(
         "No p value and no interval where there is one seed, or where every seed gives the same "
         "difference.",
     )
-    return Table(title, columns, rows, notes=notes)
+    return Table(title, columns, rows, notes=notes, keys=2, name="differences")
+
+
+def difference_rows(
+    what: str, places: Sequence[tuple[str, Differences]]
+) -> Iterator[dict[str, Any]]:
+    """The same for csv and jsonl, with every digit; `what` is the key of the place."""
+    for name in ESTIMATES:
+        for place, found in places:
+            if (one := found.get(name)) is not None:
+                yield {what: place, "quantity": name, **dataclasses.asdict(one)}
 
 
 def _difference(one: Difference, quantity: Quantity) -> dict[str, str | None]:
@@ -140,4 +151,4 @@ def conclusions_table(result: NeuronComparison | TruncationResult) -> Table:
             + (f"; and {len(missing) - 5} more" if len(missing) > 5 else "")
         )
     lines.append(f"results folder: {result.results_folder}")
-    return Table("what can be concluded", (), (), notes=tuple(lines))
+    return Table("what can be concluded", (), (), notes=tuple(lines), name="conclusions")

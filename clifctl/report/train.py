@@ -41,11 +41,11 @@ def train_report(result: TrainResult) -> Report:
     row = {"record": "result", **fields, **recipe}
     summary = Table(title, (*before, *tuned, *after), (row,), vertical=True, notes=notes)
     published = published_tables(result.published, result.accuracy_percent_best)
-    tables = (summary, *published, *rate_tables(result.firing_rates))
+    more = (*published, *rate_tables(result.firing_rates))
     # For a program: every key of the recipe.
     others = (keys[key] for key in keys if key not in fields)
     data = Table(title, (*before, *after, *others), (row,))
-    return Report(document_of(result), tables, data=data)
+    return Report(document_of(result), (summary, *more), data=(data, *more))
 
 
 def _is_tuned(key: str) -> bool:

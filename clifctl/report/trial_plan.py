@@ -1,6 +1,6 @@
 """`--dry-run` of a grid -> report: its trials, and how long they would take."""
 
-from clifctl.amounts import duration, mebibytes
+from clifctl.amounts import counted, duration, mebibytes
 from clifctl.report.render import Column, Report, Table, columns_of, document_of
 from clifctl.results.trials import PlannedTrial, TimedStep, TrialPlan
 
@@ -24,7 +24,7 @@ def trial_plan_report(plan: TrialPlan) -> Report:
         for trial in plan.trials
     )
     table = Table(
-        f"{plan.command} {plan.recipe}: {len(rows)} trials, {plan.finished} finished, "
+        f"{plan.command} {plan.recipe}: {counted(len(rows), 'trial')}, {plan.finished} finished, "
         "nothing was run",
         columns,
         rows,
@@ -39,7 +39,7 @@ def _is_scaled(plan: TrialPlan) -> bool:
 
 def _timed(timed: TimedStep, trial: str) -> str:
     of = "" if timed.trial == trial else f" of {timed.trial}"
-    said = f"{timed.samples} samples, T = {timed.timesteps}, {timed.precision}{of}"
+    said = f"{counted(timed.samples, 'sample')}, T = {timed.timesteps}, {timed.precision}{of}"
     factor = timed.work_factor * timed.precision_factor
     return said if timed.is_whole else f"{said}; x {factor:,.4g}"
 
@@ -48,9 +48,9 @@ def _time_left(plan: TrialPlan) -> tuple[str, ...]:
     if plan.estimate_seconds is None:
         return ("No estimate of the time: the data are missing.",)
     said = (
-        f"Estimate: about {duration(plan.estimate_seconds)} on {plan.workers} worker(s) "
-        f"({plan.workers_reason}), {plan.threads_per_trial} CPU thread(s) each; from steps timed "
-        "on noise, with the machine to themselves; workers that share it are slower."
+        f"Estimate: about {duration(plan.estimate_seconds)} on {counted(plan.workers, 'worker')} "
+        f"({plan.workers_reason}), {counted(plan.threads_per_trial, 'CPU thread')} each; from "
+        "steps timed on noise, with the machine to themselves; workers that share it are slower."
     )
     if not _is_scaled(plan):
         return (said,)

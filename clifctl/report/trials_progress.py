@@ -5,6 +5,7 @@ import time
 from contextlib import ExitStack, suppress
 from typing import Any
 
+from clifctl.amounts import counted
 from clifctl.commands import visible
 from clifctl.notices import heard_by
 from clifctl.results.events import (
@@ -67,7 +68,7 @@ class TrialsProgress:
                 self._grid = event
                 self._done, self._all = event.finished, len(event.titles)
                 kept = f", {event.finished} finished before" if event.finished else ""
-                self._say(f"{self._all} trials into {event.results_folder}{kept}")
+                self._say(f"{counted(self._all, 'trial')} into {event.results_folder}{kept}")
             case TrialStarted(trial, attempt):
                 self._began[trial] = time.monotonic()
                 again = "" if attempt == 1 else f" (attempt {attempt})"

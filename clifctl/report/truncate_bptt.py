@@ -1,9 +1,11 @@
 """`truncate-bptt` -> report: a row for each tau and window, then the steps between windows."""
 
-from clifctl.report.render import Column, Report, Table, document_of, flat_table
+from clifctl.amounts import counted
+from clifctl.report.render import Column, Report, Table, data_tables, document_of
 from clifctl.report.summary import (
     NOTE,
     conclusions_table,
+    difference_rows,
     difference_table,
     estimate_columns,
     estimates_of,
@@ -36,14 +38,15 @@ def truncation_report(result: TruncationResult) -> Report:
     )
     title = (
         f"{result.recipe}: {result.neuron}, T = {result.timesteps}, "
-        f"{result.window_reading} window, {result.epochs} epochs, {result.seeds_asked} seed(s)"
+        f"{result.window_reading} window, {counted(result.epochs, 'epoch')}, "
+        f"{counted(result.seeds_asked, 'seed')}"
     )
     tables = [Table(title, columns, rows, notes=(NOTE,))]
-    if result.steps:
-        places = [
-            (f"tau = {step.tau:g}: k = {step.window_from} to {step.window_to}", step.differences)
-            for step in result.steps
-        ]
+    places = [
+        (f"tau = {step.tau:g}: k = {step.window_from} to {step.window_to}", step.differences)
+        for step in result.steps
+    ]
+    if places:
         between = "paired differences from one window to the next"
         tables.append(difference_table(between, "from, to", places, result.correction))
     tables.append(conclusions_table(result))
@@ -56,4 +59,5 @@ def truncation_report(result: TruncationResult) -> Report:
         }
         for row in result.rows
     ]
-    return Report(document_of(result), tuple(tables), data=flat_table(title, flat))
+    data = data_tables(("result", flat), ("differences", difference_rows("from_to", places)))
+    return Report(document_of(result), tuple(tables), data=data)

@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from clifctl.amounts import counted
 from clifctl.report.panels import bare, draw_points, spread_in_words, write_in_cells
 from clifctl.report.pictures import (
     Layout,
@@ -11,7 +12,6 @@ from clifctl.report.pictures import (
     figure_of_panels,
     finish,
     label_ends,
-    seeds_in_words,
 )
 from clifctl.report.styles import neuron_style, series_styles, short_name
 from clifctl.results.statistics import Estimate
@@ -47,7 +47,7 @@ def draw_truncation(result: TruncationResult, layout: Layout) -> Any:
         _heat_map(figure, below, result, quantity)
     if not label_ends(figure, ends):
         upper[0].legend(title="tau", loc="upper left", bbox_to_anchor=(1.0, 1.0))
-    seeds = seeds_in_words(result.seeds_asked)
+    seeds = counted(result.seeds_asked, "seed")
     title = (
         f"{result.recipe}: {short_name(result.neuron)}, T = {result.timesteps}, "
         f"{result.window_reading} window, {seeds}"

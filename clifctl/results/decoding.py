@@ -63,6 +63,8 @@ def _adapter(kind: Any) -> Any:
 def _validated(kind: type[Result], fields: dict[str, Any]) -> Result:
     from pydantic import ValidationError
 
+    from clifctl.strict import in_words
+
     adapter: Any = _adapter(kind)  # type: ignore[arg-type]
     try:
         # As JSON: there a list is a tuple and a mapping a dataclass, but a text is no number.
@@ -84,8 +86,7 @@ def _validated(kind: type[Result], fields: dict[str, Any]) -> Result:
             place[last] = math.nan
         return _validated(kind, whole)
     where = ".".join(str(part) for part in errors[0]["loc"])
-    what = "missing" if errors[0]["type"] == "missing" else errors[0]["msg"]
-    raise UnreadableResult(f"{where}: {what}")
+    raise UnreadableResult(f"{where}: {in_words(errors[0])}")
 
 
 def _unknown(given: Any, known: Any, path: str = "") -> list[str]:

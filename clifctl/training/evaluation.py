@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from clifctl.models import FiringRates, SpikingNet
 from clifctl.results.eval import ClassCount, Evaluation, LayerRate
+from clifctl.results.firing_rates import net_firing_rate
 from clifctl.training.distributed import ALONE, Processes
 from clifctl.training.loss import hard_labels, step_cross_entropy
 from clifctl.training.stopping import StopNow
@@ -128,7 +129,7 @@ class _Tally:
             accuracy_top5_percent_per_step=top,
             cross_entropy_per_step=tuple(so_far),
             per_class=_per_class(pairs.tolist()),
-            firing_rate=_mean_rate(layers),
+            firing_rate=net_firing_rate(layers),
             firing_rates=layers,
         )
 
@@ -166,11 +167,3 @@ def _per_class(pairs: list[list[int]]) -> tuple[ClassCount, ...]:
             )
         )
     return tuple(rows)
-
-
-def _mean_rate(layers: tuple[LayerRate, ...]) -> float | None:
-    """Spikes per neuron and time step over the whole net."""
-    neurons = sum(layer.neurons for layer in layers)
-    if neurons == 0:
-        return None
-    return sum(layer.firing_rate * layer.neurons for layer in layers) / neurons

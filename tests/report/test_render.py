@@ -115,4 +115,4 @@ def test_every_format_has_output() -> None:
     assert len(FORMATS) >= 5
     for how, form in FORMATS.items():
         assert text(how)
-        assert form.ending is None or ENDINGS[form.ending] == how
+        assert ENDINGS[form.ending] == how

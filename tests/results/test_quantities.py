@@ -75,7 +75,7 @@ def test_the_quantities_of_trials_are_fields_of_their_own_type() -> None:
     }
     measured = decode(Measured, {**numbers, **others})
     assert measured.test_loss == 0.5
-    with pytest.raises(UnreadableResult, match="test_loss: Input should be a valid number"):
+    with pytest.raises(UnreadableResult, match="test_loss: must be a number"):
         decode(Measured, {**numbers, **others, "test_loss": {"mean": 1.0}})
     estimate = Estimate(mean=0.25, standard_error=None, n=1)
     summary = Summary(

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from clifctl.amounts import counted
 from clifctl.convert.deployment import (
     PAPER_RESETS,
     Reset,
@@ -123,7 +124,7 @@ def deploy(path: Path, options: ConvertOptions, how: DeployOptions) -> DeployRes
     if how.fold:
         _require_foldable(net, recipe)  # now rather than in the end
     options.say(
-        f"{len(choices)} reset{'s' * (len(choices) > 1)}, on {len(trial.choice_split):,} samples "
+        f"{counted(len(choices), 'reset')}, on {counted(len(trial.choice_split), 'sample')} "
         f"({trial.chosen_on}) and {len(data.test):,} test samples"
     )
     if trial.chosen_on == "train":

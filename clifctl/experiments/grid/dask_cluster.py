@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from clifctl.amounts import counted
 from clifctl.errors import ClifctlError, RunFailed, UsageError
 from clifctl.experiments.grid.trial import Outcome, TrialTask, numerics_of, run_trial_remotely
 from clifctl.experiments.grid.trial_names import Numerics
@@ -52,7 +53,7 @@ class Cluster(Workforce):
             raise self._gone() from None
         if count:
             if self._reported:
-                notice(f"the scheduler at {self.cluster} has {count} worker(s): resuming")
+                notice(f"the scheduler at {self.cluster} has {counted(count, 'worker')}: resuming")
             self._idle_since, self._reported, self.at_once = None, False, count
             return
         self._idle_since = self._idle_since or now

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from clifctl import trust
-from clifctl.amounts import size_in_words
+from clifctl.amounts import counted, size_in_words
 from clifctl.data import LoadedData
 from clifctl.devices import available_memory_bytes, is_gpu
 from clifctl.errors import DataError, RunFailed, UsageError
@@ -235,7 +235,7 @@ def _workers(options: GridOptions, execution: Execution, todo: int, need: int) -
         return fitting, "auto: as many as memory allows"
     if share == 1:
         return 1, "auto: a trial uses every core"
-    return min(share, todo), f"auto: {threads} thread(s) a trial on {cores()} cores"
+    return min(share, todo), f"auto: {counted(threads, 'thread')} a trial on {cores()} cores"
 
 
 def run_grid(grid: Grid, observe: GridObserver) -> tuple[TrialRecord | None, ...]:

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from clifctl.amounts import counted
 from clifctl.commands import command_line
 from clifctl.errors import CheckpointError, RecipeError, UsageError
 from clifctl.experiments.run.initial_weights import require_same_start
@@ -228,8 +229,8 @@ def _require_same(loaded: LoadedRecipe, earlier: dict[str, Any], where: str, fol
         anew = _anew(folder, f"train.epochs={own['train.epochs']}")
         raise RecipeError(
             f"train.epochs = {own['train.epochs']}: {where} was trained with the schedule "
-            f"'{schedule}' over {other['train.epochs']} epochs, a longer run would differ from "
-            "its first step",
+            f"'{schedule}' over {counted(other['train.epochs'], 'epoch')}, a longer run would "
+            "differ from its first step",
             hint=f"start it again: {anew}; runs with {' or '.join(OPEN_ENDED)} can be longer",
         )
     shown = ", ".join(f"{_shown(other, k)} there, {_shown(own, k)} here" for k in keys[:3])

@@ -113,7 +113,7 @@ def test_bench_train_at_given_rates(clifctl: Run, tmp_path: Path) -> None:
     tiny = ["bench", "train", "--model", "snn5", "--batch", "8", "--repeats", "1", "--no-peak"]
     tiny += ["--no-engine", "--threads", "1", "--timesteps", "2", "--rates", str(file)]
     table = clifctl(*tiny).out
-    assert f"firing rate, mean over layers (as in '{file}'): T = 2: 0.2" in table
+    assert f"firing rate over all neurons (as in '{file}'): T = 2: 0.2" in table
     rows = [line.split() for line in table.splitlines() if ".neuron " in line]
     assert [(row[0], float(row[1])) for row in rows] == [
         (f"features.{layer}.neuron", rate) for layer, rate in enumerate((0.3, 0.2, 0.2, 0.2, 0.1))
