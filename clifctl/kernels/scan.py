@@ -148,10 +148,11 @@ def _require_kinds(x: object, state: object, parameters: object) -> None:
     """Raise NeuronError for what is no tensor, no tuple of states, or no neuron with its values."""
     if not isinstance(parameters, Parameters):
         known = isinstance(parameters, str) and parameters in NEURONS
+        example = parameters if known else next(iter(NEURONS))
         shown = f"'{parameters}'" if isinstance(parameters, str) else type(parameters).__name__
         raise NeuronError(
             f"the neuron must come with its parameters, got {shown}",
-            hint=f"NEURONS[{parameters if known else 'clif'!r}].parameters(), of clifctl.neurons; "
+            hint=f"NEURONS[{example!r}].parameters(), of clifctl.neurons; "
             "one with learnable parameters: .parameters_at_start(channels=C, timesteps=T)",
         )
     where = f"neuron '{parameters.neuron.name}'"
