@@ -1,5 +1,6 @@
 """`recipes ls`, `recipes keys`, `recipes cp` and `recipes check`."""
 
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -32,6 +33,7 @@ def list_recipes() -> RecipeList:
                 model=document["model"]["name"],
                 neuron=document["neuron"]["name"],
                 timesteps=document["timesteps"],
+                paper=_of_the_paper(read.text),
             )
         )
     return RecipeList(recipes=tuple(rows))
@@ -60,6 +62,14 @@ def list_keys(start: str = "", variant: str | None = None) -> RecipeKeys:
             for key in chosen_keys(every_key(*own), start, variant)
         ),
     )
+
+
+def _of_the_paper(text: str) -> str | None:
+    """The tables and figures of the paper that a recipe says on top it reproduces."""
+    found = re.search(r"^# Reproduces (?!no )(.*(?:\n#  .*)*)", text, re.MULTILINE)
+    if found is None:
+        return None
+    return ", ".join(dict.fromkeys(re.findall(r"(?:Table|Figure) [0-9]+", found[1])))
 
 
 def copy_recipe(

@@ -19,8 +19,8 @@ _COLUMNS = ("recipe", "data", "model", "neuron", "timesteps")
 def recipes_report(result: RecipeList) -> Report:
     """The catalog."""
     title = "recipes that clifctl ships"
-    optional = ("model", "data", "timesteps", "neuron")
-    columns = (*_COLUMNS, "title")
+    optional = ("model", "data", "timesteps", "neuron", "paper")
+    columns = (*_COLUMNS, "paper", "title")
     table = list_table(title, RecipeRow, result.recipes, *columns, optional=optional)
     return Report(document_of(result), (table,))
 

@@ -8,7 +8,7 @@ from clifctl.results.quantities import PARAMETERS, TIMESTEPS, Quantity
 
 @dataclass(frozen=True, kw_only=True)
 class RecipeRow:
-    """One recipe of the catalog."""
+    """One recipe of the catalog. `paper`: the tables and figures that it reproduces, in part."""
 
     recipe: str
     title: str
@@ -16,6 +16,7 @@ class RecipeRow:
     model: str
     neuron: str
     timesteps: Annotated[int, TIMESTEPS]
+    paper: Annotated[str | None, Quantity("the paper's")] = None
 
 
 @dataclass(frozen=True, kw_only=True)

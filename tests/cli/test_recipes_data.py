@@ -263,3 +263,12 @@ def test_other_paths_that_do_not_exist_stay_refused(clifctl: Run, reference: str
     done = clifctl("train", reference, "--dry-run")
     assert done.code == 2
     assert f"no recipe file '{reference}'" in done.err
+
+
+def test_the_recipe_of_a_table_of_the_paper_is_found(clifctl: Run) -> None:
+    listed = clifctl("recipes", "ls", "--json").json["recipes"]
+    paper = {row["recipe"]: row["paper"] for row in listed}
+    assert paper["cifar10_resnet18"] == "Table 1, Table 8"
+    assert paper["cifar10_snn5"] == "Figure 2"
+    assert paper["digits_snn5"] is None
+    assert "Table 2, Table 6, Figure 6" in clifctl("recipes", "ls").out
