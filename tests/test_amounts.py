@@ -1,6 +1,14 @@
 """How durations, sizes and differences are written."""
 
-from clifctl.amounts import clock, duration, mebibytes, signed, size_in_words
+from clifctl.amounts import (
+    clock,
+    counted,
+    duration,
+    energy_unit,
+    mebibytes,
+    signed,
+    size_in_words,
+)
 
 
 def test_durations() -> None:
@@ -8,6 +16,16 @@ def test_durations() -> None:
         *("0 s", "89 s", "2 min", "90 min", "1.5 h")
     ]
     assert [clock(s) for s in (0, 59.6, 3723)] == ["0:00:00", "0:01:00", "1:02:03"]
+
+
+def test_counts() -> None:
+    assert [counted(n, "seed") for n in (0, 1, 2000)] == ["0 seeds", "1 seed", "2,000 seeds"]
+    assert [counted(n, "class", "classes") for n in (1, 2)] == ["1 class", "2 classes"]
+
+
+def test_the_largest_energy_is_at_least_one_of_its_unit() -> None:
+    energies = (2000.0, 1.0, 0.5, 2e-5, 3e-8, 1e-12)
+    assert [*map(energy_unit, energies)] == ["mJ", "mJ", "uJ", "nJ", "pJ", "pJ"]
 
 
 def test_sizes() -> None:

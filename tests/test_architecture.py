@@ -34,7 +34,7 @@ ARROWS: dict[str, set[str]] = {
     "launch": {"errors"},
     "notices": set(),
     "reading": set(),
-    "results": {"amounts"},
+    "results": {"amounts", "strict"},
     "strict": set(),
     "transfer": {"devices"},
     "trust": set(),
@@ -296,6 +296,7 @@ MANY_PARAMETERS = {
     "kernels/scan.py:norm_scan": "the entry point for a norm and a neuron: keywords with defaults",
     "spikingjelly/node.py:__init__": "keywords in SpikingJelly's words",
     "spikingjelly/nodes.py:__init__": "keywords in SpikingJelly's words",
+    "report/render.py:list_table": "what a Table is made of: keywords with defaults",
     "training/loop.py:train_epochs": "the parts of a run, each made elsewhere",
     "training/step.py:__init__": "the keys of the recipe's section, as keywords",
 }

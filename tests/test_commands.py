@@ -1,5 +1,6 @@
 """What is printed to be pasted comes back as it was."""
 
+import codecs
 import json
 import shlex
 from collections.abc import Callable
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clifctl.commands import command_line, override, visible, visible_lines
+from clifctl.commands import command_line, override, visible, visible_lines, without_a_sign
 from clifctl.errors import RecipeError
 from clifctl.recipe.yamlfile import dump_document, parse_document, parse_scalar
 
@@ -143,3 +144,13 @@ def test_tables_errors_and_notes_show_names_escaped(
         assert "\x1b" not in done.out + done.err
         assert "\x07" not in done.out + done.err
         assert len(done.err.splitlines()) <= 2, done.err
+
+
+@pytest.mark.parametrize(
+    ("encoding", "shown"),
+    [("latin-1", b"\xb1 -- - \\u03c4"), ("ascii", b"+- -- - \\u03c4"), ("utf-8", None)],
+)
+def test_a_stream_without_a_sign_gets_another(encoding: str, shown: bytes | None) -> None:
+    codecs.register_error("clifctl", without_a_sign)
+    text = "± ── ╭ τ"
+    assert text.encode(encoding, errors="clifctl") == (shown or text.encode())

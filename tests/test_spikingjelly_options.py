@@ -133,7 +133,7 @@ def test_what_spikingjellys_nodes_show_can_be_read() -> None:
     ("build", "attribute", "value", "message"),
     [
         (LIFNode, "tau", 0.5, "greater than 1"),
-        (LIFNode, "tau", "2", "valid number"),
+        (LIFNode, "tau", "2", "must be a number"),
         (LIFNode, "backend", "cupy", "target='auto'"),
         (CLIFNode, "detach_reset", True, "carries gradient by definition"),
         (CLIFNode, "v_reset", 0.0, "soft by definition"),

@@ -32,7 +32,7 @@ from clifctl.cli import (
     train,
     truncate_bptt,
 )
-from clifctl.cli.error_text import hint_of, message_of
+from clifctl.cli.error_text import hint_of, message_of, usage_in_words
 from clifctl.cli.flags import Group
 from clifctl.cli.options import STOPPED, abandon_stdout, ask_on_terminal, write_stdout
 from clifctl.commands import command_line, visible_lines, without_a_sign
@@ -217,7 +217,7 @@ def _launch_or_alone() -> Launch:
 
 
 def _sentence(text: str) -> str:
-    text = " ".join(text.split()).rstrip(".").replace(": Value error, ", ": ")
+    text = usage_in_words(" ".join(text.split()).rstrip("."))
     return text[:1].lower() + text[1:]
 
 

@@ -1,6 +1,7 @@
 """What the person at the prompt is told of an error: experiments know arguments, a person typed
 options."""
 
+import re
 import shlex
 
 from clifctl.errors import ArgumentError, ClifctlError, Interrupted, UntrustedFile
@@ -15,6 +16,25 @@ OPTIONS = {
     "use_batch_statistics": "--batch-statistics",
     "windows": "--k",
 }
+
+# What typer passes on of its validator's wording -> what is said.
+_USAGE = (
+    (r"Value error, ", ""),
+    (r"Input should be a valid integer.*", "must be a whole number"),
+    (r"Input should be a valid number.*", "must be a number"),
+    (r"Input should be a valid boolean.*", "must be true or false"),
+    (r"Input should be (greater|less) than or equal to", r"must be at \1"),
+    (r"Input should be", "must be"),
+    (r"at greater", "at least"),
+    (r"at less", "at most"),
+)
+
+
+def usage_in_words(text: str) -> str:
+    """A complaint of typer about an argument, in this project's words."""
+    for wording, words in _USAGE:
+        text = re.sub(wording, words, text)
+    return text
 
 
 def message_of(error: ClifctlError) -> str:

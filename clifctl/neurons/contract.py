@@ -25,7 +25,7 @@ from clifctl.devices import CPU
 from clifctl.errors import NeuronError, unknown_name
 from clifctl.neurons.foreign_code import foreign_code
 from clifctl.neurons.surrogates import SURROGATES
-from clifctl.strict import Strict
+from clifctl.strict import Strict, in_words
 
 Step = Callable[[Tensor, tuple[Tensor, ...], Any], tuple[Tensor, tuple[Tensor, ...]]]
 LearnableShape = Literal["scalar", "channel", "step", "step_channel"]
@@ -311,8 +311,7 @@ class Neuron:
         if problem["type"] == "missing":
             return f"hyperparameter '{where}' has no default and must be given"
         given = f"{where} = {problem['input']!r}: " if where else ""
-        message = problem["msg"].removeprefix("Value error, ")
-        return given + message.replace("Input should be", "must be")
+        return given + in_words(problem)
 
 
 class Parameters:

@@ -71,7 +71,7 @@ def test_traces_of_a_file_and_a_neuron_of_a_persons_own(clifctl: Run) -> None:
         "Foo = Neuron('foo', 'foo', 'none', step, (State('v', 'sum'),), LeakyHyperparameters)\n"
     )
     chosen = ["--neurons", "lif,mine.py:Foo", "--input", "x.npy", "--lags", "1", *QUICK]
-    done = clifctl("dynamics", *chosen, "--rows", "traces", "--format", "csv", "--plot", "d.svg")
+    done = clifctl("dynamics", *chosen, "--table", "traces", "--format", "csv", "--plot", "d.svg")
     assert done.code == 0, done.err
     rows = list(csv.DictReader(io.StringIO(done.out)))
     mine = [row for row in rows if row["neuron"] == "mine.py:Foo"]
@@ -99,7 +99,7 @@ def test_a_step_that_hides_nothing_is_named_apart(clifctl: Run) -> None:
     np.save("x.npy", np.array([0.75, 0.75, 0.0]))
     chosen = ["--neurons", "mine.py:Foo,lif", "neuron.reset=hard"]
     chosen += ["--input", "x.npy", *QUICK]
-    done = clifctl("dynamics", *chosen, "--rows", "traces", "--format", "csv")
+    done = clifctl("dynamics", *chosen, "--table", "traces", "--format", "csv")
     assert done.code == 0, done.err
     rows = [row for row in csv.DictReader(io.StringIO(done.out)) if row["neuron"] == "mine.py:Foo"]
     assert [float(row["u"]) for row in rows] == [0.75, 1.125, 0.0625]
@@ -139,13 +139,13 @@ def test_a_step_that_cannot_be_traced_shows_its_states(clifctl: Run) -> None:
 def test_rows_of_csv(clifctl: Run) -> None:
     chosen = ["--timesteps", "6,9", "--seeds", "3", "--lags", "2", *QUICK]
     result = clifctl("dynamics", *chosen, "--json").json
-    text = clifctl("dynamics", *chosen, "--rows", "autocorrelations", "--format", "csv").out
+    text = clifctl("dynamics", *chosen, "--table", "autocorrelations", "--format", "csv").out
     rows = list(csv.DictReader(io.StringIO(text)))
     assert len(rows) == (2 + 3) * 2 * 3
     m = [one for one in result["neurons"][1]["autocorrelations"] if one["signal"] == "m"][1]
     of_m = [row for row in rows if (row["signal"], row["timesteps"]) == ("m", "9")]
     assert [float(row["raw"]) for row in of_m] == m["raw"]
-    text = clifctl("dynamics", *chosen, "--rows", "currents", "--format", "csv").out
+    text = clifctl("dynamics", *chosen, "--table", "currents", "--format", "csv").out
     rows = list(csv.DictReader(io.StringIO(text)))
     assert len(rows) == 2 * 21
     assert (rows[20]["neuron"], rows[20]["current"], rows[20]["rate"]) == ("lif", "2.0", "1.0")

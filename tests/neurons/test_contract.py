@@ -11,10 +11,10 @@ from clifctl.neurons import NEURONS
     ("values", "message"),
     [
         ({"tau": 1.0}, "greater than 1"),
-        ({"tau": "2"}, "valid number"),
+        ({"tau": "2"}, "must be a number"),
         ({"tau": float("nan")}, "finite"),
         ({"v_threshold": 0.0}, "greater than 0"),
-        ({"tau": "2"}, "tau = '2': must be a valid number"),
+        ({"tau": "2"}, "tau = '2': must be a number"),
         ({"taus": 2.0}, r"unknown hyperparameter 'taus' \(did you mean 'tau'"),
         ({"surrogate": "rect"}, "unknown surrogate 'rect'"),
     ],

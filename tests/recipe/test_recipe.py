@@ -36,10 +36,10 @@ def test_all_problems_are_reported_at_once() -> None:
         "neuron.tau = 1: must be greater than 1",
         "timesteps = -4: must be greater than 0",
         "model.batch_norm = 'perstep': must be 'per_step' or 'folded'",
-        "model.channels.2 = 'x': must be a valid integer",
+        "model.channels.2 = 'x': must be a whole number",
         "model.channels.3 = 0: must be greater than 0",
         "data.name: unknown data set 'digit' (did you mean 'digits'?)",
-        "train.lr = 'fast': must be a valid number",
+        "train.lr = 'fast': must be a number",
         "eval: must be a mapping of keys, given 3",
     ):
         assert part in message
@@ -50,11 +50,11 @@ def test_all_problems_are_reported_at_once() -> None:
     [
         ("neuron.name=cliff", "unknown neuron 'cliff' (did you mean 'clif'?); known: lif, plif"),
         ("neuron.window=5", "neuron.window = 5: must be at most timesteps = 4"),
-        ("neuron.window=0", "neuron.window = 0: must be greater than or equal to 1"),
+        ("neuron.window=0", "neuron.window = 0: must be at least 1"),
         ("neuron.name=relu", "timesteps = 4: neuron 'relu' allows 1 (add timesteps=1)"),
         ("data.name=digits_rows", "timesteps = 4: data set 'digits_rows' has 8 time steps"),
-        ("train.seed=true", "train.seed = True: must be a valid integer"),
-        ("train.epochs='3'", "train.epochs = '3': must be a valid integer"),
+        ("train.seed=true", "train.seed = True: must be a whole number"),
+        ("train.epochs='3'", "train.epochs = '3': must be a whole number"),
         ("train.lr=.nan", "train.lr = nan: must be"),
         ("model.channels=[1,2]", "must have at least 5 entries, has 2"),
         ("model=3", "model: must be a mapping with a 'name', given 3"),

@@ -75,7 +75,7 @@ def test_a_newer_one_is_refused_by_name(change: dict[str, Any], named: str) -> N
         ({**DOCUMENT, "count": None}, "count"),
         ({**DOCUMENT, "count": 2.5}, "count"),
         ({**DOCUMENT, "parts": {}}, "parts"),
-        ({key: DOCUMENT[key] for key in DOCUMENT if key != "loss"}, "loss: missing"),
+        ({key: DOCUMENT[key] for key in DOCUMENT if key != "loss"}, "loss: is missing"),
     ],
 )
 def test_anything_else_is_unreadable(document: Any, named: str) -> None:
