@@ -35,7 +35,7 @@ ARROWS: dict[str, set[str]] = {
     "notices": set(),
     "reading": set(),
     "results": {"amounts"},
-    "strict": set(),
+    "strict": {"errors"},
     "transfer": {"devices"},
     "trust": set(),
     "neurons": LEAVES,

@@ -66,6 +66,7 @@ def register(app: typer.Typer) -> None:
 
         given = list(arguments or [])
         is_named = bool(given) and "=" not in given[0]
+        experiment.require_no_neurons([word for word in given if "=" not in word])
         recipe = given.pop(0) if is_named else experiment.DEFAULT_RECIPE
         axes = experiment.NeuronAxes(
             lists.names("--neurons", neurons),

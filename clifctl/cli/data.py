@@ -59,7 +59,7 @@ def check(
         wrong = [row for row in result.files if row.state != "good"]
         first = wrong[0]
         raise RunFailed(
-            f"data set '{name}' is incomplete: "
+            f"data set '{result.data}' is incomplete: "
             + (f"{first.file}: {first.problem}" if first.problem else f"{first.file} is missing")
             + (f"; and {len(wrong) - 1} more" if len(wrong) > 1 else ""),
             # Files of a person's own that are bad are there already.

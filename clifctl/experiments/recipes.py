@@ -42,7 +42,7 @@ def list_recipes() -> RecipeList:
 def list_keys(start: str = "", variant: str | None = None) -> RecipeKeys:
     """The keys of recipes that begin with `start`; of the data set, model or neuron `variant`
     alone, which may be FILE.py:NAME, a file that is run. Raises UsageError where there are none."""
-    from clifctl.recipe.keys import chosen_keys, every_key
+    from clifctl.recipe.variants import chosen_keys, every_key
 
     own = []
     if variant is not None and trust.is_file_reference(variant):

@@ -42,7 +42,10 @@ def refused(done: Any, *parts: str) -> None:
         (["prose.yaml"], "a recipe is a mapping"),
         (["broken.yaml"], "not YAML"),
         (["twice.yaml"], "already given"),
-        (["digits_snn5", "train.epoch=3"], "did you mean 'epochs'"),
+        (
+            ["digits_snn5", "train.epoch=3"],
+            "override train.epoch: unknown key (did you mean",
+        ),
         (["digits_snn5", "train.epochs=three"], "must be a valid integer"),
         (["digits_snn5", "neuron.tau=1"], "must be greater than 1"),
         (["digits_snn5", "neuron.tau=-2"], "must be greater than 1"),

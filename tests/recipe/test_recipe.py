@@ -32,7 +32,7 @@ def test_all_problems_are_reported_at_once() -> None:
     assert "8 problems" not in message
     for part in (
         "9 problems",
-        "train.epoch: unknown key (did you mean 'epochs'?)",
+        "override train.epoch: unknown key (did you mean 'train.epochs=3'?)",
         "neuron.tau = 1: must be greater than 1",
         "timesteps = -4: must be greater than 0",
         "model.batch_norm = 'perstep': must be 'per_step' or 'folded'",
