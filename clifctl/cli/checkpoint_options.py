@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from clifctl.experiments.checkpoints import CheckpointOptions
     from clifctl.recipe.load import LoadedRecipe
 
+_TIMESTEPS = "timesteps="
+
 CheckpointArgument = Annotated[
     Path,
     typer.Argument(
@@ -45,6 +47,20 @@ class _Choice:
             why = "a checkpoint of clifctl is evaluated as it was trained"
             raise refused_override(overrides[0], why)
         return self._options(overrides, output)
+
+    def options_and_timesteps(
+        self, overrides: Sequence[str], output: Output
+    ) -> "tuple[CheckpointOptions, int | None]":
+        """The same, and the T of `timesteps=T`: the one override that a checkpoint takes."""
+        if self.names_a_recipe:
+            return self._options(overrides, output), None
+        own = [given for given in overrides if given.startswith(_TIMESTEPS)]
+        options = self.options([given for given in overrides if given not in own], output)
+        if not own:
+            return options, None
+        from clifctl.recipe.load import read_timesteps
+
+        return options, read_timesteps(own[-1].removeprefix(_TIMESTEPS))
 
     def options_of_source(self, overrides: Sequence[str], output: Output) -> "CheckpointOptions":
         """The same where the source may be a recipe, which `overrides` then change."""

@@ -80,6 +80,8 @@ def read_text(reference: str) -> RecipeText:
             raise RecipeError("stdin has more than 8 MiB", hint="pipe a recipe in")
         return RecipeText("stdin", "recipe from stdin", text)
     path = Path(reference)
+    if path.is_dir() and not holds(reference):
+        raise RecipeError(f"'{reference}' is a folder, not a recipe", hint=_of_folder(path))
     where = str(path)
     notices: tuple[str, ...] = ()
     if path.suffix not in SUFFIXES and path.name == reference and not path.is_file():
@@ -105,3 +107,11 @@ def read_text(reference: str) -> RecipeText:
             f"cannot read recipe '{reference}': {reason}",
             hint="give a YAML file, a name from clifctl recipes ls, or - for stdin",
         ) from None
+
+
+def _of_folder(path: Path) -> str:
+    if (path / "last.pt").is_file():
+        return f"to go on with that run: {command_line('train', '--resume', path)}"
+    if (path / "recipe.yaml").is_file():
+        return f"the recipe of that run: {path / 'recipe.yaml'}"
+    return "give a YAML file, a name from clifctl recipes ls, or - for stdin"

@@ -240,6 +240,16 @@ def _require_spaces(key: str, text: str, value: Any) -> None:
         )
 
 
+def read_timesteps(text: str) -> int:
+    """The T of an override `timesteps=text`. Raises RecipeError for anything but a number."""
+    value = parse_scalar(text, "override timesteps")
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise RecipeError(
+            f"override timesteps = {text}: must be a whole number", hint="as in timesteps=8"
+        )
+    return value
+
+
 def _no_override(override: str, following: Sequence[str]) -> UsageError:
     hint = "write key=value after the recipe, as in train.epochs=5"
     given, *more = override.split() or [override]

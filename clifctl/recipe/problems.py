@@ -1,6 +1,7 @@
 """What is wrong with a recipe, in words, and whether the recipe's file or an override says it."""
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast, get_args
@@ -61,10 +62,13 @@ def refusal(
 
 
 def _override_of(problem: Problem, overrides: Sequence[str]) -> str | None:
-    """The last override that sets the key of a problem, or what is in it."""
+    """The last override that sets the key of a problem, or what is in it; or a key that a problem
+    of its whole section names."""
     for override in reversed(overrides):
         key = override.partition("=")[0]
-        if f"{problem.path}.".startswith(f"{key}."):
+        section, _, name = key.rpartition(".")
+        of_section = section == problem.path and re.search(rf"\b{re.escape(name)}\b", problem.said)
+        if f"{problem.path}.".startswith(f"{key}.") or of_section:
             return override
     return None
 

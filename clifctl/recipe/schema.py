@@ -232,7 +232,7 @@ def _where_keys_are_listed(path: str, document: dict[str, Any]) -> str:
         return f"the keys of {KINDS[section]} '{name}': {asked}"
     if section in LISTED_BY:
         return f"{LISTED_BY[section]} lists them"
-    shown = f"{section}." if key else ""
+    shown = f"{section}." if key or section in ("train", "eval") else ""
     return f"the keys that it may have: {command_line('recipes', 'keys', *filter(None, [shown]))}"
 
 

@@ -81,3 +81,30 @@ def test_neurons_in_the_place_of_the_recipe(clifctl: Run) -> None:
         assert done.code == 2
         assert "'lif" in done.err.splitlines()[0]
         assert done.err.splitlines()[-1] == "hint: clifctl compare-neurons --neurons lif,CLIF"
+
+
+def test_a_warm_up_longer_than_the_run_and_a_batch_larger_than_the_data(clifctl: Run) -> None:
+    dry = ["train", "digits_snn5", "--dry-run"]
+    done = clifctl(*dry, "train.epochs=3", "train.warmup_epochs=4")
+    assert done.code == 2
+    said = "override train: warmup_epochs = 4 must be at most epochs = 3"
+    assert said in done.err
+    assert clifctl(*dry, "train.epochs=3", "train.warmup_epochs=3").code == 0
+    note = "train.batch_size = 1298 is more than the 1297 training samples"
+    assert note in clifctl(*dry, "train.batch_size=1298").err
+    assert "training samples" not in clifctl(*dry, "train.batch_size=1297").err
+
+
+def test_a_run_folder_is_no_recipe(clifctl: Run, tiny: list[str]) -> None:
+    assert clifctl("train", "digits_snn5", *tiny, "--out", "a run", "-q").code == 0
+    done = clifctl("train", "a run")
+    assert done.err == (
+        "error: 'a run' is a folder, not a recipe\n"
+        "hint: to go on with that run: clifctl train --resume 'a run'\n"
+    )
+    done = clifctl("eval", "a run/last.pt", "timesteps=3", "--json")
+    assert done.json["timesteps"] == 3 == len(done.json["accuracy_percent_per_step"])
+    assert done.err == "note: the net runs for T = 3 time steps; it was trained with T = 2\n"
+    refused = clifctl("eval", "a run/last.pt", "timesteps=0")
+    assert (refused.code, refused.out) == (2, "")
+    assert "override timesteps = 0: must be greater than 0" in refused.err
