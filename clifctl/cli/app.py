@@ -206,7 +206,9 @@ def _report(error: BaseException, message: str, hint: str | None, code: int, deb
         time.sleep(REPORT_SECONDS)
         return code
     with suppress(OSError):
-        sys.stderr.write(f"error: {visible_lines(message)}\n")
+        # What was stopped is no error: its message says that it was.
+        stopped = isinstance(error, Interrupted | KeyboardInterrupt)
+        sys.stderr.write(f"{'' if stopped else 'error: '}{visible_lines(message)}\n")
         if hint:
             sys.stderr.write(f"hint: {visible_lines(hint)}\n")
     return code

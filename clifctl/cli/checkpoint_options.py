@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from clifctl.cli.completion import complete_data, complete_model
 from clifctl.cli.execution_options import Execution
 from clifctl.cli.options import ChangedFileOption, Output, Shared
 from clifctl.errors import UsageError
@@ -106,8 +107,14 @@ def _choice(
         str | None,
         typer.Option(help="For weights of other code: a recipe with their net and data."),
     ] = None,
-    data: Annotated[str | None, typer.Option(help="Instead of --recipe: the data set.")] = None,
-    model: Annotated[str | None, typer.Option(help="Instead of --recipe: the net.")] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(help="Instead of --recipe: the data set.", autocompletion=complete_data),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="Instead of --recipe: the net.", autocompletion=complete_model),
+    ] = None,
     neuron: Annotated[
         str | None,
         typer.Option(metavar="FILE.py:NAME", help="Older name of --trust."),

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from clifctl.cli.completion import complete_key
 from clifctl.cli.flags import Group
 from clifctl.cli.options import Output, OverridesArgument, RecipeArgument, command
 from clifctl.commands import command_line
@@ -32,7 +33,9 @@ def keys(
     start: Annotated[
         str,
         typer.Argument(
-            metavar="[PREFIX]", help="Only keys that begin so, such as train or neuron.t."
+            metavar="[PREFIX]",
+            help="Only keys that begin so, such as train or neuron.t.",
+            autocompletion=complete_key,
         ),
     ] = "",
     *,

@@ -314,7 +314,7 @@ def test_a_full_disk_is_noticed_before(
     usage = shutil.disk_usage(own)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=1000))
     done = clifctl("data", "prepare", *PREPARE, "--workers", "1")
-    assert done.code == 1
+    assert done.code == 2
     assert "has 1,000 bytes free" in done.err
     assert not (own / "prepared").exists()
 
