@@ -153,6 +153,7 @@ NO_COMMANDS = {
         "app",
         "checkpoint_options",
         "error_text",
+        "completion",
         "execution_options",
         "flags",
         "grid_options",

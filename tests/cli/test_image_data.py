@@ -186,7 +186,7 @@ def test_data_lie_where_a_variable_says(
     assert clifctl("data", "ls", "--json").json["root"] == "data"
     assert "Files are looked for in 'data'" in clifctl("data", "ls").out
     check = ("data", "check", "cifar10", "--json")
-    assert clifctl(*check).code == 1
+    assert clifctl(*check).code == 2
     monkeypatch.setenv("CLIFCTL_DATA", str(data_root))
     assert clifctl("data", "ls", "--json").json["root"] == str(data_root)
     assert clifctl(*check).json["root"] == str(data_root)
@@ -195,7 +195,7 @@ def test_data_lie_where_a_variable_says(
     assert plan.json["train_samples"] == 200
     # A recipe says the same wherever it is run, and so a trial has the same name.
     assert plan.json["resolved_recipe"]["data"]["root"] == "data"
-    assert clifctl(*check, "root=elsewhere").code == 1
+    assert clifctl(*check, "root=elsewhere").code == 2
 
 
 def test_training_without_data(clifctl: Run, tmp_path: Path) -> None:

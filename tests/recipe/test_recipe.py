@@ -166,7 +166,7 @@ def test_unreadable_files(tmp_path: Path) -> None:
         with pytest.raises(RecipeError, match=part):
             load_recipe(str(tmp_path / name))
     (tmp_path / "folder.yaml").mkdir()
-    with pytest.raises(RecipeError, match="cannot read"):
+    with pytest.raises(RecipeError, match="is a folder, not a recipe"):
         load_recipe(str(tmp_path / "folder.yaml"))
     with pytest.raises(RecipeError, match=r"did you mean 'digits_snn5'"):
         load_recipe("digit_snn5")
