@@ -157,10 +157,20 @@ class Interrupted(ClifctlError):
         self.at_once = at_once
 
 
-def nearest(name: str, names: Iterable[str]) -> str | None:
-    """The entry of `names` that `name` was probably meant to be, or None."""
-    matches = difflib.get_close_matches(name, list(names), n=1, cutoff=0.5)
-    return matches[0] if matches else None
+def nearest(name: str, names: Iterable[str], *, alike: float = 0.5) -> str | None:
+    """The entry of `names` that `name` was probably meant to be, None where none is so much `alike`
+    (1: the same but for the case of letters)."""
+    by_lower = {entry.lower(): entry for entry in names}
+    matches = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=alike)
+    return by_lower[matches[0]] if matches else None
+
+
+def as_listed(name: str, names: Iterable[str]) -> str:
+    """`name` as `names` spell it, whatever the case of its letters: `LIF` is `lif`. As it is where
+    none of them is meant."""
+    known = list(names)
+    alike = [entry for entry in known if entry.lower() == name.lower()]
+    return alike[0] if len(alike) == 1 and name not in known else name
 
 
 def unknown_name(kind: str, name: object, names: Iterable[str]) -> str:

@@ -1,9 +1,11 @@
 """The base of everything that a person writes in YAML or gives as an option of a neuron or net."""
 
-from typing import Annotated
+from typing import Annotated, Any, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic_core import ErrorDetails
+
+from clifctl.errors import as_listed
 
 # The kind of a validator's error, as it begins -> what is said of it.
 _WORDS = {
@@ -40,6 +42,16 @@ class Strict(BaseModel):
     """Frozen, strictly typed (no text for a number), unknown names and NaN refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _as_listed(cls, value: Any, info: ValidationInfo) -> Any:
+        """One of several names may be written in any case: `AdamW` is `adamw`."""
+        field = cls.model_fields.get(info.field_name or "")
+        if isinstance(value, str) and field is not None:
+            choices = [choice for choice in get_args(field.annotation) if isinstance(choice, str)]
+            return as_listed(value, choices)
+        return value
 
 
 # torch's generator on the CPU takes the last 32 bits of a seed.

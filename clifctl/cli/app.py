@@ -32,7 +32,7 @@ from clifctl.cli import (
     train,
     truncate_bptt,
 )
-from clifctl.cli.error_text import hint_of, message_of, usage_in_words
+from clifctl.cli.error_text import hint_of, key_of_option, message_of, usage_in_words
 from clifctl.cli.flags import Group
 from clifctl.cli.options import STOPPED, abandon_stdout, ask_on_terminal, write_stdout
 from clifctl.commands import command_line, visible_lines, without_a_sign
@@ -169,6 +169,9 @@ def run(arguments: list[str]) -> int:
             if not message:  # a command group called alone has printed its help
                 return usage.exit_code
             hint = f"{path} --help shows the arguments and an example"
+            key = key_of_option(usage, arguments)
+            if key is not None:
+                message, hint = key
             if message.startswith("missing argument"):
                 hint = _taken_by_plot(arguments) or hint
             return _report(error, message, hint, usage.exit_code, debug)
@@ -203,7 +206,9 @@ def _report(error: BaseException, message: str, hint: str | None, code: int, deb
         time.sleep(REPORT_SECONDS)
         return code
     with suppress(OSError):
-        sys.stderr.write(f"error: {visible_lines(message)}\n")
+        # What was stopped is no error: its message says that it was.
+        stopped = isinstance(error, Interrupted | KeyboardInterrupt)
+        sys.stderr.write(f"{'' if stopped else 'error: '}{visible_lines(message)}\n")
         if hint:
             sys.stderr.write(f"hint: {visible_lines(hint)}\n")
     return code

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from clifctl.cli import lists
+from clifctl.cli.completion import complete_neuron
 from clifctl.cli.execution_options import BenchmarkExecution, KernelExecution
 from clifctl.cli.flags import Group
 from clifctl.cli.options import Output, Shared, command
@@ -86,7 +87,11 @@ def neurons(
     *,
     neurons: Annotated[
         str | None,
-        typer.Option(metavar="A,B,...", help="Neurons to measure (default: all of them)."),
+        typer.Option(
+            metavar="A,B,...",
+            help="Neurons to measure (default: all of them).",
+            autocompletion=complete_neuron,
+        ),
     ] = None,
     shape: Annotated[
         str, typer.Option(metavar="TxNxC[x...]", help="Input: time steps, samples, channels, ...")

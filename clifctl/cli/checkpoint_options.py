@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from clifctl.cli.completion import complete_data, complete_model
 from clifctl.cli.execution_options import Execution
 from clifctl.cli.options import ChangedFileOption, Output, Shared
 from clifctl.errors import UsageError
@@ -15,6 +16,8 @@ from clifctl.experiments.run.execution import ExecutionOptions
 if TYPE_CHECKING:
     from clifctl.experiments.checkpoints import CheckpointOptions
     from clifctl.recipe.load import LoadedRecipe
+
+_TIMESTEPS = "timesteps="
 
 CheckpointArgument = Annotated[
     Path,
@@ -45,6 +48,20 @@ class _Choice:
             why = "a checkpoint of clifctl is evaluated as it was trained"
             raise refused_override(overrides[0], why)
         return self._options(overrides, output)
+
+    def options_and_timesteps(
+        self, overrides: Sequence[str], output: Output
+    ) -> "tuple[CheckpointOptions, int | None]":
+        """The same, and the T of `timesteps=T`: the one override that a checkpoint takes."""
+        if self.names_a_recipe:
+            return self._options(overrides, output), None
+        own = [given for given in overrides if given.startswith(_TIMESTEPS)]
+        options = self.options([given for given in overrides if given not in own], output)
+        if not own:
+            return options, None
+        from clifctl.recipe.load import read_timesteps
+
+        return options, read_timesteps(own[-1].removeprefix(_TIMESTEPS))
 
     def options_of_source(self, overrides: Sequence[str], output: Output) -> "CheckpointOptions":
         """The same where the source may be a recipe, which `overrides` then change."""
@@ -90,8 +107,14 @@ def _choice(
         str | None,
         typer.Option(help="For weights of other code: a recipe with their net and data."),
     ] = None,
-    data: Annotated[str | None, typer.Option(help="Instead of --recipe: the data set.")] = None,
-    model: Annotated[str | None, typer.Option(help="Instead of --recipe: the net.")] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(help="Instead of --recipe: the data set.", autocompletion=complete_data),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="Instead of --recipe: the net.", autocompletion=complete_model),
+    ] = None,
     neuron: Annotated[
         str | None,
         typer.Option(metavar="FILE.py:NAME", help="Older name of --trust."),

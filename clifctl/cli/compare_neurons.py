@@ -6,8 +6,9 @@ from typing import Annotated
 import typer
 
 from clifctl.cli import lists
+from clifctl.cli.completion import complete_neuron, complete_recipe_or_override
 from clifctl.cli.grid_options import TABLES, GridChoice
-from clifctl.cli.options import Output, command, complete_recipe
+from clifctl.cli.options import Output, command
 
 
 def register(app: typer.Typer) -> None:
@@ -21,12 +22,17 @@ def register(app: typer.Typer) -> None:
             typer.Argument(
                 metavar="[RECIPE] [KEY=VALUE]...",
                 help="A recipe (default: digits_snn5) and overrides, such as train.epochs=5.",
-                autocompletion=complete_recipe,
+                autocompletion=complete_recipe_or_override,
             ),
         ] = None,
         *,
         neurons: Annotated[
-            str, typer.Option(metavar="A,B,...", help="Neurons, including your own (FILE.py:NAME).")
+            str,
+            typer.Option(
+                metavar="A,B,...",
+                help="Neurons, including your own (FILE.py:NAME).",
+                autocompletion=complete_neuron,
+            ),
         ] = "lif,plif,glif,clif",
         timesteps: Annotated[
             str | None,
@@ -66,6 +72,7 @@ def register(app: typer.Typer) -> None:
 
         given = list(arguments or [])
         is_named = bool(given) and "=" not in given[0]
+        experiment.require_no_neurons([word for word in given if "=" not in word])
         recipe = given.pop(0) if is_named else experiment.DEFAULT_RECIPE
         axes = experiment.NeuronAxes(
             lists.names("--neurons", neurons),

@@ -5,12 +5,16 @@ from typing import Annotated, Literal
 
 import typer
 
+from clifctl.cli.completion import complete_data
 from clifctl.cli.flags import Group
 from clifctl.cli.options import Output, OverridesArgument, command, name_after, picture_path
-from clifctl.errors import RunFailed, UsageError
+from clifctl.errors import DataError, UsageError
 
 NameArgument = Annotated[
-    str, typer.Argument(metavar="NAME", help="A data set of `clifctl data ls`.")
+    str,
+    typer.Argument(
+        metavar="NAME", help="A data set of `clifctl data ls`.", autocompletion=complete_data
+    ),
 ]
 
 app = typer.Typer(
@@ -48,7 +52,7 @@ def check(
 
     Prepared frames are compared with their checksums.
 
-    Exit code 1 if the data set is incomplete.
+    Exit code 2 if the data set is incomplete.
     """
     from clifctl.experiments.data import check_data
     from clifctl.report.data import data_check_report
@@ -58,8 +62,8 @@ def check(
     if not result.complete:
         wrong = [row for row in result.files if row.state != "good"]
         first = wrong[0]
-        raise RunFailed(
-            f"data set '{name}' is incomplete: "
+        raise DataError(
+            f"data set '{result.data}' is incomplete: "
             + (f"{first.file}: {first.problem}" if first.problem else f"{first.file} is missing")
             + (f"; and {len(wrong) - 1} more" if len(wrong) > 1 else ""),
             # Files of a person's own that are bad are there already.

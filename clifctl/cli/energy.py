@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 import typer
 
 from clifctl.cli.checkpoint_options import CheckpointChoice
-from clifctl.cli.options import Output, command, complete_recipe, name_after, picture_path
+from clifctl.cli.completion import complete_recipe
+from clifctl.cli.options import Output, command, name_after, picture_path
 from clifctl.errors import UsageError
 
 SourcesArgument = Annotated[

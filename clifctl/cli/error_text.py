@@ -3,6 +3,7 @@ options."""
 
 import re
 import shlex
+from typing import Any
 
 from clifctl.errors import ArgumentError, ClifctlError, Interrupted, UntrustedFile
 
@@ -55,6 +56,34 @@ def hint_of(error: ClifctlError) -> str | None:
     if isinstance(error, UntrustedFile):
         return f"if you trust that file, add --trust {shlex.quote(error.reference)}"
     return "--help shows what is allowed, with an example"
+
+
+def key_of_option(error: Any, arguments: list[str]) -> tuple[str, str] | None:
+    """The message and the hint for an option that a command does not have, but that is a key of
+    recipes, which the command takes as KEY=VALUE. None for any other complaint."""
+    option = getattr(error, "option_name", None)
+    command: Any = getattr(getattr(error, "ctx", None), "command", None)
+    if option is None or not any("KEY=VALUE" in (p.metavar or "") for p in command.params):
+        return None
+    from clifctl.recipe.problems import key_named
+    from clifctl.recipe.variants import every_key
+
+    key = key_named(option.lstrip("-").replace("-", "_"), every_key())
+    if key is None:
+        return None
+    value = _value_of(option, arguments)
+    given = f"{key}={value}"
+    return f"no such option: {option}", f"a key of the recipe has no dashes: {shlex.quote(given)}"
+
+
+def _value_of(option: str, arguments: list[str]) -> str:
+    """What was typed behind `option`, or VALUE."""
+    for number, argument in enumerate(arguments):
+        if argument.startswith(f"{option}="):
+            return argument.partition("=")[2]
+        if argument == option:
+            return "".join(arguments[number + 1 : number + 2]) or "VALUE"
+    return "VALUE"
 
 
 def _origin(error: ClifctlError) -> ClifctlError:

@@ -46,7 +46,8 @@ def register(app: typer.Typer) -> None:
 
         Gives accuracy (top 1, top 5), losses, accuracy and cross entropy after each time step (of
         the logits summed up to it) and the firing rate of each layer.
-        A checkpoint of clifctl carries its recipe. State dicts of the authors' code do not: name a
+        A checkpoint of clifctl carries its recipe; timesteps=T shows a sample for another number of
+        time steps than it was trained with. State dicts of the authors' code do not: name a
         recipe (KEY=VALUE changes it), or a net and a data set.
         """
         picture = picture_path(plot, f"eval-{name_after(checkpoint)}", output, checkpoint)
@@ -55,9 +56,11 @@ def register(app: typer.Typer) -> None:
         from clifctl.report.eval import eval_report
         from clifctl.report.eval_picture import draw_evaluation
 
+        options, timesteps = choice.options_and_timesteps(overrides or (), output)
         result = evaluate_checkpoint(
             checkpoint,
-            choice.options(overrides or (), output),
+            options,
+            timesteps=timesteps,
             use_batch_statistics=batch_statistics,
             per_class=per_class or output.table == "classes",
             picture=None if picture is None else str(picture),

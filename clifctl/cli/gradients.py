@@ -6,12 +6,12 @@ from typing import Annotated, Literal
 import typer
 
 from clifctl.cli.checkpoint_options import CheckpointChoice
+from clifctl.cli.completion import complete_recipe
 from clifctl.cli.lists import names
 from clifctl.cli.options import (
     Output,
     OverridesArgument,
     command,
-    complete_recipe,
     name_after,
     picture_path,
 )

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from clifctl.cli.completion import complete_neuron
 from clifctl.cli.flags import Group
 from clifctl.cli.options import Output, command
 from clifctl.commands import command_line
@@ -19,7 +20,11 @@ app = typer.Typer(
 
 NeuronArgument = Annotated[
     str,
-    typer.Argument(metavar="NEURON", help="A name of `clifctl neurons ls`, or FILE.py:NAME."),
+    typer.Argument(
+        metavar="NEURON",
+        help="A name of `clifctl neurons ls`, or FILE.py:NAME.",
+        autocompletion=complete_neuron,
+    ),
 ]
 
 

@@ -18,6 +18,7 @@ from typing import Annotated, Any
 import typer
 
 from clifctl import trust
+from clifctl.cli.completion import complete_override, complete_recipe
 from clifctl.cli.flags import Command
 from clifctl.cli.picture_options import Look, picture_look
 from clifctl.cli.table_options import (
@@ -103,7 +104,9 @@ DebugOption = Annotated[
 OverridesArgument = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[KEY=VALUE]...", help="Overrides of the recipe, such as train.epochs=5."
+        metavar="[KEY=VALUE]...",
+        help="Overrides of the recipe, such as train.epochs=5.",
+        autocompletion=complete_override,
     ),
 ]
 
@@ -400,13 +403,6 @@ def picture_path(plot: str | None, name: str, output: Output, *apart_from: Path)
     output.may_write(picture, apart_from=apart_from)
     output.keep_apart(picture)
     return picture
-
-
-def complete_recipe(incomplete: str) -> list[str]:
-    """Names of the catalog for shell completion."""
-    from clifctl.recipe import catalog
-
-    return [name for name in catalog.names() if name.startswith(incomplete)]
 
 
 _RECIPE: Any = typer.Argument(

@@ -5,10 +5,11 @@ from typing import Annotated
 
 import typer
 
+from clifctl.cli.completion import complete_key
 from clifctl.cli.flags import Group
 from clifctl.cli.options import Output, OverridesArgument, RecipeArgument, command
 from clifctl.commands import command_line
-from clifctl.errors import UntrustedFile
+from clifctl.errors import UntrustedFile, UsageError
 
 app = typer.Typer(
     cls=Group,
@@ -32,7 +33,9 @@ def keys(
     start: Annotated[
         str,
         typer.Argument(
-            metavar="[PREFIX]", help="Only keys that begin so, such as train or neuron.t."
+            metavar="[PREFIX]",
+            help="Only keys that begin so, such as train or neuron.t.",
+            autocompletion=complete_key,
         ),
     ] = "",
     *,
@@ -96,19 +99,32 @@ def show(
     output.emit(recipe_report(loaded.name, document, dump_document(document)))
 
 
-@command(app, "cp", example="clifctl recipes cp digits_snn5 my_recipe.yaml")
+@command(app, "cp", example="clifctl recipes cp digits_snn5 my_recipe.yaml train.lr=0.05")
 def cp(
     recipe: RecipeArgument,
-    destination: Annotated[
-        Path | None, typer.Argument(help="File to write (default: RECIPE.yaml here).")
+    arguments: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[FILE] [KEY=VALUE]...",
+            help="File to write (default: RECIPE.yaml here), and overrides to write into it.",
+        ),
     ] = None,
     *,
     output: Output,
 ) -> None:
-    """Copy a recipe to a file of your own, to edit it there."""
+    """Copy a recipe to a file of your own, to edit it there, or changed by overrides at once."""
     from clifctl.experiments.recipes import copy_recipe
 
-    path = copy_recipe(recipe, destination, may_write=output.may_write, say=output.notice)
+    files, overrides = _files_and_overrides(arguments or [])
+    if len(files) > 1:
+        raise UsageError(f"two files to write: {' '.join(files)}", hint="name one")
+    path = copy_recipe(
+        recipe,
+        Path(files[0]) if files else None,
+        overrides,
+        may_write=output.may_write,
+        say=output.notice,
+    )
     output.notice(f"wrote {path}; run it with: {command_line('train', path)}")
 
 
@@ -124,11 +140,21 @@ def check(
     *,
     output: Output,
 ) -> None:
-    """Check recipes as `train` does before it starts: schema, data and shapes."""
-    from clifctl.experiments.recipes import check_recipes
+    """Check recipes as `train` does before it starts: schema, data and shapes.
+
+    Of several, each has a row, with what is wrong with it. Exit code 2 if one does not hold.
+    """
+    from clifctl.experiments.recipes import check_recipes, require_valid
     from clifctl.report.recipes import checks_report
 
-    files = [item for item in recipes if item.endswith((".yaml", ".yml")) or "=" not in item]
-    overrides = [item for item in recipes if item not in files]
+    files, overrides = _files_and_overrides(recipes)
     output.keep_apart(*map(Path, files))
-    output.emit(checks_report(check_recipes(files, overrides, say=output.notice)))
+    checks = check_recipes(files, overrides, say=output.notice)
+    output.emit(checks_report(checks))
+    require_valid(checks)
+
+
+def _files_and_overrides(words: list[str]) -> tuple[list[str], list[str]]:
+    """Files may have an equals sign in their names."""
+    files = [word for word in words if word.endswith((".yaml", ".yml")) or "=" not in word]
+    return files, [word for word in words if word not in files]

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from clifctl.amounts import size_in_words
 from clifctl.devices import device_name, is_gpu, memory_bytes
-from clifctl.errors import ArgumentError, UsageError, unknown_name
+from clifctl.errors import ArgumentError, UsageError, as_listed, unknown_name
 from clifctl.experiments.bench.neuron_contestants import (
     Contestant,
     Setting,
@@ -98,7 +98,8 @@ def bench_neurons(
 
 def _names(neurons: Sequence[str] | None) -> list[str]:
     known: Mapping[str, Any] = NEURONS
-    names = list(known) if neurons is None else list(dict.fromkeys(neurons))
+    given = known if neurons is None else neurons
+    names = list(dict.fromkeys(as_listed(name, known) for name in given))
     for name in names:
         if name not in known:
             raise UsageError(unknown_name("neuron", name, known), hint=f"one of {', '.join(known)}")

@@ -17,6 +17,7 @@ from clifctl.errors import ArgumentError, RecipeError
 from clifctl.experiments.run.memory import require_net_fits
 from clifctl.kernels import Kernels
 from clifctl.models import SpikingNet, TemporalBatchNorm, put_neuron
+from clifctl.notices import tell_once
 from clifctl.recipe.schema import Recipe
 from clifctl.training.distributed import ALONE, Processes
 from clifctl.training.loss import tet_loss
@@ -111,6 +112,11 @@ def require_trainable(recipe: Recipe, data: LoadedData, processes: int = 1) -> N
             f"train.batch_size = {batch_size}: {samples} training samples are not one "
             "batch, and train.drop_last leaves out a smaller one",
             hint=f"train.batch_size={samples}{fewer_parts} takes them all",
+        )
+    if batch_size > samples:
+        tell_once(
+            f"train.batch_size = {batch_size} is more than the {samples} training samples: one "
+            "batch is all of them"
         )
     if samples % batch_size == 1 and not recipe.train.drop_last:
         larger = range(batch_size + 1, samples + 1)

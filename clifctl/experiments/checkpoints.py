@@ -16,6 +16,7 @@ from clifctl.experiments.run.memory import require_net_fits
 from clifctl.experiments.run.resume import neuron_sources_of
 from clifctl.kernels import check_connections
 from clifctl.models import SpikingNet
+from clifctl.notices import tell_once
 from clifctl.recipe.catalog import SUFFIXES
 from clifctl.recipe.load import LoadedRecipe
 from clifctl.recipe.neuron_files import located
@@ -109,8 +110,19 @@ def open_checkpoint(
     )
     if timesteps is None:
         return opened
+    trained = opened.recipe.timesteps
+    if timesteps != trained:
+        tell_once(f"the net runs for T = {timesteps} time steps; it was trained with T = {trained}")
     document = {**opened.recipe.document, "timesteps": timesteps}
-    return replace(opened, recipe=validate(document, f"checkpoint '{path}'", of_a_run=True))
+    return replace(
+        opened,
+        recipe=validate(
+            document,
+            f"checkpoint '{path}'",
+            of_a_run=True,
+            overrides=(f"timesteps={timesteps}",),
+        ),
+    )
 
 
 def _open(path: Path, neuron: str | None, changed_file: bool) -> OpenedCheckpoint:

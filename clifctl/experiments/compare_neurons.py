@@ -5,7 +5,15 @@ from dataclasses import dataclass, replace
 from typing import get_args
 
 from clifctl.amounts import counted
-from clifctl.errors import ArgumentError, RecipeError, UntrustedFile, unknown_name
+from clifctl.commands import command_line
+from clifctl.errors import (
+    ArgumentError,
+    RecipeError,
+    UntrustedFile,
+    UsageError,
+    as_listed,
+    unknown_name,
+)
 from clifctl.experiments.grid.grid import (
     Grid,
     GridOptions,
@@ -30,6 +38,7 @@ from clifctl.experiments.grid.summary import (
 from clifctl.experiments.grid.trial_gradients import temporal_shares
 from clifctl.experiments.published import published_for
 from clifctl.models.norm import NormMode
+from clifctl.neurons import NEURONS
 from clifctl.paper import figure_note
 from clifctl.recipe.load import LoadedRecipe, RecipeSource, open_recipe
 from clifctl.recipe.neuron_specs import NeuronSpec, label_of, read_specs
@@ -39,6 +48,7 @@ from clifctl.results.quantities import Quantity
 from clifctl.results.statistics import Difference, Estimate
 from clifctl.results.summary import ESTIMATES, MeanCurve
 from clifctl.results.trials import TrialRecord
+from clifctl.trust import is_file_reference
 
 DEFAULT_RECIPE = "digits_snn5"
 DEFAULT_BASELINE = "lif"
@@ -112,6 +122,17 @@ def plan_comparison(
     grid = plan_grid(list(zip(loaded, titles, strict=True)), options)
     notices = dict.fromkeys(line for one in loaded for line in one.notices)
     return NeuronGrid(grid, base, cells, baseline, seeds, tuple(notices), axes.gradients)
+
+
+def require_no_neurons(words: Sequence[str]) -> None:
+    """Raise UsageError where all of the words in the place of the recipe are neurons."""
+    entries = [entry for word in words for entry in word.split(",")]
+    known = [one for one in entries if as_listed(one, NEURONS) in NEURONS or is_file_reference(one)]
+    if known and known == entries:
+        raise UsageError(
+            f"'{words[0]}' is a neuron, and no recipe",
+            hint=command_line("compare-neurons", "--neurons", ",".join(entries)),
+        )
 
 
 def compare_neurons(planned: NeuronGrid, observe: GridObserver) -> NeuronComparison:

@@ -26,7 +26,7 @@ from clifctl.data.events.event_set import (
 )
 from clifctl.data.events.frame_cache import CachedFrames
 from clifctl.data.events.options import EventOptions
-from clifctl.errors import ArgumentError, UsageError, unknown_name
+from clifctl.errors import ArgumentError, UsageError, as_listed, unknown_name
 from clifctl.files import expanded
 from clifctl.recipe.load import data_section
 from clifctl.results.data import (
@@ -67,7 +67,7 @@ def check_data(name: str, root: Path | None, cache: Path | None = None) -> DataC
     Raises UsageError for a name that does not exist, or a folder that a data set has not.
     """
     dataset = _named(name)
-    files = dataset.files
+    name, files = dataset.name, dataset.files
     if files is None:
         if root is not None:
             raise ArgumentError("root", root, f"data set '{name}' is embedded", hint="leave it out")
@@ -123,6 +123,7 @@ def show_sample(
     or sample that does not exist, RecipeError for a bad option.
     """
     dataset = _named(name)
+    name = dataset.name
     options, timesteps = data_section(name, overrides, dataset.timesteps or DEFAULT_TIMESTEPS)
     data, prepared = _loaded(dataset, options, timesteps)
     chosen = data.train if split == "train" else data.test
@@ -190,6 +191,7 @@ def _frame_row(step: int, frame: Tensor, stored: Tensor, dataset: Dataset) -> Fr
 
 
 def _named(name: str) -> Dataset:
+    name = as_listed(name, DATASETS)
     if name not in DATASETS:
         raise UsageError(unknown_name("data set", name, DATASETS), hint="clifctl data ls")
     return DATASETS[name]

@@ -32,6 +32,7 @@ from clifctl.errors import (
     RunFailed,
     UntrustedFile,
     UsageError,
+    as_listed,
     unknown_name,
 )
 from clifctl.experiments.grid.worker_pool import WorkerLost, WorkerPool
@@ -133,6 +134,7 @@ def _chosen(
     name: str, overrides: Sequence[str], say: Callable[[str], None]
 ) -> tuple[Dataset, EventOptions, int]:
     """The data set, its options and T."""
+    name = as_listed(name, DATASETS)
     if name in DATASETS:
         dataset = DATASETS[name]
         if not any(override.startswith("timesteps=") for override in overrides):

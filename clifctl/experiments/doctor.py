@@ -41,7 +41,10 @@ PACKAGES = (
     "scikit-learn",
     "matplotlib",
     "spikingjelly",
+    "nir",
     "tensorboard",
+    "distributed",
+    "neurobench",
 )
 # The neuron of the paper, in the one setting that every recipe of the catalog starts from.
 SELF_TEST = "clif"

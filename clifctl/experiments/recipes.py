@@ -1,14 +1,16 @@
 """`recipes ls`, `recipes keys`, `recipes cp` and `recipes check`."""
 
 import re
+import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from clifctl import trust
+from clifctl.commands import command_line
 from clifctl.errors import ClifctlError, RecipeError, UsageError
 from clifctl.files import write_output
 from clifctl.recipe import catalog
-from clifctl.recipe.yamlfile import parse_document
+from clifctl.recipe.yamlfile import dump_document, parse_document
 from clifctl.results.recipes import (
     KeyRow,
     RecipeCheck,
@@ -42,7 +44,7 @@ def list_recipes() -> RecipeList:
 def list_keys(start: str = "", variant: str | None = None) -> RecipeKeys:
     """The keys of recipes that begin with `start`; of the data set, model or neuron `variant`
     alone, which may be FILE.py:NAME, a file that is run. Raises UsageError where there are none."""
-    from clifctl.recipe.keys import chosen_keys, every_key
+    from clifctl.recipe.variants import chosen_keys, every_key
 
     own = []
     if variant is not None and trust.is_file_reference(variant):
@@ -75,22 +77,32 @@ def _of_the_paper(text: str) -> str | None:
 def copy_recipe(
     reference: str,
     destination: Path | None,
+    overrides: Sequence[str] = (),
     *,
     may_write: Callable[[Path], None],
     say: Callable[[str], None],
 ) -> Path:
-    """Copy a recipe to `destination` (a file, a folder, None: the working folder).
+    """Copy a recipe to `destination` (a file, a folder, None: the working folder): as it is or,
+    with `overrides`, as they change it, without its comments.
 
     `may_write` raises OutputError where the file must not be written. Returns the file's path.
     """
     read = catalog.read_text(reference)
-    for notice in read.notices:
+    text, notices = read.text, read.notices
+    if overrides:
+        from clifctl.recipe.load import open_recipe
+
+        source = open_recipe(reference, overrides)
+        heading = f"# {read.name}, with {shlex.join(overrides)}\n"
+        text, notices = heading + dump_document(source.document), source.notices
+        source.variant()
+    for notice in notices:
         say(notice)
     path = destination or Path(f"{read.name}.yaml")
     if path.is_dir():
         path = path / f"{read.name}.yaml"
     may_write(path)
-    write_output(path, lambda file: file.write(read.text.encode()))
+    write_output(path, lambda file: file.write(text.encode()))
     return path
 
 
@@ -99,23 +111,32 @@ def check_recipes(
 ) -> RecipeChecks:
     """Check each recipe as `train` would before it starts: schema, data and shapes.
 
-    Raises RecipeError naming every problem of every recipe that does not hold.
+    Raises what is wrong with it where there is one recipe; of several each has a row.
     """
     if not references:
         raise UsageError("no recipe to check", hint="name one: clifctl recipes check digits_snn5")
     if list(references).count("-") > 1:
         raise UsageError("stdin was given twice as a recipe", hint="give - once")
-    checks, refused = [], []
+    checks = []
     for reference in references:
         try:
             checks.append(_check(reference, overrides, say))
         except ClifctlError as error:
-            refused.append(error)
-    if len(refused) == 1:
-        raise refused[0]
-    if refused:
-        raise RecipeError("\n  ".join(error.message for error in refused), hint=refused[0].hint)
+            if len(references) == 1:
+                raise
+            checks.append(RecipeCheck(recipe=reference, problem=error.message))
     return RecipeChecks(recipes=tuple(checks))
+
+
+def require_valid(checks: RecipeChecks) -> None:
+    """Raise RecipeError where a recipe that was checked does not hold."""
+    wrong = [row for row in checks.recipes if row.problem is not None]
+    if wrong:
+        lines = [f"{row.recipe}: {row.problem}" for row in wrong]
+        raise RecipeError(
+            f"{len(wrong)} of {len(checks.recipes)} recipes do not hold\n  " + "\n  ".join(lines),
+            hint=f"each by itself: {command_line('recipes', 'check', wrong[0].recipe)}",
+        )
 
 
 def _check(reference: str, overrides: Sequence[str], say: Callable[[str], None]) -> RecipeCheck:

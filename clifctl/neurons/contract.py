@@ -22,7 +22,7 @@ from pydantic_core import ErrorDetails
 from torch import Tensor
 
 from clifctl.devices import CPU
-from clifctl.errors import NeuronError, unknown_name
+from clifctl.errors import NeuronError, as_listed, unknown_name
 from clifctl.neurons.foreign_code import foreign_code
 from clifctl.neurons.surrogates import SURROGATES
 from clifctl.strict import Strict, in_words
@@ -47,6 +47,7 @@ class Hyperparameters(Strict):
 
 
 def _known_surrogate(name: str) -> str:
+    name = as_listed(name, SURROGATES)
     if name not in SURROGATES:
         raise ValueError(unknown_name("surrogate", name, SURROGATES))
     return name

@@ -12,7 +12,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
 from clifctl import trust
-from clifctl.errors import NeuronError, unknown_name
+from clifctl.errors import NeuronError, as_listed, unknown_name
 from clifctl.neurons.contract import Neuron
 from clifctl.neurons.foreign_code import foreign_code, print_to_stderr
 
@@ -21,13 +21,15 @@ ENTRY_POINTS = "clifctl.neurons"
 
 
 def load_neuron(reference: str, table: dict[str, Neuron]) -> Neuron:
-    """The neuron that a person names: a name of `table` or of an installed package, or
-    FILE.py:NAME, a file that is trusted from then on, and run.
+    """The neuron that a person names: a name of `table` or of an installed package, in whatever
+    case, or FILE.py:NAME, a file that is trusted from then on, and run.
 
     Raises NeuronError with the nearest name, or what is wrong with the file.
     """
     if trust.is_file_reference(reference):
         trust.allow(reference)
+    else:
+        reference = as_listed(reference, [*table, *installed_neurons()])
     found = find_neuron(reference, table)
     if found is None:
         raise NeuronError(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clifctl.commands import command_line
-from clifctl.errors import RecipeError, unknown_name
+from clifctl.errors import RecipeError, as_listed, unknown_name
 from clifctl.reading import MOST_GIVEN_BYTES, read_given_text
 
 SUFFIXES = (".yaml", ".yml")
@@ -44,12 +44,17 @@ def names() -> list[str]:
 
 
 def path_of(name: str) -> Path:
-    """The file of a recipe in the catalog. Raises RecipeError with the nearest name."""
+    """The file of a recipe in the catalog, whatever the case of `name`. Raises RecipeError with the
+    nearest name."""
+    name = as_listed(name, names())
     path = folder() / f"{name}.yaml"
     if name not in names():
+        of_it = [known for known in names() if name.lower() in known]
         raise RecipeError(
             unknown_name("recipe", name, names()),
-            hint="clifctl recipes ls lists them; a file needs its ending: my_recipe.yaml",
+            hint=f"recipes with that in their name: {', '.join(of_it)}"
+            if of_it
+            else "clifctl recipes ls lists them; a file needs its ending: my_recipe.yaml",
         )
     return path
 
@@ -75,14 +80,19 @@ def read_text(reference: str) -> RecipeText:
             raise RecipeError("stdin has more than 8 MiB", hint="pipe a recipe in")
         return RecipeText("stdin", "recipe from stdin", text)
     path = Path(reference)
+    if path.is_dir() and not holds(reference):
+        raise RecipeError(f"'{reference}' is a folder, not a recipe", hint=_of_folder(path))
+    where = str(path)
     notices: tuple[str, ...] = ()
     if path.suffix not in SUFFIXES and path.name == reference and not path.is_file():
         path = path_of(reference)
+        where = f"recipe '{path.stem}'"
     elif holds(reference) and not path.exists():
         path = path_of(path.stem)
+        where = f"recipe '{path.stem}'"
         notices = (f"no file '{reference}' here: '{path.stem}' of the catalog is taken",)
     try:
-        return RecipeText(path.stem, str(path), read_given_text(path), notices, path.parent)
+        return RecipeText(path.stem, where, read_given_text(path), notices, path.parent)
     except FileNotFoundError:
         known = path.stem in names()
         raise RecipeError(
@@ -97,3 +107,11 @@ def read_text(reference: str) -> RecipeText:
             f"cannot read recipe '{reference}': {reason}",
             hint="give a YAML file, a name from clifctl recipes ls, or - for stdin",
         ) from None
+
+
+def _of_folder(path: Path) -> str:
+    if (path / "last.pt").is_file():
+        return f"to go on with that run: {command_line('train', '--resume', path)}"
+    if (path / "recipe.yaml").is_file():
+        return f"the recipe of that run: {path / 'recipe.yaml'}"
+    return "give a YAML file, a name from clifctl recipes ls, or - for stdin"

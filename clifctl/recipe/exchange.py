@@ -10,6 +10,7 @@ from clifctl.amounts import counted
 from clifctl.errors import RecipeError, unknown_name
 from clifctl.models import NeuronChoice
 from clifctl.neurons import NEURONS, Neuron
+from clifctl.recipe.problems import Problem
 from clifctl.strict import Count, Strict, in_words
 from clifctl.trust import is_file_reference
 
@@ -56,34 +57,37 @@ def exchange_of(
 
 def exchange_problems(
     document: dict[str, Any], neuron: Neuron, find: Callable[[str], Neuron | None]
-) -> list[str]:
+) -> list[Problem]:
     """What is wrong with the exchange of a recipe's document, whose own neuron is `neuron`."""
     section = document["neuron"].get("exchange")
     if not isinstance(section, dict):
         return []
-    problems = []
+    problems: list[Problem] = []
     train = document.get("train")
     epochs = train.get("epochs") if isinstance(train, dict) else None
     epoch, to = section.get("epoch"), section.get("to")
     if isinstance(epoch, int) and isinstance(epochs, int) and epoch >= epochs:
-        problems.append(
-            f"neuron.exchange.epoch = {epoch}: must be less than train.epochs = {epochs}"
-        )
+        said = f" = {epoch}: must be less than train.epochs = {epochs}"
+        problems.append(Problem("neuron.exchange.epoch", said))
     if not isinstance(to, str):
         return problems
     new = find(to)
     if new is None and is_file_reference(to):
         return problems  # not trusted, which is reported when all else is right
     if new is None:
-        return [*problems, f"neuron.exchange.to: {unknown_name('neuron', to, NEURONS)}"]
+        said = f": {unknown_name('neuron', to, NEURONS)}"
+        return [*problems, Problem("neuron.exchange.to", said)]
     problems += [
-        f"neuron.exchange: '{one.name}' has learnable parameters, which the exchange would have "
-        "to invent or to lose: both neurons must be without"
+        Problem(
+            "neuron.exchange",
+            f": '{one.name}' has learnable parameters, which the exchange would have to invent or "
+            "to lose: both neurons must be without",
+        )
         for one in (neuron, new)
         if one.learnables
     ]
     timesteps = document.get("timesteps")
     if new.max_timesteps and isinstance(timesteps, int) and timesteps > new.max_timesteps:
         most = counted(new.max_timesteps, "time step")
-        problems.append(f"neuron.exchange.to: neuron '{new.name}' allows {most}")
+        problems.append(Problem("neuron.exchange.to", f": neuron '{new.name}' allows {most}"))
     return problems

@@ -1,12 +1,12 @@
-"""Every key that a recipe may hold, from the schema: what it may be, and what it is without."""
+"""The keys of a schema of recipes: what each may be, and what it is where it is left out."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from clifctl.errors import UsageError, nearest, unknown_name
-from clifctl.recipe.schema import TABLES, row_of, schema_for
+from pydantic import BaseModel
+from pydantic.errors import PydanticInvalidForJsonSchema
 
 _WORDS = {
     "integer": "whole number",
@@ -15,8 +15,6 @@ _WORDS = {
     "boolean": "true or false",
     "null": "null",
 }
-
-
 # The type of a key whose values are a list of names or numbers.
 CHOICE = "choice"
 # What stands for a default where a recipe has to say.
@@ -42,65 +40,15 @@ class Key:
         return self.path.partition(".")[0]
 
 
-def every_key(*neurons: str) -> tuple[Key, ...]:
-    """The keys of every section; those of `data`, `model` and `neuron` for each row of their table,
-    and for `neurons` of a person's own. What several rows have in the same way is one key."""
-    found: dict[Key, list[str]] = {}
-    for key in _keys_in({}):
-        found[key] = []
-    for section, table in TABLES.items():
-        for name in [*table, *(neurons if section == "neuron" else ())]:
-            for key in _keys_in({section: {"name": name}}, section):
-                found.setdefault(key, []).append(name)
-    return tuple(replace(key, variants=tuple(names)) for key, names in found.items())
-
-
-def chosen_keys(keys: Iterable[Key], start: str, variant: str | None) -> tuple[Key, ...]:
-    """Those of `keys` that begin with `start`, and that a section has which names the data set, net
-    or neuron `variant`. Raises UsageError where there are none."""
-    found = tuple(keys)
-    if variant is not None:
-        section = _section_of(variant)
-        found = tuple(key for key in found if variant in key.variants and key.section == section)
-    known = found
-    found = tuple(key for key in found if key.path.startswith(start))
-    if not found and variant is None and _sections_of(start):
-        raise UsageError(
-            f"no key begins with '{start}'", hint=f"its keys: clifctl recipes keys --of {start}"
-        )
-    if not found:
-        of = "" if variant is None else f" of '{variant}'"
-        near = nearest(start, [key.path for key in known])
-        guess = f" (did you mean '{near}'?)" if near else ""
-        raise UsageError(
-            f"no key{of} begins with '{start}'{guess}",
-            hint="clifctl recipes keys lists every key",
-        )
-    return found
-
-
-def _section_of(variant: str) -> str:
-    sections = _sections_of(variant)
-    if not sections:
-        known = [name for table in TABLES.values() for name in table]
-        raise UsageError(
-            unknown_name("data set, model or neuron", variant, known),
-            hint="a neuron of your own is FILE.py:NAME",
-        )
-    return sections[0]
-
-
-def _sections_of(variant: str) -> list[str]:
-    return [section for section in TABLES if row_of(section, variant) is not None]
-
-
-def _keys_in(document: dict[str, Any], only: str | None = None) -> Iterator[Key]:
-    """The keys of section `only` of the schema of recipes that name the rows of `document`; None:
-    of all sections without rows."""
-    whole = schema_for(document, []).model_json_schema()
+def keys_in(schema: type[BaseModel]) -> Iterator[Key]:
+    """The keys of a schema of recipes, those of its sections behind each; none where an own neuron
+    takes values that no JSON can hold."""
+    try:
+        whole = schema.model_json_schema()
+    except PydanticInvalidForJsonSchema:
+        return
     for name, shape in whole["properties"].items():
-        if name == only or (only is None and name not in TABLES):
-            yield from _keys_at(name, shape, name in whole["required"], whole["$defs"])
+        yield from _keys_at(name, shape, name in whole.get("required", ()), whole.get("$defs", {}))
 
 
 def _keys_at(
@@ -108,13 +56,12 @@ def _keys_at(
 ) -> Iterator[Key]:
     """The key at `path`, of which the JSON schema says `shape`, and the keys below it."""
     parts = shape.get("anyOf", [shape])
-    rows = _rows(path)
     below = next((sections[_name(part)] for part in parts if "$ref" in part), None)
     if below is None or len(parts) > 1:
         yield Key(
             path=path,
-            type=CHOICE if rows else " or ".join(map(_type, parts)),
-            range=rows or "; ".join(filter(None, map(_range, parts))),
+            type=" or ".join(map(_type, parts)),
+            range="; ".join(filter(None, map(_range, parts))),
             default=NO_DEFAULT if required else typed(shape.get("default")),
             description=shape.get("description", ""),  # of an own neuron
         )
@@ -134,19 +81,13 @@ def _type(part: Mapping[str, Any]) -> str:
         return "mapping"
     if _is_choice(part):
         return CHOICE
-    if part["type"] == "array":
-        return f"list of {_WORDS[part['items']['type']]}s"
-    return _WORDS[part["type"]]
+    if part.get("type") == "array":
+        return f"list of {_type(part.get('items', {}))}s"
+    return _WORDS.get(part.get("type", ""), "value")
 
 
 def _is_choice(part: Mapping[str, Any]) -> bool:
     return "enum" in part or "const" in part
-
-
-def _rows(path: str) -> str:
-    """The names that the `name` of a section may be."""
-    section, _, key = path.partition(".")
-    return ", ".join(TABLES[section]) if key == "name" and section in TABLES else ""
 
 
 def _range(part: Mapping[str, Any]) -> str:
@@ -155,7 +96,7 @@ def _range(part: Mapping[str, Any]) -> str:
         return ", ".join(map(typed, part.get("enum", [part.get("const")])))
     if part.get("type") == "array":
         counts = (part.get("minItems"), part.get("maxItems"))
-        return ", ".join(filter(None, [_entries(*counts), _range(part["items"])]))
+        return ", ".join(filter(None, [_entries(*counts), _range(part.get("items", {}))]))
     least, above = part.get("minimum"), part.get("exclusiveMinimum")
     most, below = part.get("maximum"), part.get("exclusiveMaximum")
     if part.get("type") == "integer":  # a whole number has closed bounds, the narrower of two

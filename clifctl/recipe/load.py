@@ -2,14 +2,16 @@
 
 import copy
 import os
-from collections.abc import Sequence
+import re
+import shlex
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from clifctl import trust
 from clifctl.data import DataOptions
-from clifctl.errors import RecipeError, UsageError
+from clifctl.errors import RecipeError, UsageError, as_listed
 from clifctl.notices import tell_once
 from clifctl.recipe import old_names
 from clifctl.recipe.catalog import read_text
@@ -25,6 +27,7 @@ from clifctl.recipe.schema import (
 )
 from clifctl.recipe.yamlfile import parse_document, parse_scalar
 
+_KEY = re.compile(r"[a-z_]+(\.[a-z_]+)*")
 # The paper's T where it says nothing else.
 BARE_TIMESTEPS = 6
 
@@ -40,21 +43,22 @@ class LoadedRecipe:
 
 @dataclass(frozen=True)
 class RecipeSource:
-    """A recipe as it was written, with overrides but without defaults: variants of it come with the
-    defaults of what they change to. `rows` are the data set, net and neuron that its author wrote
-    name and title for; None where the name is to stay whatever they become."""
+    """A recipe as it was written, with `overrides` but without defaults: variants of it come with
+    the defaults of what they change to. `rows` are the data set, net and neuron that its author
+    wrote name and title for; None where the name is to stay whatever they become."""
 
     name: str
     where: str
     document: dict[str, Any]
     notices: tuple[str, ...]
     rows: dict[str, Any] | None = None
+    overrides: tuple[str, ...] = ()
 
     def variant(self, overrides: Sequence[str] = ()) -> LoadedRecipe:
         """The recipe with more overrides. Raises RecipeError, UsageError."""
         document = copy.deepcopy(self.document)
         notices = apply_overrides(document, overrides)
-        recipe = validate(document, self.where)
+        recipe = validate(document, self.where, overrides=(*self.overrides, *overrides))
         notices += recipe.model.options.notices(recipe.neuron.neuron)
         changed = _changed_rows(recipe.document, self.rows)
         name = self.name if changed.isdisjoint(("data", "model")) else _name_of(recipe)
@@ -91,6 +95,8 @@ def open_recipe(reference: str, overrides: Sequence[str] = ()) -> RecipeSource:
     """
     read = read_text(reference)
     document = parse_document(read.text, read.where)
+    for section, key, kind in _names_in(document):
+        section[key] = _as_listed(kind, section[key])
     notices = [*read.notices]
     if read.folder is not None:
         notices += _place_files(document, read.folder)
@@ -100,7 +106,20 @@ def open_recipe(reference: str, overrides: Sequence[str] = ()) -> RecipeSource:
     rows = {n: s.get("name") if isinstance(s, dict) else None for n, s in sections.items()}
     rows["title"] = document.get("title")
     notices += apply_overrides(document, overrides)
-    return RecipeSource(read.name, read.where, document, tuple(notices), rows)
+    return RecipeSource(read.name, read.where, document, tuple(notices), rows, tuple(overrides))
+
+
+def _names_in(document: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str, str]]:
+    """Where `document` names a row of a table: the mapping, its key, and the table's section."""
+    for section in ("data", "model"):
+        if isinstance(document.get(section), dict) and "name" in document[section]:
+            yield document[section], "name", section
+    for given, key, _ in neuron_places(document):
+        yield given, key, "neuron"
+
+
+def _as_listed(section: str, name: Any) -> Any:
+    return as_listed(name, TABLES[section]) if isinstance(name, str) else name
 
 
 def load_recipe(reference: str, overrides: Sequence[str] = ()) -> LoadedRecipe:
@@ -145,6 +164,7 @@ def name_of_runs(reference: str, overrides: Sequence[str]) -> str:
 def bare_recipe(data: str, model: str, overrides: Sequence[str] = ()) -> LoadedRecipe:
     """A recipe of defaults for a net that is trained already: a LIF net with T = 6 on a data set,
     unless overrides say otherwise. Raises RecipeError, UsageError."""
+    data, model = _as_listed("data", data), _as_listed("model", model)
     document: dict[str, Any] = {
         "timesteps": BARE_TIMESTEPS,
         "data": {"name": data},
@@ -153,7 +173,7 @@ def bare_recipe(data: str, model: str, overrides: Sequence[str] = ()) -> LoadedR
         "train": {"epochs": 1},
     }
     notices = apply_overrides(document, overrides)
-    recipe = validate(document, f"recipe of {data}_{model}")
+    recipe = validate(document, f"recipe of {data}_{model}", overrides=overrides)
     notices += recipe.model.options.notices(recipe.neuron.neuron)
     return LoadedRecipe(_name_of(recipe), recipe, tuple(notices))
 
@@ -164,7 +184,7 @@ def apply_overrides(document: dict[str, Any], overrides: Sequence[str]) -> list[
     An override of `data.name`, `model.name` or `neuron.name` keeps those of the recipe's options
     that the new choice has too, and drops the others.
     """
-    parsed = [_parse(override) for override in overrides]
+    parsed = _parsed(overrides)
     for keys, value in parsed:
         if keys[0] == "neuron":
             trust.allow_named(value)
@@ -188,15 +208,58 @@ def apply_overrides(document: dict[str, Any], overrides: Sequence[str]) -> list[
     return notices
 
 
-def _parse(override: str) -> tuple[list[str], Any]:
-    key, equals, value = override.partition("=")
-    keys = key.split(".")
-    if not equals or not all(keys):
-        raise UsageError(
-            f"'{override}' is not an override",
-            hint="write key=value after the recipe, as in train.epochs=5",
+def _parsed(overrides: Sequence[str]) -> list[tuple[list[str], Any]]:
+    """The keys and the value of each override; names as the tables spell them."""
+    found = []
+    for number, override in enumerate(overrides):
+        key, equals, value = override.partition("=")
+        keys = key.split(".")
+        if not equals or not all(keys):
+            raise _no_override(override, overrides[number + 1 : number + 3])
+        read = parse_scalar(value, f"override {key}")
+        _require_spaces(key, value, read)
+        if keys[1:] == ["name"] and keys[0] in TABLES:
+            read = _as_listed(keys[0], read)
+        elif keys == ["neuron", "exchange", "to"]:
+            read = _as_listed("neuron", read)
+        elif keys == ["neuron", "exchange"] and isinstance(read, dict) and "to" in read:
+            read["to"] = _as_listed("neuron", read["to"])
+        found.append((keys, read))
+    return found
+
+
+def _require_spaces(key: str, text: str, value: Any) -> None:
+    """Raise RecipeError for `{key:value}`, which YAML reads as a key without a value."""
+    inner = value.items() if isinstance(value, dict) else ()
+    joined = [name for name, given in inner if ":" in name and given is None]
+    if joined:
+        spaced = re.sub(r":(?=[^\s:])", ": ", text)
+        raise RecipeError(
+            f"override {key}: a space is missing behind the colon of '{joined[0]}'",
+            hint=f"write {shlex.quote(f'{key}={spaced}')}",
         )
-    return keys, parse_scalar(value, f"override {key}")
+
+
+def read_timesteps(text: str) -> int:
+    """The T of an override `timesteps=text`. Raises RecipeError for anything but a number."""
+    value = parse_scalar(text, "override timesteps")
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise RecipeError(
+            f"override timesteps = {text}: must be a whole number", hint="as in timesteps=8"
+        )
+    return value
+
+
+def _no_override(override: str, following: Sequence[str]) -> UsageError:
+    hint = "write key=value after the recipe, as in train.epochs=5"
+    given, *more = override.split() or [override]
+    words = "".join([*more, *following]).removeprefix("=")
+    if words and "=" not in words and _KEY.fullmatch(given):
+        hint = f"without a space: {given}={words}"
+    for section, table in TABLES.items():
+        if as_listed(override, table) in table:
+            hint = f"write {section}.name={as_listed(override, table)}"
+    return UsageError(f"'{override}' is not an override", hint=hint)
 
 
 def _switch(document: dict[str, Any], section: str, name: Any) -> list[str]:
@@ -221,7 +284,8 @@ def data_section(name: str, overrides: Sequence[str], timesteps: int) -> tuple[D
     `timesteps` is T where no override gives another. Raises RecipeError, UsageError.
     """
     document: dict[str, Any] = {"timesteps": timesteps, "data": {"name": name}}
-    for keys, value in map(_parse, overrides):
+    set_by = []
+    for override, (keys, value) in zip(overrides, _parsed(overrides), strict=True):
         own = keys[1:] if keys[0] == "data" else keys
         if own == ["name"]:
             raise UsageError(
@@ -231,6 +295,8 @@ def data_section(name: str, overrides: Sequence[str], timesteps: int) -> tuple[D
             document["timesteps"] = value
         else:
             document["data"][".".join(own)] = value
+            override = f"data.{override.removeprefix('data.')}"
+        set_by.append(override)
     for line in old_names.told(document):
         tell_once(line)
-    return validate_data(document, f"data set '{name}'")
+    return validate_data(document, f"data set '{name}'", set_by)

@@ -4,10 +4,9 @@ The sections `data`, `model` and `neuron` name a row of a table; the keys allowe
 are that row's own options, so the schema is put together for the names that a recipe gives.
 """
 
-import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal, cast
 
 from pydantic import (
     BaseModel,
@@ -19,8 +18,9 @@ from pydantic_core import ErrorDetails
 
 from clifctl import trust
 from clifctl.amounts import counted
+from clifctl.commands import command_line
 from clifctl.data import DATASETS, DataOptions, Dataset
-from clifctl.errors import RecipeError, UntrustedFile, nearest, unknown_name
+from clifctl.errors import UntrustedFile, unknown_name
 from clifctl.models import MODELS, WINDOW_MODES, Model, ModelOptions, NeuronChoice
 from clifctl.neurons import NEURONS
 from clifctl.neurons.loading import find_neuron
@@ -31,11 +31,13 @@ from clifctl.recipe.exchange import (
     exchange_problems,
 )
 from clifctl.recipe.old_names import with_new_names
+from clifctl.recipe.problems import Problem, describe, refusal, shown
 from clifctl.recipe.train_section import EvalSection, TrainSection
-from clifctl.strict import OF_A_RUN, Strict, in_words
+from clifctl.strict import OF_A_RUN, Strict
 
 # Far beyond any net in use; a bound keeps a typing error from taking the machine's memory.
 MAX_TIMESTEPS = 4096
+TIMESTEPS = (int, Field(gt=0, le=MAX_TIMESTEPS, description="time steps T"))
 MOST_PROBLEMS = 40  # that are listed for one recipe
 
 
@@ -90,6 +92,11 @@ class Recipe:
 # section -> the table that its `name` is looked up in
 TABLES: dict[str, Mapping[str, Any]] = {"data": DATASETS, "model": MODELS, "neuron": NEURONS}
 KINDS = {"data": "data set", "model": "model", "neuron": "neuron"}
+LISTED_BY = {
+    "data": "clifctl data ls",
+    "model": "clifctl recipes keys model.name",
+    "neuron": "clifctl neurons ls",
+}
 NAMES = {**KINDS, "neuron": "neuron, or one of your own: FILE.py:NAME"}
 
 
@@ -111,17 +118,23 @@ def section_options(section: str, name: str) -> type[BaseModel]:
     return cast(type[BaseModel], row.hyperparameters if section == "neuron" else row.options)
 
 
-def validate(document: dict[str, Any], where: str, *, of_a_run: bool = False) -> Recipe:
+def validate(
+    document: dict[str, Any],
+    where: str,
+    *,
+    of_a_run: bool = False,
+    overrides: Sequence[str] = (),
+) -> Recipe:
     """The recipe that `document` holds. Raises RecipeError naming every problem at once, and
     UntrustedFile where that is the only one: a recipe alone does not decide what is run.
 
     `of_a_run`: what was trained is only looked at, and may have a seed that an earlier version
-    took.
+    took. `overrides` have set what `document` says at their keys.
     """
-    problems: list[str] = []
+    problems: list[Problem] = []
     document = with_new_names(document)
     context = OF_A_RUN if of_a_run else None
-    valid = _checked(schema_for(document, problems), document, where, problems, context)
+    valid = _checked(schema_for(document, problems), document, where, problems, context, overrides)
     resolved = valid.model_dump(mode="json")
     for section in TABLES:
         resolved[section] = {"name": resolved[section].pop("name"), **resolved[section]}
@@ -171,16 +184,18 @@ def _own_options(section: str, valid: Any, context: Any = None) -> Any:
     return own.model_validate(values, context=context)
 
 
-def validate_data(document: dict[str, Any], where: str) -> tuple[DataOptions, int]:
+def validate_data(
+    document: dict[str, Any], where: str, overrides: Sequence[str] = ()
+) -> tuple[DataOptions, int]:
     """The data options and T of a document that holds `data` and `timesteps` alone."""
-    problems: list[str] = []
+    problems: list[Problem] = []
     document = with_new_names(document)
     fields: dict[str, Any] = {
-        "timesteps": (int, Field(gt=0, le=MAX_TIMESTEPS)),
+        "timesteps": TIMESTEPS,
         "data": (_named_sections(document, problems)["data"], ...),
     }
     schema = create_model("DataSchema", __base__=Strict, **fields)
-    valid = _checked(schema, document, where, problems)
+    valid = _checked(schema, document, where, problems, overrides=overrides)
     return _own_options("data", valid.data), valid.timesteps
 
 
@@ -188,8 +203,9 @@ def _checked(
     schema: type[BaseModel],
     document: dict[str, Any],
     where: str,
-    problems: list[str],
+    problems: list[Problem],
     context: Any = None,
+    overrides: Sequence[str] = (),
 ) -> Any:
     """`document` as an instance of `schema`. Raises RecipeError naming every problem at once."""
     valid, left_out = None, 0
@@ -197,19 +213,27 @@ def _checked(
         valid = schema.model_validate(document, context=context)
     except ValidationError as invalid:
         found = [error for error in invalid.errors() if not _echo(error)]
-        problems += [_describe(error, schema) for error in found[:MOST_PROBLEMS]]
-        left_out = len(found) - MOST_PROBLEMS
+        problems += [describe(error, schema) for error in found[:MOST_PROBLEMS]]
+        left_out = max(0, len(found) - MOST_PROBLEMS)
     problems += _cross_field_problems(document)
     if problems or valid is None:
-        count = len(problems) + max(0, left_out)
-        heading = f"{where}: " if count == 1 else f"{where}: {count:,} problems\n  "
-        if left_out > 0:
-            problems.append(f"and {left_out:,} more unknown keys or wrong values")
-        raise RecipeError(
-            heading + "\n  ".join(problems),
-            hint="clifctl recipes show digits_snn5 --resolved lists every key of a recipe",
-        )
+        hint = _where_keys_are_listed(problems[0].path, document)
+        raise refusal(where, problems, left_out, overrides, hint)
     return valid
+
+
+def _where_keys_are_listed(path: str, document: dict[str, Any]) -> str:
+    """What lists the keys, or names, that could stand at `path`."""
+    section, _, key = path.partition(".")
+    given = document.get(section)
+    name = given.get("name") if isinstance(given, dict) else None
+    if section in TABLES and key != "name" and row_of(section, name) is not None:
+        asked = command_line("recipes", "keys", "--of", str(name))
+        return f"the keys of {KINDS[section]} '{name}': {asked}"
+    if section in LISTED_BY:
+        return f"{LISTED_BY[section]} lists them"
+    shown = f"{section}." if key or section in ("train", "eval") else ""
+    return f"the keys that it may have: {command_line('recipes', 'keys', *filter(None, [shown]))}"
 
 
 def _echo(error: ErrorDetails) -> bool:
@@ -217,13 +241,13 @@ def _echo(error: ErrorDetails) -> bool:
     return error["type"] == "too_short" and len(error["input"]) >= error["ctx"]["min_length"]
 
 
-def schema_for(document: dict[str, Any], problems: list[str]) -> type[BaseModel]:
+def schema_for(document: dict[str, Any], problems: list[Problem]) -> type[BaseModel]:
     """The schema of recipes that name the same rows as `document`; what keeps a row from being
     found is added to `problems`."""
     sections = _named_sections(document, problems)
     fields: dict[str, Any] = {
         "title": (str, Field("", description="one line on what the recipe is")),
-        "timesteps": (int, Field(gt=0, le=MAX_TIMESTEPS, description="time steps T")),
+        "timesteps": TIMESTEPS,
         **{section: (schema, ...) for section, schema in sections.items()},
         "train": (TrainSection, ...),
         "eval": (EvalSection, Field(default_factory=lambda: EvalSection())),
@@ -245,14 +269,14 @@ NEURON_KEYS: dict[str, Any] = {
 }
 
 
-def _named_sections(document: dict[str, Any], problems: list[str]) -> dict[str, Any]:
+def _named_sections(document: dict[str, Any], problems: list[Problem]) -> dict[str, Any]:
     """Section -> the schema of the row that `document` names, Any where it names none."""
     sections: dict[str, Any] = {}
     for section, table in TABLES.items():
         given = document.get(section)
         name = given.get("name") if isinstance(given, dict) else None
         if isinstance(name, str) and row_of(section, name) is not None:
-            extra: dict[str, Any] = {"name": (str, Field(description=NAMES[section]))}
+            extra: dict[str, Any] = {"name": (str, _name_field(section))}
             if section == "neuron":
                 extra |= NEURON_KEYS
             sections[section] = create_model(
@@ -264,68 +288,23 @@ def _named_sections(document: dict[str, Any], problems: list[str]) -> dict[str, 
         if section == "neuron" and isinstance(name, str) and trust.is_file_reference(name):
             continue  # not trusted, which `validate` tells when all else is right
         if isinstance(given, dict) and name is None:
-            problems.append(f"{section}.name: missing; known: {', '.join(table)}")
+            problems.append(Problem(f"{section}.name", f": missing; known: {', '.join(table)}"))
         elif isinstance(given, dict):
-            message = unknown_name(KINDS[section], _shown(name), table)
-            problems.append(f"{section}.name: {message}")
+            message = unknown_name(KINDS[section], shown(name), table)
+            problems.append(Problem(f"{section}.name", f": {message}"))
         elif section in document:
-            problems.append(
-                f"{section}: must be a mapping with a 'name', given {_shown(given)}; "
-                f"known names: {', '.join(table)}"
-            )
+            said = f": must be a mapping with a 'name', given {shown(given)}"
+            meant = f"{section}.name" if isinstance(given, str) else None
+            problems.append(Problem(section, said, meant))
     return sections
 
 
-def _describe(error: ErrorDetails, schema: type[BaseModel]) -> str:
-    path = ".".join(str(part) for part in error["loc"])
-    given = error["input"]
-    if error["type"] == "missing":
-        return f"{path}: missing{_choices(schema, error['loc'])}"
-    if error["type"] == "extra_forbidden":
-        allowed = _fields_at(schema, error["loc"][:-1])
-        near = nearest(str(error["loc"][-1]), allowed)
-        guess = f" (did you mean '{near}'?)" if near else ""
-        return f"{path}: unknown key{guess}; allowed: {', '.join(allowed)}"
-    if error["type"] in ("model_type", "model_attributes_type", "dict_type"):
-        return f"{path}: must be a mapping of keys, given {_shown(given)}"
-    if error["type"] in ("too_short", "too_long"):
-        bound = "at least" if error["type"] == "too_short" else "at most"
-        count = error["ctx"]["min_length" if bound == "at least" else "max_length"]
-        return f"{path} = {given}: must have {bound} {count} entries, has {len(given)}"
-    message = in_words(error)
-    if error["type"] == "string_type" and isinstance(given, bool | int | float):
-        quoted = f'"{json.dumps(given)}"'
-        message += f", which it is in quotes: {quoted} (in a shell: {path}='{quoted}')"
-    shown = "" if isinstance(given, dict) else f" = {_shown(given)}"
-    return f"{path}{shown}: {message}"
+def _name_field(section: str) -> Any:
+    names: dict[str, Any] = {"enum": list(TABLES[section])}
+    return Field(description=NAMES[section], json_schema_extra=names)
 
 
-def _shown(given: Any) -> str:
-    shown = "null" if given is None else repr(given) if isinstance(given, str) else str(given)
-    return shown if len(shown) <= 60 else shown[:57] + "..."
-
-
-def _fields_at(schema: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:
-    return list(_section_at(schema, path).model_fields)
-
-
-def _choices(schema: type[BaseModel], path: tuple[int | str, ...]) -> str:
-    """What a missing key may be, where it is one of a few names."""
-    field = _section_at(schema, path[:-1]).model_fields[str(path[-1])]
-    choices = get_args(field.annotation)
-    named = bool(choices) and all(isinstance(choice, str) for choice in choices)
-    return f"; allowed: {', '.join(choices)}" if named else ""
-
-
-def _section_at(schema: type[BaseModel], path: tuple[int | str, ...]) -> type[BaseModel]:
-    for part in path:
-        annotation = schema.model_fields[str(part)].annotation
-        # Of `Section | None`, the section.
-        schema = cast(type[BaseModel], (get_args(annotation) or (annotation,))[0])
-    return schema
-
-
-def _cross_field_problems(document: dict[str, Any]) -> list[str]:
+def _cross_field_problems(document: dict[str, Any]) -> list[Problem]:
     """What only two keys together get wrong; keys that are wrong by themselves are passed over."""
     timesteps = document.get("timesteps")
     if not isinstance(timesteps, int) or timesteps < 1:
@@ -336,25 +315,23 @@ def _cross_field_problems(document: dict[str, Any]) -> list[str]:
         if isinstance(document.get(section), dict)
         and isinstance(document[section].get("name"), str)
     }
-    problems = []
+    problems: list[Problem] = []
     data, neuron = rows.get("data"), rows.get("neuron")
+    asked = f" = {timesteps}: "
     if data and data.timesteps and timesteps != data.timesteps:
         has = counted(data.timesteps, "time step")
-        problems.append(f"timesteps = {timesteps}: data set '{data.name}' has {has}")
+        problems.append(Problem("timesteps", f"{asked}data set '{data.name}' has {has}"))
     if data and data.max_timesteps and timesteps > data.max_timesteps:
-        problems.append(
-            f"timesteps = {timesteps}: data set '{data.name}' has at most {data.max_timesteps}"
-        )
+        said = f"{asked}data set '{data.name}' has at most {data.max_timesteps}"
+        problems.append(Problem("timesteps", said))
     if neuron and neuron.max_timesteps and timesteps > neuron.max_timesteps:
-        problems.append(
-            f"timesteps = {timesteps}: neuron '{neuron.name}' allows {neuron.max_timesteps} "
-            f"(add timesteps={neuron.max_timesteps})"
-        )
+        most = neuron.max_timesteps
+        said = f"{asked}neuron '{neuron.name}' allows {most} (add timesteps={most})"
+        problems.append(Problem("timesteps", said))
     window = document["neuron"].get("window") if neuron else None
     if isinstance(window, int) and window > timesteps:
-        problems.append(
-            f"neuron.window = {window}: must be at most timesteps = {timesteps}; null is full BPTT"
-        )
+        said = f" = {window}: must be at most timesteps = {timesteps}; null is full BPTT"
+        problems.append(Problem("neuron.window", said))
     return problems + (exchange_problems(document, neuron, _neuron) if neuron else [])
 
 

@@ -76,6 +76,11 @@ def _key_row(row: KeyRow) -> dict[str, str]:
 
 
 def checks_report(result: RecipeChecks) -> Report:
-    """The recipes that passed the check."""
-    table = list_table("valid recipes", RecipeCheck, result.recipes, *_COLUMNS, "parameters")
+    """Every recipe that was checked: those that hold, and what is wrong with the others."""
+    wrong = [row.recipe for row in result.recipes if row.problem is not None]
+    columns = (*_COLUMNS, "parameters", *(("problem",) if wrong else ()))
+    title = (
+        f"{len(wrong)} of {len(result.recipes)} recipes do not hold" if wrong else "valid recipes"
+    )
+    table = list_table(title, RecipeCheck, result.recipes, *columns)
     return Report(document_of(result), (table,))

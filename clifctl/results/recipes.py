@@ -30,14 +30,16 @@ class RecipeList:
 
 @dataclass(frozen=True, kw_only=True)
 class RecipeCheck:
-    """A recipe that passed the check of its schema, data and shapes."""
+    """Whether a recipe holds: schema, data and shapes. `problem` is None where it does; otherwise
+    no more than `recipe`, as it was asked for, is known."""
 
     recipe: str
-    data: str
-    model: str
-    neuron: str
-    timesteps: Annotated[int, TIMESTEPS]
-    parameters: Annotated[int, PARAMETERS]
+    problem: str | None = None
+    data: str | None = None
+    model: str | None = None
+    neuron: str | None = None
+    timesteps: Annotated[int | None, TIMESTEPS] = None
+    parameters: Annotated[int | None, PARAMETERS] = None
 
 
 @dataclass(frozen=True, kw_only=True)

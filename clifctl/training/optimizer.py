@@ -4,7 +4,7 @@ import math
 from typing import Any, Literal
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, model_validator
 from torch import nn
 from torch.optim import SGD, AdamW, Optimizer
 from torch.optim.lr_scheduler import (
@@ -16,7 +16,7 @@ from torch.optim.lr_scheduler import (
     StepLR,
 )
 
-from clifctl.strict import Count, Strict
+from clifctl.strict import OF_A_RUN, Count, Strict
 from clifctl.training.lamb import Lamb
 
 OptimizerName = Literal["sgd", "adamw", "lamb"]
@@ -59,13 +59,19 @@ class OptimizerSection(Strict):
     step_factor: float = Field(0.1, gt=0.0, le=1.0, description="factor of each such step")
 
     @model_validator(mode="after")
-    def _schedule_has_its_keys(self) -> "OptimizerSection":
+    def _schedule_has_its_keys(self, info: ValidationInfo) -> "OptimizerSection":
         own = {"warmup_lr": None, "min_lr": 0.0, "cooldown_epochs": 0}
         if self.schedule != "timm_cosine":
             given = [name for name, unset in own.items() if getattr(self, name) != unset]
             if given:
                 raise ValueError(
                     f"{given[0]} is of schedule = timm_cosine, the schedule is {self.schedule}"
+                )
+            # An earlier version trained so: such a run is read as it is.
+            if self.warmup_epochs > self.epochs and info.context != OF_A_RUN:
+                raise ValueError(
+                    f"warmup_epochs = {self.warmup_epochs} must be at most epochs = {self.epochs}, "
+                    "which they are part of"
                 )
             return self
         phases = self.warmup_epochs + self.cooldown_epochs

@@ -1,6 +1,8 @@
 """`clifctl doctor`: what it finds, and what it does when something is broken."""
 
 import json
+import re
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,7 @@ import pytest
 import torch
 
 from clifctl.data import DATASETS
+from clifctl.experiments.doctor import PACKAGES
 from clifctl.kernels import targets
 from clifctl.kernels.cpu import self_test
 
@@ -163,3 +166,11 @@ def test_damaged_kernels_are_found(
     assert cache["damaged"] == [str(damaged), str(of_triton)]
     assert (cache["files"], cache["size_bytes"]) == (3, 6)
     assert f"damaged,{damaged}: will be rebuilt" in clifctl("doctor", "--format", "csv").out
+
+
+def test_every_optional_package_is_listed(root: Path) -> None:
+    project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    wanted = [one for name in extras if name not in ("test", "lint") for one in extras[name]]
+    packages = {re.split("[^a-z]", one)[0] for one in wanted}
+    assert {"nir", "spikingjelly", "tensorboard", "distributed"} <= packages <= set(PACKAGES)

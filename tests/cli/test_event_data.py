@@ -314,7 +314,7 @@ def test_a_full_disk_is_noticed_before(
     usage = shutil.disk_usage(own)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=1000))
     done = clifctl("data", "prepare", *PREPARE, "--workers", "1")
-    assert done.code == 1
+    assert done.code == 2
     assert "has 1,000 bytes free" in done.err
     assert not (own / "prepared").exists()
 
@@ -329,7 +329,7 @@ def test_a_full_disk_is_noticed_before(
         (["cifar10_dvs", "timesteps=4"], "data.split: missing; allowed: authors, tebn"),
         (["cifar10_dvs", "timesteps=4", "split=official"], "must be 'authors' or 'tebn'"),
         (["event_files", "timesteps=4", "sensor=[3]", "classes=2"], "at least 2 entries"),
-        (["dvs_gesture_vgg11", "data.frame_by=time"], "did you mean 'frames_by'?"),
+        (["dvs_gesture_vgg11", "data.frame_by=time"], "did you mean 'data.frames_by=time'?"),
         ([*PREPARE, "--workers", "0"], "--workers 0: must be 1 or more"),
     ],
 )

@@ -36,7 +36,7 @@ def test_check(clifctl: Run, data_root: Path, tmp_path: Path, name: str, files: 
     assert [row["state"] for row in found["files"]] == ["good"] * files
     assert all(row["file"].startswith(str(data_root)) for row in found["files"])
     nothing = clifctl("data", "check", name, "--json")
-    assert nothing.code == 1
+    assert nothing.code == 2
     assert nothing.json["complete"] is False
     assert [row["state"] for row in nothing.json["files"]] == ["missing"] * files
     assert nothing.err.startswith(f"error: data set '{name}' is incomplete: data")
@@ -78,7 +78,7 @@ def test_check_finds_what_is_bad(clifctl: Run, on_disk: ModuleType, tmp_path: Pa
     os.truncate(bad, 1000)
     (tmp_path / "data/cifar-10-batches-py/test_batch").unlink()
     done = clifctl("data", "check", "cifar10", "--json")
-    assert done.code == 1
+    assert done.code == 2
     states = {Path(row["file"]).name: row["state"] for row in done.json["files"]}
     assert states["data_batch_2"] == "bad"
     assert states["test_batch"] == "missing"
@@ -88,13 +88,13 @@ def test_check_finds_what_is_bad(clifctl: Run, on_disk: ModuleType, tmp_path: Pa
     on_disk.write_tiny_imagenet(tmp_path / "tiny", classes=3, test_samples=3)
     (tmp_path / "tiny/val/images/val_2.JPEG").unlink()
     done = clifctl("data", "check", "tiny_imagenet", "--root", "tiny", "--format", "jsonl")
-    assert done.code == 1
+    assert done.code == 2
     assert "val_2.JPEG' is missing" in done.out
 
     on_disk.write_image_folder(tmp_path / "own")
     (tmp_path / "own/test/class9").mkdir()
     done = clifctl("data", "check", "image_folder", "--root", "own")
-    assert done.code == 1
+    assert done.code == 2
     assert "own/test/class9' holds no image" in done.out
 
 
@@ -186,7 +186,7 @@ def test_data_lie_where_a_variable_says(
     assert clifctl("data", "ls", "--json").json["root"] == "data"
     assert "Files are looked for in 'data'" in clifctl("data", "ls").out
     check = ("data", "check", "cifar10", "--json")
-    assert clifctl(*check).code == 1
+    assert clifctl(*check).code == 2
     monkeypatch.setenv("CLIFCTL_DATA", str(data_root))
     assert clifctl("data", "ls", "--json").json["root"] == str(data_root)
     assert clifctl(*check).json["root"] == str(data_root)
@@ -195,7 +195,7 @@ def test_data_lie_where_a_variable_says(
     assert plan.json["train_samples"] == 200
     # A recipe says the same wherever it is run, and so a trial has the same name.
     assert plan.json["resolved_recipe"]["data"]["root"] == "data"
-    assert clifctl(*check, "root=elsewhere").code == 1
+    assert clifctl(*check, "root=elsewhere").code == 2
 
 
 def test_training_without_data(clifctl: Run, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from clifctl import __version__
+from clifctl.cli import completion
 
 ENVIRONMENT = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
 COMMAND = [sys.executable, "-m", "clifctl"]
@@ -174,7 +175,7 @@ def test_a_signal_within_an_import_ends_it_whatever_the_module_does(
         text=True,
     )
     assert (done.returncode, done.stdout) == (code, "")
-    assert done.stderr == "error: stopped before it was done\n"
+    assert done.stderr == "stopped before it was done\n"
 
 
 def test_groups_alone_print_their_help(tmp_path: Path) -> None:
@@ -197,3 +198,29 @@ def test_completion_offers_recipes_without_torch(tmp_path: Path) -> None:
     imports = (tmp_path / "imports.txt").read_text()
     assert "clifctl.cli.app" in imports
     assert "torch" not in imports
+
+
+@pytest.mark.parametrize(
+    ("complete", "incomplete", "found"),
+    [
+        (
+            completion.complete_override,
+            "train.warmup",
+            ["train.warmup_epochs=", "train.warmup_lr="],
+        ),
+        (
+            completion.complete_override,
+            "train.decayed=",
+            ["train.decayed=all", "train.decayed=weights"],
+        ),
+        (completion.complete_override, "neuron.name=pl", ["neuron.name=plif"]),
+        (completion.complete_key, "neuron.tau_c", ["neuron.tau_current"]),
+        (completion.complete_neuron, "lif,cl", ["lif,clif"]),
+        (completion.complete_data, "cifar10_", ["cifar10_dvs"]),
+        (completion.complete_model, "vgg1", ["vgg11", "vgg13"]),
+    ],
+)
+def test_completion_of_keys_and_names(
+    complete: Callable[[str], list[str]], incomplete: str, found: list[str]
+) -> None:
+    assert complete(incomplete) == found

@@ -96,6 +96,34 @@ def test_recipes_check(clifctl: Run) -> None:
     assert rows[0]["parameters"] == 9_906
 
 
+def test_recipes_check_reports_each_recipe_by_itself(clifctl: Run, tmp_path: Path) -> None:
+    text = clifctl("recipes", "show", "digits_snn5").out
+    (tmp_path / "bad.yaml").write_text(text.replace("  epochs:", "  epoch:"))
+    done = clifctl("recipes", "check", "digits_snn5", "bad.yaml", "no.yaml", "--json")
+    assert done.code == 2
+    rows = {row["recipe"]: row for row in done.json["recipes"]}
+    assert rows["digits_snn5"]["problem"] is None
+    assert rows["digits_snn5"]["parameters"] == 9906
+    assert rows["bad.yaml"]["problem"].startswith("bad.yaml: 2 problems\n  train.epochs: missing")
+    assert rows["no.yaml"]["problem"] == "no recipe file 'no.yaml'"
+    assert "error: 2 of 3 recipes do not hold\n" in done.err
+
+
+def test_recipes_cp_with_overrides(clifctl: Run, tmp_path: Path) -> None:
+    asked = ["train.epochs=3", "neuron.name=LIF"]
+    assert clifctl("recipes", "cp", "digits_snn5", "mine.yaml", *asked).code == 0
+    text = (tmp_path / "mine.yaml").read_text()
+    assert text.startswith("# digits_snn5, with train.epochs=3 neuron.name=LIF\ntitle: ")
+    of_copy, of_catalog = (
+        clifctl("recipes", "show", *words, "--resolved", "--json").json["content"]
+        for words in (["mine.yaml"], ["digits_snn5", *asked])
+    )
+    # A title tells the neuron that ran; a copy has the one that its file says.
+    of_copy.pop("title"), of_catalog.pop("title")
+    assert of_copy == of_catalog
+    assert of_copy["train"]["epochs"] == 3
+
+
 def test_recipes_check_takes_files_with_an_equals_sign(clifctl: Run, tmp_path: Path) -> None:
     clifctl("recipes", "cp", "digits_snn5", "x=1.yaml")
     assert clifctl("recipes", "check", "x=1.yaml", "train.seed=1", "--json").json["recipes"]

@@ -279,7 +279,7 @@ def test_an_exchange_touches_neither_weights_nor_momentum() -> None:
         ("{epoch: 2, to: plif}", "'plif' has learnable parameters"),
         ("{epoch: 2, to: relu}", "allows 1 time step"),
         ("{epoch: 2}", "neuron.exchange.to: missing"),
-        ("{epoch: 2, too: clif}", "did you mean 'to'"),
+        ("{epoch: 2, too: clif}", "did you mean 'neuron.exchange.to"),
         ("clif", "must be a mapping"),
     ],
 )

@@ -42,7 +42,10 @@ def refused(done: Any, *parts: str) -> None:
         (["prose.yaml"], "a recipe is a mapping"),
         (["broken.yaml"], "not YAML"),
         (["twice.yaml"], "already given"),
-        (["digits_snn5", "train.epoch=3"], "did you mean 'epochs'"),
+        (
+            ["digits_snn5", "train.epoch=3"],
+            "override train.epoch: unknown key (did you mean",
+        ),
         (["digits_snn5", "train.epochs=three"], "must be a whole number"),
         (["digits_snn5", "neuron.tau=1"], "must be greater than 1"),
         (["digits_snn5", "neuron.tau=-2"], "must be greater than 1"),
@@ -210,8 +213,9 @@ def test_eval(clifctl: Run, tiny: list[str], tmp_path: Path) -> None:
     [
         (["recipes", "show", "digit_snn5"], "did you mean 'digits_snn5'"),
         (["recipes", "cp", "digits_snn5", "mine.yaml"], "'mine.yaml' exists already"),
-        (["recipes", "check", "digits_snn5", "digits_rows_mlp", "neuron.tau=0.5"], "digits_rows"),
         (["recipes", "check", "train.lr=3"], "no recipe to check"),
+        (["recipes", "cp", "digits_snn5", "new.yaml", "epochs=3"], "did you mean 'train.epochs=3'"),
+        (["recipes", "cp", "digits_snn5", "a.yaml", "b.yaml"], "two files to write"),
         (["data", "show", "digit"], "did you mean 'digits'"),
         (["data", "show", "digits", "--sample", "500"], "has 500 samples"),
         (["data", "show", "digits", "--split", "validation"], "validation"),

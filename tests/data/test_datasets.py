@@ -10,6 +10,7 @@ from torch import Tensor
 from clifctl.data import DATASETS, Split, batches, shuffled_batches
 from clifctl.data.augment.transforms import random_crop
 from clifctl.data.loading import BLOCK_BATCHES
+from clifctl.data.sets import digits_events
 from clifctl.data.sets.digits import digit_images
 from clifctl.data.sets.digits_events import DigitsEventsOptions, simulate
 
@@ -146,6 +147,21 @@ def test_events_are_whole_counts_and_deterministic_under_their_seed() -> None:
 def test_frames_cut_one_recording_differently() -> None:
     assert torch.equal(events(timesteps=8).sum(0), events(timesteps=3).sum(0))
     assert torch.equal(events(timesteps=8)[0:4].sum(0), events(timesteps=2)[0])
+
+
+def test_every_event_set_counts_off_before_on() -> None:
+    found = {name: row.polarities for name, row in DATASETS.items() if row.polarities is not None}
+    assert len(found) == 4
+    assert set(found.values()) == {("OFF", "ON")}
+    # Halfway along the path, what the events add up to is the change that each pixel has seen.
+    instants, threshold = 24, 0.25
+    frames = events(timesteps=digits_events.INSTANTS, jitter=0.0)[:instants].sum(0)
+    images = digit_images().test[:40]
+    place = digits_events._saccades(40, 0.0, torch.Generator())
+    seen = [digits_events._log_intensity(images, place[instant]) for instant in (0, instants)]
+    change = seen[1] - seen[0]
+    assert change.abs().max() > 4 * threshold
+    assert ((frames[:, 1] - frames[:, 0]) * threshold - change).abs().max() < threshold
 
 
 def test_on_and_off_events_cancel_over_a_closed_path() -> None:

@@ -574,7 +574,7 @@ def test_a_flipped_bit_is_found_by_data_check(prepared: Path, clifctl: Callable[
     moved = root.parent / "elsewhere"
     prepared.parent.rename(moved)
     assert clifctl(*check).code == 0
-    assert clifctl(*check, f"cache={moved}").code == 1
+    assert clifctl(*check, f"cache={moved}").code == 2
     assert clifctl("data", "check", "npz", f"cache={moved}").code == 2
 
 

@@ -4,8 +4,9 @@ import pytest
 
 from clifctl.errors import UsageError
 from clifctl.recipe.defaults import defaults_of
-from clifctl.recipe.keys import NO_DEFAULT, Key, chosen_keys, every_key
+from clifctl.recipe.keys import NO_DEFAULT, Key
 from clifctl.recipe.schema import TABLES
+from clifctl.recipe.variants import chosen_keys, every_key
 from clifctl.recipe.yamlfile import parse_scalar
 
 

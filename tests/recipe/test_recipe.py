@@ -32,7 +32,7 @@ def test_all_problems_are_reported_at_once() -> None:
     assert "8 problems" not in message
     for part in (
         "9 problems",
-        "train.epoch: unknown key (did you mean 'epochs'?)",
+        "override train.epoch: unknown key (did you mean 'train.epochs=3'?)",
         "neuron.tau = 1: must be greater than 1",
         "timesteps = -4: must be greater than 0",
         "model.batch_norm = 'perstep': must be 'per_step' or 'folded'",
@@ -166,7 +166,7 @@ def test_unreadable_files(tmp_path: Path) -> None:
         with pytest.raises(RecipeError, match=part):
             load_recipe(str(tmp_path / name))
     (tmp_path / "folder.yaml").mkdir()
-    with pytest.raises(RecipeError, match="cannot read"):
+    with pytest.raises(RecipeError, match="is a folder, not a recipe"):
         load_recipe(str(tmp_path / "folder.yaml"))
     with pytest.raises(RecipeError, match=r"did you mean 'digits_snn5'"):
         load_recipe("digit_snn5")

@@ -5,7 +5,7 @@ of N-MNIST did (Orchard et al., 2015). A pixel remembers the logarithm of the in
 event; whenever the present one is higher (lower) by the contrast threshold, it sends an ON (OFF)
 event and moves its memory by the threshold. Each sample's saccades are turned and stretched a
 little, at random under `data.seed`, which has nothing to do with a run's seed. Events are counted
-into T frames of equal duration: `[T, N, 2, 10, 10]`, channel 0 ON, channel 1 OFF.
+into T frames of equal duration: `[T, N, 2, 10, 10]`, channel 0 OFF, channel 1 ON.
 """
 
 import math
@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from clifctl.data.contract import DataOptions, Dataset, LoadedData, Split
+from clifctl.data.events.recordings import POLARITIES
 from clifctl.data.sets.digits import CLASSES, SIDE, SOURCE, digit_images
 from clifctl.strict import Seed
 
@@ -60,8 +61,8 @@ def simulate(
         events = ((present - remembered) / options.contrast_threshold).trunc()
         remembered += events * options.contrast_threshold
         frame = frames[(instant - 1) * timesteps // INSTANTS]
-        frame[:, 0] += events.clamp(min=0)
-        frame[:, 1] += (-events).clamp(min=0)
+        frame[:, 0] += (-events).clamp(min=0)
+        frame[:, 1] += events.clamp(min=0)
     return frames
 
 
@@ -104,5 +105,5 @@ DATASET = Dataset(
     max_timesteps=INSTANTS,
     options=DigitsEventsOptions,
     load=load,
-    polarities=("ON", "OFF"),
+    polarities=POLARITIES,
 )

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from clifctl.devices import device_name
-from clifctl.errors import ArgumentError, UsageError, unknown_name
+from clifctl.errors import ArgumentError, UsageError, as_listed, unknown_name
 from clifctl.experiments.build import parameter_count
 from clifctl.experiments.run.execution import ON_CPU, Execution, ExecutionOptions
 from clifctl.experiments.run.manifest import package_versions
@@ -140,6 +140,9 @@ class NetBenchOptions:
 
 def task_of(asked: NetBenchOptions, *, least_batch: int) -> Task:
     """The task that is asked for, at the net's own T. Raises UsageError."""
+    asked = replace(
+        asked, model=as_listed(asked.model, NETS), neuron=as_listed(asked.neuron, NEURONS)
+    )
     model, frames_percent = asked.model, asked.frames_percent
     for kind, name, known in (
         ("model", model, NETS),

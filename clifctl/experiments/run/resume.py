@@ -92,7 +92,8 @@ def _loaded(
 ) -> LoadedRecipe:
     notices = apply_overrides(document, overrides)
     document = located(document, sources, where, changed_file=changed_file)
-    return RecipeSource(name, where, document, tuple(notices)).variant()
+    source = RecipeSource(name, where, document, tuple(notices), overrides=tuple(overrides))
+    return source.variant()
 
 
 def neuron_sources_of(checkpoint: Checkpoint, path: Path) -> dict[str, str]:

@@ -138,7 +138,7 @@ def test_check_finds_what_training_refuses(
     assert said in error.message
     assert helps in str(error.hint)
     check = clifctl("data", "check", "image_folder", "--root", own, "--json")
-    assert check.code == 1
+    assert check.code == 2
     assert [row["state"] for row in check.json["files"]] == ["good", "bad"]
     assert said in check.err
     problem = check.json["files"][1]["problem"]

@@ -154,7 +154,7 @@ def test_what_a_command_has_begun_on_a_cluster_stops_with_it(
         stopped = clifctl(*GRID, *LONG, "--seeds", "3", "--scheduler", address)
     assert stopped.code == 143
     assert stopped.err.splitlines()[-2:] == [
-        "error: stopped: 0 of 3 trials are finished in 'results'; nothing of it runs in the "
+        "stopped: 0 of 3 trials are finished in 'results'; nothing of it runs in the "
         f"cluster at {address} any more",
         "hint: the same command resumes from there",
     ]
