@@ -140,7 +140,7 @@ def check(neuron: NeuronArgument, *, output: Output) -> None:
     from clifctl.experiments.neurons import check_neuron
     from clifctl.report.neurons import check_report
 
-    result = check_neuron(neuron)
+    result = check_neuron(neuron, output.notice)
     output.emit(check_report(result))
     if not result.passed:
         failed = sum(not row.passed for row in result.cases)

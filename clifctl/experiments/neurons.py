@@ -2,10 +2,12 @@
 
 import inspect
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+from clifctl.amounts import counted
 from clifctl.devices import CPU, gpus
 from clifctl.energy.constants import DEFAULT
 from clifctl.energy.neuron_cost import ASSUMPTIONS as NEURON_ASSUMPTIONS
@@ -36,6 +38,7 @@ KERNELS = ("adjoint", "numba", "triton")
 TEMPLATE = "--template"  # what is copied in the place of a neuron of the table
 # For how many time steps a GPU kernel is shown, and the most that make sense to ask for.
 STEPS_SHOWN, MOST_STEPS = 6, 4096
+SECONDS_BETWEEN_LINES = 5.0
 
 
 def list_neurons() -> NeuronList:
@@ -198,11 +201,12 @@ def neuron_cost(neuron: Neuron) -> NeuronCostResult:
     )
 
 
-def check_neuron(reference: str) -> CheckResult:
+def check_neuron(reference: str, say: Callable[[str], None] = lambda line: None) -> CheckResult:
     """Run the parity suite on one neuron: reference against every fused target of this machine.
 
-    A case that raises NeuronError is a failed row; the message is its quantity. Raises NeuronError
-    for a neuron that no case can be made of.
+    Most of the time goes into compiling kernels; `say` hears how far it is. A case that raises
+    NeuronError is a failed row; the message is its quantity. Raises NeuronError for a neuron that
+    no case can be made of.
     """
     neuron = find(reference)
     neuron.with_values()
@@ -213,7 +217,13 @@ def check_neuron(reference: str) -> CheckResult:
         for target in targets_of(device)
         for _, case in covering_cases([neuron], target)
     ]
-    for case, device in cases:
+    said = time.monotonic()
+    for done, (case, device) in enumerate(cases):
+        if not done:
+            say(f"checking {counted(len(cases), 'case')} of '{reference}', each compiled once")
+        elif time.monotonic() - said > SECONDS_BETWEEN_LINES:
+            say(f"{done} of {counted(len(cases), 'case')} done")
+            said = time.monotonic()
         try:
             # First as a kernel sees the step: what is wrong is reported as `train` would.
             trace(neuron, neuron.with_values())

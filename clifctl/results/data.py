@@ -35,7 +35,7 @@ class DatasetList:
     schema: ClassVar[str] = "clifctl.data/1"
 
     data: tuple[DatasetRow, ...]
-    root: str
+    root: str = "data"  # of documents written before it was said
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -100,6 +100,7 @@ def test_a_neuron_of_ones_own_goes_through_check(clifctl: Run, own: Path) -> Non
     assert done.code == 0, done.err
     result = done.json
     assert result["passed"] is True
+    assert f"checking {len(result['cases'])} cases of 'own.py:FIXED'" in done.err
     chosen = [row["case"].split("-") for row in result["cases"]]
     assert {case[1] for case in chosen} == {"float64", "float32", "bfloat16", "float16"}
     windows = {case[3] for case in chosen}

@@ -99,6 +99,9 @@ def test_clif_and_lif_are_identical_at_one_time_step(
         result = clifctl("train", "digits_snn5", *arguments).json
         for name in ("neuron", "run_folder", "train_seconds", "total_seconds", *TIMES):
             del result[name]
+        recipe = result["resolved_recipe"]
+        assert recipe.pop("neuron")["name"] == neuron
+        assert recipe.pop("title").casefold().startswith(neuron)
         results.append(result)
     assert results[0] == results[1]
     lif, clif = weights(tmp_path / "lif"), weights(tmp_path / "clif")

@@ -269,11 +269,9 @@ def _read_result(path: Path, folder: Path, loaded: LoadedRecipe) -> TrainResult:
     """The result of the run of `loaded`: `folder` may have been moved, and an older version did not
     write the recipe into it."""
     try:
-        return replace(
-            decode(TrainResult, read_json(path)),
-            run_folder=str(folder),
-            resolved_recipe=loaded.recipe.document,
-        )
+        result = decode(TrainResult, read_json(path))
+        recipe = result.resolved_recipe or loaded.recipe.document
+        return replace(result, run_folder=str(folder), resolved_recipe=recipe)
     except NewerResult as newer:
         raise CheckpointError(
             f"'{path}' was written by a newer clifctl: {newer}", hint="show it with that one"
