@@ -23,7 +23,9 @@ from clifctl.data.sets import (
     digits_rows,
     dvs_gesture,
     event_files,
+    fashion_mnist,
     image_folder,
+    mnist,
     npz,
     tiny_imagenet,
 )
@@ -33,6 +35,8 @@ DATASETS: dict[str, Dataset] = {
     "digits": digits.DATASET,
     "digits_events": digits_events.DATASET,
     "digits_rows": digits_rows.DATASET,
+    "mnist": mnist.DATASET,
+    "fashion_mnist": fashion_mnist.DATASET,
     "cifar10": cifar10.DATASET,
     "cifar100": cifar100.DATASET,
     "tiny_imagenet": tiny_imagenet.DATASET,

@@ -15,6 +15,8 @@ from clifctl.data.sets.digits_events import DigitsEventsOptions, simulate
 
 # Options that a data set of files needs besides its root, on `data_root`.
 OPTIONS: dict[str, dict[str, Any]] = {
+    "mnist": {},
+    "fashion_mnist": {},
     "cifar10": {},
     "cifar100": {},
     "tiny_imagenet": {},
@@ -29,6 +31,8 @@ EXPECTED = {
     "digits": (1297, 500, 10, (1, 8, 8)),
     "digits_events": (1297, 500, 10, (2, 10, 10)),
     "digits_rows": (1297, 500, 10, (8,)),
+    "mnist": (60, 20, 10, (1, 28, 28)),
+    "fashion_mnist": (60, 20, 10, (1, 28, 28)),
     "cifar10": (200, 20, 10, (3, 32, 32)),
     "cifar100": (200, 100, 100, (3, 32, 32)),
     "tiny_imagenet": (200, 20, 200, (3, 64, 64)),
