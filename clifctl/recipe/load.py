@@ -20,6 +20,7 @@ from clifctl.recipe.schema import (
     neuron_places,
     row_of,
     section_options,
+    timed_data,
     validate,
     validate_data,
 )
@@ -218,9 +219,10 @@ def _switch(document: dict[str, Any], section: str, name: Any) -> list[str]:
 def data_section(name: str, overrides: Sequence[str], timesteps: int) -> tuple[DataOptions, int]:
     """The options of data set `name` with overrides `key=value` (or `data.key=value`), and T.
 
-    `timesteps` is T where no override gives another. Raises RecipeError, UsageError.
+    Where no override gives T it is the only one that the data has, or `timesteps`. Raises
+    RecipeError, UsageError.
     """
-    document: dict[str, Any] = {"timesteps": timesteps, "data": {"name": name}}
+    document: dict[str, Any] = {"data": {"name": name}}
     for keys, value in map(_parse, overrides):
         own = keys[1:] if keys[0] == "data" else keys
         if own == ["name"]:

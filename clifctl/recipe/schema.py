@@ -56,6 +56,11 @@ class DataChoice:
         """Shape of one time step of one sample."""
         return self.dataset.shape(self.options).input_shape
 
+    @property
+    def static(self) -> bool:
+        """Whether the same input is shown at every time step."""
+        return self.dataset.shape(self.options).static
+
 
 @dataclass(frozen=True)
 class ModelChoice:
@@ -337,14 +342,12 @@ def _cross_field_problems(document: dict[str, Any]) -> list[str]:
         and isinstance(document[section].get("name"), str)
     }
     problems = []
-    data, neuron = rows.get("data"), rows.get("neuron")
+    neuron, data = rows.get("neuron"), timed_data(document)
     if data and data.timesteps and timesteps != data.timesteps:
         has = counted(data.timesteps, "time step")
         problems.append(f"timesteps = {timesteps}: data set '{data.name}' has {has}")
     if data and data.max_timesteps and timesteps > data.max_timesteps:
-        problems.append(
-            f"timesteps = {timesteps}: data set '{data.name}' has at most {data.max_timesteps}"
-        )
+        problems.append(f"{_of_data(document, timesteps)} has at most {data.max_timesteps}")
     if neuron and neuron.max_timesteps and timesteps > neuron.max_timesteps:
         problems.append(
             f"timesteps = {timesteps}: neuron '{neuron.name}' allows {neuron.max_timesteps} "
@@ -356,6 +359,27 @@ def _cross_field_problems(document: dict[str, Any]) -> list[str]:
             f"neuron.window = {window}: must be at most timesteps = {timesteps}; null is full BPTT"
         )
     return problems + (exchange_problems(document, neuron, _neuron) if neuron else [])
+
+
+def timed_data(document: dict[str, Any]) -> DataShape | Dataset | None:
+    """What says how many time steps the data of `document` has: the shape that its options give,
+    the data set where these are wrong by themselves, None where it names none."""
+    section = document.get("data")
+    row = row_of("data", section.get("name")) if isinstance(section, dict) else None
+    if not isinstance(row, Dataset) or not isinstance(section, dict):
+        return None
+    own = {key: value for key, value in section.items() if key != "name"}
+    try:
+        return row.shape(row.options.model_validate(own, context=OF_A_RUN))
+    except ValidationError:
+        return row
+
+
+def _of_data(document: dict[str, Any], timesteps: int) -> str:
+    section = document["data"]
+    view = section.get("view", "image")
+    shown = "" if view == "image" else f" with data.view={view}"
+    return f"timesteps = {timesteps}: data set '{section['name']}'{shown}"
 
 
 def _neuron(name: str) -> Any:

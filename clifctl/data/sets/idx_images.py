@@ -24,13 +24,14 @@ from clifctl.data.augment.transforms import changed, horizontal_flip, random_cro
 from clifctl.data.contract import Augmentation, Dataset, Files, FileState, LoadedData
 from clifctl.data.idx import header_of, read_idx
 from clifctl.data.images import FileOptions, Place, Samples, assemble, require_labels
+from clifctl.data.views import ViewOptions
 from clifctl.errors import DataError
 
 SIDE = 28
 CLASSES = 10
 
 
-class IdxOptions(FileOptions):
+class IdxOptions(FileOptions, ViewOptions):
     """Options of the sets in idx files."""
 
     download: bool = Field(False, description="download the files where they are missing")
