@@ -26,6 +26,7 @@ from clifctl.data.sets import (
     fashion_mnist,
     image_folder,
     mnist,
+    mnist1d,
     npz,
     tiny_imagenet,
 )
@@ -35,6 +36,7 @@ DATASETS: dict[str, Dataset] = {
     "digits": digits.DATASET,
     "digits_events": digits_events.DATASET,
     "digits_rows": digits_rows.DATASET,
+    "mnist1d": mnist1d.DATASET,
     "mnist": mnist.DATASET,
     "fashion_mnist": fashion_mnist.DATASET,
     "cifar10": cifar10.DATASET,
