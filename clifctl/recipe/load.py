@@ -235,4 +235,6 @@ def data_section(name: str, overrides: Sequence[str], timesteps: int) -> tuple[D
             document["data"][".".join(own)] = value
     for line in old_names.told(document):
         tell_once(line)
+    data = timed_data(old_names.with_new_names(document))
+    document.setdefault("timesteps", (data and data.timesteps) or timesteps)
     return validate_data(document, f"data set '{name}'")

@@ -19,7 +19,7 @@ from pydantic_core import ErrorDetails
 
 from clifctl import trust
 from clifctl.amounts import counted
-from clifctl.data import DATASETS, DataOptions, Dataset
+from clifctl.data import DATASETS, DataOptions, Dataset, DataShape
 from clifctl.errors import RecipeError, UntrustedFile, nearest, unknown_name
 from clifctl.models import MODELS, WINDOW_MODES, Model, ModelOptions, NeuronChoice
 from clifctl.neurons import NEURONS
@@ -345,7 +345,7 @@ def _cross_field_problems(document: dict[str, Any]) -> list[str]:
     neuron, data = rows.get("neuron"), timed_data(document)
     if data and data.timesteps and timesteps != data.timesteps:
         has = counted(data.timesteps, "time step")
-        problems.append(f"timesteps = {timesteps}: data set '{data.name}' has {has}")
+        problems.append(f"{_of_data(document, timesteps)} has {has}")
     if data and data.max_timesteps and timesteps > data.max_timesteps:
         problems.append(f"{_of_data(document, timesteps)} has at most {data.max_timesteps}")
     if neuron and neuron.max_timesteps and timesteps > neuron.max_timesteps:

@@ -19,7 +19,7 @@ IMAGES: dict[str, tuple[dict[str, Any], tuple[int, int, int]]] = {
     "mnist": ({}, (1, 28, 28)),
     "cifar10": ({}, (3, 32, 32)),
     "tiny_imagenet": ({}, (3, 64, 64)),
-    "image_folder": ({"image_size": 16, "classes": 3, "in_memory": False}, (3, 16, 16)),
+    "image_folder": ({"size": 16, "classes": 3, "in_memory": False}, (3, 16, 16)),
     "npz": ({"shape": [3, 8, 8], "classes": 4}, (3, 8, 8)),
 }
 
