@@ -201,6 +201,7 @@ def data_root(
 ) -> Path:
     """One root with every data set on it, tiny. Read it, do not change it.
 
+    MNIST (as it is) and Fashion-MNIST (packed): 60 training and 20 test images each;
     CIFAR-10: 200 training images (40 a batch) and 20 test images; CIFAR-100: 200 and 100;
     Tiny-ImageNet: 200 classes, 1 training image each, 20 test images; an image folder of 3 classes
     (`data.size=16 data.classes=3`), 4 and 2 images each; `data.npz` of 4 classes
@@ -209,6 +210,8 @@ def data_root(
     of 3 classes (`data.sensor=[24,32] data.classes=3`), 9 and 6 samples. Frames are not prepared.
     """
     root = tmp_path_factory.mktemp("data")
+    on_disk.write_mnist(root / "MNIST" / "raw")
+    on_disk.write_mnist(root / "FashionMNIST" / "raw", packed=True)
     on_disk.write_cifar10(root)
     on_disk.write_cifar100(root)
     on_disk.write_tiny_imagenet(root / "tiny-imagenet-200")

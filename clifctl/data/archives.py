@@ -78,14 +78,14 @@ def read_arrays(path: Path, names: Collection[str], *, used_as: int = 1) -> dict
                 f"its arrays of {packed:,} bytes would become {needed:,}: write them uncompressed, "
                 "with numpy.savez"
             )
-        _require_memory(needed)
+        require_memory(needed)
         return {name: _member(archive, info) for name, info in wanted.items()}
 
 
 def read_array(path: Path) -> Array:
     """The array of an .npy file. Raises BadArchive, OSError."""
     with _refusing(), open_regular(path) as file:
-        _require_memory(_file_declared(file).size_bytes)
+        require_memory(_file_declared(file).size_bytes)
         file.seek(0)
         return np.lib.format.read_array(file, allow_pickle=False)
 
@@ -187,7 +187,8 @@ def _header(file: Any, name: str) -> Declared:
     return Declared(shape, fortran, dtype, 8 + size + length)
 
 
-def _require_memory(needed: int) -> None:
+def require_memory(needed: int) -> None:
+    """Raise BadArchive where so many bytes are not free."""
     free = available_memory_bytes()
     if free is not None and needed > free:
         raise BadArchive(

@@ -76,6 +76,10 @@ class DataOptions(Strict):
 
         def __init__(self, **values: Any) -> None: ...
 
+    def shown(self, shape: "DataShape") -> "DataShape":
+        """What becomes of the data set's `shape` under these options."""
+        return shape
+
 
 class Streamed(Protocol):
     """Samples that are not held in memory. `threads`: whether taking them is done outside of
@@ -255,10 +259,14 @@ class LoadedData:
 
 @dataclass(frozen=True)
 class DataShape:
-    """Number of classes, and the shape of one time step of one sample."""
+    """Number of classes, the shape of one time step of one sample, and what T may be: as in
+    Dataset, which says what stands at its default here."""
 
     classes: int
     input_shape: tuple[int, ...]
+    static: bool = True
+    timesteps: int | None = None
+    max_timesteps: int | None = None
 
 
 @dataclass(frozen=True)
@@ -310,7 +318,8 @@ class Dataset:
     """One row of the DATASETS table.
 
     `classes` and `input_shape` (of one time step of one sample) are None where the options decide
-    them; `shape` answers for given options, and reads no file. `static`: the same input is shown at
+    them; `shape` answers for given options, which may change all that is said of time steps too,
+    and reads no file. `static`: the same input is shown at
     every time step. `timesteps`: the only T that the data has, None where any T will do. `files`:
     None where the data is embedded. `polarities`: what the two channels of event frames count.
     `camera`: None where no frames are prepared from recordings.
@@ -332,9 +341,18 @@ class Dataset:
     camera: EventCamera | None = None
 
     def shape(self, options: DataOptions) -> DataShape:
-        """The classes and input shape that the data has under `options`."""
+        """The shape that the data has under `options`."""
         if self.shape_of is not None:
-            return self.shape_of(options)
-        if self.classes is None or self.input_shape is None:
+            shape = self.shape_of(options)
+        elif self.classes is None or self.input_shape is None:
             raise TypeError(f"data set '{self.name}' declares neither its shape nor shape_of")
-        return DataShape(self.classes, self.input_shape)
+        else:
+            shape = DataShape(self.classes, self.input_shape)
+        return options.shown(
+            replace(
+                shape,
+                static=self.static,
+                timesteps=self.timesteps,
+                max_timesteps=self.max_timesteps,
+            )
+        )

@@ -19,6 +19,7 @@ from clifctl.data.contract import (
     Split,
     Streamed,
 )
+from clifctl.data.views import ViewOptions, show
 from clifctl.errors import DataError
 from clifctl.files import expanded
 from clifctl.strict import PathText, Seed
@@ -64,7 +65,7 @@ class AheadOptions(FileOptions):
     )
 
 
-class ImageOptions(AheadOptions):
+class ImageOptions(AheadOptions, ViewOptions):
     """Options of every data set of images."""
 
     augmentation: AugmentationName = Field("none", description="augmentation of training batches")
@@ -141,7 +142,7 @@ def assemble(
     augment: Augmentation | None,
     class_names: Sequence[str] | None = None,
 ) -> LoadedData:
-    """Static data `[1, N, *]` with the split that `options` ask for."""
+    """Static data `[1, N, *]` with the split and in the view that `options` ask for."""
     train, held_out = hold_out(train, options, place)
     workers = options.workers if isinstance(options, AheadOptions) else 0
 
@@ -150,13 +151,14 @@ def assemble(
         inputs = held.unsqueeze(0) if isinstance(held, Tensor) else held
         return Split(inputs, samples.targets, prepare, workers)
 
-    return LoadedData(
+    data = LoadedData(
         split(train),
         split(test),
         augment,
         None if held_out is None else split(held_out),
         None if class_names is None else tuple(class_names),
     )
+    return show(data, options)
 
 
 def hold_out(train: Samples, options: FileOptions, place: Place) -> tuple[Samples, Samples | None]:

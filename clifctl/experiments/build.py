@@ -1,6 +1,5 @@
 """From a recipe to the things that run: data, net and loss."""
 
-import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -77,10 +76,11 @@ def list_data(recipe: Recipe) -> tuple[LoadedData, int]:
         return data, sum(split.held_bytes for split in data.splits)
     in_files = options.model_copy(update={"in_memory": False, "workers": 0})
     data = load_data(replace(recipe, data=replace(recipe.data, options=in_files)))
+    held = 0
     for split in data.splits:
-        next(iter(split.read([torch.zeros(1, dtype=torch.int64)])))  # raises where one is bad
-    pixels = math.prod(recipe.data.input_shape)  # a byte each
-    return data, sum(split.held_bytes + len(split) * pixels for split in data.splits)
+        image, _ = next(iter(split.read([torch.zeros(1, dtype=torch.int64)])))  # or DataError
+        held += split.held_bytes + len(split) * image.nbytes
+    return data, held
 
 
 def require_trainable(recipe: Recipe, data: LoadedData, processes: int = 1) -> None:
@@ -204,7 +204,7 @@ def step_activations_bytes(recipe: Recipe, data: LoadedData | None, processes: i
 
 def repeat_of(recipe: Recipe) -> int:
     """How many equal time steps one step of the data's input stands for."""
-    return recipe.timesteps if recipe.data.dataset.static else 1
+    return recipe.timesteps if recipe.data.static else 1
 
 
 def loss_of(recipe: Recipe) -> Callable[[Tensor, Tensor], Tensor]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -53,6 +53,7 @@ def list_datasets() -> DatasetList:
                 input_shape=dataset.input_shape,
                 timesteps=_timesteps(dataset),
                 source=dataset.source,
+                views=_views(dataset),
             )
             for dataset in DATASETS.values()
         ),
@@ -124,7 +125,7 @@ def show_sample(
     """
     dataset = _named(name)
     name = dataset.name
-    options, timesteps = data_section(name, overrides, dataset.timesteps or DEFAULT_TIMESTEPS)
+    options, timesteps = data_section(name, overrides, DEFAULT_TIMESTEPS)
     data, prepared = _loaded(dataset, options, timesteps)
     chosen = data.train if split == "train" else data.test
     if not 0 <= sample < len(chosen):
@@ -135,9 +136,9 @@ def show_sample(
             hint=f"samples count from 0 to {len(chosen) - 1}",
         )
     stored, _ = next(chosen.read([torch.tensor([sample])]))
-    frames = chosen.prepared(stored)[:, 0]
+    frames, polarities = chosen.prepared(stored)[:, 0], dataset.polarities
     rows = tuple(
-        _frame_row(step, frame, stored[step - 1, 0], dataset)
+        _frame_row(step, frame, _events(stored[step - 1, 0], polarities) if polarities else {})
         for step, frame in enumerate(frames, 1)
     )
     label = int(chosen.targets[sample])
@@ -151,7 +152,7 @@ def show_sample(
         samples_in_split=len(chosen),
         shape=tuple(frames.shape),
         sha256=data.sha256() if prepared else None,
-        polarities=dataset.polarities,
+        polarities=polarities,
         frames=rows,
         picture=picture,
     )
@@ -174,11 +175,13 @@ def _recording_of(split: Split, sample: int) -> str | None:
     return held.name(sample) if isinstance(held, CachedFrames | RecordedFrames) else None
 
 
-def _frame_row(step: int, frame: Tensor, stored: Tensor, dataset: Dataset) -> FrameRow:
-    """One frame as the net sees it, and the counts that it was `stored` as."""
-    events: dict[str, int] = {}
-    if dataset.polarities is not None:
-        events = dict(zip(dataset.polarities, map(int, stored.flatten(1).sum(1)), strict=True))
+def _events(counts: Tensor, polarities: tuple[str, str]) -> dict[str, int]:
+    """How many events of each polarity the stored `counts` `[2, H, W]` of a frame hold."""
+    return dict(zip(polarities, map(int, counts.flatten(1).sum(1)), strict=True))
+
+
+def _frame_row(step: int, frame: Tensor, events: dict[str, int]) -> FrameRow:
+    """One frame as the net sees it, and how many `events` of each polarity it was made of."""
     return FrameRow(
         step=step,
         minimum=float(frame.min()),
@@ -199,6 +202,11 @@ def _named(name: str) -> Dataset:
 
 def _channels(frame: Tensor) -> int:
     return frame.shape[0] if frame.dim() == 3 else 1
+
+
+def _views(dataset: Dataset) -> tuple[str, ...]:
+    field = dataset.options.model_fields.get("view")
+    return () if field is None else get_args(field.annotation)
 
 
 def _timesteps(dataset: Dataset) -> str:

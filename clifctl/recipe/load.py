@@ -22,6 +22,7 @@ from clifctl.recipe.schema import (
     neuron_places,
     row_of,
     section_options,
+    timed_data,
     validate,
     validate_data,
 )
@@ -281,9 +282,10 @@ def _switch(document: dict[str, Any], section: str, name: Any) -> list[str]:
 def data_section(name: str, overrides: Sequence[str], timesteps: int) -> tuple[DataOptions, int]:
     """The options of data set `name` with overrides `key=value` (or `data.key=value`), and T.
 
-    `timesteps` is T where no override gives another. Raises RecipeError, UsageError.
+    Where no override gives T it is the only one that the data has, or `timesteps`. Raises
+    RecipeError, UsageError.
     """
-    document: dict[str, Any] = {"timesteps": timesteps, "data": {"name": name}}
+    document: dict[str, Any] = {"data": {"name": name}}
     set_by = []
     for override, (keys, value) in zip(overrides, _parsed(overrides), strict=True):
         own = keys[1:] if keys[0] == "data" else keys
@@ -299,4 +301,6 @@ def data_section(name: str, overrides: Sequence[str], timesteps: int) -> tuple[D
         set_by.append(override)
     for line in old_names.told(document):
         tell_once(line)
+    data = timed_data(old_names.with_new_names(document))
+    document.setdefault("timesteps", (data and data.timesteps) or timesteps)
     return validate_data(document, f"data set '{name}'", set_by)

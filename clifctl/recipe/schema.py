@@ -19,7 +19,7 @@ from pydantic_core import ErrorDetails
 from clifctl import trust
 from clifctl.amounts import counted
 from clifctl.commands import command_line
-from clifctl.data import DATASETS, DataOptions, Dataset
+from clifctl.data import DATASETS, DataOptions, Dataset, DataShape
 from clifctl.errors import UntrustedFile, unknown_name
 from clifctl.models import MODELS, WINDOW_MODES, Model, ModelOptions, NeuronChoice
 from clifctl.neurons import NEURONS
@@ -57,6 +57,11 @@ class DataChoice:
     def input_shape(self) -> tuple[int, ...]:
         """Shape of one time step of one sample."""
         return self.dataset.shape(self.options).input_shape
+
+    @property
+    def static(self) -> bool:
+        """Whether the same input is shown at every time step."""
+        return self.dataset.shape(self.options).static
 
 
 @dataclass(frozen=True)
@@ -316,13 +321,13 @@ def _cross_field_problems(document: dict[str, Any]) -> list[Problem]:
         and isinstance(document[section].get("name"), str)
     }
     problems: list[Problem] = []
-    data, neuron = rows.get("data"), rows.get("neuron")
+    neuron, data = rows.get("neuron"), timed_data(document)
     asked = f" = {timesteps}: "
     if data and data.timesteps and timesteps != data.timesteps:
         has = counted(data.timesteps, "time step")
-        problems.append(Problem("timesteps", f"{asked}data set '{data.name}' has {has}"))
+        problems.append(Problem("timesteps", f"{asked}{_of_data(document)} has {has}"))
     if data and data.max_timesteps and timesteps > data.max_timesteps:
-        said = f"{asked}data set '{data.name}' has at most {data.max_timesteps}"
+        said = f"{asked}{_of_data(document)} has at most {data.max_timesteps}"
         problems.append(Problem("timesteps", said))
     if neuron and neuron.max_timesteps and timesteps > neuron.max_timesteps:
         most = neuron.max_timesteps
@@ -333,6 +338,27 @@ def _cross_field_problems(document: dict[str, Any]) -> list[Problem]:
         said = f" = {window}: must be at most timesteps = {timesteps}; null is full BPTT"
         problems.append(Problem("neuron.window", said))
     return problems + (exchange_problems(document, neuron, _neuron) if neuron else [])
+
+
+def timed_data(document: dict[str, Any]) -> DataShape | Dataset | None:
+    """What says how many time steps the data of `document` has: the shape that its options give,
+    the data set where these are wrong by themselves, None where it names none."""
+    section = document.get("data")
+    row = row_of("data", section.get("name")) if isinstance(section, dict) else None
+    if not isinstance(row, Dataset) or not isinstance(section, dict):
+        return None
+    own = {key: value for key, value in section.items() if key != "name"}
+    try:
+        return row.shape(row.options.model_validate(own, context=OF_A_RUN))
+    except ValidationError:
+        return row
+
+
+def _of_data(document: dict[str, Any]) -> str:
+    section = document["data"]
+    view = section.get("view", "image")
+    shown = "" if view == "image" else f" with data.view={view}"
+    return f"data set '{section['name']}'{shown}"
 
 
 def _neuron(name: str) -> Any:

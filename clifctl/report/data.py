@@ -18,7 +18,7 @@ MOST_NAMES = 20
 
 def datasets_report(result: DatasetList) -> Report:
     """The DATASETS table."""
-    columns = ("data", "classes", "input_shape", "timesteps", "title", "source")
+    columns = ("data", "classes", "input_shape", "timesteps", "views", "title", "source")
     place = f"Files are looked for in '{result.root}', or where CLIFCTL_DATA or data.root says."
     optional = ("source", "classes", "input_shape")
     table = list_table(

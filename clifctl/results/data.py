@@ -18,7 +18,8 @@ class FileRow:
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetRow:
-    """One row of the DATASETS table. None stands for what the data set's options say."""
+    """One row of the DATASETS table. None stands for what the data set's options say. `views` are
+    what `data.view` may be, of images, the first as in `input_shape` and `timesteps`."""
 
     data: str
     title: str
@@ -26,6 +27,7 @@ class DatasetRow:
     input_shape: Annotated[tuple[int, ...] | None, Quantity("input of a time step")]
     timesteps: Annotated[str, TIMESTEPS]
     source: str
+    views: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

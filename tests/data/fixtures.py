@@ -4,7 +4,9 @@ Images are noise around a colour that belongs to the class, so that a net can le
 go round: sample i of a split has label i modulo the classes.
 """
 
+import gzip
 import pickle
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +61,25 @@ def write_cifar100(root: Path, *, train_samples: int = 200, test_samples: int = 
         )
     meta = {"fine_label_names": [f"class{i}" for i in range(100)]}
     (folder / "meta").write_bytes(pickle.dumps(meta, protocol=2))
+    return folder
+
+
+def write_idx(file: Path, array: Pixels, *, packed: bool = False) -> None:
+    """An idx file of bytes, packed with gzip or not."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    header = struct.pack(f">{1 + array.ndim}I", 0x800 + array.ndim, *array.shape)
+    content = header + array.tobytes()
+    file.write_bytes(gzip.compress(content) if packed else content)
+
+
+def write_mnist(folder: Path, *, train: int = 60, test: int = 20, packed: bool = False) -> Path:
+    """The four files of MNIST or Fashion-MNIST in `folder`, their names with .gz where packed."""
+    for seed, (part, samples) in enumerate((("train", train), ("t10k", test))):
+        pixels = images(samples, 10, 28, seed=seed, channels=1)[:, 0]
+        labels = (np.arange(samples) % 10).astype(np.uint8)
+        for name, array in (("images-idx3", pixels), ("labels-idx1", labels)):
+            file = folder / f"{part}-{name}-ubyte{'.gz' if packed else ''}"
+            write_idx(file, array, packed=packed)
     return folder
 
 

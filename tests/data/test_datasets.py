@@ -1,8 +1,11 @@
 import hashlib
+import random
+import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -13,9 +16,12 @@ from clifctl.data.loading import BLOCK_BATCHES
 from clifctl.data.sets import digits_events
 from clifctl.data.sets.digits import digit_images
 from clifctl.data.sets.digits_events import DigitsEventsOptions, simulate
+from clifctl.errors import DataError
 
 # Options that a data set of files needs besides its root, on `data_root`.
 OPTIONS: dict[str, dict[str, Any]] = {
+    "mnist": {},
+    "fashion_mnist": {},
     "cifar10": {},
     "cifar100": {},
     "tiny_imagenet": {},
@@ -30,6 +36,9 @@ EXPECTED = {
     "digits": (1297, 500, 10, (1, 8, 8)),
     "digits_events": (1297, 500, 10, (2, 10, 10)),
     "digits_rows": (1297, 500, 10, (8,)),
+    "mnist1d": (4000, 1000, 10, (1,)),
+    "mnist": (60, 20, 10, (1, 28, 28)),
+    "fashion_mnist": (60, 20, 10, (1, 28, 28)),
     "cifar10": (200, 20, 10, (3, 32, 32)),
     "cifar100": (200, 100, 100, (3, 32, 32)),
     "tiny_imagenet": (200, 20, 200, (3, 64, 64)),
@@ -126,6 +135,32 @@ def test_rows_are_the_rows_of_the_digits() -> None:
     rows = DATASETS["digits_rows"].load(DATASETS["digits_rows"].options(), 8).test.inputs
     for t in range(8):
         assert torch.equal(rows[t], whole[0, :, 0, t])
+
+
+def test_mnist1d_is_the_published_one() -> None:
+    states = random.getstate(), np.random.get_state()[1].tolist()
+    data = DATASETS["mnist1d"].load(DATASETS["mnist1d"].options(), 40)
+    assert (random.getstate(), np.random.get_state()[1].tolist()) == states
+    numbers = torch.cat([split.held.double() for split in data.splits], 1)
+    assert numbers.shape == (40, 5000, 1)
+    assert numbers.mean().item() == pytest.approx(0, abs=1e-6)
+    assert numbers.std(correction=0).item() == pytest.approx(1, abs=1e-6)
+    assert torch.cat([split.targets for split in data.splits]).bincount().tolist() == [500] * 10
+    # Numbers and labels of the file that its authors publish.
+    first, last = data.train.held[:3, 0, 0], data.test.held[-2:, -1, 0]
+    assert first.tolist() == pytest.approx([-0.33200567, -0.47191037, -0.77869708], abs=1e-6)
+    assert last.tolist() == pytest.approx([0.87773435, 1.19315184], abs=1e-6)
+    assert data.train.targets[:10].tolist() == [2, 6, 4, 5, 6, 6, 6, 0, 3, 1]
+    assert data.test.targets[-5:].tolist() == [2, 5, 9, 6, 4]
+    other = DATASETS["mnist1d"].load(DATASETS["mnist1d"].options(seed=1), 40)
+    assert other.sha256() != data.sha256()
+
+
+def test_without_its_package_mnist1d_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "mnist1d.data", None)
+    with pytest.raises(DataError, match="is not installed") as caught:
+        DATASETS["mnist1d"].load(DATASETS["mnist1d"].options(seed=2), 40)
+    assert caught.value.hint == "pip install 'clifctl[mnist1d]'"
 
 
 def events(seed: int = 0, timesteps: int = 8, **options: float) -> torch.Tensor:

@@ -2,11 +2,13 @@
 for."""
 
 import copy
+import gzip
 import io
 import json
 import os
 import pickle
 import random
+import re
 import resource
 import struct
 import zipfile
@@ -27,6 +29,7 @@ from clifctl.data.decoding import decode
 from clifctl.data.events.aedat import read_aedat2, read_aedat3
 from clifctl.data.events.frame_cache import BadCache, Cache, Settings
 from clifctl.data.events.recordings import BadRecording, NpzRecording
+from clifctl.data.idx import header_of, read_idx
 from clifctl.data.images import Place
 from clifctl.data.unpickling import load_plain
 from clifctl.errors import CheckpointError, ClifctlError, DataError
@@ -386,6 +389,7 @@ def test_a_description_is_bounded_under_any_name(tmp_path: Path) -> None:
 @pytest.fixture
 def everything(on_disk: ModuleType, recorded: ModuleType, tmp_path: Path) -> Path:
     root = tmp_path / "data"
+    on_disk.write_mnist(root, packed=True)
     on_disk.write_cifar10(root)
     on_disk.write_tiny_imagenet(root / "tiny-imagenet-200", classes=3, test_samples=3)
     on_disk.write_image_folder(root)
@@ -407,6 +411,8 @@ def test_what_is_no_file_is_refused_at_once(
     )
     cache = next((everything / "own/prepared").iterdir())
     cases: dict[str, Callable[[], object]] = {
+        "t10k-images-idx3-ubyte.gz": lambda: load("mnist", everything),
+        "train-labels-idx1-ubyte.gz": lambda: load("mnist", everything),
         "cifar-10-batches-py/test_batch": lambda: load("cifar10", everything),
         "tiny-imagenet-200/wnids.txt": lambda: load("tiny_imagenet", everything, classes=3),
         "tiny-imagenet-200/val/images/val_1.JPEG": lambda: load(
@@ -531,6 +537,28 @@ def test_gestures_that_lie_over_each_other(recorded: ModuleType, tmp_path: Path)
         labels.write_text(text)
         with pytest.raises(DataError, match=said):
             recorded.prepare(*prepare)
+
+
+# --- idx files --------------------------------------------------------------------------------
+
+
+def test_an_idx_file_takes_no_more_than_it_holds(tmp_path: Path) -> None:
+    """Headers that declare more than there is, packed zeros without end, and a name of a packed
+    file without end: in time and memory of an honest file."""
+    bomb = gzip.compress(header_of((10**9, 28, 28)) + bytes(2**26))
+    behind = gzip.compress(header_of((1, 28, 28)) + bytes(2**28))
+    named = b"\x1f\x8b\x08\x08" + bytes(6) + b"x" * 2**24
+    for content, said in (
+        (header_of((2**32 - 1,) * 3), "BadArchive: it declares"),
+        (bomb, "BadArchive: its .* would become 784,000,000,000: unpack it"),
+        (behind, "BadArchive: it holds more than it declares"),
+        (named, "BadArchive: it is cut off"),
+    ):
+        (tmp_path / "x").write_bytes(content)
+        assert re.match(said, bounded(lambda: read_idx(tmp_path / "x", 3)))
+    (tmp_path / "x").write_bytes(b"")
+    os.truncate(tmp_path / "x", 2**40)
+    assert "at most" in bounded(lambda: read_idx(tmp_path / "x", 3))
 
 
 # --- prepared frames --------------------------------------------------------------------------
@@ -722,6 +750,9 @@ def originals(recorded: ModuleType, folder: Path) -> Iterator[tuple[str, bytes, 
             lambda path: SETTINGS.counts(NpzRecording(path, "x", 0).read()[0]),
             (BadRecording, OSError),
         )
+    idx = header_of(pixels.shape) + pixels.tobytes()
+    for name, content in (("x.idx", idx), ("x.idx.gz", gzip.compress(idx, mtime=0))):
+        yield name, content, lambda path: read_idx(path, 3), (BadArchive, OSError)
     yield "x.npy", saved(np.save, np.arange(60)), read_array, (BadArchive, OSError)
     for name, write in (("2", recorded.write_aedat2), ("3", recorded.write_aedat3)):
         file = folder / "honest.aedat"

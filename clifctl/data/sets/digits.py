@@ -12,7 +12,8 @@ from pydantic import Field
 from torch import Tensor
 
 from clifctl.data.augment.transforms import random_crop
-from clifctl.data.contract import DataOptions, Dataset, LoadedData, Split
+from clifctl.data.contract import Dataset, LoadedData, Split
+from clifctl.data.views import ViewOptions, show
 
 SOURCE = "Alpaydin and Kaynak, Optical Recognition of Handwritten Digits, UCI 1998 (scikit-learn)"
 CLASSES = 10
@@ -20,8 +21,8 @@ SIDE = 8
 TEST_SAMPLES = 500
 
 
-class DigitsOptions(DataOptions):
-    """How training batches are augmented."""
+class DigitsOptions(ViewOptions):
+    """How images are shown, and training batches augmented."""
 
     random_crop_padding: int = Field(
         0, ge=0, le=4, description="random crop of training images, padded by so many pixels"
@@ -66,11 +67,11 @@ def standardised(images: DigitImages) -> tuple[Split, Split, float]:
 
 
 def load(options: DigitsOptions, timesteps: int) -> LoadedData:
-    """The images as a constant input `[1, N, 1, 8, 8]`."""
+    """The images `[1, N, 1, 8, 8]` in the view of `options`."""
     train, test, black = standardised(digit_images())
     padding = options.random_crop_padding
     if padding == 0:
-        return LoadedData(train, test)
+        return show(LoadedData(train, test), options)
     crop = random_crop(padding, black)
 
     def augment(
@@ -78,7 +79,7 @@ def load(options: DigitsOptions, timesteps: int) -> LoadedData:
     ) -> tuple[Tensor, Tensor]:
         return crop(inputs, generator), targets
 
-    return LoadedData(train, test, augment)
+    return show(LoadedData(train, test, augment), options)
 
 
 DATASET = Dataset(

@@ -1,7 +1,9 @@
-"""Handwritten digits, one row of pixels a time step: a task that cannot be done without memory."""
+"""Handwritten digits, one row of pixels a time step: `digits` with `data.view=rows`, but held as
+rows."""
 
 from clifctl.data.contract import DataOptions, Dataset, LoadedData, Split
 from clifctl.data.sets.digits import CLASSES, SIDE, SOURCE, digit_images, standardised
+from clifctl.data.views import rows
 
 
 class DigitsRowsOptions(DataOptions):
@@ -11,12 +13,7 @@ class DigitsRowsOptions(DataOptions):
 def load(options: DigitsRowsOptions, timesteps: int) -> LoadedData:
     """Row t of each image at time step t: `[8, N, 8]`."""
     train, test, _ = standardised(digit_images())
-    return LoadedData(_rows(train), _rows(test))
-
-
-def _rows(split: Split) -> Split:
-    # [1, N, 1, H, W] -> [H, N, W]
-    return Split(split.held[0, :, 0].transpose(0, 1).contiguous(), split.targets)
+    return LoadedData(Split(rows(train.held), train.targets), Split(rows(test.held), test.targets))
 
 
 DATASET = Dataset(

@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from clifctl.commands import override
 from clifctl.data.archives import Array, ArrayMissing, BadArchive, read_arrays
 from clifctl.data.contract import Dataset, DataShape, Files, FileState, LoadedData
 from clifctl.data.images import FileOptions, Place, Samples, assemble, require_labels
+from clifctl.data.views import ViewOptions
 from clifctl.errors import DataError
 from clifctl.strict import Count, Widths
 
@@ -25,11 +26,20 @@ LARGEST_WIDTH = 2**16  # see Widths
 MOST_CLASSES = 2**31 - 1  # see Count
 
 
-class NpzOptions(FileOptions):
+class NpzOptions(FileOptions, ViewOptions):
     """What the arrays hold. `root` may be the .npz file itself, or the folder of a data.npz."""
 
     shape: Widths = Field(min_length=1, max_length=3, description="shape of one sample: [C, H, W]")
     classes: Count = Field(ge=2, description="number of classes: labels are 0 to classes - 1")
+
+    @model_validator(mode="after")
+    def _views_are_of_images(self) -> "NpzOptions":
+        if self.view != "image" and len(self.shape) != 3:
+            raise ValueError(
+                f"view = '{self.view}' is of images, of shape [C, H, W]; the shape is "
+                f"{list(self.shape)}"
+            )
+        return self
 
 
 def load(options: NpzOptions, timesteps: int) -> LoadedData:

@@ -1,0 +1,149 @@
+"""How images are shown over time: whole at every time step, row by row, or pixel by pixel. Images
+are stored as images; a batch is brought into its view when it is taken."""
+
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Literal, Self
+
+import numpy as np
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor
+
+from clifctl.data.contract import (
+    Augmentation,
+    DataOptions,
+    DataShape,
+    Drawn,
+    LoadedData,
+    Preparation,
+    Split,
+    Staged,
+)
+from clifctl.strict import Seed
+from clifctl.transfer import constant
+
+View = Literal["image", "rows", "pixels"]
+
+
+class ViewOptions(DataOptions):
+    """Options of every data set of images."""
+
+    view: View = Field(
+        "image",
+        description="image: the whole image at every time step; rows: row t at time step t; "
+        "pixels: one pixel a time step, row by row",
+    )
+    permutation_seed: Seed | None = Field(
+        None,
+        description="view pixels: seed of one order of the pixels, the same for all images "
+        "(permuted sequential MNIST); null: row by row",
+    )
+
+    @model_validator(mode="after")
+    def _pixels_have_an_order(self) -> Self:
+        if self.permutation_seed is not None and self.view != "pixels":
+            raise ValueError(
+                f"permutation_seed = {self.permutation_seed}: permutes the pixels of view=pixels, "
+                f"the view is {self.view}"
+            )
+        return self
+
+    def shown(self, shape: DataShape) -> DataShape:
+        if self.view == "image":
+            return shape
+        channels, height, width = shape.input_shape
+        rows = self.view == "rows"
+        return replace(
+            shape,
+            input_shape=(channels * width,) if rows else (channels,),
+            static=False,
+            timesteps=height if rows else height * width,
+        )
+
+
+def show(data: LoadedData, options: DataOptions) -> LoadedData:
+    """Data of images `[1, N, C, H, W]` as `options` show them."""
+    if not isinstance(options, ViewOptions) or options.view == "image":
+        return data
+    over_time = rows if options.view == "rows" else Pixels(options.permutation_seed)
+
+    def of(split: Split) -> Split:
+        return replace(split, prepare=_Then(split.prepare, over_time))
+
+    augment = data.augment
+    if isinstance(augment, Staged):
+        augment = _StagedThen(augment, over_time)
+    elif augment is not None:
+        augment = _augmented(augment, over_time)
+    return replace(
+        data,
+        train=of(data.train),
+        test=of(data.test),
+        validation=None if data.validation is None else of(data.validation),
+        augment=augment,
+    )
+
+
+def rows(images: Tensor) -> Tensor:
+    """`[1, N, C, H, W]` as `[H, N, C * W]`: the row t of every channel at time step t."""
+    return images[0].permute(2, 0, 1, 3).flatten(2).contiguous()
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """`[1, N, C, H, W]` as `[H * W, N, C]`: a pixel a time step, row by row, or in the order that
+    `seed` draws."""
+
+    seed: int | None
+
+    def __call__(self, images: Tensor) -> Tensor:
+        pixels = images[0].flatten(2).permute(2, 0, 1)
+        if self.seed is None:
+            return pixels.contiguous()
+        order = constant(permutation(len(pixels), self.seed), torch.int64, images.device)
+        return pixels.index_select(0, order)
+
+
+@lru_cache(maxsize=8)
+def permutation(pixels: int, seed: int) -> tuple[int, ...]:
+    """The numbers of so many pixels in the order that `seed` draws: that of numpy's RandomState,
+    which never changes."""
+    return tuple(np.random.RandomState(seed).permutation(pixels).tolist())
+
+
+@dataclass(frozen=True)
+class _Then:
+    """`prepare`, where there is any, and then `over_time`."""
+
+    prepare: Preparation | None
+    over_time: Preparation
+
+    def __call__(self, inputs: Tensor) -> Tensor:
+        return self.over_time(inputs if self.prepare is None else self.prepare(inputs))
+
+
+class _StagedThen(Staged):
+    """`augment`, and then `over_time` on the device."""
+
+    def __init__(self, augment: Staged, over_time: Preparation) -> None:
+        self._augment = augment
+        self._over_time = over_time
+        self.work = augment.work
+
+    def draw(self, samples: int, generator: torch.Generator) -> Drawn:
+        return self._augment.draw(samples, generator)
+
+    def finish(self, inputs: Tensor, targets: Tensor, drawn: Drawn) -> tuple[Tensor, Tensor]:
+        images, targets = self._augment.finish(inputs, targets, drawn)
+        return self._over_time(images), targets
+
+
+def _augmented(augment: Augmentation, over_time: Preparation) -> Augmentation:
+    def augmented(
+        inputs: Tensor, targets: Tensor, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        images, targets = augment(inputs, targets, generator)
+        return over_time(images), targets
+
+    return augmented
