@@ -203,7 +203,7 @@ def test_training_without_data(clifctl: Run, tmp_path: Path) -> None:
         done = clifctl("train", "digits_snn5", "data.name=cifar100", *SMALL, *extra)
         assert done.code == 2
         # A dry run says what it could find out without the data.
-        assert ("digits_snn5: valid but for its data" in done.out) == bool(extra)
+        assert ("cifar100_snn5: valid but for its data" in done.out) == bool(extra)
         assert bool(done.out) == bool(extra)
         error, hint = [line for line in done.err.splitlines() if not line.startswith("note:")]
         assert error == (

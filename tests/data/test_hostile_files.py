@@ -595,7 +595,7 @@ def test_a_flipped_bit_is_found_by_data_check(prepared: Path, clifctl: Callable[
     (prepared / "test.npy").write_bytes(content)
     done = clifctl(*check)
     assert (done.code, [row["state"] for row in done.json["files"]]) == (
-        1,
+        2,
         ["good", "good", "good", "bad"],
     )
     assert "are not those that were prepared" in done.json["files"][3]["problem"]

@@ -57,7 +57,7 @@ def test_pixels_without_a_white_are_refused(own: Path, clifctl: Run) -> None:
         assert "test/class0/0.tif' has pixels of 32 bits" in error.message
         assert "save it with 8 or 16 bits" in str(error.hint)
         check = clifctl("data", "check", "image_folder", "--root", own)
-        assert (check.code, "has pixels of 32 bits" in check.out) == (1, True)
+        assert (check.code, "has pixels of 32 bits" in check.out) == (2, True)
 
 
 def test_images_of_every_kind_are_counted(own: Path, clifctl: Run) -> None:
@@ -263,6 +263,6 @@ def test_recordings_are_found_in_the_same_way(
     )
     (root / "test/class2/9.npz").symlink_to("away.npz")
     check = clifctl("data", "check", "event_files", "--root", root)
-    assert (check.code, "9.npz' is a link to nothing" in check.out) == (1, True)
+    assert (check.code, "9.npz' is a link to nothing" in check.out) == (2, True)
     with pytest.raises(DataError, match=r"9\.npz' is a link to nothing"):
         recorded.prepare(*prepare, f"cache={tmp_path / 'other'}")
