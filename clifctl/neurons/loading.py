@@ -28,7 +28,7 @@ def load_neuron(reference: str, table: dict[str, Neuron]) -> Neuron:
     """
     if trust.is_file_reference(reference):
         trust.allow(reference)
-    else:
+    elif reference not in table:  # what packages offer is loaded where it may be meant
         reference = as_listed(reference, [*table, *installed_neurons()])
     found = find_neuron(reference, table)
     if found is None:

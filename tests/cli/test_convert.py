@@ -526,10 +526,10 @@ def test_a_target_is_a_file_and_a_line_of_the_table(
     assert done.code == 0, done.err
     assert done.json == {
         "schema": "clifctl.convert.names/1",
-        "output": "last-names.lst",
+        "output": "clif-last-names.lst",
         "names": len(wanted),
     }
-    assert Path("last-names.lst").read_text().split() == wanted
+    assert Path("clif-last-names.lst").read_text().split() == wanted
     refused = clifctl("convert", clif, "--to", "names", "--reset", "hard")
     assert (refused.code, "--reset belongs to --to lif, not to --to names" in refused.err) == (
         2,

@@ -86,7 +86,7 @@ def test_the_five_tasks_fit_one_command(clifctl: Run) -> None:
     ]
     assert len(printed) == 3 * 3 + 2 * 2
     assert {words[4] for words in printed if words[0] == "cifar10_resnet18"} == {"11,200,000"}
-    assert printed[-1][4:] == ["9,500,000", "12,020,000", "153,870,000", "718.620", "-"]
+    assert printed[-1][4:] == ["9,500,000", "12,020,000", "153,870,000", "0.718620", "-"]
     assert "(published) cifar10_dvs_vgg11, clif: of T = 10, where this net has T = 16;" in done.out
     assert "The paper's Figure 11 draws firing rates" in done.out
 

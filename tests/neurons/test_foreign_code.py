@@ -145,7 +145,7 @@ def test_check_and_train_say_the_same_and_print_on_stderr(clifctl: Run, tmp_path
     assert "stepped\n" in checked.err
     needs = clifctl("neurons", "check", "own.py:NEEDS")
     assert (needs.code, needs.out) == (2, "")
-    assert "neuron 'own.py:NEEDS': a" in needs.err
+    assert "neuron 'own.py:NEEDS': hyperparameter 'a' has no default" in needs.err
 
 
 def test_a_file_that_exits_is_an_error(clifctl: Run, tmp_path: Path) -> None:
@@ -200,5 +200,5 @@ def test_hyperparameters_without_a_default_are_told() -> None:
     class Needs(Hyperparameters):
         a: float
 
-    with pytest.raises(NeuronError, match="neuron 'odd': a"):
+    with pytest.raises(NeuronError, match="neuron 'odd': hyperparameter 'a' has no default"):
         made(lambda x, state, p: (x, state), hyperparameters=Needs).with_values()

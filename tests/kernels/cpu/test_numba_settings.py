@@ -12,9 +12,10 @@ from clifctl.kernels import resolve_target
 
 
 @pytest.fixture(autouse=True)
-def restored() -> Iterator[None]:
-    """numba reads its environment anew when a test has put it back."""
+def restored(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """After a test numba reads the environment as it was before it."""
     yield
+    monkeypatch.undo()
     config: Any = numba.core.config
     config.reload_config()
 
