@@ -292,6 +292,6 @@ def test_eval_takes_weights_of_other_code(clifctl: Run, tiny: list[str], tmp_pat
     half = clifctl("eval", "theirs.pth", "--model", "snn5")
     assert half.code == 2
     assert "need --recipe, or both --model and --data" in half.err
-    own = clifctl("eval", "run/last.pt", "timesteps=3")
+    own = clifctl("eval", "run/last.pt", "neuron.tau=3")
     assert own.code == 2
     assert "evaluated as it was trained" in own.err
