@@ -141,6 +141,12 @@ def _open(path: Path, neuron: str | None, changed_file: bool) -> OpenedCheckpoin
     document = located(checkpoint.recipe, sources, where, changed_file=changed_file)
     recipe = validate(document, f"recipe of {where}", of_a_run=True)
     recipe = replace(recipe, neuron=recipe.neuron_at(checkpoint.epoch_of_weights))
+    # A file that names no sources is of the time when this set alone had ON before OFF.
+    if checkpoint.neuron_sources is None and recipe.data.dataset.name == "digits_events":
+        tell_once(
+            f"{where} was trained when 'digits_events' had ON before OFF: it sees them exchanged "
+            "now, so its accuracy and rates are not those that it had; train it again"
+        )
     return OpenedCheckpoint(
         checkpoint.recipe_name,
         recipe,

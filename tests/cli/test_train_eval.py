@@ -2,6 +2,7 @@ import csv
 import io
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -363,3 +364,17 @@ def test_a_dry_run_of_a_run_that_goes_on_says_what_the_run_would(
     other = clifctl(*train, "neuron.tau=3", "--dry-run")
     assert (other.code, other.out) == (2, "")
     assert "run folder 'run' has a different recipe: neuron.tau" in other.err
+
+
+def test_a_net_that_was_trained_on_the_other_order_of_polarities_is_told(
+    clifctl: Run, tmp_path: Path
+) -> None:
+    small = ["train.epochs=1", "timesteps=2", "model.channels=[2,2,2,2,4]", "train.batch_size=512"]
+    trained = clifctl("train", "digits_events_snn5", *small, "--out", "run", "-q")
+    assert trained.code == 0, trained.err
+    assert "ON before OFF" not in clifctl("eval", "run/last.pt").err
+    checkpoint = load_checkpoint(tmp_path / "run/last.pt")
+    save_checkpoint(replace(checkpoint, neuron_sources=None), tmp_path / "old.pt")
+    assert "'old.pt' was trained when 'digits_events' had ON before OFF" in (
+        clifctl("eval", "old.pt").err
+    )

@@ -184,6 +184,7 @@ def _save(
         model=written.weights,
         trained_neuron=_trained_neuron(opened),
         folded_norms=folded,
+        neuron_sources={},  # LIF is of the table
     )
     save_checkpoint(checkpoint, path, write=write_output)
 
