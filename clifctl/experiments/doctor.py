@@ -45,6 +45,7 @@ PACKAGES = (
     "tensorboard",
     "distributed",
     "neurobench",
+    "mnist1d",
 )
 # The neuron of the paper, in the one setting that every recipe of the catalog starts from.
 SELF_TEST = "clif"
