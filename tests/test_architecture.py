@@ -56,6 +56,7 @@ ARROWS: dict[str, set[str]] = {
     "report": LEAVES,
     "spikingjelly": {*LEAVES, "neurons", "kernels"},
     "neurobench": {*LEAVES, "models"},
+    "nn": {*LEAVES, "kernels", "models"},
     "cli": {*LEAVES, "recipe", "experiments", "report"},
 }
 LIGHT = {

@@ -32,6 +32,7 @@ from clifctl.models.spike_driven_transformer import (
     SpikeDrivenTransformerOptions,
     build_spike_driven_transformer,
 )
+from clifctl.models.spiking import Spiking
 from clifctl.models.vgg import VGG11, VGG13, VGGOptions, build_vggsnn, vgg_builder
 
 
@@ -75,6 +76,7 @@ __all__ = [
     "SequentialNet",
     "SharedDropout",
     "Spikes",
+    "Spiking",
     "SpikingLayer",
     "SpikingNet",
     "SynapticLayer",

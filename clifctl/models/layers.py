@@ -1,6 +1,7 @@
 """The building blocks of a spiking net: `[T, N, *]` in, `[T, N, *]` out, state in and out."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -145,14 +146,23 @@ class SpikingLayer(nn.Module):
         state: LayerState | None = None,
         norm: TemporalBatchNorm | None = None,
         repeat: int = 1,
+        first_step: int | None = None,
     ) -> tuple[Tensor, LayerState]:
         """Spikes and final state for input current `x` `[T, N, *features]`.
 
         With `norm` it is the norm's input, and the norm runs inside the kernel, where the target
         has one. With `repeat` > 1 `x` is `[1, N, *features]` and stands for that many equal steps.
+        `first_step` says that `x` is a piece of a sequence, and which step (from 0) it begins with:
+        learnable parameters of a time step are those of its steps, and come again after the last.
         """
-        parameters = Parameters(self.neuron, self.hyperparameters, self.learnables())
         steps = x.shape[0] * repeat
+        learnables = self.learnables()
+        if first_step is not None:
+            for declared in self.neuron.learnables:
+                if declared.by_step:
+                    of_steps = learnables[declared.name].roll(-first_step, 0)
+                    learnables[declared.name] = of_steps[:steps]
+        parameters = Parameters(self.neuron, self.hyperparameters, learnables)
         # A shorter sequence than the window (a single step, say) is full BPTT by definition.
         window = None if self.window is None or self.window >= steps else self.window
         how: dict[str, Any] = {
@@ -275,7 +285,7 @@ def masked(x: Tensor, mask: Tensor) -> Tensor:
     return product
 
 
-def fold_time(module: nn.Module, x: Tensor) -> Tensor:
+def fold_time(module: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """Apply a module without time to `x` `[T, N, *]` as one batch of T * N samples. What it keeps
     of spikes for its backward are bits."""
     with nullcontext() if isinstance(x, Spikes) else spikes_as_bits():

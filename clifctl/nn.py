@@ -1,0 +1,115 @@
+"""Layers of neurons for anybody's torch module, on the kernels of clifctl.
+
+    from clifctl.nn import CLIF, FoldTime
+
+    self.conv = FoldTime(nn.Conv2d(1, 16, 3, padding=1), nn.BatchNorm2d(16))
+    self.spikes = CLIF(tau=2.0)
+    ...
+    x = self.spikes(self.conv(x))  # [T, N, 1, H, W] -> [T, N, 16, H, W]
+
+`CLIF`, `LIF` and the others are `Spiking` of that neuron: what they take and give is said there.
+"""
+
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+
+from clifctl.kernels import scan
+from clifctl.models import Spiking, TemporalBatchNorm, fold_time
+
+
+class FoldTime(nn.Sequential):
+    """Modules without time, one after the other, on every step of `x` `[T, N, *]`: T * N samples in
+    one batch. Gives `[T, N, *]`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The modules' output `[T, N, *]` for `x` `[T, N, *]`."""
+        return fold_time(super().forward, x)
+
+
+class _OfTable(Spiking):
+    """A layer of one neuron of the table, `NEURON`."""
+
+    NEURON: ClassVar[str]
+
+    def __init__(self, channels: int = 1, timesteps: int = 1, **options: Any) -> None:
+        super().__init__(self.NEURON, channels, timesteps, **options)
+
+
+class LIF(_OfTable):
+    """Leaky integrate-and-fire: `clifctl.nn.Spiking` of `lif`."""
+
+    NEURON = "lif"
+
+
+class PLIF(_OfTable):
+    """LIF with a learnable time constant: `clifctl.nn.Spiking` of `plif`."""
+
+    NEURON = "plif"
+
+
+class KLIF(_OfTable):
+    """LIF with a learnable scale: `clifctl.nn.Spiking` of `klif`."""
+
+    NEURON = "klif"
+
+
+class GLIF(_OfTable):
+    """Gated LIF, one set of gates a layer, for T = `timesteps`: `clifctl.nn.Spiking` of `glif`."""
+
+    NEURON = "glif"
+
+
+class GLIFChannel(_OfTable):
+    """Gated LIF with gates for each of `channels`, for `timesteps` steps: `clifctl.nn.Spiking` of
+    `glif_channel`."""
+
+    NEURON = "glif_channel"
+
+
+class CLIF(_OfTable):
+    """Complementary LIF: `clifctl.nn.Spiking` of `clif`."""
+
+    NEURON = "clif"
+
+
+class ALIF(_OfTable):
+    """LIF with an adaptive threshold: `clifctl.nn.Spiking` of `alif`."""
+
+    NEURON = "alif"
+
+
+class CUBA(_OfTable):
+    """Current-based LIF: `clifctl.nn.Spiking` of `cuba`."""
+
+    NEURON = "cuba"
+
+
+class TCLIF(_OfTable):
+    """Two-compartment LIF: `clifctl.nn.Spiking` of `tclif`."""
+
+    NEURON = "tclif"
+
+
+class ReLU(_OfTable):
+    """No spikes: the net's counterpart without them, `clifctl.nn.Spiking` of `relu`."""
+
+    NEURON = "relu"
+
+
+__all__ = [
+    "ALIF",
+    "CLIF",
+    "CUBA",
+    "GLIF",
+    "KLIF",
+    "LIF",
+    "PLIF",
+    "TCLIF",
+    "FoldTime",
+    "GLIFChannel",
+    "ReLU",
+    "Spiking",
+    "TemporalBatchNorm",
+    "scan",
+]
