@@ -1,6 +1,4 @@
 import copy
-import runpy
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -12,8 +10,7 @@ from spikingjelly.activation_based.model import parametric_lif_net, spiking_vgg
 from spikingjelly.activation_based.surrogate import Rect
 from torch import Tensor, nn
 
-import clifctl.spikingjelly.protocol
-from clifctl.errors import NeuronError, TargetError, UsageError
+from clifctl.errors import NeuronError, TargetError
 from clifctl.neurons import NEURONS
 from clifctl.spikingjelly import CLIFNode, GLIFNode, KLIFNode, LIFNode, NeuronNode, PLIFNode
 
@@ -296,13 +293,3 @@ def test_what_cannot_be_run_is_said() -> None:
         LIFNode(target="abacus")(torch.zeros(2, 3))
     with pytest.raises(ValueError, match="step_mode"):
         LIFNode(step_mode="multi")
-
-
-def test_without_spikingjelly_the_error_says_what_to_install(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    for module in [name for name in sys.modules if name.split(".")[0] == "spikingjelly"]:
-        monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(UsageError, match="needs SpikingJelly") as refused:
-        runpy.run_path(clifctl.spikingjelly.protocol.__file__)
-    assert refused.value.hint == "pip install spikingjelly"

@@ -42,6 +42,7 @@ PACKAGES = (
     "matplotlib",
     "spikingjelly",
     "nir",
+    "nirtorch",
     "tensorboard",
     "distributed",
     "neurobench",

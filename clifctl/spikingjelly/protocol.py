@@ -4,11 +4,11 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from clifctl.errors import NeuronError, UsageError
+from clifctl.errors import NeuronError
 from clifctl.neurons import Hyperparameters
 
 # Without this base class SpikingJelly's functions warn, and skip the states of a module. The
-# package is untyped and optional: what is used of it is declared here.
+# package is untyped: what is used of it is declared here.
 if TYPE_CHECKING:
     surrogate: Any
 
@@ -25,14 +25,8 @@ if TYPE_CHECKING:
             """Set every state back to its first value."""
 
 else:
-    try:
-        from spikingjelly.activation_based import surrogate
-        from spikingjelly.activation_based.base import MemoryModule as MemoryModule
-    except ImportError as missing:
-        raise UsageError(
-            f"clifctl.spikingjelly needs SpikingJelly: {missing}",
-            hint="pip install spikingjelly",
-        ) from missing
+    from spikingjelly.activation_based import surrogate
+    from spikingjelly.activation_based.base import MemoryModule as MemoryModule
 
 # SpikingJelly's surrogate -> the surrogate of clifctl and its width times alpha
 _SURROGATES: dict[str, tuple[str, float]] = {

@@ -173,4 +173,4 @@ def test_every_optional_package_is_listed(root: Path) -> None:
     extras = project["optional-dependencies"]
     wanted = [one for name in extras if name not in ("test", "lint") for one in extras[name]]
     packages = {re.split("[^a-z0-9]", one)[0] for one in wanted}
-    assert {"nir", "spikingjelly", "tensorboard", "distributed"} <= packages <= set(PACKAGES)
+    assert {"nir", "tensorboard", "distributed"} <= packages <= set(PACKAGES)

@@ -89,13 +89,10 @@ def peer_node(
 ) -> nn.Module | str:
     """SpikingJelly's node for the neuron of that name, with the learnables of `layer`; or why there
     is none."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            nodes = import_module("spikingjelly.activation_based.neuron")
-            surrogate = import_module("spikingjelly.activation_based.surrogate").Rect(1.0)
-    except ImportError as missing:
-        return f"SpikingJelly cannot be imported ({missing})"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        nodes = import_module("spikingjelly.activation_based.neuron")
+        surrogate = import_module("spikingjelly.activation_based.surrogate").Rect(1.0)
     if name in ("glif", "glif_channel") and not multi_step:
         return "SpikingJelly's node has no single-step mode"
     shared = {"surrogate_function": surrogate, "step_mode": "m" if multi_step else "s"}

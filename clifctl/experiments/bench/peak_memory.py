@@ -2,7 +2,6 @@
 
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
 from importlib import import_module
 from multiprocessing import get_context
 from pathlib import Path
@@ -44,8 +43,7 @@ def peak_bytes(task: Task, who: str | None, memory_format: str) -> int:
 def _peak(task: Task, who: str | None, memory_format: str) -> int:
     torch.set_num_threads(task.execution.threads.count)
     for library in ("numba", "spikingjelly.activation_based.neuron"):
-        with suppress(ImportError):
-            import_module(library)
+        import_module(library)
     if who is not None:
         made = learner(who, task, memory_format)
         assert isinstance(made, Learner)  # it has just been timed
