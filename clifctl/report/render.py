@@ -12,8 +12,8 @@ from typing import IO, Any
 from clifctl.commands import visible
 from clifctl.files import plain, to_json
 from clifctl.report.layout import Fitted, Grid, drawn, fit
-from clifctl.results.decoding import encode
 from clifctl.results.quantities import quantities_of
+from clifctl.results.result import Result
 
 
 @dataclass(frozen=True)
@@ -124,10 +124,9 @@ def data_tables(*tables: tuple[str, Iterable[dict[str, Any]]]) -> tuple[Table, .
     return tuple(flat_table(name, rows) for name, rows in known if rows)
 
 
-def document_of(result: Any) -> dict[str, Any]:
-    """The JSON document of a result dataclass: its schema first, NaN and infinity as null."""
-    document: dict[str, Any] = plain(encode(result))
-    return document
+def document_of(result: Result) -> dict[str, Any]:
+    """The JSON document of a result."""
+    return result.to_dict()
 
 
 def render(report: Report, how: str, stream: IO[str]) -> None:
@@ -215,7 +214,7 @@ def _csv(table: Table) -> str:
     return buffer.getvalue()
 
 
-def _flat(table: Table) -> tuple[list[str], list[list[str]]]:
+def cells_of(table: Table) -> tuple[list[str], list[list[str]]]:
     """Header and cells as a reader sees them."""
     if table.vertical:
         return ["", ""], [pair for row in table.rows for pair in _record(table, row)]
@@ -228,7 +227,7 @@ def _record(table: Table, row: dict[str, Any]) -> list[list[str]]:
 
 
 def _markdown(table: Table) -> str:
-    header, cells = _flat(table)
+    header, cells = cells_of(table)
     lines = [f"**{visible(table.title)}**", ""]
     if table.columns:
         lines += [f"| {' | '.join(header)} |", "|" + "---|" * len(header)]
@@ -264,7 +263,7 @@ def _print_rich(tables: tuple[Table, ...], stream: IO[str], *, width: int | None
 
 
 def _grid(table: Table) -> Grid:
-    header, cells = _flat(table)
+    header, cells = cells_of(table)
     rows = tuple(map(tuple, cells))
     if table.vertical:
         return Grid(tuple(header), rows, (False, False))

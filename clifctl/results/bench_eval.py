@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar
 from clifctl.results.bench import BenchRate
 from clifctl.results.connections import ConnectionPaths
 from clifctl.results.quantities import BATCH_SIZE, RELU_RATIO, TIMESTEPS, Quantity
+from clifctl.results.result import Result
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +85,7 @@ class EvalBenchCheck:
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvalBenchResult:
+class EvalBenchResult(Result):
     """One net's inference timed on one machine, after it has passed the gate. `rates` says where
     the firing rates come from (fresh weights, the paper, a file), `frames_percent` how many of the
     values of event frames were not zero (None: the input was an image). The paths of its

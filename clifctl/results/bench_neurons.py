@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
 from clifctl.results.quantities import Quantity
+from clifctl.results.result import Result
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +48,7 @@ class BenchRow:
 
 
 @dataclass(frozen=True, kw_only=True)
-class BenchResult:
+class BenchResult(Result):
     """Neurons timed on one machine. Every kernel passed the comparison with the reference."""
 
     schema: ClassVar[str] = "clifctl.bench.neurons/1"

@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar
 from clifctl.results.bench import BenchRate
 from clifctl.results.connections import ConnectionPaths
 from clifctl.results.quantities import RELU_RATIO, STEP, TIMESTEPS, Quantity
+from clifctl.results.result import Result
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +76,7 @@ class TrainBenchCost:
 
 
 @dataclass(frozen=True, kw_only=True)
-class EngineCost:
+class EngineCost(Result):
     """Means over `steps` pairs of training steps, taken in turns: one of the whole engine (data,
     checks, loop, logging, progress), one of the bare step (forward, backward, optimizer) on a batch
     that is there already; groups of 16 that something else on the machine held up are left out.
@@ -102,7 +103,7 @@ class EngineCost:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainBenchResult:
+class TrainBenchResult(Result):
     """One net's training step timed on one machine, after it has passed the gate. `rates` says
     where the firing rates come from (fresh weights, the paper, a file), `frames_percent` how many
     of the values of event frames were not zero (None: the input was an image). The paths of its

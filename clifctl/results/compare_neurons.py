@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from clifctl.results.published import Published
+from clifctl.results.result import Result
 from clifctl.results.summary import Differences, MeanCurve, Summary
 from clifctl.results.trials import TrialStatus
 
@@ -33,7 +34,7 @@ class ComparedNeuron:
 
 
 @dataclass(frozen=True, kw_only=True)
-class NeuronComparison:
+class NeuronComparison(Result):
     """`compare-neurons`. `conclusions` says in sentences what the numbers bear."""
 
     schema: ClassVar[str] = "clifctl.compare-neurons/1"

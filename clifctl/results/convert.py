@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
 from clifctl.results.quantities import NEURONS, SECONDS, TEST_SAMPLES, TIMESTEPS, Quantity
+from clifctl.results.result import Result
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +36,7 @@ class PublishedRow:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DeployResult:
+class DeployResult(Result):
     """A checkpoint for LIF neurons, and how its reset was chosen.
 
     `chosen_on` is validation (held out of the training data), train (in-sample) or test (the
@@ -101,7 +102,7 @@ class ReaderRow:
 
 
 @dataclass(frozen=True, kw_only=True)
-class NirResult:
+class NirResult(Result):
     """A NIR graph of a LIF net, and what readers find in it. `verified` is None where it was not
     asked for; a graph that does not hold is not written. `positions` are neurons times steps times
     samples, each of which may spike; in `layers_silent`, by node, none does."""

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
 from clifctl.results.quantities import TIMESTEPS, Quantity
+from clifctl.results.result import Result
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +32,7 @@ class DatasetRow:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DatasetList:
+class DatasetList(Result):
     """The DATASETS table. Files are looked for below `root` where nothing else is said."""
 
     schema: ClassVar[str] = "clifctl.data/1"
@@ -41,7 +42,7 @@ class DatasetList:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DataCheckResult:
+class DataCheckResult(Result):
     """What a data set needs below `root` (None: it is embedded), and what of it is there.
     `class_names` are in the order of the labels, None where there are none."""
 
@@ -73,7 +74,7 @@ class FrameRow:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SampleResult:
+class SampleResult(Result):
     """One sample of a data set, as the net would see it (without augmentation). `name` is that
     of its recording, None for other data; `class_name` what the label stands for, None without
     names. `sha256` is that of all data, None where the sample was read from its recording because

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from clifctl.results.result import Result
+
 
 @dataclass(frozen=True, kw_only=True)
 class PreparedSplit:
@@ -29,7 +31,7 @@ class SkippedRecording:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PrepareResult:
+class PrepareResult(Result):
     """A cache of frames, and what it was made with. `test_samples_in_train`: how many samples of
     the test split have the same frames as a training sample. `unsorted_samples`: how many have
     events that are not in the order of time, and `order` in which they were counted: "time", or

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+from clifctl.results.result import Result
+
 
 @dataclass(frozen=True, kw_only=True)
 class DeviceRow:
@@ -79,7 +81,7 @@ class SelfTestRow:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DoctorResult:
+class DoctorResult(Result):
     """What clifctl finds on this machine. A version is None where the package is not installed."""
 
     schema: ClassVar[str] = "clifctl.doctor/1"

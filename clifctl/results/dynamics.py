@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from clifctl.results.result import Result
 from clifctl.results.statistics import Estimate
 
 
@@ -56,7 +57,7 @@ class NeuronDynamics:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DynamicsResult:
+class DynamicsResult(Result):
     """`dynamics`. `x` is the input current of the first trial, the same for all neurons; `rate` is
     the probability of an input spike at a step, `weight` the current that one brings."""
 

@@ -11,6 +11,7 @@ from clifctl.results.quantities import (
     TIMESTEPS,
     Quantity,
 )
+from clifctl.results.result import Result
 
 # The numbers of one accounting, in the order of display; those of the memory method last.
 SOP_KEYS = ("acs", "macs", "sop_energy_uj")
@@ -115,7 +116,7 @@ class EnergyRow:
 
 
 @dataclass(frozen=True, kw_only=True)
-class EnergyResult:
+class EnergyResult(Result):
     """Every row, the assumptions, and the defects of the published accounting, each
     with what the corrected one does."""
 
@@ -138,7 +139,7 @@ class OperationRow:
 
 
 @dataclass(frozen=True, kw_only=True)
-class NeuronCostResult:
+class NeuronCostResult(Result):
     """What a neuron's step computes, per element and time step; `macs` and `acs` with the price of
     its functions, energies with the constants of 45 nm."""
 

@@ -16,6 +16,7 @@ from clifctl.results.quantities import (
     TIMESTEPS,
     Quantity,
 )
+from clifctl.results.result import Result
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +72,7 @@ class Evaluation:
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvalResult:
+class EvalResult(Result):
     """A checkpoint evaluated on the test data: see Evaluation. `per_class` is None unless asked
     for, `picture` the file that is drawn when the result is written."""
 

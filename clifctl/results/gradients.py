@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+from clifctl.results.result import Result
+
 
 @dataclass(frozen=True, kw_only=True)
 class LagRow:
@@ -63,7 +65,7 @@ class WindowRow:
 
 
 @dataclass(frozen=True, kw_only=True)
-class GradientsResult:
+class GradientsResult(Result):
     """`gradients`. `temporal_share` is the mean over layers; `notes` say what was looked at."""
 
     schema: ClassVar[str] = "clifctl.gradients/1"

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
 from clifctl.results.quantities import TIMESTEPS, Quantity
+from clifctl.results.result import Result
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,7 +17,7 @@ class HyperparameterRow:
 
 
 @dataclass(frozen=True, kw_only=True)
-class NeuronRow:
+class NeuronRow(Result):
     """What a neuron declares."""
 
     schema: ClassVar[str] = "clifctl.neuron/1"
@@ -30,7 +31,7 @@ class NeuronRow:
 
 
 @dataclass(frozen=True, kw_only=True)
-class NeuronList:
+class NeuronList(Result):
     """Every neuron."""
 
     schema: ClassVar[str] = "clifctl.neurons/1"
@@ -51,7 +52,7 @@ class CheckRow:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CheckResult:
+class CheckResult(Result):
     """The parity suite on one neuron."""
 
     schema: ClassVar[str] = "clifctl.neurons.check/1"
@@ -80,7 +81,7 @@ class RegisterRow:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RegisterResult:
+class RegisterResult(Result):
     """The GPU kernels of one neuron, compiled without a GPU."""
 
     schema: ClassVar[str] = "clifctl.neurons.registers/1"

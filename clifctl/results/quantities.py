@@ -127,7 +127,7 @@ def catalogue() -> Mapping[tuple[str, str], Sequence[str]]:
     """Every quantity that is declared, by its key and heading, for the reference: the documents
     that it is in, as `clifctl.train`."""
     found: dict[tuple[str, str], list[str]] = {}
-    for document, kind in _documents():
+    for document, kind in documents():
         for part in _parts(kind):
             for name, quantity in _declared(part):
                 places = found.setdefault((name, quantity.heading.strip()), [])
@@ -136,7 +136,8 @@ def catalogue() -> Mapping[tuple[str, str], Sequence[str]]:
     return found
 
 
-def _documents() -> Iterator[tuple[str, type]]:
+def documents() -> Iterator[tuple[str, type]]:
+    """Every result that is a document of its own: what it is called, and its type."""
     for module in pkgutil.iter_modules(results.__path__, f"{results.__name__}."):
         for kind in vars(importlib.import_module(module.name)).values():
             if getattr(kind, "__module__", None) == module.name and hasattr(kind, "schema"):

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
 from clifctl.results.quantities import PARAMETERS, TIMESTEPS, Quantity
+from clifctl.results.result import Result
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +21,7 @@ class RecipeRow:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RecipeList:
+class RecipeList(Result):
     """The catalog of recipes."""
 
     schema: ClassVar[str] = "clifctl.recipes/1"
@@ -43,7 +44,7 @@ class RecipeCheck:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RecipeChecks:
+class RecipeChecks(Result):
     """Every recipe that was checked."""
 
     schema: ClassVar[str] = "clifctl.recipes.check/1"
@@ -65,7 +66,7 @@ class KeyRow:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RecipeKeys:
+class RecipeKeys(Result):
     """Keys of recipes; `of`: the data set, model or neuron whose keys alone were asked for."""
 
     schema: ClassVar[str] = "clifctl.recipes.keys/1"

@@ -12,6 +12,7 @@ from clifctl.results.quantities import (
     TRAIN_LOSS_TRAIN_MODE,
     WINDOW,
 )
+from clifctl.results.result import Result
 from clifctl.results.trials import Epochs
 
 RunState = Literal["running", "interrupted", "failed", "done"]
@@ -57,7 +58,7 @@ class DamagedRun:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunList:
+class RunList(Result):
     """`runs ls`. `keys` are those of the recipes that each run is listed with. `skipped` names the
     folders that are damaged, and `damaged` says what is wrong."""
 
@@ -80,7 +81,7 @@ class RunCurves:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunShown:
+class RunShown(Result):
     """`runs show`: one run, its curves, its manifest, its resolved recipe, and what the paper says
     of such a run."""
 
@@ -102,7 +103,7 @@ class RecipeDifference:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunComparison:
+class RunComparison(Result):
     """`runs compare`: first where the recipes differ, then the runs."""
 
     schema: ClassVar[str] = "clifctl.runs.compare/1"

@@ -20,6 +20,7 @@ from clifctl.results.quantities import (
     WINDOW,
     Quantity,
 )
+from clifctl.results.result import Result
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +36,7 @@ class TimeShares:
 
 
 @dataclass(frozen=True, kw_only=True)
-class StepRecord:
+class StepRecord(Result):
     """A line of `metrics.jsonl` within an epoch: loss and accuracy are means over its steps so far,
     `skipped_steps` counts those of the run that float16 left out. `samples_per_second` is that of
     the training steps, evaluation not counted."""
@@ -52,7 +53,7 @@ class StepRecord:
 
 
 @dataclass(frozen=True, kw_only=True)
-class EpochRecord:
+class EpochRecord(Result):
     """A line of `metrics.jsonl` after an epoch. The training loss is that of the steps, in train
     mode; `seconds` are those of training and evaluation; the rest is as in a StepRecord."""
 
@@ -85,7 +86,7 @@ class Running(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainResult:
+class TrainResult(Result):
     """A finished training run."""
 
     schema: ClassVar[str] = "clifctl.train/1"
@@ -128,7 +129,7 @@ class TrainResult:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainPlan:
+class TrainPlan(Result):
     """What `train --dry-run` found out: this is what would run. Without usable data their numbers
     are None, and not part of `memory_bytes`. `continues_after` says how far a run that goes on has
     come; None: it begins. `connection_paths` are those of a step with fresh weights; empty where

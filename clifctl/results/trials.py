@@ -13,6 +13,7 @@ from clifctl.results.quantities import (
     TRAIN_LOSS_TRAIN_MODE,
     Quantity,
 )
+from clifctl.results.result import Result
 
 TrialState = Literal["finished", "failed", "lost", "missing"]
 Value = TypeVar("Value")
@@ -65,7 +66,7 @@ class Measured(Quantities[float]):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrialRecord:
+class TrialRecord(Result):
     """`<trial>.json` of a results folder: how a trial ended. A finished one has more in the
     `result.json` of its run folder."""
 
@@ -141,7 +142,7 @@ class PlannedTrial:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrialPlan:
+class TrialPlan(Result):
     """What `--dry-run` of a grid found out. `estimate_seconds` is the time of all that is left, on
     `workers` processes; None where the data are missing."""
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+from clifctl.results.result import Result
 from clifctl.results.summary import Differences, Summary
 from clifctl.results.trials import TrialStatus
 
@@ -30,7 +31,7 @@ class TruncationStep:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TruncationResult:
+class TruncationResult(Result):
     """`truncate-bptt`. `conclusions` says in sentences what the numbers bear."""
 
     schema: ClassVar[str] = "clifctl.truncate-bptt/1"

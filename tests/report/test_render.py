@@ -7,10 +7,11 @@ from typing import ClassVar
 import pytest
 
 from clifctl.report.render import ENDINGS, FORMATS, Column, Report, Table, document_of, render
+from clifctl.results.result import Result
 
 
 @dataclass(frozen=True)
-class Result:
+class Small(Result):
     schema: ClassVar[str] = "test/1"
     value: float
     steps: tuple[float, ...]
@@ -28,7 +29,7 @@ ROWS = (
     {"name": "c" * 70, "rate_percent": float("nan"), "steps": (), "count": 1, "done": False},
 )
 REPORT = Report(
-    document_of(Result(float("nan"), (1.0, float("inf")))),
+    document_of(Small(float("nan"), (1.0, float("inf")))),
     (Table("a title", COLUMNS, ROWS, notes=("a note",)),),
 )
 
