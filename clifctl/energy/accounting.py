@@ -46,7 +46,7 @@ def net_costs(
     `bias_share`: batches / samples of the evaluation, for Table 6. `own_neuron`: whether the graph
     is that of a net with this neuron, or with another one, whose learnable parameters do not count.
     """
-    by_rates = Signals(graph, neuron.spiking, rates or {})
+    by_rates = Signals(graph, neuron.spiking, rates or {}, most_spikes=hyperparameters.most_spikes)
     signals = replace(by_rates, counted=counted) if counted else by_rates
 
     def step(operation: Operation) -> NeuronCost:
@@ -100,7 +100,7 @@ def synaptic_operations(signals: Signals) -> tuple[float, float]:
 def _rate(signals: Signals, number: int) -> float | None:
     """The firing rate of what feeds an operation, of a layer of neurons its own."""
     neurons = signals.graph.operations[number].kind == "neuron"
-    if not (signals.is_binary(number) if neurons else signals.fed_by(number) == "spikes"):
+    if not (signals.is_spikes(number) if neurons else signals.fed_by(number) == "spikes"):
         return None
     rate = signals.rate(number) if neurons else signals.input_rate(number)
     return None if isnan(rate) else rate

@@ -25,8 +25,9 @@ ASSUMPTIONS = (
     "corrected: a layer fed by the image or by other values is dense: it multiplies padding too, "
     "reads a weight a MAC and an input a MAC (linear: once), sums in a register; the stem of a "
     "static image is computed once, and its result read at every step",
-    "corrected: results that meet in a sum are added in place; a pool's division goes into the "
-    "next weights",
+    "corrected: results that meet in a sum are added in place; spikes that meet there go on "
+    "as they are, and a whole number n (I-LIF) is n spikes; a pool's division goes into the next "
+    "weights",
     "corrected: an access costs by the size of the memory, which each operation has for itself; "
     "above 1 MiB as at 1 MiB",
 )
@@ -166,7 +167,7 @@ def _events(net: _Net, number: int, charge: Charge) -> float:
         values = (
             operation.n_in if len(operation.inputs) == 1 else signals.graph.operations[source].n_out
         )
-        if signals.is_binary(source):
+        if signals.is_spikes(source):
             spikes = values * net.steps(operation) * signals.rate(source)
             charge.access("in_out", spikes, SPIKE_BYTES * values)
             if operation.kind in ("convolution", "pool"):
@@ -182,7 +183,7 @@ def _write(net: _Net, number: int, charge: Charge) -> None:
     graph = net.signals.graph
     operation = graph.operations[number]
     steps = net.steps(operation)
-    if graph.is_held(number) and not net.signals.is_binary(number):
+    if graph.is_held(number) and not net.signals.is_spikes(number):
         charge.access("in_out", operation.n_out * steps, VALUE_BYTES * operation.n_out)
 
 
@@ -198,7 +199,7 @@ def _pool(net: _Net, number: int, charge: Charge) -> None:
         charge.access("in_out", additions, VALUE_BYTES * operation.n_in)
         charge.addressing_additions += steps * (operation.n_in + operation.n_out)
     charge.compute(additions=0.0 if copies else additions)
-    if signals.is_binary(number):
+    if signals.is_spikes(number):
         spikes = operation.n_out * steps * signals.rate(number)
         charge.access("in_out", spikes, SPIKE_BYTES * operation.n_out)
     _write(net, number, charge)
@@ -239,13 +240,16 @@ def _neuron(net: _Net, number: int, charge: Charge) -> None:
 
 def _sum(net: _Net, number: int, charge: Charge) -> None:
     """Results that are still being summed are added in place; spikes are added where they are, and
-    values that lie in memory are read and added."""
+    values that lie in memory are read and added. Spikes alone are not added: all of them go where
+    the sum goes."""
     graph, signals = net.signals.graph, net.signals
+    if signals.is_spikes(number):
+        return
     operation = graph.operations[number]
     elements = operation.n_out * net.steps(operation)
     in_memory = 0
     for source in operation.inputs:
-        if signals.is_binary(source):
+        if signals.is_spikes(source):
             spikes = elements * signals.rate(source)
             charge.compute(additions=spikes)
             charge.access("in_out", spikes, SPIKE_BYTES * operation.n_out)
@@ -281,11 +285,11 @@ def _gated(net: _Net, number: int, charge: Charge) -> float:
     for source in operation.inputs:
         # One that is broadcast lies in memory once, and is looked at for each element.
         held = signals.graph.operations[source].n_out
-        if signals.is_binary(source):
+        if signals.is_spikes(source):
             charge.access("in_out", elements * signals.rate(source), SPIKE_BYTES * held)
         else:
             charge.access("in_out", passing, VALUE_BYTES * held)
-    if signals.is_binary(number):
+    if signals.is_spikes(number):
         written = elements * signals.rate(number)
         charge.access("in_out", written, SPIKE_BYTES * operation.n_out)
     return passing

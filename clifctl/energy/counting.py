@@ -2,8 +2,8 @@
 
 The rate of a layer does not say it: neurons at the borders of a map, whose spikes reach fewer
 outputs, fire at other rates than those within. So each spike that a window moves over is weighed by
-the fan-out of its own place, and spikes of which the net takes a maximum or a product are counted
-too. Only sums are kept, no map of a sample.
+the fan-out of its own place, and spikes of which the net takes a maximum, a product or a sum are
+counted too. Only sums are kept, no map of a sample.
 """
 
 from collections.abc import Sequence
@@ -36,7 +36,7 @@ class SpikeCounter(DataFlow):
         self._made = {
             number
             for number, operation in enumerate(graph.operations)
-            if operation.kind != "neuron" and signals.is_binary(number)
+            if operation.kind != "neuron" and signals.is_spikes(number)
         }
         self._reached: dict[int, Tensor] = {}
         self._spikes: dict[int, Tensor] = {}
@@ -64,7 +64,7 @@ class SpikeCounter(DataFlow):
             reached = outputs_reached(call.x, self._operations[number])
             self._reached[number] = self._reached.get(number, 0) + reached
         if number in self._made:
-            self._spikes[number] = self._spikes.get(number, 0) + torch.count_nonzero(call.result)
+            self._spikes[number] = self._spikes.get(number, 0) + _count(call.result)
 
     def fired(
         self,
@@ -101,7 +101,12 @@ def outputs_reached(x: Tensor, operation: Operation) -> Tensor:
     """How many outputs the spikes of `x` `[*, maps, *places]` reach through the windows of
     `operation`: a whole number, on the device of `x`."""
     first = x.dim() - len(operation.fan_outs)
-    found = torch.count_nonzero(x, dim=tuple(range(first)))
+    found = _count(x, tuple(range(first)))
     for fan_outs in reversed(operation.fan_outs):
         found = (found * found.new_tensor(fan_outs)).sum(-1)
     return found * operation.maps
+
+
+def _count(x: Tensor, dim: tuple[int, ...] | None = None) -> Tensor:
+    """Spikes in `x`, over the dimensions `dim` (None: all): a whole number n is n of them."""
+    return x.sum(dim, dtype=torch.int64)

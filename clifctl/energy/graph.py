@@ -26,7 +26,8 @@ class Operation:
     dimension of a map that windows move over, how many of their positions each place lies in, and
     `maps` how many maps of the result a map of the input reaches: the fan-out of a value is the
     product. Without `fan_outs` it is the same everywhere. `biases` are learnable ones.
-    `own_threshold` is a layer of neurons' own firing threshold, where it is not the net's.
+    `inverted`: a gate lets pass where its second operand does not spike. `own_threshold` is a layer
+    of neurons' own firing threshold, where it is not the net's.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Operation:
     stride: tuple[int, ...] = ()
     maximum: bool = False
     padded: bool = False
+    inverted: bool = False
     own_threshold: float | None = None
 
     @property

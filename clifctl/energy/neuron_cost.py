@@ -8,10 +8,11 @@ divide by a number is to multiply by its reciprocal; to divide by a value of eac
 function. A multiplication with a spike counts as a multiplication.
 """
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from clifctl.kernels.ir.program import COMPARISONS, Instruction, Program
+from clifctl.kernels.ir.program import COMPARISONS, Instruction, Operand, Program
 from clifctl.kernels.ir.trace import trace
 from clifctl.neurons import Hyperparameters, Neuron
 
@@ -59,7 +60,7 @@ def step_instructions(
     neuron: Neuron, hyperparameters: Hyperparameters
 ) -> Iterator[tuple[Instruction, frozenset[str]]]:
     """The instructions that run for each element, with the names of all values that vary."""
-    program: Program = trace(neuron, hyperparameters)
+    program = _without_straight_through(trace(neuron, hyperparameters))
     learnables = {learnable.name for learnable in neuron.learnables}
     varying = set(program.inputs) - learnables
     body = []
@@ -68,6 +69,23 @@ def step_instructions(
             varying.add(instruction.result)
             body.append(instruction)
     return ((instruction, frozenset(varying)) for instruction in body)
+
+
+def _without_straight_through(program: Program) -> Program:
+    """The program as an inference runs it: c + detach(q - c), a q whose gradient is that of c, is q
+    (I-LIF)."""
+    made = {i.result: i for i in program.instructions}
+    passed: dict[str, Operand] = {}
+    for i in program.instructions:
+        for c, other in itertools.permutations(i.args, 2) if i.op == "add" else ():
+            gone = made.get(str(other))
+            kept = made.get(str(gone.args[0])) if gone and gone.op == "detach" else None
+            if kept and kept.op == "sub" and kept.args[1] == c:
+                passed[i.result] = kept.args[0]
+    if not passed:
+        return program
+    straight = program.with_operands(lambda operand: passed.get(str(operand), operand))
+    return straight.only(straight.outputs)
 
 
 def charged_as(instruction: Instruction, varying: frozenset[str]) -> str:

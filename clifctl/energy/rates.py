@@ -9,15 +9,17 @@ from clifctl.errors import EnergyError, unknown_name
 _FORMS = 'a file holds {"rates": [0.1, ...]} in forward order, or {"layer": 0.1, ...}'
 
 
-def rates_of_layers(document: Any, layers: Sequence[str], where: str) -> dict[str, float]:
+def rates_of_layers(
+    document: Any, layers: Sequence[str], where: str, *, highest: int = 1
+) -> dict[str, float]:
     """Layer -> firing rate (spikes per neuron and step), from a list in forward order under
-    `rates`, or from a mapping by layer. Raises EnergyError for a rate outside 0 to 1, for too few
-    or too many, and for a layer that the net does not have."""
+    `rates`, or from a mapping by layer. Raises EnergyError for a rate outside 0 to `highest`, for
+    too few or too many, and for a layer that the net does not have."""
     if isinstance(document, Mapping) and isinstance(document.get("rates"), list | tuple):
         others = [key for key in document if key != "rates"]
         if others:
             raise EnergyError(f"{where}: unknown key '{others[0]}' beside rates", hint=_FORMS)
-        return _of_list(document["rates"], layers, where)
+        return _of_list(document["rates"], layers, where, highest)
     if not isinstance(document, Mapping) or "rates" in document:
         raise EnergyError(f"{where}: holds no firing rates", hint=_FORMS)
     for name in document:
@@ -32,10 +34,14 @@ def rates_of_layers(document: Any, layers: Sequence[str], where: str) -> dict[st
             f"{', '.join(missing[:3])}{' and others have' if len(missing) > 3 else ' has'} none",
             hint="give one for each layer of neurons",
         )
-    return {name: _checked(document[name], f"{where}: rate of '{name}'") for name in layers}
+    return {
+        name: _checked(document[name], f"{where}: rate of '{name}'", highest) for name in layers
+    }
 
 
-def _of_list(given: Sequence[Any], layers: Sequence[str], where: str) -> dict[str, float]:
+def _of_list(
+    given: Sequence[Any], layers: Sequence[str], where: str, highest: int
+) -> dict[str, float]:
     if len(given) != len(layers):
         too = "few" if len(given) < len(layers) else "many"
         raise EnergyError(
@@ -43,16 +49,16 @@ def _of_list(given: Sequence[Any], layers: Sequence[str], where: str) -> dict[st
             hint=f"the layers are, in forward order: {', '.join(layers)}",
         )
     return {
-        name: _checked(rate, f"{where}: rate {number} ('{name}')")
+        name: _checked(rate, f"{where}: rate {number} ('{name}')", highest)
         for number, (name, rate) in enumerate(zip(layers, given, strict=True), 1)
     }
 
 
-def _checked(rate: Any, where: str) -> float:
+def _checked(rate: Any, where: str, highest: int) -> float:
     number = isinstance(rate, int | float) and not isinstance(rate, bool)
-    if not number or not math.isfinite(rate) or not 0.0 <= rate <= 1.0:
+    if not number or not math.isfinite(rate) or not 0.0 <= rate <= highest:
         raise EnergyError(
-            f"{where} = {rate!r}: must be a number from 0 to 1",
+            f"{where} = {rate!r}: must be a number from 0 to {highest}",
             hint="a firing rate is spikes per neuron and time step; 12.5 % is 0.125",
         )
     return float(rate)

@@ -16,8 +16,8 @@ class Counted:
     """What was counted spike by spike, by the numbers of operations.
 
     `reached`: the outputs that the spikes of an operation's input reach, each by the fan-out of its
-    own place, in one inference. `rates`: spikes per value and time step of a maximum or a product
-    of spikes.
+    own place, in one inference. `rates`: spikes per value and time step of a maximum, a product or
+    a sum of spikes.
     """
 
     reached: Mapping[int, float] = field(default_factory=dict)
@@ -26,53 +26,69 @@ class Counted:
 
 @dataclass(frozen=True)
 class Signals:
-    """The results of a graph's operations, for a net that spikes or an ANN.
+    """The results of a graph's operations, for a net that spikes or an ANN. A whole number n where
+    spikes are (I-LIF's activation, a sum of spikes) is n spikes.
 
     `rates` maps each layer of neurons to its firing rate; a layer that it lacks has an unknown one.
-    What was not `counted` follows from these rates.
+    What was not `counted` follows from these rates. A neuron gives `most_spikes` a time step.
     """
 
     graph: OperationGraph
     spiking: bool
     rates: Mapping[str, float]
     counted: Counted = field(default_factory=Counted)
+    most_spikes: int = 1
 
-    def is_binary(self, number: int) -> bool:
+    def is_spikes(self, number: int) -> bool:
         """Whether the result of an operation is spikes: that of neurons, and what only takes the
-        maximum or the product of spikes."""
+        maximum, the product or the sum of spikes."""
         operation = self.graph.operations[number]
         if operation.kind == "neuron":
             return self.spiking
-        if operation.maximum or operation.kind == "gate":
-            return all(map(self.is_binary, operation.inputs))
+        if operation.maximum or operation.kind in ("gate", "sum"):
+            return all(map(self.is_spikes, operation.inputs))
         return False
 
     def rate(self, number: int) -> float:
-        """Spikes per value and time step of a binary result. Where they were not counted, spikes
-        that a maximum or a product takes together are held to be independent."""
+        """Spikes per value and time step of a result that is spikes. Where they were not counted,
+        spikes that a maximum or a product takes together are held to be independent."""
         if number in self.counted.rates:
             return self.counted.rates[number]
         operation = self.graph.operations[number]
         if operation.kind == "neuron":
             return self.rates.get(operation.name, UNKNOWN)
+        inputs = [self.rate(source) for source in operation.inputs]
+        if operation.kind == "sum":
+            return sum(inputs)
         if operation.kind == "gate":
-            first, second = map(self.rate, operation.inputs)
-            return first * second
+            first, second = inputs
+            return first * (1.0 - second if operation.inverted else second)
+        if not self._is_binary(operation.inputs[0]):
+            return UNKNOWN
         window = operation.pairs / operation.n_out
-        return 1.0 - (1.0 - self.rate(operation.inputs[0])) ** window
+        return 1.0 - (1.0 - inputs[0]) ** window
+
+    def _is_binary(self, number: int) -> bool:
+        """Whether spikes are one at most a value and time step."""
+        operation = self.graph.operations[number]
+        if operation.kind == "neuron":
+            return self.most_spikes == 1
+        return operation.kind != "sum" and all(map(self._is_binary, operation.inputs))
 
     def fed_by(self, number: int) -> FedBy:
-        """What an operation takes: `spikes` where one of its operands is binary."""
+        """What an operation takes: `spikes` where one of its operands is spikes."""
         inputs = self.graph.operations[number].inputs
-        if any(map(self.is_binary, inputs)):
+        if any(map(self.is_spikes, inputs)):
             return "spikes"
         only_image = all(self.graph.operations[source].kind == "image" for source in inputs)
         return "image" if only_image else "values"
 
     def input_rate(self, number: int) -> float:
-        """The firing rate of an operation's input; of two binary operands, the lower one."""
-        inputs = self.graph.operations[number].inputs
-        return min(self.rate(source) for source in inputs if self.is_binary(source))
+        """The firing rate of an operation's input; of two operands that are spikes, the lower one,
+        or that of the first where the second is inverted."""
+        operation = self.graph.operations[number]
+        inputs = operation.inputs[:1] if operation.inverted else operation.inputs
+        return min(self.rate(source) for source in inputs if self.is_spikes(source))
 
     def reached(self, number: int) -> float:
         """The outputs that the spikes of an operation's input reach in one inference. Where they

@@ -179,15 +179,17 @@ def _graph(recipe: Recipe) -> OperationGraph:
 
 def _rates(source: _Source, options: EnergyOptions) -> _Rates:
     """The firing rates of a source's own net."""
-    if not source.recipe.neuron.neuron.spiking:
+    own = source.recipe.neuron
+    if not own.neuron.spiking:
         return _Rates("none")
     if options.rates == PAPER_RATES:
-        name = source.recipe.neuron.neuron.name
+        name = own.neuron.name
         return _Rates("paper", _published_rates(source, name, options))
     if options.rates is not None:
         document = given_json(options.rates)
         where = f"firing rates '{options.rates}'"
-        return _Rates(options.rates, rates_of_layers(document, source.graph.spiking_layers, where))
+        layers, highest = source.graph.spiking_layers, own.hyperparameters.most_spikes
+        return _Rates(options.rates, rates_of_layers(document, layers, where, highest=highest))
     if source.opened is None:
         return _Rates("unknown")
     options.say(f"measuring firing rates of '{source.name}' on its test data")

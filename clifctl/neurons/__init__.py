@@ -1,6 +1,18 @@
 """WHAT a neuron is: the contract, the NEURONS table (one file a model) and the surrogates."""
 
-from clifctl.neurons import alif, clif, cuba, glif, klif, lif, plif, relu, tclif
+from clifctl.neurons import (
+    alif,
+    clif,
+    cuba,
+    glif,
+    ilif,
+    integrate_and_fire,
+    klif,
+    lif,
+    plif,
+    relu,
+    tclif,
+)
 from clifctl.neurons.contract import (
     Hyperparameters,
     LeakyHyperparameters,
@@ -16,6 +28,7 @@ from clifctl.neurons.surrogates import SURROGATES, spike
 
 # name -> neuron, in the order of display
 NEURONS: dict[str, Neuron] = {
+    "if": integrate_and_fire.NEURON,
     "lif": lif.NEURON,
     "plif": plif.NEURON,
     "klif": klif.NEURON,
@@ -25,6 +38,7 @@ NEURONS: dict[str, Neuron] = {
     "alif": alif.NEURON,
     "cuba": cuba.NEURON,
     "tclif": tclif.NEURON,
+    "ilif": ilif.NEURON,
     "relu": relu.NEURON,
 }
 

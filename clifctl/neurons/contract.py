@@ -38,6 +38,11 @@ class Hyperparameters(Strict):
 
         def __init__(self, **values: Any) -> None: ...
 
+    @property
+    def most_spikes(self) -> int:
+        """Spikes that one output stands for, at most: a neuron may give whole numbers of them."""
+        return 1
+
     def with_threshold(self, v_threshold: float | None) -> Self:
         """These with another `v_threshold`; as they are where it is None, and for a neuron that has
         no such key (it learns its threshold, or has none)."""
@@ -76,21 +81,27 @@ class LeakyHyperparameters(SpikingHyperparameters):
     tau: float = Field(2.0, gt=1.0, description="membrane time constant [time steps]")
 
 
-class ResetHyperparameters(LeakyHyperparameters):
-    """What a leaky neuron with a choice of resets has."""
+class ResetHyperparameters(SpikingHyperparameters):
+    """What a neuron with a choice of resets has."""
 
     reset: Literal["soft", "hard"] = Field(
         "soft", description="a spike subtracts the threshold, or sets v_reset"
     )
-    v_reset: float = Field(0.0, description="where the hard reset goes, and the leak with it")
+    v_reset: float = Field(0.0, description="where the hard reset goes")
     detach_reset: bool = Field(False, description="no gradient through the spike of the reset")
-    decay_input: bool = Field(False, description="divide the input by tau")
 
     @model_validator(mode="after")
     def _v_reset_is_hard(self) -> "ResetHyperparameters":
         if self.v_reset != 0.0 and self.reset != "hard":
             raise ValueError("v_reset needs reset = hard")
         return self
+
+
+class LeakyResetHyperparameters(ResetHyperparameters, LeakyHyperparameters):
+    """What a leaky neuron with a choice of resets has."""
+
+    v_reset: float = Field(0.0, description="where the hard reset goes, and the leak with it")
+    decay_input: bool = Field(False, description="divide the input by tau")
 
 
 @dataclass(frozen=True)

@@ -16,12 +16,12 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from clifctl.neurons.contract import Learnable, Neuron, ResetHyperparameters, State
+from clifctl.neurons.contract import LeakyResetHyperparameters, Learnable, Neuron, State
 from clifctl.neurons.lif import charge
 from clifctl.neurons.surrogates import spike
 
 
-class KLIFHyperparameters(ResetHyperparameters):
+class KLIFHyperparameters(LeakyResetHyperparameters):
     """KLIF's own choice besides LIF's."""
 
     scale_reset: bool = Field(False, description="divide by k again after the reset")

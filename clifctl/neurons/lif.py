@@ -15,7 +15,7 @@ from typing import Any
 
 from torch import Tensor
 
-from clifctl.neurons.contract import Neuron, ResetHyperparameters, State
+from clifctl.neurons.contract import LeakyResetHyperparameters, Neuron, State
 from clifctl.neurons.surrogates import spike
 
 
@@ -47,5 +47,5 @@ NEURON = Neuron(
     paper="CLIF, ICML 2024, Eq. 1-3",
     step=step,
     states=(State("v", "membrane potential after reset", lambda p: p.v_reset),),
-    hyperparameters=ResetHyperparameters,
+    hyperparameters=LeakyResetHyperparameters,
 )

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from clifctl.neurons.contract import Learnable, Neuron, ResetHyperparameters, State
+from clifctl.neurons.contract import LeakyResetHyperparameters, Learnable, Neuron, State
 from clifctl.neurons.lif import charge, reset
 from clifctl.neurons.surrogates import spike
 
@@ -32,7 +32,7 @@ NEURON = Neuron(
     paper="Fang et al., ICCV 2021; CLIF, ICML 2024, Figure 4",
     step=step,
     states=(State("v", "membrane potential after reset", lambda p: p.v_reset),),
-    hyperparameters=ResetHyperparameters,
+    hyperparameters=LeakyResetHyperparameters,
     learnables=(
         Learnable(
             "w",

@@ -200,7 +200,7 @@ def test_operations_of_a_transformer_are_there() -> None:
     product = graph.operations[4]
     assert (product.macs, product.input_shape, product.output_shape) == (9 * 9 * 2, (9, 2), (9, 9))
     signals = Signals(graph, True, {"neuron": 0.25})
-    binary = [signals.is_binary(i) for i in range(len(kinds))]
+    binary = [signals.is_spikes(i) for i in range(len(kinds))]
     assert binary == [False, False, False, True, False, True, False, False, False]
     assert signals.input_rate(4) == 0.25
     assert signals.rate(5) == 0.0625
@@ -228,7 +228,7 @@ def test_the_maximum_of_spikes_is_a_spike() -> None:
         average=lambda: nn.AdaptiveAvgPool2d(1),
     )  # fmt: skip
     signals = Signals(graph, True, {"neuron": 0.1})
-    assert [signals.is_binary(i) for i in range(4)] == [False, True, True, False]
+    assert [signals.is_spikes(i) for i in range(4)] == [False, True, True, False]
     assert signals.rate(2) == pytest.approx(1 - 0.9**4)
 
 

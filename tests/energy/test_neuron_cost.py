@@ -10,6 +10,8 @@ from clifctl.neurons import NEURONS, LeakyHyperparameters, Neuron, State, spike
     ("name", "expected"),
     [
         ("relu", (0, 1, 0, 0)),  # max(x, 0)
+        ("if", (0, 3, 0, 1)),  # + x, - threshold, - s
+        ("ilif", (1, 9, 0, 1)),  # v/2, + x, 4 thresholds, 3 sums of spikes, - s
         ("lif", (1, 3, 0, 1)),  # v/2, + x, - threshold, - s
         ("clif", (4, 5, 2, 2)),  # v/2, u/2, m * sigmoid, s * (1 + sigmoid)
         ("plif", (1, 3, 0, 1)),  # 1 - w is the same for every element

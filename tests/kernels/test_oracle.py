@@ -1,6 +1,7 @@
 """SpikingJelly's neurons as an independent oracle: equations of its own, torch's autograd."""
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,16 +47,26 @@ RESETS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 }
 
 
+# Those of a neuron without a leak.
+PLAIN_RESETS = {
+    **{name: RESETS[name] for name in ("soft", "hard", "hard_below", "detached")},
+    "threshold": ({"v_threshold": 0.7}, {"v_reset": None, "v_threshold": 0.7}),
+}
+
+
 def _leaky(
     neuron: str,
     module: type[nn.Module],
     *,
     tau: str = "tau",
     compiled: tuple[str, ...] = ("all",),
+    choices: Mapping[str, Any] = RESETS,
     **also: bool,
 ) -> list[Case]:
     def case(name: str, ours: dict[str, Any], theirs: dict[str, Any]) -> Case:
-        options = {"decay_input": False, **theirs, **also}
+        options = {**also, **theirs}
+        if "decay_input" in inspect.signature(module).parameters:
+            options = {"decay_input": False, **options}
         if "tau" in options:
             options[tau] = options.pop("tau")
         return Case(
@@ -66,7 +77,7 @@ def _leaky(
             compiled=name in compiled,
         )
 
-    return [case(name, *choices) for name, choices in RESETS.items()]
+    return [case(name, *choices[name]) for name in choices]
 
 
 def _surrogate(name: str, function: nn.Module) -> Case:
@@ -89,6 +100,7 @@ def _glif(neuron: str, channels: int | None) -> Case:
 
 
 CASES = [
+    *_leaky("if", oracle.IFNode, compiled=("soft", "hard_below"), choices=PLAIN_RESETS),
     *_leaky("lif", oracle.LIFNode, compiled=("soft", "hard", "hard_below", "detached", "decayed")),
     *_leaky("plif", oracle.ParametricLIFNode, tau="init_tau"),
     *_leaky("klif", oracle.KLIFNode, scale_reset=False),

@@ -42,7 +42,7 @@ def test_learnable_parameters_can_be_had_as_they_are_before_training() -> None:
 
 
 def test_every_neuron_describes_itself() -> None:
-    names = "lif plif klif glif glif_channel clif alif cuba tclif relu"
+    names = "if lif plif klif glif glif_channel clif alif cuba tclif ilif relu"
     assert list(NEURONS) == names.split()
     for name, neuron in NEURONS.items():
         assert neuron.name == name

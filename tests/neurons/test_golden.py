@@ -67,6 +67,25 @@ def sequence(values: Sequence[Any]) -> Tensor:
     return float64(values).reshape(len(values), 1, -1)
 
 
+# threshold 1. u = v + x: .5 | .5+.5=1.0 at equality! | -.25 | .75 | .75+2.25=3! | 2-1.5
+IF = Trajectory(
+    "if",
+    "if",
+    x=[0.5, 0.5, -0.25, 1.0, 2.25, -1.5],
+    out=[0, 1, 0, 0, 1, 0],
+    states={"v": [0.5, 0.0, -0.25, 0.75, 2.0, 0.5]},
+)
+
+# v starts at -.5, and goes there. u = v + x: .5 | 1.0 at equality! | .25 | 2.25! | -1.5 | 1.0!
+IF_HARD = Trajectory(
+    "if-hard",
+    "if",
+    x=[1.0, 0.5, 0.75, 2.0, -1.0, 2.5],
+    out=[0, 1, 0, 1, 0, 1],
+    states={"v": [0.5, -0.5, 0.25, -0.5, -1.5, -0.5]},
+    hyperparameters={"reset": "hard", "v_reset": -0.5},
+)
+
 # decay 1/2, threshold 1. u = v/2 + x, before the reset:
 # .5 | .25+.75=1.0 at equality! | 0+1.5! | .25+.25 | .25+2.5=2.75! | .875-1
 LIF = Trajectory(
@@ -399,6 +418,27 @@ TCLIF_COUPLED = Trajectory(
     learnables={"c1": RAW[0.25], "c2": RAW[0.75]},
 )
 
+# decay 1/2, at most 4. u = v/2 + x: 2.75, 3! | -.125-1 | -.5625+6=5.4375, 4! | .71875-.25
+# | .234375+.5, 1! | -.1328125-3
+ILIF = Trajectory(
+    "ilif",
+    "ilif",
+    x=[2.75, -1.0, 6.0, -0.25, 0.5, -3.0],
+    out=[3, 0, 4, 0, 1, 0],
+    states={"v": [-0.25, -1.125, 1.4375, 0.46875, -0.265625, -3.1328125]},
+)
+
+# decay 3/4, at most 2. u = 3/4 v + x: .5, a tie, 1! | -.375+1, 1! | -.28125+1, 1!
+# | -.2109375+3, 2! | .591796875+.125, 1! | -.21240234375+.5
+ILIF_TWO = Trajectory(
+    "ilif-two",
+    "ilif",
+    x=[0.5, 1.0, 1.0, 3.0, 0.125, 0.5],
+    out=[1, 1, 1, 2, 1, 0],
+    states={"v": [-0.5, -0.375, -0.28125, 0.7890625, -0.283203125, 0.28759765625]},
+    hyperparameters={"tau": 4.0, "max_value": 2},
+)
+
 RELU = Trajectory(
     "relu",
     "relu",
@@ -408,6 +448,8 @@ RELU = Trajectory(
 )
 
 TRAJECTORIES = [
+    IF,
+    IF_HARD,
     LIF,
     LIF_HARD,
     LIF_DECAY_INPUT,
@@ -428,6 +470,8 @@ TRAJECTORIES = [
     CUBA_SLOW,
     TCLIF,
     TCLIF_COUPLED,
+    ILIF,
+    ILIF_TWO,
     RELU,
 ]
 IN_TIME = [t for t in TRAJECTORIES if NEURONS[t.neuron].max_timesteps is None]

@@ -98,6 +98,7 @@ def peer_node(
     shared = {"surrogate_function": surrogate, "step_mode": "m" if multi_step else "s"}
     same = {**shared, "v_reset": None, "decay_input": False}
     makers: dict[str, Callable[[], nn.Module]] = {
+        "if": lambda: nodes.IFNode(**shared, v_reset=None),
         "lif": lambda: nodes.LIFNode(tau=2.0, **same),
         "plif": lambda: nodes.ParametricLIFNode(init_tau=2.0, **same),
         "klif": lambda: nodes.KLIFNode(tau=2.0, **same),
