@@ -264,7 +264,6 @@ LONG = {
     "cli/options.py": "what every command shares: options, where a result goes, how it is wired",
     "cli/train.py:register": "the command's signature: a parameter for each option",
     "experiments/energy.py": "one command from its sources to rows, the published ones beside them",
-    "experiments/train.py:_train": "one run in the order of its steps, read from top to bottom",
     "kernels/spikes/tensor.py": "a subclass of torch.Tensor, and all that torch asks of it",
 }
 

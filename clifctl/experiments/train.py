@@ -1,63 +1,42 @@
 """`train`: a recipe becomes a run folder and a result."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from dataclasses import replace
 
-import torch
-
-from clifctl.amounts import counted
-from clifctl.data import LoadedData, Split, batches, draw_order, shuffled_batches
-from clifctl.errors import CheckpointError, DataError
+from clifctl.errors import DataError
 from clifctl.experiments.build import (
-    build_net,
-    exchange_neurons,
-    loss_of,
-    optimizer_of,
     parameter_count,
     prepare_net,
-    repeat_of,
     steps_of,
-    training_step_of,
 )
 from clifctl.experiments.published import published_for
-from clifctl.experiments.run.connections import first_step_noted, may_be_event_driven
+from clifctl.experiments.run.built import Run
 from clifctl.experiments.run.execution import Execution
 from clifctl.experiments.run.folder import lock_folder, open_folder
 from clifctl.experiments.run.plan import Prepared, RunOptions, prepare, require_options
-from clifctl.experiments.run.recorder import History, RunRecorder
+from clifctl.experiments.run.recorder import RunRecorder
 from clifctl.experiments.run.resume import folder_state
 from clifctl.launch import launch
-from clifctl.models import SpikingNet, folded_norms
+from clifctl.models import SpikingNet
 from clifctl.recipe.load import LoadedRecipe
 from clifctl.recipe.neuron_files import neuron_sources
-from clifctl.recipe.schema import Recipe
-from clifctl.results.connections import ConnectionPaths
 from clifctl.results.decoding import encode
-from clifctl.results.eval import Evaluation
-from clifctl.results.events import Notice, Observer, RunStarted
-from clifctl.results.train import TrainResult
+from clifctl.results.events import Notice, Observer, RunEvent, RunStarted
+from clifctl.results.train import EpochRecord, TrainResult
 from clifctl.training import run_folder
-from clifctl.training.checkpoint import Checkpoint, load_weights
 from clifctl.training.device import (
     determinism,
-    evaluating,
-    seed_everything,
     tf32,
 )
 from clifctl.training.distributed import Processes, joined
-from clifctl.training.evaluation import evaluate
-from clifctl.training.loop import Event, Position, train_epochs
-from clifctl.training.precision import Precision
-from clifctl.training.resume import InProgress, restore
 from clifctl.training.stopping import StopNow, StopRequest, never, stop_requests
 
-FOLDED = (
-    "batch norm was folded into the weights of --init: training normalises again what is already "
-    "normalised; convert without --fold-norm gives weights to train on"
-)
+Training = Generator[RunEvent, None, TrainResult]
+# Called with the net of a run once it is built, and stands where the run begins or goes on.
+Begun = Callable[[SpikingNet], None]
+Stops = Callable[[Processes], AbstractContextManager[StopRequest]]
 
 
 def train(
@@ -77,28 +56,60 @@ def train(
     One of several processes (`clifctl.launch`) takes its part of every batch; the main one alone
     writes and is observed. All return the same result.
     """
+
+    def notice(line: str) -> None:
+        observe(Notice(line))
+
+    def stops(processes: Processes) -> AbstractContextManager[StopRequest]:
+        return stop_requests(notice, processes, should_stop=should_stop)
+
+    events = training(loaded, options, notice, stops)
+    while True:
+        try:
+            event = next(events)
+        except StopIteration as done:
+            result: TrainResult = done.value
+            return result
+        try:
+            observe(event)
+        except BaseException as raised:
+            events.throw(raised)
+
+
+def training(
+    loaded: LoadedRecipe,
+    options: RunOptions,
+    notice: Callable[[str], None],
+    stops: Stops = lambda processes: nullcontext(StopRequest()),
+    begun: Begun = lambda net: None,
+) -> Training:
+    """As `train`, as a generator of what happens, which returns the result. `stops` says who may
+    ask the run to stop: without it nobody, and whoever iterates just leaves off.
+
+    Unless `options.recorded` there is no run folder and nothing is written; of what happens, the
+    start is left out then, which is that of a folder.
+    """
     require_options(options)
     execution = options.execution.resolve()
     with joined(launch(), execution.device) as processes:
-        return _train(loaded, options, execution, observe, processes, should_stop)
+        if options.recorded:
+            return (yield from _train(loaded, options, execution, notice, processes, stops, begun))
+        return (yield from _unrecorded(loaded, options, execution, notice, processes, begun))
 
 
 def _train(
     loaded: LoadedRecipe,
     options: RunOptions,
     execution: Execution,
-    observe: Observer,
+    notice: Callable[[str], None],
     processes: Processes,
-    should_stop: Callable[[], bool],
-) -> TrainResult:
+    stops: Stops,
+    begun: Begun,
+) -> Training:
     started = time.perf_counter()
-
-    def notice(line: str) -> None:
-        observe(Notice(line))
-
     finished = processes.from_main(lambda: folder_state(loaded, options).result)
     if finished is not None:
-        observe(Notice(f"'{options.out}' is already finished"))
+        notice(f"'{options.out}' is already finished")
         return finished
     prepared = processes.agree(lambda: prepare(loaded, options, execution))
     _require_same_data(prepared, processes)
@@ -109,9 +120,7 @@ def _train(
         earlier, is_ours = processes.from_main(lambda: lock_folder(loaded, options, until_done))
         if earlier.result is not None:
             return earlier.result
-        run = processes.agree(
-            lambda: _Run.assemble(loaded, prepared, earlier.checkpoint, processes)
-        )
+        run = processes.agree(lambda: Run.assemble(loaded, prepared, earlier.checkpoint, processes))
         prepare_net(run.recipe, run.net, processes)
         # Only now: whatever cannot be built must not cost the run that --overwrite replaces.
         folder = processes.from_main(
@@ -135,25 +144,51 @@ def _train(
             run_folder.kept_epochs(folder),
             processes,
         )
+        begun(run.net)
         plan = replace(prepared.plan, run_folder=str(folder), continues_after=run.continues_after)
-        observe(RunStarted(plan, loaded.recipe.train.epochs, steps_of(run.recipe, run.data)))
+        yield RunStarted(plan, loaded.recipe.train.epochs, steps_of(run.recipe, run.data))
         for note in run.notes:
-            observe(Notice(note))
-        stops = stop_requests(notice, processes, should_stop=should_stop)
-        with recorder.reporting_failures(), stops as request:
+            notice(note)
+        with recorder.reporting_failures(), stops(processes) as request:
             if earlier.checkpoint is None:
                 recorder.log("started")
             else:
                 recorder.resumed(earlier.checkpoint)
-            recorder.consume(run.events(request, recorder.note_connections), observe, request)
+            yield from recorder.recorded(run.events(request, recorder.note_connections), request)
             try:
-                result = _result(run, folder, request, started)
+                result = _result(run, str(folder), request, started)
             except StopNow:
                 raise recorder.interrupted(request) from None
             if processes.main:
                 run_folder.write_json(folder / run_folder.RESULT, encode(result))
             recorder.log("finished")
     return result
+
+
+def _unrecorded(
+    loaded: LoadedRecipe,
+    options: RunOptions,
+    execution: Execution,
+    notice: Callable[[str], None],
+    processes: Processes,
+    begun: Begun,
+) -> Training:
+    """The same run, of which nothing is kept but its net, and the result that is returned."""
+    started = time.perf_counter()
+    prepared = processes.agree(lambda: prepare(loaded, options, execution))
+    _require_same_data(prepared, processes)
+    nobody = StopRequest()
+    with determinism(loaded.recipe.train.deterministic), tf32(loaded.recipe.train.tf32):
+        run = processes.agree(lambda: Run.assemble(loaded, prepared, None, processes))
+        prepare_net(run.recipe, run.net, processes)
+        begun(run.net)
+        for note in run.notes:
+            notice(note)
+        for event in run.events(nobody, lambda paths: None):
+            if isinstance(event, EpochRecord):
+                run.history.add(event)
+            yield event
+        return _result(run, None, nobody, started)
 
 
 def _require_same_data(prepared: Prepared, processes: Processes) -> None:
@@ -172,141 +207,7 @@ def _require_same_data(prepared: Prepared, processes: Processes) -> None:
     processes.agree(compare)
 
 
-@dataclass(frozen=True)
-class _Run:
-    """A run that is ready to train: everything is built, and brought to where it goes on."""
-
-    loaded: LoadedRecipe
-    prepared: Prepared
-    recipe: Recipe
-    data: LoadedData
-    net: SpikingNet
-    running: InProgress
-    history: History
-    continues_after: str | None
-    seconds_before: float  # that it has trained for before it went on
-    notes: Sequence[str]  # what a person should know
-    processes: Processes
-
-    @classmethod
-    def assemble(
-        cls,
-        loaded: LoadedRecipe,
-        prepared: Prepared,
-        checkpoint: Checkpoint | None,
-        processes: Processes,
-    ) -> "_Run":
-        """Build the run. Raises CheckpointError, DataError where `checkpoint` is not of it."""
-        recipe, section = prepared.recipe, prepared.recipe.train
-        device = prepared.execution.device
-        torch.set_num_threads(prepared.execution.threads.count)
-        data = prepared.data.to(device)
-        generator = seed_everything(section.seed)
-        net = build_net(recipe).to(device)
-        optimizer, schedule = optimizer_of(recipe, net)
-        precision = Precision(prepared.precision.name, device)
-        step = training_step_of(recipe, net, optimizer, precision, processes)
-        running = InProgress(step, schedule, Position(), generator)
-        history, after = History(), None
-        notes = [] if prepared.precision.note is None else [prepared.precision.note]
-        if checkpoint is not None:
-            history = _go_on(running, checkpoint, prepared)
-            after = f"epoch {checkpoint.epoch}"
-            after += f" and {counted(checkpoint.step, 'step')}" if checkpoint.step else ""
-            # Of a run whose epochs are all done, nothing but evaluations may be left.
-            exchange_neurons(recipe, net, running.position.epoch)
-        elif prepared.start is not None:
-            prepared.start.fill(net)
-            notes += [FOLDED] if folded_norms(net) else []
-        seconds = history.seconds + running.position.seconds
-        return cls(
-            loaded, prepared, recipe, data, net, running, history, after, seconds, notes, processes
-        )
-
-    def events(
-        self, request: StopRequest, note: Callable[[tuple[ConnectionPaths, ...]], None]
-    ) -> Iterator[Event]:
-        """The training, from where it stands; `note` is called with how the connections run."""
-        held_out = self.data.validation
-        events = train_epochs(
-            self.running.step,
-            self.running.schedule,
-            self.running.position,
-            training_batches=self._batches,
-            test=lambda: self.evaluate(self.data.test, request),
-            validation=lambda: self.evaluate(held_out, request) if held_out else None,
-            before_epoch=lambda epoch: exchange_neurons(self.recipe, self.net, epoch),
-            epochs=self.recipe.train.epochs,
-            log_every=self.recipe.train.log_every,
-        )
-        if may_be_event_driven(self.recipe):
-            return first_step_noted(events, self.net, self.prepared.precision.name, note)
-        return events
-
-    def evaluate(
-        self, split: Split, request: StopRequest, *, with_rates: bool = False
-    ) -> Evaluation:
-        """The net on a split, of which each process takes a part. Raises StopNow where a stop is
-        asked for."""
-        # Without statistics over all processes each has its own running averages.
-        self.processes.copy_from_main(list(self.net.buffers()))
-        own = split.part(self.processes.part(len(split))) if self.processes.several else split
-        with evaluating():
-            return evaluate(
-                self.net,
-                request.watched(batches(own, self.recipe.eval.batch_size)),
-                loss_of(self.recipe),
-                repeat=repeat_of(self.recipe),
-                with_rates=with_rates,
-                processes=self.processes,
-            )
-
-    def _batches(self, position: Position) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """What is left of the epoch at `position`, whose order is drawn here."""
-        split, section = self.data.train, self.recipe.train
-        if position.order is None:
-            position.order = draw_order(split, self.running.generator)
-        return shuffled_batches(
-            split,
-            section.batch_size,
-            self.running.generator,
-            self.data.augment,
-            drop_last=section.drop_last,
-            order=position.order,
-            start=position.step,
-        )
-
-
-def _go_on(running: InProgress, checkpoint: Checkpoint, prepared: Prepared) -> History:
-    """Bring `running` to where `checkpoint` was saved; its history."""
-    state, recipe = checkpoint.training or {}, prepared.recipe
-    where = prepared.plan.run_folder + "/" + run_folder.LAST
-    if state.get("data_sha256") != prepared.data_sha256:
-        raise DataError(
-            f"the data are not those that '{where}' was trained on: they have a different hash",
-            hint="put the data back as they were, or start a new run",
-        )
-    load_weights(running.step.net, checkpoint, Path(where))
-    history = History.of(state.get("history", {}), where)
-    restore(
-        running,
-        state,
-        samples=len(prepared.data.train),
-        steps=steps_of(recipe, prepared.data),
-        epochs=recipe.train.epochs,
-        where=where,
-    )
-    position = running.position
-    if (position.epoch, position.step) != (checkpoint.epoch + 1, checkpoint.step):
-        raise CheckpointError(
-            f"'{where}' says epoch {checkpoint.epoch}, step {checkpoint.step}, its training state "
-            f"epoch {position.epoch - 1}, step {position.step}",
-            hint="the file was changed after training: resume from another one",
-        )
-    return history
-
-
-def _result(run: _Run, folder: Path, request: StopRequest, started: float) -> TrainResult:
+def _result(run: Run, folder: str | None, request: StopRequest, started: float) -> TrainResult:
     """Evaluate the finished net, and put together what the run gives."""
     recipe, prepared, history = run.recipe, run.prepared, run.history
     last, best = history.last, history.best
@@ -342,7 +243,7 @@ def _result(run: _Run, folder: Path, request: StopRequest, started: float) -> Tr
         time=last.time,
         processes=run.processes.count,
         **prepared.execution.facts,
-        run_folder=str(folder),
+        run_folder=folder,
         resolved_recipe=run.loaded.recipe.document,
         published=published_for(recipe, run.data),
     )

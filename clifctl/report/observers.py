@@ -54,6 +54,7 @@ class EpochStream:
     def __call__(self, event: RunEvent) -> None:
         match event:
             case RunStarted():
+                assert event.plan.run_folder is not None
                 # What a resumed run finished before is not written again.
                 self._tail = Tail(Path(event.plan.run_folder) / self._metrics)
                 self._tail.new()

@@ -66,6 +66,7 @@ class TensorBoard:
         """Begin with what metrics.jsonl holds already."""
         from torch.utils.tensorboard import SummaryWriter
 
+        assert run.plan.run_folder is not None
         folder = Path(run.plan.run_folder) / FOLDER
         for old in folder.glob("events.out.tfevents.*"):
             with suppress(FileNotFoundError):

@@ -87,7 +87,7 @@ class Running(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class TrainResult(Result):
-    """A finished training run."""
+    """A finished training run. `run_folder` is None where nothing was written."""
 
     schema: ClassVar[str] = "clifctl.train/1"
 
@@ -123,7 +123,7 @@ class TrainResult(Result):
     target_reason: str
     connections: str = "dense"
     connections_reason: str = DENSE_THEN
-    run_folder: str
+    run_folder: str | None
     resolved_recipe: dict[str, Any] = field(default_factory=dict)
     published: Published
 
@@ -148,7 +148,7 @@ class TrainPlan(Result):
     threads_reason: str
     precision: str
     precision_reason: str
-    run_folder: str
+    run_folder: str | None
     continues_after: str | None
     train_samples: Annotated[int | None, Quantity("training samples", digits=0)]
     test_samples: Annotated[int | None, TEST_SAMPLES]

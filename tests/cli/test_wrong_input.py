@@ -168,7 +168,7 @@ def test_a_run_that_cannot_start_does_not_cost_the_old_one(
     def fail(*args: object, **options: object) -> None:
         raise RuntimeError("not enough memory")
 
-    monkeypatch.setattr("clifctl.experiments.train.optimizer_of", fail)
+    monkeypatch.setattr("clifctl.experiments.run.built.optimizer_of", fail)
     done = clifctl("train", "digits_snn5", *tiny, "--out", "run", "--overwrite")
     assert done.code == 1
     assert {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()} == before

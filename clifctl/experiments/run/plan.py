@@ -39,7 +39,8 @@ METRICS = run_folder.METRICS
 
 @dataclass(frozen=True)
 class RunOptions:
-    """How to run, as opposed to what. `out` is the run folder, None for `runs/<recipe>-<n>`.
+    """How to run, as opposed to what. `out` is the run folder, None for `runs/<recipe>-<n>`; a run
+    that is not `recorded` has none.
 
     `resume`: with "never" the folder must be new (or be replaced with `overwrite`); with "auto" a
     run of the same recipe in it goes on, or is returned if it is finished, and one that is not
@@ -50,6 +51,7 @@ class RunOptions:
 
     execution: ExecutionOptions = field(default_factory=ExecutionOptions)
     out: Path | None = None
+    recorded: bool = True
     overwrite: bool = False
     resume: Resume = "never"
     keep: int | None = None
@@ -109,17 +111,18 @@ class _Where:
 
     recipe: Recipe
     execution: Execution
-    folder: Path
+    folder: Path | None
     precision: Arithmetic
 
     @classmethod
     def of(cls, loaded: LoadedRecipe, options: RunOptions, execution: Execution) -> "_Where":
         require_options(options)
+        folder: Path | None = None
         if options.out is not None:
             may_exist = options.overwrite or options.resume != "never"
             run_folder.check_run_folder(options.out, overwrite=may_exist)
             folder = options.out
-        else:
+        elif options.recorded:
             require_folder_possible(RUNS)
             folder = RUNS / f"{loaded.name}-{run_folder.next_number(RUNS, loaded.name)}"
         precision = resolve_precision(loaded.recipe.train.precision, execution.device)
@@ -164,7 +167,7 @@ def _plan(
         **execution.threads.facts,
         precision=where.precision.name,
         precision_reason=where.precision.reason,
-        run_folder=str(where.folder),
+        run_folder=None if where.folder is None else str(where.folder),
         continues_after=None,
         train_samples=None if data is None else len(data.train),
         test_samples=None if data is None else len(data.test),

@@ -14,7 +14,7 @@ from clifctl.recipe.load import LoadedRecipe
 from clifctl.recipe.schema import neurons_of_files
 from clifctl.results.connections import ConnectionPaths
 from clifctl.results.decoding import decode
-from clifctl.results.events import Observer, StepDone
+from clifctl.results.events import StepDone
 from clifctl.results.runs import RunState
 from clifctl.results.train import EpochRecord, StepRecord
 from clifctl.training import run_folder
@@ -37,6 +37,7 @@ class History:
     def add(self, record: EpochRecord) -> bool:
         """Take in an epoch; whether it is the best so far."""
         self.last = record
+        self.seconds += record.seconds
         # Strictly greater, as in the authors' code: the first of equals is the best.
         if self.best is not None and _judged(record) <= _judged(self.best):
             return False
@@ -73,7 +74,7 @@ def _judged(record: EpochRecord) -> float:
 
 @dataclass
 class RunRecorder:
-    """Consumes the events of a training: writes what they say, and passes them on.
+    """Records the events of a training: writes what they say, and passes them on.
 
     `data_sha256` and `neuron_sources` go into every checkpoint: a run goes on with its own data and
     neurons only. Of several
@@ -105,24 +106,24 @@ class RunRecorder:
         self.kept = describe(self.folder, checkpoint)
         self._place = (checkpoint.epoch, checkpoint.step)
 
-    def consume(self, events: Iterator[Event], observe: Observer, request: StopRequest) -> None:
-        """Train to the end, or until a stop is asked for: then save, and raise Interrupted."""
+    def recorded(self, events: Iterator[Event], request: StopRequest) -> Iterator[Event]:
+        """The events to the end, or until a stop is asked for: then save, and raise Interrupted."""
         try:
             for event in events:
                 if isinstance(event, StepRecord):
                     if self.processes.main:
                         run_folder.append_metrics(self.folder / run_folder.METRICS, event)
-                    observe(event)
+                    yield event
                     continue
                 if isinstance(event, StepDone):
                     self._clean = False
-                    observe(event)
+                    yield event
                     is_due = request.settle(self.processes, is_due=self._timer.is_due())
                     if request.stop is not None or is_due:
                         self.save(run_folder.LAST)
                 else:
                     self._keep_epoch(event)
-                    observe(event)
+                    yield event
                     request.settle(self.processes)
                 if request.stop is not None:
                     raise StopNow
@@ -185,7 +186,6 @@ class RunRecorder:
     def _keep_epoch(self, record: EpochRecord) -> None:
         if self.processes.main:
             run_folder.append_metrics(self.folder / run_folder.METRICS, record)
-        self.history.seconds += record.seconds
         # The last one last: what it says of the others is then true.
         names = [run_folder.BEST] if self.history.add(record) else []
         names += [run_folder.epoch_file(record.epoch)] if self.keep else []
@@ -228,6 +228,9 @@ class RunRecorder:
             raise self._with_what_was_kept(failed) from failed
         except Interrupted as interrupted:
             self._note_end("interrupted", interrupted.message)
+            raise
+        except GeneratorExit:
+            self._note_end("interrupted", "left before its end")
             raise
         except Exception as error:
             if isinstance(error, RuntimeError) and (lost := lost_process(error, self.processes)):

@@ -290,7 +290,7 @@ def test_a_second_signal_ends_at_once(tmp_path: Path) -> None:
 def test_a_stop_during_evaluation_is_obeyed(
     whole: tuple[Path, TrainResult], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from clifctl.experiments import train as module
+    from clifctl.experiments.run import built as module
 
     calls: list[int] = []
 
@@ -431,11 +431,11 @@ def test_one_run_at_a_time(whole: tuple[Path, TrainResult], tmp_path: Path) -> N
 def test_a_folder_that_another_process_has_made_meanwhile_is_its_own(
     options: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from clifctl.experiments.train import _Run
+    from clifctl.experiments.run.built import Run
 
-    folder, assemble = tmp_path / "run", _Run.assemble
+    folder, assemble = tmp_path / "run", Run.assemble
 
-    def second(*arguments: Any) -> _Run:
+    def second(*arguments: Any) -> Run:
         monkeypatch.undo()
         with pytest.raises(Interrupted):
             run(folder, watcher=Watcher(1, interrupt))
@@ -443,7 +443,7 @@ def test_a_folder_that_another_process_has_made_meanwhile_is_its_own(
         return assemble(*arguments)
 
     content = dict[str, bytes]()
-    monkeypatch.setattr(_Run, "assemble", second)
+    monkeypatch.setattr(Run, "assemble", second)
     with pytest.raises(OutputError, match="was made by another process just now"):
         run(folder, **options)
     assert len(content) > 3
