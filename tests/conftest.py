@@ -205,7 +205,8 @@ def data_root(
     CIFAR-10: 200 training images (40 a batch) and 20 test images; CIFAR-100: 200 and 100;
     Tiny-ImageNet: 200 classes, 1 training image each, 20 test images; an image folder of 3 classes
     (`data.size=16 data.classes=3`), 4 and 2 images each; `data.npz` of 4 classes
-    (`data.shape=[3,8,8] data.classes=4`), 24 and 8 samples; DVS128 Gesture: 22 and 11 samples;
+    (`data.shape=[3,8,8] data.classes=4`), 24 and 8 samples; SHD: 40 and 21 recordings; SSC: 36, 7
+    for validation and 9; DVS128 Gesture: 22 and 11 samples;
     CIFAR10-DVS: 4 numbers a class, of which each split tests on one or two. In `own`, event files
     of 3 classes (`data.sensor=[24,32] data.classes=3`), 9 and 6 samples. Frames are not prepared.
     """
@@ -217,6 +218,8 @@ def data_root(
     on_disk.write_tiny_imagenet(root / "tiny-imagenet-200")
     on_disk.write_image_folder(root)
     on_disk.write_npz(root / "data.npz")
+    on_disk.write_shd(root)
+    on_disk.write_ssc(root)
     recorded.write_dvs_gesture(root / "DvsGesture")
     recorded.write_cifar10_dvs(root / "cifar10_dvs")
     recorded.write_event_files(root / "own")

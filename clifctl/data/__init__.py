@@ -28,6 +28,8 @@ from clifctl.data.sets import (
     mnist,
     mnist1d,
     npz,
+    shd,
+    ssc,
     tiny_imagenet,
 )
 
@@ -37,6 +39,8 @@ DATASETS: dict[str, Dataset] = {
     "digits_events": digits_events.DATASET,
     "digits_rows": digits_rows.DATASET,
     "mnist1d": mnist1d.DATASET,
+    "shd": shd.DATASET,
+    "ssc": ssc.DATASET,
     "mnist": mnist.DATASET,
     "fashion_mnist": fashion_mnist.DATASET,
     "cifar10": cifar10.DATASET,

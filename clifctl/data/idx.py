@@ -7,9 +7,7 @@ taken.
 
 import math
 import struct
-import zlib
 from collections.abc import Iterator
-from io import BufferedReader
 from pathlib import Path
 
 import numpy as np
@@ -21,12 +19,11 @@ from clifctl.data.archives import (
     BadArchive,
     require_memory,
 )
+from clifctl.data.gzip_files import is_packed, portions, unpacked
 from clifctl.reading import MIB, open_regular, size_bytes
 
-GZIP = b"\x1f\x8b"
 UNSIGNED_BYTES = 8  # the format's number for this type of elements
 MOST_FILE_BYTES = 1024 * MIB  # the largest published one has 47 MB
-PORTION_BYTES = 256 * 1024
 
 
 def read_idx(path: Path, dimensions: int) -> Array:
@@ -35,8 +32,8 @@ def read_idx(path: Path, dimensions: int) -> Array:
         held = size_bytes(file)
         if held > MOST_FILE_BYTES:
             raise BadArchive(f"it has {held:,} bytes, at most {MOST_FILE_BYTES:,} are read")
-        packed = file.peek(2)[:2] == GZIP
-        content = _Content(_unpacked(file) if packed else _portions(file))
+        packed = is_packed(file)
+        content = _Content(unpacked(file) if packed else portions(file))
         shape = _shape(content.take(4 + 4 * dimensions), dimensions)
         needed = math.prod(shape)
         if packed and needed > max(ALWAYS_READ_BYTES, MOST_GROWTH * held):
@@ -61,27 +58,6 @@ def _shape(header: bytes, dimensions: int) -> tuple[int, ...]:
     if magic != (wanted := UNSIGNED_BYTES << 8 | dimensions):
         raise BadArchive(f"it begins with the number {magic:#010x}, not with {wanted:#010x}")
     return tuple(shape)
-
-
-def _portions(file: BufferedReader) -> Iterator[bytes]:
-    while portion := file.read(PORTION_BYTES):
-        yield portion
-
-
-def _unpacked(file: BufferedReader) -> Iterator[bytes]:
-    """What a file of gzip holds, its checksum compared at the end. Raises BadArchive."""
-    unpacker = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
-    for portion in _portions(file):
-        while portion:
-            if unpacker.eof:
-                raise BadArchive("something follows behind the end of what is packed")
-            try:
-                yield unpacker.decompress(portion, PORTION_BYTES)
-            except zlib.error as broken:
-                raise BadArchive(f"it cannot be unpacked: {broken}") from None
-            portion = unpacker.unconsumed_tail or unpacker.unused_data
-    if not unpacker.eof:
-        raise BadArchive("it is cut off")
 
 
 class _Content:

@@ -10,6 +10,7 @@ import struct
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 from PIL import Image
 
@@ -141,3 +142,52 @@ def write_npz(
         arrays[f"y_{part}"] = np.arange(samples) % classes
     np.savez(file, **arrays)
     return file
+
+
+def heidelberg_spikes(label: int, *, seed: int) -> tuple[Any, Any]:
+    """Times (float16) and channels (uint16) of a recording, around a channel of its class."""
+    random = np.random.default_rng([seed, label])
+    spikes = int(random.integers(1, 90))
+    times = np.sort(random.random(spikes) * 1.3).astype(np.float16)
+    units = (label * 19 + random.integers(0, 300, spikes)) % 700
+    return times, units.astype(np.uint16)
+
+
+def write_heidelberg(
+    file: Path, *, classes: int, recordings: int, seed: int = 0, speakers: int | None = 5
+) -> Path:
+    """One file of SHD or SSC: lists of any length, as the published ones; who speaks where SHD's
+    says so. Recording i has label i modulo the classes."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with h5py.File(file, "w") as written:
+        kinds = {"times": np.float16, "units": np.uint16}
+        lists = {
+            name: written.create_dataset(
+                f"spikes/{name}", (recordings,), dtype=h5py.vlen_dtype(kind)
+            )
+            for name, kind in kinds.items()
+        }
+        for number in range(recordings):
+            times, units = heidelberg_spikes(number % classes, seed=seed + number)
+            lists["times"][number], lists["units"][number] = times, units
+        numbers = np.arange(recordings)
+        written["labels"] = (numbers % classes).astype(np.uint16)
+        written["extra/keys"] = np.array([f"word{i}".encode() for i in range(classes)])
+        if speakers:
+            written["extra/speaker"] = (numbers % speakers).astype(np.uint16)
+    return file
+
+
+def write_shd(root: Path) -> Path:
+    """SHD: 40 training recordings of 5 speakers, and 21 test recordings."""
+    write_heidelberg(root / "shd_train.h5", classes=20, recordings=40)
+    write_heidelberg(root / "shd_test.h5", classes=20, recordings=21, seed=100)
+    return root
+
+
+def write_ssc(root: Path) -> Path:
+    """SSC: 36, 7 and 9 recordings."""
+    for seed, (part, recordings) in enumerate((("train", 36), ("valid", 7), ("test", 9))):
+        file = root / f"ssc_{part}.h5"
+        write_heidelberg(file, classes=35, recordings=recordings, seed=100 * seed, speakers=None)
+    return root

@@ -27,6 +27,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "tiny_imagenet": {},
     "image_folder": {"size": 16, "classes": 3},
     "npz": {"shape": [3, 8, 8], "classes": 4},
+    "shd": {"pool": 5},
+    "ssc": {},
     "dvs_gesture": {},
     "cifar10_dvs": {"split": "tebn"},
     "event_files": {"classes": 3, "sensor": [24, 32]},
@@ -37,6 +39,8 @@ EXPECTED = {
     "digits_events": (1297, 500, 10, (2, 10, 10)),
     "digits_rows": (1297, 500, 10, (8,)),
     "mnist1d": (4000, 1000, 10, (1,)),
+    "shd": (40, 21, 20, (140,)),
+    "ssc": (36, 9, 35, (700,)),
     "mnist": (60, 20, 10, (1, 28, 28)),
     "fashion_mnist": (60, 20, 10, (1, 28, 28)),
     "cifar10": (200, 20, 10, (3, 32, 32)),
@@ -77,7 +81,7 @@ def test_contract(name: str, data_root: Path, recorded: ModuleType, tmp_path: Pa
         assert split.targets.dtype == torch.int64
         assert set(split.targets.tolist()) <= set(range(shape.classes))
     assert set(data.train.targets.tolist()) == set(range(shape.classes))
-    assert data.validation is None
+    assert (data.validation is None) == (name != "ssc")
     again = dataset.load(options, steps)
     assert again.sha256() == data.sha256()
     for field in dataset.options.model_fields.values():

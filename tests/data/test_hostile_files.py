@@ -18,6 +18,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -29,6 +30,7 @@ from clifctl.data.decoding import decode
 from clifctl.data.events.aedat import read_aedat2, read_aedat3
 from clifctl.data.events.frame_cache import BadCache, Cache, Settings
 from clifctl.data.events.recordings import BadRecording, NpzRecording
+from clifctl.data.hdf5 import open_hdf5
 from clifctl.data.idx import header_of, read_idx
 from clifctl.data.images import Place
 from clifctl.data.unpickling import load_plain
@@ -394,6 +396,7 @@ def everything(on_disk: ModuleType, recorded: ModuleType, tmp_path: Path) -> Pat
     on_disk.write_tiny_imagenet(root / "tiny-imagenet-200", classes=3, test_samples=3)
     on_disk.write_image_folder(root)
     on_disk.write_npz(root / "data.npz")
+    on_disk.write_shd(root)
     recorded.write_dvs_gesture(root / "DvsGesture", train=1)
     recorded.write_event_files(root / "own", train=1, test=1)
     return root
@@ -420,6 +423,7 @@ def test_what_is_no_file_is_refused_at_once(
         ),
         "train/class1/1.png": lambda: load("image_folder", everything, **FOLDER),
         "data.npz": lambda: load("npz", everything, **ARRAYS),
+        "shd_test.h5": lambda: load("shd", everything),
         "DvsGesture/trials_to_test.txt": lambda: recorded.prepare(
             "dvs_gesture", f"root={everything}", "timesteps=3"
         ),
@@ -559,6 +563,117 @@ def test_an_idx_file_takes_no_more_than_it_holds(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(b"")
     os.truncate(tmp_path / "x", 2**40)
     assert "at most" in bounded(lambda: read_idx(tmp_path / "x", 3))
+
+
+# --- HDF5 files -------------------------------------------------------------------------------
+
+
+def hdf5_file(path: Path, lengths: tuple[int, ...] = (3, 5), **how: Any) -> Path:
+    """Lists of so many numbers, and a list of numbers."""
+    with h5py.File(path, "w") as made:
+        lists = made.create_dataset(
+            "lists", (len(lengths),), dtype=h5py.vlen_dtype(np.uint16), **how
+        )
+        for number, length in enumerate(lengths):
+            lists[number] = np.arange(length)
+        made["numbers"] = np.arange(len(lengths), dtype=np.uint16)
+    return path
+
+
+def read_hdf5(path: Path) -> tuple[list[list[int]], list[int]]:
+    with open_hdf5(path) as opened:
+        lists, numbers = opened.lists("lists", "iu"), opened.numbers("numbers")
+    return [lists[number].tolist() for number in range(len(lists))], numbers.tolist()
+
+
+def test_hdf5_is_read_out_of_the_file_itself(tmp_path: Path) -> None:
+    file, other = hdf5_file(tmp_path / "x.h5"), hdf5_file(tmp_path / "other.h5")
+    assert read_hdf5(file) == ([[0, 1, 2], [0, 1, 2, 3, 4]], [0, 1])
+    np.arange(2, dtype=np.uint16).tofile(tmp_path / "outside")
+    layout = h5py.VirtualLayout((2,), "u2")
+    layout[:] = h5py.VirtualSource(other, "numbers", (2,))
+    replacements: dict[str, Callable[[Any], object]] = {
+        "is a link to somewhere else": lambda made: made.update(x=h5py.SoftLink("/lists")),
+        "is a link to somewhere else, ": lambda made: made.update(
+            x=h5py.ExternalLink(str(other), "numbers")
+        ),
+        "lies in another file": lambda made: made.create_dataset(
+            "x", (2,), "u2", external=[(str(tmp_path / "outside"), 0, 4)]
+        ),
+        "bytes that are not in the file": lambda made: made.create_virtual_dataset("x", layout),
+    }
+    for said, put in replacements.items():
+        with h5py.File(file, "a") as made:
+            made.pop("x", None)
+            put(_Updated(made))
+        with pytest.raises(BadArchive, match=said), open_hdf5(file) as opened:
+            opened.numbers("x")
+
+
+class _Updated:
+    """A file of h5py, with the links of `update` in place."""
+
+    def __init__(self, made: Any) -> None:
+        self._made = made
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._made, name)
+
+    def update(self, **links: Any) -> None:
+        for name, link in links.items():
+            self._made[name] = link
+
+
+def test_an_hdf5_file_takes_no_more_than_it_holds(tmp_path: Path) -> None:
+    file = tmp_path / "x.h5"
+    bomb = gzip.compress(bytes(2**29), 1)
+    for said, kind, how in (
+        ("declares .* and the file has", "u2", {"shape": (10**12,), "chunks": (1024,)}),
+        ("entries that are not in the file", "u2", {"shape": (10**6,), "chunks": (1024,)}),
+        ("in parts of", "u2", {"shape": (9,), "chunks": (2**28,), "maxshape": (None,)}),
+        ("bytes that are not in the file", "u2", {"shape": (10**6,)}),
+        ("bytes that are not in the file", h5py.vlen_dtype("u2"), {"shape": (10**6,)}),
+        ("declares .* and the file has", h5py.vlen_dtype("u2"), {"shape": (10**9,)}),
+    ):
+        with h5py.File(file, "w") as made:
+            made.create_dataset("numbers", dtype=kind, **how)
+
+        def read(lists: bool = not isinstance(kind, str)) -> object:
+            with open_hdf5(file) as opened:
+                return opened.lists("numbers", "iu") if lists else opened.numbers("numbers")
+
+        assert re.match(f"BadArchive: .*{said}", told := bounded(read)), told
+    with h5py.File(file, "w") as made:  # a part that becomes more than its size
+        packed = made.create_dataset("numbers", (64,), "u1", chunks=(64,), compression="gzip")
+        packed.id.write_direct_chunk((0,), zlib.compress(bytes(2**28)))
+    told = bounded(lambda: opened_numbers(file))
+    assert told == "BadArchive: 'numbers' is cut off"
+    (tmp_path / "bomb.h5").write_bytes(bomb)
+    assert "far larger than it is" in bounded(lambda: opened_numbers(tmp_path / "bomb.h5"))
+
+
+def opened_numbers(path: Path) -> Any:
+    with open_hdf5(path) as opened:
+        return opened.numbers("numbers")
+
+
+def test_lists_of_an_hdf5_file_that_lie_are_refused(tmp_path: Path) -> None:
+    """What refers to a list says how long it is, and so does the heap that the list is in."""
+    file = hdf5_file(tmp_path / "x.h5", (3, 4000))
+    content = file.read_bytes()
+    heap = content.index(b"GCOL")
+    first = content.index(struct.pack("<IQI", 3, heap, 1))
+    for at, put, said in (
+        (first, struct.pack("<I", 2**32 - 1), "declares .* numbers, more than it has"),
+        (first, struct.pack("<I", 4), "list 0 is not where it should be"),
+        (first + 4, struct.pack("<Q", 2**63), "a heap of it is beyond its end"),
+        (first + 4, struct.pack("<Q", heap + 16), "its heaps lie over each other"),
+        (first + 12, struct.pack("<I", 77), "list 0 is not where it should be"),
+        (heap + 8, struct.pack("<Q", 2**62), "a heap of it is none, or cut off"),
+        (heap + 16 + 8, struct.pack("<Q", 2**62), "an object of it is cut off"),
+    ):
+        file.write_bytes(content[:at] + put + content[at + len(put) :])
+        assert re.match(f"BadArchive: .*{said}", told := bounded(lambda: read_hdf5(file))), told
 
 
 # --- prepared frames --------------------------------------------------------------------------
@@ -753,6 +868,9 @@ def originals(recorded: ModuleType, folder: Path) -> Iterator[tuple[str, bytes, 
     idx = header_of(pixels.shape) + pixels.tobytes()
     for name, content in (("x.idx", idx), ("x.idx.gz", gzip.compress(idx, mtime=0))):
         yield name, content, lambda path: read_idx(path, 3), (BadArchive, OSError)
+    for name, how in (("x.h5", {}), ("parts.h5", {"chunks": (3,), "compression": "gzip"})):
+        honest = hdf5_file(folder / f"honest-{name}", tuple(range(9)), **how).read_bytes()
+        yield name, honest, read_hdf5, (BadArchive, OSError)
     yield "x.npy", saved(np.save, np.arange(60)), read_array, (BadArchive, OSError)
     for name, write in (("2", recorded.write_aedat2), ("3", recorded.write_aedat3)):
         file = folder / "honest.aedat"

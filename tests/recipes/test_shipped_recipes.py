@@ -51,6 +51,7 @@ PARAMETERS = {
     "cifar10_dvs_vgg11": 9_476_298,
     "dvs_gesture_sdt": 2_566_923,
     "cifar10_dvs_vggsnn": 9_271_498,
+    "shd_mlp": 108_052,
 }
 # What makes a recipe of a large net and large data small enough for two steps on a CPU.
 FEW = ["train.batch_size=3", "timesteps=2", "eval.batch_size=3"]
@@ -135,7 +136,7 @@ def test_what_the_header_claims_of_the_paper_is_what_the_tables_say(path: Path) 
     header = " ".join(line for line in path.read_text().splitlines() if line.startswith("#"))
     recipe = load_recipe(str(path)).recipe
     found = published_for(recipe).accuracies
-    if path.stem.startswith("digits") or "snn5" in path.stem:
+    if "Reproduces no table" in header or "snn5" in path.stem:
         assert found == ()
         return
     assert f"Expect:    the paper's {found[0].accuracy_percent:.2f} %" in header
