@@ -14,14 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from clifctl.data.archives import (
-    ALWAYS_READ_BYTES,
-    MOST_GROWTH,
-    Array,
-    BadArchive,
-    require_memory,
-)
-from clifctl.reading import MIB, open_regular, size_bytes
+from clifctl.data.archives import Array, BadArchive, require_memory
+from clifctl.reading import ALWAYS_READ_BYTES, MIB, MOST_GROWTH, open_regular, size_bytes
 
 GZIP = b"\x1f\x8b"
 UNSIGNED_BYTES = 8  # the format's number for this type of elements

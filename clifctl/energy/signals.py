@@ -42,7 +42,7 @@ class Signals:
         maximum or the product of spikes."""
         operation = self.graph.operations[number]
         if operation.kind == "neuron":
-            return self.spiking
+            return self.spiking and operation.fires
         if operation.maximum or operation.kind == "gate":
             return all(map(self.is_binary, operation.inputs))
         return False
