@@ -13,6 +13,10 @@ MIB = 2**20
 MOST_GIVEN_BYTES = 8 * MIB  # of a recipe, or of numbers in JSON
 MOST_LOG_BYTES = 1024 * MIB  # of the metrics of a run
 MOST_TEXT_BYTES = 64 * MIB  # of a list of files, or of what a text says of them
+# Of packed files so much is read whatever it was packed into; what grows further beyond is taken
+# for a bomb.
+ALWAYS_READ_BYTES = 64 * MIB
+MOST_GROWTH = 32
 
 
 class TooLarge(OSError):

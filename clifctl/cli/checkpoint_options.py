@@ -22,7 +22,8 @@ _TIMESTEPS = "timesteps="
 CheckpointArgument = Annotated[
     Path,
     typer.Argument(
-        metavar="CHECKPOINT", help="A run's last.pt or best.pt, or weights of other code."
+        metavar="CHECKPOINT",
+        help="A run's last.pt or best.pt, weights of other code, or a NIR graph.",
     ),
 ]
 
@@ -36,6 +37,7 @@ class _Choice:
     model: str | None
     neuron: str | None
     root: Path | None
+    dt: float | None
     changed_file: bool
     execution: ExecutionOptions
 
@@ -80,6 +82,8 @@ class _Choice:
             output.notice(notice)
         return CheckpointOptions(
             foreign_recipe=foreign,
+            without_net=self.data is not None and self.model is None,
+            dt=self.dt,
             neuron=self.neuron,
             root=self.root,
             changed_file=self.changed_file,
@@ -87,16 +91,15 @@ class _Choice:
         )
 
     def _foreign_recipe(self, overrides: list[str]) -> "LoadedRecipe | None":
-        if (self.data is None) != (self.model is None) or (self.recipe and self.data):
-            raise UsageError(
-                "weights of other code need --recipe, or both --model and --data",
-                hint="for example: --model resnet18 --data cifar100 neuron.name=clif",
-            )
+        if (self.model and not self.data) or (self.recipe and self.data):
+            from clifctl.experiments.checkpoints import NET_EXAMPLE, NET_MISSING
+
+            raise UsageError(NET_MISSING, hint=NET_EXAMPLE)
         from clifctl.recipe.load import bare_recipe, load_recipe
 
         if self.recipe:
             return load_recipe(self.recipe, overrides)
-        if self.data and self.model:
+        if self.data:
             return bare_recipe(self.data, self.model, overrides)
         return None
 
@@ -105,7 +108,10 @@ def _choice(
     *,
     recipe: Annotated[
         str | None,
-        typer.Option(help="For weights of other code: a recipe with their net and data."),
+        typer.Option(
+            help="For weights of other code: a recipe with their net and data; for a NIR graph: "
+            "with its data."
+        ),
     ] = None,
     data: Annotated[
         str | None,
@@ -113,7 +119,10 @@ def _choice(
     ] = None,
     model: Annotated[
         str | None,
-        typer.Option(help="Instead of --recipe: the net.", autocompletion=complete_model),
+        typer.Option(
+            help="Instead of --recipe: the net (a NIR graph is one itself).",
+            autocompletion=complete_model,
+        ),
     ] = None,
     neuron: Annotated[
         str | None,
@@ -122,10 +131,18 @@ def _choice(
     root: Annotated[
         Path | None, typer.Option(help="Folder of the data, if not the one in the recipe.")
     ] = None,
+    dt: Annotated[
+        float | None,
+        typer.Option(
+            "--dt",
+            metavar="SECONDS",
+            help="How long a time step of a NIR graph is (default: 1e-4, as writers take it).",
+        ),
+    ] = None,
     changed_file: ChangedFileOption = False,
     execution: Execution,
 ) -> _Choice:
-    return _Choice(recipe, data, model, neuron, root, changed_file, execution)
+    return _Choice(recipe, data, model, neuron, root, dt, changed_file, execution)
 
 
 CheckpointChoice = Annotated[_Choice, Shared(_choice)]

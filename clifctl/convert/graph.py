@@ -108,7 +108,7 @@ def read_net(net: SpikingNet, input_shape: Sequence[int]) -> LayerGraph:
         module._forward_hooks.clear()
         module._forward_pre_hooks.clear()
     recorder = _Recorder(net, empty)
-    dtype = next(net.parameters()).dtype
+    dtype = next((parameter.dtype for parameter in net.parameters()), None)
     image = torch.empty(STEPS, SAMPLES, *input_shape, device="meta", dtype=dtype)
     recorder.add(image, "input", "input", ())
     handles = list(recorder.watch(empty))
@@ -173,6 +173,10 @@ class _Recorder(TorchFunctionMode):
                 x = self._norm(own, self._norms[own])(x)
             spikes = self._like(x)
             values = {"neuron": module.neuron, "hyperparameters": module.hyperparameters}
+            values["learnables"] = {
+                key: self._own[f"{name}.{key}"].detach().cpu().double()
+                for key in module.learnables()
+            }
             self.add(spikes, name, "neuron", (self._source(x, name),), **values)
             return spikes, ()
 
@@ -245,7 +249,9 @@ class _Recorder(TorchFunctionMode):
         if before == after:
             self._known[id(result)] = (result, source)
         elif after == (prod(before),):
-            self.add(result, f"{self._place()}.flatten".strip("."), "flatten", (source,))
+            place = self._place()
+            name = place if place.endswith("flatten") else f"{place}.flatten".strip(".")
+            self.add(result, name, "flatten", (source,))
         else:
             raise self._refused(f"{name} of {list(before)} to {list(after)}")
 

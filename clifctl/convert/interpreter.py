@@ -1,7 +1,8 @@
 """A small interpreter of NIR graphs, in float64: what a file says, step by step.
 
 It knows nothing of clifctl's nets. Dynamics are those that NIR defines, by forward Euler with the
-time step `dt`; a node spikes where its membrane potential exceeds the threshold. A loop must hold a
+time step `dt`, from rest: at v_leak, an IF at v_reset. A node spikes where its membrane potential
+exceeds the threshold. A loop must hold a
 Delay of whole steps: what it gives out is known before what it takes in.
 """
 
@@ -106,8 +107,8 @@ class _Run:
         kind = self._kinds[name]
         if kind in ("Input", "Output"):
             return lambda x: x
-        if kind in ("LIF", "LI"):
-            return self._leaky(name, node, fires=kind == "LIF")
+        if kind in _NEURONS:
+            return self._neuron(name, node, fires=kind.endswith("F"))
         if kind == "Threshold":
             threshold = _tensor(node.threshold)
             return lambda x: self._fired(name, x, threshold)
@@ -115,15 +116,22 @@ class _Run:
             raise ConversionError(f"node '{name}': the interpreter knows no {kind}")
         return _STATELESS[kind](node)
 
-    def _leaky(self, name: str, node: Any, *, fires: bool) -> Step:
-        rate, leak, r = self.dt / _tensor(node.tau), _tensor(node.v_leak), _tensor(node.r)
-        threshold = _tensor(node.v_threshold) if fires else leak
-        reset = _tensor(node.v_reset) if fires else leak
-        v = [torch.zeros(())]
+    def _neuron(self, name: str, node: Any, *, fires: bool) -> Step:
+        synapse = _Synapse(node, self.dt) if hasattr(node, "tau_syn") else None
+        tau = getattr(node, "tau", getattr(node, "tau_mem", None))
+        r = _tensor(node.r)
+        reset = _tensor(node.v_reset) if fires else None
+        threshold = _tensor(node.v_threshold) if fires else None
+        # An IF rests where its last spike has left it.
+        rest = _tensor(node.v_reset if tau is None else node.v_leak)
+        rate = None if tau is None else self.dt / _tensor(tau)
+        v = [rest]
 
         def step(current: Tensor) -> Tensor:
-            u = v[0] + rate * (leak - v[0] + r * current)
-            if not fires:
+            current = current if synapse is None else synapse.step(current)
+            change = self.dt * r * current if rate is None else rate * (rest - v[0] + r * current)
+            u = v[0] + change
+            if threshold is None or reset is None:
                 v[0] = u
                 return u
             spikes = self._fired(name, u, threshold)
@@ -137,6 +145,18 @@ class _Run:
         self.spikes.setdefault(name, []).append(spikes)
         self.distance.setdefault(name, []).append((u - threshold) / threshold)
         return spikes
+
+
+class _Synapse:
+    """The current of a CubaLIF or CubaLI, which decays."""
+
+    def __init__(self, node: Any, dt: float) -> None:
+        self._rate, self._weight = dt / _tensor(node.tau_syn), _tensor(node.w_in)
+        self._current = torch.zeros(())
+
+    def step(self, x: Tensor) -> Tensor:
+        self._current = self._current + self._rate * (self._weight * x - self._current)
+        return self._current
 
 
 class _Delay:
@@ -176,6 +196,11 @@ def _avg_pool(node: Any) -> Step:
     return lambda x: F.avg_pool2d(x, kernel, stride, padding)
 
 
+def _sum_pool(node: Any) -> Step:
+    kernel, stride, padding = map(_ints, (node.kernel_size, node.stride, node.padding))
+    return lambda x: F.avg_pool2d(x, kernel, stride, padding, divisor_override=1)
+
+
 def _flatten(node: Any) -> Step:
     # Samples have no batch dimension in NIR; here they have.
     start, end = int(node.start_dim), int(node.end_dim)
@@ -187,11 +212,13 @@ def _scale(node: Any) -> Step:
     return lambda x: x * scale
 
 
+_NEURONS = ("LIF", "LI", "IF", "CubaLIF", "CubaLI")
 _STATELESS: dict[str, Callable[[Any], Step]] = {
     "Affine": _affine,
     "Linear": _affine,
     "Conv2d": _conv2d,
     "AvgPool2d": _avg_pool,
+    "SumPool2d": _sum_pool,
     "Flatten": _flatten,
     "Scale": _scale,
 }

@@ -18,7 +18,6 @@ That is exact, and the importers of SpikingJelly and snnTorch cannot read it.
 Arrays are float64: nothing is rounded on the way, and readers cast what they read.
 """
 
-import itertools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -27,13 +26,13 @@ from torch import Tensor
 
 from clifctl.convert.folding import fold_graph, plain_pools
 from clifctl.convert.graph import GraphLayer, LayerGraph
+from clifctl.convert.nir_nodes import WRITABLE, neuron_node, resets_softly, soft_reset_loop
 from clifctl.errors import ConversionError
 
 if TYPE_CHECKING:
     import nir
 
 Profile = Literal["portable", "exact"]
-DT_S = 1e-4  # a time step, in seconds
 
 
 def nir_graph(graph: LayerGraph, *, profile: Profile, metadata: dict[str, Any]) -> "nir.NIRGraph":
@@ -58,8 +57,8 @@ def nir_graph(graph: LayerGraph, *, profile: Profile, metadata: dict[str, Any]) 
         into = name
         if layer.kind == "sum":  # only the output can be one still
             continue
-        if layer.kind == "neuron" and layer.values["hyperparameters"].reset == "soft":
-            loop, inner = _soft_reset(name, layer)
+        if layer.kind == "neuron" and resets_softly(layer):
+            loop, inner = soft_reset_loop(name, layer)
             into = f"{name}_membrane"
             nodes |= loop
             edges += inner
@@ -83,12 +82,12 @@ def node_name(layer: str) -> str:
 
 def _require_writable(layer: GraphLayer, profile: Profile) -> None:
     name = layer.values["neuron"].name
-    if name != "lif":
+    if name not in WRITABLE:
         raise ConversionError(
             f"layer '{layer.name}': NIR has no '{name}' neuron",
             hint="convert it to LIF neurons first: clifctl convert CHECKPOINT --to lif -o lif.pt",
         )
-    if profile == "portable" and layer.values["hyperparameters"].reset == "soft":
+    if profile == "portable" and resets_softly(layer):
         raise ConversionError(
             f"layer '{layer.name}': a soft reset has no field in NIR, and readers would take it "
             "for a hard one",
@@ -97,47 +96,10 @@ def _require_writable(layer: GraphLayer, profile: Profile) -> None:
         )
 
 
-def _soft_reset(name: str, layer: GraphLayer) -> tuple[dict[str, Any], list[tuple[str, str]]]:
-    """The nodes of a neuron with soft reset, whose Threshold is called `name`, and their edges."""
-    import nir
-
-    p, shape = layer.values["hyperparameters"], layer.shape
-    nodes = {
-        f"{name}_membrane": nir.LI(
-            tau=np.full(shape, p.tau * DT_S),
-            r=np.full(shape, 1.0 if p.decay_input else p.tau),
-            v_leak=np.zeros(shape),
-        ),
-        name: nir.Threshold(threshold=np.full(shape, p.v_threshold)),
-        f"{name}_delay": nir.Delay(delay=np.full(shape, DT_S)),
-        f"{name}_reset": nir.Scale(
-            scale=np.full(
-                shape, -(1 - 1 / p.tau) * p.v_threshold * (p.tau if p.decay_input else 1.0)
-            )
-        ),
-    }
-    around = [f"{name}_membrane", name, f"{name}_delay", f"{name}_reset", f"{name}_membrane"]
-    return nodes, list(itertools.pairwise(around))
-
-
 def _input(layer: GraphLayer, given: tuple[int, ...]) -> Any:
     import nir
 
     return nir.Input(np.array(layer.shape))
-
-
-def _lif(layer: GraphLayer, given: tuple[int, ...]) -> Any:
-    import nir
-
-    p, shape = layer.values["hyperparameters"], layer.shape
-    threshold = (p.v_threshold - p.v_reset) / (1.0 if p.decay_input else p.tau)
-    return nir.LIF(
-        tau=np.full(shape, p.tau * DT_S),
-        r=np.ones(shape),
-        v_leak=np.zeros(shape),
-        v_threshold=np.full(shape, threshold),
-        v_reset=np.zeros(shape),
-    )
 
 
 def _linear(layer: GraphLayer, given: tuple[int, ...]) -> Any:
@@ -177,7 +139,8 @@ def _pool(layer: GraphLayer, given: tuple[int, ...]) -> Any:
     import nir
 
     values = layer.values
-    odd = values.get("ceil_mode") or values.get("divisor_override")
+    total = values.get("divisor_override") == 1
+    odd = values.get("ceil_mode") or (values.get("divisor_override") and not total)
     if odd or not values.get("count_include_pad", True):
         raise ConversionError(
             f"layer '{layer.name}': NIR's average pool divides by the whole kernel and drops what "
@@ -185,7 +148,8 @@ def _pool(layer: GraphLayer, given: tuple[int, ...]) -> Any:
             hint="train a net with plain average pools",
         )
     kernel = values["kernel_size"]
-    return nir.AvgPool2d(
+    pool = nir.SumPool2d if total else nir.AvgPool2d
+    return pool(
         kernel_size=np.array(_pair(kernel)),
         stride=np.array(_pair(kernel if values["stride"] is None else values["stride"])),
         padding=np.array(_pair(values["padding"])),
@@ -201,7 +165,7 @@ def _flatten(layer: GraphLayer, given: tuple[int, ...]) -> Any:
 
 _NODES: dict[str, Callable[[GraphLayer, tuple[int, ...]], Any]] = {
     "input": _input,
-    "neuron": _lif,
+    "neuron": lambda layer, given: neuron_node(layer),
     "linear": _linear,
     "convolution": _convolution,
     "pool": _pool,

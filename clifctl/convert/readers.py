@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from clifctl.convert.interpreter import interpret
-from clifctl.convert.nir_graph import DT_S
+from clifctl.convert.nir_nodes import DT_S
 from clifctl.errors import ConversionError
 
 MARGIN = {"float64": 1e-9, "float32": 1e-5}

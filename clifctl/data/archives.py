@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from clifctl.devices import available_memory_bytes
-from clifctl.reading import MIB, open_regular, size_bytes
+from clifctl.reading import ALWAYS_READ_BYTES, MIB, MOST_GROWTH, open_regular, size_bytes
 
 Array = np.ndarray[Any, np.dtype[Any]]
 MAGIC = b"\x93NUMPY"
@@ -27,9 +27,6 @@ MOST_HEADER_BYTES = 4096  # numpy writes 118, its header is parsed as Python
 # A zip holds its directory in memory, some hundred bytes for each 46 of the file: one of an honest
 # archive has a few hundred bytes.
 MOST_DIRECTORY_BYTES = 4 * MIB
-# So much is read whatever it was packed into; what grows further beyond is taken for a bomb.
-ALWAYS_READ_BYTES = 64 * MIB
-MOST_GROWTH = 32
 PACKED_BY = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 MOST_NAMED = 8  # arrays, in an error
 

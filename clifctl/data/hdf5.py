@@ -18,9 +18,9 @@ from typing import IO, Any
 
 import numpy as np
 
-from clifctl.data.archives import ALWAYS_READ_BYTES, MOST_GROWTH, Array, ArrayMissing, BadArchive
+from clifctl.data.archives import Array, ArrayMissing, BadArchive
 from clifctl.data.gzip_files import is_packed, unpacked
-from clifctl.reading import open_regular, size_bytes
+from clifctl.reading import ALWAYS_READ_BYTES, MOST_GROWTH, open_regular, size_bytes
 
 # How a list is referred to: its length, the place of a heap, and a number in that heap.
 REFERENCE = np.dtype([("length", "<u4"), ("heap", "<u8"), ("number", "<u4")])

@@ -12,15 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from clifctl.data.archives import (
-    ALWAYS_READ_BYTES,
-    MOST_GROWTH,
-    Array,
-    BadArchive,
-    require_memory,
-)
+from clifctl.data.archives import Array, BadArchive, require_memory
 from clifctl.data.gzip_files import is_packed, portions, unpacked
-from clifctl.reading import MIB, open_regular, size_bytes
+from clifctl.reading import ALWAYS_READ_BYTES, MIB, MOST_GROWTH, open_regular, size_bytes
 
 UNSIGNED_BYTES = 8  # the format's number for this type of elements
 MOST_FILE_BYTES = 1024 * MIB  # the largest published one has 47 MB

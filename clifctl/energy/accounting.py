@@ -12,6 +12,7 @@ from clifctl.energy.signals import Counted, Signals
 from clifctl.neurons import Hyperparameters, Neuron
 from clifctl.results.energy import MEMORY_KEYS, SOP_KEYS, Cost, LayerCost
 
+NeuronValues = tuple[Neuron, Hyperparameters]
 METHODS = {"sop": ("functions", *SOP_KEYS), "memory": MEMORY_KEYS}
 
 
@@ -37,6 +38,7 @@ def net_costs(
     methods: Sequence[str] = tuple(METHODS),
     bias_share: float = 1.0,
     own_neuron: bool = True,
+    neurons: Mapping[str, NeuronValues] | None = None,
 ) -> NetCosts:
     """The costs of `graph` with `neuron`: relu makes it the ANN, which has one time step.
 
@@ -45,11 +47,14 @@ def net_costs(
     accounting knows rates alone.
     `bias_share`: batches / samples of the evaluation, for Table 6. `own_neuron`: whether the graph
     is that of a net with this neuron, or with another one, whose learnable parameters do not count.
+    `neurons`: those of a net whose layers may have different ones, by layer.
     """
     by_rates = Signals(graph, neuron.spiking, rates or {}, most_spikes=hyperparameters.most_spikes)
     signals = replace(by_rates, counted=counted) if counted else by_rates
 
     def step(operation: Operation) -> NeuronCost:
+        if neurons is not None:
+            return step_cost(*neurons[operation.name])
         return step_cost(neuron, hyperparameters.with_threshold(operation.own_threshold))
 
     paper, paper_layers = as_published.costs(

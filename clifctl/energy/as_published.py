@@ -65,7 +65,7 @@ def synaptic_operations(
 
 def _fed_directly(signals: Signals, number: int) -> bool:
     sources = signals.graph.sources(number)
-    return signals.spiking and any(source.kind == "neuron" for source in sources)
+    return signals.spiking and any(source.fires for source in sources)
 
 
 def printed_energy_uj(acs: float, macs: float, constants: Constants) -> float:

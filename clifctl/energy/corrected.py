@@ -231,7 +231,7 @@ def _neuron(net: _Net, number: int, charge: Charge) -> None:
     if net.steps(source) < net.timesteps:
         # Its input was computed once: written then, and read at each step.
         charge.access("in_out", operation.n_out + elements, VALUE_BYTES * operation.n_out)
-    if net.signals.spiking:
+    if net.signals.is_spikes(number):
         spikes = elements * net.signals.rate(number)
         charge.access("in_out", spikes, SPIKE_BYTES * operation.n_out)
     else:

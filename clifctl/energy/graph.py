@@ -27,7 +27,8 @@ class Operation:
     `maps` how many maps of the result a map of the input reaches: the fan-out of a value is the
     product. Without `fan_outs` it is the same everywhere. `biases` are learnable ones.
     `inverted`: a gate lets pass where its second operand does not spike. `own_threshold` is a layer
-    of neurons' own firing threshold, where it is not the net's.
+    of neurons' own firing threshold, where it is not the net's; a layer that is `analog` gives its
+    potential and no spikes, as a read-out does.
     """
 
     name: str
@@ -48,6 +49,12 @@ class Operation:
     padded: bool = False
     inverted: bool = False
     own_threshold: float | None = None
+    analog: bool = False
+
+    @property
+    def fires(self) -> bool:
+        """Whether it is a layer of neurons that give spikes (an ANN's give values there)."""
+        return self.kind == "neuron" and not self.analog
 
     @property
     def n_in(self) -> int:
@@ -84,8 +91,8 @@ class OperationGraph:
 
     @property
     def spiking_layers(self) -> tuple[str, ...]:
-        """Names of the layers of neurons in forward order."""
-        return tuple(op.name for op in self.operations if op.kind == "neuron")
+        """Names of the layers of neurons that fire, in forward order."""
+        return tuple(op.name for op in self.operations if op.fires)
 
     @cached_property
     def consumers(self) -> tuple[tuple[int, ...], ...]:
@@ -107,7 +114,7 @@ class OperationGraph:
         for number in reversed(range(len(self.operations))):
             for consumer in self.consumers[number]:
                 operation = self.operations[consumer]
-                found[number] = operation.name if operation.kind == "neuron" else found[consumer]
+                found[number] = operation.name if operation.fires else found[consumer]
                 if found[number]:
                     break
         return tuple(found)
@@ -119,7 +126,7 @@ class OperationGraph:
         for operation in self.operations:
             before = [self.operations[source] for source in operation.inputs]
             names = [
-                source.name if source.kind == "neuron" else found[number]
+                source.name if source.fires else found[number]
                 for number, source in zip(operation.inputs, before, strict=True)
             ]
             found.append(next((name for name in names if name), None))

@@ -44,7 +44,7 @@ class Signals:
         maximum, the product or the sum of spikes."""
         operation = self.graph.operations[number]
         if operation.kind == "neuron":
-            return self.spiking
+            return self.spiking and operation.fires
         if operation.maximum or operation.kind in ("gate", "sum"):
             return all(map(self.is_spikes, operation.inputs))
         return False

@@ -91,6 +91,7 @@ class _Tracer(DataFlow):
             kind="neuron",
             inputs=(operand.source,),
             own_threshold=layer.own_threshold,
+            analog=bool(layer.neuron.states) and not layer.neuron.spiking,
             **shapes,
         )
 

@@ -3,13 +3,17 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import cast
 
 import torch
 
 from clifctl import trust
+from clifctl.convert.nir_file import is_nir
+from clifctl.convert.nir_net import NirNet
 from clifctl.data import LoadedData
 from clifctl.errors import ArgumentError, UsageError
 from clifctl.experiments.build import at_root, build_net
+from clifctl.experiments.nir_graphs import recipe_of_graph
 from clifctl.experiments.published import published_for
 from clifctl.experiments.run.execution import ExecutionOptions
 from clifctl.experiments.run.memory import require_net_fits
@@ -26,18 +30,24 @@ from clifctl.training.checkpoint import load_checkpoint, load_weights
 from clifctl.training.foreign import load_foreign, load_foreign_weights
 
 FOREIGN = "weights of other code load with --recipe, or with --model and --data"
+NET_MISSING = "weights of other code need --recipe, or both --model and --data"
+NET_EXAMPLE = "for example: --model resnet18 --data cifar100 neuron.name=clif"
 
 
 @dataclass(frozen=True)
 class CheckpointOptions:
     """How a checkpoint is opened and run.
 
-    `foreign_recipe` is the recipe of a state dict of other code, which carries none. `neuron` is a
-    neuron FILE.py:NAME that the checkpoint may load, `root` the folder in which its data lie here.
-    With `changed_file` the file of its neuron may be another one than it was trained with.
+    `foreign_recipe` is the recipe of a state dict of other code, which carries none; where it is
+    `without_net` no net was named, and only a NIR graph can be opened, which is one. `dt` is how
+    many seconds a time step of such a graph is. `neuron` is a neuron FILE.py:NAME that the
+    checkpoint may load, `root` the folder in which its data lie here. With `changed_file` the file
+    of its neuron may be another one than it was trained with.
     """
 
     foreign_recipe: LoadedRecipe | None = None
+    without_net: bool = False
+    dt: float | None = None
     neuron: str | None = None
     root: Path | None = None
     execution: ExecutionOptions = field(default_factory=ExecutionOptions)
@@ -103,6 +113,12 @@ def open_checkpoint(
 ) -> OpenedCheckpoint:
     """The checkpoint `path`; `timesteps` replaces the T of its recipe. Raises CheckpointError,
     RecipeError."""
+    if is_nir(path):
+        return _open_graph(path, options, timesteps)
+    if options.dt is not None:
+        raise ArgumentError("dt", options.dt, f"'{path}' is no NIR graph", hint="leave it out")
+    if options.without_net:
+        raise UsageError(NET_MISSING, hint=NET_EXAMPLE)
     opened = (
         _open(path, options.neuron, options.changed_file)
         if options.foreign_recipe is None
@@ -155,6 +171,13 @@ def _open(path: Path, neuron: str | None, changed_file: bool) -> OpenedCheckpoin
         lambda net: load_weights(net, checkpoint, path),
         checkpoint.trained_neuron,
     )
+
+
+def _open_graph(path: Path, options: CheckpointOptions, timesteps: int | None) -> OpenedCheckpoint:
+    given = options.foreign_recipe
+    recipe = recipe_of_graph(path, given, dt=options.dt, timesteps=timesteps)
+    name = path.name if given is None else given.name
+    return OpenedCheckpoint(name, recipe, None, None, lambda net: cast(NirNet, net).fill())
 
 
 def _open_foreign(path: Path, given: LoadedRecipe) -> OpenedCheckpoint:

@@ -42,6 +42,7 @@ PACKAGES = (
     "matplotlib",
     "spikingjelly",
     "nir",
+    "h5py",
     "nirtorch",
     "tensorboard",
     "distributed",

@@ -10,7 +10,7 @@ import torch
 
 from clifctl import paper
 from clifctl.devices import CPU
-from clifctl.energy.accounting import METHODS, NetCosts, net_costs
+from clifctl.energy.accounting import METHODS, NetCosts, NeuronValues, net_costs
 from clifctl.energy.as_published import NEURONS as NEURONS_OF_THE_PAPER
 from clifctl.energy.as_published import without_rule
 from clifctl.energy.constants import DEFAULT, PRESETS, Constants, constants_from
@@ -33,6 +33,7 @@ from clifctl.experiments.checkpoints import (
 from clifctl.experiments.eval import evaluate_checkpoint
 from clifctl.experiments.published import keeps_the_net, protocol_note
 from clifctl.files import parse_json
+from clifctl.models import firing_modules
 from clifctl.neurons import NEURONS, Hyperparameters, Neuron
 from clifctl.reading import read_given_text
 from clifctl.recipe.load import load_recipe
@@ -61,11 +62,13 @@ class EnergyOptions:
 
 @dataclass(frozen=True)
 class _Source:
-    """One net: its recipe, and its weights where there are any."""
+    """One net: its recipe, what it computes with which neurons, and its weights where there are
+    any."""
 
     name: str
     recipe: Recipe
     graph: OperationGraph
+    neurons: Mapping[str, NeuronValues]
     opened: OpenedCheckpoint | None = None
 
 
@@ -166,15 +169,19 @@ def _open(source: str, options: EnergyOptions) -> _Source:
         loaded = load_recipe(source, overrides)
         for notice in loaded.notices:
             options.say(notice)
-        return _Source(loaded.name, loaded.recipe, _graph(loaded.recipe))
+        return _Source(loaded.name, loaded.recipe, *_operations(loaded.recipe))
     opened = open_checkpoint(Path(source), options.checkpoint, timesteps=options.timesteps)
-    return _Source(source, opened.recipe, _graph(opened.recipe), opened)
+    return _Source(source, opened.recipe, *_operations(opened.recipe), opened)
 
 
-def _graph(recipe: Recipe) -> OperationGraph:
+def _operations(recipe: Recipe) -> tuple[OperationGraph, dict[str, NeuronValues]]:
+    """The operations of a recipe's net, and the neurons of each layer."""
     with torch.device("meta"):
         net = build_net(recipe)
-    return trace_net(net, recipe.data.input_shape, recipe.timesteps, repeat=repeat_of(recipe))
+    shape, repeat = recipe.data.input_shape, repeat_of(recipe)
+    layers = firing_modules(net).items()
+    neurons = {name: (layer.neuron, layer.hyperparameters) for name, layer in layers}
+    return trace_net(net, shape, recipe.timesteps, repeat=repeat), neurons
 
 
 def _rates(source: _Source, options: EnergyOptions) -> _Rates:
@@ -245,6 +252,7 @@ def _rows(source: _Source, options: EnergyOptions, constants: Constants) -> list
             methods=options.methods,
             bias_share=share,
             own_neuron=neuron is own.neuron,
+            neurons=source.neurons if neuron is own.neuron else None,
         )
         return _row(source, neuron, costs, used, options, constants)
 

@@ -31,15 +31,19 @@ from clifctl.recipe.yamlfile import parse_document, parse_scalar
 _KEY = re.compile(r"[a-z_]+(\.[a-z_]+)*")
 # The paper's T where it says nothing else.
 BARE_TIMESTEPS = 6
+# Stands where the net comes from elsewhere; it takes data of every shape.
+_ANY_MODEL = "mlp"
 
 
 @dataclass(frozen=True)
 class LoadedRecipe:
-    """A recipe, the name that its runs bear, and what is to be said of it (for stderr)."""
+    """A recipe, the name that its runs bear, what is to be said of it (for stderr), and the
+    overrides that it was made with."""
 
     name: str
     recipe: Recipe
     notices: tuple[str, ...] = ()
+    overrides: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,7 @@ class RecipeSource:
             neuron, data, model = (_called(recipe)[row] for row in ("neuron", "data", "model"))
             title = f"{neuron} on {data}, {model}"
             recipe = replace(recipe, title=title, document={**recipe.document, "title": title})
-        return LoadedRecipe(name, recipe, (*self.notices, *notices))
+        return LoadedRecipe(name, recipe, (*self.notices, *notices), (*self.overrides, *overrides))
 
 
 def _changed_rows(document: dict[str, Any], rows: dict[str, Any] | None) -> set[str]:
@@ -162,21 +166,24 @@ def name_of_runs(reference: str, overrides: Sequence[str]) -> str:
     return load_recipe(reference, overrides).name
 
 
-def bare_recipe(data: str, model: str, overrides: Sequence[str] = ()) -> LoadedRecipe:
+def bare_recipe(data: str, model: str | None, overrides: Sequence[str] = ()) -> LoadedRecipe:
     """A recipe of defaults for a net that is trained already: a LIF net with T = 6 on a data set,
-    unless overrides say otherwise. Raises RecipeError, UsageError."""
-    data, model = _as_listed("data", data), _as_listed("model", model)
+    unless overrides say otherwise. Without a `model` another takes its place, and the recipe is
+    called after the data. Raises RecipeError, UsageError."""
+    data, chosen = _as_listed("data", data), _as_listed("model", model or _ANY_MODEL)
     document: dict[str, Any] = {
         "timesteps": BARE_TIMESTEPS,
         "data": {"name": data},
-        "model": {"name": model},
+        "model": {"name": chosen},
         "neuron": {"name": "lif"},
         "train": {"epochs": 1},
     }
     notices = apply_overrides(document, overrides)
     recipe = validate(document, f"recipe of {data}_{model}", overrides=overrides)
     notices += recipe.model.options.notices(recipe.neuron.neuron)
-    return LoadedRecipe(_name_of(recipe), recipe, tuple(notices))
+    name = data if model is None else _name_of(recipe)
+    named = () if model is None else (f"model.name={model}",)
+    return LoadedRecipe(name, recipe, tuple(notices), (*named, *overrides))
 
 
 def apply_overrides(document: dict[str, Any], overrides: Sequence[str]) -> list[str]:

@@ -103,7 +103,8 @@ class ReaderRow:
 
 @dataclass(frozen=True, kw_only=True)
 class NirResult(Result):
-    """A NIR graph of a LIF net, and what readers find in it. `verified` is None where it was not
+    """A NIR graph of a LIF net, and what readers find in it. `v_threshold` is None where it differs
+    by channel. `verified` is None where it was not
     asked for; a graph that does not hold is not written. `positions` are neurons times steps times
     samples, each of which may spike; in `layers_silent`, by node, none does."""
 
@@ -117,7 +118,7 @@ class NirResult(Result):
     model: str
     timesteps: int
     profile: str
-    v_threshold: float
+    v_threshold: float | None
     reset: str
     v_reset: float
     dt_s: Annotated[float, Quantity("time step", "s")]

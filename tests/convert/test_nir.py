@@ -12,7 +12,8 @@ from torch import Tensor
 
 from clifctl.convert.graph import read_net
 from clifctl.convert.interpreter import interpret
-from clifctl.convert.nir_graph import DT_S, Profile, nir_graph, node_name
+from clifctl.convert.nir_graph import Profile, nir_graph, node_name
+from clifctl.convert.nir_nodes import DT_S
 from clifctl.convert.readers import INTERPRETER, MARGIN, READERS, ReaderOutput, compare, read_with
 from clifctl.errors import ConversionError
 from clifctl.models import SpikingNet, firing_modules

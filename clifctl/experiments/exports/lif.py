@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from clifctl.amounts import counted
+from clifctl.commands import command_line
 from clifctl.convert.deployment import (
     PAPER_RESETS,
     Reset,
@@ -22,6 +23,7 @@ from clifctl.convert.deployment import (
 )
 from clifctl.convert.folding import fold_net
 from clifctl.convert.graph import read_net
+from clifctl.convert.nir_file import is_nir
 from clifctl.data import LoadedData, Split, batches, shuffled_batches
 from clifctl.errors import ArgumentError, ConversionError, RunFailed
 from clifctl.experiments.build import (
@@ -106,6 +108,13 @@ def deploy(path: Path, options: ConvertOptions, how: DeployOptions) -> DeployRes
     execution = options.checkpoint.execution.resolve()
     where = execution.device
     recipe = run_on(options.checkpoint.placed(opened.recipe), execution.kernels)
+    if is_nir(path):
+        raise ConversionError(
+            f"'{path}' is a NIR graph, whose neurons are the LIF and IF that chips have: there is "
+            "nothing to put on LIF",
+            hint=f"{command_line('convert', path, '--to', 'nir')} writes it anew, as readers agree "
+            "on; eval and energy take it as it is",
+        )
     require_deployable(recipe.neuron.neuron, recipe.neuron.hyperparameters, str(path))
     choices = {reset: lif_of(recipe.neuron, reset) for reset in how.resets()}
     if how.recalibrate is not None and how.recalibrate < 1:

@@ -16,7 +16,10 @@ import clifctl
 from clifctl.commands import command_line
 from clifctl.convert.deployment import require_deployable
 from clifctl.convert.graph import LayerGraph, read_net
-from clifctl.convert.nir_graph import DT_S, Profile, nir_graph, node_name
+from clifctl.convert.nir_file import is_nir
+from clifctl.convert.nir_graph import Profile, nir_graph, node_name
+from clifctl.convert.nir_net import NirNet
+from clifctl.convert.nir_nodes import DT_S
 from clifctl.convert.readers import (
     INTERPRETER,
     MARGIN,
@@ -54,7 +57,8 @@ class NirOptions:
 
 
 def export(path: Path, options: ConvertOptions, how: NirOptions) -> NirResult:
-    """Write the LIF net of the checkpoint `path` as a NIR graph, if every reader finds its spikes.
+    """Write the LIF net of the checkpoint `path`, or of the NIR graph `path`, as a NIR graph, if
+    every reader finds its spikes.
 
     Everything runs on the CPU, in float64. Raises ClifctlError where the net cannot be written or
     the data for the verification are missing; nothing is written then, and nothing where a reader
@@ -66,9 +70,12 @@ def export(path: Path, options: ConvertOptions, how: NirOptions) -> NirResult:
     asked = ExecutionOptions(CPU, "reference", "dense", options.checkpoint.execution.threads)
     execution = asked.resolve(torch.float64).for_step(0)
     recipe = run_on(options.checkpoint.placed(opened.recipe), execution.kernels)
-    _require_lif(path, recipe, how.profile)
+    if not is_nir(path):
+        _require_lif(path, recipe, how.profile)
     torch.set_num_threads(execution.threads.count)
     net = opened.net(recipe, execution.device).double().eval()
+    if isinstance(net, NirNet):
+        net.fill()  # in the float64 of the file, which float32 has rounded
     _require_finite(net, path)
     layers = read_net(net, recipe.data.input_shape)
     about = {"program": f"clifctl {clifctl.__version__}", "dt_s": DT_S, "profile": how.profile}
@@ -95,9 +102,9 @@ def export(path: Path, options: ConvertOptions, how: NirOptions) -> NirResult:
         model=recipe.model.model.name,
         timesteps=recipe.timesteps,
         profile=how.profile,
-        v_threshold=p.v_threshold,
-        reset=p.reset,
-        v_reset=p.v_reset,
+        v_threshold=getattr(p, "v_threshold", None),
+        reset=getattr(p, "reset", "hard"),
+        v_reset=getattr(p, "v_reset", 0.0),
         dt_s=DT_S,
         nodes=dict(Counter(type(node).__name__ for node in graph.nodes.values())),
         edges=len(graph.edges),
