@@ -89,6 +89,35 @@ class OpenedCheckpoint:
         return net
 
 
+@dataclass(frozen=True, kw_only=True)
+class OpenedNet(OpenedCheckpoint):
+    """A net that is there, as if it came from a checkpoint: it is run itself, and not a copy."""
+
+    own: SpikingNet
+
+    @classmethod
+    def of(cls, net: SpikingNet, loaded: LoadedRecipe, *, epoch: int | None = None) -> "OpenedNet":
+        """`net`, which was made by the recipe `loaded`, as it was after `epoch`."""
+        recipe = loaded.recipe
+        return cls(
+            name=loaded.name,
+            recipe=recipe,
+            epoch=epoch,
+            seed=recipe.train.seed,
+            fill=lambda other: None,
+            own=net,
+        )
+
+    @property
+    def device(self) -> str:
+        """Where the net lies."""
+        return str(next(self.own.parameters()).device)
+
+    def net(self, recipe: Recipe, where: torch.device) -> SpikingNet:
+        """The net, on the device `where`."""
+        return self.own.to(where)
+
+
 def is_checkpoint(source: str) -> bool:
     """Whether `source` is the path of a checkpoint, and not a recipe."""
     path = Path(source)
@@ -124,21 +153,19 @@ def open_checkpoint(
         if options.foreign_recipe is None
         else _open_foreign(path, options.foreign_recipe)
     )
+    return for_timesteps(opened, timesteps, f"checkpoint '{path}'")
+
+
+def for_timesteps(opened: OpenedCheckpoint, timesteps: int | None, where: str) -> OpenedCheckpoint:
+    """`opened` with another T in its recipe, unless that is None. Raises RecipeError."""
     if timesteps is None:
         return opened
     trained = opened.recipe.timesteps
     if timesteps != trained:
         tell_once(f"the net runs for T = {timesteps} time steps; it was trained with T = {trained}")
     document = {**opened.recipe.document, "timesteps": timesteps}
-    return replace(
-        opened,
-        recipe=validate(
-            document,
-            f"checkpoint '{path}'",
-            of_a_run=True,
-            overrides=(f"timesteps={timesteps}",),
-        ),
-    )
+    recipe = validate(document, where, of_a_run=True, overrides=(f"timesteps={timesteps}",))
+    return replace(opened, recipe=recipe)
 
 
 def _open(path: Path, neuron: str | None, changed_file: bool) -> OpenedCheckpoint:

@@ -104,7 +104,11 @@ def plan_comparison(
 
     Raises ClifctlError for a neuron, an axis or a recipe that will not do.
     """
-    source = open_recipe(reference, overrides)
+    return plan_comparison_of(open_recipe(reference, overrides), axes, options)
+
+
+def plan_comparison_of(source: RecipeSource, axes: NeuronAxes, options: GridOptions) -> NeuronGrid:
+    """The same, of a recipe that has been read."""
     base = source.variant()
     seeds = seeds_of(base.recipe.train.seed, axes.seeds)
     if not axes.neurons:

@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +19,12 @@ from clifctl.experiments.build import (
     run_on,
     step_activations_bytes,
 )
-from clifctl.experiments.checkpoints import CheckpointOptions, OpenedCheckpoint, open_checkpoint
+from clifctl.experiments.checkpoints import (
+    CheckpointOptions,
+    OpenedCheckpoint,
+    for_timesteps,
+    open_checkpoint,
+)
 from clifctl.experiments.run.memory import require_memory, require_net_fits
 from clifctl.launch import launch
 from clifctl.models import batch_statistics
@@ -52,13 +58,55 @@ def evaluate_checkpoint(
     class; `picture` names the file that will be drawn; `watch` is that of `evaluate`. Raises
     CheckpointError, RecipeError, UsageError where that cannot be done.
     """
+    return _evaluation(
+        str(path),
+        lambda: open_checkpoint(path, options, timesteps=timesteps),
+        options,
+        use_batch_statistics=use_batch_statistics,
+        per_class=per_class,
+        picture=picture,
+        watch=watch,
+    )
+
+
+def evaluate_net(
+    opened: OpenedCheckpoint,
+    options: CheckpointOptions = DEFAULT,
+    *,
+    use_batch_statistics: bool = False,
+    per_class: bool = False,
+    timesteps: int | None = None,
+    watch: Watch = nullcontext,
+) -> EvalResult:
+    """As `evaluate_checkpoint`, for what is no file: see `OpenedNet`."""
+    return _evaluation(
+        None,
+        lambda: for_timesteps(opened, timesteps, f"recipe '{opened.name}'"),
+        options,
+        use_batch_statistics=use_batch_statistics,
+        per_class=per_class,
+        picture=None,
+        watch=watch,
+    )
+
+
+def _evaluation(
+    path: str | None,
+    opening: Callable[[], OpenedCheckpoint],
+    options: CheckpointOptions,
+    *,
+    use_batch_statistics: bool,
+    per_class: bool,
+    picture: str | None,
+    watch: Watch,
+) -> EvalResult:
     started = time.perf_counter()
     own = launch()
     _require_whole_batches(use_batch_statistics, own.count)
     execution = options.execution.resolve()
     where = execution.device
     with joined(own, where) as processes:
-        opened = processes.agree(lambda: open_checkpoint(path, options, timesteps=timesteps))
+        opened = processes.agree(opening)
         recipe = processes.agree(lambda: run_on(options.placed(opened.recipe), execution.kernels))
         processes.agree(lambda: _require_fits(recipe, where, None))
         data = processes.agree(lambda: load_data(recipe))
@@ -72,11 +120,12 @@ def evaluate_checkpoint(
             )
     if not math.isfinite(evaluation.loss):
         raise RunFailed(
-            f"the loss of '{path}' is {evaluation.loss}", hint="its weights are not usable"
+            f"the loss of '{path or opened.name}' is {evaluation.loss}",
+            hint="its weights are not usable",
         )
     top5 = evaluation.accuracy_top5_percent_per_step
     return EvalResult(
-        checkpoint=str(path),
+        checkpoint=path,
         recipe=opened.name,
         data=recipe.data.dataset.name,
         model=recipe.model.model.name,

@@ -84,10 +84,8 @@ def training(
     begun: Begun = lambda net: None,
 ) -> Training:
     """As `train`, as a generator of what happens, which returns the result. `stops` says who may
-    ask the run to stop: without it nobody, and whoever iterates just leaves off.
-
-    Unless `options.recorded` there is no run folder and nothing is written; of what happens, the
-    start is left out then, which is that of a folder.
+    ask the run to stop: without it nobody, and whoever iterates just leaves off. Unless
+    `options.recorded` there is no run folder and nothing is written.
     """
     require_options(options)
     execution = options.execution.resolve()
@@ -182,6 +180,7 @@ def _unrecorded(
         run = processes.agree(lambda: Run.assemble(loaded, prepared, None, processes))
         prepare_net(run.recipe, run.net, processes)
         begun(run.net)
+        yield RunStarted(prepared.plan, run.recipe.train.epochs, steps_of(run.recipe, run.data))
         for note in run.notes:
             notice(note)
         for event in run.events(nobody, lambda paths: None):

@@ -41,6 +41,13 @@ def scan(
 
     Raises NeuronError for a bad shape, dtype, state or window, TargetError for a target that does
     not exist or cannot run these tensors.
+
+    >>> import clifctl, torch
+    >>> from clifctl.neurons import NEURONS
+    >>> current = torch.full((4, 1, 1), 0.75)  # T = 4, one sample of one feature
+    >>> spikes, (v,) = clifctl.scan(current, None, NEURONS["lif"].parameters(tau=2.0))
+    >>> spikes.flatten().tolist(), v.shape
+    ([0.0, 1.0, 0.0, 1.0], torch.Size([1, 1]))
     """
     _require_kinds(x, state, parameters)
     _check(x, state, parameters)

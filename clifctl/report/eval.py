@@ -20,7 +20,7 @@ from clifctl.results.firing_rates import RateOfLayer, net_firing_rate
 def eval_report(result: EvalResult) -> Report:
     """The result table of `eval`."""
     summary = record_table(
-        f"{result.checkpoint}: evaluated",
+        f"{result.checkpoint or result.recipe}: evaluated",
         result,
         *("checkpoint", "recipe", "data", "model", "neuron", "timesteps", "epoch", "seed"),
         *("batch_statistics", "batch_size", "samples", "accuracy_percent"),

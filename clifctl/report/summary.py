@@ -150,5 +150,6 @@ def conclusions_table(result: NeuronComparison | TruncationResult) -> Table:
             + "; ".join(f"{trial.title} ({trial.problem or trial.state})" for trial in missing[:5])
             + (f"; and {len(missing) - 5} more" if len(missing) > 5 else "")
         )
-    lines.append(f"results folder: {result.results_folder}")
+    if result.results_folder is not None:
+        lines.append(f"results folder: {result.results_folder}")
     return Table("what can be concluded", (), (), notes=tuple(lines), name="conclusions")

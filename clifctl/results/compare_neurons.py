@@ -35,7 +35,8 @@ class ComparedNeuron:
 
 @dataclass(frozen=True, kw_only=True)
 class NeuronComparison(Result):
-    """`compare-neurons`. `conclusions` says in sentences what the numbers bear."""
+    """`compare-neurons`. `conclusions` says in sentences what the numbers bear; `results_folder` is
+    None where the trials were not kept."""
 
     schema: ClassVar[str] = "clifctl.compare-neurons/1"
 
@@ -48,7 +49,7 @@ class NeuronComparison(Result):
     baseline: str
     seeds_asked: int
     correction: str
-    results_folder: str
+    results_folder: str | None
     rows: tuple[ComparedNeuron, ...]
     conclusions: tuple[str, ...]
     notes: tuple[str, ...]

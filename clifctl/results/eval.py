@@ -73,12 +73,13 @@ class Evaluation:
 
 @dataclass(frozen=True, kw_only=True)
 class EvalResult(Result):
-    """A checkpoint evaluated on the test data: see Evaluation. `per_class` is None unless asked
-    for, `picture` the file that is drawn when the result is written."""
+    """A checkpoint evaluated on the test data: see Evaluation. `checkpoint` is None of a net that
+    is in no file, `per_class` unless asked for; `picture` is the file that is drawn when the result
+    is written."""
 
     schema: ClassVar[str] = "clifctl.eval/1"
 
-    checkpoint: str
+    checkpoint: str | None
     recipe: str
     data: str
     model: str

@@ -20,8 +20,8 @@ class Notice:
 
 @dataclass(frozen=True)
 class RunStarted:
-    """A run begins in its folder, or goes on: `epochs` of `steps` each. What is written to its
-    metrics before this is of an earlier process."""
+    """A run begins, or goes on: `epochs` of `steps` each. What is written to its metrics before
+    this is of an earlier process."""
 
     plan: TrainPlan
     epochs: int
