@@ -27,6 +27,7 @@ from clifctl.data.sets import (
     image_folder,
     mnist,
     mnist1d,
+    n_mnist,
     npz,
     shd,
     ssc,
@@ -50,6 +51,7 @@ DATASETS: dict[str, Dataset] = {
     "npz": npz.DATASET,
     "dvs_gesture": dvs_gesture.DATASET,
     "cifar10_dvs": cifar10_dvs.DATASET,
+    "n_mnist": n_mnist.DATASET,
     "event_files": event_files.DATASET,
 }
 

@@ -154,6 +154,7 @@ def test_data_ls(clifctl: Run) -> None:
         "npz": (None, "any", None),
         "dvs_gesture": ([2, 128, 128], "any", 11),
         "cifar10_dvs": ([2, 128, 128], "any", 10),
+        "n_mnist": ([2, 34, 34], "any", 10),
         "event_files": (None, "any", None),
     }
     assert {name: found[name] for name in expected} == expected
