@@ -207,8 +207,9 @@ def data_root(
     (`data.size=16 data.classes=3`), 4 and 2 images each; `data.npz` of 4 classes
     (`data.shape=[3,8,8] data.classes=4`), 24 and 8 samples; SHD: 40 and 21 recordings; SSC: 36, 7
     for validation and 9; DVS128 Gesture: 22 and 11 samples;
-    CIFAR10-DVS: 4 numbers a class, of which each split tests on one or two. In `own`, event files
-    of 3 classes (`data.sensor=[24,32] data.classes=3`), 9 and 6 samples. Frames are not prepared.
+    CIFAR10-DVS: 4 numbers a class, of which each split tests on one or two; N-MNIST: 20 and 10. In
+    `own`, event files of 3 classes (`data.sensor=[24,32] data.classes=3`), 9 and 6 samples. Frames
+    are not prepared.
     """
     root = tmp_path_factory.mktemp("data")
     on_disk.write_mnist(root / "MNIST" / "raw")
@@ -222,5 +223,6 @@ def data_root(
     on_disk.write_ssc(root)
     recorded.write_dvs_gesture(root / "DvsGesture")
     recorded.write_cifar10_dvs(root / "cifar10_dvs")
+    recorded.write_n_mnist(root / "n_mnist")
     recorded.write_event_files(root / "own")
     return root

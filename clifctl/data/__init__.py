@@ -15,6 +15,7 @@ from clifctl.data.contract import (
 from clifctl.data.images import data_folder
 from clifctl.data.loading import batches, draw_order, shuffled_batches
 from clifctl.data.sets import (
+    adding,
     cifar10,
     cifar10_dvs,
     cifar100,
@@ -27,6 +28,7 @@ from clifctl.data.sets import (
     image_folder,
     mnist,
     mnist1d,
+    n_mnist,
     npz,
     shd,
     ssc,
@@ -39,6 +41,7 @@ DATASETS: dict[str, Dataset] = {
     "digits_events": digits_events.DATASET,
     "digits_rows": digits_rows.DATASET,
     "mnist1d": mnist1d.DATASET,
+    "adding": adding.DATASET,
     "shd": shd.DATASET,
     "ssc": ssc.DATASET,
     "mnist": mnist.DATASET,
@@ -50,6 +53,7 @@ DATASETS: dict[str, Dataset] = {
     "npz": npz.DATASET,
     "dvs_gesture": dvs_gesture.DATASET,
     "cifar10_dvs": cifar10_dvs.DATASET,
+    "n_mnist": n_mnist.DATASET,
     "event_files": event_files.DATASET,
 }
 

@@ -79,6 +79,12 @@ def read_arrays(path: Path, names: Collection[str], *, used_as: int = 1) -> dict
         return {name: _member(archive, info) for name, info in wanted.items()}
 
 
+def array_names(path: Path) -> set[str]:
+    """The names of the arrays of an .npz. Raises BadArchive, OSError."""
+    with _opened(path) as archive:
+        return set(_members(archive))
+
+
 def read_array(path: Path) -> Array:
     """The array of an .npy file. Raises BadArchive, OSError."""
     with _refusing(), open_regular(path) as file:

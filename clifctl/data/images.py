@@ -141,15 +141,21 @@ def assemble(
     prepare: Preparation | None,
     augment: Augmentation | None,
     class_names: Sequence[str] | None = None,
+    validation: Samples | None = None,
+    timed: bool = False,
 ) -> LoadedData:
-    """Static data `[1, N, *]` with the split and in the view that `options` ask for."""
+    """Static data `[1, N, *]` with the split and in the view that `options` ask for; `timed`:
+    samples `[N, T, *]` have a time step each, and are `[T, N, *]`. `validation`: a split of its
+    own, of which `options` hold out none."""
     train, held_out = hold_out(train, options, place)
+    held_out = validation or held_out
     workers = options.workers if isinstance(options, AheadOptions) else 0
 
     def split(samples: Samples) -> Split:
         held = samples.inputs
-        inputs = held.unsqueeze(0) if isinstance(held, Tensor) else held
-        return Split(inputs, samples.targets, prepare, workers)
+        if isinstance(held, Tensor):
+            held = held.movedim(1, 0) if timed else held.unsqueeze(0)
+        return Split(held, samples.targets, prepare, workers)
 
     data = LoadedData(
         split(train),

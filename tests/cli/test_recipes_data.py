@@ -143,6 +143,7 @@ def test_data_ls(clifctl: Run) -> None:
         "digits_events": ([2, 10, 10], "1 to 48", 10),
         "digits_rows": ([8], "8", 10),
         "mnist1d": ([1], "40", 10),
+        "adding": ([2], "any", None),
         "shd": ([700], "any", 20),
         "ssc": ([700], "any", 35),
         "mnist": ([1, 28, 28], "any", 10),
@@ -154,6 +155,7 @@ def test_data_ls(clifctl: Run) -> None:
         "npz": (None, "any", None),
         "dvs_gesture": ([2, 128, 128], "any", 11),
         "cifar10_dvs": ([2, 128, 128], "any", 10),
+        "n_mnist": ([2, 34, 34], "any", 10),
         "event_files": (None, "any", None),
     }
     assert {name: found[name] for name in expected} == expected

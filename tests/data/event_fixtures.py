@@ -131,6 +131,25 @@ def write_cifar10_dvs(folder: Path, *, numbers: tuple[int, ...] = (0, 1, 899, 90
     return folder
 
 
+def digit_events(label: int, number: int) -> Events:
+    """The events of recording `number` of a digit, on 34x34 pixels."""
+    events = draw_events(label, events=200, seed=number)
+    return {**events, "x": events["x"] * 34 // SIDE, "y": events["y"] * 34 // SIDE}
+
+
+def write_n_mnist(folder: Path, *, train: int = 2, test: int = 1) -> Path:
+    """N-MNIST in `folder`: so many recordings of each digit, five bytes an event."""
+    for part, numbers in (("Train", range(train)), ("Test", range(train, train + test))):
+        for label in range(10):
+            (folder / part / str(label)).mkdir(parents=True, exist_ok=True)
+            for number in numbers:
+                t, x, y, p = (digit_events(label, number)[key] for key in "txyp")
+                columns = (x, y, p << 7 | t >> 16, t >> 8 & 0xFF, t & 0xFF)
+                content = np.stack(columns, 1).astype(np.uint8).tobytes()
+                (folder / part / str(label) / f"{number:05d}.bin").write_bytes(content)
+    return folder
+
+
 def write_event_files(
     root: Path,
     *,

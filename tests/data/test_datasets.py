@@ -31,6 +31,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "ssc": {},
     "dvs_gesture": {},
     "cifar10_dvs": {"split": "tebn"},
+    "n_mnist": {},
     "event_files": {"classes": 3, "sensor": [24, 32]},
 }
 # name -> samples of training and test, classes, shape
@@ -39,6 +40,7 @@ EXPECTED = {
     "digits_events": (1297, 500, 10, (2, 10, 10)),
     "digits_rows": (1297, 500, 10, (8,)),
     "mnist1d": (4000, 1000, 10, (1,)),
+    "adding": (50_000, 1000, 10, (2,)),
     "shd": (40, 21, 20, (140,)),
     "ssc": (36, 9, 35, (700,)),
     "mnist": (60, 20, 10, (1, 28, 28)),
@@ -50,6 +52,7 @@ EXPECTED = {
     "npz": (24, 8, 4, (3, 8, 8)),
     "dvs_gesture": (22, 11, 11, (2, 128, 128)),
     "cifar10_dvs": (20, 20, 10, (2, 128, 128)),
+    "n_mnist": (20, 10, 10, (2, 34, 34)),
     "event_files": (9, 6, 3, (2, 24, 32)),
 }
 
@@ -190,7 +193,7 @@ def test_frames_cut_one_recording_differently() -> None:
 
 def test_every_event_set_counts_off_before_on() -> None:
     found = {name: row.polarities for name, row in DATASETS.items() if row.polarities is not None}
-    assert len(found) == 4
+    assert len(found) == 5
     assert set(found.values()) == {("OFF", "ON")}
     # Halfway along the path, what the events add up to is the change that each pixel has seen.
     instants, threshold = 24, 0.25

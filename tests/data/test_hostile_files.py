@@ -33,6 +33,7 @@ from clifctl.data.events.recordings import BadRecording, NpzRecording
 from clifctl.data.hdf5 import open_hdf5
 from clifctl.data.idx import header_of, read_idx
 from clifctl.data.images import Place
+from clifctl.data.sets.n_mnist import read_bin
 from clifctl.data.unpickling import load_plain
 from clifctl.errors import CheckpointError, ClifctlError, DataError
 from clifctl.training import checkpoint
@@ -877,6 +878,8 @@ def originals(recorded: ModuleType, folder: Path) -> Iterator[tuple[str, bytes, 
         write(file, recorded.draw_events(1, events=300, seed=0))
         read = read_aedat2 if name == "2" else read_aedat3
         yield f"aedat{name}", file.read_bytes(), read, (BadRecording, OSError)
+    digit = recorded.write_n_mnist(folder) / "Train/3/00000.bin"
+    yield "x.bin", digit.read_bytes(), read_bin, (BadRecording, OSError)
     document = Checkpoint("x", {"a": 1}, 1, 5.0, {"w": torch.arange(9.0)}, 0, {"s": [1, 2]})
     save_checkpoint(document, folder / "honest.pt")
     content = (folder / "honest.pt").read_bytes()

@@ -52,6 +52,7 @@ PARAMETERS = {
     "dvs_gesture_sdt": 2_566_923,
     "cifar10_dvs_vggsnn": 9_271_498,
     "shd_mlp": 108_052,
+    "n_mnist_vgg": 147_746,
 }
 # What makes a recipe of a large net and large data small enough for two steps on a CPU.
 FEW = ["train.batch_size=3", "timesteps=2", "eval.batch_size=3"]
@@ -74,7 +75,7 @@ RECORDED = {path.stem for path in RECIPES if load_recipe(str(path)).recipe.data.
 
 
 def test_event_recipes_are_found() -> None:
-    assert len(RECORDED) == 4
+    assert len(RECORDED) == 5
     assert {"dvs_gesture_vgg11", "cifar10_dvs_vggsnn"} <= RECORDED
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from clifctl.data.augment.mixing import draw_mix, mixed
@@ -16,7 +17,7 @@ from clifctl.data.augment.transforms import (
     random_crop,
     random_erasing,
 )
-from clifctl.data.contract import Augmentation, Drawn, Preparation, Staged
+from clifctl.data.contract import Augmentation, DataOptions, Drawn, Preparation, Staged
 from clifctl.transfer import constant
 
 AugmentationName = Literal["none", "plain", "strong"]
@@ -37,6 +38,37 @@ class Normalise:
             for values in (self.mean, self.std)
         )
         return inputs.to(torch.float32).div_(255).sub_(mean).div_(std)
+
+
+class CropFlipOptions(DataOptions):
+    """The plainest augmentation, of images that may have any number of channels."""
+
+    random_crop_padding: int = Field(
+        0, ge=0, le=8, description="random crop of training images, padded by so many black pixels"
+    )
+    horizontal_flip: bool = Field(
+        False, description="mirror every other training image, drawn at random: clothes, not digits"
+    )
+
+
+def crop_flip(options: CropFlipOptions, prepare: Preparation | None) -> Augmentation | None:
+    """The changes that `options` ask for, of stored images: what comes in from outside is 0. None:
+    there are none."""
+    changes = []
+    if options.random_crop_padding:
+        changes.append(random_crop(options.random_crop_padding, 0))
+    if options.horizontal_flip:
+        changes.append(horizontal_flip)
+    if not changes:
+        return None
+
+    def augment(
+        inputs: Tensor, targets: Tensor, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        images = changed(inputs, changes, generator)
+        return images if prepare is None else prepare(images), targets
+
+    return augment
 
 
 def crop_cutout_flip(prepare: Preparation, padding: int) -> Augmentation:

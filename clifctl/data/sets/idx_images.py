@@ -15,13 +15,11 @@ from pathlib import Path
 
 import torch
 from pydantic import Field
-from torch import Tensor
 
 from clifctl import notices
 from clifctl.data.archives import Array, BadArchive
-from clifctl.data.augment.pipelines import Normalise
-from clifctl.data.augment.transforms import changed, horizontal_flip, random_crop
-from clifctl.data.contract import Augmentation, Dataset, Files, FileState, LoadedData
+from clifctl.data.augment.pipelines import CropFlipOptions, Normalise, crop_flip
+from clifctl.data.contract import Dataset, Files, FileState, LoadedData
 from clifctl.data.idx import header_of, read_idx
 from clifctl.data.images import FileOptions, Place, Samples, assemble, require_labels
 from clifctl.data.views import ViewOptions
@@ -31,16 +29,10 @@ SIDE = 28
 CLASSES = 10
 
 
-class IdxOptions(FileOptions, ViewOptions):
+class IdxOptions(FileOptions, CropFlipOptions, ViewOptions):
     """Options of the sets in idx files."""
 
     download: bool = Field(False, description="download the files where they are missing")
-    random_crop_padding: int = Field(
-        0, ge=0, le=8, description="random crop of training images, padded by so many black pixels"
-    )
-    horizontal_flip: bool = Field(
-        False, description="mirror every other training image, drawn at random: clothes, not digits"
-    )
 
 
 @dataclass(frozen=True)
@@ -99,27 +91,9 @@ def load(form: IdxFormat, options: IdxOptions) -> LoadedData:
         options,
         place,
         prepare=prepare,
-        augment=_augmentation(options, prepare),
+        augment=crop_flip(options, prepare),
         class_names=form.class_names,
     )
-
-
-def _augmentation(options: IdxOptions, prepare: Normalise) -> Augmentation | None:
-    """The changes that `options` ask for, of stored images: what comes in from outside is black."""
-    changes = []
-    if options.random_crop_padding:
-        changes.append(random_crop(options.random_crop_padding, 0))
-    if options.horizontal_flip:
-        changes.append(horizontal_flip)
-    if not changes:
-        return None
-
-    def augment(
-        inputs: Tensor, targets: Tensor, generator: torch.Generator
-    ) -> tuple[Tensor, Tensor]:
-        return prepare(changed(inputs, changes, generator)), targets
-
-    return augment
 
 
 def _files(form: IdxFormat, root: Path) -> dict[str, Path]:

@@ -1,7 +1,9 @@
 """A person's own arrays: x_train `[N, *shape]`, y_train `[N]`, x_test and y_test in one .npz file,
-shown at every time step. Bytes become [0, 1]; floating-point numbers are taken as they are."""
+shown at every time step, or with a time axis `[N, T, *shape]`; x_validation and y_validation where
+there are some. Bytes become [0, 1]; floating-point numbers are taken as they are."""
 
 import os
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,59 +13,146 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from clifctl.commands import override
-from clifctl.data.archives import Array, ArrayMissing, BadArchive, read_arrays
+from clifctl.data.archives import Array, ArrayMissing, BadArchive, array_names, read_arrays
+from clifctl.data.augment.pipelines import CropFlipOptions, crop_flip
 from clifctl.data.contract import Dataset, DataShape, Files, FileState, LoadedData
 from clifctl.data.images import FileOptions, Place, Samples, assemble, require_labels
 from clifctl.data.views import ViewOptions
 from clifctl.errors import DataError
-from clifctl.strict import Count, Widths
+from clifctl.strict import Count, Numbers, Widths
+from clifctl.transfer import constant
 
 NAME = "npz"
 FILE = "data.npz"
 NAMES = ("x_train", "y_train", "x_test", "y_test")
+VALIDATION = ("x_validation", "y_validation")  # may be left out
+CHANGES_OF_IMAGES = (("random_crop_padding", 0), ("horizontal_flip", False))
 COLOURS = 4  # more channels than images have that come with their channels last
 LARGEST_WIDTH = 2**16  # see Widths
 MOST_CLASSES = 2**31 - 1  # see Count
 
 
-class NpzOptions(FileOptions, ViewOptions):
+class NpzOptions(FileOptions, CropFlipOptions, ViewOptions):
     """What the arrays hold. `root` may be the .npz file itself, or the folder of a data.npz."""
 
-    shape: Widths = Field(min_length=1, max_length=3, description="shape of one sample: [C, H, W]")
+    shape: Widths = Field(
+        min_length=1,
+        max_length=3,
+        description="shape of one sample, with time_axis of one time step of it: [C, H, W]",
+    )
     classes: Count = Field(ge=2, description="number of classes: labels are 0 to classes - 1")
+    time_axis: bool = Field(
+        False,
+        description="x is [N, T, *shape], a sample of each time step; false: [N, *shape], the "
+        "same at every time step",
+    )
+    mean: Numbers | None = Field(
+        None, description="mean of each entry of the first dimension of shape, or one of all"
+    )
+    std: Numbers | None = Field(None, description="standard deviation, as mean")
 
     @model_validator(mode="after")
-    def _views_are_of_images(self) -> "NpzOptions":
-        if self.view != "image" and len(self.shape) != 3:
+    def _images_are_shown_and_augmented(self) -> "NpzOptions":
+        if len(self.shape) != 3:
+            for key, plain in (("view", "image"), *CHANGES_OF_IMAGES):
+                if (given := getattr(self, key)) != plain:
+                    raise ValueError(
+                        f"{key} = {given!r} is of images, of shape [C, H, W]; the shape is "
+                        f"{list(self.shape)}"
+                    )
+        if self.time_axis and self.view != "image":
             raise ValueError(
-                f"view = '{self.view}' is of images, of shape [C, H, W]; the shape is "
-                f"{list(self.shape)}"
+                f"view = '{self.view}' makes time steps of an image, and time_axis = true says "
+                "that there are some"
             )
+        for key, numbers in (("mean", self.mean), ("std", self.std)):
+            if numbers is not None and len(numbers) not in (1, self.shape[0]):
+                raise ValueError(
+                    f"{key} has {len(numbers)} numbers: one, or one for each of {self.shape[0]}"
+                )
+        if self.std is not None and min(self.std) <= 0:
+            raise ValueError("std must be greater than 0")
         return self
+
+    def shown(self, shape: DataShape) -> DataShape:
+        return replace(shape, static=False) if self.time_axis else super().shown(shape)
 
 
 def load(options: NpzOptions, timesteps: int) -> LoadedData:
-    """Both splits as uint8 or float32 `[1, N, *shape]`. Raises DataError naming what is wrong."""
+    """The splits as uint8 or float32 `[1, N, *shape]`, with a time axis `[T, N, *shape]`. Raises
+    DataError naming what is wrong."""
     place = Place.of(NAME, options.root)
     file = _file(place.root)
-    arrays = _arrays(file, place)
-    train, test = _both(arrays, file, place)
-    for part, samples in (("train", train), ("test", test)):
-        given = tuple(samples.held.shape[1:])
-        if given != options.shape:
-            raise place.error(
-                f"'{file}': x_{part} has samples of shape {list(given)}, the recipe says "
-                f"{list(options.shape)}",
-                hint=_shape_hint(f"x_{part}", given, options.shape),
-            )
+    parts = _parts(_arrays(file, place), file, place)
+    for part, samples in parts.items():
+        _require_shape(samples, part, options, timesteps, file, place)
         require_labels(samples.targets, options.classes, file, place)
-    prepare = _scaled if train.held.dtype == torch.uint8 else None
-    return assemble(train, test, options, place, prepare=prepare, augment=None)
+    if "validation" in parts and options.validation_share:
+        raise place.error(
+            f"data.validation_share = {options.validation_share}: '{file}' has a validation split "
+            "of its own",
+            hint="data.validation_share=0 takes it",
+        )
+    as_bytes = parts["train"].held.dtype == torch.uint8
+    as_it_is = not as_bytes and options.mean is None and options.std is None
+    dimensions = len(options.shape) - 1
+    prepare = None if as_it_is else Scaled(as_bytes, options.mean, options.std, dimensions)
+    return assemble(
+        parts["train"],
+        parts["test"],
+        options,
+        place,
+        prepare=prepare,
+        augment=crop_flip(options, prepare),
+        validation=parts.get("validation"),
+        timed=options.time_axis,
+    )
 
 
-def _scaled(inputs: Tensor) -> Tensor:
-    """Bytes as float32 in [0, 1]."""
-    return inputs.to(torch.float32).div_(255)
+@dataclass(frozen=True)
+class Scaled:
+    """Stored arrays as the net sees them, float32: bytes over 255; then (x - mean) / std, where
+    given, along the dimension before the last `dimensions`."""
+
+    as_bytes: bool
+    mean: tuple[float, ...] | None
+    std: tuple[float, ...] | None
+    dimensions: int
+
+    def __call__(self, inputs: Tensor) -> Tensor:
+        numbers = inputs.to(torch.float32)
+        if self.as_bytes:
+            numbers = numbers.div_(255)
+        if self.mean is not None:
+            numbers = numbers - self._along(self.mean, inputs.device)
+        return numbers if self.std is None else numbers / self._along(self.std, inputs.device)
+
+    def _along(self, values: tuple[float, ...], device: torch.device) -> Tensor:
+        return constant(values, torch.float32, device).view(-1, *(1,) * self.dimensions)
+
+
+def _require_shape(
+    samples: Samples, part: str, options: NpzOptions, timesteps: int, file: Path, place: Place
+) -> None:
+    """Raise DataError for samples of another shape, or number of time steps, than the recipe's."""
+    given = tuple(samples.held.shape[1:])
+    wanted = (timesteps, *options.shape) if options.time_axis else options.shape
+    if given == wanted:
+        return
+    if options.time_axis and given[1:] == options.shape:
+        raise place.error(
+            f"'{file}': x_{part} has {given[0]} time steps, the recipe says {timesteps}",
+            hint=f"timesteps={given[0]}",
+        )
+    message = (
+        f"'{file}': x_{part} has samples of shape {list(given)}, the recipe says {list(wanted)}"
+    )
+    if given[1:] == options.shape:
+        raise place.error(message, hint="data.time_axis=true takes the first dimension for time")
+    hint = _shape_hint(f"x_{part}", given, options.shape)
+    if options.time_axis:
+        hint = f"with data.time_axis=true samples are [T, *shape], T = timesteps = {timesteps}"
+    raise place.error(message, hint=hint)
 
 
 def _shape_hint(name: str, given: tuple[int, ...], wanted: tuple[int, ...]) -> str:
@@ -98,7 +187,8 @@ def _arrays(file: Path, place: Place) -> dict[str, Array]:
     if not os.path.lexists(file):
         raise place.error(f"'{file}' is missing")
     try:
-        return read_arrays(file, NAMES)
+        more = VALIDATION if set(VALIDATION) & array_names(file) else ()
+        return read_arrays(file, (*NAMES, *more))
     except ArrayMissing as missing:
         raise place.error(f"'{file}' has {missing}") from None
     except BadArchive as bad:
@@ -109,22 +199,24 @@ def _arrays(file: Path, place: Place) -> dict[str, Array]:
         raise place.error(f"'{file}' cannot be read: {refused.strerror or refused}") from refused
 
 
-def _both(arrays: dict[str, Array], file: Path, place: Place) -> tuple[Samples, Samples]:
-    """Both splits, sound whatever the options say. Raises DataError."""
-    train, test = (_samples(arrays, part, file, place) for part in ("train", "test"))
-    if train.held.dtype != test.held.dtype:
-        raise place.error(f"'{file}': x_train and x_test must both be bytes, or both be not")
-    return train, test
+def _parts(arrays: dict[str, Array], file: Path, place: Place) -> dict[str, Samples]:
+    """The splits, sound whatever the options say. Raises DataError."""
+    parts = ("train", "test", *(["validation"] if VALIDATION[0] in arrays else []))
+    found = {part: _samples(arrays, part, file, place) for part in parts}
+    for part in parts[1:]:
+        if found["train"].held.dtype != found[part].held.dtype:
+            raise place.error(f"'{file}': x_train and x_{part} must both be bytes, or both be not")
+    return found
 
 
 def _samples(arrays: dict[str, Array], part: str, file: Path, place: Place) -> Samples:
     inputs, labels = arrays[f"x_{part}"], arrays[f"y_{part}"]
     if not inputs.size:
         raise place.error(f"'{file}': x_{part} holds no sample, its shape is {list(inputs.shape)}")
-    if not 2 <= inputs.ndim <= 4 or max(inputs.shape[1:]) > LARGEST_WIDTH:
+    if not 2 <= inputs.ndim <= 5 or max(inputs.shape[1:]) > LARGEST_WIDTH:
         raise place.error(
             f"'{file}': x_{part} has the shape {list(inputs.shape)}: samples have one to three "
-            f"dimensions, each of at most {LARGEST_WIDTH:,}",
+            f"dimensions, and one for time, each of at most {LARGEST_WIDTH:,}",
             hint=f"write x_{part}.reshape(len(x_{part}), ...) into the file: channels, rows, "
             "columns, or one list of numbers per sample",
         )
@@ -171,7 +263,7 @@ def inspect(root: Path) -> tuple[FileState, ...]:
         arrays = _arrays(file, place)
         held = (f"{name} {list(array.shape)} {array.dtype}" for name, array in arrays.items())
         what = f"arrays {', '.join(held)}"
-        _both(arrays, file, place)
+        _parts(arrays, file, place)
     except DataError as refused:
         problem = refused.message
     return (FileState(file, what, present=True, problem=problem),)
@@ -179,7 +271,7 @@ def inspect(root: Path) -> tuple[FileState, ...]:
 
 DATASET = Dataset(
     name=NAME,
-    title="arrays of your own in one .npz file, the sample at every time step",
+    title="arrays of your own in one .npz file, the sample at every time step, or over time",
     source="your own file",
     classes=None,
     input_shape=None,
@@ -195,7 +287,7 @@ DATASET = Dataset(
         size_bytes=None,
         obtain=lambda root: (
             f"write '{_file(root)}' with numpy.savez(file, x_train=..., "
-            "y_train=..., x_test=..., y_test=...)"
+            "y_train=..., x_test=..., y_test=...); x_validation and y_validation may be there too"
         ),
         inspect=inspect,
     ),

@@ -193,7 +193,10 @@ def spikes(name: str, change: Callable[[Any], Any]) -> Callable[[Path], None]:
 
 
 def content(edit: Callable[[bytes], bytes]) -> Callable[[Path], None]:
-    return lambda file: file.write_bytes(edit(file.read_bytes())) and None
+    def change(file: Path) -> None:
+        file.write_bytes(edit(file.read_bytes()))
+
+    return change
 
 
 @pytest.mark.parametrize(

@@ -390,7 +390,7 @@ def test_wrong_folders_are_named(on_disk: ModuleType, tmp_path: Path) -> None:
         ({"x_train": np.zeros((24, 3, 8, 8))}, "must both be bytes"),
         ({"x_test": np.array([None])}, "not an .npz of plain arrays"),
         ({"x_train": np.full((24, 3, 8, 8), -1e39)}, "holds -1e+39, float32 holds up to 3.40e+38"),
-        ({"x_train": np.zeros((24, 2, 3, 8, 8), np.uint8)}, "one to three dimensions"),
+        ({"x_train": np.zeros((24, 2, 2, 3, 8, 8), np.uint8)}, "one to three dimensions"),
         ({"x_train": np.zeros(24, np.uint8)}, "one to three dimensions"),
         ({"x_train": np.zeros((24, 3, 0, 8), np.uint8)}, "holds no sample"),
         ({"x_train": np.zeros((24, 65537), np.uint8)}, "each of at most 65,536"),
