@@ -46,9 +46,9 @@ class UntrustedFile(RecipeError):
     """A file of a person's own that a recipe names, `reference`, and that is not run unasked.
     `document` is the recipe, resolved as far as that goes without it."""
 
-    def __init__(self, where: str, reference: str, document: dict[str, Any]) -> None:
+    def __init__(self, where: str, kind: str, reference: str, document: dict[str, Any]) -> None:
         super().__init__(
-            f"{where}: it uses the neuron '{reference}' of a file, which is not run unasked"
+            f"{where}: it uses the {kind} '{reference}' of a file, which is not run unasked"
         )
         self.reference = reference
         self.document = document
@@ -68,6 +68,11 @@ class RunFolderError(ClifctlError):
 
 class NeuronError(ClifctlError):
     """A neuron whose `step`, states or parameters break the contract, or that got bad tensors."""
+
+
+class ModelError(ClifctlError):
+    """A net of a person's own that breaks the contract: it fails, keeps a state, or returns what
+    are no logits."""
 
 
 class EnergyError(ClifctlError):

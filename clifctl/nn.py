@@ -36,6 +36,12 @@ class _OfTable(Spiking):
         super().__init__(self.NEURON, channels, timesteps, **options)
 
 
+class IF(_OfTable):
+    """Integrate-and-fire, without a leak: `clifctl.nn.Spiking` of `if`."""
+
+    NEURON = "if"
+
+
 class LIF(_OfTable):
     """Leaky integrate-and-fire: `clifctl.nn.Spiking` of `lif`."""
 
@@ -91,6 +97,12 @@ class TCLIF(_OfTable):
     NEURON = "tclif"
 
 
+class ILIF(_OfTable):
+    """Integer LIF: whole numbers in training, `clifctl.nn.Spiking` of `ilif`."""
+
+    NEURON = "ilif"
+
+
 class ReLU(_OfTable):
     """No spikes: the net's counterpart without them, `clifctl.nn.Spiking` of `relu`."""
 
@@ -102,6 +114,8 @@ __all__ = [
     "CLIF",
     "CUBA",
     "GLIF",
+    "IF",
+    "ILIF",
     "KLIF",
     "LIF",
     "PLIF",

@@ -49,6 +49,19 @@ def build_net(recipe: Recipe) -> SpikingNet:
     return net.to(memory_format=torch.channels_last)
 
 
+def unfilled_net(recipe: Recipe, where: torch.device) -> SpikingNet:
+    """The recipe's net on `where`, for weights that are put into it. Raises RecipeError for one
+    that memory cannot hold."""
+    if recipe.model.model.own:  # which may hold more than its state dict says
+        with torch.device(CPU):
+            net = build_net(recipe)
+        return net.to(where)
+    with torch.device("meta"):
+        net = build_net(recipe)
+    require_net_fits(net, where)
+    return net.to_empty(device=where)
+
+
 def exchange_neurons(recipe: Recipe, net: SpikingNet, epoch: int) -> None:
     """Give `net` the neuron of `epoch`, where the recipe exchanges it."""
     if recipe.exchange is not None:

@@ -12,18 +12,17 @@ from clifctl.convert.nir_file import is_nir
 from clifctl.convert.nir_net import NirNet
 from clifctl.data import LoadedData
 from clifctl.errors import ArgumentError, UsageError
-from clifctl.experiments.build import at_root, build_net
+from clifctl.experiments.build import at_root, unfilled_net
 from clifctl.experiments.nir_graphs import recipe_of_graph
 from clifctl.experiments.published import published_for
 from clifctl.experiments.run.execution import ExecutionOptions
-from clifctl.experiments.run.memory import require_net_fits
-from clifctl.experiments.run.resume import neuron_sources_of
+from clifctl.experiments.run.resume import file_sources_of
 from clifctl.kernels import check_connections
 from clifctl.models import SpikingNet
 from clifctl.notices import tell_once
 from clifctl.recipe.catalog import SUFFIXES
 from clifctl.recipe.load import LoadedRecipe
-from clifctl.recipe.neuron_files import located
+from clifctl.recipe.own_files import located
 from clifctl.recipe.schema import Recipe, validate
 from clifctl.results.published import Published
 from clifctl.training.checkpoint import load_checkpoint, load_weights
@@ -81,10 +80,7 @@ class OpenedCheckpoint:
 
     def net(self, recipe: Recipe, where: torch.device) -> SpikingNet:
         """The net of `recipe` with the checkpoint's weights. Raises CheckpointError."""
-        with torch.device("meta"):
-            net = build_net(recipe)
-        require_net_fits(net, where)
-        net.to_empty(device=where)
+        net = unfilled_net(recipe, where)
         self.fill(net)
         return net
 
@@ -179,7 +175,7 @@ def _open(path: Path, neuron: str | None, changed_file: bool) -> OpenedCheckpoin
     checkpoint = load_checkpoint(path, foreign=FOREIGN)
     if neuron is not None:
         trust.allow(neuron)
-    sources = neuron_sources_of(checkpoint, path)
+    sources = file_sources_of(checkpoint, path)
     where = f"checkpoint '{path}'"
     document = located(checkpoint.recipe, sources, where, changed_file=changed_file)
     recipe = validate(document, f"recipe of {where}", of_a_run=True)

@@ -38,6 +38,7 @@ from clifctl.experiments.grid.summary import (
 from clifctl.experiments.grid.trial_gradients import temporal_shares
 from clifctl.experiments.published import published_for
 from clifctl.models.norm import NormMode
+from clifctl.models.options import OWN_NORM
 from clifctl.neurons import NEURONS
 from clifctl.paper import figure_note
 from clifctl.recipe.load import LoadedRecipe, RecipeSource, open_recipe
@@ -117,8 +118,9 @@ def plan_comparison_of(source: RecipeSource, axes: NeuronAxes, options: GridOpti
     _require_sequences(neurons, base)
     baseline = _baseline(axes.baseline, neurons)
     steps = axes.timesteps or [base.recipe.timesteps]
-    norms = axes.batch_norm or [base.recipe.model.options.batch_norm]
-    _require_batch_norms(norms)
+    norms = axes.batch_norm or [base.recipe.model.options.norm_mode]
+    if axes.batch_norm is not None:
+        _require_batch_norms(norms, base)
     cells = _cells(neurons, steps, norms)
     places = [(cell, seed) for seed in seeds for cell in cells]
     loaded = [_variant(source, neurons[cell.neuron], cell, seed) for cell, seed in places]
@@ -264,7 +266,7 @@ def _variant(source: RecipeSource, spec: NeuronSpec, cell: "_Cell", seed: int) -
             [
                 *spec.overrides,
                 f"timesteps={cell.own_timesteps}",
-                f"model.batch_norm={cell.batch_norm}",
+                *([] if cell.batch_norm == OWN_NORM else [f"model.batch_norm={cell.batch_norm}"]),
                 f"train.seed={seed}",
             ]
         )
@@ -274,7 +276,14 @@ def _variant(source: RecipeSource, spec: NeuronSpec, cell: "_Cell", seed: int) -
         raise RecipeError(f"{cell.neuron}: {refused.message}", hint=refused.hint) from None
 
 
-def _require_batch_norms(norms: Sequence[str]) -> None:
+def _require_batch_norms(norms: Sequence[str], base: LoadedRecipe) -> None:
+    if "batch_norm" not in type(base.recipe.model.options).model_fields:
+        raise ArgumentError(
+            "batch_norm",
+            ",".join(norms),
+            f"net '{base.recipe.model.model.name}' decides itself what its batch norm does",
+            hint="leave it out",
+        )
     for norm in norms:
         if norm not in NORM_MODES:
             raise ArgumentError(

@@ -22,7 +22,7 @@ from clifctl.energy.rates import rates_of_layers
 from clifctl.energy.signals import Counted
 from clifctl.energy.tracing import trace_net
 from clifctl.errors import ArgumentError, DataError, EnergyError, UsageError, unknown_name
-from clifctl.experiments.build import build_net, repeat_of
+from clifctl.experiments.build import build_net, repeat_of, unfilled_net
 from clifctl.experiments.checkpoints import (
     CheckpointOptions,
     OpenedCheckpoint,
@@ -322,9 +322,7 @@ def _rate_rows(rates: _Rates, graph: OperationGraph) -> tuple[RateRow, ...]:
 
 def _require_weights_fit(source: _Source) -> None:
     """Raise CheckpointError where a file does not hold the weights of the net that is costed."""
-    with torch.device("meta"):
-        net = build_net(source.recipe)
-    net.to_empty(device=CPU)
+    net = unfilled_net(source.recipe, torch.device(CPU))
     if source.opened is not None:
         source.opened.fill(net)
 

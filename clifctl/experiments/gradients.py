@@ -104,7 +104,7 @@ def gradients(source: str, options: GradientsOptions) -> GradientsResult:
         epoch=opened.weights.epoch if opened.weights else None,
         samples=options.samples,
         seed=options.seed,
-        batch_norm=recipe.model.options.batch_norm,
+        batch_norm=recipe.model.options.norm_mode,
         dtype=str(dtype).removeprefix("torch."),
         formula=options.formula if splits else None,
         temporal_share=found.temporal_share,

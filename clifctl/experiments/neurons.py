@@ -22,7 +22,7 @@ from clifctl.kernels.ir.trace import trace
 from clifctl.kernels.parity import STEPS, check, covering_cases
 from clifctl.kernels.targets import targets_of
 from clifctl.neurons import NEURONS, Neuron, template
-from clifctl.neurons.loading import installed_neurons, load_neuron
+from clifctl.neurons.loading import FOREIGN_NEURONS, load_neuron
 from clifctl.results.energy import NeuronCostResult, OperationRow
 from clifctl.results.neurons import (
     CheckResult,
@@ -43,9 +43,8 @@ SECONDS_BETWEEN_LINES = 5.0
 
 def list_neurons() -> NeuronList:
     """Every neuron of the table and of installed packages."""
-    return NeuronList(
-        neurons=tuple(describe(n) for n in (*NEURONS.values(), *installed_neurons().values()))
-    )
+    neurons = (*NEURONS.values(), *FOREIGN_NEURONS.installed().values())
+    return NeuronList(neurons=tuple(map(describe, neurons)))
 
 
 def copy_neuron(name: str, path: Path, *, may_write: Callable[[Path], None]) -> tuple[Path, str]:

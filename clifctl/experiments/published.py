@@ -7,7 +7,7 @@ from typing import Any
 
 from clifctl.data import LoadedData
 from clifctl.experiments.run.resume import FREE, PLACES
-from clifctl.models import ModelOptions
+from clifctl.models import NetOptions
 from clifctl.paper import (
     PaperRecipe,
     PublishedDeployment,
@@ -256,6 +256,6 @@ def keeps_the_net(recipe: Recipe) -> bool:
     return options.model_fields_set <= HOW_TRAINED | _unchanged(options)
 
 
-def _unchanged(options: ModelOptions) -> set[str]:
+def _unchanged(options: NetOptions) -> set[str]:
     fields = type(options).model_fields
     return {name for name, field in fields.items() if getattr(options, name) == field.default}

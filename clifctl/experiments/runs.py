@@ -81,13 +81,13 @@ def show_run(path: Path) -> RunShown:
 
 
 def _published(path: Path) -> Published:
-    """The paper's numbers for the recipe of a run; none for one with a neuron of a file, which is
-    not run for that, and for a recipe that this version does not take."""
+    """The paper's numbers for the recipe of a run; none for one with a net or neuron of a file,
+    which is not run for that, and for a recipe that this version does not take."""
     from clifctl.experiments.published import published_for
-    from clifctl.recipe.schema import neurons_of_files, validate
+    from clifctl.recipe.schema import named_files, validate
 
     document = _recipe(path)
-    if neurons_of_files(document):
+    if named_files(document):
         return Published()
     try:
         recipe = validate(document, str(path), of_a_run=True)
@@ -227,7 +227,7 @@ def _row(path: Path, recipe: dict[str, Any]) -> RunRow:
             model=recipe["model"]["name"],
             neuron=recipe["neuron"]["name"],
             timesteps=recipe["timesteps"],
-            batch_norm=recipe["model"]["batch_norm"],
+            batch_norm=recipe["model"].get("batch_norm", "own"),
             window=recipe["neuron"].get("window"),
             seed=recipe["train"]["seed"],
             epochs_done=len(records),
@@ -263,14 +263,14 @@ def _recipe(path: Path) -> dict[str, Any]:
 
 def _whole(document: dict[str, Any]) -> dict[str, Any]:
     """`document` with the keys that came after it was written, at their defaults. The file of a
-    person's own neuron is not run for that."""
+    person's own net or neuron is not run for that."""
     from clifctl.recipe.defaults import completed, defaults_of
     from clifctl.recipe.old_names import with_new_names
     from clifctl.trust import is_file_reference
 
     document = with_new_names(document)
-    of_file = is_file_reference(document["neuron"]["name"])
-    known = {**document, "neuron": {}} if of_file else document
+    of_files = [name for name in ("model", "neuron") if is_file_reference(document[name]["name"])]
+    known = document | {name: {} for name in of_files}
     return completed(document, defaults_of(known))
 
 

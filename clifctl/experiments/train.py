@@ -21,7 +21,7 @@ from clifctl.experiments.run.resume import folder_state
 from clifctl.launch import launch
 from clifctl.models import SpikingNet
 from clifctl.recipe.load import LoadedRecipe
-from clifctl.recipe.neuron_files import neuron_sources
+from clifctl.recipe.own_files import file_sources
 from clifctl.results.decoding import encode
 from clifctl.results.events import Notice, Observer, RunEvent, RunStarted
 from clifctl.results.train import EpochRecord, TrainResult
@@ -138,7 +138,7 @@ def _train(
             run.running,
             run.history,
             prepared.data_sha256,
-            neuron_sources(loaded.recipe.document),
+            file_sources(loaded.recipe.document),
             run_folder.kept_epochs(folder),
             processes,
         )
@@ -220,7 +220,7 @@ def _result(run: Run, folder: str | None, request: StopRequest, started: float) 
         model=recipe.model.model.name,
         neuron=recipe.neuron.neuron.name,
         timesteps=recipe.timesteps,
-        batch_norm=recipe.model.options.batch_norm,
+        batch_norm=recipe.model.options.norm_mode,
         window=recipe.neuron.window,
         seed=recipe.train.seed,
         epochs=recipe.train.epochs,

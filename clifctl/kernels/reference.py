@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from clifctl.errors import NeuronError
+from clifctl.foreign_code import foreign_code
 from clifctl.kernels.window import Window
 from clifctl.neurons import Hyperparameters, Neuron
 from clifctl.neurons.contract import Learnable, step_parameters
-from clifctl.neurons.foreign_code import foreign_code
 
 State = tuple[Tensor, ...]
 

@@ -1,9 +1,5 @@
 """Networks: the MODELS table and the layers that they are built of."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
-
 from clifctl.kernels import WINDOW_MODES, Spikes
 from clifctl.models.exchange import put_neuron
 from clifctl.models.firing_rates import FiringRates, firing_modules
@@ -16,6 +12,7 @@ from clifctl.models.layers import (
     fold_time,
 )
 from clifctl.models.mlp import MLPOptions, build_mlp
+from clifctl.models.model import Model
 from clifctl.models.norm import (
     TemporalBatchNorm,
     batch_statistics,
@@ -23,7 +20,7 @@ from clifctl.models.norm import (
     set_folded,
     unfolded_norms,
 )
-from clifctl.models.options import ModelOptions
+from clifctl.models.options import ModelOptions, NetOptions
 from clifctl.models.resnet18 import ResNet18, ResNet18Options, build_resnet18
 from clifctl.models.sequential import SequentialNet
 from clifctl.models.snn5 import SNN5Options, build_snn5
@@ -34,19 +31,6 @@ from clifctl.models.spike_driven_transformer import (
 )
 from clifctl.models.spiking import Spiking
 from clifctl.models.vgg import VGG11, VGG13, VGGOptions, build_vggsnn, vgg_builder
-
-
-@dataclass(frozen=True)
-class Model:
-    """A network: one row of the MODELS table. `own_neuron`: constants of the LIF that its authors
-    built it of, where those are not the usual ones."""
-
-    name: str
-    title: str
-    options: type[ModelOptions]
-    build: Callable[..., SpikingNet]
-    own_neuron: Mapping[str, Any] | None = None
-
 
 # name -> model, in the order of display
 MODELS: dict[str, Model] = {
@@ -71,6 +55,7 @@ __all__ = [
     "FiringRates",
     "Model",
     "ModelOptions",
+    "NetOptions",
     "NeuronChoice",
     "ResNet18",
     "SequentialNet",

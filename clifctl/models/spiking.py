@@ -65,6 +65,8 @@ class Spiking(nn.Module):
         if step_mode not in get_args(StepMode):
             raise NeuronError(unknown_name("step mode", step_mode, get_args(StepMode)))
         self.neurons = neurons
+        # Of what comes in, where that was said when the layer was built.
+        self.channels: int | None = None
         self.stateful = stateful or step_mode == "s"
         self.step_mode = step_mode
         self.reset()

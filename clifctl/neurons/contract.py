@@ -23,7 +23,7 @@ from torch import Tensor
 
 from clifctl.devices import CPU
 from clifctl.errors import NeuronError, as_listed, unknown_name
-from clifctl.neurons.foreign_code import foreign_code
+from clifctl.foreign_code import foreign_code
 from clifctl.neurons.surrogates import SURROGATES
 from clifctl.strict import Strict, in_words
 

@@ -13,12 +13,7 @@ from typing import Any
 from clifctl.errors import NeuronError
 from clifctl.neurons import NEURONS
 from clifctl.neurons.contract import Neuron
-from clifctl.neurons.loading import (
-    installed_name_of,
-    load_neuron,
-    loaded_from_file,
-    reference_of,
-)
+from clifctl.neurons.loading import FOREIGN_NEURONS, load_neuron
 from clifctl.trust import is_file_reference
 
 
@@ -29,7 +24,8 @@ def reduced(neuron: Neuron) -> tuple[Callable[..., Neuron], tuple[Any, ...]]:
     """
     if NEURONS.get(neuron.name) is neuron:
         return named, (neuron.name,)
-    installed, reference = installed_name_of(neuron), reference_of(neuron)
+    installed = FOREIGN_NEURONS.installed_name_of(neuron)
+    reference = FOREIGN_NEURONS.reference_of(neuron)
     if installed is not None:
         return named, (installed,)
     if reference is not None:
@@ -45,7 +41,7 @@ def named(name: str) -> Neuron:
 
 def from_loaded_file(reference: str) -> Neuron:
     """The neuron of FILE.py:NAME, which this process must have loaded."""
-    neuron = loaded_from_file(reference)
+    neuron = FOREIGN_NEURONS.loaded_from_file(reference)
     if neuron is None:
         raise NeuronError(
             f"this pickle has the neuron '{reference}', which this process has not loaded; "

@@ -16,10 +16,12 @@ from clifctl.notices import tell_once
 from clifctl.recipe import old_names
 from clifctl.recipe.catalog import read_text
 from clifctl.recipe.schema import (
+    FOREIGN,
+    KINDS,
     NEURON_KEYS,
     TABLES,
     Recipe,
-    neuron_places,
+    foreign_places,
     row_of,
     section_options,
     timed_data,
@@ -89,8 +91,9 @@ def _called(recipe: Recipe) -> dict[str, str]:
 
 
 def _name_of(recipe: Recipe) -> str:
-    """The name of a recipe that nobody has given one."""
-    return "{data}_{model}".format(**_called(recipe))
+    """The name of a recipe that nobody has given one: what files are called too."""
+    called = _called(recipe)
+    return f"{called['data']}_{trust.name_in_file(called['model'])}"
 
 
 def open_recipe(reference: str, overrides: Sequence[str] = ()) -> RecipeSource:
@@ -116,11 +119,10 @@ def open_recipe(reference: str, overrides: Sequence[str] = ()) -> RecipeSource:
 
 def _names_in(document: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str, str]]:
     """Where `document` names a row of a table: the mapping, its key, and the table's section."""
-    for section in ("data", "model"):
-        if isinstance(document.get(section), dict) and "name" in document[section]:
-            yield document[section], "name", section
-    for given, key, _ in neuron_places(document):
-        yield given, key, "neuron"
+    if isinstance(document.get("data"), dict) and "name" in document["data"]:
+        yield document["data"], "name", "data"
+    for place in foreign_places(document):
+        yield place.mapping, place.key, place.section
 
 
 def _as_listed(section: str, name: Any) -> Any:
@@ -140,15 +142,18 @@ def _place_files(document: dict[str, Any], folder: Path) -> list[str]:
     the working folder: from here on it is relative to that one, as everywhere else. Returns what
     a person should see."""
     notices = []
-    for section, key, name in neuron_places(document):
+    for place in foreign_places(document):
+        name = place.name
         beside = os.path.join(folder, name)
         if not (trust.is_file_reference(name) and os.path.isfile(trust.file_of(beside))):
             continue
         if not os.path.isabs(name):
-            section[key] = os.path.relpath(beside)
+            place.mapping[place.key] = os.path.relpath(beside)
         trust.allow_beside(beside, folder)
         if os.path.isfile(trust.file_of(name)) and not _same_file(name, beside):
-            notices.append(f"the neuron '{name}' is that of the recipe's folder: {section[key]}")
+            notices.append(
+                f"the {KINDS[place.section]} '{name}' is that of the recipe's folder: {place.name}"
+            )
     return notices
 
 
@@ -179,7 +184,7 @@ def bare_recipe(data: str, model: str | None, overrides: Sequence[str] = ()) -> 
         "train": {"epochs": 1},
     }
     notices = apply_overrides(document, overrides)
-    recipe = validate(document, f"recipe of {data}_{model}", overrides=overrides)
+    recipe = validate(document, f"recipe of {data} and {model}", overrides=overrides)
     notices += recipe.model.options.notices(recipe.neuron.neuron)
     name = data if model is None else _name_of(recipe)
     named = () if model is None else (f"model.name={model}",)
@@ -194,7 +199,7 @@ def apply_overrides(document: dict[str, Any], overrides: Sequence[str]) -> list[
     """
     parsed = _parsed(overrides)
     for keys, value in parsed:
-        if keys[0] == "neuron":
+        if keys[0] in FOREIGN:
             trust.allow_named(value)
     notices = []
     for keys, value in parsed:

@@ -21,9 +21,11 @@ from clifctl.amounts import counted
 from clifctl.commands import command_line
 from clifctl.data import DATASETS, DataOptions, Dataset, DataShape
 from clifctl.errors import UntrustedFile, unknown_name
-from clifctl.models import MODELS, WINDOW_MODES, Model, ModelOptions, NeuronChoice
+from clifctl.foreign_code import ForeignCode
+from clifctl.models import MODELS, WINDOW_MODES, Model, NetOptions, NeuronChoice
+from clifctl.models.own.loading import FOREIGN_MODELS
 from clifctl.neurons import NEURONS
-from clifctl.neurons.loading import find_neuron
+from clifctl.neurons.loading import FOREIGN_NEURONS
 from clifctl.recipe.exchange import (
     Exchange,
     ExchangeSection,
@@ -69,7 +71,7 @@ class ModelChoice:
     """A network and its options."""
 
     model: Model
-    options: ModelOptions
+    options: NetOptions
 
 
 @dataclass(frozen=True)
@@ -99,22 +101,26 @@ TABLES: dict[str, Mapping[str, Any]] = {"data": DATASETS, "model": MODELS, "neur
 KINDS = {"data": "data set", "model": "model", "neuron": "neuron"}
 LISTED_BY = {
     "data": "clifctl data ls",
-    "model": "clifctl recipes keys model.name",
+    "model": "clifctl models ls",
     "neuron": "clifctl neurons ls",
 }
-NAMES = {**KINDS, "neuron": "neuron, or one of your own: FILE.py:NAME"}
+# section -> what installed packages and files of a person's own may add to its table
+FOREIGN: dict[str, ForeignCode[Any]] = {"model": FOREIGN_MODELS, "neuron": FOREIGN_NEURONS}
+NAMES = KINDS | {name: f"{KINDS[name]}, or one of your own: FILE.py:NAME" for name in FOREIGN}
 
 
 def row_of(section: str, name: object) -> Any:
-    """The row that `name` names in a section's table, None where there is none. A neuron may also
-    be of an installed package or, as FILE.py:NAME, of a person's own file, which is run if it is
-    trusted, and is none otherwise.
+    """The row that `name` names in a section's table, None where there is none. A net and a neuron
+    may also be of an installed package or, as FILE.py:NAME, of a person's own file, which is run if
+    it is trusted, and is none otherwise.
 
-    Raises NeuronError for a file that holds no such neuron.
+    Raises ModelError, NeuronError for a file that holds no such net, no such neuron.
     """
     if not isinstance(name, str):
         return None
-    return find_neuron(name, NEURONS) if section == "neuron" else TABLES[section].get(name)
+    if section in FOREIGN:
+        return FOREIGN[section].find(name, TABLES[section])
+    return TABLES[section].get(name)
 
 
 def section_options(section: str, name: str) -> type[BaseModel]:
@@ -143,9 +149,9 @@ def validate(
     resolved = valid.model_dump(mode="json")
     for section in TABLES:
         resolved[section] = {"name": resolved[section].pop("name"), **resolved[section]}
-    for name in neurons_of_files(document):
+    for section, name in named_files(document):
         if not trust.allows(name):
-            raise UntrustedFile(where, name, resolved)
+            raise UntrustedFile(where, KINDS[section], name, resolved)
     options = {
         section: _own_options(section, getattr(valid, section), context) for section in TABLES
     }
@@ -168,18 +174,41 @@ def validate(
     )
 
 
-def neurons_of_files(document: dict[str, Any]) -> list[str]:
-    """Every FILE.py:NAME that `document` names, of the start and of an exchange."""
-    return [name for _, _, name in neuron_places(document) if trust.is_file_reference(name)]
+def named_files(document: dict[str, Any]) -> list[tuple[str, str]]:
+    """Every FILE.py:NAME that `document` names, of its net, its neuron and an exchange, each behind
+    its section."""
+    places = foreign_places(document)
+    return [(one.section, one.name) for one in places if trust.is_file_reference(one.name)]
 
 
-def neuron_places(document: dict[str, Any]) -> list[tuple[dict[str, Any], str, str]]:
-    """Where `document` names neurons: the section, its key, and the name."""
-    section = document.get("neuron")
-    given = section if isinstance(section, dict) else {}
-    exchange = given.get("exchange")
-    places = [(given, "name"), (exchange if isinstance(exchange, dict) else {}, "to")]
-    return [(one, key, one[key]) for one, key in places if isinstance(one.get(key), str)]
+@dataclass(frozen=True)
+class Place:
+    """Where a document names a net or a neuron: `mapping[key]` is a name of what `section` has."""
+
+    section: str
+    mapping: dict[str, Any]
+    key: str
+
+    @property
+    def name(self) -> str:
+        """The name that stands there."""
+        return str(self.mapping[self.key])
+
+    @property
+    def path(self) -> tuple[str, str]:
+        """What tells it from other places of a document."""
+        return self.section, self.key
+
+
+def foreign_places(document: dict[str, Any]) -> list[Place]:
+    """Where `document` names what a person's own file may hold: its net, its neuron and the neuron
+    of an exchange."""
+    given = {name: document.get(name) for name in FOREIGN}
+    sections = {name: one if isinstance(one, dict) else {} for name, one in given.items()}
+    exchange = sections["neuron"].get("exchange")
+    places = [Place(name, section, "name") for name, section in sections.items()]
+    places.append(Place("neuron", exchange if isinstance(exchange, dict) else {}, "to"))
+    return [one for one in places if isinstance(one.mapping.get(one.key), str)]
 
 
 def _own_options(section: str, valid: Any, context: Any = None) -> Any:
@@ -290,7 +319,7 @@ def _named_sections(document: dict[str, Any], problems: list[Problem]) -> dict[s
             continue
         # Without a known name nothing else in the section can be judged.
         sections[section] = Any
-        if section == "neuron" and isinstance(name, str) and trust.is_file_reference(name):
+        if section in FOREIGN and isinstance(name, str) and trust.is_file_reference(name):
             continue  # not trusted, which `validate` tells when all else is right
         if isinstance(given, dict) and name is None:
             problems.append(Problem(f"{section}.name", f": missing; known: {', '.join(table)}"))

@@ -3,20 +3,21 @@
 from collections.abc import Iterable
 from dataclasses import replace
 
-from clifctl.errors import UsageError, as_listed, nearest, unknown_name
+from clifctl.errors import ClifctlError, UsageError, as_listed, nearest, unknown_name
 from clifctl.recipe.keys import Key, keys_in
 from clifctl.recipe.schema import TABLES, row_of, schema_for
 
 
-def every_key(*neurons: str) -> tuple[Key, ...]:
+def every_key(*own: str) -> tuple[Key, ...]:
     """The keys of every section; those of `data`, `model` and `neuron` for each row of their table,
-    and for `neurons` of a person's own. What several rows have in the same way is one key."""
+    and for the nets and neurons of a person's `own` files, FILE.py:NAME. What several rows have in
+    the same way is one key."""
     found: dict[Key, list[str]] = {}
     for key in keys_in(schema_for({}, [])):
         if key.path not in TABLES:
             found[key] = []
     for section, table in TABLES.items():
-        for name in [*table, *(neurons if section == "neuron" else ())]:
+        for name in [*table, *(one for one in own if section in _sections_of(one))]:
             for key in keys_in(schema_for({section: {"name": name}}, [])):
                 if key.section == section:
                     found.setdefault(key, []).append(name)
@@ -54,10 +55,21 @@ def _section_of(variant: str) -> str:
         known = [name for table in TABLES.values() for name in table]
         raise UsageError(
             unknown_name("data set, model or neuron", variant, known),
-            hint="a neuron of your own is FILE.py:NAME",
+            hint="a net or a neuron of your own is FILE.py:NAME",
         )
     return sections[0]
 
 
 def _sections_of(variant: str) -> list[str]:
-    return [section for section in TABLES if row_of(section, variant) is not None]
+    """The sections whose row `variant` is. Raises what is wrong with a file of a person's own that
+    holds neither a net nor a neuron of that name."""
+    found, refused = [], None
+    for section in TABLES:
+        try:
+            if row_of(section, variant) is not None:
+                found.append(section)
+        except ClifctlError as problem:  # of a file, and of the other kind
+            refused = problem
+    if refused is not None and not found:
+        raise refused
+    return found

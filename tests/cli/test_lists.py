@@ -73,7 +73,7 @@ def test_an_argument_is_told_as_the_option_that_gave_it() -> None:
 
 
 def test_hints_about_options_are_the_command_lines() -> None:
-    refused = UntrustedFile("recipe 'x'", "my neurons.py:Foo", {})
+    refused = UntrustedFile("recipe 'x'", "neuron", "my neurons.py:Foo", {})
     assert refused.hint is None
     assert hint_of(refused) == "if you trust that file, add --trust 'my neurons.py:Foo'"
     assert hint_of(UsageError("why", hint="what")) == "what"

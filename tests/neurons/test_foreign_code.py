@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 
+from clifctl import foreign_code
 from clifctl.errors import NeuronError
 from clifctl.kernels import scan
 from clifctl.kernels.ir.trace import trace
@@ -20,8 +21,8 @@ from clifctl.neurons import (
     Learnable,
     Neuron,
     State,
-    loading,
 )
+from clifctl.neurons.loading import FOREIGN_NEURONS, load_neuron
 
 Run = Callable[..., Any]
 
@@ -162,15 +163,15 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
     (tmp_path / "exits_at_once.py").write_text("import sys\nsys.exit(0)\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     offered = [
-        EntryPoint("mine", "offers_neurons:FINE", loading.ENTRY_POINTS),
-        EntryPoint("exiting", "exits_at_once:NEURON", loading.ENTRY_POINTS),
-        EntryPoint("missing", "there_is_no_such_module:NEURON", loading.ENTRY_POINTS),
-        EntryPoint("number", "offers_neurons:sys", loading.ENTRY_POINTS),
+        EntryPoint("mine", "offers_neurons:FINE", FOREIGN_NEURONS.group),
+        EntryPoint("exiting", "exits_at_once:NEURON", FOREIGN_NEURONS.group),
+        EntryPoint("missing", "there_is_no_such_module:NEURON", FOREIGN_NEURONS.group),
+        EntryPoint("number", "offers_neurons:sys", FOREIGN_NEURONS.group),
     ]
-    monkeypatch.setattr(loading, "entry_points", lambda group: offered)
-    loading._installed.cache_clear()
+    monkeypatch.setattr(foreign_code, "entry_points", lambda group: offered)
+    FOREIGN_NEURONS.forget()
     yield
-    loading._installed.cache_clear()
+    FOREIGN_NEURONS.forget()
     for name in ("offers_neurons", "exits_at_once"):
         sys.modules.pop(name, None)
 
@@ -179,9 +180,9 @@ def test_a_broken_entry_point_is_named_and_left_out(
     installed: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     # A neuron of the table needs no package.
-    assert loading.load_neuron("clif", NEURONS) is NEURONS["clif"]
+    assert load_neuron("clif", NEURONS) is NEURONS["clif"]
     with pytest.warns(RuntimeWarning) as said:
-        assert list(loading.installed_neurons()) == ["mine"]
+        assert list(FOREIGN_NEURONS.installed()) == ["mine"]
     told = [str(warning.message) for warning in said]
     assert len(told) == 3
     assert "the neuron 'exiting' (exits_at_once:NEURON) cannot be loaded: SystemExit: 0" in told[0]
@@ -189,11 +190,11 @@ def test_a_broken_entry_point_is_named_and_left_out(
     assert "is a module, not a Neuron" in told[2]
     assert all(line.endswith(": it is left out") for line in told)
     assert capsys.readouterr().out == ""
-    assert loading.load_neuron("mine", NEURONS).name == "lif"
+    assert load_neuron("mine", NEURONS).name == "lif"
     with pytest.raises(NeuronError, match=r"the neuron 'missing' .* cannot be loaded"):
-        loading.load_neuron("missing", NEURONS)
+        load_neuron("missing", NEURONS)
     with pytest.raises(NeuronError, match=r"unknown neuron 'min'.*did you mean 'mine'"):
-        loading.load_neuron("min", NEURONS)
+        load_neuron("min", NEURONS)
 
 
 def test_hyperparameters_without_a_default_are_told() -> None:

@@ -17,10 +17,10 @@ from clifctl.neurons import (
     Learnable,
     Neuron,
     State,
-    loading,
     pickling,
 )
 from clifctl.neurons.clif import step
+from clifctl.neurons.loading import FOREIGN_NEURONS, load_neuron
 
 OWN = """
 from pathlib import Path
@@ -120,22 +120,22 @@ def test_a_neuron_of_a_file_is_found_again_but_the_file_is_not_run(
 ) -> None:
     file = tmp_path / "own.py"
     file.write_text(OWN)
-    monkeypatch.setattr(loading, "_LOADED", {})
-    neuron = loading.load_neuron(f"{file}:FOO", NEURONS)
+    monkeypatch.setattr(FOREIGN_NEURONS, "of_files", {})
+    neuron = load_neuron(f"{file}:FOO", NEURONS)
     layer = layer_of(neuron, gain=3.0)
     content = pickle.dumps(layer)
     again = pickle.loads(content)
     assert again.neuron is neuron
     assert again.hyperparameters == layer.hyperparameters
     # As in another process:
-    monkeypatch.setattr(loading, "_LOADED", {})
+    monkeypatch.setattr(FOREIGN_NEURONS, "of_files", {})
     with pytest.raises(NeuronError, match=r"own.py:FOO.*has not loaded") as refused:
         pickle.loads(content)
     assert f"load_neuron('{file}:FOO', NEURONS)" in str(refused.value.hint)
     with pytest.raises(NeuronError, match="has not loaded"):
         pickling.named(f"{file}:FOO")
     assert (tmp_path / "runs").read_text() == "x"
-    loading.load_neuron(f"{file}:FOO", NEURONS)
+    load_neuron(f"{file}:FOO", NEURONS)
     loaded = pickle.loads(content)
     assert loaded.hyperparameters.gain == 3.0
     x = torch.tensor([[[0.5, 1.5, 2.0]]])

@@ -12,7 +12,7 @@ from clifctl.errors import ArgumentError, UsageError, as_listed, unknown_name
 from clifctl.experiments.build import parameter_count
 from clifctl.experiments.run.execution import ON_CPU, Execution, ExecutionOptions
 from clifctl.experiments.run.manifest import package_versions
-from clifctl.models import MODELS, ModelOptions, NeuronChoice, SpikingNet
+from clifctl.models import MODELS, NetOptions, NeuronChoice, SpikingNet
 from clifctl.models.norm import NormMode
 from clifctl.neurons import NEURONS
 from clifctl.recipe.load import load_recipe
@@ -38,7 +38,7 @@ class Task:
     """
 
     model: str
-    options: ModelOptions
+    options: NetOptions
     neuron: str
     input_shape: tuple[int, ...]
     classes: int

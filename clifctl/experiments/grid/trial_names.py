@@ -13,8 +13,8 @@ from clifctl.experiments.run.execution import Execution
 from clifctl.experiments.run.resume import FREE, READING, decisive, without
 from clifctl.recipe.defaults import completed, defaults_of, without_defaults
 from clifctl.recipe.load import LoadedRecipe
-from clifctl.recipe.neuron_files import neuron_sources, with_identities
 from clifctl.recipe.old_names import with_new_names, with_old_names
+from clifctl.recipe.own_files import file_sources, with_identities
 from clifctl.recipe.schema import NEURON_KEYS
 
 # Of the hash: in a readable name, and where it is the whole name.
@@ -72,8 +72,8 @@ def trial_of(loaded: LoadedRecipe, title: str, numerics: Numerics) -> Trial:
     key that is added later then renames no trial); `clifctl.NUMERICS_VERSION`, which is raised with
     every change of clifctl that can change a result (the version of the package would make every
     release forget what is finished); the device type, the kernel target and the connections. A
-    neuron of a person's file counts as what the file holds, wherever it lies. Versions of torch,
-    number of threads and machine are recorded with the run and not part of the name.
+    net or a neuron of a person's file counts as what the file holds, wherever it lies. Versions of
+    torch, number of threads and machine are recorded with the run and not part of the name.
     """
     document, plainest = _plainest(loaded)
     digest = _digest(with_identities(plainest), numerics, {})
@@ -101,8 +101,9 @@ def _in_words(document: dict[str, Any], not_default: dict[str, Any]) -> str:
     words.append(f"T{document['timesteps']}")
     if neuron.get("window") is not None:
         words.append(f"k{neuron['window']}")
-    if document["model"]["batch_norm"] != "per_step":
-        words.append(_word(document["model"]["batch_norm"]))
+    norm = document["model"].get("batch_norm", "per_step")  # which a person's own net may not have
+    if norm != "per_step":
+        words.append(_word(str(norm)))
     return "-".join([*words, f"seed{document['train']['seed']}"])
 
 
@@ -122,7 +123,7 @@ def named_with_old_names(trial: Trial) -> Trial:
     and keys as they were called then."""
     document, plainest = _plainest(trial.loaded)
     plainest = with_old_names(plainest)
-    return replace(trial, name=_digest(plainest, trial.numerics, neuron_sources(document)))
+    return replace(trial, name=_digest(plainest, trial.numerics, file_sources(document)))
 
 
 def named_with_defaults(trial: Trial, base: dict[str, Any]) -> Trial:
@@ -135,7 +136,7 @@ def named_with_defaults(trial: Trial, base: dict[str, Any]) -> Trial:
     younger = set(NEURON_KEYS) - set(_NEURON_KEYS_THEN)
     known["neuron"] = {k: v for k, v in document["neuron"].items() if k not in younger}
     known = with_old_names(known)
-    return replace(trial, name=_digest(known, trial.numerics, neuron_sources(document)))
+    return replace(trial, name=_digest(known, trial.numerics, file_sources(document)))
 
 
 def _digest(decides: dict[str, Any], numerics: Numerics, sources: dict[str, str]) -> str:

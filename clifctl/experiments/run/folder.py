@@ -15,7 +15,7 @@ from clifctl.experiments.run.repair import repair
 from clifctl.experiments.run.resume import FolderState, folder_state
 from clifctl.files import is_folder, write_text
 from clifctl.recipe.load import LoadedRecipe
-from clifctl.recipe.neuron_files import neuron_sources
+from clifctl.recipe.own_files import file_sources
 from clifctl.recipe.yamlfile import dump_document
 from clifctl.training import run_folder
 from clifctl.training.lock import locked
@@ -73,7 +73,7 @@ def open_folder(
             seed=loaded.recipe.train.seed,
             deterministic=loaded.recipe.train.deterministic,
             data_sha256=prepared.data_sha256,
-            sources=neuron_sources(document),
+            sources=file_sources(document),
             conditions={
                 "keep": options.keep or 0,
                 **conditions,
@@ -109,7 +109,7 @@ def _go_on(
         notice(f"resumed under other conditions: {'; '.join(changed)}; it may round differently")
     again = {} if keep is None else {"keep": keep}
     at = {"epoch": resumed.epoch, "step": resumed.step}
-    files = {"neuron_sources": neuron_sources(document)}
+    files = {"neuron_sources": file_sources(document)}
     run_folder.add_to_manifest(folder, {**at, **again, **files, **conditions})
     # The process may have been killed just before it did so itself.
     if kept := run_folder.kept_epochs(folder):

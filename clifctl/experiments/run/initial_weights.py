@@ -10,8 +10,7 @@ import torch
 
 from clifctl.devices import CPU
 from clifctl.errors import UsageError
-from clifctl.experiments.build import build_net
-from clifctl.experiments.run.memory import require_net_fits
+from clifctl.experiments.build import unfilled_net
 from clifctl.recipe.schema import Recipe
 from clifctl.training import run_folder
 from clifctl.training.checkpoint import Checkpoint, load_checkpoint, load_weights
@@ -49,10 +48,7 @@ def start_from(path: Path | None, recipe: Recipe) -> Start | None:
     if path is None:
         return None
     start = Start(path, load_checkpoint(path))
-    with torch.device("meta"):
-        net = build_net(recipe)
-    require_net_fits(net, torch.device(CPU))
-    start.fill(net.to_empty(device=CPU))
+    start.fill(unfilled_net(recipe, torch.device(CPU)))
     return start
 
 

@@ -11,7 +11,7 @@ from clifctl.data import WITHOUT_WORKERS
 from clifctl.errors import CheckpointError, Interrupted, OutputError, RunFailed, WorkerFailed
 from clifctl.experiments.run.state import Standing, note_end
 from clifctl.recipe.load import LoadedRecipe
-from clifctl.recipe.schema import neurons_of_files
+from clifctl.recipe.schema import named_files
 from clifctl.results.connections import ConnectionPaths
 from clifctl.results.decoding import decode
 from clifctl.results.events import StepDone
@@ -244,8 +244,8 @@ class RunRecorder:
 
     def _go_on(self, *overrides: str) -> str:
         """The command that goes on with the run. A run folder alone does not decide what is run."""
-        named = neurons_of_files(self.loaded.recipe.document)
-        trusting = [word for name in named for word in ("--trust", name)]
+        named = named_files(self.loaded.recipe.document)
+        trusting = [word for _, name in named for word in ("--trust", name)]
         return command_line("train", "--resume", self.folder, *overrides, *trusting)
 
     def _note_failure(self, problem: str) -> None:

@@ -17,8 +17,8 @@ from clifctl.reading import MOST_GIVEN_BYTES, read_bytes, read_json
 from clifctl.recipe.catalog import read_text
 from clifctl.recipe.defaults import completed, defaults_of
 from clifctl.recipe.load import LoadedRecipe, RecipeSource, apply_overrides
-from clifctl.recipe.neuron_files import located, named_alike
 from clifctl.recipe.old_names import with_new_names
+from clifctl.recipe.own_files import located, named_alike
 from clifctl.recipe.yamlfile import parse_document
 from clifctl.results.decoding import NewerResult, UnreadableResult, decode, flat
 from clifctl.results.train import TrainResult
@@ -49,8 +49,9 @@ def recipe_of_run(
     """The recipe of the run in `folder`, under the name that it was started with; where its file is
     lost, that of its last checkpoint.
 
-    Raises UsageError where there is no run, RecipeError where its recipe does not hold, NeuronError
-    where a neuron's own file is not there or, unless `changed_file`, not what it was.
+    Raises UsageError where there is no run, RecipeError where its recipe does not hold, ModelError
+    or NeuronError where the file of its own net or neuron is not there or, unless `changed_file`,
+    not what it was.
     """
     file = folder / run_folder.RECIPE
     if not run_folder.holds_something(file):
@@ -61,7 +62,7 @@ def recipe_of_run(
                 f"recipe of checkpoint '{carried[1]}'",
                 carried[0].recipe,
                 overrides,
-                neuron_sources_of(carried[0], carried[1]),
+                file_sources_of(carried[0], carried[1]),
                 changed_file=changed_file,
             )
         what = f"has no {run_folder.RECIPE}" if folder.is_dir() else "does not exist"
@@ -96,9 +97,9 @@ def _loaded(
     return source.variant()
 
 
-def neuron_sources_of(checkpoint: Checkpoint, path: Path) -> dict[str, str]:
-    """The SHA-256 of the files of the checkpoint's own neurons; of one from before they were kept
-    in it, what the manifest beside it says."""
+def file_sources_of(checkpoint: Checkpoint, path: Path) -> dict[str, str]:
+    """The SHA-256 of the files of the checkpoint's own net and neurons; of one from before they
+    were kept in it, what the manifest beside it says."""
     if checkpoint.neuron_sources is not None:
         return checkpoint.neuron_sources
     return run_folder.neuron_sources(path.parent)
@@ -148,7 +149,7 @@ def folder_state(loaded: LoadedRecipe, options: RunOptions) -> FolderState:
         return FolderState()
     checkpoint, source = carried
     where = f"checkpoint '{source}'"
-    kept = in_same_words(checkpoint.recipe, neuron_sources_of(checkpoint, source), where=where)
+    kept = in_same_words(checkpoint.recipe, file_sources_of(checkpoint, source), where=where)
     _require_same(loaded, kept, where, folder)
     if checkpoint.training is None:
         raise CheckpointError(

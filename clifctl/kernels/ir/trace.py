@@ -9,10 +9,10 @@ from typing import Any
 from torch import fx
 
 from clifctl.errors import NeuronError
+from clifctl.foreign_code import foreign_code
 from clifctl.kernels.ir.program import COMPARISONS, Builder, Instruction, Operand, Program
 from clifctl.neurons import SURROGATES, Hyperparameters, Neuron
 from clifctl.neurons.contract import step_parameters
-from clifctl.neurons.foreign_code import foreign_code
 
 ALLOWED = (
     "+ - * / and ** with a whole power, sigmoid, exp, tanh, relu, where, clamp, minimum, maximum, "
