@@ -183,11 +183,11 @@ def _reduction(call: OperatorCall) -> Fields:
     }
 
 
-def _of_two(kind: str) -> Callable[[OperatorCall], Fields]:
+def _of_two(kind: str, **fields: Any) -> Callable[[OperatorCall], Fields]:
     """An operation of two results, element by element."""
 
     def rule(call: OperatorCall) -> Fields:
-        return {"kind": kind} if len(call.operands) == 2 else None
+        return {"kind": kind, **fields} if len(call.operands) == 2 else None
 
     return rule
 
@@ -205,6 +205,7 @@ RULES: dict[str, Callable[[OperatorCall], Fields]] = {
     **dict.fromkeys(("sum", "mean"), _reduction),
     **dict.fromkeys(("add", "iadd", "radd"), _of_two("sum")),
     **dict.fromkeys(PRODUCTS, _of_two("gate")),
+    "spike_iand": _of_two("gate", inverted=True),
 }
 
 

@@ -21,8 +21,10 @@ from clifctl.models.norm import (
     unfolded_norms,
 )
 from clifctl.models.options import ModelOptions, NetOptions
+from clifctl.models.residual import LAYERS_18, LAYERS_34, ResidualOptions, residual_builder
 from clifctl.models.resnet18 import ResNet18, ResNet18Options, build_resnet18
 from clifctl.models.sequential import SequentialNet
+from clifctl.models.sew_resnet import SEWBlock, SEWResNetOptions
 from clifctl.models.snn5 import SNN5Options, build_snn5
 from clifctl.models.spike_driven_transformer import (
     OWN_NEURON,
@@ -30,6 +32,8 @@ from clifctl.models.spike_driven_transformer import (
     build_spike_driven_transformer,
 )
 from clifctl.models.spiking import Spiking
+from clifctl.models.spiking_resnet import SpikingBlock
+from clifctl.models.spiking_vgg import VGG16, SpikingVGGOptions, spiking_vgg_builder
 from clifctl.models.vgg import VGG11, VGG13, VGGOptions, build_vggsnn, vgg_builder
 
 # name -> model, in the order of display
@@ -45,6 +49,36 @@ MODELS: dict[str, Model] = {
         SpikeDrivenTransformerOptions,
         build_spike_driven_transformer,
         OWN_NEURON,
+    ),
+    "sew_resnet18": Model(
+        "sew_resnet18",
+        "SEW-ResNet-18 (Fang et al., NeurIPS 2021)",
+        SEWResNetOptions,
+        residual_builder("sew_resnet18", LAYERS_18, SEWBlock),
+    ),
+    "sew_resnet34": Model(
+        "sew_resnet34",
+        "SEW-ResNet-34 (Fang et al., NeurIPS 2021)",
+        SEWResNetOptions,
+        residual_builder("sew_resnet34", LAYERS_34, SEWBlock),
+    ),
+    "spiking_resnet18": Model(
+        "spiking_resnet18",
+        "Spiking ResNet-18 of SpikingJelly (after He et al., CVPR 2016)",
+        ResidualOptions,
+        residual_builder("spiking_resnet18", LAYERS_18, SpikingBlock),
+    ),
+    "spiking_vgg11": Model(
+        "spiking_vgg11",
+        "Spiking VGG-11 of SpikingJelly (after Simonyan and Zisserman, ICLR 2015)",
+        SpikingVGGOptions,
+        spiking_vgg_builder("spiking_vgg11", VGG11),
+    ),
+    "spiking_vgg16": Model(
+        "spiking_vgg16",
+        "Spiking VGG-16 of SpikingJelly (after Simonyan and Zisserman, ICLR 2015)",
+        SpikingVGGOptions,
+        spiking_vgg_builder("spiking_vgg16", VGG16),
     ),
     "mlp": Model("mlp", "multilayer perceptron", MLPOptions, build_mlp),
 }

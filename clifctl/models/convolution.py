@@ -34,6 +34,16 @@ class Convolution(nn.Conv2d):
         return conv2d(x, self.weight, self.bias, self.stride, self.padding)
 
 
+def kaiming_convolution(
+    channels: int, out: int, kernel: int, stride: int = 1, *, bias: bool = True
+) -> Convolution:
+    """A convolution whose maps keep their size but for the stride, its weights from
+    kaiming_normal(fan_out, relu)."""
+    convolution = Convolution(channels, out, kernel, stride, kernel // 2, bias=bias)
+    nn.init.kaiming_normal_(convolution.weight, mode="fan_out", nonlinearity="relu")
+    return convolution
+
+
 def conv2d(
     x: Tensor,
     weight: Tensor,

@@ -15,7 +15,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from clifctl.errors import RecipeError
-from clifctl.models.convolution import Convolution
+from clifctl.models.convolution import kaiming_convolution
 from clifctl.models.layers import (
     LayerState,
     NetState,
@@ -52,13 +52,13 @@ class ResidualBlock(nn.Module):
         super().__init__()
         self.norm1 = options.norm(channels)
         self.neuron1 = neuron.layer(channels, timesteps)
-        self.conv1 = _convolution(channels, out, 3, stride)
+        self.conv1 = kaiming_convolution(channels, out, 3, stride)
         self.norm2 = options.norm(out)
         self.neuron2 = neuron.layer(out, timesteps)
         self.dropout = SharedDropout(options.dropout)
-        self.conv2 = _convolution(out, out, 3, 1)
+        self.conv2 = kaiming_convolution(out, out, 3)
         changes = stride != 1 or channels != out
-        self.shortcut = _convolution(channels, out, 1, stride) if changes else nn.Identity()
+        self.shortcut = kaiming_convolution(channels, out, 1, stride) if changes else nn.Identity()
 
     def forward(
         self, x: Tensor, state: NetState | None, repeat: int
@@ -83,7 +83,7 @@ class ResNet18(SpikingNet):
         neuron: NeuronChoice,
     ) -> None:
         super().__init__()
-        self.conv1 = _convolution(channels, options.width, 3, 1, bias=False)
+        self.conv1 = kaiming_convolution(channels, options.width, 3, bias=False)
         self.blocks = nn.ModuleList()
         self.authors_names = {"conv1": "conv1", "norm": "bn1", "neuron": "relu1"}
         self.authors_names["linear"] = "linear"
@@ -144,11 +144,3 @@ def build_resnet18(
             hint="choose model.name=mlp for vectors, snn5 for tiny images",
         )
     return ResNet18(options, input_shape[0], classes, timesteps, neuron)
-
-
-def _convolution(
-    channels: int, out: int, kernel: int, stride: int, *, bias: bool = True
-) -> Convolution:
-    convolution = Convolution(channels, out, kernel, stride, kernel // 2, bias=bias)
-    nn.init.kaiming_normal_(convolution.weight, mode="fan_out", nonlinearity="relu")
-    return convolution

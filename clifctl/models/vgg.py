@@ -15,7 +15,7 @@ from pydantic import Field
 from torch import nn
 
 from clifctl.errors import RecipeError
-from clifctl.models.convolution import Convolution
+from clifctl.models.convolution import kaiming_convolution
 from clifctl.models.layers import NeuronChoice, Pool, SharedDropout, SynapticLayer
 from clifctl.models.options import ModelOptions
 from clifctl.models.pooling import AdaptiveAvgPool
@@ -46,13 +46,13 @@ def vgg_builder(name: str, groups: Sequence[Sequence[int]]) -> Callable[..., Seq
         timesteps: int,
         neuron: NeuronChoice,
     ) -> SequentialNet:
-        channels = _image(name, input_shape, pools=len(groups))[0]
+        channels = require_image(name, input_shape, pools=len(groups))[0]
         layers: list[SynapticLayer | Pool | SharedDropout] = []
         names = {}
         for number, group in enumerate(groups, 1):
             for place, multiple in enumerate(group):
                 out = multiple * options.width
-                layer = _layer(channels, out, options, neuron, timesteps)
+                layer = vgg_layer(channels, out, options, neuron, timesteps)
                 nn.init.zeros_(layer.connection.get_parameter("bias"))
                 # In the authors' code a unit is convolution, norm, neuron, dropout.
                 names[f"features.{len(layers)}.connection"] = f"layer{number}.{4 * place}"
@@ -81,7 +81,7 @@ def build_vggsnn(
     neuron: NeuronChoice,
 ) -> SequentialNet:
     """VGGSNN, for maps of any size that its four pools leave a pixel of."""
-    channels, height, width = _image("vggsnn", input_shape, pools=len(VGGSNN))
+    channels, height, width = require_image("vggsnn", input_shape, pools=len(VGGSNN))
     layers: list[SynapticLayer | Pool | SharedDropout] = []
     names = {}
     for group in VGGSNN:
@@ -90,7 +90,7 @@ def build_vggsnn(
             # Pools count in the authors' code as they do here.
             for ours, theirs in (("connection", "fwd.0"), ("norm", "fwd.1"), ("neuron", "act")):
                 names[f"features.{len(layers)}.{ours}"] = f"features.{len(layers)}.{theirs}"
-            layers.append(_layer(channels, out, options, neuron, timesteps))
+            layers.append(vgg_layer(channels, out, options, neuron, timesteps))
             channels = out
         layers.append(Pool(nn.AvgPool2d(2)))
         height, width = height // 2, width // 2
@@ -104,16 +104,18 @@ def build_vggsnn(
     return net
 
 
-def _layer(
+def vgg_layer(
     channels: int, out: int, options: VGGOptions, neuron: NeuronChoice, timesteps: int
 ) -> SynapticLayer:
-    convolution = Convolution(channels, out, kernel=3, padding=1)
-    nn.init.kaiming_normal_(convolution.weight, mode="fan_out", nonlinearity="relu")
+    """A convolution 3x3 with bias, its norm and its neurons."""
+    convolution = kaiming_convolution(channels, out, 3)
     norm = options.norm(out)
     return SynapticLayer(convolution, norm, neuron.layer(out, timesteps))
 
 
-def _image(name: str, shape: tuple[int, ...], *, pools: int) -> tuple[int, int, int]:
+def require_image(name: str, shape: tuple[int, ...], *, pools: int) -> tuple[int, int, int]:
+    """Channels, height and width of images that so many pools leave a pixel of. Raises RecipeError
+    for other data."""
     if len(shape) != 3:
         raise RecipeError(
             f"model '{name}' needs images [C, H, W], the data has shape {list(shape)}",

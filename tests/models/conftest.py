@@ -19,6 +19,11 @@ NARROW: dict[str, tuple[tuple[int, ...], dict[str, Any]]] = {
     "vgg13": ((2, 33, 64), {"width": 1}),
     "vggsnn": ((2, 17, 16), {"width": 1}),
     "spike_driven_transformer": ((2, 9, 14), {"width": 1, "depth": 1, "mlp_ratio": 2}),
+    "sew_resnet18": ((2, 17, 19), {"width": 1}),
+    "sew_resnet34": ((2, 9, 11), {"width": 1, "stem": "cifar"}),
+    "spiking_resnet18": ((2, 18, 21), {"width": 1}),
+    "spiking_vgg11": ((2, 33, 64), {"width": 1, "hidden": 7}),
+    "spiking_vgg16": ((2, 32, 35), {"width": 1, "hidden": 5}),
     "mlp": ((2, 3, 5), {"hidden": (7, 5)}),
 }
 
