@@ -109,9 +109,10 @@ def recalibrate(net: SpikingNet, inputs: Iterable[Tensor], *, repeat: int) -> No
     momenta = [norm.momentum for norm in norms]
     net.eval()
     for norm in norms:
-        norm.running_mean.zero_()
-        norm.running_var.fill_(1.0)
-        norm.num_batches_tracked.zero_()
+        averages = (norm.running_mean, norm.running_var, norm.num_batches_tracked)
+        for tensor, start in zip(averages, (0, 1, 0), strict=True):
+            assert tensor is not None
+            tensor.fill_(start)
         norm.momentum = None  # the average of all updates
         norm.train()
     try:

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from clifctl.convert.graph import GraphLayer, LayerGraph, scale_and_shift
 from clifctl.errors import ConversionError
-from clifctl.models import SpikingNet, TemporalBatchNorm
+from clifctl.models import SpikingNet, make_identity, norms_in
 
 _WITH_WEIGHTS = ("convolution", "linear")
 
@@ -68,12 +68,12 @@ def fold_net(net: SpikingNet, graph: LayerGraph) -> tuple[tuple[str, ...], tuple
     """
     pairs = folding_pairs(graph)
     for name, before in pairs.items():
-        norm, layer = net.get_submodule(name), net.get_submodule(before)
-        assert isinstance(norm, TemporalBatchNorm)
+        norm, layer = norms_in(net)[name], net.get_submodule(before)
+        assert norm.running_mean is not None
         scale, shift = scale_and_shift(norm)
         weight = layer.get_parameter("weight")
         weight.copy_(weight.double().cpu() * _along_outputs(scale, weight))
-        norm.make_identity()
+        make_identity(norm)
         if isinstance(layer.bias, nn.Parameter):
             layer.bias.copy_(layer.bias.double().cpu() * scale + shift)
         else:

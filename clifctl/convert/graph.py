@@ -6,7 +6,7 @@ that holds an operation that has no layer here cannot lose it on the way.
 """
 
 import copy
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Any
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from clifctl.errors import ConversionError
-from clifctl.models import SpikingLayer, SpikingNet, TemporalBatchNorm
+from clifctl.models import SpikingLayer, SpikingNet, TemporalBatchNorm, TorchNorm, norms_in
 
 # Sizes of the run that no layer can take for one another: folded they are 6 samples.
 STEPS, SAMPLES = 2, 3
@@ -36,6 +36,7 @@ _KINDS = {
     "avg_pool2d": "pool",
     "adaptive_avg_pool2d": "adaptive pool",
 }
+_NORM = ("running_mean", "running_var", "weight", "bias", "training")
 _SHAPING = frozenset(
     ("flatten", "unflatten", "view", "reshape", "contiguous", "to", "clone", "detach", "expand")
 )
@@ -133,12 +134,15 @@ class _Recorder(TorchFunctionMode):
         self._known: dict[int, tuple[Tensor, str]] = {}  # the tensor too: ids are used again
         self._modules: list[str] = []
         self._paused = False
-        norms = {name: m for name, m in net.named_modules() if isinstance(m, TemporalBatchNorm)}
+        self._norm_buffers: dict[int, str] = {}  # running mean -> batch norm of torch
+        norms = norms_in(net)
         for name, module in empty.named_modules():
             if isinstance(module, SpikingLayer):
                 module.forward = self._neuron(name, module)  # type: ignore[method-assign]
             elif isinstance(module, TemporalBatchNorm):
                 module.forward = self._norm(name, norms[name])  # type: ignore[method-assign]
+            elif isinstance(module, TorchNorm):
+                self._norm_buffers[id(module.running_mean)] = name
         self._norm_names = {id(empty.get_submodule(name)): name for name in norms}
         self._norms = norms
 
@@ -182,7 +186,7 @@ class _Recorder(TorchFunctionMode):
 
         return forward
 
-    def _norm(self, name: str, module: TemporalBatchNorm) -> Callable[..., Tensor]:
+    def _norm(self, name: str, module: TemporalBatchNorm | TorchNorm) -> Callable[..., Tensor]:
         def forward(x: Tensor, repeats: int = 1) -> Tensor:
             result = self._like(x)
             scale, shift = scale_and_shift(module)
@@ -216,6 +220,8 @@ class _Recorder(TorchFunctionMode):
         name = str(getattr(func, "__name__", func)).strip("_")
         if name in _KINDS and fed_by == (sources[0],):
             self._add_call(name, result, fed_by, args, given)
+        elif name == "batch_norm" and fed_by == (sources[0],):
+            self._add_norm(result, fed_by, {**dict(zip(_NORM, args[1:], strict=False)), **given})
         elif name in _SUMS and len(fed_by) == 2 and result.shape == args[0].shape == args[1].shape:
             self.add(result, f"{self._place()}.sum".strip("."), "sum", fed_by)
         elif name in _DROPOUTS and not _dropout_trains(args, given):
@@ -225,6 +231,13 @@ class _Recorder(TorchFunctionMode):
         else:
             raise self._refused(name)
         return result
+
+    def _add_norm(self, result: Tensor, fed_by: tuple[str, ...], given: Mapping[str, Any]) -> None:
+        own = self._norm_buffers.get(id(given["running_mean"]))
+        if own is None or given.get("training"):
+            raise self._refused("batch norm without running averages")
+        scale, shift = scale_and_shift(self._norms[own])
+        self.add(result, own, "norm", fed_by, scale=scale, shift=shift)
 
     def _add_call(
         self, name: str, result: Tensor, fed_by: tuple[str, ...], args: Any, given: dict[str, Any]
@@ -277,8 +290,10 @@ class _Recorder(TorchFunctionMode):
         )
 
 
-def scale_and_shift(norm: TemporalBatchNorm) -> tuple[Tensor, Tensor]:
+def scale_and_shift(norm: TemporalBatchNorm | TorchNorm) -> tuple[Tensor, Tensor]:
     """What a norm does in evaluation mode, `scale * x + shift`: both `[C]`, float64."""
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
     mean, variance = norm.running_mean.cpu().double(), norm.running_var.cpu().double()
     scale = torch.rsqrt(variance + norm.eps)
     if norm.weight is not None:

@@ -15,7 +15,7 @@ from clifctl.devices import CPU, is_gpu
 from clifctl.errors import ArgumentError, RecipeError
 from clifctl.experiments.run.memory import require_net_fits
 from clifctl.kernels import Kernels
-from clifctl.models import SpikingNet, TemporalBatchNorm, put_neuron
+from clifctl.models import SpikingNet, TemporalBatchNorm, TorchNorm, put_neuron
 from clifctl.notices import tell_once
 from clifctl.recipe.schema import Recipe
 from clifctl.training.distributed import ALONE, Processes
@@ -164,6 +164,11 @@ def prepare_net(recipe: Recipe, net: SpikingNet, processes: Processes) -> None:
     for module in net.modules():
         if isinstance(module, TemporalBatchNorm):
             module.processes = processes.several and recipe.train.sync_batch_norm
+        elif isinstance(module, TorchNorm) and processes.several and recipe.train.sync_batch_norm:
+            tell_once(
+                "batch norm of torch takes its statistics in each process alone; that of "
+                "clifctl.nn.TemporalBatchNorm over all of them"
+            )
 
 
 def steps_of(recipe: Recipe, data: LoadedData) -> int:

@@ -30,7 +30,7 @@ from clifctl.experiments.checkpoints import (
 )
 from clifctl.experiments.grid.seeds import require_seed
 from clifctl.experiments.published import figure_of_windows
-from clifctl.models import SpikingNet, TemporalBatchNorm, batch_statistics, firing_modules
+from clifctl.models import SpikingNet, batch_statistics, firing_modules, is_folded, norms_in
 from clifctl.recipe.load import load_recipe
 from clifctl.recipe.schema import Recipe
 from clifctl.results.gradients import (
@@ -319,13 +319,13 @@ def _notes(
             f"({recipe.neuron.window_mode}): the gradient looked at is that of full BPTT, and "
             "the windows compared are sliding ones."
         )
-    norms = [module for module in net.modules() if isinstance(module, TemporalBatchNorm)]
-    if any(norm.is_folded for norm in norms):
+    norms = list(norms_in(net).values())
+    if any(map(is_folded, norms)):
         notes.append(
             "Batch norm that was folded into the weights is held as it is: no statistics of the "
             "batch."
         )
-    if any(norm.mode == "folded" and not norm.is_folded for norm in norms):
+    if any(getattr(norm, "mode", "folded") == "folded" and not is_folded(norm) for norm in norms):
         notes.append(
             "Folded batch norm takes its statistics over all time steps: some gradient passes "
             "between steps through them, with every window."

@@ -15,8 +15,12 @@ from clifctl.models.mlp import MLPOptions, build_mlp
 from clifctl.models.model import Model
 from clifctl.models.norm import (
     TemporalBatchNorm,
+    TorchNorm,
     batch_statistics,
     folded_norms,
+    is_folded,
+    make_identity,
+    norms_in,
     set_folded,
     unfolded_norms,
 )
@@ -100,10 +104,14 @@ __all__ = [
     "SpikingNet",
     "SynapticLayer",
     "TemporalBatchNorm",
+    "TorchNorm",
     "batch_statistics",
     "firing_modules",
     "fold_time",
     "folded_norms",
+    "is_folded",
+    "make_identity",
+    "norms_in",
     "put_neuron",
     "set_folded",
     "unfolded_norms",

@@ -20,6 +20,8 @@ from clifctl.kernels import (
 from clifctl.transfer import constant
 
 NormMode = Literal["per_step", "folded"]
+# Batch norm of torch, as it stands in a person's own net.
+TorchNorm = nn.modules.batchnorm._BatchNorm
 
 
 class TemporalBatchNorm(nn.Module):
@@ -77,17 +79,6 @@ class TemporalBatchNorm(nn.Module):
     def of_batch(self) -> bool:
         """Whether the batch's own statistics are used."""
         return self.training or self.batch_statistics
-
-    @torch.no_grad()
-    def make_identity(self) -> None:
-        """Let it change nothing in evaluation: what it did has gone into the weights before it."""
-        self.running_mean.zero_()
-        self.running_var.fill_(1.0 - self.eps)
-        if self.weight is not None:
-            self.weight.fill_(1.0)
-        if self.bias is not None:
-            self.bias.zero_()
-        self.folded = True
 
     @property
     def is_folded(self) -> bool:
@@ -249,30 +240,54 @@ def _over_processes(
     return mean, variance, counts.sum()
 
 
-def unfolded_norms(model: nn.Module) -> list[TemporalBatchNorm]:
+def norms_in(model: nn.Module) -> dict[str, TemporalBatchNorm | TorchNorm]:
+    """The batch norms of `model` by name, clifctl's and torch's, but those of torch that keep no
+    running averages."""
+    return {
+        name: module
+        for name, module in model.named_modules()
+        if isinstance(module, TemporalBatchNorm)
+        or (isinstance(module, TorchNorm) and module.running_mean is not None)
+    }
+
+
+def is_folded(norm: TemporalBatchNorm | TorchNorm) -> bool:
+    """Whether `make_identity` left it so."""
+    if isinstance(norm, TemporalBatchNorm):
+        return norm.is_folded
+    return bool(getattr(norm, "folded", False))
+
+
+@torch.no_grad()
+def make_identity(norm: TemporalBatchNorm | TorchNorm) -> None:
+    """Let a batch norm change nothing in evaluation: what it did has gone into the weights before
+    it."""
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    norm.running_mean.zero_()
+    norm.running_var.fill_(1.0 - norm.eps)
+    if norm.weight is not None:
+        norm.weight.fill_(1.0)
+    if norm.bias is not None:
+        norm.bias.zero_()
+    norm.folded = True
+
+
+def unfolded_norms(model: nn.Module) -> list[TemporalBatchNorm | TorchNorm]:
     """Every batch norm of `model` but those that were folded into the weights before them, which
     have nothing left to normalise."""
-    return [
-        module
-        for module in model.modules()
-        if isinstance(module, TemporalBatchNorm) and not module.is_folded
-    ]
+    return [norm for norm in norms_in(model).values() if not is_folded(norm)]
 
 
 def folded_norms(model: nn.Module) -> tuple[str, ...]:
     """The names of the batch norms of `model` that were folded into the weights before them."""
-    return tuple(
-        name
-        for name, module in model.named_modules()
-        if isinstance(module, TemporalBatchNorm) and module.is_folded
-    )
+    return tuple(name for name, norm in norms_in(model).items() if is_folded(norm))
 
 
 def set_folded(model: nn.Module, names: Collection[str] | None) -> None:
     """Say which batch norms of `model` were folded; None: their values say so."""
-    for name, module in model.named_modules():
-        if isinstance(module, TemporalBatchNorm):
-            module.folded = None if names is None else name in names
+    for name, norm in norms_in(model).items():
+        norm.folded = None if names is None else name in names
 
 
 @contextmanager
@@ -280,10 +295,18 @@ def batch_statistics(model: nn.Module) -> Iterator[None]:
     """Within it, batch norm in evaluation mode uses each batch's statistics and tracks none; see
     `unfolded_norms`."""
     norms = unfolded_norms(model)
+    averages = ("running_mean", "running_var")
+    kept = [[norm._buffers[name] for name in averages] for norm in norms]
     for norm in norms:
-        norm.batch_statistics = True
+        if isinstance(norm, TemporalBatchNorm):
+            norm.batch_statistics = True
+        else:  # torch's takes the batch's where it has no averages
+            norm.running_mean = norm.running_var = None
     try:
         yield
     finally:
-        for norm in norms:
-            norm.batch_statistics = False
+        for norm, tensors in zip(norms, kept, strict=True):
+            if isinstance(norm, TemporalBatchNorm):
+                norm.batch_statistics = False
+            else:
+                norm.running_mean, norm.running_var = tensors

@@ -88,6 +88,11 @@ class Recipe:
     exchange: Exchange | None
     document: dict[str, Any]
 
+    @property
+    def own_neurons(self) -> bool:
+        """Whether layers of the net keep neurons of their own, whatever `neuron` is."""
+        return getattr(self.model.options, "nodes", "recipe") == "own"
+
     def neuron_at(self, epoch: int | None) -> NeuronChoice:
         """The neuron of `epoch` (from 1; None: of the start), after an exchange the new one."""
         if self.exchange is None or epoch is None or epoch <= self.exchange.epoch:

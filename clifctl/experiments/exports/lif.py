@@ -34,11 +34,12 @@ from clifctl.experiments.build import (
     step_activations_bytes,
 )
 from clifctl.experiments.checkpoints import OpenedCheckpoint
-from clifctl.experiments.convert import ConvertOptions
+from clifctl.experiments.convert import ConvertOptions, require_recipes_neurons
 from clifctl.experiments.published import protocol_note, published_deployment
 from clifctl.files import write_output
 from clifctl.models import NeuronChoice, SpikingNet, folded_norms, put_neuron
 from clifctl.paper import PublishedDeployment
+from clifctl.recipe.own_files import file_sources
 from clifctl.recipe.schema import Recipe, validate
 from clifctl.results.convert import DeployedRow, DeployResult, PublishedRow
 from clifctl.results.eval import Evaluation
@@ -115,6 +116,7 @@ def deploy(path: Path, options: ConvertOptions, how: DeployOptions) -> DeployRes
             hint=f"{command_line('convert', path, '--to', 'nir')} writes it anew, as readers agree "
             "on; eval and energy take it as it is",
         )
+    require_recipes_neurons(recipe, path)
     require_deployable(recipe.neuron.neuron, recipe.neuron.hyperparameters, str(path))
     choices = {reset: lif_of(recipe.neuron, reset) for reset in how.resets()}
     if how.recalibrate is not None and how.recalibrate < 1:
@@ -185,15 +187,16 @@ def _save(
         "window_reading": choice.window_mode,
     }
     document = {**opened.recipe.document, "neuron": neuron}
+    resolved = validate(document, f"checkpoint '{path}'", of_a_run=True).document
     checkpoint = Checkpoint(
         recipe_name=opened.name,
-        recipe=validate(document, f"checkpoint '{path}'", of_a_run=True).document,
+        recipe=resolved,
         epoch=opened.epoch or 0,
         accuracy_percent=written.test.accuracy_percent,
         model=written.weights,
         trained_neuron=_trained_neuron(opened),
         folded_norms=folded,
-        neuron_sources={},  # LIF is of the table
+        neuron_sources=file_sources(resolved),
     )
     save_checkpoint(checkpoint, path, write=write_output)
 

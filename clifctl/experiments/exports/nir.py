@@ -33,7 +33,7 @@ from clifctl.data import batches
 from clifctl.devices import CPU
 from clifctl.errors import ConversionError, DataError, RunFailed, UsageError
 from clifctl.experiments.build import load_data, repeat_of, run_on
-from clifctl.experiments.convert import ConvertOptions
+from clifctl.experiments.convert import ConvertOptions, require_recipes_neurons
 from clifctl.experiments.run.execution import ExecutionOptions
 from clifctl.files import write_output
 from clifctl.models import SpikingNet, firing_modules
@@ -70,6 +70,7 @@ def export(path: Path, options: ConvertOptions, how: NirOptions) -> NirResult:
     asked = ExecutionOptions(CPU, "reference", "dense", options.checkpoint.execution.threads)
     execution = asked.resolve(torch.float64).for_step(0)
     recipe = run_on(options.checkpoint.placed(opened.recipe), execution.kernels)
+    require_recipes_neurons(recipe, path)
     if not is_nir(path):
         _require_lif(path, recipe, how.profile)
     torch.set_num_threads(execution.threads.count)

@@ -1,5 +1,6 @@
 """A person's own module as a `SpikingNet`."""
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -12,10 +13,11 @@ from clifctl.errors import ModelError
 from clifctl.foreign_code import foreign_code
 from clifctl.models.layers import NetState, NeuronChoice, SpikingLayer, SpikingNet
 from clifctl.models.own.dry_run import Tried, try_shapes
-from clifctl.models.own.nodes import has_memory, is_node, own_neuron, replace_nodes
+from clifctl.models.own.nodes import has_memory, is_node, nodes_in, own_neuron, replace_nodes
 from clifctl.models.own.options import GIVEN, OwnOptions, parameters_of
 from clifctl.models.own.steps import Clock
 from clifctl.models.spiking import Spiking
+from clifctl.notices import tell_once
 
 
 class OwnNet(SpikingNet):
@@ -152,7 +154,7 @@ class OwnBuild:
         timesteps: int,
         neuron: NeuronChoice,
     ) -> OwnNet:
-        """The net with layers of neurons in the places of SpikingJelly's nodes."""
+        """The net with layers of clifctl in the places of its nodes."""
         if is_node(made):
             raise ModelError(f"{self.where} is a layer of neurons, and not a net of them")
         clock = Clock()
@@ -162,6 +164,13 @@ class OwnBuild:
                 return own_neuron(neuron, name, node, self.where)
             return neuron.layer(1, timesteps)
 
+        kinds = Counter(type(node).__name__ for node in nodes_in(made).values())
+        if kinds and options.nodes == "recipe":
+            found = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
+            tell_once(
+                f"{self.where}: its own layers of neurons ({found}) become layers of "
+                f"'{neuron.neuron.name}'; model.nodes=own keeps them"
+            )
         single = replace_nodes(made, make, clock, self.where)
         net = OwnNet(made, clock, single=single)
         by_channel = any(learnable.by_channel for learnable in neuron.neuron.learnables)
@@ -176,7 +185,7 @@ def _samples(timesteps: int) -> int:
 
 
 def _widen(net: OwnNet, tried: Tried, neuron: NeuronChoice, timesteps: int) -> None:
-    """Give the layers that took SpikingJelly's places parameters for the channels they get."""
+    """Give the layers that took the places of nodes parameters for the channels they get."""
     for name, shape in tried.layers.items():
         holder = net.net.get_submodule(name.rpartition(".")[0])
         if isinstance(holder, Spiking) and holder.channels is None and len(shape) > 2:

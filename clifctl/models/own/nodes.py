@@ -1,7 +1,8 @@
-"""SpikingJelly's nodes in a person's own net: each becomes a layer of clifctl's.
+"""The layers of neurons that a person's own net does not build by `neuron(channels)`.
 
-It is a layer of the recipe's neuron, or, with `model.nodes=own`, of the node's own neuron and
-constants. Nothing of SpikingJelly is imported: a net that uses it has done so.
+SpikingJelly's nodes, and layers of `clifctl.nn`: each becomes a layer of the recipe's neuron, or,
+with `model.nodes=own`, of its own neuron with its own constants. Nothing of SpikingJelly is
+imported: a net that uses it has done so.
 """
 
 import sys
@@ -31,7 +32,10 @@ _SAME: dict[str, tuple[str, tuple[str, ...]]] = {
 
 
 def is_node(module: nn.Module) -> bool:
-    """Whether `module` is a layer of neurons of SpikingJelly, or made by its rules."""
+    """Whether `module` is a layer of neurons of SpikingJelly, made by its rules, or of `clifctl.nn`
+    and not by the builder that a net gets."""
+    if isinstance(module, Spiking):
+        return module.channels is None
     return any(
         one.__module__.startswith((f"{_PACKAGE}.neuron", _OWN)) for one in type(module).__mro__
     )
@@ -44,7 +48,7 @@ def has_memory(module: nn.Module) -> bool:
 
 
 def nodes_in(net: nn.Module) -> dict[str, nn.Module]:
-    """The layers of neurons of SpikingJelly in `net`; one that has two names has both."""
+    """The nodes (`is_node`) in `net`; one that has two names has both."""
     return {
         name: module
         for name, module in net.named_modules(remove_duplicate=False)
@@ -58,7 +62,7 @@ def replace_nodes(
     clock: Clock,
     where: str,
 ) -> bool:
-    """Put `make(name, node)` in the place of each of SpikingJelly's nodes; whether `net` is one of
+    """Put `make(name, node)` in the place of each node; whether `net` is one of
     single steps, which runs on `[T * N, *]` from now on.
 
     Raises ModelError for nodes of both step modes, and for what feeds spikes back.
@@ -83,20 +87,18 @@ def replace_nodes(
             layer = make(name, node)
             folded = single or name in inside
             made[id(node)] = StepSpiking.timed(layer, clock) if folded else Spiking.of_layer(layer)
-        net = _put(net, name, made[id(node)])
+        net.set_submodule(name, made[id(node)])
     for container in containers.values():
         _fold_container(container, clock)
     if single:
+        for name, module in list(net.named_modules()):
+            if isinstance(module, Spiking) and not isinstance(module, StepSpiking):
+                timed = StepSpiking.timed(module.neurons, clock)
+                timed.channels = module.channels
+                net.set_submodule(name, timed)
         _fold_memories(net, clock)
         norms_by_step(net, clock)
     return single
-
-
-def _put(net: nn.Module, name: str, module: nn.Module) -> nn.Module:
-    if not name:
-        return module
-    net.set_submodule(name, module)
-    return net
 
 
 def _step_containers(net: nn.Module) -> Iterator[tuple[str, nn.Module]]:
@@ -145,6 +147,8 @@ def _refuse_feedback(net: nn.Module, nodes: dict[str, nn.Module], where: str) ->
 def own_neuron(choice: NeuronChoice, name: str, node: Any, where: str) -> SpikingLayer:
     """A layer of the neuron that `node` itself is, with its constants and learned values; windows
     and kernels are those of `choice`. Raises ModelError where clifctl has no such neuron."""
+    if isinstance(node, Spiking):
+        return node.neurons
     if not any(one.__module__.startswith(_OWN) for one in type(node).__mro__):
         node = _same_node(name, node, where)
     learnables = {

@@ -11,6 +11,7 @@ from torch import nn
 
 from clifctl.errors import ModelError
 from clifctl.models.options import NetOptions
+from clifctl.neurons import Neuron
 
 # What every net is told, if it asks for it.
 GIVEN = ("input_shape", "classes", "timesteps", "neuron")
@@ -23,9 +24,18 @@ class OwnOptions(NetOptions):
 
     nodes: Literal["recipe", "own"] = Field(
         "recipe",
-        description="what SpikingJelly's nodes become: the recipe's neuron, or their own on "
-        "clifctl's kernels",
+        description="what layers of neurons become that the net does not build by "
+        "neuron(channels), as SpikingJelly's: the recipe's neuron, or their own",
     )
+
+    def notices(self, neuron: Neuron) -> tuple[str, ...]:
+        """The notice that nodes keep their own neurons, where that was asked for."""
+        if self.nodes == "recipe":
+            return ()
+        return (
+            "model.nodes=own: layers of neurons that the net does not build by neuron(channels) "
+            f"keep their own; neuron.name={neuron.name} is the neuron of the others",
+        )
 
 
 def options_of(maker: Callable[..., nn.Module], where: str) -> type[OwnOptions]:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from clifctl.models.layers import SpikingLayer
+from clifctl.models.norm import NormMode
 from clifctl.models.spiking import Spiking
 
 
@@ -56,6 +57,7 @@ class AllSteps(nn.Module):
 
 class _StepNorm(nn.modules.batchnorm._BatchNorm):
     clock: Clock
+    mode: NormMode = "per_step"
 
     def forward(self, input: Tensor) -> Tensor:
         """Normalise `input` `[T * N, C, *]`, each step with its own statistics in training."""
