@@ -52,7 +52,7 @@ ARROWS: dict[str, set[str]] = {
     "experiments": {
         *LEAVES,
         *("neurons", "kernels", "models", "data", "training", "energy", "convert", "analysis"),
-        *("paper", "recipe"),
+        *("nn", "paper", "recipe"),
     },
     "report": LEAVES,
     "spikingjelly": {*LEAVES, "neurons", "kernels"},

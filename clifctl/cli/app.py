@@ -26,6 +26,7 @@ from clifctl.cli import (
     energy,
     eval,
     gradients,
+    models,
     neurons,
     recipes,
     runs,
@@ -79,6 +80,7 @@ app.add_typer(data.app, name="data")
 app.add_typer(runs.app, name="runs")
 app.add_typer(bench.app, name="bench")
 app.add_typer(neurons.app, name="neurons")
+app.add_typer(models.app, name="models")
 
 
 def _print_version(asked: bool) -> None:
