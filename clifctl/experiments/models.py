@@ -130,18 +130,19 @@ class _Layers:
 
     def _note(self, name: str) -> Any:
         def note(module: nn.Module, inputs: Any, output: Any) -> None:
-            neurons = isinstance(module, SpikingLayer)
-            result = output[0] if neurons else output
+            kind = type(module).__name__
+            result = output
+            if isinstance(module, SpikingLayer):
+                kind, result = module.neuron.name, output[0]
+                self.neurons += result[0, 0].numel()
             if not isinstance(result, Tensor):
                 return
             row = LayerRow(
                 layer=name,
-                kind=module.neuron.name if neurons else type(module).__name__,
+                kind=kind,
                 output=self._of_one(tuple(result.shape)),
                 parameters=parameter_count(module),
             )
-            if neurons:
-                self.neurons += result[0, 0].numel()
             self.rows.append(row)
 
         return note
