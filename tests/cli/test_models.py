@@ -23,7 +23,7 @@ class Odd(nn.Module):
 
     def forward(self, x):
         spikes = self.spikes(self.first(x))
-        return self.last(spikes * torch.softmax(spikes, -1)).mean(0)
+        return self.last(spikes * torch.special.i0e(spikes)).mean(0)
 """
 
 
@@ -79,7 +79,9 @@ def test_check_says_what_a_net_cannot_be_used_for(clifctl: Run, tmp_path: Path) 
     assert done.json["shown"]["logits"] == "whole sequence"
     assert "no accuracy after each step" in uses["eval"]["note"]
     assert not uses["convert --to nir"]["possible"]
-    assert "module 'net': softmax cannot be converted" in uses["convert --to nir"]["note"]
+    assert "module 'net': special_i0e cannot be converted" in uses["convert --to nir"]["note"]
+    assert not uses["energy"]["possible"]
+    assert "operation 'special_i0e' in module 'net' has no rule" in uses["energy"]["note"]
     assert "learned parameters" in uses["convert --to lif"]["note"]
     assert done.json["shown"]["layers"][2]["kind"] == "BatchNorm1d"
     keys = clifctl("recipes", "keys", "--of", "odd.py:Odd", "--json").json["keys"]
