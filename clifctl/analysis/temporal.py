@@ -84,7 +84,8 @@ def analyse(
         watched.watch = watch
         full = _backward(total, named if windows else {"input": inputs})
         watched.watch = None
-        compared = _windows(watched, total, named, full, len(logits)) if windows else ()
+        steps = len(inputs) * repeat  # of logits there may be those of the whole sequence alone
+        compared = _windows(watched, total, named, full, steps) if windows else ()
     return TemporalGradients(tuple(found[name] for name in chosen), compared)
 
 

@@ -31,6 +31,7 @@ from clifctl.experiments.checkpoints import (
 from clifctl.experiments.grid.seeds import require_seed
 from clifctl.experiments.published import figure_of_windows
 from clifctl.models import SpikingNet, batch_statistics, firing_modules, is_folded, norms_in
+from clifctl.models.own.net import OwnNet
 from clifctl.recipe.load import load_recipe
 from clifctl.recipe.schema import Recipe
 from clifctl.results.gradients import (
@@ -318,6 +319,11 @@ def _notes(
             f"The recipe trains with truncated BPTT, window {recipe.neuron.window} "
             f"({recipe.neuron.window_mode}): the gradient looked at is that of full BPTT, and "
             "the windows compared are sliding ones."
+        )
+    if isinstance(net, OwnNet) and not net.logits_of_steps:
+        notes.append(
+            "The net gives logits of the whole sequence alone: reach is that of its loss, and not "
+            "of the last step's."
         )
     norms = list(norms_in(net).values())
     if any(map(is_folded, norms)):

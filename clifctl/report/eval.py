@@ -53,10 +53,12 @@ def rate_notes(layers: Iterable[RateOfLayer]) -> tuple[str, ...]:
 
 
 def _per_step(result: EvalResult) -> Table:
-    top5 = result.accuracy_top5_percent_per_step or (None,) * result.timesteps
+    seen = len(result.accuracy_percent_per_step)
+    whole = seen < result.timesteps  # a net of logits of the whole sequence
+    top5 = result.accuracy_top5_percent_per_step or (None,) * seen
     rows = zip(result.accuracy_percent_per_step, top5, result.cross_entropy_per_step, strict=True)
     return Table(
-        "after each time step",
+        "after the last time step" if whole else "after each time step",
         (
             Column("step", "time step"),
             Column("accuracy_percent", "accuracy [%]", 2),
@@ -70,11 +72,13 @@ def _per_step(result: EvalResult) -> Table:
                 "accuracy_top5_percent": among,
                 "cross_entropy": loss,
             }
-            for step, (first, among, loss) in enumerate(rows, 1)
+            for step, (first, among, loss) in enumerate(rows, result.timesteps - seen + 1)
         ),
         notes=(
-            "Decided by the sum of the logits up to that step; the cross entropy is that of their "
-            "mean.",
+            "The net gives logits of the whole sequence alone: none of each step."
+            if whole
+            else "Decided by the sum of the logits up to that step; the cross entropy is that of "
+            "their mean.",
         ),
         name="steps",
     )

@@ -31,7 +31,8 @@ def draw_evaluation(result: EvalResult, layout: Layout) -> Any:
 
 
 def _draw_accuracy(axis: Any, result: EvalResult) -> list[LineEnd]:
-    steps = range(1, result.timesteps + 1)
+    seen = len(result.accuracy_percent_per_step)  # one, of logits of the whole sequence
+    steps = range(result.timesteps - seen + 1, result.timesteps + 1)
     top1, top5 = series_styles(neuron_style(result.neuron), 2)
     top1 = neuron_style(result.neuron)
     axis.plot(steps, result.accuracy_percent_per_step, **line_look(top1))

@@ -166,3 +166,24 @@ def test_a_bad_net_is_one_message_and_nothing_written(
         assert told in done.err
         assert done.err.count("error:") == 1
     assert not (tmp_path / "run").exists()
+
+
+def test_a_net_of_logits_of_the_whole_sequence_does_without_those_of_steps(
+    clifctl: Run, tmp_path: Path
+) -> None:
+    (tmp_path / "net.py").write_text(NET.replace("* self.scale)))", "* self.scale))).mean(0)"))
+    named = ["model.name=net.py:Net", "timesteps=3", "train.epochs=1", "train.batch_size=256"]
+    reference = ("--target", "reference")
+    done = clifctl("train", "digits_snn5", *named, "--out", "run", *reference)
+    assert done.code == 0, done.err
+    assert "gives logits of the whole sequence: the loss has no others" in done.err
+    trust = ("--trust", "net.py:Net", *reference)
+    found = clifctl("eval", "run/last.pt", *trust, "--plot", "eval.svg", "--json").json
+    assert found["accuracy_percent_per_step"] == [found["accuracy_percent"]]
+    assert len(found["firing_rates"][0]["firing_rate_per_step"]) == 3
+    shown = clifctl("eval", "run/last.pt", *trust).out
+    assert "after the last time step" in shown
+    assert "logits of the whole sequence alone" in shown
+    reach = clifctl("gradients", "run/last.pt", "--samples", "4", *trust, "--json").json
+    assert [row["window"] for row in reach["windows"]] == [1, 2, 3]
+    assert any("logits of the whole sequence alone" in note for note in reach["notes"])

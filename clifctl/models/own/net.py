@@ -109,6 +109,11 @@ class OwnBuild:
                 "has an output for each class",
             )
         net.logits_of_steps = len(tried.output) == 3
+        if not net.logits_of_steps and timesteps > 1:
+            tell_once(
+                f"{self.where} gives logits of the whole sequence: the loss has no others, and "
+                "there is no accuracy after each time step"
+            )
         return net.to(torch.get_default_device())
 
     def tried(self, net: OwnNet, input_shape: tuple[int, ...], timesteps: int) -> Tried:
