@@ -47,7 +47,9 @@ def build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., OwnN
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(FOREIGN_MODELS, "of_files", {})
 
-    def built(text: str, neuron: str = "clif", steps: int = STEPS, **options: Any) -> OwnNet:
+    def built(
+        text: str, neuron: str = "clif", shape: tuple[int, ...] = (1, 4, 4), **options: Any
+    ) -> OwnNet:
         (tmp_path / "net.py").write_text(text)
         FOREIGN_MODELS.of_files.clear()
         model = FOREIGN_MODELS.load("net.py:Net", MODELS)
@@ -55,9 +57,9 @@ def build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., OwnN
         chosen = NEURONS[neuron]
         net = model.build(
             model.options(**options),
-            input_shape=(1, 4, 4),
+            input_shape=shape,
             classes=CLASSES,
-            timesteps=steps,
+            timesteps=STEPS,
             neuron=NeuronChoice(chosen, chosen.with_values(), target="reference"),
         )
         assert isinstance(net, OwnNet)
@@ -315,3 +317,38 @@ def test_a_node_of_clifctls_in_spikingjellys_words_is_taken_too(
     own = build(f"from clifctl.spikingjelly import CLIFNode\n{text}", "lif", nodes="own")
     kept = [(one.neuron.name, one.hyperparameters.tau) for one in firing_modules(own).values()]  # type: ignore[attr-defined]
     assert kept == [("clif", 3.0), ("clif", 2.0)]
+
+
+ZOO = """
+from spikingjelly.activation_based import functional, neuron as sj
+from spikingjelly.activation_based.model.sew_resnet import sew_resnet18
+
+def Net(input_shape, classes):
+    net = sew_resnet18(spiking_neuron=sj.ParametricLIFNode, cnf="ADD", num_classes=classes)
+    functional.set_step_mode(net, "m")
+    return net
+"""
+
+
+def test_spikingjellys_sew_resnet_is_a_net_of_ones_own(
+    build: Callable[..., OwnNet], tmp_path: Path
+) -> None:
+    from spikingjelly.activation_based import functional
+
+    own = build(ZOO, shape=(3, 32, 32), nodes="own").double()
+    assert len(firing_modules(own)) == 20
+    space: dict[str, Any] = {}
+    exec(compile((tmp_path / "net.py").read_text(), "net.py", "exec"), space)
+    plain = space["Net"]((3, 32, 32), CLASSES).double()
+    plain.load_state_dict({k.replace(".neurons.", "."): v for k, v in own.net.state_dict().items()})
+    x = images(STEPS, 2, 3, 32, 32)
+    functional.reset_net(plain)
+    ours, theirs = own(x)[0], plain(x)
+    torch.testing.assert_close(ours, theirs, rtol=1e-8, atol=1e-9)
+    ours.square().sum().backward()
+    theirs.square().sum().backward()
+    gradients = {name: p.grad for name, p in plain.named_parameters()}
+    for name, parameter in own.net.named_parameters():
+        expected = gradients[name.replace(".neurons.", ".")]
+        torch.testing.assert_close(parameter.grad, expected, rtol=1e-6, atol=1e-8)
+    assert float(own.net.layer1[0].conv1.weight.grad.norm()) > 0
