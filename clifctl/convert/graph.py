@@ -286,7 +286,8 @@ class _Recorder(TorchFunctionMode):
         return ConversionError(
             f"{where}: {what} cannot be converted",
             hint="there are convolutions, linear layers, average pools, batch norm, flatten, sums "
-            "of two layers, and neurons; train a net of those (vgg11, resnet18, snn5, mlp)",
+            "of two layers, and neurons; train a net of those (vgg11, resnet18, snn5, mlp, or "
+            "sew_resnet18 with model.stem=cifar)",
         )
 
 

@@ -191,14 +191,13 @@ def _pool(net: _Net, number: int, charge: Charge) -> None:
     signals = net.signals
     operation = signals.graph.operations[number]
     steps = net.steps(operation)
-    copies = operation.pairs == operation.n_out  # every window holds one value
     if signals.fed_by(number) == "spikes":
         additions = _events(net, number, charge)
     else:
         additions = operation.pairs * steps
         charge.access("in_out", additions, VALUE_BYTES * operation.n_in)
         charge.addressing_additions += steps * (operation.n_in + operation.n_out)
-    charge.compute(additions=0.0 if copies else additions)
+    charge.compute(additions=0.0 if operation.copies else additions)
     if signals.is_spikes(number):
         spikes = operation.n_out * steps * signals.rate(number)
         charge.access("in_out", spikes, SPIKE_BYTES * operation.n_out)

@@ -67,6 +67,11 @@ class Operation:
         return prod(self.output_shape)
 
     @property
+    def copies(self) -> bool:
+        """Whether it is a pool each of whose windows holds one value."""
+        return self.kind == "pool" and self.pairs == self.n_out
+
+    @property
     def fan_out(self) -> float:
         """Output values that an input value reaches, on average over the input."""
         return self.pairs / self.n_in

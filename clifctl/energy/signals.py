@@ -41,11 +41,11 @@ class Signals:
 
     def is_spikes(self, number: int) -> bool:
         """Whether the result of an operation is spikes: that of neurons, and what only takes the
-        maximum, the product or the sum of spikes."""
+        maximum, the product or the sum of spikes, or copies them."""
         operation = self.graph.operations[number]
         if operation.kind == "neuron":
             return self.spiking and operation.fires
-        if operation.maximum or operation.kind in ("gate", "sum"):
+        if operation.maximum or operation.copies or operation.kind in ("gate", "sum"):
             return all(map(self.is_spikes, operation.inputs))
         return False
 
@@ -60,6 +60,8 @@ class Signals:
         inputs = [self.rate(source) for source in operation.inputs]
         if operation.kind == "sum":
             return sum(inputs)
+        if operation.copies:
+            return inputs[0]
         if operation.kind == "gate":
             first, second = inputs
             return first * (1.0 - second if operation.inverted else second)

@@ -19,6 +19,7 @@ from clifctl.models.layers import (
     NeuronChoice,
     Pool,
     SharedDropout,
+    SpikingLayer,
     SpikingNet,
     SynapticLayer,
     flatten_features,
@@ -98,6 +99,7 @@ class SpikingVGG(SpikingNet):
                 x = layer(x)
         x = flatten_features(self.pool(x))
         for linear, neuron in zip(self.linears, self.neurons, strict=True):
+            assert isinstance(neuron, SpikingLayer)
             x = self.dropout(states.run(neuron, fold_time(linear, x)))
         return fold_time(self.classifier, x), tuple(states.finals)
 

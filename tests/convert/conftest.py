@@ -14,6 +14,8 @@ NETS: dict[str, tuple[tuple[int, ...], dict[str, Any]]] = {
     "mlp": ((1, 5, 3), {"hidden": (7, 5)}),
     "vgg11": ((2, 33, 32), {"width": 2}),
     "resnet18": ((3, 9, 8), {"width": 2}),
+    "sew_resnet18": ((3, 9, 8), {"width": 2, "stem": "cifar"}),
+    "spiking_resnet18": ((3, 9, 8), {"width": 2, "stem": "cifar"}),
 }
 Build = Callable[..., tuple[SpikingNet, tuple[int, ...]]]
 

@@ -51,8 +51,10 @@ def inputs(shape: tuple[int, ...], steps: int = 4, samples: int = 2) -> Tensor:
         ("mlp", {"v_reset": -0.1, "tau": 1.7, "v_threshold": 0.8, "decay_input": True}),
         ("vgg11", {"v_reset": 0.0}),
         ("resnet18", {"v_reset": -0.06, "tau": 1.6}),
+        ("sew_resnet18", {"v_threshold": 0.9}),
+        ("spiking_resnet18", {}),
     ],
-    ids=["mlp", "mlp-decay_input", "vgg11", "resnet18"],
+    ids=["mlp", "mlp-decay_input", "vgg11", "resnet18", "sew_resnet18", "spiking_resnet18"],
 )
 def test_every_reader_finds_the_nets_spikes(
     lif_net: Build, tmp_path: Path, name: str, values: dict[str, Any]

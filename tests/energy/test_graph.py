@@ -140,7 +140,7 @@ def test_fan_out_counts_borders_groups_and_strides() -> None:
 
 
 def test_what_feeds_an_operation_in_resnet18() -> None:
-    graph = traced("resnet18", (3, 8, 8), 4, width=2)
+    graph = traced("resnet18", (3, 16, 16), 4, width=2)
     signals = Signals(graph, True, dict.fromkeys(graph.spiking_layers, 0.25))
     fed = {op.name: signals.fed_by(i) for i, op in enumerate(graph.operations) if i}
     assert fed["conv1"] == "image"

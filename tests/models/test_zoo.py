@@ -21,7 +21,7 @@ from clifctl.training.foreign import ForeignCheckpoint, load_foreign_weights
 
 T, CLASSES, SHAPE = 2, 3, (3, 32, 32)
 # Our neuron and their node of the same constants.
-CLIF = ("clif", {}, partial(theirs.ComplementaryLIFNode, surrogate_function=surrogate.Rect()))
+CLIF: Any = ("clif", {}, partial(theirs.ComplementaryLIFNode, surrogate_function=surrogate.Rect()))
 IF = (
     "if",
     {"reset": "hard", "detach_reset": True},
@@ -129,7 +129,7 @@ def narrow_vgg11(monkeypatch: pytest.MonkeyPatch, **options: Any) -> nn.Module:
     for place, (given, made) in {0: (features, 8), 3: (8, 8), 6: (8, CLASSES)}.items():
         net.classifier[place] = layer.Linear(given, made)
     for place in (2, 5):
-        net.classifier[place] = nn.Identity()
+        net.classifier[place] = nn.Identity()  # type: ignore[assignment]
     return net.to_empty(device="cpu")
 
 

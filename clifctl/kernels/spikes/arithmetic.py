@@ -1,7 +1,7 @@
 """Products, sums and pools of `Spikes`.
 
-A product of spikes is spikes, and so is a maximum; a mean of spikes, or a product with any numbers,
-is sparse values; a sum with floats is the floats, changed where there is a spike.
+A product of spikes is spikes, and so is a maximum; a mean of spikes, a sum of spikes, or a product
+with any numbers, is sparse values; a sum with floats is the floats, changed where there is a spike.
 """
 
 import math
@@ -214,10 +214,31 @@ def sparse(x: Tensor) -> Tensor:
 
 @handles(aten.add.Tensor)
 def _sum(a: Any, b: Any, *, alpha: Any = 1) -> Any:
+    if isinstance(a, Spikes) and isinstance(b, Spikes):
+        return NotImplemented if alpha != 1 else _of_both(a, b)
     x, spikes = (b, a) if isinstance(a, Spikes) else (a, b)
     if alpha != 1 or not _fit(x, spikes):
         return NotImplemented
     return _added(x, spikes, torch.empty_like(x))
+
+
+def _of_both(a: Spikes, b: Spikes) -> Any:
+    """The sum of spikes, or of sparse values: sparse values, such as those of SEW-ResNet."""
+    if a.shape != b.shape or a.run() is None or b.run() is None:
+        return NotImplemented
+    return as_sparse(a.floats() + b.floats(), _window_of_sum(a, b))
+
+
+def _window_of_sum(a: Spikes, b: Spikes) -> SurrogateWindow | None:
+    """The gradient of a sum is needed where that of one of both is."""
+    needed = [x for x in (a, b) if x.requires_grad]
+    if not needed or not torch.is_grad_enabled() or any(x.window is None for x in needed):
+        return None
+    windows = [x.window for x in needed if x.window is not None]
+    parts = [_Bytes.of(x, w.bits).bits for x, w in zip(needed, windows, strict=True)]
+    opened = parts[0] | parts[-1]
+    watches = tuple(watch for window in windows for watch in window.watches)
+    return SurrogateWindow(_Bytes.whole(opened, a.place[0]), watches)
 
 
 @handles(aten.add_.Tensor)

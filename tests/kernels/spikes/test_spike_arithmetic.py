@@ -86,7 +86,7 @@ CHANGES: dict[str, tuple[Callable[[Tensor], Tensor], bool]] = {
     "ceil": (Pool(nn.AvgPool2d(4, ceil_mode=True)), True),
     "step": (lambda s: s[1:], True),
     "sample": (lambda s: s[:, :1].contiguous(), False),
-    "sum": (lambda s: s + s, False),
+    "sum": (lambda s: s + s, True),
     "learned": (lambda s: s * exact(len(s[0, 0]), 1, 1).requires_grad_(), False),
 }
 
