@@ -59,7 +59,7 @@ ARROWS: dict[str, set[str]] = {
     "neurobench": {*LEAVES, "models"},
     "nn": {*LEAVES, "kernels", "models"},
     "cli": {*LEAVES, "recipe", "experiments", "report"},
-    "api": {*LEAVES, "models", "energy", "recipe", "experiments", "report", "training"},
+    "api": {*LEAVES, "neurons", "models", "energy", "recipe", "experiments", "report", "training"},
 }
 LIGHT = {
     "amounts",
