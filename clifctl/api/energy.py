@@ -47,9 +47,9 @@ def energy_of(
     - a recipe, or the name or path of one: its operations, and energies where `rates` are given;
     - a checkpoint (its path, or what `load` gives), or a net with its `recipe`: firing rates are
       measured on the test data, those in the folder `root`;
-    - any module `[T, N, *input_shape]` -> tensor whose layers of neurons are clifctl's
-      (`clifctl.nn`), with `timesteps` = T: rates are measured on `inputs`, a tensor or batches
-      `[T, N, *input_shape]`, where those are given.
+    - any module `[T, N, *input_shape]` -> tensor whose layers of neurons are those of `clifctl.nn`
+      or of SpikingJelly (or `[N, *]` of single-step nodes), with `timesteps` = T: rates are
+      measured on `inputs`, a tensor or batches `[T, N, *input_shape]`, where those are given.
 
     `rates` are spikes per neuron and time step: a list in forward order, a mapping by layer, or
     "paper" for the published ones. `constants` are energies in pJ: "45nm", "7nm", or a JSON file.

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import Tensor, nn
 
-from clifctl.energy.accounting import net_costs
+from clifctl.energy.accounting import NeuronValues, net_costs
 from clifctl.energy.counting import SpikeCounter
 from clifctl.energy.defects import DEFECTS
 from clifctl.energy.graph import OperationGraph
@@ -22,29 +22,16 @@ from clifctl.experiments.energy import (
     constants_of,
     given_rates,
     measured_rates,
+    neurons_of,
 )
-from clifctl.models import FiringRates, SpikingNet, firing_modules
-from clifctl.models.layers import NetState
-from clifctl.neurons import NEURONS, Hyperparameters, Neuron
+from clifctl.models import FiringRates, Spiking, SpikingNet
+from clifctl.models.own.net import own_net_of
+from clifctl.neurons import NEURONS
 from clifctl.results.energy import EnergyResult, EnergyRow, RateRow
 from clifctl.results.eval import LayerRate
 from clifctl.training.evaluation import layer_rates
 
 Inputs = Tensor | Iterable[Tensor]
-
-
-class _Whole(SpikingNet):
-    """Anybody's module as a net: all time steps at once, `[T, N, *]`."""
-
-    def __init__(self, net: nn.Module) -> None:
-        super().__init__()
-        self.net = net
-
-    def forward(
-        self, x: Tensor, state: NetState | None = None, repeat: int = 1
-    ) -> tuple[Tensor, NetState]:
-        """What the module returns; its layers begin anew with each call."""
-        return self.net(x), ()
 
 
 @dataclass(frozen=True)
@@ -64,8 +51,7 @@ class ModuleCost:
 
     name: str
     graph: OperationGraph
-    neuron: Neuron
-    hyperparameters: Hyperparameters
+    neurons: dict[str, NeuronValues]
     measured: _Measured | None
 
     @classmethod
@@ -76,21 +62,30 @@ class ModuleCost:
         timesteps: int | None,
         inputs: Inputs | None,
     ) -> "ModuleCost":
-        """The operations of `module` for one sample `[T, 1, *input_shape]`. Raises EnergyError for
-        a module without layers of neurons or with several kinds of them, and for an operation that
-        has no rule; ArgumentError where the shape is not known, or not that of the inputs."""
+        """The operations of `module` for one sample `[T, 1, *input_shape]`. Raises ModelError for a
+        module that breaks the contract of a net of one's own, EnergyError for one with several
+        kinds of neurons or with an operation that has no rule; ArgumentError where the shape is not
+        known, or not that of the inputs."""
         batches = [inputs] if isinstance(inputs, Tensor) else list(inputs or ())
         if batches:
             timesteps, input_shape = _shape_of(batches, input_shape, timesteps)
         for name, value in (("input_shape", input_shape), ("timesteps", timesteps)):
             if value is None:
                 raise ArgumentError(name, None, "a module needs it, or inputs [T, N, *]")
-        neuron, hyperparameters = _neuron_of(module)
-        net = module if isinstance(module, SpikingNet) else _Whole(module)
-        with_shapes = copy.deepcopy(net).to("meta")  # where nothing is computed
-        graph = trace_net(with_shapes, tuple(input_shape or ()), timesteps or 0)
+        shape, steps = tuple(input_shape or ()), timesteps or 0
+        net = module
+        if not isinstance(net, SpikingNet):
+            net = own_net_of(net, input_shape=shape, timesteps=steps)
+        neurons = neurons_of(net)
+        kinds = dict.fromkeys(neuron.name for neuron, _ in neurons.values())
+        if len(kinds) > 1:
+            raise EnergyError(
+                f"{type(module).__name__} has several kinds of neurons: {', '.join(kinds)}",
+                hint="energy is counted for nets of one kind",
+            )
+        graph = trace_net(copy.deepcopy(net).to("meta"), shape, steps)  # nothing is computed there
         measured = _measure(net, graph, batches) if batches else None
-        return cls(type(module).__name__, graph, neuron, hyperparameters, measured)
+        return cls(type(module).__name__, graph, neurons, measured)
 
     def result(
         self,
@@ -105,6 +100,7 @@ class ModuleCost:
         if rates == PAPER_RATES:
             raise EnergyError("the paper has no firing rates for a module of your own")
         charged = constants_of(constants)
+        neuron, values = next(iter(self.neurons.values()))
         rows, origin = [], "unknown"
         own: dict[str, float] | None = None
         shown: tuple[RateRow, ...] = ()
@@ -114,7 +110,7 @@ class ModuleCost:
                 document,
                 self.graph.spiking_layers,
                 "firing rates",
-                highest=self.hyperparameters.most_spikes,
+                highest=values.most_spikes,
             )
             origin, shown = "given", given_rates(own, self.graph)
         elif self.measured is not None:
@@ -122,36 +118,36 @@ class ModuleCost:
             origin, shown = "measured", measured_rates(self.measured.rates)
         seen = self.measured if rates is None else None
         ann = NEURONS["relu"]
-        kinds: list[tuple[Neuron, Hyperparameters]] = [(self.neuron, self.hyperparameters)]
-        if self.neuron.spiking:
+        kinds: list[NeuronValues] = [(neuron, values)]
+        if neuron.spiking:
             kinds.insert(0, (ann, ann.hyperparameters()))
-        for neuron, values in kinds:
-            mine = neuron is self.neuron
+        for kind in kinds:
+            mine = kind[0] is neuron
             costs = net_costs(
                 self.graph,
-                neuron,
-                values,
+                *kind,
                 rates=own if mine else None,
                 counted=seen.counted if seen and mine else None,
                 constants=charged,
                 methods=methods,
                 bias_share=seen.batches / seen.samples if seen else 1.0,
                 own_neuron=mine,
+                neurons=self.neurons if mine else None,
             )
             rows.append(
                 EnergyRow(
                     source=self.name,
                     data=None,
                     model=self.name,
-                    neuron=neuron.name,
+                    neuron=kind[0].name,
                     timesteps=costs.timesteps,
                     parameters=costs.parameters,
-                    rates=origin if neuron.spiking else "none",
+                    rates=origin if kind[0].spiking else "none",
                     accuracy_percent=None,
                     paper=costs.paper,
                     corrected=costs.corrected,
                     published=None,
-                    firing_rates=shown if neuron.spiking else (),
+                    firing_rates=shown if kind[0].spiking else (),
                     layers=costs.layers if per_layer else None,
                 )
             )
@@ -184,31 +180,6 @@ def _shape_of(
     return steps, shape
 
 
-def _neuron_of(module: nn.Module) -> tuple[Neuron, Hyperparameters]:
-    """The one kind of neuron that a module has; thresholds may be a layer's own."""
-    layers = list(firing_modules(module).values())
-    # What a layer of its own threshold has besides is compared with the others.
-    shared = [one.hyperparameters for one in layers if one.own_threshold is None]
-    threshold = getattr(shared[0], "v_threshold", None) if shared else None
-    kinds: dict[str, tuple[Neuron, Hyperparameters]] = {}
-    for layer in layers:
-        values = layer.hyperparameters
-        alike = values if layer.own_threshold is None else values.with_threshold(threshold)
-        kinds.setdefault(f"{layer.neuron.name} {alike!r}", (layer.neuron, alike))
-    if not kinds:
-        raise EnergyError(
-            f"{type(module).__name__} has no layer of neurons that clifctl knows",
-            hint="build them of clifctl.nn, such as clifctl.nn.LIF()",
-        )
-    if len(kinds) > 1:
-        raise EnergyError(
-            f"{type(module).__name__} has several kinds of neurons: {'; '.join(kinds)}",
-            hint="energy is counted for nets of one kind",
-        )
-    (found,) = kinds.values()
-    return found
-
-
 def _measure(net: SpikingNet, graph: OperationGraph, batches: Sequence[Tensor]) -> _Measured:
     """Run `net` on the inputs, in evaluation mode, and count."""
     rates, counter = FiringRates(net), SpikeCounter(graph)
@@ -217,6 +188,9 @@ def _measure(net: SpikingNet, graph: OperationGraph, batches: Sequence[Tensor]) 
     try:
         with torch.inference_mode(), rates.recording(), counter.following(net):
             for batch in batches:
+                for layer in net.modules():
+                    if isinstance(layer, Spiking):  # one that is stateful begins anew
+                        layer.reset()
                 net(batch)
     finally:
         net.train(was_training)

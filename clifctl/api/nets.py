@@ -17,7 +17,8 @@ from clifctl.experiments.build import build_net as net_of
 from clifctl.experiments.build import run_on
 from clifctl.experiments.checkpoints import CheckpointOptions, open_checkpoint
 from clifctl.experiments.run.execution import ExecutionOptions
-from clifctl.models import Model, ModelOptions, NeuronChoice, SpikingNet
+from clifctl.models import Model, NeuronChoice, SpikingNet
+from clifctl.models.options import NetOptions
 from clifctl.recipe.load import LoadedRecipe, RecipeSource
 from clifctl.recipe.neuron_specs import read_specs
 from clifctl.recipe.schema import row_of
@@ -123,7 +124,7 @@ def _net(model: Model, shapes: dict[str, Any], neuron: str, options: dict[str, A
     return net.to(memory_format=torch.channels_last)
 
 
-def _options(model: Model, values: dict[str, Any]) -> ModelOptions:
+def _options(model: Model, values: dict[str, Any]) -> NetOptions:
     try:
         return model.options.model_validate(values)
     except ValidationError as invalid:

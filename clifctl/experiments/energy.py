@@ -1,5 +1,6 @@
 """`energy`: what an inference costs, for nets of recipes and checkpoints, beside the paper's."""
 
+import copy
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -34,7 +35,7 @@ from clifctl.experiments.checkpoints import (
 from clifctl.experiments.eval import evaluate_checkpoint, evaluate_net
 from clifctl.experiments.published import keeps_the_net, protocol_note
 from clifctl.files import parse_json
-from clifctl.models import firing_modules
+from clifctl.models import SpikingNet, firing_modules
 from clifctl.neurons import NEURONS, Hyperparameters, Neuron
 from clifctl.reading import read_given_text
 from clifctl.recipe.load import LoadedRecipe, load_recipe
@@ -170,9 +171,9 @@ def _sorted_out(sources: Sequence[NetSource], options: EnergyOptions) -> Sequenc
 
 def _open(source: NetSource, options: EnergyOptions) -> _Source:
     if isinstance(source, LoadedRecipe):
-        return _Source(source.name, source.recipe, _graph(source.recipe))
+        return _Source(source.name, source.recipe, *_operations(source.recipe))
     if isinstance(source, OpenedNet):
-        return _Source(source.name, source.recipe, _graph(source.recipe), source)
+        return _Source(source.name, source.recipe, *_operations(source.recipe, source.own), source)
     if not is_checkpoint(source):
         overrides = list(options.overrides)
         if options.timesteps is not None:
@@ -185,14 +186,23 @@ def _open(source: NetSource, options: EnergyOptions) -> _Source:
     return _Source(source, opened.recipe, *_operations(opened.recipe), opened)
 
 
-def _operations(recipe: Recipe) -> tuple[OperationGraph, dict[str, NeuronValues]]:
-    """The operations of a recipe's net, and the neurons of each layer."""
-    with torch.device("meta"):
-        net = build_net(recipe)
-    shape, repeat = recipe.data.input_shape, repeat_of(recipe)
+def _operations(
+    recipe: Recipe, own: SpikingNet | None = None
+) -> tuple[OperationGraph, dict[str, NeuronValues]]:
+    """The operations of a recipe's net, or of its `own` one, and the neurons of each layer."""
+    if own is None:
+        with torch.device("meta"):
+            net = build_net(recipe)
+    else:
+        net = copy.deepcopy(own).to("meta")
+    graph = trace_net(net, recipe.data.input_shape, recipe.timesteps, repeat=repeat_of(recipe))
+    return graph, neurons_of(net)
+
+
+def neurons_of(net: SpikingNet) -> dict[str, NeuronValues]:
+    """The neurons of each layer of a net."""
     layers = firing_modules(net).items()
-    neurons = {name: (layer.neuron, layer.hyperparameters) for name, layer in layers}
-    return trace_net(net, shape, recipe.timesteps, repeat=repeat), neurons
+    return {name: (layer.neuron, layer.hyperparameters) for name, layer in layers}
 
 
 def _rates(source: _Source, options: EnergyOptions) -> _Rates:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 import clifctl as package
-from clifctl.errors import ArgumentError, EnergyError
+from clifctl.errors import ArgumentError, EnergyError, ModelError
 from clifctl.nn import CLIF, LIF, FoldTime, ReLU
 
 
@@ -125,10 +125,10 @@ def test_what_cannot_be_costed_is_told() -> None:
         package.energy_of(TwoLayers(), inputs=torch.rand(2, 1, 3), timesteps=4)
     with pytest.raises(ArgumentError, match=r"^inputs: a batch is \[3, 1, 3\]"):
         package.energy_of(TwoLayers(), inputs=[torch.rand(2, 1, 3), torch.rand(3, 1, 3)])
-    with pytest.raises(EnergyError, match="Linear has no layer of neurons"):
+    with pytest.raises(ModelError, match="Linear runs no layer of neurons"):
         package.energy_of(nn.Linear(3, 3), **shape)
     two = nn.Sequential(LIF(), CLIF())
-    with pytest.raises(EnergyError, match=r"several kinds of neurons: lif .*; clif "):
+    with pytest.raises(EnergyError, match="several kinds of neurons: lif, clif"):
         package.energy_of(two, **shape)
     with pytest.raises(EnergyError, match=r"'erf' in module 'net.1' has no rule"):
         package.energy_of(nn.Sequential(LIF(), Erf()), **shape)
@@ -156,3 +156,37 @@ def test_that_rates_are_measured_is_logged(run: Path, caplog: pytest.LogCaptureF
         package.energy_of(run / "last.pt")
     said = [(one.levelname, one.getMessage()) for one in caplog.records if "meas" in one.message]
     assert said == [("INFO", f"measuring firing rates of '{run / 'last.pt'}' on its test data")]
+
+
+@pytest.mark.parametrize("step_mode", ["m", "s"])
+def test_spikingjellys_nodes_are_costed_as_ours(step_mode: str) -> None:
+    from spikingjelly.activation_based import layer, neuron
+
+    linear, out = (nn.Linear(n, m) for n, m in ((3, 4), (4, 2)))
+    ours = nn.Sequential(FoldTime(linear), LIF(tau=3.0, decay_input=True), FoldTime(out))
+    theirs = nn.Sequential(
+        layer.SeqToANNContainer(linear) if step_mode == "m" else linear,
+        neuron.LIFNode(tau=3.0, v_reset=None, step_mode=step_mode),
+        layer.SeqToANNContainer(out) if step_mode == "m" else out,
+    )
+    with torch.no_grad():
+        linear.bias.fill_(3.5)
+    inputs = 5 * torch.rand(3, 6, 3)
+    costs = [package.energy_of(net, inputs=inputs).rows[1] for net in (ours, theirs)]
+    assert costs[0].firing_rates[0].firing_rate == costs[1].firing_rates[0].firing_rate > 0
+    assert costs[0].corrected == costs[1].corrected
+    assert isinstance(theirs[1], neuron.LIFNode)  # a copy was measured
+
+
+def test_a_module_with_a_recipe_is_evaluated_on_its_data() -> None:
+    recipe = package.load_recipe("digits_snn5", timesteps=2)
+    net = nn.Sequential(FoldTime(nn.Flatten(), nn.Linear(64, 5)), LIF(), FoldTime(nn.Linear(5, 10)))
+    result = package.evaluate(net, recipe)
+    assert result.samples == 500
+    assert [layer.layer for layer in result.firing_rates] == ["net.1.neurons"]
+    row = package.energy_of(net, recipe).rows[-1]
+    assert row.accuracy_percent == result.accuracy_percent
+    assert row.firing_rates[0].firing_rate == result.firing_rates[0].firing_rate
+    narrow = nn.Sequential(FoldTime(nn.Flatten(), nn.Linear(64, 5)), LIF())
+    with pytest.raises(ModelError, match="and 10 classes: it must be"):
+        package.evaluate(narrow, recipe)
