@@ -35,6 +35,7 @@ def energy_of(
     root: str | os.PathLike[str] | None = None,
     device: str = "auto",
     threads: int | None = None,
+    dt: float | None = None,
     trust: Sequence[str] = (),
     changed_file: bool = False,
 ) -> EnergyResult:
@@ -92,6 +93,7 @@ def energy_of(
             foreign_recipe=None if chosen is None else chosen.loaded,
             root=None if root is None else Path(root),
             execution=ExecutionOptions(device, threads=threads),
+            dt=dt,
             changed_file=changed_file,
         ),
         say=LOG.info,

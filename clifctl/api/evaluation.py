@@ -33,18 +33,21 @@ def evaluate(
     target: str = "auto",
     connections: str = "auto",
     threads: int | None = None,
+    dt: float | None = None,
     trust: Sequence[str] = (),
     changed_file: bool = False,
 ) -> EvalResult:
     """Accuracy, losses and firing rates on the test data: what `clifctl eval` gives.
 
-    `source` is the path of a checkpoint (with the `recipe` of its net and data, if it is a state
-    dict of other code), what `load` gives, or a net with its `recipe`. A net is run where it lies
-    and as it is: `device`, `target`, `connections` are of checkpoints. `timesteps` replaces the T
-    of the recipe, `use_batch_statistics` the running averages of batch norm, `root` the folder of
-    the data; `per_class` adds a count of every class.
+    `source` is the path of a checkpoint (with `recipe` and `dt` as for `load`), what `load` gives,
+    or a net with its `recipe`: one of clifctl's, or any module `[T, N, *input_shape]` to logits
+    `[T, N, classes]` or `[N, classes]` whose layers of neurons are those of `clifctl.nn` or of
+    SpikingJelly, of which a copy is run. A net is run where it lies: `device`, `target` and
+    `connections` are of checkpoints. `timesteps` replaces the T of the recipe,
+    `use_batch_statistics` the running averages of batch norm, `root` the folder of the data;
+    `per_class` adds a count of every class.
 
-    Raises CheckpointError, RecipeError, DataError, UsageError.
+    Raises CheckpointError, ModelError, RecipeError, DataError, UsageError.
 
     >>> import clifctl
     >>> result = clifctl.evaluate("run/last.pt")
@@ -67,6 +70,7 @@ def evaluate(
                 connections,
                 threads,
             ),
+            dt=dt,
             changed_file=changed_file,
         )
         if isinstance(opened, OpenedNet):

@@ -147,11 +147,13 @@ def load(
     device: str = "cpu",
     target: str = "auto",
     connections: str = "auto",
+    dt: float | None = None,
     trust: Sequence[str] = (),
     changed_file: bool = False,
 ) -> Checkpoint:
     """The net of a checkpoint, on `device`, and the recipe that it carries; of a state dict of
-    other code, which carries none, `recipe` is that of its net and data.
+    other code, which carries none, `recipe` is that of its net and data, of a NIR graph that of its
+    data (and `dt` is how many seconds a time step is).
 
     `timesteps` replaces the T of the recipe. `target` and `connections` say how the net runs, as on
     the command line. A checkpoint runs no code: a neuron or net of a file of your own has to be
@@ -172,6 +174,7 @@ def load(
         options = CheckpointOptions(
             foreign_recipe=None if given is None else given.loaded,
             execution=ExecutionOptions(device, target, connections),
+            dt=dt,
             changed_file=changed_file,
         )
         opened = open_checkpoint(Path(path), options, timesteps=timesteps)
