@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from clifctl.api.nets import Checkpoint, build_net, load
     from clifctl.api.recipe import Recipe, load_recipe
     from clifctl.api.training import Training, train
-    from clifctl.kernels import scan
+    from clifctl.kernels.scan import scan
 
 __version__ = "0.1.0"
 
@@ -39,7 +39,7 @@ _HOMES = {
     "evaluate": "clifctl.api.evaluation",
     "load": "clifctl.api.nets",
     "load_recipe": "clifctl.api.recipe",
-    "scan": "clifctl.kernels",
+    "scan": "clifctl.kernels.scan",
     "train": "clifctl.api.training",
 }
 _MODULES = ("errors", "nn")

@@ -2,12 +2,13 @@
 
 import copy
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
 from clifctl.energy.accounting import NeuronValues, net_costs
+from clifctl.energy.constants import Constants
 from clifctl.energy.counting import SpikeCounter
 from clifctl.energy.defects import DEFECTS
 from clifctl.energy.graph import OperationGraph
@@ -16,7 +17,6 @@ from clifctl.energy.signals import Counted
 from clifctl.energy.tracing import trace_net
 from clifctl.errors import ArgumentError, EnergyError
 from clifctl.experiments.energy import (
-    PAPER_RATES,
     Rates,
     assumptions,
     constants_of,
@@ -26,7 +26,7 @@ from clifctl.experiments.energy import (
 )
 from clifctl.models import FiringRates, Spiking, SpikingNet
 from clifctl.models.own.net import own_net_of
-from clifctl.neurons import NEURONS
+from clifctl.neurons import NEURONS, Hyperparameters, Neuron
 from clifctl.results.energy import EnergyResult, EnergyRow, RateRow
 from clifctl.results.eval import LayerRate
 from clifctl.training.evaluation import layer_rates
@@ -97,60 +97,15 @@ class ModuleCost:
     ) -> EnergyResult:
         """The rows of the ANN and of the module itself. Raises EnergyError for rates or constants
         that are not usable."""
-        if rates == PAPER_RATES:
-            raise EnergyError("the paper has no firing rates for a module of your own")
         charged = constants_of(constants)
+        used = self._used(rates)
         neuron, values = next(iter(self.neurons.values()))
-        rows, origin = [], "unknown"
-        own: dict[str, float] | None = None
-        shown: tuple[RateRow, ...] = ()
-        if rates is not None:
-            document = rates if isinstance(rates, Mapping) else {"rates": list(rates)}
-            own = rates_of_layers(
-                document,
-                self.graph.spiking_layers,
-                "firing rates",
-                highest=values.most_spikes,
-            )
-            origin, shown = "given", given_rates(own, self.graph)
-        elif self.measured is not None:
-            own = {layer.layer: layer.firing_rate for layer in self.measured.rates}
-            origin, shown = "measured", measured_rates(self.measured.rates)
-        seen = self.measured if rates is None else None
         ann = NEURONS["relu"]
-        kinds: list[NeuronValues] = [(neuron, values)]
+        rows = [self._row(neuron, values, used, charged, methods)]
         if neuron.spiking:
-            kinds.insert(0, (ann, ann.hyperparameters()))
-        for kind in kinds:
-            mine = kind[0] is neuron
-            costs = net_costs(
-                self.graph,
-                *kind,
-                rates=own if mine else None,
-                counted=seen.counted if seen and mine else None,
-                constants=charged,
-                methods=methods,
-                bias_share=seen.batches / seen.samples if seen else 1.0,
-                own_neuron=mine,
-                neurons=self.neurons if mine else None,
-            )
-            rows.append(
-                EnergyRow(
-                    source=self.name,
-                    data=None,
-                    model=self.name,
-                    neuron=kind[0].name,
-                    timesteps=costs.timesteps,
-                    parameters=costs.parameters,
-                    rates=origin if kind[0].spiking else "none",
-                    accuracy_percent=None,
-                    paper=costs.paper,
-                    corrected=costs.corrected,
-                    published=None,
-                    firing_rates=shown if kind[0].spiking else (),
-                    layers=costs.layers if per_layer else None,
-                )
-            )
+            rows.insert(0, self._row(ann, ann.hyperparameters(), _Used("none"), charged, methods))
+        if not per_layer:
+            rows = [replace(row, layers=None) for row in rows]
         return EnergyResult(
             methods=methods,
             constants=charged.as_document(),
@@ -158,6 +113,70 @@ class ModuleCost:
             assumptions=assumptions(rows, [self.graph], charged),
             defects=tuple(map(asdict, DEFECTS)),
         )
+
+    def _used(self, rates: Rates | str | None) -> "_Used":
+        neuron, values = next(iter(self.neurons.values()))
+        if not neuron.spiking:
+            return _Used("none")
+        if isinstance(rates, str):
+            raise EnergyError(f"rates = {rates}: the paper has none for a module of your own")
+        if rates is not None:
+            document = rates if isinstance(rates, Mapping) else {"rates": list(rates)}
+            layers, most = self.graph.spiking_layers, values.most_spikes
+            own = rates_of_layers(document, layers, "firing rates", highest=most)
+            return _Used("given", own, given_rates(own, self.graph))
+        if self.measured is None:
+            return _Used("unknown")
+        own = {layer.layer: layer.firing_rate for layer in self.measured.rates}
+        return _Used("measured", own, measured_rates(self.measured.rates), self.measured)
+
+    def _row(
+        self,
+        neuron: Neuron,
+        values: Hyperparameters,
+        used: "_Used",
+        constants: Constants,
+        methods: tuple[str, ...],
+    ) -> EnergyRow:
+        mine = neuron is next(iter(self.neurons.values()))[0]
+        seen = used.measured
+        costs = net_costs(
+            self.graph,
+            neuron,
+            values,
+            rates=used.of_layers,
+            counted=seen.counted if seen else None,
+            constants=constants,
+            methods=methods,
+            bias_share=seen.batches / seen.samples if seen else 1.0,
+            own_neuron=mine,
+            neurons=self.neurons if mine else None,
+        )
+        return EnergyRow(
+            source=self.name,
+            data=None,
+            model=self.name,
+            neuron=neuron.name,
+            timesteps=costs.timesteps,
+            parameters=costs.parameters,
+            rates=used.origin,
+            accuracy_percent=None,
+            paper=costs.paper,
+            corrected=costs.corrected,
+            published=None,
+            firing_rates=used.rows,
+            layers=costs.layers,
+        )
+
+
+@dataclass(frozen=True)
+class _Used:
+    """The firing rates of a row: where they come from, by layer, as rows; None: not known."""
+
+    origin: str
+    of_layers: Mapping[str, float] | None = None
+    rows: tuple[RateRow, ...] = ()
+    measured: _Measured | None = None
 
 
 def _shape_of(
