@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from clifctl import errors, nn
     from clifctl.api.comparison import compare
+    from clifctl.api.energy import energy_of
     from clifctl.api.evaluation import evaluate
     from clifctl.api.nets import Checkpoint, build_net, load
     from clifctl.api.recipe import Recipe, load_recipe
     from clifctl.api.training import Training, train
-    from clifctl.kernels import scan
+    from clifctl.kernels.scan import scan
 
 __version__ = "0.1.0"
 
@@ -34,10 +35,11 @@ _HOMES = {
     "Training": "clifctl.api.training",
     "build_net": "clifctl.api.nets",
     "compare": "clifctl.api.comparison",
+    "energy_of": "clifctl.api.energy",
     "evaluate": "clifctl.api.evaluation",
     "load": "clifctl.api.nets",
     "load_recipe": "clifctl.api.recipe",
-    "scan": "clifctl.kernels",
+    "scan": "clifctl.kernels.scan",
     "train": "clifctl.api.training",
 }
 _MODULES = ("errors", "nn")
@@ -48,6 +50,7 @@ __all__ = [
     "Training",
     "build_net",
     "compare",
+    "energy_of",
     "errors",
     "evaluate",
     "load",

@@ -1,1 +1,1 @@
-"""clifctl from Python: the functions that `import clifctl` offers, as docs/python.md has them."""
+"""What `import clifctl` offers, as functions and values: docs/python.md shows it."""

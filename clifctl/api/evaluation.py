@@ -9,11 +9,12 @@ from torch import nn
 from clifctl.api.nets import Checkpoint
 from clifctl.api.recipe import Recipe, as_recipe
 from clifctl.api.session import Trusted, in_pythons_words, session
-from clifctl.errors import ArgumentError, UsageError
+from clifctl.errors import ArgumentError
 from clifctl.experiments.checkpoints import CheckpointOptions, OpenedNet
 from clifctl.experiments.eval import evaluate_checkpoint, evaluate_net
 from clifctl.experiments.run.execution import ExecutionOptions
 from clifctl.models import SpikingNet
+from clifctl.models.own.net import own_net_of
 from clifctl.results.eval import EvalResult
 
 Source = Checkpoint | nn.Module | str | os.PathLike[str]
@@ -32,18 +33,21 @@ def evaluate(
     target: str = "auto",
     connections: str = "auto",
     threads: int | None = None,
+    dt: float | None = None,
     trust: Sequence[str] = (),
     changed_file: bool = False,
 ) -> EvalResult:
     """Accuracy, losses and firing rates on the test data: what `clifctl eval` gives.
 
-    `source` is the path of a checkpoint (with the `recipe` of its net and data, if it is a state
-    dict of other code), what `load` gives, or a net with its `recipe`. A net is run where it lies
-    and as it is: `device`, `target`, `connections` are of checkpoints. `timesteps` replaces the T
-    of the recipe, `use_batch_statistics` the running averages of batch norm, `root` the folder of
-    the data; `per_class` adds a count of every class.
+    `source` is the path of a checkpoint (with `recipe` and `dt` as for `load`), what `load` gives,
+    or a net with its `recipe`: one of clifctl's, or any module `[T, N, *input_shape]` to logits
+    `[T, N, classes]` or `[N, classes]` whose layers of neurons are those of `clifctl.nn` or of
+    SpikingJelly, of which a copy is run. A net is run where it lies: `device`, `target` and
+    `connections` are of checkpoints. `timesteps` replaces the T of the recipe,
+    `use_batch_statistics` the running averages of batch norm, `root` the folder of the data;
+    `per_class` adds a count of every class.
 
-    Raises CheckpointError, RecipeError, DataError, UsageError.
+    Raises CheckpointError, ModelError, RecipeError, DataError, UsageError.
 
     >>> import clifctl
     >>> result = clifctl.evaluate("run/last.pt")
@@ -66,6 +70,7 @@ def evaluate(
                 connections,
                 threads,
             ),
+            dt=dt,
             changed_file=changed_file,
         )
         if isinstance(opened, OpenedNet):
@@ -86,20 +91,24 @@ def evaluate(
 
 
 def as_opened(source: Source, recipe: Recipe | None) -> OpenedNet | Path:
-    """A net, and one that was loaded, as what a checkpoint is opened as; a path as it is. Raises
-    ArgumentError for a net without its recipe, UsageError for one that is no net of clifctl."""
+    """A net, and one that was loaded, as what a checkpoint is opened as, of another module a copy;
+    a path as it is. Raises
+    ArgumentError for a net without its recipe, ModelError for a module that breaks the contract."""
     if isinstance(source, Checkpoint):
         return OpenedNet.of(source.net, source.recipe.loaded, epoch=source.epoch)
     if not isinstance(source, nn.Module):
         return Path(source)
     if recipe is None:
         raise ArgumentError("recipe", None, "a net needs the one of its data and T")
-    if not isinstance(source, SpikingNet):
-        raise UsageError(
-            f"{type(source).__name__} is no net that clifctl has built",
-            hint="clifctl.build_net and clifctl.load give one",
+    net = source
+    if not isinstance(net, SpikingNet):
+        net = own_net_of(
+            net,
+            input_shape=recipe.input_shape,
+            timesteps=recipe.timesteps,
+            classes=recipe.classes,
         )
-    return OpenedNet.of(source, recipe.loaded)
+    return OpenedNet.of(net, recipe.loaded)
 
 
 def trusted_by(source: Source, recipe: Recipe | None) -> Trusted:

@@ -17,7 +17,8 @@ from clifctl.experiments.build import build_net as net_of
 from clifctl.experiments.build import run_on
 from clifctl.experiments.checkpoints import CheckpointOptions, open_checkpoint
 from clifctl.experiments.run.execution import ExecutionOptions
-from clifctl.models import Model, ModelOptions, NeuronChoice, SpikingNet
+from clifctl.models import Model, NeuronChoice, SpikingNet
+from clifctl.models.options import NetOptions
 from clifctl.recipe.load import LoadedRecipe, RecipeSource
 from clifctl.recipe.neuron_specs import read_specs
 from clifctl.recipe.schema import row_of
@@ -123,7 +124,7 @@ def _net(model: Model, shapes: dict[str, Any], neuron: str, options: dict[str, A
     return net.to(memory_format=torch.channels_last)
 
 
-def _options(model: Model, values: dict[str, Any]) -> ModelOptions:
+def _options(model: Model, values: dict[str, Any]) -> NetOptions:
     try:
         return model.options.model_validate(values)
     except ValidationError as invalid:
@@ -146,11 +147,13 @@ def load(
     device: str = "cpu",
     target: str = "auto",
     connections: str = "auto",
+    dt: float | None = None,
     trust: Sequence[str] = (),
     changed_file: bool = False,
 ) -> Checkpoint:
     """The net of a checkpoint, on `device`, and the recipe that it carries; of a state dict of
-    other code, which carries none, `recipe` is that of its net and data.
+    other code, which carries none, `recipe` is that of its net and data, of a NIR graph that of its
+    data (and `dt` is how many seconds a time step is).
 
     `timesteps` replaces the T of the recipe. `target` and `connections` say how the net runs, as on
     the command line. A checkpoint runs no code: a neuron or net of a file of your own has to be
@@ -171,6 +174,7 @@ def load(
         options = CheckpointOptions(
             foreign_recipe=None if given is None else given.loaded,
             execution=ExecutionOptions(device, target, connections),
+            dt=dt,
             changed_file=changed_file,
         )
         opened = open_checkpoint(Path(path), options, timesteps=timesteps)

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import cast
+from typing import TypeVar, cast
 
 import torch
 
@@ -28,6 +28,7 @@ from clifctl.results.published import Published
 from clifctl.training.checkpoint import load_checkpoint, load_weights
 from clifctl.training.foreign import load_foreign, load_foreign_weights
 
+Opened = TypeVar("Opened", bound="OpenedCheckpoint")
 FOREIGN = "weights of other code load with --recipe, or with --model and --data"
 NET_MISSING = "weights of other code need --recipe, or both --model and --data"
 NET_EXAMPLE = "for example: --model resnet18 --data cifar100 neuron.name=clif"
@@ -152,7 +153,7 @@ def open_checkpoint(
     return for_timesteps(opened, timesteps, f"checkpoint '{path}'")
 
 
-def for_timesteps(opened: OpenedCheckpoint, timesteps: int | None, where: str) -> OpenedCheckpoint:
+def for_timesteps(opened: Opened, timesteps: int | None, where: str) -> Opened:
     """`opened` with another T in its recipe, unless that is None. Raises RecipeError."""
     if timesteps is None:
         return opened

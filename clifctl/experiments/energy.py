@@ -1,5 +1,6 @@
 """`energy`: what an inference costs, for nets of recipes and checkpoints, beside the paper's."""
 
+import copy
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -26,32 +27,39 @@ from clifctl.experiments.build import build_net, repeat_of, unfilled_net
 from clifctl.experiments.checkpoints import (
     CheckpointOptions,
     OpenedCheckpoint,
+    OpenedNet,
     is_checkpoint,
     open_checkpoint,
     refused_override,
 )
-from clifctl.experiments.eval import evaluate_checkpoint
+from clifctl.experiments.eval import evaluate_checkpoint, evaluate_net
 from clifctl.experiments.published import keeps_the_net, protocol_note
 from clifctl.files import parse_json
-from clifctl.models import firing_modules
+from clifctl.models import SpikingNet, firing_modules
 from clifctl.neurons import NEURONS, Hyperparameters, Neuron
 from clifctl.reading import read_given_text
-from clifctl.recipe.load import load_recipe
+from clifctl.recipe.load import LoadedRecipe, load_recipe
 from clifctl.recipe.schema import MAX_TIMESTEPS, Recipe
 from clifctl.results.energy import EnergyResult, EnergyRow, PublishedCost, RateRow
-from clifctl.results.eval import EvalResult
+from clifctl.results.eval import EvalResult, LayerRate
 
 PAPER_RATES = "paper"
 FIGURE_OF_RATES = 11
 
 
+# By layer, or in forward order.
+Rates = Mapping[str, float] | Sequence[float]
+# A recipe's name or path, a checkpoint's path, a recipe that was read, a net with its recipe.
+NetSource = str | LoadedRecipe | OpenedNet
+
+
 @dataclass(frozen=True)
 class EnergyOptions:
-    """What is asked for. `rates`: `paper`, a file, None (measured, for a checkpoint); `checkpoint`:
-    how a checkpoint is opened, and on what its rates are measured."""
+    """What is asked for. `rates`: `paper`, a file, what a file holds, None (measured, for a
+    checkpoint); `checkpoint`: how a checkpoint is opened, and on what its rates are measured."""
 
     overrides: Sequence[str] = ()
-    rates: str | None = None
+    rates: str | Rates | None = None
     methods: Sequence[str] = tuple(METHODS)
     per_layer: bool = False
     constants: str | None = None
@@ -83,7 +91,7 @@ class _Rates:
     counted: Counted | None = None
 
 
-def energy(sources: Sequence[str], options: EnergyOptions) -> EnergyResult:
+def energy(sources: Sequence[NetSource], options: EnergyOptions) -> EnergyResult:
     """The costs of every source, in the order given: the ANN of the same net, LIF for a CLIF net
     whose published rates are used, and the net itself. An ANN or LIF that several sources have
     alike is one row, of the first of them.
@@ -104,7 +112,7 @@ def energy(sources: Sequence[str], options: EnergyOptions) -> EnergyResult:
         methods=tuple(options.methods),
         constants=constants.as_document(),
         rows=tuple(rows),
-        assumptions=_assumptions(rows, [source.graph for source in opened], constants),
+        assumptions=assumptions(rows, [source.graph for source in opened], constants),
         defects=tuple(map(asdict, DEFECTS)),
     )
 
@@ -137,11 +145,11 @@ def given_json(reference: str) -> Any:
         raise EnergyError(f"'{reference}' {broken}", hint="give a JSON file") from None
 
 
-def _sorted_out(sources: Sequence[str], options: EnergyOptions) -> Sequence[str]:
+def _sorted_out(sources: Sequence[NetSource], options: EnergyOptions) -> Sequence[NetSource]:
     """The sources, once it is sure that overrides and T mean something for them."""
     if list(sources).count("-") > 1:
         raise UsageError("stdin was given twice as a recipe", hint="give - once")
-    own = [source for source in sources if is_checkpoint(source)]
+    own = [source for source in sources if isinstance(source, str) and is_checkpoint(source)]
     if own and options.overrides and options.checkpoint.foreign_recipe is None:
         raise refused_override(
             options.overrides[0],
@@ -161,7 +169,11 @@ def _sorted_out(sources: Sequence[str], options: EnergyOptions) -> Sequence[str]
     return sources
 
 
-def _open(source: str, options: EnergyOptions) -> _Source:
+def _open(source: NetSource, options: EnergyOptions) -> _Source:
+    if isinstance(source, LoadedRecipe):
+        return _Source(source.name, source.recipe, *_operations(source.recipe))
+    if isinstance(source, OpenedNet):
+        return _Source(source.name, source.recipe, *_operations(source.recipe, source.own), source)
     if not is_checkpoint(source):
         overrides = list(options.overrides)
         if options.timesteps is not None:
@@ -174,14 +186,23 @@ def _open(source: str, options: EnergyOptions) -> _Source:
     return _Source(source, opened.recipe, *_operations(opened.recipe), opened)
 
 
-def _operations(recipe: Recipe) -> tuple[OperationGraph, dict[str, NeuronValues]]:
-    """The operations of a recipe's net, and the neurons of each layer."""
-    with torch.device("meta"):
-        net = build_net(recipe)
-    shape, repeat = recipe.data.input_shape, repeat_of(recipe)
+def _operations(
+    recipe: Recipe, own: SpikingNet | None = None
+) -> tuple[OperationGraph, dict[str, NeuronValues]]:
+    """The operations of a recipe's net, or of its `own` one, and the neurons of each layer."""
+    if own is None:
+        with torch.device("meta"):
+            net = build_net(recipe)
+    else:
+        net = copy.deepcopy(own).to("meta")
+    graph = trace_net(net, recipe.data.input_shape, recipe.timesteps, repeat=repeat_of(recipe))
+    return graph, neurons_of(net)
+
+
+def neurons_of(net: SpikingNet) -> dict[str, NeuronValues]:
+    """The neurons of each layer of a net."""
     layers = firing_modules(net).items()
-    neurons = {name: (layer.neuron, layer.hyperparameters) for name, layer in layers}
-    return trace_net(net, shape, recipe.timesteps, repeat=repeat), neurons
+    return {name: (layer.neuron, layer.hyperparameters) for name, layer in layers}
 
 
 def _rates(source: _Source, options: EnergyOptions) -> _Rates:
@@ -193,19 +214,15 @@ def _rates(source: _Source, options: EnergyOptions) -> _Rates:
         name = own.neuron.name
         return _Rates("paper", _published_rates(source, name, options))
     if options.rates is not None:
-        document = given_json(options.rates)
-        where = f"firing rates '{options.rates}'"
+        document, origin, where = _given(options.rates)
         layers, highest = source.graph.spiking_layers, own.hyperparameters.most_spikes
-        return _Rates(options.rates, rates_of_layers(document, layers, where, highest=highest))
+        return _Rates(origin, rates_of_layers(document, layers, where, highest=highest))
     if source.opened is None:
         return _Rates("unknown")
     options.say(f"measuring firing rates of '{source.name}' on its test data")
     try:
-        path, steps = Path(source.name), options.timesteps
         counter = SpikeCounter(source.graph)
-        measured = evaluate_checkpoint(
-            path, options.checkpoint, timesteps=steps, watch=counter.following
-        )
+        measured = _measured(source, source.opened, options, counter)
     except DataError as missing:
         hint = "firing rates can also be given: --rates FILE.json"
         raise DataError(
@@ -213,6 +230,25 @@ def _rates(source: _Source, options: EnergyOptions) -> _Rates:
         ) from None
     rates = {layer.layer: layer.firing_rate for layer in measured.firing_rates}
     return _Rates("measured", rates, measured, counter.counted())
+
+
+def _measured(
+    source: _Source, opened: OpenedCheckpoint, options: EnergyOptions, counter: SpikeCounter
+) -> EvalResult:
+    """The evaluation of a net that `counter` follows."""
+    how, watch = options.checkpoint, counter.following
+    if isinstance(opened, OpenedNet):
+        return evaluate_net(opened, how, watch=watch)
+    return evaluate_checkpoint(Path(source.name), how, timesteps=options.timesteps, watch=watch)
+
+
+def _given(rates: str | Rates) -> tuple[Any, str, str]:
+    """Firing rates of a file, or as they are: the document, where they come from, and what they
+    are called in an error."""
+    if isinstance(rates, str):
+        return given_json(rates), rates, f"firing rates '{rates}'"
+    document = rates if isinstance(rates, Mapping) else {"rates": list(rates)}
+    return document, "given", "firing rates"
 
 
 def _published_rates(source: _Source, neuron: str, options: EnergyOptions) -> dict[str, float]:
@@ -303,20 +339,21 @@ def _row(
 
 def _rate_rows(rates: _Rates, graph: OperationGraph) -> tuple[RateRow, ...]:
     if rates.measured is not None:
-        return tuple(
-            RateRow(
-                layer=layer.layer,
-                neurons=layer.neurons,
-                firing_rate=layer.firing_rate,
-                firing_rate_sample_std=layer.firing_rate_sample_std,
-                firing_rate_per_step=layer.firing_rate_per_step,
-            )
-            for layer in rates.measured.firing_rates
-        )
+        return measured_rates(rates.measured.firing_rates)
+    return given_rates(rates.of_layers or {}, graph)
+
+
+def measured_rates(layers: Sequence[LayerRate]) -> tuple[RateRow, ...]:
+    """Rates that were measured, as rows."""
+    return tuple(RateRow(**vars(layer)) for layer in layers)
+
+
+def given_rates(rates: Mapping[str, float], graph: OperationGraph) -> tuple[RateRow, ...]:
+    """Rates that are given for the layers of a net, as rows."""
     sizes = {op.name: op.n_out for op in graph.operations if op.kind == "neuron"}
     return tuple(
         RateRow(layer=layer, neurons=sizes[layer], firing_rate=rate)
-        for layer, rate in (rates.of_layers or {}).items()
+        for layer, rate in rates.items()
     )
 
 
@@ -371,7 +408,7 @@ def _published(
     )
 
 
-def _assumptions(
+def assumptions(
     rows: Sequence[EnergyRow], graphs: Sequence[OperationGraph], constants: Constants
 ) -> tuple[str, ...]:
     """What is to be read below every table."""

@@ -98,11 +98,12 @@ class RateRow:
 
 @dataclass(frozen=True, kw_only=True)
 class EnergyRow:
-    """One neuron in one net. `rates` says where its firing rates come from."""
+    """One neuron in one net. `rates` says where its firing rates come from; `data` is None of a
+    module that no recipe names."""
 
     source: str
     model: str
-    data: str
+    data: str | None
     neuron: str
     timesteps: Annotated[int, TIMESTEPS]
     parameters: Annotated[int, PARAMETERS]

@@ -109,17 +109,7 @@ class _Tally:
         # Of five classes or fewer the right one is always among five.
         top = self._percent("correct_top") if len(pairs) > TOP else None
         so_far = (self._sums["cross_entropy_so_far"] / self.samples).tolist()
-        spread = rates.sample_std()
-        layers = tuple(
-            LayerRate(
-                layer=name,
-                neurons=rates.neurons[name],
-                firing_rate=sum(steps) / len(steps),
-                firing_rate_sample_std=spread[name],
-                firing_rate_per_step=tuple(steps),
-            )
-            for name, steps in rates.per_step().items()
-        )
+        layers = layer_rates(rates)
         return Evaluation(
             samples=self.samples,
             loss=self._sums["loss"].item() / self.samples,
@@ -135,6 +125,21 @@ class _Tally:
 
     def _percent(self, name: str) -> tuple[float, ...]:
         return tuple(100.0 * count / self.samples for count in self._sums[name].tolist())
+
+
+def layer_rates(rates: FiringRates) -> tuple[LayerRate, ...]:
+    """What `rates` has recorded, layer by layer in forward order."""
+    spread = rates.sample_std()
+    return tuple(
+        LayerRate(
+            layer=name,
+            neurons=rates.neurons[name],
+            firing_rate=sum(steps) / len(steps),
+            firing_rate_sample_std=spread[name],
+            firing_rate_per_step=tuple(steps),
+        )
+        for name, steps in rates.per_step().items()
+    )
 
 
 def _so_far(summed: Tensor, targets: Tensor) -> Tensor:

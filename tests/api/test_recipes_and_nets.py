@@ -13,6 +13,7 @@ from clifctl import trust
 from clifctl.errors import (
     ArgumentError,
     CheckpointError,
+    ModelError,
     NeuronError,
     RecipeError,
     UntrustedFile,
@@ -135,7 +136,7 @@ def test_a_state_dict_of_other_code_takes_its_recipe(run: Path, recipe: package.
 def test_a_net_needs_its_recipe(recipe: package.Recipe) -> None:
     with pytest.raises(ArgumentError, match=r"^recipe: a net needs the one"):
         package.evaluate(package.build_net(recipe))
-    with pytest.raises(UsageError, match="Linear is no net"):
+    with pytest.raises(ModelError, match="Linear fails for an input"):
         package.evaluate(torch.nn.Linear(2, 2), recipe)
 
 

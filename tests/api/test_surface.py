@@ -19,11 +19,15 @@ PUBLIC = {
     "compare": "(recipe = 'digits_snn5', /, neurons = ('lif', 'clif'), *, seeds = 4, "
     "timesteps = None, batch_norm = None, baseline = None, gradients = False, out = None, "
     f"workers = 1, {EXECUTION}, trust = ())",
+    "energy_of": "(source, recipe = None, /, *, input_shape = None, timesteps = None, "
+    "inputs = None, rates = None, methods = ('sop', 'memory'), per_layer = False, "
+    "constants = None, root = None, device = 'auto', threads = None, dt = None, trust = (), "
+    "changed_file = False)",
     "errors": None,
     "evaluate": "(source, recipe = None, /, *, timesteps = None, use_batch_statistics = False, "
-    f"per_class = False, root = None, {EXECUTION}, trust = (), changed_file = False)",
+    f"per_class = False, root = None, {EXECUTION}, dt = None, trust = (), changed_file = False)",
     "load": "(path, /, *, recipe = None, timesteps = None, device = 'cpu', target = 'auto', "
-    "connections = 'auto', trust = (), changed_file = False)",
+    "connections = 'auto', dt = None, trust = (), changed_file = False)",
     "load_recipe": "(recipe, /, *overrides, trust = (), **keys)",
     "nn": None,
     "scan": "(x, state, parameters, *, window = None, window_mode = 'sliding', target = 'auto', "

@@ -11,7 +11,8 @@ import torch
 
 import clifctl as package
 from clifctl import trust
-from clifctl.errors import CheckpointError, OutputError, RecipeError, UsageError
+from clifctl.errors import CheckpointError, Interrupted, OutputError, RecipeError, UsageError
+from clifctl.experiments.run.state import Standing, standing_of
 from clifctl.results.train import EpochRecord
 
 OVERRIDES = ["train.epochs=2", "train.batch_size=256", "model.channels=[2,2,2,2,4]", "timesteps=2"]
@@ -119,6 +120,7 @@ def test_who_leaves_off_can_go_on(recipe: package.Recipe, tmp_path: Path) -> Non
         with pytest.raises(OutputError, match="in use by process"):
             package.train(recipe, out="run", resume="auto")
     assert first.epoch == 1
+    assert standing_of(Path("run")) == Standing("interrupted", epoch=1, step=0)
     with pytest.raises(UsageError, match="left off"):
         run.finish()
     assert run.result is None
@@ -132,6 +134,19 @@ def test_who_leaves_off_can_go_on(recipe: package.Recipe, tmp_path: Path) -> Non
         _ = done.net
     with pytest.raises(OutputError, match="'run'"):
         package.train(recipe, out="run")
+
+
+def test_ctrl_c_ends_it_at_once(recipe: package.Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a folder it says what was kept; without one it is what Python makes of it."""
+
+    def stopped(*given: Any, **options: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("clifctl.experiments.run.built.evaluate", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        package.train(recipe).finish()
+    with pytest.raises(Interrupted, match="training stopped in 'run': nothing was saved yet"):
+        package.train(recipe, out="run").finish()
 
 
 def test_weights_to_begin_with(run: Path, recipe: package.Recipe, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """A person's own module as a `SpikingNet`."""
 
+import copy
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from clifctl.models.own.nodes import has_memory, is_node, nodes_in, own_neuron, 
 from clifctl.models.own.options import GIVEN, OwnOptions, parameters_of
 from clifctl.models.own.steps import Clock
 from clifctl.models.spiking import Spiking
+from clifctl.neurons import NEURONS
 from clifctl.notices import tell_once
 
 
@@ -99,22 +101,45 @@ class OwnBuild:
         with torch.device(CPU):
             made = self._made(options, input_shape, classes, timesteps, neuron)
             net = self._with_neurons(made, options, input_shape, timesteps, neuron)
+        return self._checked(net, input_shape, timesteps, classes).to(torch.get_default_device())
+
+    def around(
+        self,
+        module: nn.Module,
+        *,
+        input_shape: tuple[int, ...],
+        timesteps: int,
+        classes: int | None,
+        neuron: NeuronChoice,
+    ) -> OwnNet:
+        """The net of a `module` that is there already, which becomes part of it; SpikingJelly's
+        nodes become layers of their own neurons, with the windows and kernels of `neuron`. Raises
+        ModelError where it breaks the contract; with `classes` None it may return any tensor."""
+        own = OwnOptions(nodes="own")
+        net = self._with_neurons(module, own, input_shape, timesteps, neuron)
+        return self._checked(net, input_shape, timesteps, classes)
+
+    def _checked(
+        self, net: OwnNet, input_shape: tuple[int, ...], timesteps: int, classes: int | None
+    ) -> OwnNet:
+        """The net, of which it is known now whether it returns logits of each step."""
         tried = self.tried(net, input_shape, timesteps)
         samples = _samples(timesteps)
-        if tried.output not in ((timesteps, samples, classes), (samples, classes)):
+        allowed = ((timesteps, samples, classes), (samples, classes))
+        if classes is not None and tried.output not in allowed:
             raise ModelError(
                 f"{self.where} returns {list(tried.output)} for T = {timesteps}, N = {samples} "
                 f"and {classes} classes: it must be [T, N, classes] or [N, classes]",
                 hint=f"{[timesteps, samples, classes]} or {[samples, classes]}, its last layer "
                 "has an output for each class",
             )
-        net.logits_of_steps = len(tried.output) == 3
-        if not net.logits_of_steps and timesteps > 1:
+        net.logits_of_steps = tried.output[:2] == (timesteps, samples)
+        if not net.logits_of_steps and timesteps > 1 and classes is not None:
             tell_once(
                 f"{self.where} gives logits of the whole sequence: the loss has no others, and "
                 "there is no accuracy after each time step"
             )
-        return net.to(torch.get_default_device())
+        return net
 
     def tried(self, net: OwnNet, input_shape: tuple[int, ...], timesteps: int) -> Tried:
         """What `net` does with shapes."""
@@ -195,3 +220,21 @@ def _widen(net: OwnNet, tried: Tried, neuron: NeuronChoice, timesteps: int) -> N
         holder = net.net.get_submodule(name.rpartition(".")[0])
         if isinstance(holder, Spiking) and holder.channels is None and len(shape) > 2:
             holder.neurons = neuron.layer(shape[2], timesteps)
+
+
+def own_net_of(
+    module: nn.Module,
+    *,
+    input_shape: tuple[int, ...],
+    timesteps: int,
+    classes: int | None = None,
+) -> OwnNet:
+    """A copy of `module` as a net: see `OwnBuild.around`."""
+    lif = NEURONS["lif"]
+    return OwnBuild(lambda: module, type(module).__name__, None).around(
+        copy.deepcopy(module),
+        input_shape=input_shape,
+        timesteps=timesteps,
+        classes=classes,
+        neuron=NeuronChoice(lif, lif.hyperparameters()),
+    )
