@@ -25,6 +25,12 @@ Preparation = Callable[[Tensor], Tensor]
 # `[N]` or, where samples are mixed, weights of the classes `[N, classes]`.
 Augmentation = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
 
+
+def as_floats(counts: Tensor) -> Tensor:
+    """The Preparation of stored counts that the net sees as they are."""
+    return counts.to(torch.float32)
+
+
 # Stored batch `[T, N, *]` on the CPU, and `Drawn.images` -> stored batch on the CPU.
 Work = Callable[[Tensor, Any], Tensor]
 
@@ -87,6 +93,9 @@ class Streamed(Protocol):
 
     @property
     def threads(self) -> bool: ...
+
+    def __len__(self) -> int:
+        """The number of samples."""
 
     def take(self, numbers: Sequence[int]) -> Tensor:
         """A stored batch `[T, n, *]` on the CPU. Raises DataError."""

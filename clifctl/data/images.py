@@ -4,9 +4,10 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from clifctl.commands import command_line
@@ -19,7 +20,7 @@ from clifctl.data.contract import (
     Split,
     Streamed,
 )
-from clifctl.data.views import ViewOptions, show
+from clifctl.data.views import ViewOptions, prepared_for, seen, sees_events, show
 from clifctl.errors import DataError
 from clifctl.files import expanded
 from clifctl.strict import PathText, Seed
@@ -53,22 +54,39 @@ class FileOptions(DataOptions):
     split_seed: Seed = Field(0, description="seed of what is held out, apart from train.seed")
 
 
-class AheadOptions(FileOptions):
+class WorkerOptions(DataOptions):
     """Options of every data set whose batches may be prepared ahead."""
 
     workers: int = Field(
         2,
         ge=0,
         le=256,
-        description="processes that decode or augment (strong) images ahead, or threads that read "
-        "event frames; 0: none",
+        description="processes that decode or augment (strong) images, or see them as events, "
+        "ahead, or threads that read event frames; 0: none",
     )
 
 
-class ImageOptions(AheadOptions, ViewOptions):
-    """Options of every data set of images."""
+class AheadOptions(FileOptions, WorkerOptions):
+    """Options of every such data set that is read from files."""
+
+
+class ShownOptions(AheadOptions, ViewOptions):
+    """Options of every data set that is read from files and can be shown in a view."""
+
+
+class ImageOptions(ShownOptions):
+    """Options of every data set of images with the augmentations of CIFAR."""
 
     augmentation: AugmentationName = Field("none", description="augmentation of training batches")
+
+    @model_validator(mode="after")
+    def _events_are_not_augmented(self) -> Self:
+        if self.view == "events" and self.augmentation != "none":
+            raise ValueError(
+                f"augmentation = '{self.augmentation}' is of images, and view=events shows events: "
+                "take augmentation=none"
+            )
+        return self
 
 
 class ImageFileOptions(ImageOptions):
@@ -135,8 +153,9 @@ def require_labels(targets: Tensor, classes: int, file: Path, place: Place) -> N
 def assemble(
     train: Samples,
     test: Samples,
-    options: FileOptions,
+    options: ShownOptions,
     place: Place,
+    timesteps: int,
     *,
     prepare: Preparation | None,
     augment: Augmentation | None,
@@ -147,15 +166,21 @@ def assemble(
     """Static data `[1, N, *]` with the split and in the view that `options` ask for; `timed`:
     samples `[N, T, *]` have a time step each, and are `[T, N, *]`. `validation`: a split of its
     own, of which `options` hold out none."""
+    if sees_events(options):
+        prepare = prepared_for(options, prepare)
+        parts = {"train": train, "test": test}
+        parts |= {} if validation is None else {"validation": validation}
+        inputs = seen({part: one.inputs for part, one in parts.items()}, options, timesteps)
+        parts = {part: Samples(inputs[part], one.targets) for part, one in parts.items()}
+        train, test, validation = parts["train"], parts["test"], parts.get("validation")
     train, held_out = hold_out(train, options, place)
     held_out = validation or held_out
-    workers = options.workers if isinstance(options, AheadOptions) else 0
 
     def split(samples: Samples) -> Split:
         held = samples.inputs
         if isinstance(held, Tensor):
             held = held.movedim(1, 0) if timed else held.unsqueeze(0)
-        return Split(held, samples.targets, prepare, workers)
+        return Split(held, samples.targets, prepare, options.workers)
 
     data = LoadedData(
         split(train),

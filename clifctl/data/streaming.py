@@ -24,6 +24,9 @@ class ImageFiles:
 
     threads: ClassVar[bool] = False
 
+    def __len__(self) -> int:
+        return len(self.paths)
+
     def take(self, numbers: Sequence[int]) -> Tensor:
         """uint8 `[1, n, C, size, size]` of the images `numbers`.
 

@@ -78,6 +78,7 @@ def load(options: ImageFolderOptions, timesteps: int) -> LoadedData:
         test,
         options,
         place,
+        timesteps,
         prepare=prepare,
         augment=augmentations.get(options.augmentation),
         class_names=classes,

@@ -85,6 +85,7 @@ def load(options: TinyImageNetOptions, timesteps: int) -> LoadedData:
         test,
         options,
         place,
+        timesteps,
         prepare=prepare,
         augment=augmentations.get(options.augmentation),
         class_names=_class_names(folder, wnids, place),
