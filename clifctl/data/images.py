@@ -1,8 +1,8 @@
 """What the image sets share: options, the place of their files, labels that hold, and splits."""
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
@@ -120,10 +120,12 @@ class Place:
 
 @dataclass(frozen=True)
 class Samples:
-    """Inputs `[N, *]` as they are stored and labels `[N]` int64 of one split."""
+    """Inputs `[N, *]` as they are stored, with a time step each where `timed` (`[N, T, *]`), and
+    labels `[N]` int64 of one split."""
 
     inputs: Tensor | Streamed
     targets: Tensor
+    timed: bool = False
 
     @property
     def held(self) -> Tensor:
@@ -136,7 +138,7 @@ class Samples:
         inputs = (
             self.inputs[index] if isinstance(self.inputs, Tensor) else self.inputs.select(index)
         )
-        return Samples(inputs, self.targets[index])
+        return replace(self, inputs=inputs, targets=self.targets[index])
 
 
 def require_labels(targets: Tensor, classes: int, file: Path, place: Place) -> None:
@@ -151,8 +153,7 @@ def require_labels(targets: Tensor, classes: int, file: Path, place: Place) -> N
 
 
 def assemble(
-    train: Samples,
-    test: Samples,
+    parts: Mapping[str, Samples],
     options: ShownOptions,
     place: Place,
     timesteps: int,
@@ -160,31 +161,25 @@ def assemble(
     prepare: Preparation | None,
     augment: Augmentation | None,
     class_names: Sequence[str] | None = None,
-    validation: Samples | None = None,
-    timed: bool = False,
 ) -> LoadedData:
-    """Static data `[1, N, *]` with the split and in the view that `options` ask for; `timed`:
-    samples `[N, T, *]` have a time step each, and are `[T, N, *]`. `validation`: a split of its
-    own, of which `options` hold out none."""
+    """Data `[1, N, *]`, or `[T, N, *]` where they are timed, in the view that `options` ask for.
+    `parts` are "train", "test" and maybe "validation", of which `options` then hold out none."""
     if sees_events(options):
         prepare = prepared_for(options, prepare)
-        parts = {"train": train, "test": test}
-        parts |= {} if validation is None else {"validation": validation}
         inputs = seen({part: one.inputs for part, one in parts.items()}, options, timesteps)
-        parts = {part: Samples(inputs[part], one.targets) for part, one in parts.items()}
-        train, test, validation = parts["train"], parts["test"], parts.get("validation")
-    train, held_out = hold_out(train, options, place)
-    held_out = validation or held_out
+        parts = {part: replace(one, inputs=inputs[part]) for part, one in parts.items()}
+    train, held_out = hold_out(parts["train"], options, place)
+    held_out = parts.get("validation", held_out)
 
     def split(samples: Samples) -> Split:
         held = samples.inputs
         if isinstance(held, Tensor):
-            held = held.movedim(1, 0) if timed else held.unsqueeze(0)
+            held = held.movedim(1, 0) if samples.timed else held.unsqueeze(0)
         return Split(held, samples.targets, prepare, options.workers)
 
     data = LoadedData(
         split(train),
-        split(test),
+        split(parts["test"]),
         augment,
         None if held_out is None else split(held_out),
         None if class_names is None else tuple(class_names),

@@ -110,8 +110,7 @@ def load(form: CifarFormat, options: CifarOptions, timesteps: int) -> LoadedData
         "strong": TrivialEraseMix(prepare, form.classes, (3, SIDE, SIDE)),
     }
     return assemble(
-        train,
-        test,
+        {"train": train, "test": test},
         options,
         place,
         timesteps,

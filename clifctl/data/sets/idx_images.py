@@ -86,8 +86,7 @@ def load(form: IdxFormat, options: IdxOptions, timesteps: int) -> LoadedData:
     train, test = (_read(form, part, files, place) for part in (TRAIN, TEST))
     prepare = prepared_for(options, Normalise((form.mean,), (form.std,)))
     return assemble(
-        train,
-        test,
+        {"train": train, "test": test},
         options,
         place,
         timesteps,

@@ -111,15 +111,12 @@ def load(options: NpzOptions, timesteps: int) -> LoadedData:
     scaled = None if as_it_is else Scaled(as_bytes, options.mean, options.std, dimensions)
     prepare = prepared_for(options, scaled)
     return assemble(
-        parts["train"],
-        parts["test"],
+        {part: replace(one, timed=options.time_axis) for part, one in parts.items()},
         options,
         place,
         timesteps,
         prepare=prepare,
         augment=crop_flip(options, prepare),
-        validation=parts.get("validation"),
-        timed=options.time_axis,
     )
 
 

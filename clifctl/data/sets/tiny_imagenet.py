@@ -81,8 +81,7 @@ def load(options: TinyImageNetOptions, timesteps: int) -> LoadedData:
         "strong": FlipAutoAugment(prepare, (3, SIDE, SIDE)),
     }
     return assemble(
-        train,
-        test,
+        {"train": train, "test": test},
         options,
         place,
         timesteps,
