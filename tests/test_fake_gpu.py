@@ -129,7 +129,7 @@ def _recipe(name: str, root: Path, *overrides: str) -> Recipe:
 @pytest.mark.parametrize("name", names())
 def test_every_recipe(name: str, data_root: Path, recorded: ModuleType, tmp_path: Path) -> None:
     overrides: list[str] = []
-    if "dvs" in name:
+    if load_recipe(name).recipe.data.dataset.camera is not None:
         overrides = [f"data.root={data_root}", f"data.cache={tmp_path}", "timesteps=2"]
         recorded.prepare(name, *overrides)
     recipe = _recipe(name, data_root, *overrides)

@@ -142,4 +142,5 @@ GROUPS: dict[str, list[Step]] = {
     "cpp-twin": _one("bench", "python cpp_twin.py"),
     "input": _one("bench", "python input_pipeline.py"),
     "event-input": _one("bench", "python event_input.py"),
+    "set-input": _one("bench", "python set_input.py"),
 }

@@ -25,6 +25,12 @@ Preparation = Callable[[Tensor], Tensor]
 # `[N]` or, where samples are mixed, weights of the classes `[N, classes]`.
 Augmentation = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
 
+
+def as_floats(counts: Tensor) -> Tensor:
+    """The Preparation of stored counts that the net sees as they are."""
+    return counts.to(torch.float32)
+
+
 # Stored batch `[T, N, *]` on the CPU, and `Drawn.images` -> stored batch on the CPU.
 Work = Callable[[Tensor, Any], Tensor]
 
@@ -37,6 +43,17 @@ class Drawn:
     images: Any
     tensors: tuple[Tensor, ...] = ()
     batch: Any = None
+
+
+class Taking(ABC):
+    """Work that takes streamed samples in a way of its own, and not as they are stored."""
+
+    @abstractmethod
+    def take(self, inputs: "Streamed", numbers: Sequence[int], drawn: Any) -> Tensor:
+        """The batch of the samples `numbers`. Raises DataError."""
+
+    def __call__(self, stored: Tensor, drawn: Any) -> Tensor:
+        raise TypeError("this work takes samples itself, out of where they are streamed from")
 
 
 class Staged(ABC):
@@ -87,6 +104,9 @@ class Streamed(Protocol):
 
     @property
     def threads(self) -> bool: ...
+
+    def __len__(self) -> int:
+        """The number of samples."""
 
     def take(self, numbers: Sequence[int]) -> Tensor:
         """A stored batch `[T, n, *]` on the CPU. Raises DataError."""
@@ -205,6 +225,8 @@ def _worked(
     numbers, drawn = item
     if isinstance(inputs, Tensor):
         return work(inputs.index_select(1, torch.tensor(numbers)), drawn)
+    if isinstance(work, Taking):
+        return work.take(inputs, numbers, drawn)
     return work(inputs.take(numbers), drawn)
 
 
@@ -322,7 +344,8 @@ class Dataset:
     and reads no file. `static`: the same input is shown at
     every time step. `timesteps`: the only T that the data has, None where any T will do. `files`:
     None where the data is embedded. `polarities`: what the two channels of event frames count.
-    `camera`: None where no frames are prepared from recordings.
+    `camera`: None where no frames are prepared from recordings. `looked_for`: options that `found`
+    finds by a look at the names of the files where they are not given. Raises DataError.
     """
 
     name: str
@@ -339,6 +362,8 @@ class Dataset:
     files: Files | None = None
     polarities: tuple[str, str] | None = None
     camera: EventCamera | None = None
+    looked_for: tuple[str, ...] = ()
+    found: Callable[[Mapping[str, Any]], dict[str, Any]] = lambda given: {}
 
     def shape(self, options: DataOptions) -> DataShape:
         """The shape that the data has under `options`."""

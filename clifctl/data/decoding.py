@@ -40,6 +40,7 @@ MOST_BYTES = 8 * MOST_PIXELS + 32 * MIB
 MOST_THREADS = 8  # PIL decodes outside Python's lock
 ORIENTATION = 0x0112  # EXIF's: 1 is upright
 Item = TypeVar("Item")
+Fit = Callable[[Any], Any]  # an image of PIL to one of the size that is needed
 
 
 def image_files(folder: Path, place: Place) -> Found:
@@ -56,17 +57,25 @@ def image_files(folder: Path, place: Place) -> Found:
 
 
 def decode(
-    paths: Sequence[Path], place: Place, *, channels: int, size: int, threads: int = MOST_THREADS
+    paths: Sequence[Path],
+    place: Place,
+    *,
+    channels: int,
+    size: int,
+    threads: int = MOST_THREADS,
+    fits: Sequence[Fit] | None = None,
 ) -> Tensor:
-    """The images as uint8 `[N, channels, size, size]`; colour is converted, size is not.
+    """The images as uint8 `[N, channels, size, size]`; colour is converted, size is not, unless by
+    `fits`, one for each image.
 
     Of 16 bits the upper 8 are taken. EXIF's rotation is not applied. Raises DataError naming the
-    first file that is no image, is cut off, or is of another size.
+    first file that is no image, is cut off, or is of another size (with `fits`: too large).
     """
     pixels = np.empty((len(paths), channels, size, size), dtype=np.uint8)
 
     def read(number: int) -> None:
-        image = _read(paths[number], place, channels, size)
+        fit = None if fits is None else fits[number]
+        image = _read(paths[number], place, channels, size, fit)
         pixels[number] = image.reshape(size, size, channels).transpose(2, 0, 1)
 
     for _ in _in_threads(read, range(len(paths)), threads):
@@ -88,11 +97,7 @@ def examine(paths: Sequence[Path], place: Place) -> Examined:
 
     def look(path: Path) -> tuple[tuple[int, int], bool]:
         with _opened(path, place) as image:
-            if image.width * image.height > MOST_PIXELS:
-                raise place.error(
-                    f"'{path}' has {image.width}x{image.height} pixels, too many to be read",
-                    hint="resize the images beforehand",
-                )
+            _require_few_pixels(image, path, place)
             image.load()
             return image.size, _turned(image)
 
@@ -167,20 +172,39 @@ def _of_16_bits(image: Any) -> bool:
     return wider or str(image.mode).startswith("I;16")
 
 
-def _read(path: Path, place: Place, channels: int, size: int) -> np.ndarray:
+def _read(path: Path, place: Place, channels: int, size: int, fit: Fit | None) -> np.ndarray:
     """One image `[size, size]` or `[size, size, 3]`."""
     from PIL import Image
 
     with _opened(path, place) as image:
-        if image.size != (size, size):
+        if fit is not None:
+            _require_few_pixels(image, path, place)
+        elif image.size != (size, size):
             raise place.error(
                 f"'{path}' has {image.width}x{image.height} pixels, {size}x{size} are needed",
-                hint="resize the images beforehand: nothing is resized silently",
+                hint="resize the images beforehand: nothing is resized silently; or, for "
+                "image_folder, data.resize=imagenet",
             )
         if _of_16_bits(image):
             # As PIL itself does with 16 bits of colour.
             image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-        return np.asarray(image.convert("RGB" if channels == 3 else "L"))
+        image = image.convert("RGB" if channels == 3 else "L")
+        return np.asarray(image if fit is None else fit(image))
+
+
+def _require_few_pixels(image: Any, path: Path, place: Place) -> None:
+    if image.width * image.height > MOST_PIXELS:
+        raise place.error(
+            f"'{path}' has {image.width}x{image.height} pixels, too many to be read",
+            hint="resize the images beforehand",
+        )
+
+
+def size_of(path: Path, place: Place) -> tuple[int, int]:
+    """Width and height [pixels], of which the head of the file tells. Raises DataError."""
+    with _opened(path, place) as image:
+        width, height = image.size
+        return width, height
 
 
 def _turned(image: Any) -> bool:

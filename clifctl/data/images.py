@@ -1,12 +1,13 @@
 """What the image sets share: options, the place of their files, labels that hold, and splits."""
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Self
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from clifctl.commands import command_line
@@ -19,7 +20,7 @@ from clifctl.data.contract import (
     Split,
     Streamed,
 )
-from clifctl.data.views import ViewOptions, show
+from clifctl.data.views import ViewOptions, prepared_for, seen, sees_events, show
 from clifctl.errors import DataError
 from clifctl.files import expanded
 from clifctl.strict import PathText, Seed
@@ -53,22 +54,39 @@ class FileOptions(DataOptions):
     split_seed: Seed = Field(0, description="seed of what is held out, apart from train.seed")
 
 
-class AheadOptions(FileOptions):
+class WorkerOptions(DataOptions):
     """Options of every data set whose batches may be prepared ahead."""
 
     workers: int = Field(
         2,
         ge=0,
         le=256,
-        description="processes that decode or augment (strong) images ahead, or threads that read "
-        "event frames; 0: none",
+        description="processes that decode or augment (strong) images, or see them as events, "
+        "ahead, or threads that read event frames; 0: none",
     )
 
 
-class ImageOptions(AheadOptions, ViewOptions):
-    """Options of every data set of images."""
+class AheadOptions(FileOptions, WorkerOptions):
+    """Options of every such data set that is read from files."""
+
+
+class ShownOptions(AheadOptions, ViewOptions):
+    """Options of every data set that is read from files and can be shown in a view."""
+
+
+class ImageOptions(ShownOptions):
+    """Options of every data set of images with the augmentations of CIFAR."""
 
     augmentation: AugmentationName = Field("none", description="augmentation of training batches")
+
+    @model_validator(mode="after")
+    def _events_are_not_augmented(self) -> Self:
+        if self.view == "events" and self.augmentation != "none":
+            raise ValueError(
+                f"augmentation = '{self.augmentation}' is of images, and view=events shows events: "
+                "take augmentation=none"
+            )
+        return self
 
 
 class ImageFileOptions(ImageOptions):
@@ -102,10 +120,12 @@ class Place:
 
 @dataclass(frozen=True)
 class Samples:
-    """Inputs `[N, *]` as they are stored and labels `[N]` int64 of one split."""
+    """Inputs `[N, *]` as they are stored, with a time step each where `timed` (`[N, T, *]`), and
+    labels `[N]` int64 of one split."""
 
     inputs: Tensor | Streamed
     targets: Tensor
+    timed: bool = False
 
     @property
     def held(self) -> Tensor:
@@ -118,7 +138,7 @@ class Samples:
         inputs = (
             self.inputs[index] if isinstance(self.inputs, Tensor) else self.inputs.select(index)
         )
-        return Samples(inputs, self.targets[index])
+        return replace(self, inputs=inputs, targets=self.targets[index])
 
 
 def require_labels(targets: Tensor, classes: int, file: Path, place: Place) -> None:
@@ -133,33 +153,33 @@ def require_labels(targets: Tensor, classes: int, file: Path, place: Place) -> N
 
 
 def assemble(
-    train: Samples,
-    test: Samples,
-    options: FileOptions,
+    parts: Mapping[str, Samples],
+    options: ShownOptions,
     place: Place,
+    timesteps: int,
     *,
     prepare: Preparation | None,
     augment: Augmentation | None,
     class_names: Sequence[str] | None = None,
-    validation: Samples | None = None,
-    timed: bool = False,
 ) -> LoadedData:
-    """Static data `[1, N, *]` with the split and in the view that `options` ask for; `timed`:
-    samples `[N, T, *]` have a time step each, and are `[T, N, *]`. `validation`: a split of its
-    own, of which `options` hold out none."""
-    train, held_out = hold_out(train, options, place)
-    held_out = validation or held_out
-    workers = options.workers if isinstance(options, AheadOptions) else 0
+    """Data `[1, N, *]`, or `[T, N, *]` where they are timed, in the view that `options` ask for.
+    `parts` are "train", "test" and maybe "validation", of which `options` then hold out none."""
+    if sees_events(options):
+        prepare = prepared_for(options, prepare)
+        inputs = seen({part: one.inputs for part, one in parts.items()}, options, timesteps)
+        parts = {part: replace(one, inputs=inputs[part]) for part, one in parts.items()}
+    train, held_out = hold_out(parts["train"], options, place)
+    held_out = parts.get("validation", held_out)
 
     def split(samples: Samples) -> Split:
         held = samples.inputs
         if isinstance(held, Tensor):
-            held = held.movedim(1, 0) if timed else held.unsqueeze(0)
-        return Split(held, samples.targets, prepare, workers)
+            held = held.movedim(1, 0) if samples.timed else held.unsqueeze(0)
+        return Split(held, samples.targets, prepare, options.workers)
 
     data = LoadedData(
         split(train),
-        split(test),
+        split(parts["test"]),
         augment,
         None if held_out is None else split(held_out),
         None if class_names is None else tuple(class_names),

@@ -1,6 +1,8 @@
-"""How images are shown over time: whole at every time step, row by row, or pixel by pixel. Images
-are stored as images; a batch is brought into its view when it is taken."""
+"""How images are shown over time: whole at every time step, row by row, pixel by pixel, or as the
+events of a simulated camera. Images are stored as images; a batch is brought into its view when it
+is taken."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal, Self
@@ -19,11 +21,15 @@ from clifctl.data.contract import (
     Preparation,
     Split,
     Staged,
+    Streamed,
+    as_floats,
 )
+from clifctl.data.simulated_camera import BORDER, INSTANTS, SeenImages, saccades
 from clifctl.strict import Seed
 from clifctl.transfer import constant
 
-View = Literal["image", "rows", "pixels"]
+View = Literal["image", "rows", "pixels", "events"]
+CAMERA = ("camera_seed", "contrast_threshold", "jitter")  # options of view=events alone
 
 
 class ViewOptions(DataOptions):
@@ -32,13 +38,34 @@ class ViewOptions(DataOptions):
     view: View = Field(
         "image",
         description="image: the whole image at every time step; rows: row t at time step t; "
-        "pixels: one pixel a time step, row by row",
+        "pixels: one pixel a time step, row by row; events: as a camera that moves sees it",
     )
     permutation_seed: Seed | None = Field(
         None,
         description="view pixels: seed of one order of the pixels, the same for all images "
         "(permuted sequential MNIST); null: row by row",
     )
+
+    camera_seed: Seed = Field(0, description="view events: seed of the camera's movements")
+    contrast_threshold: float = Field(
+        0.25, ge=0.01, description="view events: change of log intensity that makes an event"
+    )
+    jitter: float = Field(
+        0.2,
+        ge=0.0,
+        le=1.0,
+        description="view events: spread of a sample's saccades: turn [rad] and stretch",
+    )
+
+    @model_validator(mode="after")
+    def _a_camera_sees_events(self) -> Self:
+        for key in CAMERA:
+            given = getattr(self, key)
+            if self.view != "events" and given != type(self).model_fields[key].default:
+                raise ValueError(
+                    f"{key} = {given}: is of the camera of view=events, the view is {self.view}"
+                )
+        return self
 
     @model_validator(mode="after")
     def _pixels_have_an_order(self) -> Self:
@@ -53,6 +80,9 @@ class ViewOptions(DataOptions):
         if self.view == "image":
             return shape
         channels, height, width = shape.input_shape
+        if self.view == "events":
+            sensor = (height + 2 * BORDER, width + 2 * BORDER)
+            return replace(shape, input_shape=(2, *sensor), static=False, max_timesteps=INSTANTS)
         rows = self.view == "rows"
         return replace(
             shape,
@@ -62,9 +92,37 @@ class ViewOptions(DataOptions):
         )
 
 
+def sees_events(options: DataOptions) -> bool:
+    """Whether images are shown as events."""
+    return isinstance(options, ViewOptions) and options.view == "events"
+
+
+def prepared_for(options: ViewOptions, prepare: Preparation | None) -> Preparation | None:
+    """What makes stored batches what the net sees: counts of events as they are, else `prepare`."""
+    return as_floats if sees_events(options) else prepare
+
+
+def seen(
+    parts: Mapping[str, Tensor | Streamed], options: ViewOptions, timesteps: int
+) -> dict[str, SeenImages]:
+    """Stored images of each split, bytes or numbers in [0, 1], as a camera sees them, whose
+    movements are drawn split by split."""
+    generator = torch.Generator().manual_seed(options.camera_seed)
+    return {
+        part: SeenImages(
+            images,
+            saccades(len(images), options.jitter, generator),
+            f"{part} {options.camera_seed} {options.jitter}",
+            options.contrast_threshold,
+            timesteps,
+        )
+        for part, images in parts.items()
+    }
+
+
 def show(data: LoadedData, options: DataOptions) -> LoadedData:
-    """Data of images `[1, N, C, H, W]` as `options` show them."""
-    if not isinstance(options, ViewOptions) or options.view == "image":
+    """Data of images `[1, N, C, H, W]` as `options` show them, but for events: see `seen`."""
+    if not isinstance(options, ViewOptions) or options.view in ("image", "events"):
         return data
     over_time = rows if options.view == "rows" else Pixels(options.permutation_seed)
 

@@ -11,6 +11,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from clifctl.data import LoadedData
 from clifctl.data.images import ImageFileOptions
+from clifctl.data.streaming import ImageFiles
 from clifctl.devices import CPU, is_gpu
 from clifctl.errors import ArgumentError, RecipeError
 from clifctl.experiments.run.memory import require_net_fits
@@ -92,7 +93,9 @@ def list_data(recipe: Recipe) -> tuple[LoadedData, int]:
     held = 0
     for split in data.splits:
         image, _ = next(iter(split.read([torch.zeros(1, dtype=torch.int64)])))  # or DataError
-        held += split.held_bytes + len(split) * image.nbytes
+        held += split.held_bytes
+        if isinstance(split.inputs, ImageFiles):
+            held += len(split) * image.nbytes
     return data, held
 
 

@@ -26,6 +26,8 @@ from clifctl.data.events.event_set import (
 )
 from clifctl.data.events.frame_cache import CachedFrames
 from clifctl.data.events.options import EventOptions
+from clifctl.data.events.recordings import POLARITIES
+from clifctl.data.views import sees_events
 from clifctl.errors import ArgumentError, UsageError, as_listed, unknown_name
 from clifctl.files import expanded
 from clifctl.recipe.load import data_section
@@ -136,7 +138,8 @@ def show_sample(
             hint=f"samples count from 0 to {len(chosen) - 1}",
         )
     stored, _ = next(chosen.read([torch.tensor([sample])]))
-    frames, polarities = chosen.prepared(stored)[:, 0], dataset.polarities
+    frames = chosen.prepared(stored)[:, 0]
+    polarities = POLARITIES if sees_events(options) else dataset.polarities
     rows = tuple(
         _frame_row(step, frame, _events(stored[step - 1, 0], polarities) if polarities else {})
         for step, frame in enumerate(frames, 1)

@@ -15,6 +15,7 @@ from clifctl.errors import RecipeError, UsageError, as_listed
 from clifctl.notices import tell_once
 from clifctl.recipe import old_names
 from clifctl.recipe.catalog import read_text
+from clifctl.recipe.looked_for import with_found
 from clifctl.recipe.schema import (
     FOREIGN,
     KINDS,
@@ -313,6 +314,6 @@ def data_section(name: str, overrides: Sequence[str], timesteps: int) -> tuple[D
         set_by.append(override)
     for line in old_names.told(document):
         tell_once(line)
-    data = timed_data(old_names.with_new_names(document))
+    data = timed_data(with_found(old_names.with_new_names(document), []))
     document.setdefault("timesteps", (data and data.timesteps) or timesteps)
     return validate_data(document, f"data set '{name}'", set_by)

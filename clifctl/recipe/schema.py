@@ -32,6 +32,7 @@ from clifctl.recipe.exchange import (
     exchange_of,
     exchange_problems,
 )
+from clifctl.recipe.looked_for import with_found
 from clifctl.recipe.old_names import with_new_names
 from clifctl.recipe.problems import Problem, describe, refusal, shown
 from clifctl.recipe.train_section import EvalSection, TrainSection
@@ -148,7 +149,7 @@ def validate(
     took. `overrides` have set what `document` says at their keys.
     """
     problems: list[Problem] = []
-    document = with_new_names(document)
+    document = with_found(with_new_names(document), problems)
     context = OF_A_RUN if of_a_run else None
     valid = _checked(schema_for(document, problems), document, where, problems, context, overrides)
     resolved = valid.model_dump(mode="json")
@@ -228,7 +229,7 @@ def validate_data(
 ) -> tuple[DataOptions, int]:
     """The data options and T of a document that holds `data` and `timesteps` alone."""
     problems: list[Problem] = []
-    document = with_new_names(document)
+    document = with_found(with_new_names(document), problems)
     fields: dict[str, Any] = {
         "timesteps": TIMESTEPS,
         "data": (_named_sections(document, problems)["data"], ...),

@@ -10,12 +10,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from clifctl.data import DATASETS, Split, batches, shuffled_batches
+from clifctl.data import DATASETS, Split, batches, shuffled_batches, simulated_camera
 from clifctl.data.augment.transforms import random_crop
 from clifctl.data.loading import BLOCK_BATCHES
-from clifctl.data.sets import digits_events
 from clifctl.data.sets.digits import digit_images
-from clifctl.data.sets.digits_events import DigitsEventsOptions, simulate
+from clifctl.data.sets.digits_events import DigitsEventsOptions
 from clifctl.errors import DataError
 
 # Options that a data set of files needs besides its root, on `data_root`.
@@ -173,7 +172,9 @@ def test_without_its_package_mnist1d_says_what_to_install(monkeypatch: pytest.Mo
 def events(seed: int = 0, timesteps: int = 8, **options: float) -> torch.Tensor:
     images = digit_images().test[:40]
     generator = torch.Generator().manual_seed(seed)
-    return simulate(images, timesteps, DigitsEventsOptions(**options), generator)
+    given = DigitsEventsOptions(**options)
+    places = simulated_camera.saccades(len(images), given.jitter, generator)
+    return simulated_camera.simulate(images, timesteps, given.contrast_threshold, places)
 
 
 def test_events_are_whole_counts_and_deterministic_under_their_seed() -> None:
@@ -197,10 +198,10 @@ def test_every_event_set_counts_off_before_on() -> None:
     assert set(found.values()) == {("OFF", "ON")}
     # Halfway along the path, what the events add up to is the change that each pixel has seen.
     instants, threshold = 24, 0.25
-    frames = events(timesteps=digits_events.INSTANTS, jitter=0.0)[:instants].sum(0)
+    frames = events(timesteps=simulated_camera.INSTANTS, jitter=0.0)[:instants].sum(0)
     images = digit_images().test[:40]
-    place = digits_events._saccades(40, 0.0, torch.Generator())
-    seen = [digits_events._log_intensity(images, place[instant]) for instant in (0, instants)]
+    place = simulated_camera.saccades(40, 0.0, torch.Generator())
+    seen = [simulated_camera.log_intensity(images, place[instant]) for instant in (0, instants)]
     change = seen[1] - seen[0]
     assert change.abs().max() > 4 * threshold
     assert ((frames[:, 1] - frames[:, 0]) * threshold - change).abs().max() < threshold
@@ -217,9 +218,8 @@ def test_a_higher_threshold_makes_fewer_events() -> None:
 
 
 def test_a_blank_image_makes_no_event() -> None:
-    frames = simulate(
-        torch.zeros(2, 1, 8, 8), 4, DigitsEventsOptions(), torch.Generator().manual_seed(0)
-    )
+    places = simulated_camera.saccades(2, 0.2, torch.Generator().manual_seed(0))
+    frames = simulated_camera.simulate(torch.zeros(2, 1, 8, 8), 4, 0.25, places)
     assert frames.sum() == 0
 
 

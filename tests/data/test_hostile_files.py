@@ -399,6 +399,7 @@ def everything(on_disk: ModuleType, recorded: ModuleType, tmp_path: Path) -> Pat
     on_disk.write_npz(root / "data.npz")
     on_disk.write_shd(root)
     recorded.write_dvs_gesture(root / "DvsGesture", train=1)
+    recorded.write_n_mnist(root / "n_mnist", train=1)
     recorded.write_event_files(root / "own", train=1, test=1)
     return root
 
@@ -430,6 +431,9 @@ def test_what_is_no_file_is_refused_at_once(
         ),
         "DvsGesture/user24_led_labels.csv": lambda: recorded.prepare(
             "dvs_gesture", f"root={everything}", "timesteps=3"
+        ),
+        "n_mnist/Test/3/00001.bin": lambda: recorded.prepare(
+            "n_mnist", f"root={everything}", "timesteps=2"
         ),
         "own/train/class1/0.npz": lambda: recorded.prepare(
             "event_files", f"root={everything}/own", "classes=3", "sensor=[24,32]", "timesteps=2"

@@ -91,7 +91,7 @@ def _batches(form: CifarFormat, root: Path) -> list[_Batch]:
     ]
 
 
-def load(form: CifarFormat, options: CifarOptions) -> LoadedData:
+def load(form: CifarFormat, options: CifarOptions, timesteps: int) -> LoadedData:
     """Both splits as uint8 `[1, N, 3, 32, 32]`. Raises DataError naming what is wrong where."""
     place = Place.of(form.name, options.root)
     batches = _batches(form, place.root)
@@ -110,10 +110,10 @@ def load(form: CifarFormat, options: CifarOptions) -> LoadedData:
         "strong": TrivialEraseMix(prepare, form.classes, (3, SIDE, SIDE)),
     }
     return assemble(
-        train,
-        test,
+        {"train": train, "test": test},
         options,
         place,
+        timesteps,
         prepare=prepare,
         augment=augmentations.get(options.augmentation),
         class_names=_class_names(form, place.root),
@@ -268,7 +268,7 @@ def inspect(form: CifarFormat, root: Path) -> tuple[FileState, ...]:
 def dataset(form: CifarFormat, *, title: str, url: str, folder: str) -> Dataset:
     """The row of the DATASETS table."""
     loader: Callable[[CifarOptions, int], LoadedData] = lambda options, timesteps: load(  # noqa: E731
-        form, options
+        form, options, timesteps
     )
     return Dataset(
         name=form.name,

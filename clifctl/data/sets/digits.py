@@ -12,8 +12,16 @@ from pydantic import Field
 from torch import Tensor
 
 from clifctl.data.augment.transforms import random_crop
-from clifctl.data.contract import Dataset, LoadedData, Split
-from clifctl.data.views import ViewOptions, show
+from clifctl.data.contract import (
+    Augmentation,
+    Dataset,
+    LoadedData,
+    Preparation,
+    Split,
+    as_floats,
+)
+from clifctl.data.images import WorkerOptions
+from clifctl.data.views import ViewOptions, seen, sees_events, show
 
 SOURCE = "Alpaydin and Kaynak, Optical Recognition of Handwritten Digits, UCI 1998 (scikit-learn)"
 CLASSES = 10
@@ -21,7 +29,7 @@ SIDE = 8
 TEST_SAMPLES = 500
 
 
-class DigitsOptions(ViewOptions):
+class DigitsOptions(WorkerOptions, ViewOptions):
     """How images are shown, and training batches augmented."""
 
     random_crop_padding: int = Field(
@@ -68,18 +76,35 @@ def standardised(images: DigitImages) -> tuple[Split, Split, float]:
 
 def load(options: DigitsOptions, timesteps: int) -> LoadedData:
     """The images `[1, N, 1, 8, 8]` in the view of `options`."""
-    train, test, black = standardised(digit_images())
+    images = digit_images()
+    if sees_events(options):
+        return _as_events(images, options, timesteps)
+    train, test, black = standardised(images)
+    return show(LoadedData(train, test, _crop(options, black, None)), options)
+
+
+def _as_events(images: DigitImages, options: DigitsOptions, timesteps: int) -> LoadedData:
+    parts = seen({"train": images.train, "test": images.test}, options, timesteps)
+    return LoadedData(
+        Split(parts["train"], images.train_targets, as_floats, options.workers),
+        Split(parts["test"], images.test_targets, as_floats, options.workers),
+        _crop(options, 0, as_floats),
+    )
+
+
+def _crop(options: DigitsOptions, black: float, prepare: Preparation | None) -> Augmentation | None:
     padding = options.random_crop_padding
     if padding == 0:
-        return show(LoadedData(train, test), options)
+        return None
     crop = random_crop(padding, black)
 
     def augment(
         inputs: Tensor, targets: Tensor, generator: torch.Generator
     ) -> tuple[Tensor, Tensor]:
-        return crop(inputs, generator), targets
+        cropped = crop(inputs, generator)
+        return cropped if prepare is None else prepare(cropped), targets
 
-    return show(LoadedData(train, test, augment), options)
+    return augment
 
 
 DATASET = Dataset(

@@ -30,6 +30,7 @@ from clifctl.data.contract import (
     FileState,
     LoadedData,
     Split,
+    as_floats,
 )
 from clifctl.data.hdf5 import Lists, open_hdf5
 from clifctl.data.images import AheadOptions, Place, Samples, require_labels
@@ -194,11 +195,6 @@ def load(form: HeidelbergFormat, options: SpikeOptions, timesteps: int) -> Loade
         None if held_out is None else split(held_out),
         found["train"].keys,
     )
-
-
-def as_floats(counts: Tensor) -> Tensor:
-    """Counts as the net sees them."""
-    return counts.to(torch.float32)
 
 
 def _by_speaker(found: _Recorded, options: SpikeOptions, place: Place) -> tuple[Tensor, Tensor]:

@@ -21,15 +21,15 @@ from clifctl.data.archives import Array, BadArchive
 from clifctl.data.augment.pipelines import CropFlipOptions, Normalise, crop_flip
 from clifctl.data.contract import Dataset, Files, FileState, LoadedData
 from clifctl.data.idx import header_of, read_idx
-from clifctl.data.images import FileOptions, Place, Samples, assemble, require_labels
-from clifctl.data.views import ViewOptions
+from clifctl.data.images import Place, Samples, ShownOptions, assemble, require_labels
+from clifctl.data.views import prepared_for
 from clifctl.errors import DataError
 
 SIDE = 28
 CLASSES = 10
 
 
-class IdxOptions(FileOptions, CropFlipOptions, ViewOptions):
+class IdxOptions(ShownOptions, CropFlipOptions):
     """Options of the sets in idx files."""
 
     download: bool = Field(False, description="download the files where they are missing")
@@ -72,7 +72,7 @@ TEST = _Part("t10k", "test", 10_000)
 NAMES = (*TRAIN.names, *TEST.names)
 
 
-def load(form: IdxFormat, options: IdxOptions) -> LoadedData:
+def load(form: IdxFormat, options: IdxOptions, timesteps: int) -> LoadedData:
     """Both splits as uint8 `[1, N, 1, 28, 28]`. Raises DataError naming what is wrong where."""
     place = Place.of(form.name, options.root)
     files = _files(form, place.root)
@@ -84,12 +84,12 @@ def load(form: IdxFormat, options: IdxOptions) -> LoadedData:
     if files[NAMES[0]].parent == form.system:
         notices.tell(f"data set '{form.name}' is read from '{form.system}'")
     train, test = (_read(form, part, files, place) for part in (TRAIN, TEST))
-    prepare = Normalise((form.mean,), (form.std,))
+    prepare = prepared_for(options, Normalise((form.mean,), (form.std,)))
     return assemble(
-        train,
-        test,
+        {"train": train, "test": test},
         options,
         place,
+        timesteps,
         prepare=prepare,
         augment=crop_flip(options, prepare),
         class_names=form.class_names,
@@ -218,7 +218,7 @@ def inspect(form: IdxFormat, root: Path) -> tuple[FileState, ...]:
 def dataset(form: IdxFormat, *, title: str, source: str, licence: str) -> Dataset:
     """The row of the DATASETS table."""
     loader: Callable[[IdxOptions, int], LoadedData] = lambda options, timesteps: load(  # noqa: E731
-        form, options
+        form, options, timesteps
     )
     return Dataset(
         name=form.name,

@@ -1,12 +1,16 @@
 """A person's own images: `train/<class>/*` and `test/<class>/*` below the root, shown at every time
 step. A label is the place of the class's folder among the sorted ones."""
 
+import math
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from pydantic import Field, model_validator
+from torch import Tensor
 
+from clifctl.data.augment.imagenet_crops import SIDE, CentralCrop, RandomResizedCrop
 from clifctl.data.augment.pipelines import Normalise, TrivialEraseMix, crop_cutout_flip
 from clifctl.data.contract import (
     PARTS,
@@ -17,7 +21,7 @@ from clifctl.data.contract import (
     FileState,
     LoadedData,
 )
-from clifctl.data.decoding import ENDINGS, Examined, examine, image_files
+from clifctl.data.decoding import ENDINGS, Examined, examine, image_files, size_of
 from clifctl.data.folders import (
     Found,
     classes_in,
@@ -25,8 +29,8 @@ from clifctl.data.folders import (
     counted,
     names_of_classes,
 )
-from clifctl.data.images import ImageFileOptions, Place, Samples, assemble
-from clifctl.data.streaming import samples_of
+from clifctl.data.images import DEFAULT_ROOT, ImageFileOptions, Place, Samples, assemble
+from clifctl.data.streaming import ImageFiles, samples_of
 from clifctl.errors import DataError
 from clifctl.strict import Count, Numbers
 
@@ -37,9 +41,21 @@ PADDING_OF_SIDE = 8  # the crop's padding is an eighth of the side, as CIFAR's i
 class ImageFolderOptions(ImageFileOptions):
     """What the files hold; the augmentations are those of CIFAR."""
 
-    size: Count = Field(le=4096, description="width and height of every image [pixels]")
+    size: Count | None = Field(
+        None,
+        le=4096,
+        description="width and height of every image [pixels]; null: those of the first image, "
+        f"with resize {SIDE}",
+    )
     channels: Literal[1, 3] = Field(3, description="3: colour, 1: grey")
-    classes: Count = Field(ge=2, description="number of classes: folders below train and test")
+    classes: Count | None = Field(
+        None, ge=2, description="number of classes; null: as many as folders below train and test"
+    )
+    resize: Literal["none", "imagenet"] = Field(
+        "none",
+        description="none: every image has this size; imagenet: images of any size, random resized "
+        "crop and flip to train (augmentation plain), resize and centre crop to test",
+    )
     mean: Numbers | None = Field(
         None, description="mean of each channel, pixels in [0, 1] (null: 0.5)"
     )
@@ -54,9 +70,53 @@ class ImageFolderOptions(ImageFileOptions):
             raise ValueError("std must be greater than 0")
         return self
 
+    @model_validator(mode="after")
+    def _what_is_cropped_stays_in_its_file(self) -> "ImageFolderOptions":
+        if self.resize == "imagenet" and self.in_memory:
+            raise ValueError(
+                "resize = 'imagenet' crops images out of their files at every use: take "
+                "in_memory=false"
+            )
+        if self.resize == "imagenet" and self.augmentation == "strong":
+            raise ValueError("augmentation = 'strong' is of images of one size: take plain or none")
+        return self
+
+
+def found(given: Mapping[str, Any]) -> dict[str, Any]:
+    """`classes` and `size` where `given` options lack them: the folders are counted, and without
+    `resize` the head of one image says its size. Raises DataError."""
+    root, missing = given.get("root", DEFAULT_ROOT), {}
+    lacks = [key for key in ("classes", "size") if given.get(key) is None]
+    if not lacks or not isinstance(root, str):
+        return {}
+    place = Place.of(NAME, root)
+    if "size" in lacks and given.get("resize") == "imagenet":
+        missing["size"] = SIDE
+        lacks.remove("size")
+    if lacks:
+        classes = classes_of(place.root, ENDINGS, place)
+        if "classes" in lacks:
+            missing["classes"] = len(classes)
+        if "size" in lacks:
+            missing["size"] = _side(place.root / PARTS[0], classes, place)
+    return missing
+
+
+def _side(folder: Path, classes: list[str], place: Place) -> int:
+    """The side of the first image [pixels]. Raises DataError, also where it is not square."""
+    first = _images(folder, classes[:1], place)[0].files[0]
+    width, height = size_of(first, place)
+    if width != height:
+        raise place.error(
+            f"images must be square: '{first}' has {width}x{height} pixels",
+            hint="data.resize=imagenet takes images of any size",
+        )
+    return width
+
 
 def load(options: ImageFolderOptions, timesteps: int) -> LoadedData:
     """Both splits as uint8 `[1, N, C, size, size]`. Raises DataError naming what is wrong where."""
+    options = options.model_copy(update=found(options.model_dump()))
     place = Place.of(NAME, options.root)
     classes = classes_of(place.root, ENDINGS, place)
     if len(classes) != options.classes:
@@ -68,20 +128,28 @@ def load(options: ImageFolderOptions, timesteps: int) -> LoadedData:
     train, test = (_samples(place.root / part, classes, options, place) for part in PARTS)
     half = (0.5,) * options.channels
     prepare = Normalise(options.mean or half, options.std or half)
-    image = (options.channels, options.size, options.size)
-    augmentations: dict[str, Augmentation] = {
-        "plain": crop_cutout_flip(prepare, options.size // PADDING_OF_SIDE),
-        "strong": TrivialEraseMix(prepare, options.classes, image),
-    }
     return assemble(
-        train,
-        test,
+        {"train": train, "test": test},
         options,
         place,
+        timesteps,
         prepare=prepare,
-        augment=augmentations.get(options.augmentation),
+        augment=_augmentation(options, prepare),
         class_names=classes,
     )
+
+
+def _augmentation(options: ImageFolderOptions, prepare: Normalise) -> Augmentation | None:
+    if options.augmentation == "none":
+        return None
+    if options.resize == "imagenet":
+        return RandomResizedCrop(prepare)
+    assert options.size is not None
+    assert options.classes is not None
+    if options.augmentation == "plain":
+        return crop_cutout_flip(prepare, options.size // PADDING_OF_SIDE)
+    image = (options.channels, options.size, options.size)
+    return TrivialEraseMix(prepare, options.classes, image)
 
 
 def _images(folder: Path, classes: list[str], place: Place) -> list[Found]:
@@ -96,15 +164,22 @@ def _images(folder: Path, classes: list[str], place: Place) -> list[Found]:
 def _samples(
     folder: Path, classes: list[str], options: ImageFolderOptions, place: Place
 ) -> Samples:
-    found = _images(folder, classes, place)
-    pixels = samples_of(
-        [file for one in found for file in one.files],
-        place,
-        channels=options.channels,
-        size=options.size,
-        in_memory=options.in_memory,
-    )
-    labels = [label for label, images in enumerate(found) for _ in images.files]
+    assert options.size is not None
+    there = _images(folder, classes, place)
+    files = [file for one in there for file in one.files]
+    pixels: Tensor | ImageFiles
+    if options.resize == "imagenet":
+        fit = CentralCrop(options.size)
+        pixels = ImageFiles(tuple(files), place, options.channels, options.size, fit)
+    else:
+        pixels = samples_of(
+            files,
+            place,
+            channels=options.channels,
+            size=options.size,
+            in_memory=options.in_memory,
+        )
+    labels = [label for label, images in enumerate(there) for _ in images.files]
     return Samples(pixels, torch.tensor(labels, dtype=torch.int64))
 
 
@@ -129,7 +204,7 @@ def _states(root: Path, *, closely: bool) -> tuple[FileState, ...]:
                 others = [file for one in found for file in one.others]
                 what = counted(len(classes), "images", len(files), others)
                 if closely:
-                    images = f"images {_look(examine(files, place), sizes, place)}"
+                    images = f"images {_look(examine(files, place), sizes)}"
                     what = counted(len(classes), images, len(files), others)
                 if part == PARTS[-1] and states[0].present:
                     classes_of(root, ENDINGS, place)
@@ -139,20 +214,19 @@ def _states(root: Path, *, closely: bool) -> tuple[FileState, ...]:
     return tuple(states)
 
 
-def _look(examined: Examined, sizes: dict[tuple[int, int], Path], place: Place) -> str:
-    """What to say of images, after those of `sizes`. Raises DataError where they differ in size."""
+def _look(examined: Examined, sizes: dict[tuple[int, int], Path]) -> str:
+    """What to say of images, after those of `sizes`."""
     sizes.update({size: file for size, file in examined.sizes.items() if size not in sizes})
-    (width, height), file = next(iter(sizes.items()))
-    for other, another in sizes.items():
-        if other != (width, height):
-            raise place.error(
-                f"images must be of one size: '{file}' has {width}x{height} pixels, '{another}' "
-                f"has {other[0]}x{other[1]}"
-            )
-    if width != height:
-        raise place.error(f"images must be square: '{file}' has {width}x{height} pixels")
     turned = f" (EXIF turns {examined.turned:,} of them, which is not applied)"
-    return f"of {width}x{height} pixels{turned if examined.turned else ''}"
+    (width, height), *others = sorted(sizes, key=math.prod)
+    said = f"of {width}x{height} pixels"
+    if others:
+        widest, highest = others[-1]
+        few, many = sizes[width, height], sizes[widest, highest]
+        said += f" ('{few}') to {widest}x{highest} ('{many}')"
+    if others or width != height:
+        said += ", for data.resize=imagenet"
+    return said + (turned if examined.turned else "")
 
 
 DATASET = Dataset(
@@ -166,9 +240,12 @@ DATASET = Dataset(
     max_timesteps=None,
     options=ImageFolderOptions,
     load=load,
+    # 0: not known yet, where nothing is given and nothing was found.
     shape_of=lambda options: DataShape(
-        options.classes, (options.channels, options.size, options.size)
+        options.classes or 0, (options.channels, options.size or 0, options.size or 0)
     ),
+    looked_for=("classes", "size"),
+    found=found,
     files=Files(
         url=None,
         licence="your own",

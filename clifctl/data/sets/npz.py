@@ -16,8 +16,9 @@ from clifctl.commands import override
 from clifctl.data.archives import Array, ArrayMissing, BadArchive, array_names, read_arrays
 from clifctl.data.augment.pipelines import CropFlipOptions, crop_flip
 from clifctl.data.contract import Dataset, DataShape, Files, FileState, LoadedData
-from clifctl.data.images import FileOptions, Place, Samples, assemble, require_labels
-from clifctl.data.views import ViewOptions
+from clifctl.data.images import Place, Samples, ShownOptions, assemble, require_labels
+from clifctl.data.simulated_camera import GREY
+from clifctl.data.views import prepared_for
 from clifctl.errors import DataError
 from clifctl.strict import Count, Numbers, Widths
 from clifctl.transfer import constant
@@ -32,7 +33,7 @@ LARGEST_WIDTH = 2**16  # see Widths
 MOST_CLASSES = 2**31 - 1  # see Count
 
 
-class NpzOptions(FileOptions, CropFlipOptions, ViewOptions):
+class NpzOptions(ShownOptions, CropFlipOptions):
     """What the arrays hold. `root` may be the .npz file itself, or the folder of a data.npz."""
 
     shape: Widths = Field(
@@ -60,6 +61,10 @@ class NpzOptions(FileOptions, CropFlipOptions, ViewOptions):
                         f"{key} = {given!r} is of images, of shape [C, H, W]; the shape is "
                         f"{list(self.shape)}"
                     )
+        if self.view == "events" and self.shape[0] not in (1, len(GREY)):
+            raise ValueError(
+                f"view = 'events' is of images of 1 or 3 channels; the shape is {list(self.shape)}"
+            )
         if self.time_axis and self.view != "image":
             raise ValueError(
                 f"view = '{self.view}' makes time steps of an image, and time_axis = true says "
@@ -84,28 +89,34 @@ def load(options: NpzOptions, timesteps: int) -> LoadedData:
     place = Place.of(NAME, options.root)
     file = _file(place.root)
     parts = _parts(_arrays(file, place), file, place)
+    as_bytes = parts["train"].held.dtype == torch.uint8
+    limit = 255 if as_bytes else 1
     for part, samples in parts.items():
         _require_shape(samples, part, options, timesteps, file, place)
         require_labels(samples.targets, options.classes, file, place)
+        if options.view == "events" and not 0 <= samples.held.min() <= samples.held.max() <= limit:
+            raise place.error(
+                f"'{file}': x_{part} holds {samples.held.min():g} to {samples.held.max():g}, and "
+                "view=events sees intensities from 0 to 1",
+                hint="write images as bytes, or scaled to [0, 1]",
+            )
     if "validation" in parts and options.validation_share:
         raise place.error(
             f"data.validation_share = {options.validation_share}: '{file}' has a validation split "
             "of its own",
             hint="data.validation_share=0 takes it",
         )
-    as_bytes = parts["train"].held.dtype == torch.uint8
     as_it_is = not as_bytes and options.mean is None and options.std is None
     dimensions = len(options.shape) - 1
-    prepare = None if as_it_is else Scaled(as_bytes, options.mean, options.std, dimensions)
+    scaled = None if as_it_is else Scaled(as_bytes, options.mean, options.std, dimensions)
+    prepare = prepared_for(options, scaled)
     return assemble(
-        parts["train"],
-        parts["test"],
+        {part: replace(one, timed=options.time_axis) for part, one in parts.items()},
         options,
         place,
+        timesteps,
         prepare=prepare,
         augment=crop_flip(options, prepare),
-        validation=parts.get("validation"),
-        timed=options.time_axis,
     )
 
 

@@ -81,10 +81,10 @@ def load(options: TinyImageNetOptions, timesteps: int) -> LoadedData:
         "strong": FlipAutoAugment(prepare, (3, SIDE, SIDE)),
     }
     return assemble(
-        train,
-        test,
+        {"train": train, "test": test},
         options,
         place,
+        timesteps,
         prepare=prepare,
         augment=augmentations.get(options.augmentation),
         class_names=_class_names(folder, wnids, place),

@@ -67,14 +67,14 @@ def test_the_folder_of_a_package_counts_last(
     system = on_disk.write_mnist(tmp_path / "system", train=13, packed=True)
     form = replace(fashion_mnist.FORMAT, system=system)
     options = idx_images.IdxOptions(root=str(tmp_path / "mine"))
-    assert len(idx_images.load(form, options).train) == 13
+    assert len(idx_images.load(form, options, 4).train) == 13
     states = idx_images.inspect(form, tmp_path / "mine")
     assert [(state.path.parent, state.problem) for state in states] == [(system, None)] * 4
     on_disk.write_mnist(tmp_path / "mine", train=17)
-    assert len(idx_images.load(form, options).train) == 17
+    assert len(idx_images.load(form, options, 4).train) == 17
     (tmp_path / "mine" / "t10k-labels-idx1-ubyte").unlink()
     with pytest.raises(DataError, match=r"'.*mine/t10k-labels-idx1-ubyte' is missing") as caught:
-        idx_images.load(form, options)
+        idx_images.load(form, options, 4)
     assert "apt-get install dataset-fashion-mnist" in str(caught.value.hint)
 
 
@@ -215,4 +215,4 @@ def test_the_published_sum_is_of_header_and_content(on_disk: ModuleType, tmp_pat
     names = [f"t10k-{kind}-ubyte" for kind in ("images-idx3", "labels-idx1")]
     sums = [md5((tmp_path / name).read_bytes()).hexdigest() for name in names]
     form = replace(mnist.FORMAT, md5=("", "", *sums))
-    assert len(idx_images.load(form, idx_images.IdxOptions(root=str(tmp_path))).test) == 10_000
+    assert len(idx_images.load(form, idx_images.IdxOptions(root=str(tmp_path)), 4).test) == 10_000

@@ -1,5 +1,6 @@
 """Folders of images and recordings as people leave them: what counts, what is read, what is not."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -146,15 +147,16 @@ def test_check_finds_what_training_refuses(
 
 
 def test_check_says_which_sizes_there_are(own: Path, clifctl: Run) -> None:
-    Image.new("RGB", (24, 24)).save(own / "test/class0/9.png")
-    check = clifctl("data", "check", "image_folder", "--root", own, "--json")
-    problem = check.json["files"][1]["problem"]
-    assert "0.png' has 16x16 pixels, " in problem
-    assert problem.endswith("test/class0/9.png' has 24x24")
+    Image.new("RGB", (24, 20)).save(own / "test/class0/9.png")
+    rows = clifctl("data", "check", "image_folder", "--root", own, "--json").json["files"]
+    assert [row["state"] for row in rows] == ["good", "good"]
+    assert rows[0]["what"] == "3 classes, 12 images of 16x16 pixels"
+    said = r"3 classes, 7 images of 16x16 pixels \('.*0.png'\) to 24x20 \('.*test/class0/9.png'\)"
+    assert re.fullmatch(said + ", for data.resize=imagenet", rows[1]["what"])
     for file in own.rglob("*.png"):
         Image.new("RGB", (24, 16)).save(file)
-    check = clifctl("data", "check", "image_folder", "--root", own, "--json")
-    assert "images must be square" in check.json["files"][0]["problem"]
+    rows = clifctl("data", "check", "image_folder", "--root", own, "--json").json["files"]
+    assert rows[1]["what"].endswith("7 images of 24x16 pixels, for data.resize=imagenet")
 
 
 def test_exifs_rotation_is_counted_and_not_applied(own: Path, clifctl: Run) -> None:
