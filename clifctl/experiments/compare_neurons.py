@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import get_args
 
-from clifctl.amounts import counted
 from clifctl.commands import command_line
 from clifctl.errors import (
     ArgumentError,
@@ -14,26 +13,24 @@ from clifctl.errors import (
     as_listed,
     unknown_name,
 )
-from clifctl.experiments.grid.grid import (
-    Grid,
-    GridOptions,
-    plan_grid,
-    run_grid,
-    statuses,
+from clifctl.experiments.grid.cells import (
+    CellGrid,
+    compared_numbers,
+    finished_trials,
+    numbers_by_seed,
+    plan_cells,
+    run_cells,
 )
+from clifctl.experiments.grid.grid import Grid, GridOptions
 from clifctl.experiments.grid.seeds import seeds_of
-from clifctl.experiments.grid.statistics import estimate, paired_difference, with_holm
 from clifctl.experiments.grid.summary import (
     CORRECTION,
     BySeed,
-    by_seed,
-    describe,
+    conclude,
     differences,
-    is_significant,
     machine_notes,
     mean_curve,
     summarise,
-    undecided,
 )
 from clifctl.experiments.grid.trial_gradients import temporal_shares
 from clifctl.experiments.published import published_for
@@ -45,10 +42,8 @@ from clifctl.recipe.load import LoadedRecipe, RecipeSource, open_recipe
 from clifctl.recipe.neuron_specs import NeuronSpec, label_of, read_specs
 from clifctl.results.compare_neurons import ComparedNeuron, NeuronComparison
 from clifctl.results.events import GridObserver
-from clifctl.results.quantities import Quantity
 from clifctl.results.statistics import Difference, Estimate
-from clifctl.results.summary import ESTIMATES, MeanCurve
-from clifctl.results.trials import TrialRecord
+from clifctl.results.summary import MeanCurve
 from clifctl.trust import is_file_reference
 
 DEFAULT_RECIPE = "digits_snn5"
@@ -86,15 +81,10 @@ class _Cell:
 
 
 @dataclass(frozen=True)
-class NeuronGrid:
-    """A comparison that can start: its cells, with the recipe of each, and its trials."""
+class NeuronGrid(CellGrid[_Cell]):
+    """A comparison that can start."""
 
-    grid: Grid
-    recipe: LoadedRecipe
-    cells: tuple[_Cell, ...]
     baseline: str
-    seeds: tuple[int, ...]
-    notices: tuple[str, ...]
     gradients: bool
 
 
@@ -121,13 +111,13 @@ def plan_comparison_of(source: RecipeSource, axes: NeuronAxes, options: GridOpti
     norms = axes.batch_norm or [base.recipe.model.options.norm_mode]
     if axes.batch_norm is not None:
         _require_batch_norms(norms, base)
-    cells = _cells(neurons, steps, norms)
-    places = [(cell, seed) for seed in seeds for cell in cells]
-    loaded = [_variant(source, neurons[cell.neuron], cell, seed) for cell, seed in places]
-    titles = [_title(cell, seed, steps, norms) for cell, seed in places]
-    grid = plan_grid(list(zip(loaded, titles, strict=True)), options)
-    notices = dict.fromkeys(line for one in loaded for line in one.notices)
-    return NeuronGrid(grid, base, cells, baseline, seeds, tuple(notices), axes.gradients)
+
+    def variant(cell: _Cell, seed: int) -> tuple[LoadedRecipe, str]:
+        loaded = _variant(source, neurons[cell.neuron], cell, seed)
+        return loaded, _title(cell, seed, steps, norms)
+
+    planned = plan_cells(base, _cells(neurons, steps, norms), seeds, variant, options)
+    return NeuronGrid(**vars(planned), baseline=baseline, gradients=axes.gradients)
 
 
 def require_no_neurons(words: Sequence[str]) -> None:
@@ -144,24 +134,18 @@ def require_no_neurons(words: Sequence[str]) -> None:
 def compare_neurons(planned: NeuronGrid, observe: GridObserver) -> NeuronComparison:
     """Run what is not finished of a planned comparison, and compare."""
     grid, cells = planned.grid, planned.cells
-    found = dict(zip((trial.name for trial in grid.trials), run_grid(grid, observe), strict=True))
-    trials = dict(zip(_places(planned), grid.cells, strict=True))
-    records: dict[_Cell, list[TrialRecord | None]] = {
-        cell: [found[trials[cell, seed]] for seed in planned.seeds] for cell in cells
-    }
-    measured = {cell: by_seed(records[cell]) for cell in cells}
+    run = run_cells(planned, observe)
+    measured, trials = run.measured, finished_trials(planned, run)
     bases = {cell: _base_of(cell, cells, planned.baseline) for cell in cells}
     pairs: list[tuple[BySeed, BySeed] | None] = [
         None if bases[cell] == cell else (measured[cell], measured[bases[cell]]) for cell in cells
     ]
     recipes = {trial.name: trial.loaded.recipe for trial in grid.trials}
-    shares = _shares(planned, trials, measured) if planned.gradients else None
+    shares = _shares(planned, trials, bases)
     rows = []
-    for cell, against, share in zip(
-        cells, differences(pairs), _share_columns(cells, bases, shares), strict=True
-    ):
-        names = [trials[cell, seed] for seed in planned.seeds if seed in measured[cell]]
-        train, test = _curves(grid, names)
+    for cell, against in zip(cells, differences(pairs), strict=True):
+        train, test = _curves(grid, list(trials[cell].values()))
+        share, difference = shares[cell]
         rows.append(
             ComparedNeuron(
                 neuron=cell.neuron,
@@ -169,11 +153,11 @@ def compare_neurons(planned: NeuronGrid, observe: GridObserver) -> NeuronCompari
                 batch_norm=cell.batch_norm,
                 paired_timesteps=cell.timesteps,
                 is_baseline=cell.neuron == planned.baseline,
-                summary=replace(summarise(measured[cell]), temporal_share_percent=share[0]),
-                differences=against and {**against, SHARE: share[1]},
+                summary=replace(summarise(measured[cell]), temporal_share_percent=share),
+                differences=against and {**against, SHARE: difference},
                 train_loss_curve=train,
                 test_loss_curve=test,
-                published=published_for(recipes[trials[cell, planned.seeds[0]]]),
+                published=published_for(recipes[planned.trials[cell, planned.seeds[0]]]),
             )
         )
     recipe = planned.recipe.recipe
@@ -191,43 +175,22 @@ def compare_neurons(planned: NeuronGrid, observe: GridObserver) -> NeuronCompari
         rows=tuple(rows),
         conclusions=conclusions(rows, planned.baseline),
         notes=(*_notes(rows), *machine_notes(list(measured.values()))),
-        trials=statuses(grid, list(found.values())),
+        trials=run.statuses,
     )
 
 
-Shares = Mapping[_Cell, Mapping[int, float]]
-
-
 def _shares(
-    planned: NeuronGrid, trials: Mapping[tuple[_Cell, int], str], measured: Mapping[_Cell, BySeed]
-) -> Shares:
-    """The temporal share of every finished trial [%], by cell and seed."""
-    names = {(cell, seed): trials[cell, seed] for cell, seeds in measured.items() for seed in seeds}
-    found = temporal_shares(planned.grid, list(names.values()))
-    return {
-        cell: {seed: found[names[cell, seed]] for seed in seeds if names[cell, seed] in found}
-        for cell, seeds in measured.items()
-    }
-
-
-def _share_columns(
-    cells: Sequence[_Cell], bases: Mapping[_Cell, _Cell], shares: Shares | None
-) -> list[tuple[Estimate | None, Difference | None]]:
-    """For each cell the mean share, and its difference to the baseline."""
-    if shares is None:
-        return [(None, None)] * len(cells)
-    found = []
-    for cell in cells:
-        mine, theirs = shares[cell], shares[bases[cell]]
-        both = [seed for seed in mine if seed in theirs and bases[cell] != cell]
-        pair = [mine[seed] for seed in both], [theirs[seed] for seed in both]
-        found.append(paired_difference(*pair) if both else None)
-    means = [estimate(list(shares[cell].values())) if shares[cell] else None for cell in cells]
-    return list(zip(means, with_holm(found), strict=True))
-
-
-def _places(planned: NeuronGrid) -> list[tuple[_Cell, int]]:
-    return [(cell, seed) for seed in planned.seeds for cell in planned.cells]
+    planned: NeuronGrid,
+    trials: Mapping[_Cell, Mapping[int, str]],
+    bases: Mapping[_Cell, _Cell | None],
+) -> Mapping[_Cell, tuple[Estimate | None, Difference | None]]:
+    """The mean temporal share of each cell [%], and its difference to the baseline; None where it
+    was not asked for."""
+    if not planned.gradients:
+        return dict.fromkeys(bases, (None, None))
+    names = [name for seeds in trials.values() for name in seeds.values()]
+    shares = numbers_by_seed(trials, temporal_shares(planned.grid, names))
+    return compared_numbers(bases, shares)
 
 
 def _baseline(asked: str | None, neurons: Mapping[str, NeuronSpec]) -> str:
@@ -339,48 +302,14 @@ def conclusions(rows: Sequence[ComparedNeuron], baseline: str) -> tuple[str, ...
         if all(row.is_baseline for row in rows):
             return ("One neuron: there is nothing to compare it with.",)
         return ("Nothing was compared: no seed is finished for the baseline and another neuron.",)
-    n = min(one.n for _, found in compared for one in [found[CONCLUDED[0]]] if one)
-    if n == 1:
-        return (
-            "One seed: there is no error bar and no p value, and nothing can be concluded about "
-            "any difference. Give at least 8 with --seeds.",
-        )
-    sentences = []
-    for name in CONCLUDED:
-        known = [(row, one) for row, found in compared if (one := found[name]) is not None]
-        if known:
-            quantity = ESTIMATES[name]
-            title = quantity.title[:1].upper() + quantity.title[1:]
-            sentences.append(f"{title} against {baseline}: {_sentence(known, quantity)}")
-    if n < 8:
-        sentences.append(
-            f"With {counted(n, 'seed')} only large differences can be told from chance; "
-            "8 or more are better."
-        )
-    return tuple(sentences)
-
-
-def _sentence(compared: Sequence[tuple[ComparedNeuron, Difference]], quantity: Quantity) -> str:
     several_steps = len({row.paired_timesteps for row, _ in compared}) > 1
     several_norms = len({row.batch_norm for row, _ in compared}) > 1
-    shown, same, open_ = [], [], []
-    for row, one in compared:
+    named = []
+    for row, found in compared:
         parts = [row.setting] * several_steps + [row.batch_norm] * several_norms
         setting = f" ({', '.join(parts)})" if parts else ""
-        if is_significant(one):
-            shown.append(describe(f"{row.neuron}{setting}", one, quantity))
-        elif one.ties == one.n:
-            same.append(f"{row.neuron}{setting}")
-        else:
-            open_.append(undecided(f"{row.neuron}{setting}", one, quantity))
-    parts = []
-    if shown:
-        parts.append("; ".join(shown))
-    if same:
-        parts.append(f"the same in every seed for {', '.join(same)}")
-    if open_:
-        parts.append(f"no difference can be concluded for {', '.join(open_)}")
-    return "; ".join(parts) + "."
+        named.append((f"{row.neuron}{setting}", found))
+    return conclude(named, baseline, CONCLUDED)
 
 
 def _notes(rows: Sequence[ComparedNeuron]) -> tuple[str, ...]:

@@ -5,18 +5,12 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from clifctl.errors import ArgumentError, UsageError, unknown_name
-from clifctl.experiments.grid.grid import (
-    Grid,
-    GridOptions,
-    plan_grid,
-    run_grid,
-    statuses,
-)
+from clifctl.experiments.grid.cells import CellGrid, plan_cells, run_cells
+from clifctl.experiments.grid.grid import GridOptions
 from clifctl.experiments.grid.seeds import seeds_of
 from clifctl.experiments.grid.summary import (
     CORRECTION,
     BySeed,
-    by_seed,
     describe,
     differences,
     is_significant,
@@ -53,15 +47,10 @@ class TruncationAxes:
 
 
 @dataclass(frozen=True)
-class TruncationGrid:
-    """A grid that can start: its cells (tau, k), and its trials seed by seed."""
+class TruncationGrid(CellGrid[tuple[float, int]]):
+    """A grid that can start: its cells are (tau, k)."""
 
-    grid: Grid
-    recipe: LoadedRecipe
     window_mode: str
-    cells: tuple[tuple[float, int], ...]
-    seeds: tuple[int, ...]
-    notices: tuple[str, ...]
 
 
 def plan_truncation(
@@ -78,35 +67,30 @@ def plan_truncation(
     windows = _windows(axes.windows, recipe.timesteps)
     taus = _taus(axes.taus, base)
     mode = _window_mode(axes.window_mode, recipe.neuron.window_mode)
-    cells = tuple((tau, window) for tau in taus for window in windows)
-    variants = []
-    for seed in seeds:
-        for tau, window in cells:
-            # k = T is full BPTT, under whatever mode: one trial, not three.
-            full = window == recipe.timesteps
-            loaded = source.variant(
-                [
-                    f"neuron.window={'null' if full else window}",
-                    f"neuron.window_reading={'sliding' if full else mode}",
-                    f"train.seed={seed}",
-                    *([f"neuron.tau={tau!r}"] if axes.taus is not None else []),
-                ]
-            )
-            variants.append((loaded, f"tau = {tau:g}, k = {window}, seed {seed}"))
-    grid = plan_grid(variants, options)
-    return TruncationGrid(grid, base, mode, cells, seeds, base.notices)
+
+    def variant(cell: tuple[float, int], seed: int) -> tuple[LoadedRecipe, str]:
+        tau, window = cell
+        # k = T is full BPTT, under whatever mode: one trial, not three.
+        full = window == recipe.timesteps
+        loaded = source.variant(
+            [
+                f"neuron.window={'null' if full else window}",
+                f"neuron.window_reading={'sliding' if full else mode}",
+                f"train.seed={seed}",
+                *([f"neuron.tau={tau!r}"] if axes.taus is not None else []),
+            ]
+        )
+        return loaded, f"tau = {tau:g}, k = {window}, seed {seed}"
+
+    cells = [(tau, window) for tau in taus for window in windows]
+    planned = plan_cells(base, cells, seeds, variant, options)
+    return TruncationGrid(**vars(planned), window_mode=mode)
 
 
 def truncate_bptt(planned: TruncationGrid, observe: GridObserver) -> TruncationResult:
     """Run what is not finished of a planned grid, and compare each window with the next."""
-    grid = planned.grid
-    found = dict(zip((trial.name for trial in grid.trials), run_grid(grid, observe), strict=True))
-    places = [(seed, cell) for seed in planned.seeds for cell in planned.cells]
-    trials = dict(zip(places, grid.cells, strict=True))
-    measured = {
-        cell: by_seed([found[trials[seed, cell]] for seed in planned.seeds])
-        for cell in planned.cells
-    }
+    run = run_cells(planned, observe)
+    measured = run.measured
     recipe = planned.recipe.recipe
     paper = published_truncation(with_full_bptt(recipe))
     rows = tuple(
@@ -137,12 +121,12 @@ def truncate_bptt(planned: TruncationGrid, observe: GridObserver) -> TruncationR
         epochs=recipe.train.epochs,
         seeds_asked=len(planned.seeds),
         correction=CORRECTION,
-        results_folder=str(grid.folder.path),
+        results_folder=str(planned.grid.folder.path),
         rows=rows,
         steps=steps,
         conclusions=conclusions(steps),
         notes=tuple(notes),
-        trials=statuses(grid, list(found.values())),
+        trials=run.statuses,
     )
 
 

@@ -4,6 +4,7 @@ Text, whole numbers in decimal, numbers (`1e-3` is one), true, false, null, list
 text as keys. Refused: a key given twice, anchors and aliases, tags, dates.
 """
 
+import functools
 import json
 import re
 import shlex
@@ -86,7 +87,9 @@ class _QuickLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: igno
 
 def parse_document(text: str, where: str) -> dict[str, Any]:
     """The mapping that a recipe's text holds. Raises RecipeError for anything else."""
-    document = _parse(text, where)
+    document = _quickly(text.split("\n"))
+    if document is None:
+        document = _parse(text, where)
     if document is None:
         raise RecipeError(f"{where}: the file is empty", hint=_START)
     if not isinstance(document, dict):
@@ -95,6 +98,54 @@ def parse_document(text: str, where: str) -> dict[str, Any]:
             hint=_START,
         )
     return document
+
+
+# A key and what follows it, as `dump_document` writes them.
+_LINE = re.compile(r"([A-Za-z_]\w*):(?: .*)?")
+_DEEPEST = 4
+
+
+def _quickly(lines: list[str], depth: int = 1) -> dict[str, Any] | None:
+    """The mapping in lines of the plainest kind, `key: value` and sections that are indented by two
+    spaces; None for whatever else YAML knows, and for what is not YAML. A listing reads thousands
+    of recipes, which have nearly all of their lines in common: each line is parsed once."""
+    found: dict[str, Any] = {}
+    lines = lines[:-1] if lines[-1:] == [""] else lines
+    start = 0
+    while start < len(lines):
+        end = start + 1
+        while end < len(lines) and lines[end].startswith(" "):
+            end += 1
+        pair = _pair(lines[start])
+        if pair is None or pair[0] in found:
+            return None
+        key, value = pair
+        if end > start + 1:
+            below = lines[start + 1 : end]
+            plain = lines[start] == f"{key}:" and all(line.startswith("  ") for line in below)
+            if not plain or depth == _DEEPEST:
+                return None
+            value = _quickly([line[2:] for line in below], depth + 1)
+            if value is None:
+                return None
+        found[key] = list(value) if isinstance(value, list) else value
+        start = end
+    return found or None
+
+
+@functools.lru_cache(maxsize=2**16)
+def _pair(line: str) -> tuple[str, Any] | None:
+    """The key and the value of a line that is whole by itself, and plain."""
+    match = _LINE.fullmatch(line)
+    if match is None or not line.isprintable() or {"&", "*", "!"} & set(line):
+        return None
+    try:
+        document = yaml.load(line, _QuickLoader)
+    except Exception:  # the whole text is parsed then, for the words of the error
+        return None
+    (key, value) = next(iter(document.items()))
+    flat = not isinstance(value, list) or not any(isinstance(one, list | dict) for one in value)
+    return (key, value) if key == match[1] and flat and not isinstance(value, dict) else None
 
 
 def parse_scalar(text: str, where: str) -> Any:

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clifctl.errors import RecipeError, UsageError
+from clifctl.recipe import yamlfile
 from clifctl.recipe.load import apply_overrides, load_recipe, name_of_runs, open_recipe
 from clifctl.recipe.schema import validate
 from clifctl.recipe.yamlfile import dump_document, parse_document, parse_scalar
@@ -230,3 +231,49 @@ def test_name_and_title_tell_the_data_and_net_that_run(
     assert name_of_runs("digits_snn5", overrides) == name
     # A variant of a variant, as those of a comparison.
     assert open_recipe("digits_snn5", overrides).variant(["train.seed=1"]).name == name
+
+
+# Texts whose lines, taken one by one, could be read as something else than the whole.
+_AWKWARD = [
+    "a: 1\na: 2\n",
+    "a: &x 1\nb: *x\n",
+    "a:\n  b: 1\n c: 2\n",
+    "a: word\n  more\nb: 1\n",
+    "a:\n  {b: 1}\n",
+    "a:\n  - 1\n  - 2\n",
+    "a: 'one\n  two'\nb: 1\n",
+    "a: [1,\n2]\nb: 1\n",
+    "a: |\n  text: 1\nb: 2\n",
+    "a: # note\n  b: 1\n",
+    "# note\na: 1\n",
+    "---\na: 1\n---\nb: 2\n",
+    "a: 1\n\nb: 2\n",
+    "true: 1\n",
+    "a: \u2028b: 1\n",
+    "a: !!str 1\n",
+    "a:\n    b: 1\n    c: 2\n",
+    "a: {b: 1}\n",
+    "a: [[1], {b: 2}]\n",
+    "a:\n b:\n  c: 1\n",
+    "a: b: c\n",
+    "".join(f"{'  ' * depth}a:\n" for depth in range(40)),
+]
+
+
+@pytest.mark.parametrize("text", _AWKWARD)
+def test_lines_that_are_read_one_by_one_say_what_the_whole_says(text: str) -> None:
+    try:
+        whole = yamlfile._parse(text, "here")
+    except RecipeError:
+        whole = None
+    quick = yamlfile._quickly(text.split("\n"))
+    assert quick is None or quick == whole
+
+
+def test_a_recipe_as_it_is_written_is_read_line_by_line() -> None:
+    text = dump_document(load_recipe("digits_snn5").recipe.document)
+    whole = yamlfile._parse(text, "here")
+    assert yamlfile._quickly(text.split("\n")) == whole
+    first, second = parse_document(text, "here"), parse_document(text, "here")
+    first["model"]["channels"].append(1)  # what one reader changes is not another's
+    assert second == whole

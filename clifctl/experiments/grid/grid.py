@@ -109,15 +109,18 @@ class Grid:
     unusable_data: DataError | None
 
 
-def plan_grid(variants: Sequence[tuple[LoadedRecipe, str]], options: GridOptions) -> Grid:
-    """The grid of `variants` (a recipe and its title), checked as a whole. Writes nothing.
+def plan_grid(
+    variants: Sequence[tuple[LoadedRecipe, str]], options: GridOptions, axes: Sequence[str] = ()
+) -> Grid:
+    """The grid of `variants` (a recipe and its title), checked as a whole. Writes nothing. `axes`:
+    the keys in which its trials may differ, but for those of every grid.
 
     Raises ClifctlError for whatever would keep a trial from starting, but for data that are
     missing: those are `unusable_data`, for a dry run to tell.
     """
     execution = options.execution.resolve()
     numerics = _numerics(options, execution)
-    folder = ResultsFolder(options.out)
+    folder = ResultsFolder(options.out, tuple(axes))
     cells = folder.named([trial_of(*variant, numerics) for variant in variants])
     trials = without_repetition(cells)
     folder.check(trials)

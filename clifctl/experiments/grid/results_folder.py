@@ -1,6 +1,6 @@
 """The results folder of a grid: plain files, and several processes may work on one at once.
 
-grid.json       which recipe its trials are variants of
+grid.json       which recipe its trials are variants of, and in which keys they may differ
 <trial>/        the run folder of a trial, as `train` writes it
 <trial>.json    how it ended: its result, or why it failed
 claims/<trial>  locked by the process that runs it, for as long as that process lives
@@ -69,9 +69,10 @@ class Claim:
 
 @dataclass(frozen=True)
 class ResultsFolder:
-    """The files of a grid's trials."""
+    """The files of a grid's trials, which may differ in the keys `axes` too."""
 
     path: Path
+    axes: tuple[str, ...] = ()
 
     def check(self, trials: Sequence[Trial]) -> None:
         """Raise OutputError if `trials` must not, or cannot, be kept here. Writes nothing."""
@@ -95,7 +96,14 @@ class ResultsFolder:
                 f"'{path / GRID}' is {grid['schema']}, this clifctl knows {_SCHEMA} and older ones",
                 hint="continue with the clifctl that wrote it, or choose another --out",
             )
-        mine, theirs = base_of(trials[0]), base_of(trials[0], grid["base"])
+        if self.axes and grid["schema"] != _SCHEMA:
+            raise OutputError(
+                f"'{path}' holds the results of an older clifctl, whose trials are named by fewer "
+                "keys",
+                hint="choose another --out",
+            )
+        axes = {*self.axes, *grid.get("axes", ())}
+        mine, theirs = base_of(trials[0], axes), base_of(trials[0], axes, grid["base"])
         if theirs != mine:
             raise OutputError(
                 f"'{path}' holds the results of a different recipe ({grid.get('recipe')}): "
@@ -140,7 +148,10 @@ class ResultsFolder:
         except OSError as refused:
             raise cannot_write(self.path, refused) from None
         if not (self.path / GRID).exists():
-            document = {"recipe": trials[0].loaded.name, "base": base_of(trials[0])}
+            document: dict[str, Any] = {"recipe": trials[0].loaded.name}
+            document["base"] = base_of(trials[0], self.axes)
+            if self.axes:
+                document["axes"] = list(self.axes)
             run_folder.write_json(self.path / GRID, {"schema": _SCHEMA, **document})
 
     def files(self, trials: Sequence[Trial]) -> tuple[Path, ...]:

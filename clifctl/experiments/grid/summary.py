@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from clifctl.amounts import counted
 from clifctl.experiments.grid.statistics import (
     SIGNIFICANT,
     estimate,
@@ -105,6 +106,61 @@ def undecided(name: str, difference: Difference, quantity: Quantity) -> str:
         return name
     half = f"{(high - low) / 2:.{quantity.mean_digits}f}{_unit(quantity)}"
     return f"{name} ({quantity.signed(difference.mean)}, 95 % interval ±{half})"
+
+
+def conclude(
+    compared: Sequence[tuple[str, Differences]],
+    baseline: str,
+    quantities: Sequence[str],
+    most: int | None = None,
+) -> tuple[str, ...]:
+    """What paired differences to `baseline` bear, in a sentence for each of the `quantities`, the
+    first of which all trials measure; no more than `most` differences of a kind are named."""
+    n = min(one.n for _, found in compared for one in [found[quantities[0]]] if one)
+    if n == 1:
+        return (
+            "One seed: there is no error bar and no p value, and nothing can be concluded about "
+            "any difference. Give at least 8 with --seeds.",
+        )
+    sentences = []
+    for name in quantities:
+        known = [(what, one) for what, found in compared if (one := found.get(name)) is not None]
+        if known:
+            quantity = ESTIMATES[name]
+            title = quantity.title[:1].upper() + quantity.title[1:]
+            sentences.append(f"{title} against {baseline}: {_sentence(known, quantity, most)}")
+    if n < 8:
+        sentences.append(
+            f"With {counted(n, 'seed')} only large differences can be told from chance; "
+            "8 or more are better."
+        )
+    return tuple(sentences)
+
+
+def _sentence(
+    compared: Sequence[tuple[str, Difference]], quantity: Quantity, most: int | None
+) -> str:
+    shown, same, open_ = [], [], []
+    for name, one in compared:
+        if is_significant(one):
+            shown.append(describe(name, one, quantity))
+        elif one.ties == one.n:
+            same.append(name)
+        else:
+            open_.append(undecided(name, one, quantity))
+    parts = []
+    if shown:
+        parts.append("; ".join(_first(shown, most)))
+    if same:
+        parts.append(f"the same in every seed for {', '.join(_first(same, most))}")
+    if open_:
+        parts.append(f"no difference can be concluded for {', '.join(_first(open_, most))}")
+    return "; ".join(parts) + "."
+
+
+def _first(names: Sequence[str], most: int | None) -> list[str]:
+    left = 0 if most is None else len(names) - most
+    return [*names] if left <= 0 else [*names[:most], f"and {left:,} more"]
 
 
 def _unit(quantity: Quantity) -> str:

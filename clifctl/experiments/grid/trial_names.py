@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -162,9 +162,12 @@ def _known(document: dict[str, Any], base: dict[str, Any], path: tuple[str, ...]
     return found
 
 
-def base_of(trial: Trial, earlier: dict[str, Any] | None = None) -> dict[str, Any]:
-    """What all trials of a folder have in common: the recipe of `trial` without the axes; or the
-    `earlier` one of a folder, with what `trial`'s may leave out and it lacks."""
+def base_of(
+    trial: Trial, keys: Collection[str] = (), earlier: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """What all trials of a folder have in common: the recipe of `trial` without the axes, which are
+    AXES and `keys`; or the `earlier` one of a folder, with what `trial`'s may leave out and it
+    lacks. With the name of a data set or a net goes all of its section."""
     document = decisive(trial.loaded.recipe.document)
     if earlier is not None:
         document = completed(decisive(with_new_names(earlier)), decisive(defaults_of(document)))
@@ -174,7 +177,21 @@ def base_of(trial: Trial, earlier: dict[str, Any] | None = None) -> dict[str, An
             place = place.get(section)
         if isinstance(place, dict):
             place.pop(key, None)
+    for one in keys:
+        _drop(document, one.removesuffix(".name").split("."))
     return document
+
+
+def _drop(document: dict[str, Any], path: Sequence[str]) -> None:
+    """Take out what is at `path`; of a section its keys."""
+    *sections, key = path
+    place: Any = document
+    for section in sections:
+        place = place.get(section) if isinstance(place, dict) else None
+    if isinstance(place, dict) and isinstance(place.get(key), dict):
+        place[key] = {}
+    elif isinstance(place, dict):
+        place.pop(key, None)
 
 
 def without_repetition(trials: Sequence[Trial]) -> tuple[Trial, ...]:
