@@ -49,7 +49,10 @@ def test_all_problems_are_reported_at_once() -> None:
 @pytest.mark.parametrize(
     ("override", "part"),
     [
-        ("neuron.name=cliff", "unknown neuron 'cliff' (did you mean 'clif'?); known: if, lif, plif"),
+        (
+            "neuron.name=cliff",
+            "unknown neuron 'cliff' (did you mean 'clif'?); known: if, lif, plif",
+        ),
         ("neuron.window=5", "neuron.window = 5: must be at most timesteps = 4"),
         ("neuron.window=0", "neuron.window = 0: must be at least 1"),
         ("neuron.name=relu", "timesteps = 4: neuron 'relu' allows 1 (add timesteps=1)"),
