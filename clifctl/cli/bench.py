@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from clifctl.cli import lists
-from clifctl.cli.completion import complete_neuron
+from clifctl.cli.completion import complete_model, complete_neuron
 from clifctl.cli.execution_options import BenchmarkExecution, KernelExecution
 from clifctl.cli.flags import Group
 from clifctl.cli.options import Output, Shared, command
@@ -22,8 +22,12 @@ EVAL_EXAMPLE = "clifctl bench eval --rates paper --batch 8 -o eval.json"
 def _of_a_net(
     *,
     model: Annotated[
-        Literal["resnet18", "vgg11", "snn5"],
-        typer.Option(help="Net; snn5 is the net of the recipe digits_snn5."),
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="Net: resnet18, vgg11, snn5 (that of the recipe digits_snn5), or FILE.py:NAME.",
+            autocompletion=complete_model,
+        ),
     ] = "resnet18",
     neuron: Annotated[str, typer.Option(help="Neuron of every layer.")] = "clif",
     timesteps: Annotated[

@@ -75,7 +75,7 @@ def bench_train(
         **described(asked, replace(task, timesteps=steps[0])),
         started=started,
         timesteps=steps,
-        batch_norm=task.batch_norm,
+        batch_norm=task.options.norm_mode if task.row.own else task.batch_norm,
         firing_rates=tuple(reached),
         connection_paths=paths,
         peak_missing=missing,

@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from clifctl import trust
 from clifctl.amounts import counted
 from clifctl.analysis.splits import can_split
 from clifctl.convert.deployment import require_deployable
@@ -73,7 +72,6 @@ def copy_template(path: Path, *, may_write: Callable[[Path], None]) -> tuple[Pat
 def recipe_for(model: str, data: str, overrides: Sequence[str] = ()) -> LoadedRecipe:
     """A recipe of defaults for a net (a name or FILE.py:NAME, which is run) and the shape of a data
     set, no file of which is read. Raises RecipeError, ModelError, UsageError."""
-    trust.allow_named(model)
     return bare_recipe(data, model, overrides)
 
 

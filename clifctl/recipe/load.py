@@ -175,7 +175,8 @@ def name_of_runs(reference: str, overrides: Sequence[str]) -> str:
 def bare_recipe(data: str, model: str | None, overrides: Sequence[str] = ()) -> LoadedRecipe:
     """A recipe of defaults for a net that is trained already: a LIF net with T = 6 on a data set,
     unless overrides say otherwise. Without a `model` another takes its place, and the recipe is
-    called after the data. Raises RecipeError, UsageError."""
+    called after the data; a net FILE.py:NAME is run. Raises RecipeError, UsageError."""
+    trust.allow_named(model)
     data, chosen = _as_listed("data", data), _as_listed("model", model or _ANY_MODEL)
     document: dict[str, Any] = {
         "timesteps": BARE_TIMESTEPS,
@@ -185,7 +186,7 @@ def bare_recipe(data: str, model: str | None, overrides: Sequence[str] = ()) -> 
         "train": {"epochs": 1},
     }
     notices = apply_overrides(document, overrides)
-    recipe = validate(document, f"recipe of {data} and {model}", overrides=overrides)
+    recipe = validate(document, f"recipe of {data} and {chosen}", overrides=overrides)
     notices += recipe.model.options.notices(recipe.neuron.neuron)
     name = data if model is None else _name_of(recipe)
     named = () if model is None else (f"model.name={model}",)

@@ -80,7 +80,7 @@ def _time_notes(result: EvalBenchResult) -> tuple[str, ...]:
     return (
         f"N {input_words(result)}; nothing is kept for backward, batch norm has running averages",
         *rate_notes(result),
-        f"ours: norm inside the neuron's kernel ({result.target}), connections "
+        f"ours: neurons by kernels, norm inside in nets of clifctl ({result.target}), connections "
         f"{result.connections}; dense: these dense",
         "ReLU: torch's BatchNorm2d and ReLU in place on T x N images; T = 1: on N images, as an "
         "ANN is used",

@@ -102,15 +102,21 @@ def _cost(cost: TrainBenchCost) -> str:
 
 def _train_notes(result: TrainBenchResult) -> tuple[str, ...]:
     version = result.versions["spikingjelly"]
+    own = result.batch_norm == "own"
     check = max(result.checks, key=lambda check: check.float64_gradient_error)
     return (
         "step: forward, cross entropy of the mean over time, backward; no optimizer step; "
         f"N = {result.batch_size} {input_words(result)}",
         *rate_notes(result),
-        f"ours: {result.batch_norm} batch norm inside the neuron's kernel ({result.target}), "
+        f"ours: the net's own batch norm, neurons by {result.target}, connections "
+        f"{result.connections}; dense: these dense"
+        if own
+        else f"ours: {result.batch_norm} batch norm inside the neuron's kernel ({result.target}), "
         f"spikes kept as bits, connections {result.connections}; dense: these dense; plain: norm "
         "and neuron one after the other too",
-        "in ours the first convolution of the T equal images runs once, in others T times"
+        "the first convolution of the T equal images runs T times"
+        if own and result.frames_percent is None
+        else "in ours the first convolution of the T equal images runs once, in others T times"
         if result.frames_percent is None
         else "what the engine adds is measured on images alone",
         "ReLU: torch's BatchNorm2d and ReLU in place on T x N images; its images/s count all of "

@@ -158,7 +158,9 @@ def _unwrapped(
 
 def _authors_key(net: SpikingNet, key: str) -> str:
     module, _, leaf = key.rpartition(".")
-    return f"{net.authors_names[module]}.{leaf}" if module in net.authors_names else key
+    if module not in net.authors_names:
+        return key
+    return f"{net.authors_names[module]}.{leaf}".removeprefix(".")  # "": the net itself
 
 
 def _listed(what: str, entries: list[str]) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from clifctl.cli.app import run as run_clifctl
 from clifctl.experiments.grid.trial_names import Numerics, trial_of
@@ -77,6 +78,19 @@ def test_a_checkpoint_knows_the_file_of_its_net(clifctl: Run, own: Path) -> None
     last = trained["row"]["accuracy_percent_last"]
     assert found.json["accuracy_percent"] == last
     assert trained["row"]["batch_norm"] == "own"
+
+
+def test_weights_of_the_module_itself_are_taken(clifctl: Run, own: Path) -> None:
+    weights = load_checkpoint(own / "run" / "last.pt").model
+    plain = {name.removeprefix("net."): tensor for name, tensor in weights.items()}
+    assert set(plain) == {"first.weight", "first.bias", "last.weight", "last.bias"}
+    torch.save(plain, own / "plain.pt")
+    named = ("--model", "elsewhere/net.py:Net", "--data", "digits", "model.width=9")
+    given = ("neuron.name=clif", "timesteps=2", *REFERENCE)
+    found = clifctl("eval", "plain.pt", *named, *given)
+    assert found.code == 0, found.err
+    expected = clifctl("eval", "run/last.pt", *TRUST, *REFERENCE).json
+    assert found.json["accuracy_percent"] == expected["accuracy_percent"]
 
 
 def test_a_changed_file_needs_a_word(clifctl: Run, own: Path) -> None:

@@ -229,7 +229,11 @@ def test_a_net_of_single_steps_gives_what_it_gives_step_by_step(
     space: dict[str, Any] = {}
     exec(compile((tmp_path / "net.py").read_text(), "net.py", "exec"), space)
     plain = space["Net"]((1, 4, 4), CLASSES).double().train(training)
-    renamed = {k.replace(".neurons.", "."): v for k, v in own.net.state_dict().items()}
+    theirs_of = {
+        key: f"{own.authors_names[key.rpartition('.')[0]]}.{key.rpartition('.')[2]}"
+        for key in own.state_dict()
+    }
+    renamed = {theirs_of[key]: value for key, value in own.state_dict().items()}
     assert plain.load_state_dict(renamed, strict=True)
     x = images(STEPS, 3, 1, 4, 4)
     for _ in range(2):  # nothing is left over of a call

@@ -26,7 +26,7 @@ def bench_engine(task: Task, recipe: str | None, *, repeats: int, observe: Obser
     settings = [
         f"timesteps={task.timesteps}",
         f"neuron.name={task.neuron}",
-        f"model.batch_norm={task.batch_norm}",
+        *([] if task.row.own else [f"model.batch_norm={task.batch_norm}"]),
         f"train.batch_size={task.batch_size}",
         f"train.precision={task.precision}",
         f"train.epochs={1 if recipe is None else DIGITS_EPOCHS}",

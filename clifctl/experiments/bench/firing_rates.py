@@ -15,11 +15,13 @@ import torch
 from torch import Tensor, nn
 
 from clifctl import paper
+from clifctl.convert.deployment import recalibrate
 from clifctl.energy.rates import rates_of_layers
 from clifctl.errors import UsageError, unknown_name
+from clifctl.experiments.bench.layer_gate import of_layer
 from clifctl.experiments.bench.task import Task
 from clifctl.experiments.energy import given_json
-from clifctl.models import FiringRates, SpikingLayer, TemporalBatchNorm
+from clifctl.models import FiringRates, SpikingLayer, SpikingNet, TemporalBatchNorm, norms_in
 from clifctl.results.bench import BenchRate
 
 FRESH, PAPER = "fresh", "paper"
@@ -38,6 +40,12 @@ def target_rates(reference: str, task: Task) -> dict[str, float] | None:
     cannot be used."""
     if reference == FRESH:
         return None
+    if task.row.own:
+        raise UsageError(
+            f"--rates {reference}: firing rates are set by the batch norms of clifctl's nets, and "
+            f"'{task.model}' is another's",
+            hint="leave --rates out: fresh weights as they are",
+        )
     with torch.device("meta"):
         net = task.net(fuse_norm=True)
     layers = [name for name, part in net.named_modules() if isinstance(part, SpikingLayer)]
@@ -63,6 +71,8 @@ def at_rates(task: Task, targets: Mapping[str, float] | None, *, training: bool)
     running averages become those of the task's input, whatever the rates."""
     if training and targets is None:
         return task
+    if task.row.own:
+        return _with_averages(task)
     small = replace(task, batch_size=min(task.batch_size, CALIBRATION_BATCH))
     net = _ready(small, training=training)
     setter = _Setter(targets, training=training)
@@ -75,6 +85,19 @@ def at_rates(task: Task, targets: Mapping[str, float] | None, *, training: bool)
         name: tensor.detach().cpu()
         for name, tensor in net.state_dict().items()
         if name.rpartition(".")[2] in kept and setter.has_set(net.get_submodule(_owner(name)))
+    }
+    return replace(task, norms=norms)
+
+
+def _with_averages(task: Task) -> Task:
+    """The task with the running averages of its own input in the batch norms of its net, a person's
+    own."""
+    net = _ready(task, training=False)
+    recalibrate(net, [task.input().to(task.device)], repeat=task.repeat)
+    norms = {
+        f"{name}.{kind}": getattr(norm, kind).cpu()
+        for name, norm in norms_in(net).items()
+        for kind in ("running_mean", "running_var")
     }
     return replace(task, norms=norms)
 
@@ -99,7 +122,7 @@ def reached_rates(
     )
 
 
-def _ready(task: Task, *, training: bool) -> nn.Module:
+def _ready(task: Task, *, training: bool) -> SpikingNet:
     net = task.net(fuse_norm=True, connections="dense").to(task.device)
     return net.to(memory_format=torch.channels_last).train(training)
 
@@ -131,7 +154,9 @@ class _Setter:
         """What is called before the layer `name` runs, with what it is given."""
 
         def set_norm(layer: nn.Module, inputs: tuple[Any, ...]) -> None:
-            x, _, norm, repeat = (*inputs, 1)[:4]
+            x, norm, repeat = of_layer(inputs)
+            if norm is None:
+                return
             self._norms.add(norm)
             if not self.training:
                 _set_statistics(norm, x)

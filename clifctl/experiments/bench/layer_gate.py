@@ -58,6 +58,13 @@ def layer_errors(ours: Learner, *, training: bool) -> LayerErrors:
     return LayerErrors(*map(_worst, (found.differing, found.gradients, found.sums)))
 
 
+def of_layer(inputs: tuple[Any, ...]) -> tuple[Tensor, Any, int]:
+    """Of what a layer of neurons is given: its input, the norm that runs with it (None in a net of
+    a person's own), and for how many equal steps a step stands."""
+    x, _, norm, repeat = (*inputs, *(None, None, 1)[len(inputs) - 1 :])[:4]
+    return x, norm, repeat
+
+
 def _worst(found: Sequence[float]) -> float:
     """The largest; NaN where there is one."""
     return float(torch.tensor([0.0, *found], dtype=torch.float64).max())
@@ -86,13 +93,17 @@ class _Found:
         """Run a layer both ways on the input that the net gives it, and let the net go on from
         there without a way back. The plain path gets it in float32: in bfloat16 it would round
         between norm and neuron, where the kernel does not."""
-        x, _, norm, repeat = (*inputs, 1)[:4]
-        fused = norm.fused
+        x, norm, repeat = of_layer(inputs)
+        # In a net of a person's own norm and neuron are apart: the kernel is set against `step`.
+        owner, name, plain = (
+            (layer, "target", "reference") if norm is None else (norm, "fused", False)
+        )
+        as_it_is = getattr(owner, name)
         results = []
-        for norm.fused in (True, False):
-            given = x if norm.fused else x.float()
+        for way, given in ((as_it_is, x), (plain, x.float())):
+            setattr(owner, name, way)
             results.append(self._of_neurons(layer, given.detach(), norm, repeat))
-        norm.fused = fused
+        setattr(owner, name, as_it_is)
         (spikes, gradients), (expected, references) = results
         self.differing.append(float((spikes != expected).double().mean()))
         self._compare(gradients, references)
@@ -129,7 +140,8 @@ class _Found:
         spikes: Tensor = layer.forward(x, None, norm, repeat)[0]
         if not self.training:
             return spikes, []
-        wanted = [x, norm.weight, norm.bias, *layer.parameters()]
+        of_norm = [] if norm is None else [norm.weight, norm.bias]
+        wanted = [x, *of_norm, *layer.parameters()]
         g = torch.randn(spikes.shape, generator=torch.Generator().manual_seed(0))
         return spikes.detach(), _gradients(spikes, wanted, g.to(x).to(spikes))
 

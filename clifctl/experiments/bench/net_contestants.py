@@ -18,6 +18,7 @@ from clifctl.experiments.bench.timing import interleaved
 from clifctl.experiments.run.connections import watched_connections
 from clifctl.models import SpikingLayer, SpikingNet
 from clifctl.models.norm import NormMode
+from clifctl.models.own.net import OwnNet
 from clifctl.results.bench import memory_formats_of
 from clifctl.results.connections import ConnectionPaths
 from clifctl.training.precision import Precision
@@ -89,8 +90,11 @@ class Learner:
 
 
 def taking_part(contestants: Contestants, task: Task, missing: Mapping[str, str]) -> Contestants:
-    """Those that are measured: but for the missing, and for `ours_dense` where `ours` is dense."""
+    """Those that are measured: but for the missing, for `ours_dense` where `ours` is dense,
+    and for `ours_plain` of a person's own net."""
     left_out = {*missing, *(["ours_dense"] if task.connections == "dense" else [])}
+    if task.row.own:  # whose norms and neurons are one after the other in any case
+        left_out.add("ours_plain")
     return {who: formats for who, formats in contestants.items() if who not in left_out}
 
 
@@ -206,6 +210,8 @@ def _peer(
     task: Task, where: Where, *, multi_step: bool
 ) -> tuple[nn.Module, Callable[[], Tensor]] | str:
     source = task.net(fuse_norm=False)
+    if isinstance(source, OwnNet):
+        return "a net of one's own is measured against itself with ReLU alone"
     nodes: list[nn.Module] = []
     reasons: list[str] = []
 

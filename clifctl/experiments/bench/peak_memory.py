@@ -1,5 +1,6 @@
 """Peak memory of a contestant's training step, measured in a process of its own."""
 
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from importlib import import_module
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from clifctl import trust
 from clifctl.devices import is_gpu
 from clifctl.errors import RunFailed
 from clifctl.experiments.bench.net_contestants import Learner, learner
@@ -32,7 +34,7 @@ def peak_bytes(task: Task, who: str | None, memory_format: str) -> int:
     """
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         try:
-            return pool.submit(_peak, task, who, memory_format).result()
+            return pool.submit(_peak, task, who, memory_format, trust.files()).result()
         except BrokenProcessPool:
             raise RunFailed(
                 f"the process that measures the memory of '{who}' died",
@@ -40,7 +42,8 @@ def peak_bytes(task: Task, who: str | None, memory_format: str) -> int:
             ) from None
 
 
-def _peak(task: Task, who: str | None, memory_format: str) -> int:
+def _peak(task: Task, who: str | None, memory_format: str, trusted: Sequence[str]) -> int:
+    trust.allow_files(trusted)
     torch.set_num_threads(task.execution.threads.count)
     for library in ("numba", "spikingjelly.activation_based.neuron"):
         import_module(library)

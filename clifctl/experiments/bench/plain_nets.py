@@ -7,8 +7,16 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from clifctl.models import ResNet18, SequentialNet, SpikingLayer, SpikingNet, SynapticLayer
+from clifctl.models import (
+    ResNet18,
+    SequentialNet,
+    Spiking,
+    SpikingLayer,
+    SpikingNet,
+    SynapticLayer,
+)
 from clifctl.models.layers import Pool
+from clifctl.models.own.net import OwnNet
 
 # A layer of neurons and its channels -> what stands in its place.
 Activation = Callable[[SpikingLayer, int], nn.Module]
@@ -23,11 +31,29 @@ def plain_net(net: SpikingNet, activation: Activation, wrap: Wrap = lambda part:
 
     Dropout is left out: the benchmark's nets have none.
     """
+    if isinstance(net, OwnNet):
+        return _Own(net, activation)
     if isinstance(net, ResNet18):
         return _ResNet18(net, activation, wrap)
     if isinstance(net, SequentialNet):
         return nn.Sequential(*_in_a_row(net, activation, wrap))
     raise TypeError(f"no plain form of {type(net).__name__}")
+
+
+class _Own(nn.Module):
+    """A person's own net at T = 1 with activations for its layers of neurons, which know no
+    channels: images `[N, *]` in, logits `[N, classes]` out."""
+
+    def __init__(self, net: OwnNet, activation: Activation) -> None:
+        super().__init__()
+        self.net = net
+        for name, module in list(net.named_modules()):
+            if isinstance(module, Spiking):
+                net.set_submodule(name, activation(module.neurons, module.channels or 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.net(x[None])[0][0]
+        return logits
 
 
 def _norm(norm: Any, wrap: Wrap) -> nn.Module:

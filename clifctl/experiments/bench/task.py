@@ -7,13 +7,15 @@ from typing import Any, cast, get_args
 import torch
 from torch import Tensor
 
+from clifctl import trust
 from clifctl.devices import device_name
 from clifctl.errors import ArgumentError, UsageError, as_listed, unknown_name
 from clifctl.experiments.build import parameter_count
 from clifctl.experiments.run.execution import ON_CPU, Execution, ExecutionOptions
 from clifctl.experiments.run.manifest import package_versions
-from clifctl.models import MODELS, NetOptions, NeuronChoice, SpikingNet
+from clifctl.models import MODELS, Model, NetOptions, NeuronChoice, SpikingNet
 from clifctl.models.norm import NormMode
+from clifctl.models.own.loading import FOREIGN_MODELS
 from clifctl.neurons import NEURONS
 from clifctl.recipe.load import load_recipe
 from clifctl.training.memory import saved_for_backward
@@ -61,6 +63,11 @@ class Task:
         return self.execution.kernels.connections.name
 
     @property
+    def row(self) -> Model:
+        """The net: of the table, or a person's own."""
+        return FOREIGN_MODELS.load(self.model, MODELS)
+
+    @property
     def repeat(self) -> int:
         """How many equal time steps one step of the input stands for."""
         return self.timesteps if self.frames_percent is None else 1
@@ -75,10 +82,10 @@ class Task:
         """clifctl's net, with the same weights every time; `batch_norm` and `connections` may be
         others than the task's."""
         torch.manual_seed(0)
-        model, neuron = MODELS[self.model], NEURONS[self.neuron]
+        model, neuron = self.row, NEURONS[self.neuron]
         norm = {"fuse_norm": fuse_norm, "batch_norm": batch_norm or self.batch_norm}
         net: SpikingNet = model.build(
-            self.options.model_copy(update=norm),
+            self.options if model.own else self.options.model_copy(update=norm),
             input_shape=self.input_shape,
             classes=self.classes,
             timesteps=self.timesteps,
@@ -144,8 +151,9 @@ def task_of(asked: NetBenchOptions, *, least_batch: int) -> Task:
         asked, model=as_listed(asked.model, NETS), neuron=as_listed(asked.neuron, NEURONS)
     )
     model, frames_percent = asked.model, asked.frames_percent
+    own = is_own(model)
     for kind, name, known in (
-        ("model", model, NETS),
+        ("model", model, (*NETS, *([model] if own else []))),
         ("neuron", asked.neuron, tuple(NEURONS)),
         ("precision", asked.precision, PRECISIONS),
         ("batch norm", asked.batch_norm, get_args(NormMode)),
@@ -173,7 +181,12 @@ def task_of(asked: NetBenchOptions, *, least_batch: int) -> Task:
             hint="percent of the frames' values that are not zero; 5 to 10 are usual",
         )
     execution = asked.execution.resolve()
-    options = MODELS[model].options()
+    row = FOREIGN_MODELS.load(model, MODELS)
+    if own and asked.batch_norm != NetBenchOptions.batch_norm:
+        raise UsageError(
+            f"net '{model}' decides itself what its batch norm does", hint="leave --batch-norm out"
+        )
+    options = row.options()
     shape: tuple[int, ...] = CIFAR_SHAPE
     classes, timesteps = CLASSES, CIFAR_TIMESTEPS
     if frames_percent is not None:
@@ -195,6 +208,11 @@ def task_of(asked: NetBenchOptions, *, least_batch: int) -> Task:
         execution=execution,
         frames_percent=frames_percent,
     )
+
+
+def is_own(model: str) -> bool:
+    """Whether a person names a net of their own, FILE.py:NAME or of an installed package."""
+    return trust.is_file_reference(model) or model in FOREIGN_MODELS.installed()
 
 
 def steps_of(asked: NetBenchOptions, task: Task) -> tuple[int, ...]:

@@ -16,7 +16,7 @@ from clifctl.models.layers import NetState, NeuronChoice, SpikingLayer, SpikingN
 from clifctl.models.own.dry_run import Tried, try_shapes
 from clifctl.models.own.nodes import has_memory, is_node, nodes_in, own_neuron, replace_nodes
 from clifctl.models.own.options import GIVEN, OwnOptions, parameters_of
-from clifctl.models.own.steps import Clock
+from clifctl.models.own.steps import AllSteps, Clock
 from clifctl.models.spiking import Spiking
 from clifctl.neurons import NEURONS
 from clifctl.notices import tell_once
@@ -37,6 +37,7 @@ class OwnNet(SpikingNet):
         self.single = single
         self.logits_of_steps = True
         self._memories = [module for module in net.modules() if has_memory(module)]
+        self.authors_names = _names_of(self)
 
     def forward(
         self, x: Tensor, state: NetState | None = None, repeat: int = 1
@@ -51,6 +52,18 @@ class OwnNet(SpikingNet):
             x = x.expand(repeat, *x.shape[1:])
         logits = run_on(self.net, x, self.clock, single=self.single)
         return (logits if self.logits_of_steps else logits[None]), ()
+
+
+def _names_of(net: OwnNet) -> dict[str, str]:
+    """Module -> its name in the person's own module, as its state dict has it."""
+    found = {"net": ""}
+    for name, module in net.net.named_modules():
+        for child, _ in module.named_children():
+            ours = f"{name}.{child}".removeprefix(".")
+            held = isinstance(module, Spiking | AllSteps)  # in the place of what it holds
+            above = found[f"net.{name}".removesuffix(".")]
+            found[f"net.{ours}"] = above if held else f"{above}.{child}".removeprefix(".")
+    return found
 
 
 def run_on(net: nn.Module, x: Tensor, clock: Clock, *, single: bool) -> Any:
