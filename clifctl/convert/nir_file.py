@@ -12,7 +12,6 @@ import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.util import find_spec
 from io import BufferedReader
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ import numpy as np
 
 from clifctl.convert.hdf5_words import POINTER_BYTES, words_at
 from clifctl.devices import available_memory_bytes
-from clifctl.errors import ConversionError, UsageError, unknown_name
+from clifctl.errors import ConversionError, unknown_name
 from clifctl.reading import ALWAYS_READ_BYTES, MOST_GROWTH, open_regular, size_bytes
 
 SUFFIX = ".nir"
@@ -96,13 +95,7 @@ def is_nir(path: str | Path) -> bool:
 
 
 def read_nir(path: Path) -> NirFile:
-    """The graph of the file `path`. Raises ConversionError with the file and the node, UsageError
-    where the package that reads it is missing."""
-    if find_spec("h5py") is None:
-        raise UsageError(
-            f"'{path}': NIR graphs are read with the package h5py, which is not installed",
-            hint="pip install 'clifctl[nir]'",
-        )
+    """The graph of the file `path`. Raises ConversionError with the file and the node."""
     with of_file(path):
         try:
             with open_regular(path) as file:

@@ -82,6 +82,12 @@ def node_name(layer: str) -> str:
 
 def _require_writable(layer: GraphLayer, profile: Profile) -> None:
     name = layer.values["neuron"].name
+    p = layer.values["hyperparameters"]
+    if name == "if" and (p.reset, p.v_reset) != ("hard", 0.0):
+        raise ConversionError(
+            f"layer '{layer.name}': an 'if' is written with a hard reset to 0 alone",
+            hint="train with neuron.reset=hard",
+        )
     if name not in WRITABLE:
         raise ConversionError(
             f"layer '{layer.name}': NIR has no '{name}' neuron",

@@ -14,8 +14,9 @@ what an input of 1 adds. What is left are
     v_threshold' = (v_threshold - v_rest) / gain,   v_reset' = (v_reset - v_rest) / gain
 
 with gain = dt/tau * r (IF: dt * r; CubaLIF: dt/tau_mem * r * dt/tau_syn * w_in), the same spikes.
-Where v_reset is v_leak that is clifctl's `lif` with a hard reset to 0 and tau/dt, whose potential
-starts at rest, as those of the writers do. NIR fires above the threshold, clifctl at it.
+Where v_reset is v_leak that is clifctl's `lif` with a hard reset to 0 and tau/dt, and an IF is its
+`if`; potentials start at rest, as those of the writers do. NIR fires above the threshold, clifctl
+at it.
 """
 
 from collections.abc import Callable, Mapping
@@ -78,6 +79,9 @@ def _of_all(kind: str, constants: Mapping[str, float]) -> LayerNeuron:
         values = {"tau": 1 / (1 - constants["decay"]), "v_threshold": constants["v_threshold"]}
         reset = "hard" if hard else "soft"
         return LayerNeuron(lif, lif.hyperparameters(reset=reset, **values), {})
+    if kind == "IF":
+        integrates = NEURONS["if"]
+        return LayerNeuron(integrates, integrates.hyperparameters(reset="hard", **constants), {})
     neuron = _UNIFORM[kind]
     return LayerNeuron(neuron, neuron.hyperparameters(**constants), {})
 

@@ -146,6 +146,7 @@ def _nir_threshold(layer: GraphLayer) -> Any:
 
 _NODES: dict[str, Callable[[GraphLayer], Any]] = {
     "lif": _lif,
+    "if": _nir_if,
     "nir_lif": _nir_lif,
     "nir_if": _nir_if,
     "nir_cuba_lif": _nir_cuba_lif,

@@ -13,9 +13,9 @@ from clifctl.convert.nir_net import NirNet
 from clifctl.data import LoadedData
 from clifctl.errors import ArgumentError, UsageError
 from clifctl.experiments.build import at_root, unfilled_net
-from clifctl.experiments.nir_graphs import recipe_of_graph
 from clifctl.experiments.published import published_for
 from clifctl.experiments.run.execution import ExecutionOptions
+from clifctl.experiments.run.nir_graphs import recipe_of_graph
 from clifctl.experiments.run.resume import file_sources_of
 from clifctl.kernels import check_connections
 from clifctl.models import SpikingNet

@@ -42,7 +42,6 @@ PACKAGES = (
     "matplotlib",
     "spikingjelly",
     "nir",
-    "h5py",
     "nirtorch",
     "tensorboard",
     "distributed",

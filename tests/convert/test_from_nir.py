@@ -269,6 +269,7 @@ def test_every_kind_of_neuron_is_what_nir_says(tmp_path: Path) -> None:
             tau_syn=3 * DT_S * one, tau_mem=2 * DT_S * one, r=5 * one, v_leak=one / 8,
             v_threshold=one, v_reset=-one, w_in=2 * one,
         ),
+        nir.IF(r=3 * one / DT_S, v_threshold=2 * one, v_reset=-one),
         nir.Threshold(threshold=one / 2),
         nir.LI(tau=3 * DT_S * one, r=np.array([1.0, -2.0]), v_leak=one / 2),
         nir.CubaLI(

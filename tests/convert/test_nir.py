@@ -243,7 +243,8 @@ def test_the_interpreter_by_hand() -> None:
     # After the reset to -0.25: -0.125 + 0.75, then 0.3125 + 0.75.
     assert activity.distance["node"].flatten().tolist() == [-0.25, 0.125, -0.375, 0.0625]
     leak = nir.LI(tau=4 * DT_S * one, r=2 * one, v_leak=one)
-    assert interpret(lone(leak), x[:2], dt=DT_S).outputs.flatten().tolist() == [1.0, 1.75]
+    # From rest, which is v_leak: 1 + 1/4 (1 - 1 + 2 * 1.5), then 1.75 + 1/4 (1 - 1.75 + 3).
+    assert interpret(lone(leak), x[:2], dt=DT_S).outputs.flatten().tolist() == [1.75, 2.3125]
     # A spike needs more than the threshold.
     at = nir.Threshold(threshold=1.5 * one)
     assert interpret(lone(at), x[:1], dt=DT_S).outputs.flatten().tolist() == [0.0]
@@ -258,8 +259,8 @@ def test_the_interpreter_by_hand() -> None:
 def test_what_the_interpreter_does_not_know_is_refused() -> None:
     one = np.ones(1)
     x = torch.ones(1, 1, 1)
-    with pytest.raises(ConversionError, match="node 'node': the interpreter knows no CubaLI"):
-        interpret(lone(nir.CubaLI(one, one, one, one)), x, dt=DT_S)
+    with pytest.raises(ConversionError, match="node 'node': the interpreter knows no I"):
+        interpret(lone(nir.I(one)), x, dt=DT_S)
     graph = lone(nir.Scale(scale=one))
     graph.edges.append(("node", "node"))
     with pytest.raises(ConversionError, match="loop without a delay: node -> node"):
