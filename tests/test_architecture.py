@@ -266,6 +266,8 @@ LONG = {
     "cli/compare_neurons.py:compare_neurons": "its signature: a parameter for each option",
     "cli/compare_neurons.py:register": "the command's signature: a parameter for each option",
     "cli/options.py": "what every command shares: options, where a result goes, how it is wired",
+    "cli/sweep.py:register": "the command's signature: a parameter for each option",
+    "cli/sweep.py:sweep": "its signature: a parameter for each option",
     "cli/train.py:register": "the command's signature: a parameter for each option",
     "experiments/energy.py": "one command from its sources to rows, the published ones beside them",
     "kernels/spikes/tensor.py": "a subclass of torch.Tensor, and all that torch asks of it",

@@ -30,6 +30,7 @@ from clifctl.cli import (
     neurons,
     recipes,
     runs,
+    sweep,
     train,
     truncate_bptt,
 )
@@ -75,6 +76,7 @@ dynamics.register(app)
 doctor.register(app)
 compare_neurons.register(app)
 truncate_bptt.register(app)
+sweep.register(app)
 app.add_typer(recipes.app, name="recipes")
 app.add_typer(data.app, name="data")
 app.add_typer(runs.app, name="runs")

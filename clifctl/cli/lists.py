@@ -11,6 +11,9 @@ if TYPE_CHECKING:
 
 _CLOSING = {"(": ")", "[": "]", "{": "}"}
 _QUOTES = "'\""
+_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+_RANGE = re.compile(rf"({_NUMBER})\.\.({_NUMBER})(?::(\d{{1,9}}))?(:log)?", re.ASCII)
+MOST_VALUES = 100_000
 
 
 def names(option: str, text: str) -> list[str]:
@@ -29,6 +32,63 @@ def whole_numbers(option: str, text: str) -> list[int]:
 def numbers(option: str, text: str) -> list[float]:
     """A list of finite numbers, each once. Raises UsageError."""
     return list(dict.fromkeys(_number(option, text, entry) for entry in names(option, text)))
+
+
+def raw(option: str, text: str) -> list[str]:
+    """The entries of a list as they are typed, quotes and all. Raises UsageError for none."""
+    entries = list(filter(None, map(str.strip, _split(option, text))))
+    if not entries:
+        raise UsageError(f"{option} '{text}': the list is empty", hint="name one, or several: a,b")
+    return entries
+
+
+def swept(key: str, text: str) -> list[str]:
+    """The values that `key` is to take, each as it is typed: ranges are written out, from A..B
+    (whole numbers), A..B:N and A..B:N:log. Raises UsageError for a list or a range without any."""
+    if not text.strip(" ,"):
+        raise UsageError(f"{key}={text}: there is no value", hint=f"as in {key}=A or {key}=A,B")
+    return [one for entry in raw(f"{key}:", text) for one in _range(key, entry) or [entry]]
+
+
+def _range(key: str, entry: str) -> list[str] | None:
+    """The values of a range; None for an entry that is none."""
+    match = _RANGE.fullmatch(entry)
+    if match is None:
+        return None
+    first, last, count, scale = match.groups()
+    low, high = float(first), float(last)
+    whole = _is_whole(first) and _is_whole(last)
+
+    def refused(problem: str, hint: str) -> UsageError:
+        return UsageError(f"{key}={entry}: {problem}", hint=hint)
+
+    if low > high:
+        raise refused(f"the range is empty, {first} is more than {last}", f"{last}..{first}")
+    if count is None:
+        if not whole or scale:
+            raise refused("how many values?", f"as in {key}={first}..{last}:5{scale or ''}")
+        number = int(last) - int(first) + 1
+    else:
+        number = int(count)
+    if number > MOST_VALUES:
+        raise refused(f"these are {number:,} values", f"a range has {MOST_VALUES:,} at most")
+    if count is None:
+        return [str(int(first) + at) for at in range(number)]
+    if number < 2 or low == high:
+        raise refused("a range has two values or more", f"as in {key}=1e-3..1e-1:5:log")
+    if scale and low <= 0:
+        raise refused("a logarithmic range begins above zero", "leave :log out, or begin later")
+    values = [low * (high / low) ** (at / (number - 1)) for at in range(number)] if scale else []
+    values = values or [low + (high - low) * at / (number - 1) for at in range(number)]
+    # Twelve digits: 0.01 and not 0.010000000000000002, on every machine.
+    values = [low, *(float(f"{value:.12g}") for value in values[1:-1]), high]
+    if whole and all(value.is_integer() for value in values):
+        return [str(int(value)) for value in values]
+    return [repr(value) for value in values]
+
+
+def _is_whole(number: str) -> bool:
+    return number.lstrip("+-").isdecimal()
 
 
 def shape(option: str, text: str) -> tuple[int, ...]:

@@ -227,6 +227,7 @@ def _result(run: Run, folder: str | None, request: StopRequest, started: float) 
         parameters=parameter_count(run.net),
         accuracy_percent_last=final.accuracy_percent,
         accuracy_percent_best=best.test_accuracy_percent,
+        validation_accuracy_percent_last=last.validation_accuracy_percent,
         epoch_best=best.epoch,
         best_chosen_on="test" if run.data.validation is None else "validation",
         train_loss_train_mode=last.train_loss_train_mode,

@@ -11,6 +11,7 @@ from clifctl.results.compare_neurons import NeuronComparison
 from clifctl.results.quantities import Quantity
 from clifctl.results.statistics import Difference, Estimate
 from clifctl.results.summary import ESTIMATES, Differences, Summary
+from clifctl.results.sweep import SweepResult
 from clifctl.results.truncate_bptt import TruncationResult
 
 Estimates = Mapping[str, Quantity]
@@ -23,13 +24,14 @@ _TESTED = ("interval_95_low", "interval_95_high", "p_value", "p_value_holm", "wi
 
 
 def estimates_of(summaries: Iterable[Summary]) -> Estimates:
-    """The quantities that have a column: all but those that have a default, because they are not
-    always measured, and that none of `summaries` has."""
+    """The quantities that have a column: all but those that have to be asked for, and those that
+    have a default, because they are not always measured, and that none of `summaries` has."""
     known = list(summaries)
     return {
         name: quantity
         for name, quantity in ESTIMATES.items()
-        if not hasattr(Summary, name) or any(getattr(one, name) for one in known)
+        if not quantity.on_request
+        and (not hasattr(Summary, name) or any(getattr(one, name) for one in known))
     }
 
 
@@ -43,13 +45,14 @@ def shown_summary(summary: Summary, estimates: Estimates) -> dict[str, Any]:
     kept = mebibytes(summary.kept_for_backward_bytes)
     return {
         "n": len(summary.seeds),
-        **{name: _estimate(getattr(summary, name), one) for name, one in estimates.items()},
+        **{name: estimate_cell(getattr(summary, name), one) for name, one in estimates.items()},
         "parameters": summary.parameters,
         "memory": None if kept is None else f"{kept:.2f}",
     }
 
 
-def _estimate(estimate: Estimate | None, quantity: Quantity) -> str | None:
+def estimate_cell(estimate: Estimate | None, quantity: Quantity) -> str | None:
+    """A mean with its standard error for a reader."""
     if estimate is None:
         return None
     mean = f"{estimate.mean:.{quantity.mean_digits}f}"
@@ -140,7 +143,7 @@ def _p(p: float | None) -> str | None:
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def conclusions_table(result: NeuronComparison | TruncationResult) -> Table:
+def conclusions_table(result: NeuronComparison | TruncationResult | SweepResult) -> Table:
     """The conclusions, the notes, and the trials that are not finished."""
     missing = [trial for trial in result.trials if trial.state != "finished"]
     lines = [*result.conclusions, *result.notes]

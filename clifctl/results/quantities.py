@@ -24,8 +24,9 @@ class Quantity:
     value as it is; 0: a whole number, with commas).
 
     `short` heads its column in a wide table. Of the quantities of a grid, a mean over seeds and a
-    difference have so many digits `fewer`, `compared` asks for paired differences, and `of` is
-    the name of what a trial measured where that has another one.
+    difference have so many digits `fewer`, `compared` asks for paired differences, `of` is the
+    name of what a trial measured where that has another one, one is a column only `on_request`,
+    and of two values the lower one is better unless `higher_is_better`.
     """
 
     label: str
@@ -35,6 +36,8 @@ class Quantity:
     fewer: int = 0
     compared: bool = False
     of: str | None = None
+    on_request: bool = False
+    higher_is_better: bool = False
 
     @property
     def mean_digits(self) -> int:
@@ -81,13 +84,31 @@ RATE_PER_STEP = Quantity(
 STEP = Quantity("step", "ms", 1)
 RELU_RATIO = Quantity("ratio to the ReLU net", digits=3, short="/ReLU")
 SECONDS = Quantity("time", "s", 1)
+TRAINING_TIME = Quantity("training time", "s", 1, on_request=True)
+SOP_ENERGY = Quantity("energy, SOP method", "nJ", 1, compared=True)
+MEMORY_ENERGY = Quantity("energy, memory method", "nJ", 1, compared=True)
 TARGET = Quantity("kernel target")
 PARAMETERS = Quantity("parameters", digits=0)
 WINDOW = Quantity("window of BPTT (- = full)", short="window")
 ACCURACY_LAST = Quantity(
-    "test accuracy, last epoch", "%", 2, short="accuracy, last [%]", compared=True
+    "test accuracy, last epoch",
+    "%",
+    2,
+    short="accuracy, last [%]",
+    compared=True,
+    higher_is_better=True,
 )
-ACCURACY_BEST = Quantity("test accuracy, best epoch", "%", 2, short="accuracy, best [%]")
+ACCURACY_BEST = Quantity(
+    "test accuracy, best epoch", "%", 2, short="accuracy, best [%]", higher_is_better=True
+)
+VALIDATION_ACCURACY = Quantity(
+    "validation accuracy, last epoch",
+    "%",
+    2,
+    short="validation [%]",
+    compared=True,
+    higher_is_better=True,
+)
 TRAIN_LOSS_TRAIN_MODE = Quantity(
     "training loss, train mode",
     digits=4,

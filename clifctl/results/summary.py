@@ -3,7 +3,15 @@
 from dataclasses import dataclass, replace
 from typing import Annotated, get_type_hints
 
-from clifctl.results.quantities import PARAMETERS, STEP, Quantity, quantities_of
+from clifctl.results.quantities import (
+    MEMORY_ENERGY,
+    PARAMETERS,
+    SOP_ENERGY,
+    STEP,
+    TRAINING_TIME,
+    Quantity,
+    quantities_of,
+)
 from clifctl.results.statistics import Difference, Estimate
 from clifctl.results.trials import Quantities
 
@@ -12,7 +20,8 @@ from clifctl.results.trials import Quantities
 class Summary(Quantities[Estimate | None]):
     """What the finished trials of one cell of a grid gave, over their seeds. Each estimate is None
     where no trial is finished, or none measured it. Whole numbers are the largest of the trials.
-    The temporal share of the gradient is that of `gradients`, where it was asked for."""
+    The temporal share of the gradient is that of `gradients`, and energies are those of `energy`,
+    an inference in its corrected accounting, where they were asked for."""
 
     seeds: tuple[int, ...]
     step_ms: Annotated[Estimate | None, replace(STEP, of="step_ms_median")]
@@ -26,6 +35,9 @@ class Summary(Quantities[Estimate | None]):
             "temporal share of the gradient", "%", 1, short="temporal share [%]", compared=True
         ),
     ] = None
+    sop_energy_nj: Annotated[Estimate | None, SOP_ENERGY] = None
+    memory_energy_nj: Annotated[Estimate | None, MEMORY_ENERGY] = None
+    train_seconds: Annotated[Estimate | None, TRAINING_TIME] = None
 
 
 # The quantities of a Summary that are estimated, and not just the largest of the trials.

@@ -17,6 +17,7 @@ from clifctl.results.quantities import (
     TIMESTEPS,
     TRAIN_LOSS_EVAL_MODE,
     TRAIN_LOSS_TRAIN_MODE,
+    VALIDATION_ACCURACY,
     WINDOW,
     Quantity,
 )
@@ -104,6 +105,7 @@ class TrainResult(Result):
     parameters: Annotated[int, PARAMETERS]
     accuracy_percent_last: Annotated[float, ACCURACY_LAST]
     accuracy_percent_best: Annotated[float, ACCURACY_BEST]
+    validation_accuracy_percent_last: Annotated[float | None, VALIDATION_ACCURACY] = None
     epoch_best: Annotated[int, Quantity("best epoch")]
     best_chosen_on: Annotated[str, Quantity("best epoch chosen on")]
     train_loss_train_mode: Annotated[float, TRAIN_LOSS_TRAIN_MODE]

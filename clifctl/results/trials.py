@@ -11,6 +11,7 @@ from clifctl.results.quantities import (
     TEST_LOSS,
     TRAIN_LOSS_EVAL_MODE,
     TRAIN_LOSS_TRAIN_MODE,
+    VALIDATION_ACCURACY,
     Quantity,
 )
 from clifctl.results.result import Result
@@ -33,6 +34,7 @@ class Quantities(Generic[Value]):
     train_loss_eval_mode: Annotated[Value, TRAIN_LOSS_EVAL_MODE]
     test_loss: Annotated[Value, TEST_LOSS]
     firing_rate: Annotated[Value | None, FIRING_RATE]
+    validation_accuracy_percent_last: Annotated[Value | None, VALIDATION_ACCURACY] = None
 
     def __init_subclass__(cls) -> None:
         """Declare the fields again with the type of the values, as which they are validated."""

@@ -24,6 +24,7 @@ CORRECTION = (
 )
 # Seed -> what the trial with that seed measured.
 BySeed = Mapping[int, Measured]
+ACCURACY = "accuracy_percent_last"  # which every trial measures
 _MEASURED = {field.name for field in fields(Measured)}
 
 
@@ -114,9 +115,10 @@ def conclude(
     quantities: Sequence[str],
     most: int | None = None,
 ) -> tuple[str, ...]:
-    """What paired differences to `baseline` bear, in a sentence for each of the `quantities`, the
-    first of which all trials measure; no more than `most` differences of a kind are named."""
-    n = min(one.n for _, found in compared for one in [found[quantities[0]]] if one)
+    """What paired differences to `baseline` bear, in a sentence for each of the `quantities`,
+    accuracy deciding how many seeds there are; no more than `most` differences of a kind are
+    named."""
+    n = min(one.n for _, found in compared for one in [found[ACCURACY]] if one)
     if n == 1:
         return (
             "One seed: there is no error bar and no p value, and nothing can be concluded about "
