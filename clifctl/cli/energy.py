@@ -47,7 +47,7 @@ PlotOption = Annotated[
 def register(app: typer.Typer) -> None:
     """Add the command to `app`."""
 
-    tables = ("sop", "memory", "firing-rates", "layers")
+    tables = ("sop", "memory", "firing-rates", "layers", "synaptic")
     example = "clifctl energy cifar10_resnet18 --rates paper --per-layer"
 
     @command(app, "energy", example=example, tables=tables)
@@ -58,6 +58,10 @@ def register(app: typer.Typer) -> None:
         method: MethodOption = "both",
         per_layer: Annotated[
             bool, typer.Option("--per-layer", help="Show what each operation of the net costs.")
+        ] = False,
+        operations: Annotated[
+            bool,
+            typer.Option("--operations", help="Show what each operation of the net is charged as."),
         ] = False,
         constants: ConstantsOption = None,
         timesteps: Annotated[
@@ -89,14 +93,14 @@ def register(app: typer.Typer) -> None:
             overrides=overrides,
             rates=rates,
             methods=("sop", "memory") if method == "both" else (method,),
-            per_layer=per_layer or picture is not None,
+            per_layer=per_layer or operations or picture is not None,
             constants=constants,
             timesteps=timesteps,
             checkpoint=choice.options_of_source(overrides, output),
             say=output.notice,
         )
         result = cost(names, options)
-        report = energy_report(result, per_layer=per_layer)
+        report = energy_report(result, per_layer=per_layer, operations=operations)
         output.emit_and_draw(report, picture, draw_energy, result)
 
 

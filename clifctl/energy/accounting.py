@@ -9,8 +9,16 @@ from clifctl.energy.constants import Constants
 from clifctl.energy.graph import CONNECTIONS, Operation, OperationGraph
 from clifctl.energy.neuron_cost import NeuronCost, step_cost
 from clifctl.energy.signals import Counted, Signals
+from clifctl.energy.synaptic import Synaptic, charged_as
 from clifctl.neurons import Hyperparameters, Neuron
-from clifctl.results.energy import MEMORY_KEYS, SOP_KEYS, Cost, LayerCost
+from clifctl.results.energy import (
+    MEMORY_KEYS,
+    SOP_KEYS,
+    Cost,
+    LayerCost,
+    SynapticOperations,
+    UnpricedOperation,
+)
 
 NeuronValues = tuple[Neuron, Hyperparameters]
 METHODS = {"sop": ("functions", *SOP_KEYS), "memory": MEMORY_KEYS}
@@ -25,6 +33,8 @@ class NetCosts:
     paper: Cost
     corrected: Cost
     layers: tuple[LayerCost, ...]
+    synaptic: SynapticOperations
+    unpriced: tuple[UnpricedOperation, ...]
 
 
 def net_costs(
@@ -62,6 +72,7 @@ def net_costs(
     )
     charges = corrected.charges(signals, step, constants)
     corrected_total, corrected_layers = corrected.together(charges, constants)
+    synaptic, folded = Synaptic(signals), graph.folded_norms(neuron.spiking)
     layers = tuple(
         LayerCost(
             layer=operation.name,
@@ -73,10 +84,16 @@ def net_costs(
             fan_out=operation.fan_out if operation.pairs else None,
             spike_fan_out=_spike_fan_out(signals, number),
             firing_rate=_rate(signals, number),
-            paper=_shown(paper_layers[number], methods),
-            corrected=_shown(corrected_layers[number], methods),
+            paper=Cost() if unpriced else _shown(paper_layers[number], methods),
+            corrected=Cost() if unpriced else _shown(corrected_layers[number], methods),
+            function=operation.function or None,
+            steps=operation.steps if neuron.spiking else 1,
+            dense_synaptic_operations=synaptic.dense(number),
+            effective_synaptic_operations=synaptic.effective(number),
+            charged_as=charged_as(signals, number, folded),
         )
         for number, operation in enumerate(graph.operations)
+        for unpriced in (operation.kind == "unpriced",)
         if operation.kind != "image"
     )
     return NetCosts(
@@ -85,6 +102,10 @@ def net_costs(
         paper=_shown(paper, methods),
         corrected=_shown(corrected_total, methods),
         layers=layers,
+        synaptic=synaptic.together(),
+        unpriced=tuple(
+            UnpricedOperation(layer=op.name, function=op.function) for op in graph.unpriced
+        ),
     )
 
 
@@ -113,9 +134,9 @@ def _rate(signals: Signals, number: int) -> float | None:
 
 def _spike_fan_out(signals: Signals, number: int) -> float | None:
     """Outputs that a spike of an operation's input reaches, where they were counted."""
-    if number not in signals.counted.reached:
-        return None
     operation = signals.graph.operations[number]
+    if number not in signals.counted.reached or not operation.fan_outs:
+        return None
     spikes = operation.n_in * operation.steps * signals.input_rate(number)
     return signals.reached(number) / spikes if spikes else None
 

@@ -230,4 +230,5 @@ def _memory_energies(
 
 def without_rule(graph: OperationGraph) -> tuple[str, ...]:
     """Kinds of operations of the net of which Table 6 says nothing, and which it counts as none."""
-    return tuple(sorted({op.kind for op in graph.operations if op.kind in ("sum", "gate")}))
+    without = ("sum", "gate", "elementwise")
+    return tuple(sorted({op.kind for op in graph.operations if op.kind in without}))

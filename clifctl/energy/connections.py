@@ -23,6 +23,17 @@ def window_fan_outs(
     )
 
 
+def scattered_fan_outs(
+    size: int, out: int, *, kernel: int, stride: int, padding: int, dilation: int = 1
+) -> tuple[int, ...]:
+    """The fan-outs of a transposed convolution: input i goes to the outputs i * stride - padding
+    and on, as far as there are such."""
+    return tuple(
+        sum(0 <= place * stride - padding + offset * dilation < out for offset in range(kernel))
+        for place in range(size)
+    )
+
+
 def adaptive_fan_outs(size: int, out: int) -> tuple[int, ...]:
     """The fan-outs of an adaptive pool: output i covers the inputs floor(i size / out) to
     ceil((i + 1) size / out)."""

@@ -294,6 +294,46 @@ def _gated(net: _Net, number: int, charge: Charge) -> float:
     return passing
 
 
+def _concatenation(net: _Net, number: int, charge: Charge) -> None:
+    """Spikes go on as they are; values that do not lie in memory yet are written."""
+    graph, signals = net.signals.graph, net.signals
+    operation = graph.operations[number]
+    if signals.is_spikes(number) or not graph.is_held(number):
+        return
+    whole = sum(operation.parts)
+    for source, part in zip(operation.inputs, operation.parts, strict=True):
+        there = graph.operations[source].kind == "neuron" or graph.is_held(source)
+        if not there:
+            values = operation.n_out * net.steps(operation) * part / whole
+            charge.access("in_out", values, VALUE_BYTES * operation.n_out)
+
+
+def _elementwise(net: _Net, number: int, charge: Charge) -> None:
+    """Reads each value, and the weights of it where it has some."""
+    signals, constants = net.signals, net.constants
+    operation = signals.graph.operations[number]
+    steps = net.steps(operation)
+    functions = operation.functions * steps
+    charge.compute(
+        additions=operation.additions * steps + functions * constants.function_additions,
+        multiplications=operation.multiplications * steps
+        + functions * constants.function_multiplications,
+    )
+    charge.functions += functions
+    for source in operation.inputs:
+        values = min(operation.n_in, signals.graph.operations[source].n_out)
+        if signals.is_spikes(source):
+            spikes = values * steps * signals.rate(source)
+            charge.access("in_out", spikes, SPIKE_BYTES * values)
+        else:
+            charge.access("in_out", values * steps, VALUE_BYTES * values)
+    parameters = VALUE_BYTES * (operation.weights + operation.biases)
+    for numbers in (operation.weights, operation.biases):
+        if numbers:
+            charge.access("parameters", operation.n_out * steps, parameters)
+    _write(net, number, charge)
+
+
 _RULES: dict[str, Callable[[_Net, int, Charge], None]] = {
     "convolution": _connection,
     "linear": _connection,
@@ -303,4 +343,6 @@ _RULES: dict[str, Callable[[_Net, int, Charge], None]] = {
     "neuron": _neuron,
     "sum": _sum,
     "gate": _gate,
+    "concatenation": _concatenation,
+    "elementwise": _elementwise,
 }

@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from clifctl.energy.calls import OperatorCall, Value
 from clifctl.energy.dataflow import DataFlow
-from clifctl.energy.graph import Operation, OperationGraph
-from clifctl.energy.rules import OperatorCall, Value
+from clifctl.energy.graph import CONNECTIONS, Operation, OperationGraph
 from clifctl.energy.signals import Counted, Signals
 from clifctl.errors import EnergyError
 from clifctl.models import SpikingLayer, TemporalBatchNorm
@@ -31,26 +31,40 @@ class SpikeCounter(DataFlow):
         self._weighed = {
             number
             for number, operation in enumerate(graph.operations)
-            if operation.fan_outs and signals.fed_by(number) == "spikes"
+            if (operation.fan_outs or operation.kind in CONNECTIONS)
+            and signals.fed_by(number) == "spikes"
+        }
+        self._spikes_into = {
+            number: [signals.is_spikes(source) for source in graph.operations[number].inputs]
+            for number in self._weighed
+        }
+        self._dense = {
+            number
+            for number, operation in enumerate(graph.operations)
+            if operation.kind in CONNECTIONS and number not in self._weighed
         }
         self._made = {
             number
             for number, operation in enumerate(graph.operations)
             if operation.kind != "neuron" and signals.is_spikes(number)
         }
-        self._reached: dict[int, Tensor] = {}
+        self._reached: dict[int, Any] = {}
+        self._nonzero: dict[int, Any] = {}
         self._spikes: dict[int, Tensor] = {}
         self._samples = 0
         self._last = 0
 
     def counted(self) -> Counted:
         """The means over all samples."""
-        reached = {number: int(total) / self._samples for number, total in self._reached.items()}
+        reached, nonzero = (
+            {number: int(total.min()) / self._samples for number, total in totals.items()}
+            for totals in (self._reached, self._nonzero)
+        )
         rates = {}
         for number, spikes in self._spikes.items():
             operation = self._operations[number]
             rates[number] = int(spikes) / (self._samples * operation.n_out * operation.steps)
-        return Counted(reached, rates)
+        return Counted(reached, rates, nonzero)
 
     def began(self, image: Tensor) -> None:
         self._samples += image.shape[1]
@@ -60,9 +74,17 @@ class SpikeCounter(DataFlow):
     def computed(self, call: OperatorCall, fields: dict[str, Any]) -> None:
         number = self._next(fields["kind"], call.result)
         # Totals stay on the device: to read one would wait for every batch.
+        operation = self._operations[number]
         if number in self._weighed:
-            reached = outputs_reached(call.x, self._operations[number])
+            if operation.kind == "product":
+                macs = fields["macs"] * call.steps
+                reached = _product_reached(call, macs, self._spikes_into[number])
+            else:
+                reached = outputs_reached(call.x, operation)
             self._reached[number] = self._reached.get(number, 0) + reached
+        elif number in self._dense and operation.kind != "product":
+            nonzero = outputs_reached(call.x != 0, operation)
+            self._nonzero[number] = self._nonzero.get(number, 0) + nonzero
         if number in self._made:
             self._spikes[number] = self._spikes.get(number, 0) + _count(call.result)
 
@@ -105,6 +127,17 @@ def outputs_reached(x: Tensor, operation: Operation) -> Tensor:
     for fan_outs in reversed(operation.fan_outs):
         found = (found * found.new_tensor(fan_outs)).sum(-1)
     return found * operation.maps
+
+
+def _product_reached(call: OperatorCall, macs: int, spikes: Sequence[bool]) -> Tensor:
+    """What the spikes of each operand that has such reach in a product of so many `macs`."""
+    return torch.stack(
+        [
+            _count(operand.tensor) * (macs // operand.tensor.numel())
+            for operand, are_spikes in zip(call.operands, spikes, strict=True)
+            if are_spikes
+        ]
+    )
 
 
 def _count(x: Tensor, dim: tuple[int, ...] | None = None) -> Tensor:

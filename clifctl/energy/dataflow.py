@@ -3,8 +3,8 @@
 So what feeds an operation is known by data flow, never by looking at values. Modules are watched
 only where neurons run, by what `clifctl.models.firing_modules` says, wherever the batch norm before
 them is computed: this file is all of `energy` that depends on how nets are built. A function of
-torch that has no rule, applied to something that depends on the image, is refused by its name and
-place.
+torch that has no rule, applied to something that depends on the image, is an operation whose price
+is not known: it is `computed` as that, with its name and place.
 """
 
 import re
@@ -17,23 +17,32 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from clifctl.energy.rules import PRODUCTS, RULES, OperatorCall, Value, flat
+from clifctl.energy.calls import MOVED, OperatorCall, Value, flat
+from clifctl.energy.composites import COMPOSITES, first_tensor
+from clifctl.energy.rules import RULES
 from clifctl.errors import EnergyError
 from clifctl.models import SpikingLayer, SpikingNet, TemporalBatchNorm, firing_modules
 
 _EXPANDING = frozenset(("expand", "expand_as", "broadcast_to", "repeat", "tile"))
-# Functions that move values around.
+# Functions that move values around, or leave some of them out.
 _STRUCTURE = _EXPANDING | {
-    *("flatten", "unflatten", "view", "view_as", "reshape", "reshape_as", "transpose", "permute"),
-    *("movedim", "swapaxes", "T", "mT", "contiguous", "getitem", "narrow", "select", "unsqueeze"),
-    *("squeeze", "chunk", "split", "unbind", "clone", "detach", "data", "to", "float", "type"),
+    *("flatten", "unflatten", "ravel", "view", "view_as", "reshape", "reshape_as", "contiguous"),
+    *("transpose", "permute", "movedim", "moveaxis", "swapaxes", "swapdims", "t", "T", "mT"),
+    *("getitem", "narrow", "select", "index_select", "gather", "take_along_dim", "diagonal"),
+    *("unsqueeze", "squeeze", "chunk", "split", "split_with_sizes", "tensor_split", "unbind"),
+    *("hsplit", "vsplit", "repeat_interleave", "roll", "flip", "fliplr", "flipud", "rot90"),
+    *("pad", "unfold", "pixel_shuffle", "pixel_unshuffle", "channel_shuffle", "tril", "triu"),
+    *("native_channel_shuffle", "clone", "detach", "data", "copy", "setitem", "requires_grad"),
+    *("to", "type", "type_as", "float", "double", "half", "bfloat16", "bool", "int", "long"),
+    *("cpu", "cuda", "neg", "negative", "positive", "broadcast_tensors", "real", "imag"),
 }
-_JOINING = frozenset(("cat", "concat", "stack"))
-# A multiplication of everything by one number goes into the next weights or threshold.
-_SCALINGS = frozenset((*PRODUCTS, "div", "truediv", "itruediv", "divide", "neg"))
-_DROPOUTS = frozenset(("dropout", "dropout1d", "dropout2d", "dropout3d"))
+_DROPOUTS = frozenset(
+    ("dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout")
+)
+# Functions that write into their first argument.
+_WRITING = frozenset(("setitem", "copy"))
 # Functions whose result has nothing of the values: new tensors of the same kind.
-_MAKERS = re.compile(r"(new|zeros|ones|empty|full|rand|randn)(_\w+)?")
+_MAKERS = re.compile(r"(new|zeros|ones|empty|full|rand|randn|bernoulli)(_\w+)?")
 
 
 class DataFlow(TorchFunctionMode, ABC):
@@ -131,24 +140,39 @@ class DataFlow(TorchFunctionMode, ABC):
         if self._in_neurons or not self._modules:
             return result
         operands = tuple(self._known((*args, *given.values())))
-        made = [item for item in flat([result]) if isinstance(item, Tensor)]
-        if not operands or not made:
-            return result
         name = _name_of(func)
-        call = OperatorCall(name, args, given, made[0], operands)
-        fields = RULES[name](call) if name in RULES else None
-        if fields is not None:
-            self.computed(call, fields)
-        elif self._moves(call):
-            for tensor in made:
-                self._move(name, operands[0], tensor)
-        elif not _MAKERS.fullmatch(name):
-            raise EnergyError(
-                f"operation '{name}' in {self.place()} has no rule: its energy is not known",
-                hint="there are rules for convolutions, linear layers, matrix products, pools, "
-                "batch norm, layers of neurons, and sums and products of two results",
-            )
+        of = [args[0]] if name == "setitem" else [result]
+        made = [item for item in flat(of) if isinstance(item, Tensor)]
+        if operands and made and not self._is_known_composite(name, args, given, made):
+            self._take(OperatorCall(name, args, given, made[0], operands, self.timesteps), made)
         return result
+
+    def _is_known_composite(
+        self, name: str, args: Any, given: dict[str, Any], made: list[Tensor]
+    ) -> bool:
+        """Whether a call is several operations; then these have been followed."""
+        if name not in COMPOSITES:
+            return False
+        with self:
+            last = first_tensor(COMPOSITES[name](*args, **given))
+        if last is None:
+            return False
+        for tensor in made:
+            self._sources[tensor] = self._sources[last]
+        return True
+
+    def _take(self, call: OperatorCall, made: list[Tensor]) -> None:
+        """Pass a call on, or let what it `made` be known as what it moved."""
+        rule = RULES.get(call.name)
+        fields = rule(call) if rule is not None else None
+        if fields is MOVED or (fields is None and self._moves(call)):
+            for tensor in made:
+                self._move(call, tensor)
+        elif fields is not None or not _MAKERS.fullmatch(call.name):
+            self.computed(call, fields or {"kind": "unpriced"})
+            source, steps = self._sources[call.result]
+            for tensor in made[1:]:
+                self.comes_from(source, steps, tensor)
 
     def _known(self, items: Iterable[Any]) -> Iterator[Value]:
         """The arguments that depend on the image."""
@@ -158,22 +182,23 @@ class DataFlow(TorchFunctionMode, ABC):
                 yield Value(source, steps, item)
 
     def _moves(self, call: OperatorCall) -> bool:
-        """Whether a call moves values, or multiplies all of them by one number."""
         if call.name in _DROPOUTS:
             training = call.bound("input", "p", "training").get("training", True)
             return not training
-        if call.name in _JOINING:  # parts of one result, put together again
-            return len({operand.source for operand in call.operands}) == 1
-        tensors = sum(isinstance(item, Tensor) for item in flat(call.args))
-        return call.name in _STRUCTURE or (call.name in _SCALINGS and tensors == 1)
+        if call.name == "setitem" and len({operand.source for operand in call.operands}) > 1:
+            return False
+        return call.name in _STRUCTURE
 
-    def _move(self, name: str, value: Value, tensor: Tensor) -> None:
+    def _move(self, call: OperatorCall, tensor: Tensor) -> None:
+        value = call.operands[-1 if call.name in _WRITING else 0]
         times = self.timesteps // value.steps
-        if name in _EXPANDING and tensor.numel() == value.tensor.numel() * times:
+        steps = value.steps
+        if call.name in _EXPANDING and tensor.numel() == value.tensor.numel() * times:
             # What was computed for one time step stands for all of them.
-            self.comes_from(value.source, value.steps * times, tensor)
-        else:
-            self.comes_from(value.source, value.steps, tensor)
+            steps *= times
+        elif _is_one_step(call):
+            steps = 1
+        self.comes_from(value.source, steps, tensor)
 
     def place(self) -> str:
         """Where in the net it is, for a message."""
@@ -183,6 +208,18 @@ class DataFlow(TorchFunctionMode, ABC):
     def module(self) -> str:
         """The name of the innermost module that runs, empty in the net's own forward."""
         return next((name for name in reversed(self._modules) if name), "")
+
+
+def _is_one_step(call: OperatorCall) -> bool:
+    """Whether a call takes a single time step out of a sequence `[T, *]`."""
+    if call.x.shape[:1] != (call.operands[0].steps,):
+        return False
+    if call.name == "getitem":
+        index = call.args[1]
+        return isinstance(index[0] if isinstance(index, tuple) and index else index, int)
+    if call.name not in ("select", "unbind"):
+        return False
+    return call.bound("input", "dim").get("dim", 0) in (0, -call.x.dim())
 
 
 def _name_of(func: Any) -> str:

@@ -10,22 +10,39 @@ from functools import cached_property
 from math import prod
 from typing import Literal
 
-Kind = Literal["image", "convolution", "linear", "product", "norm", "pool", "neuron", "sum", "gate"]
+Kind = Literal[
+    "image",
+    "convolution",
+    "linear",
+    "product",
+    "norm",
+    "pool",
+    "neuron",
+    "sum",
+    "gate",
+    "concatenation",
+    "elementwise",
+    "unpriced",
+]
 # Where weights, or another operand, are multiplied with an input and summed.
 CONNECTIONS = ("convolution", "linear", "product")
 # What a neuron integrates passes through these without being held in a memory of its own.
-PASSING = ("norm", "sum", "neuron")
+PASSING = ("norm", "sum", "neuron", "concatenation")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Operation:
-    """One operation. `inputs` are the numbers of the operations whose results it takes.
+    """One operation. `inputs` are the numbers of the operations whose results it takes, `function`
+    is that of torch.
 
     `macs` is the dense count, padding included; `pairs` are the connections between an input and an
     output value that exist, borders of the image taken into account. `fan_outs` has, for each
     dimension of a map that windows move over, how many of their positions each place lies in, and
     `maps` how many maps of the result a map of the input reaches: the fan-out of a value is the
     product. Without `fan_outs` it is the same everywhere. `biases` are learnable ones.
+    `additions`, `multiplications` and `functions` are what an elementwise operation computes.
+    `parts` are the sizes of what a concatenation puts together, `constant` says that something
+    besides is in it that does not depend on the image. `subtracts`: a sum is a difference.
     `inverted`: a gate lets pass where its second operand does not spike. `own_threshold` is a layer
     of neurons' own firing threshold, where it is not the net's; a layer that is `analog` gives its
     potential and no spikes, as a read-out does.
@@ -37,6 +54,7 @@ class Operation:
     input_shape: tuple[int, ...]
     output_shape: tuple[int, ...]
     steps: int
+    function: str = ""
     macs: int = 0
     pairs: int = 0
     fan_outs: tuple[tuple[int, ...], ...] = ()
@@ -47,6 +65,12 @@ class Operation:
     stride: tuple[int, ...] = ()
     maximum: bool = False
     padded: bool = False
+    additions: int = 0
+    multiplications: int = 0
+    functions: int = 0
+    parts: tuple[int, ...] = ()
+    constant: bool = False
+    subtracts: bool = False
     inverted: bool = False
     own_threshold: float | None = None
     analog: bool = False
@@ -98,6 +122,11 @@ class OperationGraph:
     def spiking_layers(self) -> tuple[str, ...]:
         """Names of the layers of neurons that fire, in forward order."""
         return tuple(op.name for op in self.operations if op.fires)
+
+    @property
+    def unpriced(self) -> tuple[Operation, ...]:
+        """The operations whose price is not known."""
+        return tuple(op for op in self.operations if op.kind == "unpriced")
 
     @cached_property
     def consumers(self) -> tuple[tuple[int, ...], ...]:
@@ -164,10 +193,14 @@ class OperationGraph:
             return False
         if operation.kind in ("convolution", "linear"):
             return True
-        if operation.kind == "sum":
-            return all(self._scales(source, spiking) for source in operation.inputs)
-        average = operation.kind == "pool" and not operation.maximum and not operation.padded
-        return average and self._after_connections(number, spiking)
+        if operation.kind == "concatenation":  # a spike in it is not added to anything
+            kinds = [source.kind for source in self.sources(number)]
+            if operation.constant or "neuron" in kinds:
+                return False
+        elif operation.kind != "sum" or operation.maximum:
+            average = operation.kind == "pool" and not operation.maximum and not operation.padded
+            return average and self._after_connections(number, spiking)
+        return all(self._scales(source, spiking) for source in operation.inputs)
 
     def _before_connections(self, number: int) -> bool:
         readers = [self.operations[consumer] for consumer in self.consumers[number]]

@@ -3,6 +3,7 @@ these reach."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import prod
 from typing import Literal
 
 from clifctl.energy.graph import OperationGraph
@@ -17,11 +18,13 @@ class Counted:
 
     `reached`: the outputs that the spikes of an operation's input reach, each by the fan-out of its
     own place, in one inference. `rates`: spikes per value and time step of a maximum, a product or
-    a sum of spikes.
+    a sum of spikes. `nonzero`: as `reached`, of the values of a connection that is not fed by
+    spikes and that are not zero.
     """
 
     reached: Mapping[int, float] = field(default_factory=dict)
     rates: Mapping[int, float] = field(default_factory=dict)
+    nonzero: Mapping[int, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -41,11 +44,15 @@ class Signals:
 
     def is_spikes(self, number: int) -> bool:
         """Whether the result of an operation is spikes: that of neurons, and what only takes the
-        maximum, the product or the sum of spikes, or copies them."""
+        maximum, the product or the sum of spikes, copies them, or puts them
+        side by side."""
         operation = self.graph.operations[number]
         if operation.kind == "neuron":
             return self.spiking and operation.fires
-        if operation.maximum or operation.copies or operation.kind in ("gate", "sum"):
+        if operation.subtracts or operation.constant:
+            return False
+        joins = operation.kind in ("gate", "sum", "concatenation")
+        if operation.maximum or operation.copies or joins:
             return all(map(self.is_spikes, operation.inputs))
         return False
 
@@ -58,15 +65,20 @@ class Signals:
         if operation.kind == "neuron":
             return self.rates.get(operation.name, UNKNOWN)
         inputs = [self.rate(source) for source in operation.inputs]
-        if operation.kind == "sum":
+        if operation.kind == "concatenation":
+            parts = zip(inputs, operation.parts, strict=True)
+            return sum(rate * size for rate, size in parts) / sum(operation.parts)
+        if operation.kind == "sum" and not operation.maximum:
             return sum(inputs)
         if operation.copies:
             return inputs[0]
         if operation.kind == "gate":
             first, second = inputs
             return first * (1.0 - second if operation.inverted else second)
-        if not self._is_binary(operation.inputs[0]):
+        if not all(map(self._is_binary, operation.inputs)):
             return UNKNOWN
+        if operation.kind == "sum":
+            return 1.0 - prod(1.0 - rate for rate in inputs)
         window = operation.pairs / operation.n_out
         return 1.0 - (1.0 - inputs[0]) ** window
 
@@ -75,7 +87,8 @@ class Signals:
         operation = self.graph.operations[number]
         if operation.kind == "neuron":
             return self.most_spikes == 1
-        return operation.kind != "sum" and all(map(self._is_binary, operation.inputs))
+        adds = operation.kind == "sum" and not operation.maximum
+        return not adds and all(map(self._is_binary, operation.inputs))
 
     def fed_by(self, number: int) -> FedBy:
         """What an operation takes: `spikes` where one of its operands is spikes."""

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from clifctl.energy.calls import OperatorCall, Value
 from clifctl.energy.dataflow import DataFlow
 from clifctl.energy.graph import Operation, OperationGraph
-from clifctl.energy.rules import OperatorCall, Value
 from clifctl.errors import EnergyError
 from clifctl.models import SpikingLayer, SpikingNet, TemporalBatchNorm
 
@@ -20,8 +20,8 @@ def trace_net(
     """The operations of `net` in evaluation mode, for one sample `[T, 1, *input_shape]`.
 
     `repeat` = T says that the input is equal at every step (a static image), as in the net's
-    forward. Build the net on the meta device: then nothing is computed. Raises EnergyError for an
-    operation that has no rule.
+    forward. Build the net on the meta device: then nothing is computed. An operation that has no
+    rule is one of kind `unpriced`. Raises EnergyError for a layer of neurons that does not run.
     """
     device = next((parameter.device for parameter in net.parameters()), torch.device("meta"))
     image = torch.empty(timesteps // repeat, 1, *input_shape, device=device)
@@ -59,8 +59,9 @@ class _Tracer(DataFlow):
     def computed(self, call: OperatorCall, fields: dict[str, Any]) -> None:
         steps = fields.pop("steps", call.steps)
         shapes = {
-            "input_shape": self._one_step(call.x, call.steps),
-            "output_shape": fields.get("output_shape") or self._one_step(call.result, steps),
+            "input_shape": _one_step(call.x, min(call.operands[0].steps, call.steps)),
+            "output_shape": fields.get("output_shape") or _one_step(call.result, steps),
+            "function": call.name,
         }
         inputs = tuple(operand.source for operand in call.operands)
         self._note(call.result, steps, **shapes | fields | {"name": self.module, "inputs": inputs})
@@ -106,19 +107,17 @@ class _Tracer(DataFlow):
         self.operations.append(Operation(steps=steps, **fields))
         return self.comes_from(len(self.operations) - 1, steps, result)
 
-    def _one_step(self, tensor: Tensor, steps: int) -> tuple[int, ...]:
-        """The shape of one time step of one sample: the last dimensions that make it up."""
-        size, rest = divmod(tensor.numel(), steps)
-        if rest:
-            raise EnergyError(
-                f"{self.place()} computes on {list(tensor.shape)}, which has no {steps} time "
-                "steps of one size",
-                hint="nets take all time steps at once, [T, N, *features]",
-            )
-        for first in reversed(range(tensor.dim())):
-            if prod(tensor.shape[first:]) == size:
-                return tuple(tensor.shape[first:])
-        return (size,)
+
+def _one_step(tensor: Tensor, steps: int) -> tuple[int, ...]:
+    """The shape of one time step of one sample: the last dimensions that make it up. Of what has
+    no steps of one size, all of it."""
+    size, rest = divmod(tensor.numel(), steps)
+    if rest:
+        return tuple(tensor.shape)
+    for first in reversed(range(tensor.dim())):
+        if prod(tensor.shape[first:]) == size:
+            return tuple(tensor.shape[first:])
+    return (size,)
 
 
 def _shapes(taken: Tensor, result: Tensor) -> dict[str, tuple[int, ...]]:

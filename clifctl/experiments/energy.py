@@ -97,7 +97,8 @@ def energy(sources: Sequence[NetSource], options: EnergyOptions) -> EnergyResult
     alike is one row, of the first of them.
 
     Raises ClifctlError for a source, firing rates or constants that cannot be used, and for a net
-    with an operation that has no rule. Nothing is written.
+    whose layers of neurons do not all run. Nothing is written. An operation without a rule is
+    named in the result, and no total has it.
     """
     constants = constants_of(options.constants)
     opened = [_open(source, options) for source in _sorted_out(sources, options)]
@@ -334,6 +335,8 @@ def _row(
         else None,
         firing_rates=_rate_rows(rates, source.graph),
         layers=costs.layers if options.per_layer else None,
+        synaptic=costs.synaptic,
+        unpriced=costs.unpriced,
     )
 
 
@@ -408,11 +411,25 @@ def _published(
     )
 
 
+def _left_out(graphs: Sequence[OperationGraph]) -> list[str]:
+    """What no total has, by function and place."""
+    places: dict[str, dict[str, None]] = {}
+    for operation in (op for graph in graphs for op in graph.unpriced):
+        place = f"'{operation.name}'" if operation.name else "the net's own forward"
+        places.setdefault(operation.function, {})[place] = None
+    return [
+        f"NOT COUNTED, no price is known: {function} in {', '.join(found)}; every total is without "
+        "it, and so too low"
+        for function, found in places.items()
+    ]
+
+
 def assumptions(
     rows: Sequence[EnergyRow], graphs: Sequence[OperationGraph], constants: Constants
 ) -> tuple[str, ...]:
     """What is to be read below every table."""
-    lines = [
+    lines = _left_out(graphs)
+    lines += [
         "paper: as Tables 6 and 7 count, defects included. Synaptic operations are those of one "
         "time step (the ANN's of one inference), ACs approximate: no rule reproduces them exactly",
     ]

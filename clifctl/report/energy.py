@@ -28,6 +28,7 @@ from clifctl.results.energy import (
     OperationRow,
     PublishedCost,
     RateRow,
+    SynapticOperations,
 )
 
 _NET = (*columns_of(EnergyRow, "source", "neuron", "timesteps", short=True),)
@@ -39,14 +40,22 @@ _OPERATION = columns_of(LayerCost, "layer", "kind", "fed_by")
 _SHAPES = columns_of(LayerCost, "input_shape", "output_shape", "fan_out")
 _SPIKES = columns_of(LayerCost, "firing_rate", short=True)
 _COUNTED_SPIKES = (*columns_of(LayerCost, "spike_fan_out"), *_SPIKES)
+_ROW = columns_of(EnergyRow, "source", "neuron", "timesteps", short=True)
+_SYNAPTIC = columns_of(SynapticOperations, "dense", "effective", "effective_acs", "effective_macs")
+_CHARGED = columns_of(
+    LayerCost,
+    *("layer", "function", "kind", "fed_by", "input_shape", "output_shape", "steps"),
+    *("dense_synaptic_operations", "effective_synaptic_operations", "charged_as"),
+)
 _SCALE = 1e6  # the paper prints operations in millions
 _SIGNIFICANT = 4  # digits of the largest energy of a column
 _LONG = 1e5  # an energy that has a fitting unit from here on
 
 
-def energy_report(result: EnergyResult, *, per_layer: bool) -> Report:
-    """One table a method, rates, and tables a row of what each operation costs, if asked for."""
-    if not per_layer:  # they were needed for a picture alone
+def energy_report(result: EnergyResult, *, per_layer: bool, operations: bool = False) -> Report:
+    """One table a method, the synaptic operations by NeuroBench's names, rates, and tables a row
+    of what each operation costs, or is charged as, if asked for."""
+    if not per_layer and not operations:  # they were needed for a picture alone
         without = tuple(dataclasses.replace(row, layers=None) for row in result.rows)
         result = dataclasses.replace(result, rows=without)
     lines = tuple(line for row in result.rows for line in _lines(row))
@@ -60,11 +69,24 @@ def energy_report(result: EnergyResult, *, per_layer: bool) -> Report:
     tables = [_fitting(table) for table in counted]
     # Assumptions stand below the numbers that they are about.
     tables[-1] = dataclasses.replace(tables[-1], notes=result.assumptions)
+    synaptic = Table(
+        "synaptic operations of an inference, as NeuroBench names them",
+        (*_ROW, *_SYNAPTIC),
+        tuple(_synaptic(row) for row in result.rows if row.synaptic is not None),
+        keys=len(_ROW),
+        name="synaptic",
+    )
+    if "sop" in result.methods and synaptic.rows:
+        tables.append(synaptic)
     tables += [_rates(row) for row in result.rows if row.firing_rates]
-    layers = [table for row in result.rows for table in _layers(row, result.methods)]
+    if operations:
+        tables += [_operations(row) for row in result.rows if row.layers]
+    layers = [table for row in result.rows if per_layer for table in _layers(row, result.methods)]
     data = data_tables(
         ("firing-rates", _of_rows(result, "firing_rates")), ("layers", _of_rows(result, "layers"))
     )
+    if synaptic.rows:
+        counted.append(synaptic)
     return Report(document_of(result), (*tables, *map(_fitting, layers)), data=(*counted, *data))
 
 
@@ -170,6 +192,18 @@ def _layers(row: EnergyRow, methods: tuple[str, ...]) -> list[Table]:
         charged = tuple(line for line in every if any(line[key] != 0.0 for key in keys))
         tables.append(Table(f"{title} with memory accesses", columns, charged, name="layers"))
     return tables
+
+
+def _operations(row: EnergyRow) -> Table:
+    """What each operation of a net was counted as."""
+    title = f"{row.source}, {row.neuron}: every operation, and what `corrected` charges it as"
+    return Table(title, _CHARGED, tuple(map(_line, row.layers or ())), name="layers")
+
+
+def _synaptic(row: EnergyRow) -> dict[str, Any]:
+    counts = row.synaptic
+    shared = {"source": row.source, "neuron": row.neuron, "timesteps": row.timesteps}
+    return shared if counts is None else shared | dataclasses.asdict(counts)
 
 
 def _line(one: Any) -> dict[str, Any]:

@@ -68,7 +68,10 @@ class LayerCost:
     """One operation of a net. `fed_by`: image, spikes or values; `firing_rate` is that of its
     input, spikes per neuron and step; `fan_out` the mean number of outputs that an input reaches,
     `spike_fan_out` that of the spikes that were counted (None: they were not, or reach alike many
-    from everywhere).
+    from everywhere). `function` is that of torch (None for neurons), computed `steps` times in an
+    inference. `dense_synaptic_operations` are the connections of input and output values in an
+    inference, `effective_synaptic_operations` those whose input is not zero, as NeuroBench has
+    them. An operation of kind `unpriced` has no cost that is known, and is in no total.
     """
 
     layer: str
@@ -82,6 +85,36 @@ class LayerCost:
     paper: Cost
     corrected: Cost
     spike_fan_out: Annotated[float | None, Quantity("fan-out of spikes", digits=2)] = None
+    function: str | None = None
+    steps: int | None = None
+    dense_synaptic_operations: Annotated[
+        int | None, Quantity("dense synaptic operations", digits=0)
+    ] = None
+    effective_synaptic_operations: Annotated[
+        float | None, Quantity("effective synaptic operations", digits=0)
+    ] = None
+    charged_as: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SynapticOperations:
+    """The connections of a net in one inference, by NeuroBench's names: `dense` are all of input
+    and output values, `effective_acs` those with spikes, `effective_macs` those with other values
+    that are not zero, `effective` both. None: firing rates are not known."""
+
+    dense: Annotated[int, Quantity("dense synaptic operations", digits=0)]
+    effective: Annotated[float | None, Quantity("effective synaptic operations", digits=0)]
+    effective_acs: Annotated[float | None, Quantity("effective ACs", digits=0)]
+    effective_macs: Annotated[float | None, Quantity("effective MACs", digits=0)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnpricedOperation:
+    """An operation without a price that is known: the module in which it stands (empty: the net's
+    own forward), and the function of torch."""
+
+    layer: str
+    function: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +132,7 @@ class RateRow:
 @dataclass(frozen=True, kw_only=True)
 class EnergyRow:
     """One neuron in one net. `rates` says where its firing rates come from; `data` is None of a
-    module that no recipe names."""
+    module that no recipe names. No total has anything of the operations that are `unpriced`."""
 
     source: str
     model: str
@@ -114,6 +147,8 @@ class EnergyRow:
     published: PublishedCost | None
     firing_rates: tuple[RateRow, ...] = ()
     layers: tuple[LayerCost, ...] | None = None
+    synaptic: SynapticOperations | None = None
+    unpriced: tuple[UnpricedOperation, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

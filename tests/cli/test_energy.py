@@ -333,3 +333,33 @@ def test_cost_of_a_neuron(clifctl: Run) -> None:
     assert counts_of.pop("mul") + counts_of.pop("div", 0) == 4
     assert counts_of == {"add": 3, "sub": 2, "spike": 1, "sigmoid": 2}
     assert clifctl("neurons", "show", "clif", "--cost", "--kernel", "numba").code == 2
+
+
+def test_what_has_no_price_is_told_and_every_operation_listed(
+    clifctl: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "net.py").write_text(
+        "import torch\nfrom torch import nn\n\n"
+        "class Net(nn.Module):\n"
+        "    def __init__(self, input_shape, classes, timesteps, neuron):\n"
+        "        super().__init__()\n"
+        "        self.fc, self.sn, self.mix = nn.Linear(64, 6), neuron(6), nn.GRU(6, 6)\n"
+        "        self.out = nn.Linear(6, classes)\n\n"
+        "    def forward(self, x):\n"
+        "        return self.out(self.mix(self.sn(self.fc(x.flatten(2))))[0])\n"
+    )
+    given = ("energy", "digits_snn5", "model.name=net.py:Net", "neuron.name=lif", "timesteps=3")
+    done = clifctl(*given, "--operations", "--json")
+    assert done.code == 0
+    row = by_neuron(done.json)["lif"]
+    assert row["unpriced"] == [{"layer": "net.mix", "function": "gru"}]
+    assert done.json["assumptions"][0].startswith(
+        "NOT COUNTED, no price is known: gru in 'net.mix'"
+    )
+    mixed = next(one for one in row["layers"] if one["layer"] == "net.mix")
+    assert set(mixed["corrected"].values()) == set(mixed["paper"].values()) == {None}
+    assert row["synaptic"]["dense"] == 3 * (64 * 6 + 6 * 10)
+    listed = clifctl(*given, "--operations")
+    assert "NOT COUNTED: no price" in listed.out
+    assert "dense MACs + bias" in listed.out

@@ -20,6 +20,7 @@ from clifctl.errors import EnergyError
 from clifctl.models import MODELS, NeuronChoice, SpikingNet, TemporalBatchNorm
 from clifctl.neurons import NEURONS
 from clifctl.paper import counts
+from clifctl.results.energy import Cost
 
 TASKS = ("cifar10", "cifar100", "tiny_imagenet", "dvs_gesture", "cifar10_dvs")
 
@@ -232,19 +233,23 @@ def test_the_maximum_of_spikes_is_a_spike() -> None:
     assert signals.rate(2) == pytest.approx(1 - 0.9**4)
 
 
-@pytest.mark.parametrize(
-    ("function", "name", "place"),
-    [
-        (lambda net, x: torch.fft.fft(net.neuron(x)[0]).real, "fft_fft", "the net's own forward"),
-        (lambda net, x: net.act(net.neuron(x)[0]), "gelu", "module 'act'"),
-        (lambda net, x: net.neuron(x)[0] + 1.0, "add", "the net's own forward"),
-        (lambda net, x: net.neuron(x)[0].softmax(2), "softmax", "the net's own forward"),
-    ],
-    ids=["fft", "gelu", "constant", "softmax"],
-)
-def test_an_unknown_operation_is_named_with_its_place(function: Any, name: str, place: str) -> None:
-    with pytest.raises(EnergyError, match=f"operation '{name}' in {place} has no rule"):
-        trace_custom((4, 2, 2), function, neuron=spiking(), act=nn.GELU)
+def test_an_operation_without_a_price_is_named_and_is_in_no_total() -> None:
+    graph = trace_custom(
+        (4, 2, 2), lambda net, x: net.linear(torch.fft.fft(net.neuron(x)[0].flatten(2)).real),
+        neuron=spiking(), linear=lambda: nn.Linear(16, 3),
+    )  # fmt: skip
+    assert [(op.kind, op.function) for op in graph.operations[2:]] == [
+        ("unpriced", "fft_fft"), ("linear", "linear"),
+    ]  # fmt: skip
+    costs = net_costs(
+        graph, NEURONS["lif"], NEURONS["lif"].hyperparameters(), rates={"neuron": 0.25},
+        constants=DEFAULT,
+    )  # fmt: skip
+    assert [(one.layer, one.function) for one in costs.unpriced] == [("", "fft_fft")]
+    without = costs.layers[1]
+    assert (without.kind, without.corrected, without.paper) == ("unpriced", Cost(), Cost())
+    assert costs.corrected.macs == 3 * (16 + 16 * 3)  # the neurons, and values into the linear
+    assert costs.layers[-1].fed_by == "values"
 
 
 def test_a_layer_that_never_runs_is_noticed() -> None:
