@@ -1,5 +1,6 @@
 """HOW a neuron runs: one entry point, `scan`, over every neuron, target and window."""
 
+from clifctl.kernels.arguments import initial_state
 from clifctl.kernels.backward import NO_BACKWARD, backward_pass
 from clifctl.kernels.connections import (
     CONNECTIONS,
@@ -17,7 +18,8 @@ from clifctl.kernels.eager import is_transformed
 from clifctl.kernels.ir.trace import is_binary
 from clifctl.kernels.norm_passes import batch_moments
 from clifctl.kernels.normed import Norm
-from clifctl.kernels.scan import initial_state, norm_scan, scan
+from clifctl.kernels.recurrent import recurrent_scan
+from clifctl.kernels.scan import norm_scan, scan
 from clifctl.kernels.spikes.arithmetic import as_spikes, sparse
 from clifctl.kernels.spikes.marks import mark_spikes, spike_value, spikes_as_bits
 from clifctl.kernels.spikes.tensor import Spikes
@@ -47,6 +49,7 @@ __all__ = [
     "is_transformed",
     "mark_spikes",
     "norm_scan",
+    "recurrent_scan",
     "resolve_kernels",
     "resolve_target",
     "scan",

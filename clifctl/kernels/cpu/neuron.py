@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from clifctl.devices import CPU
-from clifctl.kernels.blocks import ALIGNED, cut
+from clifctl.kernels.blocks import ALIGNED, Blocks, cut
 from clifctl.kernels.cpu.numba_source import Source
 from clifctl.kernels.cpu.source import BitRows
 from clifctl.kernels.cpu.threads import run_units
@@ -39,16 +39,22 @@ class PreparedNeuron:
 
     They take an input's address and the bytes from one of its rows to the next (0: one row for
     every step), what comes out, initial states `[size]`, parameters as `parameters` gives them,
-    and final states; and the like on the way back.
+    and final states; and the like on the way back. `blocks` is the cut of a row, where that is not
+    free.
     """
 
     def __init__(
-        self, compiled: CompiledNeuron, steps: int, size: int, sample: SampleLayout
+        self,
+        compiled: CompiledNeuron,
+        steps: int,
+        size: int,
+        sample: SampleLayout,
+        blocks: Blocks | None = None,
     ) -> None:
         source, dtype = compiled.source, compiled.dtype
         self._learnables = learnables = compiled.neuron.learnables
         by_channel = any(p.by_channel for p in learnables)
-        self.blocks = blocks = cut(
+        self.blocks = blocks = blocks or cut(
             size,
             sample.period if by_channel else None,
             steps=steps,

@@ -45,19 +45,19 @@ class Source:
 def print_source(title: str, passes: Passes, dtype: str) -> Source:
     """The module for the `passes` of one time step, in `float32` or `float64`; or in float32 with
     `bfloat16` coming in and going out."""
-    printer = _Printer(passes)
+    printer = Printer(passes)
     printer.line(head(title, dtype))
     printer.forward()
     if dtype == "float32" and passes.spikes is not None:
         printer.forward_spikes(passes.spikes)
     printer.backward()
     printer.windowed()
-    summed = tuple(p.name for p in passes.summed)
-    remembered = len(passes.states) + len(passes.saved)
-    return Source(printer.text(), passes.constants, remembered, printer.rows, summed)
+    return printer.source()
 
 
-class _Printer(Lines):
+class Printer(Lines):
+    """Prints the functions over `passes`."""
+
     def __init__(self, passes: Passes) -> None:
         super().__init__()
         self.passes = passes
@@ -66,6 +66,13 @@ class _Printer(Lines):
         self.learnables, self.summed = passes.learnables, passes.summed
         self._histories = [*passes.states, *passes.saved]
         self._forwards = (passes.step, passes.spikes, passes.recompute)
+
+    def source(self) -> Source:
+        """What was printed."""
+        passes = self.passes
+        summed = tuple(p.name for p in passes.summed)
+        remembered = len(passes.states) + len(passes.saved)
+        return Source(self.text(), passes.constants, remembered, self.rows, summed)
 
     # --- the functions --------------------------------------------------------------------------
 
@@ -78,10 +85,7 @@ class _Printer(Lines):
                 self._start_rows()
                 with self.block("for t in range(steps):"):
                     self._at_step("x", "out")
-                    with self._elements():
-                        self._run(step)
-                        self._store_states(step)
-                        self.line(f"write(out_t + {_LOW_AT}, {self._number(step, 'out')})")
+                    self._step(step)
                 self._finish_rows()
 
     def forward_spikes(self, spikes: Program) -> None:
@@ -315,6 +319,13 @@ class _Printer(Lines):
         for s in self.states:
             with self.block(f"if g_{s}_start != 0:"):
                 self.line(f"mem.copy(g_{s}_start + start * ITEM, carry_{s}_row, n * ITEM)")
+
+    def _step(self, step: Program) -> None:
+        """Output and next states of step t."""
+        with self._elements():
+            self._run(step)
+            self._store_states(step)
+            self.line(f"write(out_t + {_LOW_AT}, {self._number(step, 'out')})")
 
     def _full_step(self) -> None:
         """Every gradient of step t from the carried gradients of the states after it."""
