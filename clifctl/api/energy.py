@@ -55,8 +55,8 @@ def energy_of(
     `rates` are spikes per neuron and time step: a list in forward order, a mapping by layer, or
     "paper" for the published ones. `constants` are energies in pJ: "45nm", "7nm", or a JSON file.
 
-    Raises EnergyError for an operation that has no rule and for rates or constants that are not
-    usable, ClifctlError for what cannot be opened.
+    An operation without a price is named in `unpriced` of each row, and no total has it. Raises
+    EnergyError for rates or constants that are not usable, ClifctlError for what cannot be opened.
 
     >>> import clifctl, torch
     >>> from torch import nn

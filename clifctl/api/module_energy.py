@@ -64,8 +64,7 @@ class ModuleCost:
     ) -> "ModuleCost":
         """The operations of `module` for one sample `[T, 1, *input_shape]`. Raises ModelError for a
         module that breaks the contract of a net of one's own, EnergyError for one with several
-        kinds of neurons or with an operation that has no rule; ArgumentError where the shape is not
-        known, or not that of the inputs."""
+        kinds of neurons; ArgumentError where the shape is not known, or not that of the inputs."""
         batches = [inputs] if isinstance(inputs, Tensor) else list(inputs or ())
         if batches:
             timesteps, input_shape = _shape_of(batches, input_shape, timesteps)
@@ -166,6 +165,8 @@ class ModuleCost:
             published=None,
             firing_rates=used.rows,
             layers=costs.layers,
+            synaptic=costs.synaptic,
+            unpriced=costs.unpriced,
         )
 
 

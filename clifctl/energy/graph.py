@@ -128,6 +128,15 @@ class OperationGraph:
         """The operations whose price is not known."""
         return tuple(op for op in self.operations if op.kind == "unpriced")
 
+    @property
+    def unpriced_places(self) -> tuple[str, ...]:
+        """What has no price, and where: `gru in 'mixer'`, each once."""
+        places = (
+            f"{op.function} in " + (f"'{op.name}'" if op.name else "the net's own forward")
+            for op in self.unpriced
+        )
+        return tuple(dict.fromkeys(places))
+
     @cached_property
     def consumers(self) -> tuple[tuple[int, ...], ...]:
         """Operation -> the operations that take its result."""

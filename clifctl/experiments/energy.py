@@ -411,24 +411,15 @@ def _published(
     )
 
 
-def _left_out(graphs: Sequence[OperationGraph]) -> list[str]:
-    """What no total has, by function and place."""
-    places: dict[str, dict[str, None]] = {}
-    for operation in (op for graph in graphs for op in graph.unpriced):
-        place = f"'{operation.name}'" if operation.name else "the net's own forward"
-        places.setdefault(operation.function, {})[place] = None
-    return [
-        f"NOT COUNTED, no price is known: {function} in {', '.join(found)}; every total is without "
-        "it, and so too low"
-        for function, found in places.items()
-    ]
-
-
 def assumptions(
     rows: Sequence[EnergyRow], graphs: Sequence[OperationGraph], constants: Constants
 ) -> tuple[str, ...]:
     """What is to be read below every table."""
-    lines = _left_out(graphs)
+    left_out = dict.fromkeys(place for graph in graphs for place in graph.unpriced_places)
+    lines = [
+        f"NOT COUNTED, no price is known: {place}; every total is without it, and so too low"
+        for place in left_out
+    ]
     lines += [
         "paper: as Tables 6 and 7 count, defects included. Synaptic operations are those of one "
         "time step (the ANN's of one inference), ACs approximate: no rule reproduces them exactly",

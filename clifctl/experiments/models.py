@@ -179,7 +179,10 @@ def _energy(recipe: Recipe) -> str:
         net = build_net(recipe)
     shape, repeat = recipe.data.input_shape, repeat_of(recipe)
     graph = trace_net(net, shape, recipe.timesteps, repeat=repeat)
-    return f"{counted(len(graph.operations) - 1, 'operation')} with a price"
+    left_out = graph.unpriced_places
+    priced = counted(len(graph.operations) - 1 - len(graph.unpriced), "operation")
+    without = f"; in no total, without one: {', '.join(left_out)}" if left_out else ""
+    return f"{priced} with a price{without}"
 
 
 def _to_lif(recipe: Recipe) -> str:

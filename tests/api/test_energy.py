@@ -130,8 +130,6 @@ def test_what_cannot_be_costed_is_told() -> None:
     two = nn.Sequential(LIF(), CLIF())
     with pytest.raises(EnergyError, match="several kinds of neurons: lif, clif"):
         package.energy_of(two, **shape)
-    with pytest.raises(EnergyError, match=r"'erf' in module 'net.1' has no rule"):
-        package.energy_of(nn.Sequential(LIF(), Erf()), **shape)
     with pytest.raises(EnergyError, match="too few firing rates: 1 for 2"):
         package.energy_of(TwoLayers(), **shape, rates=[0.5])
     with pytest.raises(EnergyError, match="the paper has no"):
@@ -146,9 +144,16 @@ def test_an_ann_is_one_row() -> None:
     assert (row.neuron, row.rates, row.corrected.macs) == ("relu", "none", 9)
 
 
-class Erf(nn.Module):
+class Bessel(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
-        return torch.erf(x)
+        return torch.special.i0e(x)
+
+
+def test_what_has_no_price_is_named() -> None:
+    result = package.energy_of(nn.Sequential(LIF(), Bessel()), input_shape=[3], timesteps=2)
+    for row in result.rows:
+        assert [(one.layer, one.function) for one in row.unpriced] == [("net.1", "special_i0e")]
+    assert "special_i0e in 'net.1'" in result.assumptions[0]
 
 
 def test_that_rates_are_measured_is_logged(run: Path, caplog: pytest.LogCaptureFixture) -> None:
