@@ -73,6 +73,13 @@ class AheadOptions(FileOptions, WorkerOptions):
 class ShownOptions(AheadOptions, ViewOptions):
     """Options of every data set that is read from files and can be shown in a view."""
 
+    limit: int | None = Field(
+        None,
+        ge=2,
+        description="so many training samples, drawn under split_seed; the test data stay whole; "
+        "null: all",
+    )
+
 
 class ImageOptions(ShownOptions):
     """Options of every data set of images with the augmentations of CIFAR."""
@@ -169,6 +176,7 @@ def assemble(
         inputs = seen({part: one.inputs for part, one in parts.items()}, options, timesteps)
         parts = {part: replace(one, inputs=inputs[part]) for part, one in parts.items()}
     train, held_out = hold_out(parts["train"], options, place)
+    train = limited(train, options, place)
     held_out = parts.get("validation", held_out)
 
     def split(samples: Samples) -> Split:
@@ -199,6 +207,21 @@ def hold_out(train: Samples, options: FileOptions, place: Place) -> tuple[Sample
             hint=_share_hint(train.targets),
         )
     return train[kept], train[out]
+
+
+def limited(train: Samples, options: ShownOptions, place: Place) -> Samples:
+    """So many of the samples that are trained on as `options` say, in their order. Raises DataError
+    where there are fewer."""
+    if options.limit is None:
+        return train
+    count = len(train.targets)
+    if options.limit > count:
+        raise place.error(
+            f"data.limit = {options.limit}: there are {count} training samples",
+            hint=f"data.limit={count} takes all of them, as does null",
+        )
+    generator = torch.Generator().manual_seed(options.split_seed)
+    return train[torch.randperm(count, generator=generator)[: options.limit].sort().values]
 
 
 def _share_hint(targets: Tensor) -> str:

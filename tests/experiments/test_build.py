@@ -1,12 +1,13 @@
 """What a recipe is refused with before it trains: the advice is one that works."""
 
 import itertools
+from pathlib import Path
 
 import pytest
 import torch
 
 from clifctl.data import LoadedData, Split
-from clifctl.data.images import FileOptions, Place, Samples, hold_out
+from clifctl.data.images import FileOptions, Place, Samples, ShownOptions, hold_out, limited
 from clifctl.errors import DataError, RecipeError
 from clifctl.experiments.build import require_trainable
 from clifctl.recipe.load import RecipeSource, open_recipe
@@ -59,3 +60,19 @@ def test_the_share_that_is_advised_divides(tmp_path_factory: pytest.TempPathFact
         kept, out = hold_out(samples, FileOptions(validation_share=share), place)
         assert len(kept.targets) + (0 if out is None else len(out.targets)) == len(labels)
         assert (out is None) == (len(set(labels)) == len(labels))
+
+
+def test_a_limit_draws_training_samples_in_their_order(tmp_path: Path) -> None:
+    place = Place("own", tmp_path)
+    samples = Samples(torch.arange(11.0).view(11, 1), torch.arange(11))
+    drawn = [limited(samples, ShownOptions(limit=5, split_seed=s), place) for s in (0, 0, 1)]
+    for one in drawn:
+        kept = one.targets.tolist()
+        assert len(set(kept)) == 5
+        assert kept == sorted(kept)
+        assert one.held.flatten().tolist() == kept
+    assert drawn[0].targets.tolist() == drawn[1].targets.tolist() != drawn[2].targets.tolist()
+    assert limited(samples, ShownOptions(), place) is samples
+    with pytest.raises(DataError, match="there are 11 training samples") as refused:
+        limited(samples, ShownOptions(limit=12), place)
+    assert "data.limit=11" in str(refused.value.hint)
