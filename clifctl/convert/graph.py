@@ -172,6 +172,12 @@ class _Recorder(TorchFunctionMode):
 
     def _neuron(self, name: str, module: SpikingLayer) -> Callable[..., Any]:
         def forward(x: Tensor, state: Any = None, norm: Any = None, repeat: int = 1) -> Any:
+            if module.recurrent is not None:
+                raise ConversionError(
+                    f"the layer of neurons '{name}' feeds its spikes back to itself: recurrence "
+                    "is not converted",
+                    hint="train a net without, as with model.recurrent=false",
+                )
             if norm is not None:
                 own = self._norm_names[id(norm)]
                 x = self._norm(own, self._norms[own])(x)

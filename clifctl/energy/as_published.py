@@ -47,6 +47,8 @@ def synaptic_operations(
     numbers charge once a batch: batches / samples.
     """
     operation = signals.graph.operations[number]
+    if operation.recurrent and not signals.spiking:
+        return 0.0, 0.0  # an ANN has one step, and nothing to feed back
     if operation.kind == "norm":
         return 0.0, 2 * operation.n_out
     if operation.kind == "neuron":

@@ -116,7 +116,8 @@ def charges(
     for number, operation in enumerate(signals.graph.operations):
         charge = Charge()
         rule = _RULES.get(operation.kind)
-        if rule is not None:
+        # An ANN has one step, and nothing to feed back.
+        if rule is not None and (signals.spiking or not operation.recurrent):
             rule(net, number, charge)
         found.append(charge)
     return tuple(found)

@@ -73,18 +73,12 @@ class SpikeCounter(DataFlow):
 
     def computed(self, call: OperatorCall, fields: dict[str, Any]) -> None:
         number = self._next(fields["kind"], call.result)
-        # Totals stay on the device: to read one would wait for every batch.
-        operation = self._operations[number]
-        if number in self._weighed:
-            if operation.kind == "product":
-                macs = fields["macs"] * call.steps
-                reached = _product_reached(call, macs, self._spikes_into[number])
-            else:
-                reached = outputs_reached(call.x, operation)
+        if self._operations[number].kind != "product":
+            self._reach(number, call.x)
+        elif number in self._weighed:
+            macs = fields["macs"] * call.steps
+            reached = _product_reached(call, macs, self._spikes_into[number])
             self._reached[number] = self._reached.get(number, 0) + reached
-        elif number in self._dense and operation.kind != "product":
-            nonzero = outputs_reached(call.x != 0, operation)
-            self._nonzero[number] = self._nonzero.get(number, 0) + nonzero
         if number in self._made:
             self._spikes[number] = self._spikes.get(number, 0) + _count(call.result)
 
@@ -97,11 +91,25 @@ class SpikeCounter(DataFlow):
     ) -> None:
         for _ in norms:
             self._next("norm", spikes)
-        self._next("neuron", spikes)
+        neurons = self._next("neuron", spikes)
+        if layer.recurrent is not None and len(spikes) > 1:
+            self._reach(self._next("linear", spikes), spikes[:-1])
+            self.comes_from(neurons, len(spikes), spikes)
 
     def ended(self) -> None:
         if self._last + 1 < len(self._operations):
             raise _another_way(f"ends before its {self._operations[self._last + 1].kind}")
+
+    def _reach(self, number: int, x: Tensor) -> None:
+        """Count the outputs that `x` reaches, which no product of two results takes."""
+        # Totals stay on the device: to read one would wait for every batch.
+        operation = self._operations[number]
+        if number in self._weighed:
+            reached = outputs_reached(x, operation)
+            self._reached[number] = self._reached.get(number, 0) + reached
+        elif number in self._dense:
+            nonzero = outputs_reached(x != 0, operation)
+            self._nonzero[number] = self._nonzero.get(number, 0) + nonzero
 
     def _next(self, kind: str, result: Tensor) -> int:
         """The number of the operation whose `result` is there now."""

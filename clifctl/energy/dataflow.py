@@ -117,11 +117,12 @@ class DataFlow(TorchFunctionMode, ABC):
     def _leave(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
         place = self._modules.pop()
         neurons = isinstance(module, SpikingLayer) and module in self.layers
+        if neurons and output is not None:
+            self._fired(place, module, (*args, *kwargs.values()), output[0])
+        # Now only: what is counted of the spikes is no operation of the net.
         self._in_neurons -= neurons
         if output is None:  # it raised
             return
-        if neurons:
-            self._fired(place, module, (*args, *kwargs.values()), output[0])
         if not self._modules:
             self.ended()
 

@@ -45,7 +45,8 @@ class Operation:
     besides is in it that does not depend on the image. `subtracts`: a sum is a difference.
     `inverted`: a gate lets pass where its second operand does not spike. `own_threshold` is a layer
     of neurons' own firing threshold, where it is not the net's; a layer that is `analog` gives its
-    potential and no spikes, as a read-out does.
+    potential and no spikes, as a read-out does. `recurrent` is the matrix through which a layer of
+    neurons, its input, feeds itself.
     """
 
     name: str
@@ -73,6 +74,7 @@ class Operation:
     subtracts: bool = False
     inverted: bool = False
     own_threshold: float | None = None
+    recurrent: bool = False
     analog: bool = False
 
     @property
@@ -239,6 +241,8 @@ class OperationGraph:
 
     def is_held(self, number: int) -> bool:
         """Whether a result is written to memory as it is, instead of into a neuron's potential."""
+        if self.operations[number].recurrent:
+            return False
         readers = self.consumers[number]
         passing = all(self.operations[reader].kind in PASSING for reader in readers)
         return len(readers) != 1 or not passing

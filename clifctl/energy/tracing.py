@@ -95,6 +95,25 @@ class _Tracer(DataFlow):
             analog=bool(layer.neuron.states) and not layer.neuron.spiking,
             **shapes,
         )
+        if layer.recurrent is not None and len(spikes) > 1:
+            self._fed_back(layer.recurrent, self.layers[layer], **shapes)
+
+    def _fed_back(self, matrix: nn.Linear, layer: str, **shapes: Any) -> None:
+        """What a layer gives itself: the spikes of every step but the last are multiplied."""
+        size = matrix.in_features
+        fed_back = Operation(
+            name=f"{layer}.recurrent",
+            kind="linear",
+            inputs=(len(self.operations) - 1,),
+            steps=self.timesteps - 1,
+            macs=matrix.weight.numel(),
+            pairs=matrix.weight.numel(),
+            fan_outs=((size,) * size,),
+            weights=matrix.weight.numel(),
+            recurrent=True,
+            **shapes,
+        )
+        self.operations.append(fed_back)
 
     def ended(self) -> None:
         seen = {operation.name for operation in self.operations if operation.kind == "neuron"}

@@ -30,7 +30,14 @@ from clifctl.experiments.checkpoints import (
 )
 from clifctl.experiments.grid.seeds import require_seed
 from clifctl.experiments.published import figure_of_windows
-from clifctl.models import SpikingNet, batch_statistics, firing_modules, is_folded, norms_in
+from clifctl.models import (
+    SpikingNet,
+    batch_statistics,
+    firing_modules,
+    is_folded,
+    is_recurrent,
+    norms_in,
+)
 from clifctl.models.own.net import OwnNet
 from clifctl.recipe.load import load_recipe
 from clifctl.recipe.schema import Recipe
@@ -90,6 +97,7 @@ def gradients(source: str, options: GradientsOptions) -> GradientsResult:
     kept = step_activations_bytes(recipe, None) // recipe.train.batch_size * options.samples
     torch.set_num_threads(execution.for_step(kept).threads.count)
     net = _net(recipe, opened.weights, where).to(dtype)
+    require_lags(net, source)
     names = _layers(net, options.layers)
     found = _analysed(net, recipe, inputs.to(dtype), targets, names, options)
     splits = can_split(recipe.neuron.neuron)
@@ -127,9 +135,20 @@ def gradients(source: str, options: GradientsOptions) -> GradientsResult:
     )
 
 
+def require_lags(net: SpikingNet, source: str) -> None:
+    """Raise UsageError for a net of which `gradients` cannot say what comes from which step."""
+    if is_recurrent(net):
+        raise UsageError(
+            f"'{source}' has recurrent layers: a lag goes through their matrix too, and the split "
+            "by lags knows the neuron's states alone",
+            hint="model.recurrent=false has a net that can be looked at",
+        )
+
+
 def temporal_share(checkpoint: Path, data: LoadedData, how: CheckpointOptions) -> float | None:
     """The temporal share of the net of `checkpoint` on the first batch of training samples that
-    `gradients` draws; None for a neuron that does not spike. Raises CheckpointError."""
+    `gradients` draws; None for a neuron that does not
+    spike, and for recurrent layers. Raises CheckpointError."""
     options = GradientsOptions(checkpoint=how, windows=False)
     opened = open_checkpoint(checkpoint, how)
     if not opened.recipe.neuron.neuron.spiking:
@@ -140,6 +159,8 @@ def temporal_share(checkpoint: Path, data: LoadedData, how: CheckpointOptions) -
     options = replace(options, samples=min(options.samples, len(data.train)))
     inputs, targets = _drawn(data.to(where), options)
     net = _net(recipe, opened, where)
+    if is_recurrent(net):
+        return None
     return _analysed(
         net, recipe, inputs, targets, list(firing_modules(net)), options
     ).temporal_share
@@ -161,13 +182,18 @@ def _opened(source: str, options: GradientsOptions) -> _Source:
     return _Source(name, options.checkpoint.placed(recipe), weights)
 
 
-def _check(recipe: Recipe, options: GradientsOptions) -> None:
+def require_spiking(recipe: Recipe) -> None:
+    """Raise UsageError for a neuron that has no gradient over time."""
     neuron = recipe.neuron.neuron
     if not neuron.spiking:
         raise UsageError(
             f"neuron '{neuron.name}' does not spike: there is no gradient over time to look at",
             hint="choose a spiking neuron, as in neuron.name=lif",
         )
+
+
+def _check(recipe: Recipe, options: GradientsOptions) -> None:
+    require_spiking(recipe)
     if options.samples < 2:
         raise ArgumentError(
             "samples",
@@ -178,11 +204,11 @@ def _check(recipe: Recipe, options: GradientsOptions) -> None:
     require_seed("seed", options.seed)
     if options.formula not in FORMULAS:
         raise UsageError(unknown_name("formula", options.formula, FORMULAS))
-    if options.formula != "exact" and not can_split(neuron):
+    if options.formula != "exact" and not can_split(recipe.neuron.neuron):
         raise ArgumentError(
             "formula",
             options.formula,
-            f"the split is known for lif and clif, this is a net of '{neuron.name}'",
+            f"the split is known for lif and clif, this is a net of '{recipe.neuron.neuron.name}'",
             hint="leave it out: the lags are those of any neuron",
         )
 

@@ -20,6 +20,7 @@ from clifctl.energy.tracing import trace_net
 from clifctl.errors import ClifctlError, UsageError
 from clifctl.experiments.build import build_net, parameter_count, repeat_of
 from clifctl.experiments.convert import require_recipes_neurons
+from clifctl.experiments.gradients import require_lags, require_spiking
 from clifctl.experiments.run.connections import tried_step
 from clifctl.files import write_output
 from clifctl.models import MODELS, Model, SpikingLayer, firing_modules
@@ -154,13 +155,11 @@ class _Layers:
 
 
 def _uses(recipe: Recipe, shown: ModelShown) -> tuple[UseRow, ...]:
-    neuron = recipe.neuron.neuron
     steps = "" if shown.logits == "each step" else "no accuracy after each step: logits are of all"
-    kinds = "lags, reach, windows" + (", and the split of the paper" if can_split(neuron) else "")
     return (
         UseRow(command="train", possible=True, note=""),
         UseRow(command="eval", possible=True, note=steps),
-        UseRow(command="gradients", possible=neuron.spiking, note=kinds),
+        _tried("gradients", lambda: _gradients(recipe)),
         _tried("energy", lambda: _energy(recipe)),
         _tried("convert --to lif", lambda: _to_lif(recipe)),
         _tried("convert --to nir", lambda: _to_nir(recipe)),
@@ -172,6 +171,14 @@ def _tried(command: str, attempt: Callable[[], str]) -> UseRow:
         return UseRow(command=command, possible=True, note=attempt())
     except ClifctlError as refused:
         return UseRow(command=command, possible=False, note=refused.message)
+
+
+def _gradients(recipe: Recipe) -> str:
+    require_spiking(recipe)
+    with torch.device("meta"):
+        require_lags(build_net(recipe), recipe.model.model.name)
+    split = ", and the split of the paper" if can_split(recipe.neuron.neuron) else ""
+    return f"lags, reach, windows{split}"
 
 
 def _energy(recipe: Recipe) -> str:

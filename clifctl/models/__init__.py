@@ -10,6 +10,7 @@ from clifctl.models.layers import (
     SpikingNet,
     SynapticLayer,
     fold_time,
+    is_recurrent,
 )
 from clifctl.models.mlp import MLPOptions, build_mlp
 from clifctl.models.model import Model
@@ -110,6 +111,7 @@ __all__ = [
     "fold_time",
     "folded_norms",
     "is_folded",
+    "is_recurrent",
     "make_identity",
     "norms_in",
     "put_neuron",

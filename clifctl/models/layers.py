@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from clifctl.devices import CPU
+from clifctl.errors import RecipeError
 from clifctl.kernels import (
     Spikes,
     as_spikes,
@@ -19,6 +20,7 @@ from clifctl.kernels import (
     is_transformed,
     mark_spikes,
     norm_scan,
+    recurrent_scan,
     scan,
     sparse,
     spike_value,
@@ -87,13 +89,25 @@ class NeuronChoice:
     connections: str = "auto"
 
     def layer(
-        self, channels: int, timesteps: int, *, v_threshold: float | None = None
+        self,
+        channels: int,
+        timesteps: int,
+        *,
+        v_threshold: float | None = None,
+        recurrent: nn.Linear | None = None,
     ) -> "SpikingLayer":
         """One layer of this neuron for `channels` channels (features, for a vector).
 
         `v_threshold` is the layer's own, in the place of the recipe's; a neuron that has no such
-        key keeps what it has.
+        key keeps what it has. `recurrent` feeds its last step's spikes back to it. Raises
+        RecipeError for that with a window.
         """
+        if recurrent is not None and self.window is not None:
+            raise RecipeError(
+                f"neuron.window = {self.window}: a layer with recurrence has no window, as its "
+                "gradient goes from step to step through its matrix too",
+                hint="neuron.window=null (full BPTT), or model.recurrent=false",
+            )
         hyperparameters = self.hyperparameters.with_threshold(v_threshold)
         learnables = self.neuron.start(hyperparameters, channels, timesteps)
         return SpikingLayer(
@@ -103,6 +117,7 @@ class NeuronChoice:
             target=self.target,
             connections=self.connections,
             own_threshold=v_threshold,
+            recurrent=recurrent,
         )
 
 
@@ -110,6 +125,8 @@ class SpikingLayer(nn.Module):
     """One layer of neurons. It owns the learnable parameters and nothing else: no hidden state.
 
     `own_threshold` says that the layer's v_threshold is its own, whatever its neurons become.
+    `recurrent` is a matrix through which the last step's spikes of a layer of vectors are part of
+    its input current; its state has them last, then.
     """
 
     def __init__(
@@ -121,6 +138,7 @@ class SpikingLayer(nn.Module):
         target: str = "auto",
         connections: str = "auto",
         own_threshold: float | None = None,
+        recurrent: nn.Linear | None = None,
     ) -> None:
         super().__init__()
         check_connections(connections)
@@ -133,6 +151,7 @@ class SpikingLayer(nn.Module):
         self.own_threshold = own_threshold
         # Whether every output is 0 or 1: the last thing that the step does is to spike.
         self.binary = is_binary(self.neuron, self.hyperparameters)
+        self.recurrent = recurrent
         for name, tensor in parameters.learnables.items():
             self.register_parameter(name, nn.Parameter(tensor))
 
@@ -151,9 +170,11 @@ class SpikingLayer(nn.Module):
         """Spikes and final state for input current `x` `[T, N, *features]`.
 
         With `norm` it is the norm's input, and the norm runs inside the kernel, where the target
-        has one. With `repeat` > 1 `x` is `[1, N, *features]` and stands for that many equal steps.
-        `first_step` says that `x` is a piece of a sequence, and which step (from 0) it begins with:
-        learnable parameters of a time step are those of its steps, and come again after the last.
+        has one; with recurrence before it, over all steps at once: what is fed back is not
+        normalised. With `repeat` > 1 `x` is `[1, N, *features]` and stands for that many equal
+        steps. `first_step` says that `x` is a piece of a sequence, and which step (from 0) it
+        begins with: learnable parameters of a time step are those of its steps, and come again
+        after the last.
         """
         steps = x.shape[0] * repeat
         learnables = self.learnables()
@@ -163,6 +184,14 @@ class SpikingLayer(nn.Module):
                     of_steps = learnables[declared.name].roll(-first_step, 0)
                     learnables[declared.name] = of_steps[:steps]
         parameters = Parameters(self.neuron, self.hyperparameters, learnables)
+        if self.recurrent is not None:
+            current = x if norm is None else norm(x, repeat)
+            current = current.expand(steps, *x.shape[1:])
+            weight = self.recurrent.weight
+            spikes, final = recurrent_scan(current, state, weight, parameters, target=self.target)
+            if self.binary:
+                mark_spikes(spikes)
+            return spikes, final
         # A shorter sequence than the window (a single step, say) is full BPTT by definition.
         window = None if self.window is None or self.window >= steps else self.window
         how: dict[str, Any] = {
@@ -213,6 +242,12 @@ class SynapticLayer(nn.Module):
         norm run once, with the numbers of as many equal runs.
         """
         return self.neuron(fold_time(self.connection, x), state, self.norm, repeat)
+
+
+def is_recurrent(net: nn.Module) -> bool:
+    """Whether any layer of neurons feeds its spikes back to itself."""
+    layers = (module for module in net.modules() if isinstance(module, SpikingLayer))
+    return any(layer.recurrent is not None for layer in layers)
 
 
 class LayerStates:

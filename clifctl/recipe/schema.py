@@ -372,6 +372,10 @@ def _cross_field_problems(document: dict[str, Any]) -> list[Problem]:
     if isinstance(window, int) and window > timesteps:
         said = f" = {window}: must be at most timesteps = {timesteps}; null is full BPTT"
         problems.append(Problem("neuron.window", said))
+    model = document.get("model")
+    if isinstance(window, int) and isinstance(model, dict) and model.get("recurrent") is True:
+        said = f" = {window}: with model.recurrent = true there is no window; null is full BPTT"
+        problems.append(Problem("neuron.window", said))
     return problems + (exchange_problems(document, neuron, _neuron) if neuron else [])
 
 

@@ -125,6 +125,7 @@ WRONG = [
     (["digits_rows_mlp", "--layers", ","], "the list is empty"),
     (["digits_rows_mlp", "neuron.name=alif", "--formula", "paper"], "known for lif and clif"),
     (["digits_snn5", "neuron.name=relu", "timesteps=1"], "does not spike"),
+    (["digits_rows_mlp", "model.recurrent=true", *QUICK], "has recurrent layers"),
     (["nothing.pt"], "nothing.pt"),
     (["digits_rows_mlp", "--plot", "picture.bmp"], "unknown ending"),
     (["cifar100_resnet18"], "--input noise looks at the net without data"),

@@ -39,7 +39,7 @@ def plain_loop(x: Tensor, state: tuple[Tensor, ...], weight: Tensor, p: Paramete
         current = x[t] + last @ weight.T
         given = step_parameters(p.hyperparameters, values)
         result = p.neuron.step(current, tuple(own), given)
-        last, own = p.neuron.result_of(result)
+        last, (*own,) = p.neuron.result_of(result)
         outputs.append(last)
     return torch.stack(outputs), (*own, last)
 
@@ -63,7 +63,7 @@ def test_every_neuron_is_that_of_a_plain_loop(name: str, target: str) -> None:
     state = tuple(drawn(batch, features, seed=3 + i).abs().requires_grad_() for i in range(states))
     expected = plain_loop(x, state, weight, p)
     found = recurrent_scan(x, state, weight, p, target=target)
-    assert 0 < expected[0].mean() < 1
+    assert expected[0].std() > 0.1
     # Sums of 7 numbers in another order; spikes are equal.
     tolerance = {"atol": 1e-11, "rtol": 1e-11}
     torch.testing.assert_close(found, expected, **tolerance)

@@ -52,6 +52,7 @@ PARAMETERS = {
     "dvs_gesture_sdt": 2_566_923,
     "cifar10_dvs_vggsnn": 9_271_498,
     "shd_mlp": 108_052,
+    "mnist1d_mlp": 51_338,
     "n_mnist_vgg": 147_746,
 }
 # What makes a recipe of a large net and large data small enough for two steps on a CPU.
@@ -80,7 +81,7 @@ def test_event_recipes_are_found() -> None:
 
 
 def overrides_for(path: Path, data_root: Path, cache: Path) -> list[str]:
-    if path.stem.startswith("digits"):
+    if path.stem.startswith(("digits", "mnist1d")):
         return []
     classes = ["data.classes=200"] if "tiny" in path.stem else []
     # float16 convolutions are slow on a CPU: the smallest net keeps them.

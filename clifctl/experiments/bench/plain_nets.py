@@ -100,6 +100,8 @@ def _in_a_row(net: SequentialNet, activation: Activation, wrap: Wrap) -> list[nn
     parts: list[nn.Module] = []
     for layer in net.features:
         if isinstance(layer, SynapticLayer):
+            if layer.neuron.recurrent is not None:
+                raise TypeError("no plain form of a recurrent layer")
             parts += [wrap(layer.connection), _norm(layer.norm, wrap)]
             parts.append(activation(layer.neuron, layer.norm.channels))
         elif isinstance(layer, Pool):

@@ -139,8 +139,8 @@ def _refuse_feedback(net: nn.Module, nodes: dict[str, nn.Module], where: str) ->
         if held and has_memory(module):
             raise ModelError(
                 f"{where}: '{name}' ({type(module).__name__}) feeds the spikes of '{held[0]}' "
-                "back: clifctl runs layer by layer, and has no recurrent layers",
-                hint="leave the recurrence out",
+                "back: clifctl runs a net of your own layer by layer",
+                hint="leave the recurrence out; model.name=mlp has model.recurrent=true",
             )
 
 
