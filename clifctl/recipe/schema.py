@@ -36,6 +36,7 @@ from clifctl.recipe.looked_for import with_found
 from clifctl.recipe.old_names import with_new_names
 from clifctl.recipe.problems import Problem, describe, refusal, shown
 from clifctl.recipe.train_section import EvalSection, TrainSection
+from clifctl.recipe.windows import window_problems
 from clifctl.strict import OF_A_RUN, Strict
 
 # Far beyond any net in use; a bound keeps a typing error from taking the machine's memory.
@@ -368,14 +369,7 @@ def _cross_field_problems(document: dict[str, Any]) -> list[Problem]:
         most = neuron.max_timesteps
         said = f"{asked}neuron '{neuron.name}' allows {most} (add timesteps={most})"
         problems.append(Problem("timesteps", said))
-    window = document["neuron"].get("window") if neuron else None
-    if isinstance(window, int) and window > timesteps:
-        said = f" = {window}: must be at most timesteps = {timesteps}; null is full BPTT"
-        problems.append(Problem("neuron.window", said))
-    model = document.get("model")
-    if isinstance(window, int) and isinstance(model, dict) and model.get("recurrent") is True:
-        said = f" = {window}: with model.recurrent = true there is no window; null is full BPTT"
-        problems.append(Problem("neuron.window", said))
+    problems += window_problems(document, timesteps) if neuron else []
     return problems + (exchange_problems(document, neuron, _neuron) if neuron else [])
 
 

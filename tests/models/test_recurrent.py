@@ -15,6 +15,7 @@ from clifctl.energy.tracing import trace_net
 from clifctl.errors import ConversionError, RecipeError
 from clifctl.models import MODELS, FiringRates, NeuronChoice, SpikingNet, put_neuron
 from clifctl.neurons import NEURONS
+from clifctl.recipe.load import load_recipe
 from clifctl.training.memory import held_for_backward, saved_for_backward
 
 STEPS, SAMPLES, HIDDEN = 5, 6, (7, 4)
@@ -148,5 +149,8 @@ def test_energy_is_that_of_a_count_spike_by_spike() -> None:
 def test_what_knows_no_recurrence_says_so() -> None:
     with pytest.raises(RecipeError, match=r"neuron.window = 2: a layer with recurrence"):
         build(window=2)
+    keys = ["model.recurrent=true", "neuron.window=2"]
+    with pytest.raises(RecipeError, match=r"window = 2: with model.recurrent = true there is no"):
+        load_recipe("digits_rows_mlp", keys)
     with pytest.raises(ConversionError, match="feeds its spikes back to itself"):
         read_net(build(), (3,))
