@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from clifctl.devices import CPU
-from clifctl.kernels.scan import initial_state, scan
+from clifctl.kernels.arguments import initial_state
+from clifctl.kernels.scan import scan
 from clifctl.kernels.targets import DTYPES
 from clifctl.neurons import SURROGATES, Hyperparameters, Neuron, spike
 

@@ -9,7 +9,7 @@ import sys
 from typing import Any
 
 import numpy as np
-from numba import carray, njit
+from numba import carray, njit  # type: ignore[attr-defined]
 
 from clifctl.kernels.cpu import vectors
 from clifctl.kernels.cpu.machine_code import keep, sources
