@@ -183,6 +183,12 @@ def recorded() -> ModuleType:
     return _module("event_fixtures")
 
 
+@pytest.fixture(scope="session")
+def cameras() -> ModuleType:
+    """`tests/data/camera_fixtures.py`: writers of the files of event cameras."""
+    return _module("camera_fixtures")
+
+
 def _module(name: str) -> ModuleType:
     """A module of helpers in tests/data."""
     # With --import-mode=importlib the tests are no package that could be imported by name.

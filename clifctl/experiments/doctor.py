@@ -47,6 +47,7 @@ PACKAGES = (
     "distributed",
     "neurobench",
     "mnist1d",
+    "faery",
     "h5py",
 )
 # The neuron of the paper, in the one setting that every recipe of the catalog starts from.

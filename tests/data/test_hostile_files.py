@@ -14,6 +14,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -28,6 +29,7 @@ from clifctl.data import DATASETS, unpickling
 from clifctl.data.archives import BadArchive, map_array, read_array, read_arrays
 from clifctl.data.decoding import decode
 from clifctl.data.events.aedat import read_aedat2, read_aedat3
+from clifctl.data.events.camera_files import CameraRecording
 from clifctl.data.events.frame_cache import BadCache, Cache, Settings
 from clifctl.data.events.recordings import BadRecording, NpzRecording
 from clifctl.data.hdf5 import open_hdf5
@@ -841,7 +843,20 @@ def saved(write: Callable[..., object], *arguments: Any, **options: Any) -> byte
     return buffer.getvalue()
 
 
-def originals(recorded: ModuleType, folder: Path) -> Iterator[tuple[str, bytes, Any, Any]]:
+def camera_files(cameras: ModuleType) -> Iterator[tuple[str, bytes]]:
+    """A name with its ending, and the content, in every format of a camera."""
+    size = (24, 32)
+    events = cameras.draw(60, size, seed=0, most_gap=900)
+    for ending, form in (("raw", "evt2"), ("raw", "evt3"), ("csv", "csv"), ("dat", "dat")):
+        yield f"{form}.{ending}", getattr(cameras, form)(events, size)
+    if find_spec("faery"):
+        for ending, form in (("es", "es"), ("es", "es_of_atis"), ("aedat4", "aedat4")):
+            yield f"{form}.{ending}", getattr(cameras, form)(events, size)
+
+
+def originals(
+    recorded: ModuleType, cameras: ModuleType, folder: Path
+) -> Iterator[tuple[str, bytes, Any, Any]]:
     """A name, an honest content, what reads it, and what the reader may raise."""
     from PIL import Image
 
@@ -882,6 +897,13 @@ def originals(recorded: ModuleType, folder: Path) -> Iterator[tuple[str, bytes, 
         write(file, recorded.draw_events(1, events=300, seed=0))
         read = read_aedat2 if name == "2" else read_aedat3
         yield f"aedat{name}", file.read_bytes(), read, (BadRecording, OSError)
+    for name, content in camera_files(cameras):
+        yield (
+            name,
+            content,
+            lambda path: SETTINGS.counts(CameraRecording(path, "x", 0, (24, 32)).read()[0]),
+            (BadRecording, OSError),
+        )
     digit = recorded.write_n_mnist(folder) / "Train/3/00000.bin"
     yield "x.bin", digit.read_bytes(), read_bin, (BadRecording, OSError)
     document = Checkpoint("x", {"a": 1}, 1, 5.0, {"w": torch.arange(9.0)}, 0, {"s": [1, 2]})
@@ -897,11 +919,13 @@ def originals(recorded: ModuleType, folder: Path) -> Iterator[tuple[str, bytes, 
     yield "sealed.pt", unsealed, load_sealed, CheckpointError
 
 
-def test_mutated_files_are_read_or_refused(recorded: ModuleType, tmp_path: Path) -> None:
+def test_mutated_files_are_read_or_refused(
+    recorded: ModuleType, cameras: ModuleType, tmp_path: Path
+) -> None:
     """Under a bound of memory, in a process of their own: a crash would be told too."""
 
     def work() -> None:
-        for name, content, read, errors in originals(recorded, tmp_path):
+        for name, content, read, errors in originals(recorded, cameras, tmp_path):
             path = tmp_path / name
             path.write_bytes(content)
             read(path) if name != "sealed.pt" else None

@@ -4,16 +4,20 @@ An event is (t, x, y, p): a time in microseconds, a column, a row, and a polarit
 became brighter, 0 (OFF) where darker.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
-from clifctl.data.archives import Array, ArrayMissing, BadArchive, read_arrays
+from clifctl.data.archives import Array, ArrayMissing, BadArchive, read_arrays, require_memory
 
 POLARITIES = ("OFF", "ON")
 LARGEST = 2**62  # of times: their differences are whole numbers of 64 bits too
+# As many as a file of 512 MiB has that takes eight bytes for each, as AEDAT and DAT do.
+MOST_EVENTS = 2**26
+EVENT_BYTES = 25  # of Events
 
 
 class BadRecording(Exception):
@@ -41,9 +45,34 @@ class Events:
         """The events for which `mask` is true."""
         return Events(self.t[mask], self.x[mask], self.y[mask], self.p[mask])
 
+    @classmethod
+    def joined(cls, parts: Sequence["Events"]) -> "Events":
+        """The events of all parts, one after the other."""
+        if not parts:
+            return cls(*(np.zeros(0, kind) for kind in (np.int64, np.int64, np.int64, bool)))
+        return cls(*(np.concatenate([getattr(one, key) for one in parts]) for key in "txyp"))
+
     def by_time(self) -> "Events":
         """The events in the order of their times, those of one time in the order that they have."""
         return self if self.in_order else self.where(np.argsort(self.t, kind="stable"))
+
+
+def require_room(events: int) -> None:
+    """Raise BadRecording for more events than an honest recording has, or than memory."""
+    if events > MOST_EVENTS:
+        raise BadRecording(f"more than {MOST_EVENTS:,} events, no recording has so many")
+    try:
+        require_memory(events * EVENT_BYTES)
+    except BadArchive as full:
+        raise BadRecording(str(full)) from None
+
+
+def require_in_order(events: Events) -> None:
+    """Raise BadRecording where times run backwards."""
+    if not events.in_order:
+        number = int(np.flatnonzero(np.diff(events.t) < 0)[0]) + 1
+        before, after = events.t[number - 1 : number + 1].tolist()
+        raise BadRecording(f"times run backwards: from {before} to {after} us at event {number}")
 
 
 @dataclass(frozen=True)
@@ -104,7 +133,7 @@ class NpzRecording:
         whole = {key: _whole(key, arrays[key]) for key in "txyp"}
         if t.dtype.itemsize == 4:
             _require_no_overflow(whole["t"])
-        return [Events(whole["t"], whole["x"], whole["y"], _is_on(whole["p"]))]
+        return [Events(whole["t"], whole["x"], whole["y"], is_on(whole["p"]))]
 
 
 def _whole(key: str, array: Array) -> Array:
@@ -128,7 +157,7 @@ def _require_no_overflow(t: Array) -> None:
         )
 
 
-def _is_on(p: Array) -> Array:
+def is_on(p: Array) -> Array:
     """Whether each event is ON. Raises BadRecording for what is no polarity."""
     wrong = p[(p < -1) | (p > 1)]
     if len(wrong):

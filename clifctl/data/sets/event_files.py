@@ -1,8 +1,9 @@
-"""Event recordings of your own: train/<class>/*.npz and test/<class>/*.npz, each with arrays t
-[us], x (column), y (row) and p (1: ON, 0 or -1: OFF) of its events. A label is the place of the
-class among the sorted names."""
+"""Event recordings of your own: a file each in train/<class>/ and test/<class>/, of a camera (RAW,
+DAT, AEDAT4, ES), text (CSV), or .npz with arrays t [us], x (column), y (row) and p (1: ON, 0 or -1:
+OFF) of its events. A label is the place of the class among the sorted names."""
 
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 
 from pydantic import Field
@@ -16,9 +17,11 @@ from clifctl.data.contract import (
     FileState,
     LoadedData,
 )
+from clifctl.data.events import faery_files
+from clifctl.data.events.camera_files import READ_BY_FAERY, READERS, CameraRecording
 from clifctl.data.events.event_set import load_events, missing, natural
 from clifctl.data.events.options import EventOptions
-from clifctl.data.events.recordings import POLARITIES, NpzRecording
+from clifctl.data.events.recordings import POLARITIES, NpzRecording, Recording
 from clifctl.data.folders import (
     Found,
     classes_in,
@@ -32,7 +35,7 @@ from clifctl.errors import DataError
 from clifctl.strict import Count, Widths
 
 NAME = "event_files"
-ENDINGS = (".npz",)
+ENDINGS = (".npz", *READERS)
 
 
 class EventFilesOptions(EventOptions):
@@ -49,31 +52,51 @@ def load(options: EventFilesOptions, timesteps: int) -> LoadedData:
     return load_events(NAME, CAMERA, options, timesteps)
 
 
-def recordings(options: EventFilesOptions) -> dict[str, tuple[NpzRecording, ...]]:
+def recordings(options: EventFilesOptions) -> dict[str, tuple[Recording, ...]]:
     """The recordings of both splits, class by class. Raises DataError."""
     place = Place.of(NAME, options.root)
     if not any((place.root / part).is_dir() for part in PARTS):
         raise missing(place, FILES)
     names = classes_of(place.root, ENDINGS, place)
     found = {part: _files(place.root / part, names, place) for part in PARTS}
-    return {part: _recordings(names, found[part]) for part in PARTS}
+    return {part: _recordings(names, found[part], _sensor(options)) for part in PARTS}
 
 
 def _files(folder: Path, names: list[str], place: Place) -> list[Found]:
-    """The files of each class. Raises DataError where one has none."""
+    """The files of each class. Raises DataError where one has none, or one recording twice, and
+    where they cannot be read without a package that is not there."""
     found = [files_in(folder / name, ENDINGS, place) for name in names]
     for name, one in zip(names, found, strict=True):
         if not one.files:
-            raise place.error(f"'{folder / name}' holds no .npz file")
+            raise place.error(f"'{folder / name}' holds no recording: {', '.join(ENDINGS)} are")
+        for former, file in pairwise(sorted(one.files, key=lambda file: file.stem)):
+            if former.stem == file.stem:
+                raise place.error(
+                    f"'{former}' and '{file}' have one name: a recording may be there once"
+                )
+        for file in one.files:
+            if file.suffix.lower() in READ_BY_FAERY and not faery_files.is_installed():
+                raise place.error(
+                    f"the package faery, which reads '{file}', is not installed",
+                    hint=faery_files.INSTALL,
+                )
     return found
 
 
-def _recordings(names: list[str], found: list[Found]) -> tuple[NpzRecording, ...]:
+def _recordings(
+    names: list[str], found: list[Found], sensor: tuple[int, int]
+) -> tuple[Recording, ...]:
     return tuple(
-        NpzRecording(file, f"{name}/{file.stem}", label)
+        _recording(file, f"{name}/{file.stem}", label, sensor)
         for label, (name, one) in enumerate(zip(names, found, strict=True))
         for file in sorted(one.files, key=lambda file: natural(file.stem))
     )
+
+
+def _recording(file: Path, name: str, label: int, sensor: tuple[int, int]) -> Recording:
+    if file.suffix.lower() in READERS:
+        return CameraRecording(file, name, label, sensor)
+    return NpzRecording(file, name, label)
 
 
 def inspect(root: Path) -> tuple[FileState, ...]:
@@ -81,7 +104,7 @@ def inspect(root: Path) -> tuple[FileState, ...]:
     place = Place(NAME, root)
     states: list[FileState] = []
     for part in PARTS:
-        path, what, problem = root / part, "a folder a class, with its .npz files", None
+        path, what, problem = root / part, "a folder a class, with its recordings", None
         if path.is_dir():
             try:
                 names = classes_in(path, ENDINGS, place)
@@ -118,7 +141,8 @@ FILES = Files(
     size_bytes=None,
     obtain=lambda root: (
         f"write '{root}/train/<class>/<name>.npz' and "
-        f"'{root}/test/<class>/<name>.npz' with numpy.savez(file, t=..., x=..., y=..., p=...)"
+        f"'{root}/test/<class>/<name>.npz' with numpy.savez(file, t=..., x=..., y=..., p=...), or "
+        f"put a camera's files there ({', '.join(READERS)})"
     ),
     inspect=inspect,
     class_names=names_of_classes,
@@ -126,7 +150,7 @@ FILES = Files(
 CAMERA = EventCamera(sensor=_sensor, recordings=recordings, by_time=True, class_names=_class_names)
 DATASET = Dataset(
     name=NAME,
-    title="event recordings of your own: train/<class>/*.npz, test/<class>/*.npz (t, x, y, p)",
+    title="event recordings of your own, .npz or a camera's: train/<class>/*, test/<class>/*",
     source="your own files",
     classes=None,
     input_shape=None,

@@ -22,7 +22,13 @@ from clifctl.data.contract import (
 )
 from clifctl.data.events.event_set import folders_of, incomplete, load_events, missing, natural
 from clifctl.data.events.options import EventOptions
-from clifctl.data.events.recordings import POLARITIES, BadRecording, Events, Sample
+from clifctl.data.events.recordings import (
+    POLARITIES,
+    BadRecording,
+    Events,
+    Sample,
+    require_in_order,
+)
 from clifctl.data.folders import files_in
 from clifctl.data.images import Place
 from clifctl.errors import DataError
@@ -82,10 +88,7 @@ def read_bin(path: Path) -> Events:
     events = Events(t, x, y, high >= 0x80).where(~overflow)
     if not len(events):
         raise BadRecording("no event")
-    if not events.in_order:
-        number = int(np.flatnonzero(np.diff(events.t) < 0)[0]) + 1
-        before, after = events.t[number - 1 : number + 1].tolist()
-        raise BadRecording(f"times run backwards: from {before} to {after} us at event {number}")
+    require_in_order(events)
     return events
 
 
