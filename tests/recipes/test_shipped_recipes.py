@@ -45,6 +45,7 @@ PARAMETERS = {
     "tiny_imagenet_vgg13": 14_428_680,
     "tiny_imagenet_vgg13_strong": 14_428_680,
     "digits_snn5": 9_906,
+    "fashion_mnist_snn5": 107_882,
     "digits_events_snn5": 11_542,
     "digits_rows_mlp": 19_466,
     "dvs_gesture_vgg11": 9_501_387,
