@@ -8,7 +8,12 @@ from clifctl.analysis.simulation import EVALUATE, rates_of, simulate
 from clifctl.kernels.ir.program import OPERATIONS
 from clifctl.neurons import NEURONS
 
-SPIKING = [name for name, neuron in NEURONS.items() if neuron.spiking]
+# Neurons with one threshold: a membrane potential that an integer says has several.
+SPIKING = [
+    name
+    for name, neuron in NEURONS.items()
+    if neuron.spiking and neuron.hyperparameters().most_spikes == 1
+]
 
 
 def poisson(p: float, weight: float, steps: int, trials: int) -> torch.Tensor:

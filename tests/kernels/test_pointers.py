@@ -24,6 +24,9 @@ KNOWN = {
     "data/augment/policies.py": "images",
     "cli/data.py": "frames to be drawn",
     "convert/nir_graph.py": "weights",
+    "convert/nir_nodes.py": "constants of neurons, by channel",
+    "data/sets/heidelberg.py": "an order that was drawn",
+    "data/simulated_camera.py": "images",
     "experiments/run/connections.py": "weights, as names of layers",
 }
 

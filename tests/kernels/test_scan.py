@@ -405,7 +405,7 @@ def test_bad_shapes_and_types_are_refused() -> None:
     ("arguments", "message", "hint"),
     [
         (("clif",), "with its parameters, got 'clif'", "NEURONS['clif'].parameters()"),
-        (("clif2",), "with its parameters, got 'clif2'", "NEURONS['lif'].parameters()"),
+        (("clif2",), "with its parameters, got 'clif2'", "NEURONS['if'].parameters()"),
         ((NEURONS["plif"],), "got Neuron", ".parameters_at_start(channels=C, timesteps=T)"),
         ((LIF, torch.zeros(2, 4)), "a tuple with a tensor for each of v", "None begins"),
         ((LIF, ()), "the number of states is 1, got 0", "in this order: v"),
