@@ -46,6 +46,7 @@ PARAMETERS = {
     "tiny_imagenet_vgg13_strong": 14_428_680,
     "digits_snn5": 9_906,
     "fashion_mnist_snn5": 107_882,
+    "fashion_mnist_rows_mlp": 22_026,
     "digits_events_snn5": 11_542,
     "digits_rows_mlp": 19_466,
     "dvs_gesture_vgg11": 9_501_387,
@@ -89,7 +90,8 @@ def overrides_for(path: Path, data_root: Path, cache: Path) -> list[str]:
     precision = [] if "snn5" in path.stem else ["train.precision=float32"]
     events = [f"data.cache={cache}", "train.batch_size=2"] if path.stem in RECORDED else []
     small = ["data.size=32"] if path.stem.endswith("sdt") else []
-    return [f"data.root={data_root}", *FEW, *classes, *precision, *events, *small]
+    rows = ["timesteps=28"] if "_rows_" in path.stem else []
+    return [f"data.root={data_root}", *FEW, *classes, *precision, *events, *small, *rows]
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
