@@ -8,7 +8,14 @@ import io
 
 import numpy as np
 
-from clifctl.data.events.recordings import BadRecording, Events, is_on, require_room
+from clifctl.data.events.recordings import (
+    BadRecording,
+    Events,
+    geometry_of,
+    is_on,
+    require_room,
+    whole,
+)
 
 # What the columns are called, in small letters.
 NAMES = {
@@ -41,9 +48,8 @@ def read_csv(content: bytes) -> tuple[Events, tuple[int, int] | None]:
             table = np.loadtxt(lines, np.int64, delimiter=",", usecols=columns, ndmin=2)
     except ValueError as wrong:
         raise BadRecording(f"a line that is no event of whole numbers: {wrong}") from None
-    t, x, y, p = np.ascontiguousarray(table.T)
-    written = width.isdecimal() and height.isdecimal()
-    return Events(t, x, y, is_on(p)), (int(height), int(width)) if written else None
+    t, x, y, p = (whole(key, column) for key, column in zip("txyp", table.T, strict=True))
+    return Events(t, x, y, is_on(p)), geometry_of(height, width)
 
 
 def _columns(names: list[str]) -> list[int]:

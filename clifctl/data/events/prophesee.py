@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from clifctl.data.archives import Array
-from clifctl.data.events.recordings import BadRecording, Events, require_room
+from clifctl.data.events.recordings import BadRecording, Events, geometry_of, require_room
 
 LINE = b"% "
 END_OF_HEADER = "end"
@@ -35,7 +35,8 @@ class Header:
 
     @property
     def geometry(self) -> tuple[int, int] | None:
-        """Rows and columns of the camera; None where they are not written down."""
+        """Rows and columns of the camera; None where they are not written down. Raises
+        BadRecording."""
         named = dict(
             part.split("=", 1) for part in self.values.get("format", "").split(";") if "=" in part
         )
@@ -44,9 +45,7 @@ class Header:
         elif not named:
             named = {key.lower(): value for key, value in self.values.items()}
         width, height = (named.get(key, "").strip() for key in ("width", "height"))
-        if not (width.isdecimal() and height.isdecimal()):
-            return None
-        return int(height), int(width)
+        return geometry_of(height, width)
 
     @property
     def format(self) -> str | None:

@@ -18,6 +18,7 @@ LARGEST = 2**62  # of times: their differences are whole numbers of 64 bits too
 # As many as a file of 512 MiB has that takes eight bytes for each, as AEDAT and DAT do.
 MOST_EVENTS = 2**26
 EVENT_BYTES = 25  # of Events
+MOST_DIGITS = 9  # of rows and columns
 
 
 class BadRecording(Exception):
@@ -130,13 +131,23 @@ class NpzRecording:
         shapes = {array.shape for array in (t, x, y, p)}
         if len(shapes) != 1 or t.ndim != 1:
             raise BadRecording("t, x, y and p must be lists of the same length")
-        whole = {key: _whole(key, arrays[key]) for key in "txyp"}
+        found = {key: whole(key, arrays[key]) for key in "txyp"}
         if t.dtype.itemsize == 4:
-            _require_no_overflow(whole["t"])
-        return [Events(whole["t"], whole["x"], whole["y"], is_on(whole["p"]))]
+            _require_no_overflow(found["t"])
+        return [Events(found["t"], found["x"], found["y"], is_on(found["p"]))]
 
 
-def _whole(key: str, array: Array) -> Array:
+def geometry_of(height: str, width: str) -> tuple[int, int] | None:
+    """Rows and columns of a camera after the words of a file; None where these are no numbers.
+    Raises BadRecording."""
+    if not (height.isdecimal() and width.isdecimal()):
+        return None
+    if max(len(height), len(width)) > MOST_DIGITS:
+        raise BadRecording(f"a camera whose size has more than {MOST_DIGITS} digits")
+    return int(height), int(width)
+
+
+def whole(key: str, array: Array) -> Array:
     """The whole numbers of `array` as int64. Raises BadRecording."""
     if array.dtype.kind not in "uib":
         raise BadRecording(f"{key} is {array.dtype}, must be whole numbers")

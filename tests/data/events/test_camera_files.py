@@ -182,13 +182,12 @@ def test_an_aedat4_file_with_its_table_is_cut_off_anywhere(
                 read(tmp_path, content[:length], ".aedat4")
 
 
-@pytest.mark.parametrize("form", FORMATS)
+# Event Stream has no such times: each is counted from the one before.
+@pytest.mark.parametrize("form", [form for form in FORMATS if not form.startswith("es")])
 def test_times_that_run_backwards_are_refused(
     cameras: ModuleType, tmp_path: Path, form: str
 ) -> None:
     events = cameras.draw(11, SIZE, seed=8, start=900_000)
-    if form.startswith("es"):  # which cannot say so
-        return
     events["t"][7:] -= 600_000
     with pytest.raises(BadRecording, match=r"times run backwards: from 9\d+ to 3\d+ us at event 7"):
         read(tmp_path, getattr(cameras, form)(events, SIZE), ending_of(form))
@@ -232,6 +231,10 @@ WRONG = {
     "few": (".csv", b"t,x,y,p\n5,3,4,0\n6,3\n", "a line that is no event"),
     "unended": (".csv", b"t,x,y,p\n5,3,4,0\n6,3,4,1", "cut off: its last line does not end"),
     "p": (".csv", b"t,x,y,p\n5,3,4,2\n", "an event of polarity 2"),
+    "far": (".csv", b"t,x,y,p\n0,3,4,1\n4611686018427387904,3,4,1\n", "which is beyond 2**62"),
+    "farther": (".csv", b"t,x,y,p\n9223372036854775808,3,4,1\n", "a line that is no event"),
+    "digits": (".csv", b"t,x@" + b"9" * 5000 + b",y@2,p\n1,3,4,1\n", "more than 9 digits"),
+    "size": (".raw", RAW2 + b"% geometry " + b"9" * 5000 + b"x2\n", "more than 9 digits"),
     "empty": (".csv", b"t,x,y,p\n\n", "no event"),
     "aedat 3": (".aedat4", b"#!AER-DAT3.1\r\n", "not an AEDAT 4 file"),
     "header": (".aedat4", b"#!AER-DAT4.0\r\n\xff\xff\xff\xff", "a header of 4,294,967,295 bytes"),
