@@ -23,7 +23,7 @@ LEAVES = {
     "reading",
     "results",
 }
-LEAVES |= {"foreign_code", "strict", "transfer", "trust"}
+LEAVES |= {"foreign_code", "hdf5", "strict", "transfer", "trust"}
 # package or module -> what it may import of clifctl besides itself
 ARROWS: dict[str, set[str]] = {
     "amounts": {"reading"},
@@ -32,6 +32,7 @@ ARROWS: dict[str, set[str]] = {
     "errors": set(),
     "files": {"errors"},
     "foreign_code": {"errors", "trust"},
+    "hdf5": {"devices", "reading"},
     "launch": {"errors"},
     "notices": set(),
     "reading": set(),

@@ -607,7 +607,7 @@ def test_hdf5_is_read_out_of_the_file_itself(tmp_path: Path) -> None:
         "lies in another file": lambda made: made.create_dataset(
             "x", (2,), "u2", external=[(str(tmp_path / "outside"), 0, 4)]
         ),
-        "bytes that are not in the file": lambda made: made.create_virtual_dataset("x", layout),
+        "lies in another file, ": lambda made: made.create_virtual_dataset("x", layout),
     }
     for said, put in replacements.items():
         with h5py.File(file, "a") as made:
@@ -635,12 +635,20 @@ def test_an_hdf5_file_takes_no_more_than_it_holds(tmp_path: Path) -> None:
     file = tmp_path / "x.h5"
     bomb = gzip.compress(bytes(2**29), 1)
     for said, kind, how in (
-        ("declares .* and the file has", "u2", {"shape": (10**12,), "chunks": (1024,)}),
+        (
+            "declares .* bytes, too many for a file of",
+            "u2",
+            {"shape": (10**12,), "chunks": (1024,)},
+        ),
         ("entries that are not in the file", "u2", {"shape": (10**6,), "chunks": (1024,)}),
-        ("in parts of", "u2", {"shape": (9,), "chunks": (2**28,), "maxshape": (None,)}),
+        (
+            "declares .* bytes, too many for a file of",
+            "u2",
+            {"shape": (9,), "chunks": (2**28,), "maxshape": (None,)},
+        ),
         ("bytes that are not in the file", "u2", {"shape": (10**6,)}),
         ("bytes that are not in the file", h5py.vlen_dtype("u2"), {"shape": (10**6,)}),
-        ("declares .* and the file has", h5py.vlen_dtype("u2"), {"shape": (10**9,)}),
+        ("declares .* bytes, too many for a file of", h5py.vlen_dtype("u2"), {"shape": (10**9,)}),
     ):
         with h5py.File(file, "w") as made:
             made.create_dataset("numbers", dtype=kind, **how)
@@ -654,7 +662,7 @@ def test_an_hdf5_file_takes_no_more_than_it_holds(tmp_path: Path) -> None:
         packed = made.create_dataset("numbers", (64,), "u1", chunks=(64,), compression="gzip")
         packed.id.write_direct_chunk((0,), zlib.compress(bytes(2**28)))
     told = bounded(lambda: opened_numbers(file))
-    assert told == "BadArchive: 'numbers' is cut off"
+    assert told == "BadArchive: 'numbers' holds more or less than it declares"
     (tmp_path / "bomb.h5").write_bytes(bomb)
     assert "far larger than it is" in bounded(lambda: opened_numbers(tmp_path / "bomb.h5"))
 
@@ -681,6 +689,18 @@ def test_lists_of_an_hdf5_file_that_lie_are_refused(tmp_path: Path) -> None:
     ):
         file.write_bytes(content[:at] + put + content[at + len(put) :])
         assert re.match(f"BadArchive: .*{said}", told := bounded(lambda: read_hdf5(file))), told
+
+
+def test_lists_in_the_header_of_a_dataset_are_not_followed_by_the_library(tmp_path: Path) -> None:
+    file = hdf5_file(tmp_path / "x.h5")
+    with h5py.File(file, "a") as made:
+        del made["lists"]
+        how = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        how.set_layout(h5py.h5d.COMPACT)
+        kind = h5py.h5t.py_create(h5py.vlen_dtype(np.uint16), logical=True)
+        h5py.h5d.create(made.id, b"lists", kind, h5py.h5s.create_simple((2,)), how)
+    with pytest.raises(BadArchive, match="'lists' is stored in a way that is not read"):
+        read_hdf5(file)
 
 
 # --- prepared frames --------------------------------------------------------------------------

@@ -32,9 +32,10 @@ from clifctl.data.contract import (
     Split,
     as_floats,
 )
-from clifctl.data.hdf5 import Lists, open_hdf5
+from clifctl.data.hdf5 import open_hdf5
 from clifctl.data.images import AheadOptions, Place, Samples, require_labels
 from clifctl.errors import DataError
+from clifctl.hdf5 import Lists
 from clifctl.strict import Count
 
 CHANNELS = 700
