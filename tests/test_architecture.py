@@ -23,7 +23,7 @@ LEAVES = {
     "reading",
     "results",
 }
-LEAVES |= {"foreign_code", "hdf5", "strict", "transfer", "trust"}
+LEAVES |= {"foreign_code", "hdf5", "provenance", "strict", "transfer", "trust"}
 # package or module -> what it may import of clifctl besides itself
 ARROWS: dict[str, set[str]] = {
     "amounts": {"reading"},
@@ -49,6 +49,7 @@ ARROWS: dict[str, set[str]] = {
     "convert": {*LEAVES, "neurons", "kernels", "models"},
     "analysis": {*LEAVES, "neurons", "kernels", "models"},
     "paper": set(),
+    "provenance": set(),
     "recipe": {*LEAVES, "neurons", "models", "data", "training"},
     "experiments": {
         *LEAVES,
@@ -165,6 +166,7 @@ NO_COMMANDS = {
         "lists",
         "options",
         "picture_options",
+        "shape_options",
         "table_options",
     },
     "experiments": {"build", "checkpoints", "published"},
@@ -183,7 +185,7 @@ NO_COMMANDS = {
             "preparation_progress",
         ),
         *("progress", "published", "render", "styles", "summary", "tensorboard", "trial_plan"),
-        *("layout", "trials_progress"),
+        *("html", "latex", "layout", "shape", "trials_progress"),
     },
 }
 
