@@ -148,12 +148,14 @@ def load(
     target: str = "auto",
     connections: str = "auto",
     dt: float | None = None,
+    key_map: str | Path | None = None,
     trust: Sequence[str] = (),
     changed_file: bool = False,
 ) -> Checkpoint:
     """The net of a checkpoint, on `device`, and the recipe that it carries; of a state dict of
     other code, which carries none, `recipe` is that of its net and data, of a NIR graph that of its
-    data (and `dt` is how many seconds a time step is).
+    data (and `dt` is how many seconds a time step is). `key_map` is a YAML file of lines
+    'their key: our key' for such a state dict.
 
     `timesteps` replaces the T of the recipe. `target` and `connections` say how the net runs, as on
     the command line. A checkpoint runs no code: a neuron or net of a file of your own has to be
@@ -175,6 +177,7 @@ def load(
             foreign_recipe=None if given is None else given.loaded,
             execution=ExecutionOptions(device, target, connections),
             dt=dt,
+            key_map=None if key_map is None else Path(key_map),
             changed_file=changed_file,
         )
         opened = open_checkpoint(Path(path), options, timesteps=timesteps)

@@ -38,6 +38,7 @@ class _Choice:
     neuron: str | None
     root: Path | None
     dt: float | None
+    key_map: Path | None
     changed_file: bool
     execution: ExecutionOptions
 
@@ -84,6 +85,7 @@ class _Choice:
             foreign_recipe=foreign,
             without_net=self.data is not None and self.model is None,
             dt=self.dt,
+            key_map=self.key_map,
             neuron=self.neuron,
             root=self.root,
             changed_file=self.changed_file,
@@ -139,10 +141,18 @@ def _choice(
             help="How long a time step of a NIR graph is (default: 1e-4, as writers take it).",
         ),
     ] = None,
+    key_map: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.yaml",
+            help="For weights of other code: a file of lines 'their key: our key'. A key that ends "
+            "in a dot stands for all that begin with it; null leaves a key out.",
+        ),
+    ] = None,
     changed_file: ChangedFileOption = False,
     execution: Execution,
 ) -> _Choice:
-    return _Choice(recipe, data, model, neuron, root, dt, changed_file, execution)
+    return _Choice(recipe, data, model, neuron, root, dt, key_map, changed_file, execution)
 
 
 CheckpointChoice = Annotated[_Choice, Shared(_choice)]

@@ -21,6 +21,7 @@ from clifctl.kernels import check_connections
 from clifctl.models import SpikingNet
 from clifctl.notices import tell_once
 from clifctl.recipe.catalog import SUFFIXES
+from clifctl.recipe.key_map import read_key_map
 from clifctl.recipe.load import LoadedRecipe
 from clifctl.recipe.own_files import located
 from clifctl.recipe.schema import Recipe, validate
@@ -40,14 +41,16 @@ class CheckpointOptions:
 
     `foreign_recipe` is the recipe of a state dict of other code, which carries none; where it is
     `without_net` no net was named, and only a NIR graph can be opened, which is one. `dt` is how
-    many seconds a time step of such a graph is. `neuron` is a neuron FILE.py:NAME that the
-    checkpoint may load, `root` the folder in which its data lie here. With `changed_file` the file
-    of its neuron may be another one than it was trained with.
+    many seconds a time step of such a graph is. `key_map` is a file by which the keys of such a
+    state dict are renamed. `neuron` is a neuron FILE.py:NAME that the checkpoint may load, `root`
+    the folder in which its data lie here. With `changed_file` the file of its neuron may be another
+    one than it was trained with. Raises UsageError for a `key_map` without a `foreign_recipe`.
     """
 
     foreign_recipe: LoadedRecipe | None = None
     without_net: bool = False
     dt: float | None = None
+    key_map: Path | None = None
     neuron: str | None = None
     root: Path | None = None
     execution: ExecutionOptions = field(default_factory=ExecutionOptions)
@@ -55,6 +58,8 @@ class CheckpointOptions:
 
     def __post_init__(self) -> None:
         check_connections(self.execution.connections)
+        if self.key_map is not None and self.foreign_recipe is None:
+            raise UsageError("--key-map renames the keys of weights of other code", hint=FOREIGN)
 
     def placed(self, recipe: Recipe) -> Recipe:
         """`recipe`, with its data where they lie here. Raises UsageError for data without files."""
@@ -140,6 +145,8 @@ def open_checkpoint(
     """The checkpoint `path`; `timesteps` replaces the T of its recipe. Raises CheckpointError,
     RecipeError."""
     if is_nir(path):
+        if options.key_map is not None:
+            raise UsageError(f"--key-map: '{path}' is a NIR graph", hint="leave it out")
         return _open_graph(path, options, timesteps)
     if options.dt is not None:
         raise ArgumentError("dt", options.dt, f"'{path}' is no NIR graph", hint="leave it out")
@@ -148,7 +155,7 @@ def open_checkpoint(
     opened = (
         _open(path, options.neuron, options.changed_file)
         if options.foreign_recipe is None
-        else _open_foreign(path, options.foreign_recipe)
+        else _open_foreign(path, options.foreign_recipe, options.key_map)
     )
     return for_timesteps(opened, timesteps, f"checkpoint '{path}'")
 
@@ -204,12 +211,13 @@ def _open_graph(path: Path, options: CheckpointOptions, timesteps: int | None) -
     return OpenedCheckpoint(name, recipe, None, None, lambda net: cast(NirNet, net).fill())
 
 
-def _open_foreign(path: Path, given: LoadedRecipe) -> OpenedCheckpoint:
+def _open_foreign(path: Path, given: LoadedRecipe, key_map: Path | None) -> OpenedCheckpoint:
     foreign = load_foreign(path)
+    renaming = None if key_map is None else read_key_map(key_map)
     return OpenedCheckpoint(
         given.name,
         given.recipe,
         foreign.epoch,
         None,
-        lambda net: load_foreign_weights(net, foreign, path),
+        lambda net: load_foreign_weights(net, foreign, path, renaming),
     )

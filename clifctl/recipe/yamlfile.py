@@ -32,7 +32,7 @@ class _Loader(yaml.SafeLoader):
         event: Any = self.peek_event()
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
             line = event.start_mark.line + 1
-            raise RecipeError(f"line {line}: anchors and aliases are not used in recipes")
+            raise RecipeError(f"line {line}: anchors and aliases are not used")
         return super().compose_node(parent, index)
 
     @classmethod
@@ -85,8 +85,9 @@ class _QuickLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: igno
     yaml_constructors = _Loader.yaml_constructors
 
 
-def parse_document(text: str, where: str) -> dict[str, Any]:
-    """The mapping that a recipe's text holds. Raises RecipeError for anything else."""
+def parse_document(text: str, where: str, what: str = "a recipe") -> dict[str, Any]:
+    """The mapping that the text of a recipe holds, or of `what` it is. Raises RecipeError for
+    anything else."""
     document = _quickly(text.split("\n"))
     if document is None:
         document = _parse(text, where)
@@ -94,7 +95,7 @@ def parse_document(text: str, where: str) -> dict[str, Any]:
         raise RecipeError(f"{where}: the file is empty", hint=_START)
     if not isinstance(document, dict):
         raise RecipeError(
-            f"{where}: a recipe is a mapping of keys, this is a {type(document).__name__}",
+            f"{where}: {what} is a mapping of keys, this is a {type(document).__name__}",
             hint=_START,
         )
     return document

@@ -16,6 +16,7 @@ from torch import Tensor
 from clifctl.errors import CheckpointError, nearest
 from clifctl.models import SpikingNet
 from clifctl.training.checkpoint import read_document
+from clifctl.training.key_map import KeyMap, as_hint, proposals
 
 # Where a state dict lies in a file of the authors, of timm and Lightning, and of many others.
 _PLACES = ("net", "state_dict", "model", "model_state_dict")
@@ -79,25 +80,38 @@ def _is_state_dict(value: Any) -> bool:
     )
 
 
-def load_foreign_weights(net: SpikingNet, foreign: ForeignCheckpoint, path: Path) -> None:
-    """Put the weights into `net`, under our names or the authors', behind whatever prefix.
+def load_foreign_weights(
+    net: SpikingNet, foreign: ForeignCheckpoint, path: Path, key_map: KeyMap | None = None
+) -> None:
+    """Put the weights into `net`, under our names or the authors', behind whatever prefix, or
+    under those that `key_map` gives them.
 
     Raises CheckpointError naming every kind of misfit: keys that are missing, unexpected (with the
-    nearest known name) or of another shape. Nothing is loaded then.
+    nearest known name, or what their shapes propose) or of another shape. Nothing is loaded then.
     """
     own = net.state_dict()
     theirs = {_authors_key(net, key): key for key in own}
-    needed = sum(not key.endswith(_COUNTS) for key in own)
-    state = _unwrapped(foreign.state, {*own, *theirs}, needed, path)
-    given = {
-        theirs.get(key, key): value for key, value in state.items() if key not in net.authors_unused
-    }
+    renamed, rest = ({}, foreign.state) if key_map is None else key_map.applied(foreign.state)
+    mapped = {theirs.get(key, key) for key in renamed}
+    needed = sum(not key.endswith(_COUNTS) for key in own if key not in mapped)
+    state = _unwrapped(rest, {*own, *theirs}, needed, path) if needed else rest
+    given: dict[str, Tensor] = {}
+    for key, value in (*renamed.items(), *state.items()):
+        ours = theirs.get(key, key)
+        if ours in given:
+            raise CheckpointError(
+                f"'{path}' has a key '{key}', and the key map gives that name to another",
+                hint="map it too: to a name of its own, or to null, which leaves it out",
+            )
+        if key not in net.authors_unused and (ours in own or not key.endswith(_COUNTS)):
+            given[ours] = value
     for key in own:
         if key.endswith(_COUNTS):
             given.setdefault(key, torch.zeros((), dtype=own[key].dtype))
-    shown = {key: name for name, key in theirs.items()} if set(theirs) & set(state) else {}
+    shown = {key: name for name, key in theirs.items()} if set(theirs) & {*state, *renamed} else {}
     problems = []
-    missing = [shown.get(key, key) for key in own if key not in given]
+    lacking = [key for key in own if key not in given]
+    missing = [shown.get(key, key) for key in lacking]
     unexpected = [key for key in given if key not in own]
     if missing:
         problems.append(_listed("missing", missing))
@@ -118,7 +132,7 @@ def load_foreign_weights(net: SpikingNet, foreign: ForeignCheckpoint, path: Path
     if problems:
         raise CheckpointError(
             f"the weights of '{path}' do not fit the net: {'; '.join(problems)}",
-            hint=_hint(own, given),
+            hint=_hint(own, given, lacking, _as_in_file(unexpected, given, foreign.state)),
         )
     net.load_state_dict({key: value.to(own[key].dtype) for key, value in given.items()})
 
@@ -168,8 +182,23 @@ def _listed(what: str, entries: list[str]) -> str:
     return f"{len(entries)} {what}: {', '.join(entries[:_SHOWN])}{more}"
 
 
-def _hint(own: dict[str, Any], given: dict[str, Tensor]) -> str:
-    """What the file says of the data that it was trained on."""
+def _as_in_file(
+    unexpected: list[str], given: dict[str, Tensor], state: dict[str, Tensor]
+) -> dict[str, Tensor]:
+    """What is `unexpected`, under the names that the file has, which a key map takes."""
+    found = {}
+    for key in unexpected:
+        behind = [name for name in state if f".{name.replace(_COMPILED, '')}".endswith(f".{key}")]
+        name = key if key in state else behind[0] if len(behind) == 1 else None
+        if name is not None:
+            found[name] = given[key]
+    return found
+
+
+def _hint(
+    own: dict[str, Any], given: dict[str, Tensor], missing: list[str], unexpected: dict[str, Tensor]
+) -> str:
+    """What the file says of the data that it was trained on, or how its keys are renamed."""
     heads = [key for key in own if key.endswith(".weight") and own[key].dim() == 2]
     if heads and heads[-1] in given and given[heads[-1]].shape[0] != own[heads[-1]].shape[0]:
         return (
@@ -179,4 +208,7 @@ def _hint(own: dict[str, Any], given: dict[str, Tensor]) -> str:
     first = next((key for key in own if own[key].dim() == 4), None)
     if first in given and given[first].dim() == 4 and given[first].shape[1] != own[first].shape[1]:
         return f"the file is of a net for images of {given[first].shape[1]} channels"
-    return "choose the model and the neuron that the file was trained with"
+    trained = "choose the model and the neuron that the file was trained with"
+    if not missing or not unexpected:
+        return trained
+    return f"{trained}; or {as_hint(proposals(missing, own, unexpected))}"

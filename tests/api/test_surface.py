@@ -27,7 +27,7 @@ PUBLIC = {
     "evaluate": "(source, recipe = None, /, *, timesteps = None, use_batch_statistics = False, "
     f"per_class = False, root = None, {EXECUTION}, dt = None, trust = (), changed_file = False)",
     "load": "(path, /, *, recipe = None, timesteps = None, device = 'cpu', target = 'auto', "
-    "connections = 'auto', dt = None, trust = (), changed_file = False)",
+    "connections = 'auto', dt = None, key_map = None, trust = (), changed_file = False)",
     "load_recipe": "(recipe, /, *overrides, trust = (), **keys)",
     "nn": None,
     "scan": "(x, state, parameters, *, window = None, window_mode = 'sliding', target = 'auto', "
