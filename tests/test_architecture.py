@@ -23,7 +23,7 @@ LEAVES = {
     "reading",
     "results",
 }
-LEAVES |= {"foreign_code", "strict", "transfer", "trust"}
+LEAVES |= {"foreign_code", "provenance", "strict", "transfer", "trust"}
 # package or module -> what it may import of clifctl besides itself
 ARROWS: dict[str, set[str]] = {
     "amounts": {"reading"},
@@ -48,6 +48,7 @@ ARROWS: dict[str, set[str]] = {
     "convert": {*LEAVES, "neurons", "kernels", "models"},
     "analysis": {*LEAVES, "neurons", "kernels", "models"},
     "paper": set(),
+    "provenance": set(),
     "recipe": {*LEAVES, "neurons", "models", "data", "training"},
     "experiments": {
         *LEAVES,
@@ -164,6 +165,7 @@ NO_COMMANDS = {
         "lists",
         "options",
         "picture_options",
+        "shape_options",
         "table_options",
     },
     "experiments": {"build", "checkpoints", "published"},
@@ -182,7 +184,7 @@ NO_COMMANDS = {
             "preparation_progress",
         ),
         *("progress", "published", "render", "styles", "summary", "tensorboard", "trial_plan"),
-        *("layout", "trials_progress"),
+        *("html", "latex", "layout", "shape", "trials_progress"),
     },
 }
 

@@ -21,11 +21,13 @@ from clifctl import trust
 from clifctl.cli.completion import complete_override, complete_recipe
 from clifctl.cli.flags import Command
 from clifctl.cli.picture_options import Look, picture_look
+from clifctl.cli.shape_options import Shape, require_shape_possible, table_shape
 from clifctl.cli.table_options import (
     TABLE,
     only_table,
     require_agreement,
     require_table,
+    shaped,
     table_parameters,
     what_is_left_out,
 )
@@ -131,6 +133,7 @@ class Output:
     main: bool = True  # of several processes of a run only the main one writes its result
     look: Look = field(default_factory=Look)
     table: str | None = None  # the only table of the result that is written
+    shape: Shape = field(default_factory=Shape)
     _streamed: list[str] = field(default_factory=list)
 
     def may_write(self, path: Path, *, apart_from: tuple[Path, ...] = ()) -> None:
@@ -151,11 +154,12 @@ class Output:
 
     def emit(self, report: Any) -> None:
         """Write a report. A reader that has gone away (`| head`) ends it quietly. Raises UsageError
-        where it lacks the table that was asked for."""
+        where it lacks the table or the columns that were asked for."""
         if not self.main:
             return
         if self.table is not None:
             report = only_table(report, self.table, self.how)
+        report = shaped(report, self.shape, self.how)
         if self.path is None and self.how == "table" and sys.stdout.isatty():
             render(report, self.how, sys.stdout)
             return
@@ -248,6 +252,7 @@ def command(
 
     def register(function: Callable[..., None]) -> Callable[..., None]:
         shared = inspect.signature(_output).parameters
+        shaping = inspect.signature(table_shape).parameters
         own = [p for p in _options_of(function) if p.name != "output"]
         drawing = inspect.signature(picture_look).parameters
         if not any(p.name == "plot" for p in own):
@@ -268,7 +273,9 @@ def command(
                     "-o -: what is written is not text, which stdout is for", hint="-o FILE"
                 )
             table = values.pop(TABLE, None)
-            output = replace(_output(**settings), look=look, table=table)
+            shape = table_shape(**{key: values.pop(key) for key in shaping})
+            output = replace(_output(**settings), look=look, table=table, shape=shape)
+            require_shape_possible(shape, output.how)
             if output_help is None:
                 require_agreement(output.path, settings["format"], output.how, text_endings)
             require_table(table, tables, output.how)
@@ -280,7 +287,7 @@ def command(
 
         helps = {"output_file": output_help, "overwrite": overwrite_help}
         after = (_with_help(p, helps.get(p.name)) for p in shared.values())
-        options = [*own, *drawing.values(), *choosing, *after]
+        options = [*own, *drawing.values(), *choosing, *shaping.values(), *after]
         run.__signature__ = inspect.Signature(options)  # type: ignore[attr-defined]
         run.__annotations__ = {p.name: p.annotation for p in options}
         epilog = f"Example: {example}"

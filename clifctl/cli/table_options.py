@@ -6,8 +6,17 @@ from typing import Annotated, Any
 
 import typer
 
+from clifctl.cli.shape_options import Shape
 from clifctl.errors import UsageError
 from clifctl.report.render import ENDINGS, Report
+from clifctl.report.shape import (
+    labelled,
+    only_columns,
+    transposed,
+    with_best,
+    with_digits,
+    with_origin,
+)
 
 TABLE = "table"  # the name of the parameter
 
@@ -74,6 +83,21 @@ def only_table(report: Report, table: str, how: str) -> Report:
         names = ", ".join(dict.fromkeys(one.name for one in report.tables_of(how)))
         raise UsageError(f"--table {table}: this result has none", hint=f"it has: {names}")
     return chosen
+
+
+def shaped(report: Report, shape: Shape, how: str) -> Report:
+    """The report as it was asked for. Raises UsageError where it lacks a column."""
+    if shape.columns:
+        report = only_columns(report, shape.columns, how)
+    if shape.digits is not None:
+        report = with_digits(report, shape.digits)
+    if shape.transpose:
+        report = transposed(report)
+    if shape.bold_best:
+        report = with_best(report)
+    if shape.caption is not None or shape.label is not None:
+        report = labelled(report, shape.caption, shape.label)
+    return with_origin(report) if how in ("latex", "html") else report
 
 
 def what_is_left_out(report: Report, how: str) -> str | None:

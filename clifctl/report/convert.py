@@ -106,7 +106,13 @@ def _resets(result: DeployResult) -> Table:
         said = f": {paper.note}" if paper.note else "."
         notes.append(f"The paper's row: Table {paper.table}, {paper.row}{said}")
     title = f"{result.data}, {result.model}, T = {result.timesteps}: LIF by its reset"
-    return Table(title, columns, tuple(lines), notes=tuple(notes), keys=2, name="settings")
+    return Table(
+        *(title, columns, tuple(lines)),
+        notes=tuple(notes),
+        keys=2,
+        name="settings",
+        published=() if result.published is None else (len(lines) - 1,),
+    )
 
 
 def _settings(result: DeployResult) -> Iterator[dict[str, Any]]:

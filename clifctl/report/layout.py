@@ -16,7 +16,7 @@ READABLE = 30  # a list leaves out columns before its text is narrower
 class Grid:
     """A table as text. The first `keys` columns say what a row is about; `right` says which columns
     are aligned to the right, `labels` whose text is broken between words as headers are,
-    `optional` which a list can do without, in the order they go."""
+    `optional` which a list can do without, in the order they go. `bold` are cells (row, column)."""
 
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
@@ -24,6 +24,7 @@ class Grid:
     keys: int = 1
     labels: tuple[int, ...] = ()
     optional: tuple[int, ...] = ()
+    bold: frozenset[tuple[int, int]] = frozenset()
 
     def only(self, columns: Sequence[int]) -> "Grid":
         """The grid with these columns alone."""
@@ -34,7 +35,17 @@ class Grid:
             right=tuple(self.right[one] for one in columns),
             labels=tuple(n for n, one in enumerate(columns) if one in self.labels),
             optional=(),
+            bold=frozenset(
+                (row, n) for n, one in enumerate(columns) for row, at in self.bold if at == one
+            ),
         )
+
+    def turned(self) -> "Grid":
+        """Quantities down, rows across."""
+        head, *lines = zip(self.header, *self.rows, strict=True)
+        right = (False, *(True for _ in self.rows))
+        bold = frozenset((column - 1, row + 1) for row, column in self.bold)
+        return Grid(tuple(head), tuple(map(tuple, lines)), right, labels=(0,), bold=bold)
 
 
 @dataclass(frozen=True)
@@ -56,7 +67,7 @@ def fit(grid: Grid, width: int) -> Fitted:
         return _list(grid, width)
     if widths := _widths(grid, width):
         return Fitted(((grid, widths),))
-    turned = _turned(grid)
+    turned = grid.turned()
     if len(grid.header) > 2 and (widths := _widths(turned, width)):
         return Fitted(((turned, widths),))
     return Fitted(tuple(_parts(grid, width)))
@@ -81,13 +92,6 @@ def _list(grid: Grid, width: int) -> Fitted:
     widths = fits(kept) or _widths(some, width) or _squeezed(some, width)
     left_out = tuple(label for n, label in enumerate(grid.header) if n not in kept)
     return Fitted(((some, widths),), left_out)
-
-
-def _turned(grid: Grid) -> Grid:
-    """Quantities down, rows across."""
-    head, *lines = zip(grid.header, *grid.rows, strict=True)
-    right = (False, *(True for _ in grid.rows))
-    return Grid(tuple(head), tuple(map(tuple, lines)), right, labels=(0,))
 
 
 def _parts(grid: Grid, width: int) -> Iterator[tuple[Grid, tuple[int, ...]]]:

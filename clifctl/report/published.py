@@ -31,4 +31,12 @@ def published_tables(published: Published, measured: float | None) -> tuple[Tabl
         }
         for number in known
     )
-    return (Table("beside the paper", columns, rows, notes=tuple(notes), name="published"),)
+    every = tuple(range(len(rows)))
+    return (
+        Table(
+            *("beside the paper", columns, rows),
+            notes=tuple(notes),
+            name="published",
+            published=every,
+        ),
+    )

@@ -1,16 +1,20 @@
 """One result in each of the formats. A report is a JSON document and tables; `jsonl` and `csv` give
-the rows of one of them."""
+the rows of one of them, `latex` and `html` are for papers and pages."""
 
 import csv
 import dataclasses
 import io
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import IO, Any
+from typing import IO, Any, Literal
 
+from clifctl.amounts import signed
 from clifctl.commands import visible
 from clifctl.files import plain, to_json
+from clifctl.report.html import html_page, html_table, html_text
+from clifctl.report.latex import latex_comment, latex_table, latex_text
 from clifctl.report.layout import Fitted, Grid, drawn, fit
 from clifctl.results.quantities import quantities_of
 from clifctl.results.result import Result
@@ -18,11 +22,29 @@ from clifctl.results.result import Result
 
 @dataclass(frozen=True)
 class Column:
-    """`key` names the value in jsonl and csv (with its unit), `label` heads it for a reader."""
+    """`key` names the value in jsonl and csv (with its unit), `label` heads it for a reader. `best`
+    says which of its values is, where one is better than another."""
 
     key: str
     label: str
     digits: int | None = None
+    best: Literal["highest", "lowest"] | None = None
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A mean with its standard error, for a reader; `signed`: a difference."""
+
+    mean: float
+    error: float | None
+    digits: int
+    signed: bool = False
+
+    def __str__(self) -> str:
+        mean = f"{self.mean:.{self.digits}f}"
+        if self.signed:
+            mean = signed(self.mean, self.digits)
+        return mean + ("" if self.error is None else f" ± {self.error:.{self.digits}f}")
 
 
 @dataclass(frozen=True)
@@ -31,7 +53,11 @@ class Table:
     Without columns there are the notes alone. `name` chooses it at the prompt (--table).
 
     Where a terminal is too narrow: the first `keys` columns say what a row is about, and a list
-    leaves out its `optional` columns, in this order."""
+    leaves out its `optional` columns, in this order.
+
+    For papers and pages: the rows that are the `published` ones are marked, the best values are
+    bold where `bold_best` is set, and `caption` and `label` are those of a float. `transposed`:
+    quantities down, rows across."""
 
     title: str
     columns: tuple[Column, ...]
@@ -41,19 +67,26 @@ class Table:
     keys: int = 1
     optional: tuple[str, ...] = ()
     name: str = "result"
+    published: tuple[int, ...] = ()
+    bold_best: bool = False
+    caption: str | None = None
+    label: str | None = None
+    transposed: bool = False
 
 
 @dataclass(frozen=True)
 class Report:
     """What one command has to say. For a reader, `text` (YAML) follows the tables, or replaces them
     where `text_only` is set; the other formats have no use for it. `data` are the tables of jsonl
-    and csv, where they are not those for a reader."""
+    and csv, where they are not those for a reader. `comment` says in a paper or page where they are
+    from."""
 
     document: dict[str, Any]
     tables: tuple[Table, ...]
     text: str | None = None
     text_only: bool = False
     data: tuple[Table, ...] = ()
+    comment: tuple[str, ...] = ()
 
     def tables_of(self, how: str) -> tuple[Table, ...]:
         """The tables of a format: csv and jsonl hold the first of theirs."""
@@ -82,7 +115,8 @@ def columns_of(kind: type, *columns: str | Column, short: bool = False) -> tuple
     for column in columns:
         if isinstance(column, str):
             one = quantities[column]
-            column = Column(column, (short and one.short) or one.heading, one.digits)
+            best: Any = "highest" if one.higher_is_better else None
+            column = Column(column, (short and one.short) or one.heading, one.digits, best)
         found.append(column)
     return tuple(found)
 
@@ -152,6 +186,24 @@ def _write_csv(report: Report, stream: IO[str]) -> None:
     stream.write(_csv(report.tables_of("csv")[0]))
 
 
+def _write_latex(report: Report, stream: IO[str]) -> None:
+    parts = [] if report.text_only else [_exported(table, latex_table) for table in report.tables]
+    parts += [] if report.text is None else [latex_text(report.text)]
+    stream.write(latex_comment(report.comment) + "\n".join(parts))
+
+
+def _write_html(report: Report, stream: IO[str]) -> None:
+    parts = [] if report.text_only else [html_of(report)]
+    parts += [] if report.text is None else [html_text(report.text)]
+    title = report.tables[0].title if report.tables else "clifctl"
+    stream.write(html_page(title, parts, report.comment))
+
+
+def html_of(report: Report) -> str:
+    """The tables of a report as HTML, one below the other. Every text is escaped."""
+    return "\n".join(_exported(table, html_table) for table in report.tables)
+
+
 def _write_markdown(report: Report, stream: IO[str]) -> None:
     parts = [] if report.text_only else [_markdown(table) for table in report.tables]
     parts += [] if report.text is None else [f"```yaml\n{_text(report)}```\n"]
@@ -175,6 +227,8 @@ FORMATS: Mapping[str, Format] = MappingProxyType(
         "jsonl": Format(".jsonl", _write_jsonl, of_one_table=True),
         "csv": Format(".csv", _write_csv, of_one_table=True),
         "md": Format(".md", _write_markdown),
+        "latex": Format(".tex", _write_latex),
+        "html": Format(".html", _write_html),
     }
 )
 # The format of a file by its ending.
@@ -214,24 +268,15 @@ def _csv(table: Table) -> str:
     return buffer.getvalue()
 
 
-def cells_of(table: Table) -> tuple[list[str], list[list[str]]]:
-    """Header and cells as a reader sees them."""
-    if table.vertical:
-        return ["", ""], [pair for row in table.rows for pair in _record(table, row)]
-    cells = [[_shown(row[column.key], column) for column in table.columns] for row in table.rows]
-    return [column.label for column in table.columns], cells
-
-
-def _record(table: Table, row: dict[str, Any]) -> list[list[str]]:
-    return [[column.label, _shown(row[column.key], column)] for column in table.columns]
-
-
 def _markdown(table: Table) -> str:
-    header, cells = cells_of(table)
+    grid = _grid(table)
     lines = [f"**{visible(table.title)}**", ""]
     if table.columns:
-        lines += [f"| {' | '.join(header)} |", "|" + "---|" * len(header)]
-    lines += ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in cells]
+        lines += [f"| {' | '.join(grid.header)} |", "|" + "---|" * len(grid.header)]
+    for at, row in enumerate(grid.rows):
+        cells = [cell.replace("|", "\\|") for cell in row]
+        cells = [f"**{one}**" if (at, n) in grid.bold else one for n, one in enumerate(cells)]
+        lines.append(f"| {' | '.join(cells)} |")
     lines += [f"\n{visible(note)}" for note in table.notes]
     return "\n".join(lines) + "\n"
 
@@ -263,14 +308,62 @@ def _print_rich(tables: tuple[Table, ...], stream: IO[str], *, width: int | None
 
 
 def _grid(table: Table) -> Grid:
-    header, cells = cells_of(table)
-    rows = tuple(map(tuple, cells))
+    """A table as a reader sees it."""
     if table.vertical:
-        return Grid(tuple(header), rows, (False, False))
+        pairs = [(c.label, _shown(row[c.key], c)) for row in table.rows for c in table.columns]
+        return Grid(("", ""), tuple(pairs), (False, False))
+    cells = (tuple(_shown(row[c.key], c) for c in table.columns) for row in table.rows)
     keys = [column.key for column in table.columns]
-    right = tuple(column.digits is not None for column in table.columns)
-    optional = tuple(keys.index(key) for key in table.optional if key in keys)
-    return Grid(tuple(header), rows, right, keys=table.keys, optional=optional)
+    grid = Grid(
+        tuple(column.label for column in table.columns),
+        tuple(cells),
+        tuple(column.digits is not None for column in table.columns),
+        keys=table.keys,
+        optional=tuple(keys.index(key) for key in table.optional if key in keys),
+        bold=_best(table) if table.bold_best else frozenset(),
+    )
+    return grid.turned() if table.transposed else grid
+
+
+def _best(table: Table) -> frozenset[tuple[int, int]]:
+    """The cells that show the best value of their column; several where they look the same."""
+    found = set()
+    for number, column in enumerate(table.columns):
+        values = {at: _number(row[column.key]) for at, row in enumerate(table.rows)}
+        known = {at: value for at, value in values.items() if value is not None}
+        if column.best is None or len(known) < 2:
+            continue
+        choose = max if column.best == "highest" else min
+        best = _mean_shown(table.rows[choose(known, key=lambda at: known[at])], column)
+        alike = (at for at in known if _mean_shown(table.rows[at], column) == best)
+        found |= {(at, number) for at in alike}
+    return frozenset(found)
+
+
+def _number(value: Any) -> float | None:
+    value = value.mean if isinstance(value, Measured) else value
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return float(value) if is_number and math.isfinite(value) else None
+
+
+def _mean_shown(row: dict[str, Any], column: Column) -> str:
+    return _shown(row[column.key], column).split(" ± ")[0]
+
+
+def _exported(table: Table, write: Callable[..., str]) -> str:
+    """A table for a paper or a page, the paper's own rows marked."""
+    notes = table.notes
+    if table.published and table.columns:
+        first = table.columns[0]
+        rows = tuple(
+            {**row, first.key: f"{_shown(row[first.key], first)} †"}
+            if at in table.published
+            else row
+            for at, row in enumerate(table.rows)
+        )
+        table, notes = replace(table, rows=rows), (*notes, "† as published")
+    grid = _grid(table) if table.columns else Grid((), (), ())
+    return write(table.title, grid, notes, caption=table.caption, label=table.label)
 
 
 def _left_out(fitted: Fitted) -> tuple[str, ...]:

@@ -2,11 +2,11 @@
 
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from clifctl.amounts import mebibytes
 from clifctl.files import plain
-from clifctl.report.render import Column, Table
+from clifctl.report.render import Column, Measured, Table
 from clifctl.results.compare_neurons import NeuronComparison
 from clifctl.results.quantities import Quantity
 from clifctl.results.statistics import Difference, Estimate
@@ -37,7 +37,13 @@ def estimates_of(summaries: Iterable[Summary]) -> Estimates:
 
 def estimate_columns(estimates: Estimates) -> list[Column]:
     """The columns of the means over seeds."""
-    return [Column(name, one.short or one.heading) for name, one in estimates.items()]
+    return [
+        Column(name, one.short or one.heading, best=_best(one)) for name, one in estimates.items()
+    ]
+
+
+def _best(quantity: Quantity) -> Literal["highest", "lowest"]:
+    return "highest" if quantity.higher_is_better else "lowest"
 
 
 def shown_summary(summary: Summary, estimates: Estimates) -> dict[str, Any]:
@@ -51,16 +57,11 @@ def shown_summary(summary: Summary, estimates: Estimates) -> dict[str, Any]:
     }
 
 
-def estimate_cell(estimate: Estimate | None, quantity: Quantity) -> str | None:
+def estimate_cell(estimate: Estimate | None, quantity: Quantity) -> Measured | None:
     """A mean with its standard error for a reader."""
     if estimate is None:
         return None
-    mean = f"{estimate.mean:.{quantity.mean_digits}f}"
-    return mean + _error(estimate.standard_error, quantity)
-
-
-def _error(error: float | None, quantity: Quantity) -> str:
-    return "" if error is None else f" ± {error:.{quantity.mean_digits}f}"
+    return Measured(estimate.mean, estimate.standard_error, quantity.mean_digits)
 
 
 def flat_summary(summary: Summary, estimates: Estimates) -> dict[str, Any]:
@@ -122,14 +123,14 @@ def difference_rows(
                 yield {what: place, "quantity": name, **dataclasses.asdict(one)}
 
 
-def _difference(one: Difference, quantity: Quantity) -> dict[str, str | None]:
+def _difference(one: Difference, quantity: Quantity) -> dict[str, Any]:
     low, high = one.interval_95_low, one.interval_95_high
     interval = None
     if low is not None and high is not None:
         interval = f"{quantity.signed(low)} to {quantity.signed(high)}"
     ties = f", {one.ties} equal" if one.ties else ""
     return {
-        "mean": quantity.signed(one.mean) + _error(one.standard_error, quantity),
+        "mean": Measured(one.mean, one.standard_error, quantity.mean_digits, signed=True),
         "interval": interval,
         "p": _p(one.p_value),
         "p_holm": _p(one.p_value_holm),

@@ -53,7 +53,7 @@ def test_every_table_for_a_program_can_be_chosen(clifctl: Run) -> None:
         (("--table", "nothing"), ("--table nothing", "there are: result, hyperparameters")),
         (("--table", "result", "--json"), ("JSON has every table",)),
         (("--table", "operations"), ("this result has none", "it has: result, hyperparameters")),
-        (("-o", "x.tex"), ("no format has the ending .tex", ".csv (csv)")),
+        (("-o", "x.docx"), ("no format has the ending .docx", ".csv (csv)")),
         (("-o", "x.xlsx", "--table", "result"), ("ending .xlsx",)),
         (("-o", "dry.csv", "--json"), ("contradict each other", "-o dry.json")),
         (("-o", "x.md", "--format", "csv"), ("contradict each other", "-o x.csv")),
@@ -67,7 +67,7 @@ def test_what_contradicts_itself_is_refused(
     assert done.out == ""
     for part in parts:
         assert part in done.err
-    assert not any(Path(name).exists() for name in ("x.tex", "x.xlsx", "dry.csv", "x.md"))
+    assert not any(Path(name).exists() for name in ("x.docx", "x.xlsx", "dry.csv", "x.md"))
 
 
 def test_a_text_has_its_own_endings(clifctl: Run) -> None:

@@ -5,7 +5,7 @@ from html.parser import HTMLParser
 from typing import Any
 
 from clifctl.report import notebook
-from clifctl.report.render import Column, Report, Table
+from clifctl.report.render import Column, Report, Table, html_of
 from clifctl.results import energy, eval, train
 from clifctl.results.quantities import documents
 from clifctl.results.result import Result, as_html
@@ -62,7 +62,7 @@ def test_a_table_has_its_cells_and_nothing_that_is_given_becomes_html() -> None:
     columns = (Column("name", "<b>name</b>"), Column("rate", "rate [%]", 2))
     rows = ({"name": "<script>x('&')</script>", "rate": 1 / 3}, {"name": "a\x1b[0m", "rate": None})
     table = Table("<i>title</i>", columns, rows, notes=("1 < 2",))
-    html = notebook.html_of(Report({}, (table, table)))
+    html = html_of(Report({}, (table, table)))
     assert Cells(html).rows[:3] == [
         ["<b>name</b>", "rate [%]"],
         ["<script>x('&')</script>", "0.33"],
@@ -75,6 +75,7 @@ def test_a_table_has_its_cells_and_nothing_that_is_given_becomes_html() -> None:
 
 
 def test_an_epoch_is_a_document_and_a_table() -> None:
+    assert EpochRecord in notebook.REPORTS
     document = EPOCH.to_dict()
     assert document["epoch"] == 3
     assert document["train_loss_train_mode"] is None

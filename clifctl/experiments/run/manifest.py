@@ -1,12 +1,10 @@
 """What a run was done with: the facts of the manifest."""
 
 import platform
-import subprocess
 import sys
 from contextlib import suppress
 from datetime import UTC, datetime
 from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 import numpy
@@ -16,6 +14,7 @@ import clifctl
 from clifctl.devices import device_name
 from clifctl.experiments.run.execution import Execution
 from clifctl.launch import launch
+from clifctl.provenance import git_commit
 from clifctl.training.precision import Arithmetic, Tf32
 
 
@@ -53,7 +52,7 @@ def surroundings(*, execution: Execution, precision: Arithmetic, tf32: Tf32) -> 
             "numpy": numpy.__version__,
         },
         "numerics_version": clifctl.NUMERICS_VERSION,
-        "git_commit": _git_commit(),
+        "git_commit": git_commit(),
         "platform": platform.platform(),
         "device_name": device_name(execution.device),
         "processes": launch().count,
@@ -99,17 +98,3 @@ def package_versions(*packages: str) -> dict[str, str | None]:
         with suppress(metadata.PackageNotFoundError):
             found[package] = metadata.version(package)
     return found
-
-
-def _git_commit() -> str | None:
-    """The commit of the source tree that clifctl runs from; None for an installed package."""
-    root = Path(clifctl.__file__).resolve().parent.parent
-    if not (root / ".git").exists():
-        return None
-    try:
-        answer = subprocess.run(
-            ["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return answer.stdout.strip() if answer.returncode == 0 else None
