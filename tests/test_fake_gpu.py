@@ -120,7 +120,7 @@ def _train_and_test(recipe: Recipe) -> None:
 
 def _recipe(name: str, root: Path, *overrides: str) -> Recipe:
     """A recipe of the catalog on tiny data, narrow: where tensors lie is the same at any width."""
-    files = [] if name.startswith("digits") else [f"data.root={root}"]
+    files = [] if name.startswith(("digits", "mnist1d")) else [f"data.root={root}"]
     narrow = ["model.width=4"] if any(net in name for net in ("resnet", "vgg", "sdt")) else []
     return load_recipe(name, ["train.batch_size=20", *files, *narrow, *overrides]).recipe
 

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from clifctl.api.recipe import Recipe, as_recipe
 from clifctl.api.session import Trusted, in_pythons_words, session
+from clifctl.devices import CPU
 from clifctl.errors import ArgumentError, UsageError, unknown_name
 from clifctl.experiments.build import build_net as net_of
 from clifctl.experiments.build import run_on
@@ -144,7 +145,7 @@ def load(
     *,
     recipe: Recipe | str | None = None,
     timesteps: int | None = None,
-    device: str = "cpu",
+    device: str = CPU,
     target: str = "auto",
     connections: str = "auto",
     dt: float | None = None,

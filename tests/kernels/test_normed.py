@@ -140,6 +140,10 @@ def _numbers(*shape: int, seed: int) -> Tensor:
     return torch.randn(shape, generator=generator, dtype=torch.float64)
 
 
+def _steps(setting: Setting) -> int:
+    return 1 if NEURONS[setting.neuron].max_timesteps == 1 else STEPS
+
+
 def _input(setting: Setting, steps: int) -> Tensor:
     lead = steps if setting.repeat == 1 else 1
     if setting.layout == "vectors":
@@ -199,7 +203,7 @@ class Result:
 def _run(
     setting: Setting, target: str, dtype: torch.dtype = torch.float64, kept: Tensor | None = None
 ) -> Result:
-    steps = 1 if NEURONS[setting.neuron].max_timesteps == 1 else STEPS
+    steps = _steps(setting)
     layer, norm = _layer(setting, steps, dtype), _norm(setting, dtype)
     layer.target = target
     x = _input(setting, steps).to(dtype).requires_grad_()
@@ -257,7 +261,7 @@ def test_running_averages_are_those_of_torch_step_by_step(setting: Setting) -> N
     theirs = nn.BatchNorm2d(CHANNELS, momentum=fresh.momentum, affine=fresh.weight is not None)
     theirs = theirs.double().train(fresh.training)
     theirs.load_state_dict(fresh.state_dict())
-    x = _input(setting, STEPS).repeat_interleave(setting.repeat, 0)
+    x = _input(setting, _steps(setting)).repeat_interleave(setting.repeat, 0)
     if setting.neuron == "relu":
         x = x[:1]
     x = x.view(*x.shape, *[1] * (5 - x.dim()))
