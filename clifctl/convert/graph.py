@@ -219,7 +219,8 @@ class _Recorder(TorchFunctionMode):
     ) -> Any:
         given = kwargs or {}
         result = func(*args, **given)
-        sources = [] if self._paused else [*map(self.layer_of, (*args, *given.values()))]
+        arguments = _flat((*args, *given.values()))
+        sources = [] if self._paused else [*map(self.layer_of, arguments)]
         fed_by = tuple(source for source in sources if source is not None)
         if not fed_by or not _holds_tensors(result):
             return result
@@ -309,6 +310,15 @@ def scale_and_shift(norm: TemporalBatchNorm | TorchNorm) -> tuple[Tensor, Tensor
     if norm.bias is not None:
         shift = shift + norm.bias.detach().cpu().double()
     return scale, shift
+
+
+def _flat(items: Iterable[Any]) -> Iterator[Any]:
+    """Everything in nested lists and tuples, as `cat` takes its parts."""
+    for item in items:
+        if isinstance(item, list | tuple):
+            yield from _flat(item)
+        else:
+            yield item
 
 
 def _holds_tensors(result: Any) -> bool:

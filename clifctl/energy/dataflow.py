@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from clifctl.devices import CPU, GPU
 from clifctl.energy.calls import MOVED, OperatorCall, Value, flat
 from clifctl.energy.composites import COMPOSITES, first_tensor
 from clifctl.energy.rules import RULES
@@ -34,7 +35,7 @@ _STRUCTURE = _EXPANDING | {
     *("pad", "unfold", "pixel_shuffle", "pixel_unshuffle", "channel_shuffle", "tril", "triu"),
     *("native_channel_shuffle", "clone", "detach", "data", "copy", "setitem", "requires_grad"),
     *("to", "type", "type_as", "float", "double", "half", "bfloat16", "bool", "int", "long"),
-    *("cpu", "cuda", "neg", "negative", "positive", "broadcast_tensors", "real", "imag"),
+    *(CPU, GPU, "neg", "negative", "positive", "broadcast_tensors", "real", "imag"),
 }
 _DROPOUTS = frozenset(
     ("dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout")

@@ -268,7 +268,7 @@ def test_a_worker_that_the_system_kills_is_replaced(clifctl: Run, tmp_path: Path
 
 def without_times(document: dict[str, Any]) -> dict[str, Any]:
     for row in document["rows"]:
-        for name in ("step_ms", "peak_memory_bytes"):
+        for name in ("step_ms", "train_seconds", "peak_memory_bytes"):
             del row["summary"][name]
     del document["results_folder"]
     return document
