@@ -112,14 +112,6 @@ def _connections_eval() -> list[Step]:
     return [Step("trained_1", "clifctl bench eval --rates paper --threads 1 --repeats 5")]
 
 
-def _fashion() -> list[Step]:
-    compare = "clifctl compare-neurons"
-    return [
-        Step("images", f"{compare} fashion_mnist_snn5 --neurons lif,clif --seeds 1 --workers 1"),
-        Step("rows", f"{compare} fashion_mnist_rows_mlp --neurons lif,clif --seeds 1 --workers 1"),
-    ]
-
-
 def _one(label: str, command: str) -> list[Step]:
     return [Step(label, command)]
 
@@ -127,7 +119,6 @@ def _one(label: str, command: str) -> list[Step]:
 GROUPS: dict[str, list[Step]] = {
     "digits": _digits(),
     "experiments": _experiments(),
-    "fashion": _fashion(),
     "mnist1d": _one(
         "recurrent", "clifctl compare-neurons mnist1d_mlp --neurons lif,clif --seeds 8 --workers 2"
     ),

@@ -273,3 +273,18 @@ HEADERS["dvs_gesture_sdt"] = {
     "{transformer.machine}), {transformer.core_hours} core-hours in all without tests; "
     "{transformer.kept_mib} MiB a sample."
 }
+HEADERS["fashion_mnist_snn5"] = {
+    "Expect": "test accuracy {fashion.images.clif.accuracy} % (seed 0, last epoch).",
+    "Takes": "about {fashion.images.epoch} s an epoch of two cores, the test images included "
+    "({fashion.machine}).",
+}
+HEADERS["fashion_mnist_rows_mlp"] = {
+    "Expect": "test accuracy {fashion.rows.clif.accuracy} % (seed 0, last epoch); with "
+    "neuron.name=lif {fashion.rows.lif.accuracy} %.",
+    "Takes": "about {fashion.rows.epoch} s an epoch of one core ({fashion.machine}).",
+}
+HEADERS["mnist1d_mlp"] = {
+    "Expect": "test accuracy {recurrent.clif} % (seed 0, last epoch); with neuron.name=lif "
+    "{recurrent.lif} %; without recurrence {recurrent.clif.without} and {recurrent.lif.without} %.",
+    "Takes": "about {recurrent.takes} s of one core ({recurrent.machine}; busy).",
+}
