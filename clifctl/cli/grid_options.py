@@ -117,8 +117,9 @@ def _choice(
     shard: Annotated[
         str | None,
         typer.Option(
-            metavar="I/N",
-            help="Run only part I of N, for batch schedulers with a shared file system.",
+            metavar="I/N|slurm",
+            help="Run only part I of N, for batch schedulers with a shared file system; slurm: the "
+            "part of this job of a Slurm array.",
             rich_help_panel=TRIALS_PANEL,
         ),
     ] = None,

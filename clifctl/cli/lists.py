@@ -1,6 +1,7 @@
 """What is typed as one word and means several values: `lif,clif`, `1,2,3`, `6x16x64`, `1/4`."""
 
 import math
+import os
 import re
 from typing import TYPE_CHECKING
 
@@ -101,13 +102,31 @@ def shape(option: str, text: str) -> tuple[int, ...]:
 
 
 def shard(option: str, text: str) -> "Shard":
-    """The part `i/n` of a grid. Raises UsageError."""
+    """The part `i/n` of a grid; `slurm`: that of this job of a Slurm array. Raises UsageError."""
     from clifctl.experiments.grid.dispatch import Shard
 
+    given = text
+    if text == "slurm":
+        text = _array_shard(option)
     index, _, of = text.partition("/")
     if not (index.isdecimal() and of.isdecimal() and 1 <= int(index) <= int(of)):
-        raise UsageError(f"{option} {text}: must be i/n with i from 1 to n", hint=f"{option} 1/4")
+        raise UsageError(
+            f"{option} {given}: must be i/n with i from 1 to n, or slurm", hint=f"{option} 1/4"
+        )
     return Shard(int(index), int(of))
+
+
+def _array_shard(option: str) -> str:
+    """`i/n` by the variables that Slurm sets in a job of an array."""
+    names = [f"SLURM_ARRAY_TASK_{name}" for name in ("ID", "MIN", "COUNT", "STEP")]
+    values = [os.environ.get(name, "1" if name.endswith("STEP") else "") for name in names]
+    if not all(value.isdecimal() for value in values):
+        raise UsageError(
+            f"{option} slurm: this is no job of a Slurm array ({names[0]} is not set)",
+            hint="sbatch --array=1-4 starts one of four",
+        )
+    task, first, count, step = map(int, values)
+    return f"{(task - first) // (step or 1) + 1}/{count}"
 
 
 def _split(option: str, text: str) -> list[str]:

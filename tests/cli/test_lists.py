@@ -64,6 +64,25 @@ def test_a_shard_is_i_of_n() -> None:
             shard("--shard", text)
 
 
+def test_a_shard_of_a_slurm_array(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("ID", "MIN", "COUNT", "STEP"):
+        monkeypatch.delenv(f"SLURM_ARRAY_TASK_{name}", raising=False)
+    with pytest.raises(UsageError, match="no job of a Slurm array"):
+        shard("--shard", "slurm")
+
+    def array(**values: str) -> Shard:
+        for name, value in values.items():
+            monkeypatch.setenv(f"SLURM_ARRAY_TASK_{name}", value)
+        return shard("--shard", "slurm")
+
+    assert array(ID="0", MIN="0", COUNT="3") == Shard(1, 3)
+    assert array(ID="2", MIN="0", COUNT="3", STEP="1") == Shard(3, 3)
+    assert array(ID="9", MIN="1", COUNT="3", STEP="4") == Shard(3, 3)
+    # A list of tasks with holes has no parts: --array=1,7.
+    with pytest.raises(UsageError, match="--shard slurm: must be i/n"):
+        array(ID="7", MIN="1", COUNT="2", STEP="1")
+
+
 def test_an_argument_is_told_as_the_option_that_gave_it() -> None:
     refused = ArgumentError("windows", 9, "must be between 1 and T = 8")
     assert refused.message == "windows = 9: must be between 1 and T = 8"
