@@ -51,7 +51,7 @@ def test_recipes_keys(clifctl: Run, tmp_path: Path) -> None:
         }
     ]
     table = clifctl("recipes", "keys", "neuron.tau").out
-    assert "neuron: lif, plif, klif, clif, alif, cuba\n" in table
+    assert "neuron: lif, plif, klif, clif, alif, cuba, ilif\n" in table
     line = next(line for line in table.splitlines() if "neuron.tau_current" in line)
     assert " number, more than 1   2.0 " in line
     csv = clifctl("recipes", "keys", "neuron.", "--of", "tclif", "--format", "csv").out

@@ -16,7 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from clifctl.kernels import fused, scan
 from clifctl.kernels.ir.prologue import with_norm
-from clifctl.kernels.parity import Case, check, covering_cases
+from clifctl.kernels.parity import Case, axes, check, covering_cases
 from clifctl.kernels.window import Window
 from clifctl.models import NeuronChoice, TemporalBatchNorm
 from clifctl.neurons import NEURONS, LeakyHyperparameters, Learnable, Neuron, State, spike
@@ -68,7 +68,8 @@ def outcomes() -> list[dict[str, Any]]:
     long = [neuron for neuron in neurons if neuron.max_timesteps is None]
     for number, neuron in enumerate(long):
         for steps, window in ((16, "full"), (13, windows[number % 4]), (1, "full")):
-            case = Case("triton", "float32", "rectangle", window, "3x5x3x2", "defaults", "given")
+            surrogate = next(iter(axes(neuron)["surrogate"]))
+            case = Case("triton", "float32", surrogate, window, "3x5x3x2", "defaults", "given")
             cases.append((neuron, case, steps))
     cases += normed()
     return [
