@@ -6,6 +6,7 @@ neuron, and a maximum of 3x3 with stride 2; the one for CIFAR a convolution 3x3,
 Convolutions have no bias, and start with kaiming_normal(fan_out, relu).
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Literal
 
@@ -43,14 +44,14 @@ class ResidualOptions(ModelOptions):
     )
 
 
-class Block(nn.Module):
+class Block(nn.Module, ABC):
     """A block of a stage: `[T, N, C, H, W]` in and out. `names` maps its modules to theirs."""
 
     names: dict[str, str]
 
+    @abstractmethod
     def forward(self, x: Tensor, states: LayerStates) -> Tensor:
         """The block's output; its layers of neurons take and leave their states in `states`."""
-        raise NotImplementedError
 
 
 class ResidualNet(SpikingNet):
