@@ -182,9 +182,9 @@ class Output:
         self.emit(report)
         if picture is None or not self.main:
             return
-        from clifctl.report.pictures import DPI, LAYOUTS, write_picture
+        from clifctl.report.pictures import DPI, layout_of, write_picture
 
-        layout = replace(LAYOUTS[self.look.size or "page"], title=self.look.title)
+        layout = layout_of(self.look.size, self.look.title)
         try:
             write_picture(picture, draw, *shown, layout=layout, dpi=self.look.dpi or DPI)
         except ClifctlError as refused:
