@@ -171,7 +171,8 @@ NO_COMMANDS = {
     },
     "experiments": {"build", "checkpoints", "published"},
     "results": {
-        *("connections", "decoding", "events", "firing_rates", "published", "quantities"),
+        *("connections", "decoding", "events", "filled", "firing_rates", "published"),
+        "quantities",
         *("result", "statistics", "summary", "trials"),
     },
     "report": {

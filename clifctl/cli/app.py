@@ -37,6 +37,7 @@ from clifctl.cli import (
 from clifctl.cli.error_text import hint_of, key_of_option, message_of, usage_in_words
 from clifctl.cli.flags import Group
 from clifctl.cli.options import STOPPED, abandon_stdout, ask_on_terminal, write_stdout
+from clifctl.cli.picture_options import OWN_TITLE, title_behind
 from clifctl.commands import command_line, visible_lines, without_a_sign
 from clifctl.errors import (
     ClifctlError,
@@ -141,7 +142,7 @@ def run(arguments: list[str]) -> int:
     try:
         _require_one_process_but_for(PARALLEL, arguments)
         code = typer.main.get_command(app).main(
-            _with_plot_value(arguments), prog_name="clifctl", standalone_mode=False
+            _with_values(arguments), prog_name="clifctl", standalone_mode=False
         )
         sys.stdout.flush()
     except BrokenPipeError:
@@ -241,8 +242,9 @@ def _end(number: int, frame: FrameType | None) -> None:
     raise stop
 
 
-def _with_plot_value(arguments: list[str]) -> list[str]:
-    """`--plot` without a file stands for `--plot auto`, which typer cannot say by itself."""
+def _with_values(arguments: list[str]) -> list[str]:
+    """`--plot` without a file stands for `--plot auto`, `--title` without a text for the picture's
+    own, which typer cannot say by itself."""
     completed: list[str] = []
     for index, argument in enumerate(arguments):
         if argument == "--":
@@ -250,6 +252,8 @@ def _with_plot_value(arguments: list[str]) -> list[str]:
         completed.append(argument)
         if argument == "--plot" and _file_behind(arguments, index) is None:
             completed.append("auto")
+        if argument == "--title" and not title_behind(arguments, index):
+            completed.append(OWN_TITLE)
     return completed
 
 

@@ -1,7 +1,7 @@
 """`clifctl bench neurons|train|eval`."""
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 import typer
 
@@ -13,6 +13,8 @@ from clifctl.cli.options import Output, Shared, command
 
 if TYPE_CHECKING:
     from clifctl.experiments.bench.task import NetBenchOptions
+
+Kind = TypeVar("Kind")
 
 EXAMPLE = "clifctl bench neurons --neurons lif,clif --shape 6x16x64x32x32 -o bench.json"
 TRAIN_EXAMPLE = "clifctl bench train --timesteps 1,2,4,6,8,16 -o train.json"
@@ -78,6 +80,18 @@ def _of_a_net(
 
 NetBenchmark = Annotated["NetBenchOptions", Shared(_of_a_net)]
 
+# What a result must have beside any values, for its report.
+_VERSIONS = {"spikingjelly": "x"}
+
+
+def _like(kind: type[Kind], net: "NetBenchOptions") -> Kind:
+    """A result that has everything, at the numbers of time steps of this benchmark."""
+    from clifctl.results.filled import filled
+
+    steps = net.timesteps or (1,)
+    return filled(kind, contestant="ours", versions=_VERSIONS, timesteps=steps)
+
+
 app = typer.Typer(
     cls=Group,
     help="Measure speed and memory, after checking correctness.",
@@ -113,7 +127,10 @@ def neurons(
     """
     from clifctl.experiments.bench_neurons import bench_neurons
     from clifctl.report.bench_neurons import neurons_bench_report
+    from clifctl.results.bench_neurons import BenchResult
+    from clifctl.results.filled import filled
 
+    output.require_columns(lambda: neurons_bench_report(filled(BenchResult, versions=_VERSIONS)))
     result = bench_neurons(
         None if neurons is None else lists.names("--neurons", neurons),
         shape=lists.shape("--shape", shape),
@@ -158,7 +175,9 @@ def train(
     from clifctl.experiments.bench_train import bench_train
     from clifctl.report.bench_train import train_bench_report
     from clifctl.report.progress import TrainProgress
+    from clifctl.results.bench_train import TrainBenchResult
 
+    output.require_columns(lambda: train_bench_report(_like(TrainBenchResult, net)))
     with TrainProgress(quiet=output.quiet, verbose=False) as progress:
         result = bench_train(
             replace(net, batch_norm=batch_norm),
@@ -189,6 +208,8 @@ def evaluate(
     """
     from clifctl.experiments.bench_eval import bench_eval
     from clifctl.report.bench_eval import eval_bench_report
+    from clifctl.results.bench_eval import EvalBenchResult
 
+    output.require_columns(lambda: eval_bench_report(_like(EvalBenchResult, net)))
     result = bench_eval(net, say=output.notice if output.verbose else lambda line: None)
     output.emit(eval_bench_report(result))

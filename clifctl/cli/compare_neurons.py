@@ -69,6 +69,8 @@ def register(app: typer.Typer) -> None:
         from clifctl.recipe.load import name_of_runs
         from clifctl.report.compare_neurons import comparison_report
         from clifctl.report.compare_neurons_picture import draw_comparison
+        from clifctl.results.compare_neurons import NeuronComparison
+        from clifctl.results.filled import filled
 
         given = list(arguments or [])
         is_named = bool(given) and "=" not in given[0]
@@ -90,4 +92,5 @@ def register(app: typer.Typer) -> None:
             run=experiment.compare_neurons,
             report=comparison_report,
             draw=draw_comparison,
+            like=lambda _: filled(NeuronComparison),
         )

@@ -73,6 +73,7 @@ def convert(
     given = {one.name: own[one.name] for one in _parameters(export.options)}
     _require_of_target(to, own)
     out = _written(output, checkpoint, to)
+    output.require_columns(lambda: export.report(export.like(**given)))
 
     from clifctl.experiments.convert import ConvertOptions
 

@@ -56,7 +56,10 @@ def check(
     """
     from clifctl.experiments.data import check_data
     from clifctl.report.data import data_check_report
+    from clifctl.results.data import DataCheckResult
+    from clifctl.results.filled import filled
 
+    output.require_columns(lambda: data_check_report(filled(DataCheckResult)))
     result = check_data(name, *_folders(root, overrides or []))
     output.emit(data_check_report(result))
     if not result.complete:
@@ -125,7 +128,10 @@ def prepare(
     from clifctl.experiments.data_prepare import prepare_data
     from clifctl.report.data_prepare import prepare_report
     from clifctl.report.preparation_progress import PreparationProgress
+    from clifctl.results.data_prepare import PrepareResult
+    from clifctl.results.filled import filled
 
+    output.require_columns(lambda: prepare_report(filled(PrepareResult)))
     with PreparationProgress(quiet=output.quiet) as progress:
         result = prepare_data(
             name,
@@ -166,7 +172,10 @@ def show(
     from clifctl.experiments.data import show_sample
     from clifctl.report.data import sample_report
     from clifctl.report.data_picture import draw_sample
+    from clifctl.results.data import SampleResult
+    from clifctl.results.filled import filled
 
+    output.require_columns(lambda: sample_report(filled(SampleResult)))
     result, frames = show_sample(
         name,
         overrides or (),

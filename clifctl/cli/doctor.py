@@ -31,7 +31,10 @@ def register(app: typer.Typer) -> None:
         """
         from clifctl.experiments.doctor import examine
         from clifctl.report.doctor import doctor_report
+        from clifctl.results.doctor import DoctorResult
+        from clifctl.results.filled import filled
 
+        output.require_columns(lambda: doctor_report(filled(DoctorResult)))
         result = examine(root)
         output.emit(doctor_report(result))
         failed = [row for row in result.self_test if not row.passed]

@@ -1,13 +1,17 @@
 """`clifctl dynamics`."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from clifctl.cli import lists
 from clifctl.cli.execution_options import TargetOption
 from clifctl.cli.options import Output, command, name_after, picture_path
+
+if TYPE_CHECKING:
+    from clifctl.results.dynamics import DynamicsResult
 
 OverridesArgument = Annotated[
     list[str] | None,
@@ -95,6 +99,7 @@ def register(app: typer.Typer) -> None:
         compared = lists.names("--neurons", neurons)
         picture = picture_path(plot, f"dynamics-{name_after(*compared)}", output, read)
         output.keep_apart(read)
+        output.require_columns(lambda: dynamics_report(_like(compared), traces=True))
         result = run(
             DynamicsOptions(
                 neurons=compared,
@@ -113,3 +118,19 @@ def register(app: typer.Typer) -> None:
         )
         report = dynamics_report(result, traces=output.table == "traces")
         output.emit_and_draw(report, picture, draw_dynamics, result)
+
+
+def _like(neurons: Sequence[str]) -> "DynamicsResult":
+    """A result of these neurons that has everything, with every lag that a table may show."""
+    from clifctl.experiments.neurons import describe, find
+    from clifctl.report.dynamics import LAGS
+    from clifctl.results.dynamics import DynamicsResult, NeuronDynamics
+    from clifctl.results.filled import filled
+
+    curve = (1.0,) * (LAGS[-1] + 1)
+    curves = dict.fromkeys(("raw", "normalised", "mean_removed"), curve)
+    every = []
+    for name in neurons:
+        states = dict.fromkeys(describe(find(name)).states, (1.0,))
+        every.append(filled(NeuronDynamics, neuron=name, states=states, **curves))
+    return filled(DynamicsResult, neurons=tuple(every))

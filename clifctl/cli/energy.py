@@ -1,5 +1,6 @@
 """`clifctl energy`."""
 
+import functools
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -88,6 +89,8 @@ def register(app: typer.Typer) -> None:
         from clifctl.experiments.energy import energy as cost
         from clifctl.report.energy import energy_report
         from clifctl.report.energy_picture import draw_energy
+        from clifctl.results.energy import EnergyResult
+        from clifctl.results.filled import filled
 
         options = EnergyOptions(
             overrides=overrides,
@@ -99,9 +102,11 @@ def register(app: typer.Typer) -> None:
             checkpoint=choice.options_of_source(overrides, output),
             say=output.notice,
         )
+        report = functools.partial(energy_report, per_layer=per_layer, operations=operations)
+        like = {"methods": options.methods, "rates": "measured"}
+        output.require_columns(lambda: report(filled(EnergyResult, **like)))
         result = cost(names, options)
-        report = energy_report(result, per_layer=per_layer, operations=operations)
-        output.emit_and_draw(report, picture, draw_energy, result)
+        output.emit_and_draw(report(result), picture, draw_energy, result)
 
 
 def _split(arguments: list[str]) -> tuple[list[str], list[str]]:

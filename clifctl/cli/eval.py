@@ -55,7 +55,10 @@ def register(app: typer.Typer) -> None:
         from clifctl.experiments.eval import evaluate_checkpoint
         from clifctl.report.eval import eval_report
         from clifctl.report.eval_picture import draw_evaluation
+        from clifctl.results.eval import EvalResult
+        from clifctl.results.filled import filled
 
+        output.require_columns(lambda: eval_report(filled(EvalResult)))
         options, timesteps = choice.options_and_timesteps(overrides or (), output)
         result = evaluate_checkpoint(
             checkpoint,

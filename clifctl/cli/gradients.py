@@ -1,7 +1,7 @@
 """`clifctl gradients`."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -15,6 +15,9 @@ from clifctl.cli.options import (
     name_after,
     picture_path,
 )
+
+if TYPE_CHECKING:
+    from clifctl.results.gradients import GradientsResult
 
 SourceArgument = Annotated[
     str,
@@ -98,6 +101,7 @@ def register(app: typer.Typer) -> None:
         from clifctl.report.gradients import gradients_report
         from clifctl.report.gradients_picture import draw_gradients
 
+        output.require_columns(lambda: gradients_report(_like()))
         given = overrides or []
         options = GradientsOptions(
             overrides=given,
@@ -113,3 +117,14 @@ def register(app: typer.Typer) -> None:
         )
         result = run(source, options)
         output.emit_and_draw(gradients_report(result), picture, draw_gradients, result)
+
+
+def _like() -> "GradientsResult":
+    """A result that has everything, with every lag that a table may show."""
+    from clifctl.report.gradients import LAGS
+    from clifctl.results.filled import filled
+    from clifctl.results.gradients import GradientsResult, LagRow
+
+    steps = LAGS[-1] + 1
+    lags = tuple(filled(LagRow, lag=lag) for lag in range(steps))
+    return filled(GradientsResult, timesteps=steps, lags=lags, reach=(1.0,) * steps)

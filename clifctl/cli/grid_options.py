@@ -48,9 +48,11 @@ class _Choice:
         run: Callable[[Any, Any], Any],
         report: Callable[[Any], Any],
         draw: Callable[..., Any],
+        like: Callable[[Any], Any],
     ) -> None:
         """Plan the grid of `command` from its options, then run it, write its result and draw
-        it; or, for a dry run, write the plan. Exit code 1 if a trial failed."""
+        it; or, for a dry run, write the plan. `like` makes of what is planned a result that has
+        everything that it may have. Exit code 1 if a trial failed."""
         from clifctl.experiments.grid.dry_run import dry_run
         from clifctl.experiments.grid.grid import GridOptions, raise_for_failures
         from clifctl.report.trial_plan import trial_plan_report
@@ -78,6 +80,7 @@ class _Choice:
             if grid.unusable_data is not None:
                 raise grid.unusable_data
             return
+        output.require_columns(lambda: report(like(planned)))
         if output.verbose:
             output.notice(f"{counted(grid.workers, 'worker')} ({grid.workers_reason})")
         with TrialsProgress(quiet=output.quiet) as progress:

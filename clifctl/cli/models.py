@@ -117,7 +117,10 @@ def check(
     from clifctl.experiments.models import check_model, recipe_for
     from clifctl.experiments.run.execution import ExecutionOptions
     from clifctl.report.models import check_report
+    from clifctl.results.filled import filled
+    from clifctl.results.models import ModelCheck
 
+    output.require_columns(lambda: check_report(filled(ModelCheck)))
     loaded = recipe_for(model, data, overrides or ())
     for notice in loaded.notices:
         output.notice(notice)

@@ -80,7 +80,11 @@ def show(
     )
     from clifctl.report.energy import neuron_cost_report
     from clifctl.report.neurons import kernel_report, neuron_report, registers_report
+    from clifctl.results.filled import filled
+    from clifctl.results.neurons import RegisterResult
 
+    if registers:
+        output.require_columns(lambda: registers_report(filled(RegisterResult)))
     found = find(neuron)
     if (registers or timesteps is not None) and kernel != "triton":
         given = "--registers" if registers else "--timesteps"
@@ -139,7 +143,10 @@ def check(neuron: NeuronArgument, *, output: Output) -> None:
     """
     from clifctl.experiments.neurons import check_neuron
     from clifctl.report.neurons import check_report
+    from clifctl.results.filled import filled
+    from clifctl.results.neurons import CheckResult
 
+    output.require_columns(lambda: check_report(filled(CheckResult)))
     result = check_neuron(neuron, output.notice)
     output.emit(check_report(result))
     if not result.passed:

@@ -37,6 +37,7 @@ from clifctl.files import require_file_possible, same_file, write_output
 from clifctl.launch import launch
 from clifctl.notices import heard_by
 from clifctl.report.render import ENDINGS, FORMATS, render
+from clifctl.report.shape import only_columns, unknown_columns
 
 RESULT_PANEL = "Result"
 STOPPED = "stopped before it was done"
@@ -135,6 +136,7 @@ class Output:
     table: str | None = None  # the only table of the result that is written
     shape: Shape = field(default_factory=Shape)
     _streamed: list[str] = field(default_factory=list)
+    _expected: list[str] = field(default_factory=list)  # columns that such a result may have
 
     def may_write(self, path: Path, *, apart_from: tuple[Path, ...] = ()) -> None:
         """Raise OutputError if `path` must not be written: it is there and --overwrite is not
@@ -152,6 +154,17 @@ class Output:
         if self.path is not None:
             self.may_write(self.path, apart_from=paths)
 
+    def require_columns(self, expected: Callable[[], Any]) -> None:
+        """Raise UsageError, before any work, for --columns that no result of this command has.
+        `expected` makes the report of a result that has everything; one that then lacks a column
+        is written without it."""
+        if self.shape.columns:
+            report = expected()
+            if self.table is not None:
+                report = report.only(self.table, self.how) or report
+            only_columns(report, self.shape.columns, self.how)
+            self._expected.extend(self.shape.columns)
+
     def emit(self, report: Any) -> None:
         """Write a report. A reader that has gone away (`| head`) ends it quietly. Raises UsageError
         where it lacks the table or the columns that were asked for."""
@@ -159,7 +172,13 @@ class Output:
             return
         if self.table is not None:
             report = only_table(report, self.table, self.how)
-        report = shaped(report, self.shape, self.how)
+        shape = self.shape
+        if self._expected and (absent := unknown_columns(report, shape.columns, self.how)):
+            there = tuple(one for one in shape.columns if one not in absent)
+            if there:
+                self.notice(f"this result has no column {', '.join(absent)}")
+                shape = replace(shape, columns=there)
+        report = shaped(report, shape, self.how)
         if self.path is None and self.how == "table" and sys.stdout.isatty():
             render(report, self.how, sys.stdout)
             return
@@ -182,9 +201,9 @@ class Output:
         self.emit(report)
         if picture is None or not self.main:
             return
-        from clifctl.report.pictures import DPI, LAYOUTS, write_picture
+        from clifctl.report.pictures import DPI, layout_of, write_picture
 
-        layout = replace(LAYOUTS[self.look.size or "page"], title=self.look.title)
+        layout = layout_of(self.look.size, self.look.title)
         try:
             write_picture(picture, draw, *shown, layout=layout, dpi=self.look.dpi or DPI)
         except ClifctlError as refused:

@@ -146,7 +146,10 @@ def check(
     """
     from clifctl.experiments.recipes import check_recipes, require_valid
     from clifctl.report.recipes import checks_report
+    from clifctl.results.filled import filled
+    from clifctl.results.recipes import RecipeChecks
 
+    output.require_columns(lambda: checks_report(filled(RecipeChecks)))
     files, overrides = _files_and_overrides(recipes)
     output.keep_apart(*map(Path, files))
     checks = check_recipes(files, overrides, say=output.notice)

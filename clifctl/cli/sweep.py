@@ -1,7 +1,8 @@
 """`clifctl sweep`."""
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,6 +11,10 @@ from clifctl.cli.completion import complete_override
 from clifctl.cli.grid_options import TABLES, GridChoice
 from clifctl.cli.options import Output, RecipeArgument, ask_on_terminal, command
 from clifctl.errors import UsageError
+
+if TYPE_CHECKING:
+    from clifctl.experiments.sweep import SweepGrid
+    from clifctl.results.sweep import SweepResult
 
 EXAMPLE = "clifctl sweep digits_rows_mlp train.lr=1e-3..1e-1:5:log neuron.name=lif,clif --seeds 4"
 
@@ -100,7 +105,25 @@ def register(app: typer.Typer) -> None:
             run=experiment.sweep,
             report=sweep_report,
             draw=draw_sweep,
+            like=_like,
         )
+
+
+def _like(planned: "SweepGrid") -> "SweepResult":
+    """A result of this sweep that has everything."""
+    from clifctl.results.filled import filled
+    from clifctl.results.sweep import SweepResult
+
+    keys = planned.axes.keys
+    result = filled(SweepResult, values=dict.fromkeys(keys, "x"))
+    return replace(
+        result,
+        keys=keys,
+        quantities=planned.quantities,
+        quantity=planned.quantity,
+        against=planned.against,
+        pareto=() if planned.against is None else result.pareto,
+    )
 
 
 def _values(words: list[str]) -> dict[str, list[str]]:

@@ -110,6 +110,8 @@ def register(app: typer.Typer) -> None:
         from clifctl.recipe.yamlfile import dump_document
         from clifctl.report.progress import TrainProgress
         from clifctl.report.train import plan_report, train_report
+        from clifctl.results.filled import filled
+        from clifctl.results.train import TrainResult
 
         place = folder or out
         read = [Path(recipe)] if recipe and not folder else []
@@ -134,6 +136,15 @@ def register(app: typer.Typer) -> None:
             if unusable_data is not None:
                 raise unusable_data
             return
+        output.require_columns(
+            lambda: train_report(
+                filled(
+                    TrainResult,
+                    best_chosen_on="test",
+                    resolved_recipe=loaded.recipe.document,
+                )
+            )
+        )
         with (
             TrainProgress(quiet=output.quiet, verbose=output.verbose) as progress,
             _watched(progress, output, tensorboard) as observe,

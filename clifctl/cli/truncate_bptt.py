@@ -47,6 +47,8 @@ def register(app: typer.Typer) -> None:
         from clifctl.recipe.load import name_of_runs
         from clifctl.report.truncate_bptt import truncation_report
         from clifctl.report.truncate_bptt_picture import draw_truncation
+        from clifctl.results.filled import filled
+        from clifctl.results.truncate_bptt import TruncationResult
 
         given = list(overrides or [])
         axes = experiment.TruncationAxes(
@@ -63,4 +65,5 @@ def register(app: typer.Typer) -> None:
             run=experiment.truncate_bptt,
             report=truncation_report,
             draw=draw_truncation,
+            like=lambda _: filled(TruncationResult),
         )

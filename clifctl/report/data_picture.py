@@ -42,9 +42,9 @@ def draw_sample(result: SampleResult, frames: Any, layout: Layout) -> Any:
     chosen, note = _chosen(frames)
     columns = min(len(chosen), 8 if not layout.narrow else 4)
     rows = -(-len(chosen) // columns)
-    width = layout.width if columns * _PICTURE_INCHES > 2.2 else min(layout.width, 2.4)
+    width = layout.width if columns * _PICTURE_INCHES > 2.2 else layout.width_of(2.4)
     high = rows * (width / columns + 0.15) + _BAR_INCHES
-    figure = new_figure(width, high + (_COUNT_INCHES if events else 0.0))
+    figure = new_figure(layout, width, high + (_COUNT_INCHES if events else 0.0))
     upper = figure
     if events:
         upper, lower = figure.subfigures(2, 1, height_ratios=[high, _COUNT_INCHES])
@@ -90,8 +90,8 @@ def _draw_frames(
 def _draw_rows(frames: Any, layout: Layout) -> Any:
     """One image of all time steps, the first on top, so that the whole sample is seen."""
     steps, features = frames.shape
-    width = min(layout.width, LAYOUTS["column"].width)
-    figure = new_figure(width, min(max(1.6, width * steps / features), 6.0))
+    width = layout.width_of(LAYOUTS["column"].width)
+    figure = new_figure(layout, width, min(max(1.6, width * steps / features), 6.0))
     axis = figure.subplots()
     low = float(frames.min())
     image = axis.imshow(

@@ -7,7 +7,7 @@ from clifctl.report.render import Column, Report, Table, data_tables, document_o
 from clifctl.results.dynamics import Autocorrelation, DynamicsResult
 
 # Lags that a table shows; JSON has all.
-_SHOWN = (0, 1, 2, 4, 8, 16, 32, 64, 128, 256)
+LAGS = (0, 1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
 def dynamics_report(result: DynamicsResult, *, traces: bool) -> Report:
@@ -98,7 +98,7 @@ def longest(result: DynamicsResult, number: int) -> list[Autocorrelation]:
 
 
 def _autocorrelations(result: DynamicsResult, kind: str, title: str) -> Table:
-    lags = [lag for lag in _SHOWN if lag < len(longest(result, 0)[0].raw)]
+    lags = [lag for lag in LAGS if lag < len(longest(result, 0)[0].raw)]
     columns = (
         Column("neuron", "neuron"),
         Column("signal", "signal"),

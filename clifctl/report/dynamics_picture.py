@@ -54,7 +54,7 @@ def _panels(layout: Layout, count: int) -> tuple[Any, dict[str, Any]]:
         rows += [[f"traces{number}", *kinds[number]] for number in range(count)]
         heights = [max(1.5, top), *[1.35] * count]
         ratios = [2.0, 1.0, 1.0]
-    figure = new_figure(layout.width, sum(heights))
+    figure = new_figure(layout, layout.width, sum(heights))
     axes = figure.subplot_mosaic(rows, height_ratios=heights, width_ratios=ratios)
     return figure, axes
 

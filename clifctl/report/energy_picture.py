@@ -52,7 +52,7 @@ def draw_energy(result: EnergyResult, layout: Layout) -> Any:
     if firing:
         panels.append(["rates"] * len(panels[0]))
         heights.append(2.0)
-    figure = new_figure(layout.width, sum(heights))
+    figure = new_figure(layout, layout.width, sum(heights))
     axes = figure.subplot_mosaic(panels, height_ratios=heights)
     unit = energy_unit(max(_total(one.row.corrected, components) or 0.0 for one in rows))
     factor = ENERGIES[unit]

@@ -9,13 +9,13 @@ from clifctl.report.render import Column, Report, Table, data_tables, document_o
 from clifctl.results.gradients import GradientsResult, LayerGradients
 
 # Lags that a table shows; all of them are in the other formats.
-_SHOWN = (*range(9), 10, 12, 16, 20, 24, 32, 48, 64, 96, 128, 256, 512, 1024, 2048)
+LAGS = (*range(9), 10, 12, 16, 20, 24, 32, 48, 64, 96, 128, 256, 512, 1024, 2048)
 _LAYER = Column("layer", "layer")
 
 
 def gradients_report(result: GradientsResult) -> Report:
     """A table of shares first; csv and jsonl have a row for each layer and lag."""
-    shown = [lag for lag in _SHOWN if lag < result.timesteps]
+    shown = [lag for lag in LAGS if lag < result.timesteps]
     tables = [_shares(result, shown), _reach(result, shown)]
     if any(layer.split for layer in result.layers):
         if result.timesteps > 1:

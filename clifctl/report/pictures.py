@@ -5,6 +5,7 @@ A picture looks the same whatever a person's matplotlib is set to (MPLBACKEND, m
 
 import dataclasses
 import io
+import math
 import os
 import textwrap
 import warnings
@@ -51,6 +52,9 @@ _TITLE_SIZE = 9.0
 _LINE = 1.35  # height of a line in sizes of its font
 _LETTER = 0.58  # mean width of a letter, likewise
 _POINTS = 72.0
+_PANEL_INCHES = 2.25  # the width that a panel needs beside others
+_MOST_DRAWINGS = 4  # until legends stand where they stay
+_LEAST_INCHES = 0.35  # a panel that is lower shows nothing
 
 
 def require_picture_possible(path: Path) -> None:
@@ -75,21 +79,39 @@ def require_picture_possible(path: Path) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """How a picture is laid out: its width in inches, how many panels stand side by side at most,
-    and whether its title is drawn (it is in the file's metadata either way)."""
+    """How a picture is laid out: its width in inches and how many panels stand side by side at
+    most. `height` in inches: all of the picture's, None as much as it needs; `stretch` is what that
+    makes of its panels. `exact`: also a single panel has this width. `title` is drawn above, "" the
+    picture's own, None none (it is in the file's metadata either way)."""
 
     width: float = 6.75
     across: int = 3
-    title: bool = False
+    height: float | None = None
+    stretch: float = 1.0
+    exact: bool = False
+    title: str | None = None
 
     @property
     def narrow(self) -> bool:
         """Whether panels stand one below the other."""
         return self.across == 1
 
+    def width_of(self, most: float) -> float:
+        """The width of a picture that needs no more than `most` inches."""
+        return self.width if self.exact else min(self.width, most)
+
 
 # Those of a page of two columns.
 LAYOUTS = {"page": Layout(), "column": Layout(width=3.25, across=1)}
+
+
+def layout_of(size: str | tuple[float, float | None] | None, title: str | None) -> Layout:
+    """The layout of a name in LAYOUTS (None: page), or of a width and a height in inches."""
+    if size is None or isinstance(size, str):
+        return dataclasses.replace(LAYOUTS[size or "page"], title=title)
+    width, height = size
+    across = max(1, int(width / _PANEL_INCHES))
+    return Layout(width, across, height, exact=True, title=title)
 
 
 def write_picture(
@@ -100,16 +122,55 @@ def write_picture(
     dpi: int = DPI,
 ) -> None:
     """Write the figure that `draw` makes of the results `shown` (and the layout), atomically, in
-    the format of the file's ending. Raises OutputError where it cannot be written."""
+    the format of the file's ending. Raises OutputError where it cannot be written, or has no room
+    for its panels."""
     buffer = io.BytesIO()
     kind = path.suffix[1:].lower()
     with _own_settings():
-        figure = draw(*map(_printable, shown), layout)
+        figure = _of_height(draw, [*map(_printable, shown)], layout)
         metadata: dict[str, str | None] = {"Title": figure.get_label() or "clifctl"}
         if kind in _DATES:
             metadata[_DATES[kind]] = None
         figure.savefig(buffer, dpi=dpi, format=kind, metadata=metadata)
     write_output(path, lambda file: file.write(buffer.getbuffer()))
+
+
+def _of_height(draw: Callable[..., Any], shown: Sequence[Any], layout: Layout) -> Any:
+    """The figure, as high as the layout says: drawn again with its panels stretched, since names
+    and legends stand where the panels leave room for them."""
+    figure = draw(*shown, layout)
+    natural = figure.get_figheight()
+    for _ in range(_MOST_DRAWINGS if layout.height is not None else 0):
+        full = figure.get_figheight()
+        panels = full * figure.get_layout_engine().get()["rect"][3]
+        assert layout.height is not None
+        more = (layout.height - full) / panels
+        if abs(more) < 1e-3:
+            break
+        if more > -1.0:
+            layout = dataclasses.replace(layout, stretch=layout.stretch * (1.0 + more))
+            figure = draw(*shown, layout)
+        if more <= -1.0 or _squeezed(figure):
+            raise OutputError(
+                f"{layout.width:g} x {layout.height:g} inches have no room for its panels",
+                hint=f"--size {layout.width:g}x{math.ceil(10 * natural) / 10:g} is as high as it "
+                "needs",
+            )
+    return figure
+
+
+def _squeezed(figure: Any) -> bool:
+    """Whether some panel is too low to show anything, or has lost its room altogether."""
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        figure.draw_without_rendering()
+    heights = [
+        axis.get_window_extent().height / figure.dpi
+        for axis in figure.axes
+        if axis.get_label() != "<colorbar>"
+    ]
+    lost = any("collapsed to zero" in str(one.message) for one in told)
+    return lost or min(heights, default=1.0) < _LEAST_INCHES
 
 
 @contextmanager
@@ -149,12 +210,13 @@ def _printable(value: Any) -> Any:
     return value
 
 
-def new_figure(width: float, height: float) -> Any:
-    """An empty figure of `width` x `height` inches, with a canvas of its own."""
+def new_figure(layout: Layout, width: float, height: float) -> Any:
+    """An empty figure of `width` x `height` inches, stretched as the layout says, with a canvas of
+    its own."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = Figure(figsize=(width, height * layout.stretch), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
 
@@ -166,8 +228,8 @@ def figure_of_panels(
     wider than a column."""
     columns = min(count, layout.across if across is None else min(across, layout.across))
     rows = -(-count // columns)
-    width = layout.width if columns > 1 else min(layout.width, LAYOUTS["column"].width)
-    figure = new_figure(width, height * rows)
+    width = layout.width if columns > 1 else layout.width_of(LAYOUTS["column"].width)
+    figure = new_figure(layout, width, height * rows)
     axes = list(figure.subplots(rows, columns, squeeze=False).flat)
     for axis in axes[count:]:
         axis.remove()
@@ -181,7 +243,8 @@ def finish(figure: Any, layout: Layout, title: str, note: str = "") -> Any:
     figure.draw_without_rendering()
     legend = sum(one.get_window_extent().height for one in figure.legends) / figure.dpi
     notes = _lines(note, width, NOTE_SIZE)
-    titles = _lines(title, width, _TITLE_SIZE) if layout.title else []
+    title = layout.title or title
+    titles = [] if layout.title is None else _lines(title, width, _TITLE_SIZE)
     below = len(notes) * NOTE_SIZE * _LINE / _POINTS + (0.04 if notes else 0.0)
     above = len(titles) * _TITLE_SIZE * _LINE / _POINTS + (0.04 if titles else 0.0)
     full = height + legend + below + above

@@ -1,5 +1,6 @@
 """A report with other columns, digits and labels than it has by itself."""
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -14,33 +15,47 @@ _OF_RUNS = {"checkpoint", "run", "run_folder", "results_folder", "folder"}
 _MOST_RUNS = 100
 
 
-def only_columns(report: Report, columns: Sequence[str], how: str) -> Report:
-    """The report with these columns alone, in this order, of the tables that have any of them.
-    Raises UsageError for one that no table of the format has."""
+def unknown_columns(report: Report, columns: Sequence[str], how: str) -> list[str]:
+    """Those of `columns` that no table of the format has."""
     tables = report.tables_of(how)
-    known = {name: None for table in tables for c in table.columns for name in (c.key, c.label)}
-    for name in columns:
-        if name not in known:
-            near = nearest(name, known)
-            meant = "" if near is None else f"; did you mean {near}?"
-            keys = dict.fromkeys(c.key for table in tables for c in table.columns)
-            raise UsageError(
-                f"--columns {name}: there is no such column{meant}",
-                hint=f"there are: {', '.join(keys)}",
-            )
+    return [one for one in columns if not any(_named(table, one) for table in tables)]
+
+
+def only_columns(report: Report, columns: Sequence[str], how: str) -> Report:
+    """The report with these columns alone, in this order, of the tables that have any of them. A
+    column is named by its key, or by its heading, with its unit or without. Raises UsageError for
+    one that no table of the format has."""
+    tables = report.tables_of(how)
+    for name in unknown_columns(report, columns, how):
+        keys = dict.fromkeys(c.key for table in tables for c in table.columns)
+        headings = {_without_unit(c.label): c.key for table in tables for c in table.columns}
+        near = nearest(name, keys) or headings.get(nearest(name, headings) or "")
+        meant = "" if near is None else f"; did you mean {near}?"
+        raise UsageError(
+            f"--columns {name}: there is no such column{meant}",
+            hint=f"there are: {', '.join(keys)}",
+        )
     some = [chosen for table in tables if (chosen := _chosen(table, columns)).columns]
     if FORMATS[how].of_one_table:
         return replace(report, data=tuple(some))
     return replace(report, tables=tuple(some), text=None, text_only=False)
 
 
+def _without_unit(heading: str) -> str:
+    return re.sub(r" \[[^]]*\]$", "", heading)
+
+
 def _chosen(table: Table, columns: Sequence[str]) -> Table:
-    found = [c for name in columns for c in table.columns if name in (c.key, c.label)]
-    found = list(dict.fromkeys(found))
+    found = list(dict.fromkeys(c for name in columns for c in _named(table, name)))
     rows = tuple({column.key: row[column.key] for column in found} for row in table.rows)
     kept = {column.key for column in found}
     keys = sum(column.key in kept for column in table.columns[: table.keys])
     return replace(table, columns=tuple(found), rows=rows, keys=max(1, keys))
+
+
+def _named(table: Table, name: str) -> list[Column]:
+    exact = [c for c in table.columns if name in (c.key, c.label)]
+    return exact or [c for c in table.columns if _without_unit(name) == _without_unit(c.label)]
 
 
 def with_digits(report: Report, digits: int) -> Report:

@@ -511,7 +511,10 @@ def test_a_target_is_a_file_and_a_line_of_the_table(
             {"schema": "clifctl.convert.names/1", **result}, (Table("", columns, (result,)),)
         )
 
-    export = Export("--to names lists it.", "-names.lst", (".lst",), options, write, report)
+    def like(*, longest: int) -> dict[str, Any]:
+        return {"output": "x", "names": 1}
+
+    export = Export("--to names lists it.", "-names.lst", (".lst",), options, write, report, like)
     monkeypatch.setitem(EXPORTS, "names", export)
     app = typer.Typer()
     convert.register(app)

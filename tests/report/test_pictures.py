@@ -1,5 +1,6 @@
 """Pictures: the same whatever matplotlib is set to, any name in them, and no result lost by one."""
 
+import re
 import subprocess
 import sys
 import warnings
@@ -11,10 +12,23 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from clifctl.errors import OutputError
 from clifctl.report import data_picture, pictures
 from clifctl.report.data_picture import draw_sample
-from clifctl.report.pictures import LAYOUTS, Layout, new_figure, write_picture
+from clifctl.report.pictures import (
+    LAYOUTS,
+    Layout,
+    LineEnd,
+    figure_of_panels,
+    finish,
+    label_ends,
+    layout_of,
+    new_figure,
+    write_picture,
+)
+from clifctl.report.styles import neuron_style
 from clifctl.results.data import SampleResult
 
 Run = Callable[..., Any]
@@ -44,7 +58,7 @@ def test_any_name_is_drawn(tmp_path: Path, name: str, ending: str) -> None:
 
 def test_a_name_is_shown_as_it_is(tmp_path: Path) -> None:
     path = tmp_path / "p.svg"
-    layout = replace(LAYOUTS["page"], title=True)
+    layout = replace(LAYOUTS["page"], title="")
     write_picture(path, draw_sample, sample("a$b$ \udcff\n"), np.eye(3)[None, None], layout=layout)
     drawn = "".join(ElementTree.parse(path).getroot().itertext())
     shown = r"a$b$ \udcff\n"
@@ -68,7 +82,7 @@ def test_a_matplotlibrc_changes_nothing(tmp_path: Path) -> None:
     import matplotlib
 
     def draw(layout: Layout) -> Any:
-        figure = new_figure(3.0, 2.0)
+        figure = new_figure(layout, 3.0, 2.0)
         figure.subplots().plot([1, 2, 3], label="one")
         return figure
 
@@ -86,7 +100,8 @@ def test_the_backend_of_the_environment_is_not_asked(tmp_path: Path, backend: st
         "import os, pwd, sys; from pathlib import Path; from clifctl.report import pictures;"
         "pwd.getpwuid = lambda user: {}[user];"  # nor is there a home directory
         "pictures.require_picture_possible(Path('p.png'));"
-        "pictures.write_picture(Path('p.png'), lambda layout: pictures.new_figure(2.0, 2.0));"
+        "draw = lambda layout: pictures.new_figure(layout, 2.0, 2.0);"
+        "pictures.write_picture(Path('p.png'), draw);"
         f"assert os.environ['MPLBACKEND'] == {backend!r};"
         "assert 'matplotlib.pyplot' not in sys.modules"
     )
@@ -111,3 +126,80 @@ def test_a_picture_that_fails_loses_no_result(
     result = (tmp_path / "result.json").read_text() if into else done.out
     assert '"schema": "clifctl.data.show/1"' in result
     assert not (tmp_path / "p.png").exists()
+
+
+def two_lines(layout: Layout) -> Any:
+    figure, axes = figure_of_panels(layout, 2)
+    for axis in axes:
+        axis.plot([1, 2], [0.0, 0.1])
+    label_ends(figure, {axes[0]: [LineEnd("lif", 0.1, neuron_style("lif"))]})
+    return finish(figure, layout, "own title", "A note that says what the lines are. " * 3)
+
+
+@pytest.mark.parametrize(
+    ("size", "inches"),
+    [("page", (6.75, None)), ("column", (3.25, None)), ((5.0, None), (5.0, None)),
+     ((5.0, 3.0), (5.0, 3.0)), ((3.25, 2.6), (3.25, 2.6)), ((9.0, 8.0), (9.0, 8.0))],
+)  # fmt: skip
+def test_a_picture_has_its_size(tmp_path: Path, size: Any, inches: Any) -> None:
+    path = tmp_path / "p.png"
+    for title in (None, "", "a title of its own, which has to be broken into two lines " * 2):
+        write_picture(path, two_lines, layout=layout_of(size, title), dpi=100)
+        with Image.open(path) as picture:
+            assert picture.width == round(100 * inches[0])
+            if inches[1] is not None:
+                assert picture.height == round(100 * inches[1])
+            assert picture.info["Title"] == (title or "own title")
+
+
+def test_panels_stand_side_by_side_as_the_width_allows() -> None:
+    sizes = [layout_of((width, None), None) for width in (1.5, 3.25, 4.5, 6.75, 12.0)]
+    assert [one.across for one in sizes] == [1, 1, 2, 3, 5]
+    assert [one.width_of(3.25) for one in sizes] == [1.5, 3.25, 4.5, 6.75, 12.0]
+    assert layout_of("page", None).width_of(3.25) == 3.25
+
+
+def test_a_picture_that_is_too_low_is_refused(tmp_path: Path) -> None:
+    for height in (0.2, 0.6):
+        with pytest.raises(OutputError, match="no room for its panels") as refused:
+            write_picture(tmp_path / "p.png", two_lines, layout=layout_of((5.0, height), None))
+        assert refused.value.hint is not None
+        assert re.match(r"--size 5x2\.\d is as high as it needs", refused.value.hint)
+        assert not (tmp_path / "p.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (("--size", "colum"), ("--size colum: must be page, column, or inches, as in 5 or 5x3",)),
+        (("--size", "5x"), ("must be page, column",)),
+        (("--size", "0x3"), ("the width must be from 1.5 to 40 inches", "2.54 cm")),
+        (("--size", "16x900"), ("the height must be from 1 to 60 inches",)),
+        (("--title", "word"), ("word",)),
+    ],
+)
+def test_what_is_no_size_is_refused(
+    clifctl: Run, arguments: tuple[str, ...], parts: tuple[str, ...]
+) -> None:
+    done = clifctl("data", "show", "digits", "--plot", "p.png", *arguments)
+    assert done.code == 2
+    assert all(part in done.err for part in parts), done.err
+    assert not Path("p.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "title"),
+    [
+        (("--title", "LIF, T = 8"), "LIF, T = 8"),
+        (("--title=LIF",), "LIF"),
+        (("--title",), "digits: test sample 0, label 4"),
+        (("--title", "timesteps=3"), "digits: test sample 0, label 4"),
+    ],
+)
+def test_a_title_is_a_text_or_the_own_one(
+    clifctl: Run, arguments: tuple[str, ...], title: str
+) -> None:
+    done = clifctl("data", "show", "digits", "--plot", "p.svg", *arguments)
+    assert done.code == 0, done.err
+    texts = ElementTree.parse("p.svg").iter("{http://www.w3.org/2000/svg}text")
+    assert title in " ".join("".join(text.itertext()) for text in texts)

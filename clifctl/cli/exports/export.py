@@ -15,7 +15,8 @@ class Export:
     checkpoint with `suffix` behind it, and may have any of `endings`. `options` is a function that
     is never called: its signature are the options that this target alone has. `run` takes the
     checkpoint, `clifctl.experiments.convert.ConvertOptions` and their values, writes the file and
-    returns a result, of which `report` makes a report. `failure` is the error to end with after the
+    returns a result, of which `report` makes a report; `like` makes of their values a
+    result that has everything. `failure` is the error to end with after the
     report is printed, None for a result that holds.
     """
 
@@ -25,4 +26,5 @@ class Export:
     options: Callable[..., None]
     run: Callable[..., Any]
     report: Callable[[Any], Any]
+    like: Callable[..., Any]
     failure: Callable[[Any], RunFailed | None] = lambda result: None

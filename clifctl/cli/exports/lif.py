@@ -1,5 +1,6 @@
 """`convert --to lif`."""
 
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -83,6 +84,20 @@ def report(result: Any) -> Any:
     return deploy_report(result)
 
 
+def like(*, reset_values: str | None, reset: Any, fold_norm: bool, **_: Any) -> Any:
+    """A result that has everything."""
+    from clifctl.experiments.exports.lif import DeployOptions
+    from clifctl.results.convert import DeployedRow, DeployResult
+    from clifctl.results.filled import filled
+
+    values = None if reset_values is None else lists.numbers("--reset-values", reset_values)
+    resets = DeployOptions(reset=reset, reset_values=values).resets()
+    rows = tuple(filled(DeployedRow, v_reset=one.v_reset, recalibrated=False) for one in resets)
+    found = filled(DeployResult, chosen_on="train", settings=rows)
+    norms = found.norms_folded if fold_norm else None
+    return dataclasses.replace(found, published=None, norms_folded=norms)
+
+
 EXPORT = Export(
     help="--to lif replaces the neurons by LIF, without training. It tries the soft reset and hard "
     "ones, prints the paper's Table 8 of this net, chooses the best and writes a checkpoint of it "
@@ -92,4 +107,5 @@ EXPORT = Export(
     options=options,
     run=run,
     report=report,
+    like=like,
 )

@@ -65,6 +65,14 @@ def report(result: Any) -> Any:
     return nir_report(result)
 
 
+def like(**_: Any) -> Any:
+    """A result that has everything."""
+    from clifctl.results.convert import NirResult
+    from clifctl.results.filled import filled
+
+    return filled(NirResult)
+
+
 def failure(result: Any) -> RunFailed | None:
     """A graph that does not hold, which was not written."""
     if result.verified is not False:
@@ -85,5 +93,6 @@ EXPORT = Export(
     options=options,
     run=run,
     report=report,
+    like=like,
     failure=failure,
 )
