@@ -176,6 +176,7 @@ NO_COMMANDS = {
     },
     "report": {
         *(
+            "confusion",
             "connections",
             "notebook",
             "observers",

@@ -58,7 +58,7 @@ def test_a_picture_is_drawn_and_nothing_is_overwritten(
         assert (tmp_path / name).read_bytes().startswith(start)
     svg = (tmp_path / "eval.svg").read_text()
     assert svg.count("<path") > 20
-    assert clifctl("eval", trained, "--plot").code == 0
+    assert clifctl("eval", trained, "--plot", "--confusion").code == 0
     assert [path.name for path in tmp_path.glob("eval-*-last.png")] == [
         f"eval-{Path(trained).parent.name}-last.png"
     ]
