@@ -177,6 +177,7 @@ NO_COMMANDS = {
     },
     "report": {
         *(
+            "confusion",
             "connections",
             "notebook",
             "observers",

@@ -11,7 +11,7 @@ from clifctl.api.recipe import Recipe, as_recipe
 from clifctl.api.session import Trusted, in_pythons_words, session
 from clifctl.errors import ArgumentError
 from clifctl.experiments.checkpoints import CheckpointOptions, OpenedNet
-from clifctl.experiments.eval import evaluate_checkpoint, evaluate_net
+from clifctl.experiments.eval import EvalRequest, evaluate_checkpoint, evaluate_net
 from clifctl.experiments.run.execution import ExecutionOptions
 from clifctl.models import SpikingNet
 from clifctl.models.own.net import own_net_of
@@ -28,6 +28,7 @@ def evaluate(
     timesteps: int | None = None,
     use_batch_statistics: bool = False,
     per_class: bool = False,
+    confusion: bool = False,
     root: str | os.PathLike[str] | None = None,
     device: str = "auto",
     target: str = "auto",
@@ -45,7 +46,7 @@ def evaluate(
     SpikingJelly, of which a copy is run. A net is run where it lies: `device`, `target` and
     `connections` are of checkpoints. `timesteps` replaces the T of the recipe,
     `use_batch_statistics` the running averages of batch norm, `root` the folder of the data;
-    `per_class` adds a count of every class.
+    `per_class` adds a count of every class, `confusion` one of every pair of classes.
 
     Raises CheckpointError, ModelError, RecipeError, DataError, UsageError.
 
@@ -73,21 +74,15 @@ def evaluate(
             dt=dt,
             changed_file=changed_file,
         )
-        if isinstance(opened, OpenedNet):
-            return evaluate_net(
-                opened,
-                options,
-                timesteps=timesteps,
-                use_batch_statistics=use_batch_statistics,
-                per_class=per_class,
-            )
-        return evaluate_checkpoint(
-            opened,
-            options,
+        request = EvalRequest(
             timesteps=timesteps,
             use_batch_statistics=use_batch_statistics,
             per_class=per_class,
+            confusion=confusion,
         )
+        if isinstance(opened, OpenedNet):
+            return evaluate_net(opened, options, request)
+        return evaluate_checkpoint(opened, options, request)
 
 
 def as_opened(source: Source, recipe: Recipe | None) -> OpenedNet | Path:

@@ -15,11 +15,19 @@ BatchStatisticsOption = Annotated[
     ),
 ]
 PerClassOption = Annotated[bool, typer.Option("--per-class", help="Add a table of the classes.")]
+ConfusionOption = Annotated[
+    bool,
+    typer.Option(
+        "--confusion",
+        help="Add the confusion matrix: how often each class was decided to be each class.",
+    ),
+]
 PlotOption = Annotated[
     str | None,
     typer.Option(
         metavar="[FILE]",
-        help="Draw accuracy after each step and firing rates to a .png, .svg or .pdf file "
+        help="Draw accuracy after each step, firing rates and what was asked for to a .png, .svg "
+        "or .pdf file "
         "(default: eval-RUN-last.png, here).",
     ),
 ]
@@ -28,7 +36,7 @@ PlotOption = Annotated[
 def register(app: typer.Typer) -> None:
     """Add the command to `app`."""
 
-    tables = ("result", "published", "steps", "firing-rates", "classes")
+    tables = ("result", "published", "steps", "firing-rates", "classes", "confusion")
     example = "clifctl eval runs/digits_snn5-1/last.pt --per-class --plot"
 
     @command(app, "eval", example=example, tables=tables)
@@ -38,6 +46,7 @@ def register(app: typer.Typer) -> None:
         *,
         batch_statistics: BatchStatisticsOption = False,
         per_class: PerClassOption = False,
+        confusion: ConfusionOption = False,
         plot: PlotOption = None,
         choice: CheckpointChoice,
         output: Output,
@@ -52,7 +61,7 @@ def register(app: typer.Typer) -> None:
         """
         picture = picture_path(plot, f"eval-{name_after(checkpoint)}", output, checkpoint)
         output.keep_apart(checkpoint)
-        from clifctl.experiments.eval import evaluate_checkpoint
+        from clifctl.experiments.eval import EvalRequest, evaluate_checkpoint
         from clifctl.report.eval import eval_report
         from clifctl.report.eval_picture import draw_evaluation
         from clifctl.results.eval import EvalResult
@@ -63,9 +72,12 @@ def register(app: typer.Typer) -> None:
         result = evaluate_checkpoint(
             checkpoint,
             options,
-            timesteps=timesteps,
-            use_batch_statistics=batch_statistics,
-            per_class=per_class or output.table == "classes",
-            picture=None if picture is None else str(picture),
+            EvalRequest(
+                timesteps=timesteps,
+                use_batch_statistics=batch_statistics,
+                per_class=per_class or output.table == "classes",
+                confusion=confusion or output.table == "confusion",
+                picture=None if picture is None else str(picture),
+            ),
         )
         output.emit_and_draw(eval_report(result), picture, draw_evaluation, result)

@@ -32,7 +32,7 @@ from clifctl.experiments.checkpoints import (
     open_checkpoint,
     refused_override,
 )
-from clifctl.experiments.eval import evaluate_checkpoint, evaluate_net
+from clifctl.experiments.eval import EvalRequest, evaluate_checkpoint, evaluate_net
 from clifctl.experiments.published import keeps_the_net, protocol_note
 from clifctl.files import parse_json
 from clifctl.models import SpikingNet, firing_modules
@@ -240,7 +240,8 @@ def _measured(
     how, watch = options.checkpoint, counter.following
     if isinstance(opened, OpenedNet):
         return evaluate_net(opened, how, watch=watch)
-    return evaluate_checkpoint(Path(source.name), how, timesteps=options.timesteps, watch=watch)
+    request = EvalRequest(timesteps=options.timesteps)
+    return evaluate_checkpoint(Path(source.name), how, request, watch=watch)
 
 
 def _given(rates: str | Rates) -> tuple[Any, str, str]:

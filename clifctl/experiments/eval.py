@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -29,7 +29,7 @@ from clifctl.experiments.run.memory import require_memory, require_net_fits
 from clifctl.launch import launch
 from clifctl.models import batch_statistics
 from clifctl.recipe.schema import Recipe
-from clifctl.results.eval import ClassCount, EvalResult, Evaluation
+from clifctl.results.eval import ClassCount, Confusion, EvalResult, Evaluation
 from clifctl.training.device import tf32
 from clifctl.training.distributed import Processes, joined
 from clifctl.training.evaluation import Watch, evaluate
@@ -37,6 +37,23 @@ from clifctl.training.memory import bytes_of, largest_output
 
 # Its own recipe, and whatever device there is.
 DEFAULT = CheckpointOptions()
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvalRequest:
+    """What is asked of an evaluation. `timesteps` replaces the T of the recipe;
+    `use_batch_statistics` normalises with the statistics of each test batch instead of the running
+    averages; `per_class` keeps the count of every class, `confusion` that of every pair of classes;
+    `picture` names the file that will be drawn."""
+
+    timesteps: int | None = None
+    use_batch_statistics: bool = False
+    per_class: bool = False
+    confusion: bool = False
+    picture: str | None = None
+
+
+PLAIN = EvalRequest()
 # A batch of more steps takes as much more.
 _FEW_STEPS = 64
 
@@ -44,49 +61,36 @@ _FEW_STEPS = 64
 def evaluate_checkpoint(
     path: Path,
     options: CheckpointOptions = DEFAULT,
+    request: EvalRequest = PLAIN,
     *,
-    use_batch_statistics: bool = False,
-    per_class: bool = False,
-    picture: str | None = None,
-    timesteps: int | None = None,
     watch: Watch = nullcontext,
 ) -> EvalResult:
-    """Evaluate the checkpoint `path`, opened and run as `options` say.
-
-    `use_batch_statistics` normalises with the statistics of each test batch instead of the running
-    averages. `timesteps` replaces the T of the recipe. `per_class` keeps the count of every
-    class; `picture` names the file that will be drawn; `watch` is that of `evaluate`. Raises
-    CheckpointError, RecipeError, UsageError where that cannot be done.
+    """Evaluate the checkpoint `path`, opened and run as `options` say; `watch` is that of
+    `evaluate`. Raises CheckpointError, RecipeError, UsageError where that cannot be done.
     """
     return _evaluation(
         str(path),
-        lambda: open_checkpoint(path, options, timesteps=timesteps),
+        lambda: open_checkpoint(path, options, timesteps=request.timesteps),
         options,
-        use_batch_statistics=use_batch_statistics,
-        per_class=per_class,
-        picture=picture,
-        watch=watch,
+        request,
+        watch,
     )
 
 
 def evaluate_net(
     opened: OpenedCheckpoint,
     options: CheckpointOptions = DEFAULT,
+    request: EvalRequest = PLAIN,
     *,
-    use_batch_statistics: bool = False,
-    per_class: bool = False,
-    timesteps: int | None = None,
     watch: Watch = nullcontext,
 ) -> EvalResult:
     """As `evaluate_checkpoint`, for what is no file: see `OpenedNet`."""
     return _evaluation(
         None,
-        lambda: for_timesteps(opened, timesteps, f"recipe '{opened.name}'"),
+        lambda: for_timesteps(opened, request.timesteps, f"recipe '{opened.name}'"),
         options,
-        use_batch_statistics=use_batch_statistics,
-        per_class=per_class,
-        picture=None,
-        watch=watch,
+        request,
+        watch,
     )
 
 
@@ -94,14 +98,12 @@ def _evaluation(
     path: str | None,
     opening: Callable[[], OpenedCheckpoint],
     options: CheckpointOptions,
-    *,
-    use_batch_statistics: bool,
-    per_class: bool,
-    picture: str | None,
+    request: EvalRequest,
     watch: Watch,
 ) -> EvalResult:
     started = time.perf_counter()
     own = launch()
+    use_batch_statistics = request.use_batch_statistics
     _require_whole_batches(use_batch_statistics, own.count)
     execution = options.execution.resolve()
     where = execution.device
@@ -143,14 +145,24 @@ def _evaluation(
         accuracy_percent_per_step=evaluation.accuracy_percent_per_step,
         accuracy_top5_percent_per_step=top5,
         cross_entropy_per_step=evaluation.cross_entropy_per_step,
-        per_class=_named(evaluation.per_class, data.class_names) if per_class else None,
+        per_class=_named(evaluation.per_class, data.class_names) if request.per_class else None,
+        confusion=_confusion(evaluation, data.class_names) if request.confusion else None,
         firing_rate=evaluation.firing_rate,
         firing_rates=evaluation.firing_rates,
         seconds=time.perf_counter() - started,
         **execution.facts,
         published=opened.published(data),
-        picture=picture,
+        picture=request.picture,
     )
+
+
+def _confusion(evaluation: Evaluation, names: tuple[str, ...] | None) -> Confusion:
+    """The confusion matrix, with a name for every class where classes have any."""
+    classes = len(evaluation.confusion)
+    if names is not None:
+        unnamed = (str(label) for label in range(len(names), classes))
+        names = (*names, *unnamed)[:classes]
+    return Confusion(class_names=names, counts=evaluation.confusion)
 
 
 def _named(counts: tuple[ClassCount, ...], names: tuple[str, ...] | None) -> tuple[ClassCount, ...]:

@@ -13,8 +13,13 @@ from clifctl.report.render import (
     list_table,
     record_table,
 )
-from clifctl.results.eval import ClassCount, EvalResult, LayerRate
+from clifctl.results.eval import ClassCount, ConfusedPair, Confusion, EvalResult, LayerRate
 from clifctl.results.firing_rates import RateOfLayer, net_firing_rate
+
+_CONFUSION = "confusion"
+_PAIR = ("label", "name", "decided", "decided_name", "samples", "share_percent")
+_MOST_COLUMNS = 20  # classes of a matrix that can be read
+_MOST_PAIRS = 20
 
 
 def eval_report(result: EvalResult) -> Report:
@@ -30,7 +35,12 @@ def eval_report(result: EvalResult) -> Report:
     published = published_tables(result.published, result.accuracy_percent)
     tables = (summary, *published, _per_step(result), *rate_tables(result.firing_rates))
     per_class = () if result.per_class is None else (_per_class(result.per_class),)
-    return Report(document_of(result), (*tables, *per_class))
+    tables = (*tables, *per_class)
+    if result.confusion is None:
+        return Report(document_of(result), tables)
+    every = list_table("confusion", ConfusedPair, result.confusion.pairs(), *_PAIR, name=_CONFUSION)
+    shown = (*tables, _confusion(result.confusion))
+    return Report(document_of(result), shown, data=(*tables, every))
 
 
 def rate_tables(layers: tuple[LayerRate, ...]) -> tuple[Table, ...]:
@@ -106,3 +116,40 @@ def _mistaken(count: ClassCount) -> str | None:
         return None
     name = f" '{count.mistaken_for_name}'" if count.mistaken_for_name else ""
     return f"{count.mistaken_for}{name} ({count.mistaken_count})"
+
+
+def _confusion(confusion: Confusion) -> Table:
+    """The matrix; of more classes than can be read the pairs that are confused most."""
+    if len(confusion.counts) > _MOST_COLUMNS:
+        return _most_confused(confusion)
+    names = confusion.class_names
+    every = range(len(confusion.counts))
+    columns = (
+        Column("label", "class"),
+        *([Column("name", "name")] if names else []),
+        *(Column(f"decided_{label}", str(label), 0) for label in every),
+    )
+    rows = tuple(
+        {
+            "label": label,
+            "name": names[label] if names else None,
+            **{f"decided_{decided}": row[decided] or None for decided in every},
+        }
+        for label, row in enumerate(confusion.counts)
+    )
+    notes = ("A row for each class; columns: how many of its samples were decided to be which.",)
+    title = "confusion matrix, after the last time step"
+    return Table(title, columns, rows, notes=notes, keys=2 if names else 1, name=_CONFUSION)
+
+
+def _most_confused(confusion: Confusion) -> Table:
+    pairs = confusion.most_confused(_MOST_PAIRS)
+    wrong = sum(pair.samples for pair in confusion.pairs() if pair.label != pair.decided)
+    shown = sum(pair.samples for pair in pairs)
+    columns = [column for column in _PAIR if confusion.class_names or "name" not in column]
+    note = (
+        f"{shown:,} of {wrong:,} wrong samples, among {len(confusion.counts):,} classes; "
+        "csv, jsonl and JSON have every pair."
+    )
+    title = "most confused pairs of classes, after the last time step"
+    return list_table(title, ConfusedPair, pairs, *columns, notes=(note,), name=_CONFUSION)

@@ -1,10 +1,20 @@
-"""The picture of `eval`: accuracy after each time step, firing rates, accuracy by class."""
+"""The picture of `eval`: accuracy after each time step, firing rates, accuracy by class, and the
+confusion matrix."""
 
 from typing import Any
 
-from clifctl.report.pictures import Layout, LineEnd, figure_of_panels, finish, label_ends, line_look
+from clifctl.report.confusion import draw_matrix, draw_pairs, panels_below
+from clifctl.report.pictures import (
+    Layout,
+    LineEnd,
+    figure_of_panels,
+    finish,
+    label_ends,
+    line_look,
+    new_figure,
+)
 from clifctl.report.styles import Style, neuron_style, series_styles
-from clifctl.results.eval import EvalResult
+from clifctl.results.eval import Confusion, EvalResult
 
 _PAPER = Style("#000000", "", (0, (1, 1.5)))
 _MOST_CLASSES = 20  # that are drawn, the worst ones
@@ -12,10 +22,12 @@ _MOST_CLASSES = 20  # that are drawn, the worst ones
 
 def draw_evaluation(result: EvalResult, layout: Layout) -> Any:
     """Draw the accuracy after each time step, with the paper's beside it; the firing rate of each
-    layer, mean and time steps; and where classes were counted the accuracy of each."""
+    layer, mean and time steps; where classes were counted the accuracy of each; and the confusion
+    matrix where it was asked for."""
     rows = max(len(result.firing_rates), min(len(result.per_class or ()), _MOST_CLASSES))
     count = 1 + bool(result.firing_rates) + bool(result.per_class)
-    figure, axes = figure_of_panels(layout, count, height=max(2.1, 0.7 + 0.14 * rows))
+    height = max(2.1, 0.7 + 0.14 * rows)
+    figure, axes, below = _panels(result.confusion, layout, count, height)
     panels = iter(axes)
     first = next(panels)
     ends = _draw_accuracy(first, result)
@@ -25,9 +37,26 @@ def draw_evaluation(result: EvalResult, layout: Layout) -> Any:
         notes.append("Firing rates: large marks are means, ticks the single time steps.")
     if result.per_class:
         notes.append(_draw_classes(next(panels), result))
+    if result.confusion is not None:
+        drawing = zip((draw_matrix, draw_pairs), below, strict=False)  # pairs of many classes alone
+        notes += [draw(part, result.confusion) for draw, part in drawing]
     label_ends(figure, {first: ends})
     title = f"{result.recipe}: {result.model}, {result.neuron}, T = {result.timesteps}"
     return finish(figure, layout, title, " ".join(filter(None, notes)))
+
+
+def _panels(
+    confusion: Confusion | None, layout: Layout, count: int, height: float
+) -> tuple[Any, list[Any], list[Any]]:
+    """The figure, the axes of its first `count` panels, each `height` inches high, and the parts of
+    the figure that the confusion matrix has below them."""
+    if confusion is None:
+        return (*figure_of_panels(layout, count, height=height), [])
+    figure = new_figure(layout.width, height)
+    rows = count if layout.narrow else 1
+    first, *below = panels_below(figure, confusion, layout, height * rows)
+    axes = first.subplots(rows, count // rows, squeeze=False).flat
+    return figure, list(axes), below
 
 
 def _draw_accuracy(axis: Any, result: EvalResult) -> list[LineEnd]:

@@ -50,13 +50,60 @@ class ClassCount:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ConfusedPair:
+    """One cell of a confusion matrix: how many samples of class `label` were decided to be of class
+    `decided`, also as a share of the class. Names are None where classes have none."""
+
+    label: Annotated[int, Quantity("class")]
+    name: str | None
+    decided: Annotated[int, Quantity("decided")]
+    decided_name: str | None
+    samples: Annotated[int, Quantity("samples", digits=0)]
+    share_percent: Annotated[float, Quantity("share of the class", "%", 2)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Confusion:
+    """How many samples of each class (row) were decided to be of each class (column), after the
+    last time step. `class_names` is None where classes have none."""
+
+    class_names: tuple[str, ...] | None
+    counts: tuple[tuple[int, ...], ...]
+
+    def pairs(self) -> tuple[ConfusedPair, ...]:
+        """Every pair of classes that occurs, each class with itself too, in the order of rows and
+        columns."""
+        names = self.class_names or (None,) * len(self.counts)
+        return tuple(
+            ConfusedPair(
+                label=label,
+                name=names[label],
+                decided=decided,
+                decided_name=names[decided],
+                samples=samples,
+                share_percent=100.0 * samples / sum(row),
+            )
+            for label, row in enumerate(self.counts)
+            for decided, samples in enumerate(row)
+            if samples
+        )
+
+    def most_confused(self, most: int) -> tuple[ConfusedPair, ...]:
+        """The `most` pairs of two classes that occur most often, those of one number by their
+        share of the class, then in the order of the matrix."""
+        wrong = (pair for pair in self.pairs() if pair.label != pair.decided)
+        order = sorted(wrong, key=lambda pair: (-pair.samples, -pair.share_percent))
+        return tuple(order[:most])
+
+
+@dataclass(frozen=True, kw_only=True)
 class Evaluation:
     """A net on one split of the data.
 
     After each step the prediction is the class with the largest sum of logits so far (or mean,
     which is the same); `cross_entropy_per_step` is that of the mean. `cross_entropy` and `loss` are
     those of training: of every step's own logits. Top-5 is None where there are five classes or
-    fewer.
+    fewer. `confusion` counts how often each class (row) was decided to be each class (column).
     """
 
     samples: int
@@ -67,6 +114,7 @@ class Evaluation:
     accuracy_top5_percent_per_step: tuple[float, ...] | None
     cross_entropy_per_step: tuple[float, ...]
     per_class: tuple[ClassCount, ...]
+    confusion: tuple[tuple[int, ...], ...]
     firing_rate: float | None
     firing_rates: tuple[LayerRate, ...]
 
@@ -74,8 +122,8 @@ class Evaluation:
 @dataclass(frozen=True, kw_only=True)
 class EvalResult(Result):
     """A checkpoint evaluated on the test data: see Evaluation. `checkpoint` is None of a net that
-    is in no file, `per_class` unless asked for; `picture` is the file that is drawn when the result
-    is written."""
+    is in no file, `per_class` and `confusion` unless asked for; `picture` is the file that is drawn
+    when the result is written."""
 
     schema: ClassVar[str] = "clifctl.eval/1"
 
@@ -108,3 +156,4 @@ class EvalResult(Result):
     connections_reason: str = DENSE_THEN
     published: Published
     picture: str | None
+    confusion: Confusion | None = None

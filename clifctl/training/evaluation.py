@@ -104,7 +104,7 @@ class _Tally:
 
     def evaluation(self, rates: FiringRates) -> Evaluation:
         """The means over all samples, and what `rates` has recorded."""
-        pairs = self._sums["pairs"]
+        pairs: list[list[int]] = self._sums["pairs"].tolist()
         per_step = self._percent("correct")
         # Of five classes or fewer the right one is always among five.
         top = self._percent("correct_top") if len(pairs) > TOP else None
@@ -118,7 +118,8 @@ class _Tally:
             accuracy_percent_per_step=per_step,
             accuracy_top5_percent_per_step=top,
             cross_entropy_per_step=tuple(so_far),
-            per_class=_per_class(pairs.tolist()),
+            per_class=_per_class(pairs),
+            confusion=tuple(map(tuple, pairs)),
             firing_rate=net_firing_rate(layers),
             firing_rates=layers,
         )

@@ -25,7 +25,8 @@ PUBLIC = {
     "changed_file = False)",
     "errors": None,
     "evaluate": "(source, recipe = None, /, *, timesteps = None, use_batch_statistics = False, "
-    f"per_class = False, root = None, {EXECUTION}, dt = None, trust = (), changed_file = False)",
+    f"per_class = False, confusion = False, root = None, {EXECUTION}, dt = None, trust = (), "
+    "changed_file = False)",
     "load": "(path, /, *, recipe = None, timesteps = None, device = 'cpu', target = 'auto', "
     "connections = 'auto', dt = None, key_map = None, trust = (), changed_file = False)",
     "load_recipe": "(recipe, /, *overrides, trust = (), **keys)",

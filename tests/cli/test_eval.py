@@ -32,6 +32,22 @@ def test_per_class_adds_up(clifctl: Run, trained: str) -> None:
     assert "recall [%]" in shown
 
 
+def test_the_confusion_matrix_is_of_every_sample(clifctl: Run, trained: str) -> None:
+    assert clifctl("eval", trained, "--json").json["confusion"] is None
+    result = clifctl("eval", trained, "--per-class", "--confusion", "--json").json
+    counts, classes = result["confusion"]["counts"], result["per_class"]
+    assert result["confusion"]["class_names"] is None  # digits' are their numbers
+    assert [sum(row) for row in counts] == [row["samples"] for row in classes]
+    assert [counts[n][n] for n in range(10)] == [row["correct"] for row in classes]
+    table = clifctl("eval", trained, "--table", "confusion").out
+    lines = [line.split() for line in table.splitlines()]
+    shown = [line[1:] for line in lines if len(line) == 11 and line[0] != "class"]
+    assert shown == [[str(count or "-") for count in row] for row in counts]
+    csv = clifctl("eval", trained, "--table", "confusion", "--format", "csv").out.splitlines()
+    assert csv[0] == "label,name,decided,decided_name,samples,share_percent"
+    assert sum(int(line.split(",")[4]) for line in csv[1:]) == 500
+
+
 def test_a_picture_is_drawn_and_nothing_is_overwritten(
     clifctl: Run, trained: str, tmp_path: Path
 ) -> None:
@@ -42,7 +58,7 @@ def test_a_picture_is_drawn_and_nothing_is_overwritten(
         assert (tmp_path / name).read_bytes().startswith(start)
     svg = (tmp_path / "eval.svg").read_text()
     assert svg.count("<path") > 20
-    assert clifctl("eval", trained, "--plot").code == 0
+    assert clifctl("eval", trained, "--plot", "--confusion").code == 0
     assert [path.name for path in tmp_path.glob("eval-*-last.png")] == [
         f"eval-{Path(trained).parent.name}-last.png"
     ]

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import pytest
+from matplotlib.axes import Axes
 
 from clifctl.report.data_picture import draw_sample
 from clifctl.report.dynamics_picture import draw_dynamics
@@ -24,7 +25,7 @@ from clifctl.results.energy import (
     PublishedCost,
     RateRow,
 )
-from clifctl.results.eval import ClassCount, EvalResult, LayerRate
+from clifctl.results.eval import ClassCount, Confusion, EvalResult, LayerRate
 from clifctl.results.gradients import GradientsResult, LagRow, LayerGradients, WindowRow
 from clifctl.results.published import Published, PublishedNumber
 
@@ -164,6 +165,56 @@ def test_classes_have_their_names(drawn: Drawn) -> None:
     figure = drawn(draw_evaluation, evaluation(per_class=classes(50, names=False)))
     assert labels(figure.axes[2])[:2] == ["49", "48"]
     assert note(figure).endswith("Classes: the 20 worst of 50.")
+
+
+def confusion(count: int, names: bool) -> Confusion:
+    """Each class decided right 90 times, and `10 - n % 10` times to be the class after it."""
+    counts = np.diag([90] * count)
+    counts[range(count), np.roll(range(count), -1)] = 10 - np.arange(count) % 10
+    named = tuple(f"a long name {n:03d}" for n in range(count)) if names else None
+    return Confusion(class_names=named, counts=tuple(map(tuple, counts.tolist())))
+
+
+def texts_that_overlap(figure: Any) -> list[tuple[str, str]]:
+    figure.draw_without_rendering()
+    texts = list(figure.texts)
+    for panel in figure.findobj(Axes):
+        texts += [*panel.texts, panel.xaxis.label, panel.yaxis.label]
+        for axis in (panel.xaxis, panel.yaxis):
+            low, high = sorted(axis.get_view_interval())
+            ticks = zip(axis.get_ticklocs(), axis.get_ticklabels(), strict=True)
+            texts += [label for at, label in ticks if low <= at <= high]  # others are not drawn
+    boxes = [(one.get_text(), one.get_window_extent()) for one in texts if one.get_text()]
+    return [
+        (one, other)
+        for at, (one, box) in enumerate(boxes)
+        for other, there in boxes[at + 1 :]
+        if box.padded(-0.5).overlaps(there)
+    ]
+
+
+@pytest.mark.parametrize("width", ["page", "column"])
+def test_a_confusion_matrix_can_be_read(drawn: Drawn, width: str) -> None:
+    layout = LAYOUTS[width]
+    found = evaluation(confusion=confusion(10, names=True), per_class=classes(10, names=True))
+    figure = drawn(draw_evaluation, found, layout=layout)
+    matrix = next(axis for axis in figure.findobj(Axes) if axis.get_xlabel() == "decided")
+    assert labels(matrix) == [f"a long name {n:03d}" for n in range(10)]
+    written = {text.get_position(): text.get_text() for text in matrix.texts}
+    assert written == {(n, n): "90" for n in range(10)} | {
+        ((n + 1) % 10, n): str(10 - n) for n in range(10)
+    }
+    assert texts_that_overlap(figure) == []
+    many = evaluation(confusion=confusion(100, names=True))
+    figure = drawn(draw_evaluation, many, layout=layout)
+    (pairs,) = (axis for axis in figure.findobj(Axes) if axis.get_xlabel() == "samples")
+    assert labels(pairs)[:2] == [
+        "a long name 000 > a long name 001",
+        "a long name 010 > a long name 011",
+    ]
+    assert list(pairs.lines[0].get_xdata()) == [10] * 10 + [9] * 10
+    assert texts_that_overlap(figure) == []
+    assert note(figure).endswith("the 20 most frequent, 190 of 550 errors.")
 
 
 def gradients(share: float, steps: int = 3, neuron: str = "lif") -> Any:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from clifctl.models import SpikingNet
 from clifctl.models.layers import NetState
-from clifctl.results.eval import ClassCount
+from clifctl.results.eval import ClassCount, Confusion
 from clifctl.training.evaluation import evaluate
 from clifctl.training.loss import step_cross_entropy
 
@@ -81,6 +81,17 @@ def test_classes_are_counted_one_by_one() -> None:
             precision_percent=None, mistaken_for=None, mistaken_count=0,
         ),
     )  # fmt: skip
+    assert found.confusion == ((2, 0, 1, 0), (1, 2, 0, 0), (0, 0, 0, 0), (0, 0, 0, 0))
+
+
+def test_the_most_confused_pairs_come_first() -> None:
+    names = ("ant", "bee", "cat")
+    matrix = Confusion(class_names=names, counts=((7, 3, 0), (3, 1, 0), (0, 5, 0)))
+    found = [(one.name, one.decided_name, one.samples) for one in matrix.most_confused(9)]
+    # Of equal counts the larger share of its class comes first.
+    assert found == [("cat", "bee", 5), ("bee", "ant", 3), ("ant", "bee", 3)]
+    assert matrix.most_confused(1)[0].share_percent == 100.0
+    assert [one.samples for one in matrix.pairs()] == [7, 3, 3, 1, 5]
 
 
 def test_weighted_labels_count_as_their_largest_class() -> None:

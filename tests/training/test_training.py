@@ -236,6 +236,7 @@ def records(loss: float = 1.0) -> list[Event]:
         accuracy_top5_percent_per_step=None,
         cross_entropy_per_step=(1.0,),
         per_class=(),
+        confusion=(),
         firing_rate=None,
         firing_rates=(),
     )
