@@ -32,6 +32,7 @@ class _Choice:
     execution: ExecutionOptions
     out: Path | None
     workers: int | None
+    devices: str | None
     scheduler: str | None
     shard: str | None
     fail_fast: bool
@@ -65,6 +66,7 @@ class _Choice:
                 out=folder,
                 execution=self.execution,
                 workers=self.workers,
+                devices=None if self.devices is None else lists.devices("--devices", self.devices),
                 scheduler=self.scheduler,
                 shard=None if self.shard is None else lists.shard("--shard", self.shard),
                 fail_fast=self.fail_fast,
@@ -105,7 +107,17 @@ def _choice(
     workers: Annotated[
         int | None,
         typer.Option(
-            help="Trials run in parallel, each in a process (default: by the size of the net).",
+            help="Trials run in parallel, each in a process (default: by the size of the net; one "
+            "for each GPU).",
+            rich_help_panel=TRIALS_PANEL,
+        ),
+    ] = None,
+    devices: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N,N,...",
+            help="Numbers of the GPUs that the workers take in turn, as in 0,1,3 (default: every "
+            "GPU of this machine, or that of --device).",
             rich_help_panel=TRIALS_PANEL,
         ),
     ] = None,
@@ -143,7 +155,16 @@ def _choice(
     plot: PlotOption = None,
 ) -> _Choice:
     return _Choice(
-        seeds, execution, out, workers, scheduler, shard, fail_fast, dry_run=dry_run, plot=plot
+        seeds,
+        execution,
+        out,
+        workers,
+        devices,
+        scheduler,
+        shard,
+        fail_fast,
+        dry_run=dry_run,
+        plot=plot,
     )
 
 

@@ -5,6 +5,7 @@ import os
 import re
 from typing import TYPE_CHECKING
 
+from clifctl.devices import GPU
 from clifctl.errors import UsageError
 
 if TYPE_CHECKING:
@@ -28,6 +29,12 @@ def names(option: str, text: str) -> list[str]:
 def whole_numbers(option: str, text: str) -> list[int]:
     """A list of whole numbers, each once. Raises UsageError."""
     return list(dict.fromkeys(_whole_number(option, text, entry) for entry in names(option, text)))
+
+
+def devices(option: str, text: str) -> tuple[int, ...]:
+    """The numbers of GPUs, each once. Raises UsageError."""
+    entries = [entry.removeprefix(f"{GPU}:") for entry in names(option, text)]
+    return tuple(dict.fromkeys(_whole_number(option, text, entry) for entry in entries))
 
 
 def numbers(option: str, text: str) -> list[float]:

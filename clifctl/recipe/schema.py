@@ -6,6 +6,7 @@ are that row's own options, so the schema is put together for the names that a r
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, Literal, cast
 
 from pydantic import (
@@ -22,10 +23,11 @@ from clifctl.commands import command_line
 from clifctl.data import DATASETS, DataOptions, Dataset, DataShape
 from clifctl.errors import UntrustedFile, unknown_name
 from clifctl.foreign_code import ForeignCode
-from clifctl.models import MODELS, WINDOW_MODES, Model, NetOptions, NeuronChoice
+from clifctl.models import MODELS, WINDOW_MODES, NeuronChoice
 from clifctl.models.own.loading import FOREIGN_MODELS
 from clifctl.neurons import NEURONS
 from clifctl.neurons.loading import FOREIGN_NEURONS
+from clifctl.recipe.choices import DataChoice, ModelChoice
 from clifctl.recipe.exchange import (
     Exchange,
     ExchangeSection,
@@ -43,37 +45,6 @@ from clifctl.strict import OF_A_RUN, Strict
 MAX_TIMESTEPS = 4096
 TIMESTEPS = (int, Field(gt=0, le=MAX_TIMESTEPS, description="time steps T"))
 MOST_PROBLEMS = 40  # that are listed for one recipe
-
-
-@dataclass(frozen=True)
-class DataChoice:
-    """A data set and its options, which decide its shape; no file is read for that."""
-
-    dataset: Dataset
-    options: DataOptions
-
-    @property
-    def classes(self) -> int:
-        """Number of classes."""
-        return self.dataset.shape(self.options).classes
-
-    @property
-    def input_shape(self) -> tuple[int, ...]:
-        """Shape of one time step of one sample."""
-        return self.dataset.shape(self.options).input_shape
-
-    @property
-    def static(self) -> bool:
-        """Whether the same input is shown at every time step."""
-        return self.dataset.shape(self.options).static
-
-
-@dataclass(frozen=True)
-class ModelChoice:
-    """A network and its options."""
-
-    model: Model
-    options: NetOptions
 
 
 @dataclass(frozen=True)
@@ -285,7 +256,12 @@ def _echo(error: ErrorDetails) -> bool:
 def schema_for(document: dict[str, Any], problems: list[Problem]) -> type[BaseModel]:
     """The schema of recipes that name the same rows as `document`; what keeps a row from being
     found is added to `problems`."""
-    sections = _named_sections(document, problems)
+    return _schema_of(**_named_sections(document, problems))
+
+
+# A grid has thousands of recipes of the same rows, and a schema takes longer than what it checks.
+@lru_cache(maxsize=256)
+def _schema_of(**sections: Any) -> type[BaseModel]:
     fields: dict[str, Any] = {
         "title": (str, Field("", description="one line on what the recipe is")),
         "timesteps": TIMESTEPS,
@@ -317,12 +293,7 @@ def _named_sections(document: dict[str, Any], problems: list[Problem]) -> dict[s
         given = document.get(section)
         name = given.get("name") if isinstance(given, dict) else None
         if isinstance(name, str) and row_of(section, name) is not None:
-            extra: dict[str, Any] = {"name": (str, _name_field(section))}
-            if section == "neuron":
-                extra |= NEURON_KEYS
-            sections[section] = create_model(
-                f"{section.title()}Section", __base__=section_options(section, name), **extra
-            )
+            sections[section] = _section_of(section, section_options(section, name))
             continue
         # Without a known name nothing else in the section can be judged.
         sections[section] = Any
@@ -338,6 +309,15 @@ def _named_sections(document: dict[str, Any], problems: list[Problem]) -> dict[s
             meant = f"{section}.name" if isinstance(given, str) else None
             problems.append(Problem(section, said, meant))
     return sections
+
+
+@lru_cache(maxsize=256)
+def _section_of(section: str, options: type[BaseModel]) -> type[BaseModel]:
+    """The schema of a section whose row has these options."""
+    extra: dict[str, Any] = {"name": (str, _name_field(section))}
+    if section == "neuron":
+        extra |= NEURON_KEYS
+    return create_model(f"{section.title()}Section", __base__=options, **extra)
 
 
 def _name_field(section: str) -> Any:

@@ -11,7 +11,7 @@ import torch
 from clifctl import trust
 from clifctl.amounts import counted, size_in_words
 from clifctl.data import LoadedData
-from clifctl.devices import available_memory_bytes, is_gpu
+from clifctl.devices import available_memory_bytes
 from clifctl.errors import DataError, RunFailed, UsageError
 from clifctl.experiments.build import (
     build_net,
@@ -28,6 +28,7 @@ from clifctl.experiments.grid.dispatch import (
     Shard,
     started,
 )
+from clifctl.experiments.grid.gpus import OPTION, Gpus, gpus_of
 from clifctl.experiments.grid.results_folder import (
     ResultsFolder,
     cores,
@@ -53,11 +54,13 @@ MOST_WORKERS = 512
 @dataclass(frozen=True)
 class GridOptions:
     """How the trials of a grid are run. `out` is the results folder, `workers` None: by the size
-    of the net, `scheduler` the address of a Dask cluster instead."""
+    of the net, on GPUs one each; `devices` are the numbers of those GPUs, None: of all, or the one
+    that `execution` names; `scheduler` the address of a Dask cluster instead."""
 
     out: Path
     execution: ExecutionOptions = field(default_factory=ExecutionOptions)
     workers: int | None = None
+    devices: tuple[int, ...] | None = None
     scheduler: str | None = None
     shard: Shard | None = None
     fail_fast: bool = False
@@ -69,6 +72,11 @@ class GridOptions:
                 "--workers and --scheduler contradict each other",
                 hint="a cluster has as many workers as it has",
             )
+        if self.scheduler is not None and self.devices is not None:
+            raise UsageError(
+                f"{OPTION} and --scheduler contradict each other",
+                hint="CUDA_VISIBLE_DEVICES gives each worker of a cluster its GPU",
+            )
         if self.workers is not None and not 1 <= self.workers <= MOST_WORKERS:
             raise UsageError(
                 f"--workers {self.workers}: must be between 1 and {MOST_WORKERS}",
@@ -78,11 +86,13 @@ class GridOptions:
 
 @dataclass(frozen=True)
 class Size:
-    """What a trial needs: bytes kept for backward, memory in all; and what an epoch of it has:
-    optimizer steps, samples of a step, samples to test. Without data an epoch has nothing."""
+    """What a trial needs: bytes kept for backward, memory in all, and what its process takes of
+    this machine's where the net is on a GPU; and what an epoch of it has: optimizer steps, samples
+    of a step, samples to test. Without data an epoch has nothing."""
 
     kept_bytes: int
     need_bytes: int
+    beside_gpu_bytes: int
     steps: int
     step_samples: int
     tested: int
@@ -103,6 +113,7 @@ class Grid:
     numerics: Numerics
     workers: int
     workers_reason: str
+    gpus: Gpus
     threads: int | None
     need_bytes: int
     sizes: dict[str, Size]
@@ -126,13 +137,19 @@ def plan_grid(
     folder.check(trials)
     sizes, unusable = _sizes(trials, execution, dry_run=options.dry_run)
     need = max(size.need_bytes for size in sizes.values())
+    gpus = Gpus()
     if options.scheduler is None:
-        require_memory(execution.device, need, "a trial")
+        gpus = gpus_of(options.devices, options.execution.device, execution.device)
+        if not gpus:
+            require_memory(execution.device, need, "a trial")
     most_kept = max(size.kept_bytes for size in sizes.values())
     execution = execution.for_step(most_kept)
     threads = execution.threads.count
     todo = sum(state_of(folder, trial) != "finished" for trial in trials)
-    workers, reason = _workers(options, execution, max(1, todo), need)
+    host = max(size.beside_gpu_bytes for size in sizes.values()) if gpus else need
+    workers, reason = _workers(options, execution, gpus, max(1, todo), host)
+    if gpus:
+        gpus.require(need, workers)
     if options.execution.threads is None:
         # Alone, or on one thread anyway, a run finds its number of threads by itself.
         given = None if workers == 1 or threads == 1 else max(1, threads // workers)
@@ -147,8 +164,9 @@ def plan_grid(
         numerics=numerics,
         workers=workers,
         workers_reason=reason,
+        gpus=gpus,
         threads=given,
-        need_bytes=need,
+        need_bytes=host,
         sizes=sizes,
         unusable_data=unusable,
     )
@@ -205,19 +223,22 @@ def _size(recipe: Recipe, found: tuple[LoadedData, int] | None) -> Size:
         net = build_net(recipe)
     kept = step_activations_bytes(recipe, data)
     weights = 3 * bytes_of(*net.parameters()) + bytes_of(*net.buffers())
-    need = held + weights + kept + PROCESS_BYTES
+    need, beside = held + weights + kept + PROCESS_BYTES, held + PROCESS_BYTES
     if data is None:
-        return Size(kept, need, steps=0, step_samples=0, tested=0)
+        return Size(kept, need, beside, steps=0, step_samples=0, tested=0)
     return Size(
         kept,
         need,
+        beside,
         steps=steps_of(recipe, data),
         step_samples=min(recipe.train.batch_size, len(data.train)),
         tested=sum(map(len, data.splits)) - len(data.train),
     )
 
 
-def _workers(options: GridOptions, execution: Execution, todo: int, need: int) -> tuple[int, str]:
+def _workers(
+    options: GridOptions, execution: Execution, gpus: Gpus, todo: int, need: int
+) -> tuple[int, str]:
     if options.scheduler is not None:
         return 1, f"the cluster at {options.scheduler} decides"
     free = available_memory_bytes()
@@ -230,8 +251,10 @@ def _workers(options: GridOptions, execution: Execution, todo: int, need: int) -
                 hint=f"--workers {fitting} fits",
             )
         return min(options.workers, todo), "asked for"
-    if is_gpu(execution.device):
-        return 1, "auto: one trial at a time on a GPU"
+    if gpus:
+        count = min(len(gpus.devices), todo, fitting)
+        each = f"each of {count} GPUs" if count > 1 else "a GPU"
+        return count, f"auto: one trial at a time on {each}"
     threads = execution.threads.count
     share = max(1, cores() // threads)
     if fitting < min(share, todo):
@@ -271,12 +294,16 @@ def run_grid(grid: Grid, observe: GridObserver) -> tuple[TrialRecord | None, ...
         with dask_workforce(options.scheduler) as cluster:
             run(cluster)
     else:
-        with local_workforce(grid.workers) as workforce:
+        with local_workforce(grid.workers, grid.gpus.of_workers(grid.workers)) as workforce:
             run(workforce)
     return tuple(folder.record(trial.name) for trial in grid.trials)
 
 
 def _task(grid: Grid, trial: Trial, attempt: int, beside: int) -> TrialTask:
+    execution = replace(grid.options.execution, threads=grid.threads)
+    if grid.options.devices is not None:
+        # That of the one worker that is this process; others have devices of their own.
+        execution = replace(execution, device=grid.gpus.names[0])
     return TrialTask(
         id=uuid.uuid4().hex,
         trial=trial.name,
@@ -285,7 +312,7 @@ def _task(grid: Grid, trial: Trial, attempt: int, beside: int) -> TrialTask:
         document=trial.loaded.recipe.document,
         results=str(grid.folder.path.absolute()),
         working_folder=os.getcwd(),
-        execution=replace(grid.options.execution, threads=grid.threads),
+        execution=execution,
         beside=beside,
         kept_for_backward_bytes=grid.sizes[trial.name].kept_bytes,
         attempt=attempt,

@@ -181,7 +181,8 @@ def machine_notes(cells: Sequence[BySeed]) -> tuple[str, ...]:
         )
     names = {"torch_version": "torch"}
     for name in ("torch_version", "device", "target", "connections"):
-        kinds = sorted({str(getattr(trial, name)) for trial in trials})
+        # cuda:0 and cuda:1 are two of a kind.
+        kinds = sorted({str(getattr(trial, name)).partition(":")[0] for trial in trials})
         if len(kinds) > 1:
             notes.append(f"Trials ran with different {names.get(name, name)}: {', '.join(kinds)}.")
     return tuple(notes)

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import torch
 
 from clifctl import trust
-from clifctl.devices import gpu_available, is_gpu
+from clifctl.devices import is_gpu
 from clifctl.errors import CheckpointError, ClifctlError, Interrupted
 from clifctl.experiments.grid.results_folder import ResultsFolder
 from clifctl.experiments.grid.trial_names import Numerics
@@ -119,7 +119,7 @@ def _finished(task: TrialTask, folder: Path, should_stop: Callable[[], bool]) ->
     where = f"trial {task.trial}"
     loaded = LoadedRecipe(task.recipe, validate(task.document, where))
     times = _StepTimes()
-    _reset_peak_memory()
+    _reset_peak_memory(task.execution.resolve().device)
     options = RunOptions(task.execution, out=folder, resume="auto")
     result = train(loaded, options, times, should_stop)
     return TrialRecord(
@@ -186,10 +186,10 @@ def _measured(result: TrainResult, steps_ms: Sequence[float], task: TrialTask) -
     )
 
 
-def _reset_peak_memory() -> None:
+def _reset_peak_memory(device: torch.device) -> None:
     """Let the high-water mark of this process start here: it may have run other trials."""
-    if gpu_available():
-        torch.cuda.reset_peak_memory_stats()
+    if is_gpu(device):
+        torch.cuda.reset_peak_memory_stats(device)
     if platform.system() == "Linux":
         with suppress(OSError):
             Path("/proc/self/clear_refs").write_text("5")
@@ -197,7 +197,7 @@ def _reset_peak_memory() -> None:
 
 def _peak_memory(device: str) -> int | None:
     if is_gpu(torch.device(device)):
-        return torch.cuda.max_memory_allocated()
+        return torch.cuda.max_memory_allocated(torch.device(device))
     with suppress(OSError, ValueError):
         for line in Path("/proc/self/status").read_text().splitlines():
             if line.startswith("VmHWM:"):

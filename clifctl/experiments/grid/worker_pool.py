@@ -10,10 +10,10 @@ import os
 import queue
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Any
@@ -31,14 +31,18 @@ class WorkerLost(Exception):
 @dataclass(frozen=True)
 class _Task:
     future: "Future[Any]"
-    call: Callable[[], Any]
+    call: "_Call"
 
 
 class WorkerPool(Executor):
     """`workers` processes, each started (by spawn: torch does not survive a fork) when it is first
-    needed. A process that dies sets WorkerLost on the future of its task."""
+    needed. A process that dies sets WorkerLost on the future of its task.
 
-    def __init__(self, workers: int) -> None:
+    Each worker may have arguments of its own: every call that it carries out gets them, behind
+    those that it was submitted with."""
+
+    def __init__(self, workers: int, own: Sequence[tuple[Any, ...]] = ()) -> None:
+        self._own = own or [()] * workers
         self._tasks: queue.SimpleQueue[_Task | None] = queue.SimpleQueue()
         self._processes: dict[int, SpawnProcess] = {}
         self._ending = False
@@ -90,7 +94,7 @@ class WorkerPool(Executor):
                 connection = self._start(index)
             process = self._processes[index]
             try:
-                connection.send(task.call)
+                connection.send(replace(task.call, own=self._own[index]))
                 wait([connection, process.sentinel])
                 # A process that answered and then ended has answered all the same.
                 succeeded, value = connection.recv()
@@ -127,9 +131,10 @@ class _Call:
     fn: Callable[..., Any]
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
+    own: tuple[Any, ...] = ()
 
     def __call__(self) -> Any:
-        return self.fn(*self.args, **self.kwargs)
+        return self.fn(*self.args, *self.own, **self.kwargs)
 
 
 def _work(connection: Connection) -> None:

@@ -1,9 +1,9 @@
 """Who runs the trials of a grid: this process, or processes beside it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from clifctl.experiments.grid.trial import Outcome, TrialTask, run_trial, run_trial_remotely
@@ -19,7 +19,7 @@ class Workforce:
     """
 
     executor: Executor
-    run: Callable[[TrialTask], Outcome]
+    run: Callable[..., Outcome]
     at_once: int
     stop: Callable[[], None]
     cluster: str | None = None
@@ -38,16 +38,23 @@ class _InThisProcess(Executor):
         return future
 
 
+def run_trial_on(task: TrialTask, device: str) -> Outcome:
+    """As `run_trial_remotely`, for a worker that has a device of its own."""
+    return run_trial_remotely(replace(task, execution=replace(task.execution, device=device)))
+
+
 @contextmanager
-def local_workforce(workers: int) -> Iterator[Workforce]:
-    """`workers` processes of this machine; one is this process itself."""
+def local_workforce(workers: int, devices: Sequence[str] = ()) -> Iterator[Workforce]:
+    """`workers` processes of this machine, each with its own one of `devices`, where there are
+    any; one is this process itself."""
     if workers == 1:
         yield Workforce(_InThisProcess(), run_trial, 1, lambda: None)
         return
     settle()
-    pool = WorkerPool(workers)
+    pool = WorkerPool(workers, [(device,) for device in devices])
+    run = run_trial_on if devices else run_trial_remotely
     try:
-        yield Workforce(pool, run_trial_remotely, workers, pool.terminate)
+        yield Workforce(pool, run, workers, pool.terminate)
         pool.shutdown()
     finally:
         pool.terminate()

@@ -11,8 +11,9 @@ from clifctl.convert.nir_nodes import DT_S
 from clifctl.errors import ArgumentError, DataError, UsageError
 from clifctl.models import Model, ModelOptions, NeuronChoice
 from clifctl.notices import tell_once
+from clifctl.recipe.choices import ModelChoice
 from clifctl.recipe.load import LoadedRecipe
-from clifctl.recipe.schema import ModelChoice, Recipe, validate
+from clifctl.recipe.schema import Recipe, validate
 
 # Sections of a recipe that the graph says itself.
 _OF_THE_GRAPH = ("model", "neuron")
