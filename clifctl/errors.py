@@ -5,8 +5,12 @@ printed as two lines on stderr: `error: what, where` and `hint: what to do`.
 """
 
 import difflib
+import signal
 from collections.abc import Iterable
 from typing import Any
+
+# By which a scheduler announces the end of a job (sbatch --signal): they mean what SIGTERM means.
+ANNOUNCING = (signal.SIGUSR1, signal.SIGUSR2)
 
 
 class ClifctlError(Exception):
@@ -125,7 +129,7 @@ class ReportedElsewhere(ClifctlError):
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM, raised where Ctrl-C would raise KeyboardInterrupt."""
+    """SIGTERM or a signal of ANNOUNCING, raised where Ctrl-C would raise KeyboardInterrupt."""
 
     exit_code = 143
 
@@ -134,6 +138,11 @@ class HungUp(KeyboardInterrupt):
     """SIGHUP, whose terminal is gone, raised where Ctrl-C would raise KeyboardInterrupt."""
 
     exit_code = 129
+
+
+def stop_by(number: int) -> KeyboardInterrupt:
+    """What the signal `number` raises."""
+    return stop_with(128 + (signal.SIGTERM if number in ANNOUNCING else number))
 
 
 def stop_with(exit_code: int) -> KeyboardInterrupt:

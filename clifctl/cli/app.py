@@ -40,18 +40,19 @@ from clifctl.cli.options import STOPPED, abandon_stdout, ask_on_terminal, write_
 from clifctl.cli.picture_options import OWN_TITLE, title_behind
 from clifctl.commands import command_line, visible_lines, without_a_sign
 from clifctl.errors import (
+    ANNOUNCING,
     ClifctlError,
     DiskFailed,
     Interrupted,
     OfOneProcess,
     ReportedElsewhere,
     UsageError,
-    stop_with,
+    stop_by,
 )
 from clifctl.files import DISK
 from clifctl.launch import Launch, launch
 
-# Commands that several processes, started by torchrun, can share.
+# Commands that several processes, started by torchrun or srun, can share.
 PARALLEL = ("train", "eval")
 # How long the other processes of a machine wait for its first one to report an error.
 REPORT_SECONDS = 3.0
@@ -131,7 +132,8 @@ def _usable_streams() -> None:
 
 def run(arguments: list[str]) -> int:
     """Run one command and return its exit code; an error is reported on stderr, with a hint."""
-    signal.signal(signal.SIGTERM, _end)
+    for number in (signal.SIGTERM, *ANNOUNCING):
+        signal.signal(number, _end)
     trust.start(ask_on_terminal)
     # nohup has it ignored.
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
@@ -186,14 +188,15 @@ def run(arguments: list[str]) -> int:
 
 
 def _require_one_process_but_for(commands: tuple[str, ...], arguments: list[str]) -> None:
-    """Raise UsageError where torchrun has started a command several times that does not share its
-    work: each process would do, and write, the same."""
+    """Raise UsageError where torchrun or srun has started a command several times that does not
+    share its work: each process would do, and write, the same."""
     named = next((argument for argument in arguments if not argument.startswith("-")), "")
-    count = launch().count
-    if count > 1 and named not in commands:
+    among = launch()
+    if among.count > 1 and named not in commands:
+        alone = "without torchrun" if among.started_by == "torchrun" else "by srun --ntasks=1"
         raise UsageError(
-            f"'clifctl {named}' runs in one process, but {count} were started",
-            hint=f"start it without torchrun; {' and '.join(commands)} can use several",
+            f"'clifctl {named}' runs in one process, but {among.count} were started",
+            hint=f"start it {alone}; {' and '.join(commands)} can use several",
         )
 
 
@@ -234,7 +237,7 @@ def _sentence(text: str) -> str:
 def _end(number: int, frame: FrameType | None) -> None:
     """Raise what a signal stands for. Within an import the process ends here: modules of C swallow
     an exception and continue with half of what they need, or do not stop at all."""
-    stop = stop_with(128 + number)
+    stop = stop_by(number)
     while frame is not None:
         if frame.f_code.co_filename == _IMPORTING:
             os._exit(_report(stop, STOPPED, None, Interrupted(stop, STOPPED).exit_code, False))

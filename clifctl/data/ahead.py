@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
-from clifctl.errors import DataError, WorkerFailed
+from clifctl.errors import ANNOUNCING, DataError, WorkerFailed
 
 Item = TypeVar("Item")
 
@@ -163,12 +163,12 @@ def _failed(how: str) -> WorkerFailed:
 
 # Whether a process can see who sent it a signal; not on macOS and Windows.
 _SENDER_IS_KNOWN = hasattr(signal, "sigwaitinfo")
-_HELD_BACK = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_HELD_BACK = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, *ANNOUNCING)
 
 
 @contextmanager
 def _signals_held_back() -> Iterator[None]:
-    """Within it SIGINT, SIGTERM and SIGHUP wait."""
+    """Within it the signals that end a run wait."""
     if not _SENDER_IS_KNOWN:
         yield
         return
@@ -182,8 +182,8 @@ def _signals_held_back() -> Iterator[None]:
 def _leave_signals_to_the_run(worker: int) -> None:
     """A terminal gives Ctrl-C to the workers too, a scheduler SIGTERM. They end with the run, which
     saves first."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGHUP, *ANNOUNCING):
+        signal.signal(number, signal.SIG_IGN)
     if _SENDER_IS_KNOWN:
         signal.pthread_sigmask(signal.SIG_BLOCK, _HELD_BACK)  # where it was not forked
         threading.Thread(target=_end_with_the_run, daemon=True).start()

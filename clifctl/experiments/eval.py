@@ -234,7 +234,7 @@ def _require_whole_batches(use_batch_statistics: bool, processes: int) -> None:
             "use_batch_statistics",
             None,
             "they are those of whole batches, which several processes would divide",
-            hint="run it in one process, without torchrun",
+            hint="run it in one process, without torchrun or srun",
         )
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import replace
 
-from clifctl.errors import DataError
+from clifctl.errors import DataError, UsageError
 from clifctl.experiments.build import (
     parameter_count,
     prepare_net,
@@ -18,7 +18,7 @@ from clifctl.experiments.run.folder import lock_folder, open_folder
 from clifctl.experiments.run.plan import Prepared, RunOptions, prepare, require_options
 from clifctl.experiments.run.recorder import RunRecorder
 from clifctl.experiments.run.resume import folder_state
-from clifctl.launch import launch
+from clifctl.launch import ON_ITS_OWN, launch
 from clifctl.models import SpikingNet
 from clifctl.recipe.load import LoadedRecipe
 from clifctl.recipe.own_files import file_sources
@@ -49,9 +49,9 @@ def train(
     `options.resume` says.
 
     Raises before anything is written where the recipe, the data, the device or the folder will not
-    do. On SIGINT, SIGTERM, SIGHUP, or once `should_stop` returns True, it saves at the next step
-    and raises Interrupted; RunFailed is raised where the computation or the disk fails. Both say
-    what was kept.
+    do. On a signal that asks for a stop, or once `should_stop` returns True, it saves at the next
+    step and raises Interrupted; RunFailed is raised where the computation or the disk fails. Both
+    say what was kept.
 
     One of several processes (`clifctl.launch`) takes its part of every batch; the main one alone
     writes and is observed. All return the same result.
@@ -110,7 +110,7 @@ def _train(
         notice(f"'{options.out}' is already finished")
         return finished
     prepared = processes.agree(lambda: prepare(loaded, options, execution))
-    _require_same_data(prepared, processes)
+    _require_the_same(loaded, prepared, processes)
     with ExitStack() as until_done:
         until_done.enter_context(determinism(loaded.recipe.train.deterministic))
         until_done.enter_context(tf32(loaded.recipe.train.tf32))
@@ -174,7 +174,7 @@ def _unrecorded(
     """The same run, of which nothing is kept but its net, and the result that is returned."""
     started = time.perf_counter()
     prepared = processes.agree(lambda: prepare(loaded, options, execution))
-    _require_same_data(prepared, processes)
+    _require_the_same(loaded, prepared, processes)
     nobody = StopRequest()
     with determinism(loaded.recipe.train.deterministic), tf32(loaded.recipe.train.tf32):
         run = processes.agree(lambda: Run.assemble(loaded, prepared, None, processes))
@@ -190,14 +190,21 @@ def _unrecorded(
         return _result(run, None, nobody, started)
 
 
-def _require_same_data(prepared: Prepared, processes: Processes) -> None:
-    """Raise DataError where the processes of a run have read different data."""
+def _require_the_same(loaded: LoadedRecipe, prepared: Prepared, processes: Processes) -> None:
+    """Raise UsageError where the processes of a run were given different recipes, DataError where
+    they have read different data."""
     if not processes.several:
         return
-    hashes = processes.gather(prepared.data_sha256)
+    document = loaded.recipe.document
+    both = processes.gather((document, prepared.data_sha256))
 
     def compare() -> None:
-        if prepared.data_sha256 != hashes[0]:
+        if document != both[0][0]:
+            raise UsageError(
+                "its recipe is not that of process 0, and the processes of a run have one",
+                hint=f"for runs of their own in one step of Slurm: {ON_ITS_OWN} clifctl train ...",
+            )
+        if prepared.data_sha256 != both[0][1]:
             raise DataError(
                 "its data are not those of process 0: they have a different hash",
                 hint="give every machine the same files",

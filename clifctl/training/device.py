@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from clifctl.amounts import counted
 from clifctl.devices import CPU, GPU, gpu_available, gpu_missing, gpus, is_gpu
 from clifctl.errors import ArgumentError, RunFailed, UsageError
 from clifctl.launch import Launch
@@ -60,10 +61,14 @@ def _own_device(requested: str, launch: Launch) -> torch.device:
             f"each of {launch.local_count} processes takes a GPU of its own",
             hint=f"--device {GPU}, and CUDA_VISIBLE_DEVICES for a choice among the GPUs",
         )
+    if launch.own_gpu and len(gpus()) == 1:
+        return torch.device(GPU, 0)
     if launch.local_count > len(gpus()):
+        fewer = "--nproc-per-node" if launch.started_by == "torchrun" else "--ntasks-per-node"
         raise UsageError(
-            f"{launch.local_count} processes on this machine, which has {len(gpus())} GPUs",
-            hint=f"--nproc-per-node {len(gpus())}, or --device {CPU}",
+            f"{launch.local_count} processes on this machine, which has "
+            f"{counted(len(gpus()), 'GPU')}",
+            hint=f"{fewer} {len(gpus())}, or --device {CPU}",
         )
     return torch.device(GPU, launch.local_rank)
 

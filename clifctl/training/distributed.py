@@ -190,10 +190,10 @@ def joined(launch: Launch, device: torch.device) -> Iterator[Processes]:
     processes = Processes(launch.rank, launch.count)
     try:
         if not torch.distributed.is_initialized():
-            _require_address()
+            _require_address(launch)
             if is_gpu(device):
                 torch.cuda.set_device(device)
-            torch.distributed.init_process_group(communication_backend(device), timeout=PATIENCE)
+            _join(launch, communication_backend(device))
         yield processes
     except ClifctlError as ends:
         if processes.main:
@@ -212,16 +212,32 @@ def joined(launch: Launch, device: torch.device) -> Iterator[Processes]:
     torch.distributed.destroy_process_group()
 
 
-def _require_address() -> None:
+def _join(launch: Launch, backend: str) -> None:
+    if launch.address is None:  # torchrun has told torch
+        torch.distributed.init_process_group(backend, timeout=PATIENCE)
+        return
+    host, port = launch.address
+    torch.distributed.init_process_group(
+        backend,
+        init_method=f"tcp://{host}:{port}",
+        rank=launch.rank,
+        world_size=launch.count,
+        timeout=PATIENCE,
+    )
+
+
+def _require_address(launch: Launch) -> None:
     """Raise UsageError for a MASTER_ADDR that nobody knows: torch would try it for half an hour."""
-    address = os.environ.get("MASTER_ADDR", "localhost")
+    address = launch.address[0] if launch.address else os.environ.get("MASTER_ADDR", "localhost")
     try:
         socket.getaddrinfo(address, None)
     except (OSError, UnicodeError) as unknown:
         raise UsageError(
             f"MASTER_ADDR={address} is not an address that this machine knows "
             f"({getattr(unknown, 'strerror', None) or unknown})",
-            hint="torchrun sets it: --master-addr names the machine of the first process",
+            hint="torchrun sets it: --master-addr names the machine of the first process"
+            if launch.address is None
+            else "set MASTER_ADDR to the machine of the first process",
         ) from None
 
 
@@ -235,7 +251,7 @@ def lost_process(error: RuntimeError, processes: Processes) -> LostProcess | Non
     return LostProcess(
         f"another of the {processes.count} processes of this run has ended or cannot be reached "
         f"({reason})",
-        hint="torchrun says below which one, and how; the run goes on with --resume, also in "
+        hint="what started them says which one, and how; the run goes on with --resume, also in "
         "another number of processes",
     )
 

@@ -12,14 +12,15 @@ from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any, TextIO, TypeVar
 
-from clifctl.errors import Terminated, stop_with
+from clifctl.errors import ANNOUNCING, Terminated, stop_by, stop_with
+from clifctl.launch import in_a_job
 from clifctl.training.distributed import ALONE, Processes
 
 Item = TypeVar("Item")
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, *ANNOUNCING)
 KEYBOARD = 130  # the exit code of a KeyboardInterrupt
-# torchrun hands every signal on to its processes, which a scheduler may have given it already: for
-# so long the next one is the same one.
+# torchrun hands every signal on to its processes, which a scheduler may have given it already; and
+# Slurm may send two where one is meant. For so long the next one is the same one.
 HANDED_ON_S = 3.0
 
 
@@ -74,10 +75,10 @@ def stop_requests(
     clock: Callable[[], float] = time.monotonic,
     should_stop: Callable[[], bool] = never,
 ) -> Iterator[StopRequest]:
-    """Within it, SIGINT, SIGTERM and SIGHUP ask for a stop, once; the next one interrupts where it
-    hits, in one of several `processes` after HANDED_ON_S at the earliest. A SIGHUP never does: a
-    shell that ends hands on its own, and the system sends another. A stop is
-    asked for, too, as soon as `should_stop` returns True.
+    """Within it, each of SIGNALS asks for a stop, once; the next one interrupts where it hits, in
+    one of several `processes` or a job of Slurm after HANDED_ON_S at the earliest. A SIGHUP never
+    does (a shell that ends hands on its own, and the system sends another), nor do those that
+    announce an end. A stop is asked for, too, as soon as `should_stop` returns True.
 
     `notice` is called with a line about the signal. In a thread other than the main one signals
     cannot be caught: they are left to whoever has them, as is a signal that is ignored (a command
@@ -86,20 +87,21 @@ def stop_requests(
     request = StopRequest(should_stop=should_stop)
     before: dict[signal.Signals, Any] = {}
     asked_at = 0.0
+    twice = processes.several or in_a_job()
     terminals = [stream for stream in (sys.stdout, sys.stderr) if stream.isatty()]
 
     def handle(number: int, frame: FrameType | None) -> None:
         nonlocal asked_at
-        stop = stop_with(128 + number)
+        stop = stop_by(number)
         if request.asked is not None:
-            if number == signal.SIGHUP:
+            if number == signal.SIGHUP or number in ANNOUNCING:
                 return
-            if processes.several and clock() - asked_at < HANDED_ON_S:
+            if twice and clock() - asked_at < HANDED_ON_S:
                 return
             raise stop
         request.asked, asked_at = stop, clock()
         name = signal.Signals(number).name
-        after = f" after {HANDED_ON_S:g} s" if processes.several else ""
+        after = f" after {HANDED_ON_S:g} s" if twice else ""
         with suppress(OSError):  # of a terminal that is gone
             notice(f"{name}: stopping at the next step; once more{after} ends at once")
         if number == signal.SIGHUP:

@@ -98,6 +98,32 @@ def test_a_signal_that_torchrun_hands_on_is_the_same_one() -> None:
             interrupt()
 
 
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGUSR2])
+def test_a_scheduler_announces_the_end_and_interrupts_nothing(
+    number: signal.Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    clock, told = Clock(), list[str]()
+    with stop_requests(told.append, clock=clock) as request:
+        signal.raise_signal(number)
+        request.settle(ALONE)
+        assert (type(request.stop), request.stop.exit_code) == (Terminated, 143)
+        assert told == [f"{number.name}: stopping at the next step; once more ends at once"]
+        signal.raise_signal(number)  # nothing
+        with pytest.raises(Terminated):
+            terminate()
+    # Slurm sends SIGTERM with it, before it or after.
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    for first, second in ((terminate, number), (number, terminate)):
+        with stop_requests(told.append, clock=clock) as request:
+            for one in (first, second):
+                one() if callable(one) else signal.raise_signal(one)
+            assert type(request.asked) is Terminated
+            clock.now += HANDED_ON_S + 0.1
+            with pytest.raises(Terminated):
+                terminate()
+
+
 def test_a_signal_that_is_ignored_stays_ignored() -> None:
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:

@@ -18,7 +18,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Any
 
-from clifctl.errors import Terminated
+from clifctl.errors import ANNOUNCING, Terminated
 
 # How long a worker may take to save what it has when it is asked to end.
 GRACE_SECONDS = 20.0
@@ -140,8 +140,9 @@ class _Call:
 def _work(connection: Connection) -> None:
     """A worker process: run what is sent until None comes."""
     # Ctrl-C on a terminal goes to every process; the parent decides what it means.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # of its terminal's end
+    # So do those of a terminal's end, and those by which a scheduler announces the end of a job.
+    for number in (signal.SIGINT, signal.SIGHUP, *ANNOUNCING):
+        signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _terminate)
     threading.Thread(target=_end_with_the_parent, daemon=True).start()
     with suppress(KeyboardInterrupt, EOFError, OSError):
