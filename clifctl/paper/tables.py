@@ -16,11 +16,17 @@ TABLES = (1, 2, 3, 4, 5, 6, 7, 8)
 
 @dataclass(frozen=True, kw_only=True)
 class PublishedRow:
-    """One row of a table of the paper; `label` names it in its table, `cells` go by column."""
+    """One row of a table of the paper; `label` names it in its table, `cells` and `notes`, which
+    say what is doubtful about a cell, go by column."""
 
     label: str
     cells: Mapping[str, Cell]
-    note: str | None
+    notes: Mapping[str, str]
+
+    @property
+    def note(self) -> str | None:
+        """All of its notes in one text; None where nothing is doubtful."""
+        return " ".join(dict.fromkeys(self.notes.values())) or None
 
     def __getitem__(self, column: str) -> Any:
         return self.cells[column]
@@ -58,8 +64,10 @@ def table(number: int) -> PublishedTable:
     for values in document["rows"]:
         cells = dict(zip(columns, values, strict=True))
         label = " / ".join(str(cells[column]) for column in document["key"])
-        note = notes.pop(label, None)
-        rows.append(PublishedRow(label=label, cells=cells, note=note))
+        of_row = notes.pop(label, {})
+        if set(of_row) - set(columns):
+            raise ValueError(f"Table {number} has no column for a note on {label}: {of_row}")
+        rows.append(PublishedRow(label=label, cells=cells, notes=of_row))
     if notes:
         raise ValueError(f"Table {number} has no row for the notes on {', '.join(notes)}")
     return PublishedTable(
