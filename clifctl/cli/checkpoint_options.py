@@ -39,6 +39,7 @@ class _Choice:
     root: Path | None
     dt: float | None
     key_map: Path | None
+    propose_key_map: Path | None
     changed_file: bool
     execution: ExecutionOptions
 
@@ -78,6 +79,10 @@ class _Choice:
     def _options(self, overrides: Sequence[str], output: Output) -> "CheckpointOptions":
         from clifctl.experiments.checkpoints import CheckpointOptions
 
+        if self.propose_key_map is not None:
+            apart = () if self.key_map is None else (self.key_map,)
+            output.may_write(self.propose_key_map, apart_from=apart)
+            output.keep_apart(self.propose_key_map)
         foreign = self._foreign_recipe(list(overrides))
         for notice in foreign.notices if foreign else ():
             output.notice(notice)
@@ -86,6 +91,7 @@ class _Choice:
             without_net=self.data is not None and self.model is None,
             dt=self.dt,
             key_map=self.key_map,
+            proposed_map=self.propose_key_map,
             neuron=self.neuron,
             root=self.root,
             changed_file=self.changed_file,
@@ -149,10 +155,20 @@ def _choice(
             "in a dot stands for all that begin with it; null leaves a key out.",
         ),
     ] = None,
+    propose_key_map: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.yaml",
+            help="Where the keys of such weights do not fit: write a map to edit there, of what "
+            "shapes tell.",
+        ),
+    ] = None,
     changed_file: ChangedFileOption = False,
     execution: Execution,
 ) -> _Choice:
-    return _Choice(recipe, data, model, neuron, root, dt, key_map, changed_file, execution)
+    return _Choice(
+        recipe, data, model, neuron, root, dt, key_map, propose_key_map, changed_file, execution
+    )
 
 
 CheckpointChoice = Annotated[_Choice, Shared(_choice)]

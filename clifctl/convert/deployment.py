@@ -8,12 +8,19 @@ so a row of the table is a row of thresholds: 1.00, 1.02, ..., 1.10.
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from clifctl.errors import ConversionError, UsageError
-from clifctl.models import NeuronChoice, SpikingNet, firing_modules, unfolded_norms
+from clifctl.models import (
+    NeuronChoice,
+    SpikingNet,
+    firing_modules,
+    lif_constants,
+    unfolded_norms,
+)
 from clifctl.neurons import NEURONS, Neuron
 
 # The columns of Table 8 behind "None".
@@ -37,27 +44,35 @@ class Reset:
         return "soft" if self.v_reset is None else f"{self.v_reset:g}"
 
 
-def require_deployable(neuron: Neuron, hyperparameters: object, name: str) -> None:
-    """Raise ConversionError where the net of checkpoint `name` cannot run on LIF neurons."""
+def require_deployable(neuron: Neuron, hyperparameters: object, whose: str) -> None:
+    """Raise ConversionError where neurons of `whose` ("'net.pt' is a net of") cannot become LIF."""
     if not neuron.spiking:
         raise ConversionError(
-            f"'{name}' is a net of '{neuron.name}', an ANN: it has no spiking neurons to replace",
+            f"{whose} '{neuron.name}', an ANN: it has no spiking neurons to replace",
             hint="an ANN becomes a spiking net by another method: "
             "spikingjelly.activation_based.ann2snn",
         )
     if neuron.learnables:
         learnt = ", ".join(learnable.name for learnable in neuron.learnables)
         raise ConversionError(
-            f"'{name}' is a net of '{neuron.name}', whose learned parameters ({learnt}) LIF has "
-            "no place for",
+            f"{whose} '{neuron.name}', whose learned parameters ({learnt}) LIF has no place for",
             hint="train with clif or lif, which have none",
         )
     lacks = [key for key in ("tau", "v_threshold") if not hasattr(hyperparameters, key)]
     if lacks:
         raise ConversionError(
-            f"'{name}' is a net of '{neuron.name}', which has no {' and no '.join(lacks)} for LIF",
-            hint="train with clif or lif",
+            f"{whose} '{neuron.name}', which has no {' and no '.join(lacks)} for LIF",
+            hint="NIR and chips have it as it is: --to nir"
+            if neuron.name == "if"
+            else "train with clif or lif",
         )
+
+
+def require_layers_deployable(net: SpikingNet, path: str) -> None:
+    """The same of every layer of the net `path`, whose layers may be of several neurons."""
+    for name, layer in firing_modules(net).items():
+        whose = f"'{path}': its layer '{name}' is of"
+        require_deployable(layer.neuron, layer.hyperparameters, whose)
 
 
 def lif_of(choice: NeuronChoice, reset: Reset) -> NeuronChoice:
@@ -66,30 +81,27 @@ def lif_of(choice: NeuronChoice, reset: Reset) -> NeuronChoice:
     Raises UsageError for a reset value that is not below the threshold, or as far below zero as the
     threshold is above.
     """
-    lif = NEURONS["lif"]
-    shared = {
-        name: value
-        for name, value in choice.hyperparameters
-        if name in lif.hyperparameters.model_fields
-    }
-    threshold = shared["v_threshold"]
+    values: Any = choice.hyperparameters
+    threshold = values.v_threshold
     if reset.v_reset is not None and not -threshold < reset.v_reset < threshold:
         raise UsageError(
             f"reset value {reset.v_reset:g}: must lie between -{threshold:g} and {threshold:g}, "
             "the threshold",
             hint="the paper's are 0 to -0.1: --reset-values 0,-0.02,-0.06",
         )
-    shared |= {"reset": reset.kind, "v_reset": reset.v_reset or 0.0}
-    return replace(choice, neuron=lif, hyperparameters=lif.hyperparameters(**shared))
+    changed = lif_constants(values, reset=reset.kind, v_reset=reset.v_reset or 0.0)
+    return replace(choice, neuron=NEURONS["lif"], hyperparameters=changed)
 
 
 def require_below_thresholds(net: SpikingNet, resets: Iterable[Reset]) -> None:
-    """Raise UsageError for a reset value at or above the threshold of a layer that has its own:
-    such neurons would never stop firing."""
+    """Raise UsageError for a reset value at or above the threshold of a layer, which may have its
+    own: such neurons would never stop firing."""
     for name, layer in firing_modules(net).items():
+        constants: Any = layer.hyperparameters
+        own = constants.v_threshold
         for reset in resets:
-            own, value = layer.own_threshold, reset.v_reset
-            if own is not None and value is not None and value >= own:
+            value = reset.v_reset
+            if value is not None and value >= own:
                 raise UsageError(
                     f"reset value {value:g}: must lie below {own:g}, the threshold of '{name}'",
                     hint="the paper's are 0 to -0.1: --reset-values 0,-0.02,-0.06",

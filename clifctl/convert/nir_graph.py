@@ -82,10 +82,10 @@ def node_name(layer: str) -> str:
 
 def _require_writable(layer: GraphLayer, profile: Profile) -> None:
     name = layer.values["neuron"].name
-    p = layer.values["hyperparameters"]
-    if name == "if" and (p.reset, p.v_reset) != ("hard", 0.0):
+    if name == "if" and resets_softly(layer):
         raise ConversionError(
-            f"layer '{layer.name}': an 'if' is written with a hard reset to 0 alone",
+            f"layer '{layer.name}': the soft reset of an 'if' has no field in NIR, and readers "
+            "would take it for a hard one",
             hint="train with neuron.reset=hard",
         )
     if name not in WRITABLE:

@@ -58,6 +58,17 @@ def _lif(layer: GraphLayer) -> Any:
     )
 
 
+def _if(layer: GraphLayer) -> Any:
+    import nir
+
+    p, shape = layer.values["hyperparameters"], layer.shape
+    return nir.IF(
+        r=np.full(shape, 1 / DT_S),
+        v_threshold=np.full(shape, p.v_threshold - p.v_reset),
+        v_reset=np.zeros(shape),
+    )
+
+
 class _Constants:
     """The constants of a neuron that was read from a graph, in time steps, in full shape."""
 
@@ -146,7 +157,7 @@ def _nir_threshold(layer: GraphLayer) -> Any:
 
 _NODES: dict[str, Callable[[GraphLayer], Any]] = {
     "lif": _lif,
-    "if": _nir_if,
+    "if": _if,
     "nir_lif": _nir_lif,
     "nir_if": _nir_if,
     "nir_cuba_lif": _nir_cuba_lif,

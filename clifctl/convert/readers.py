@@ -12,7 +12,7 @@ import contextlib
 import io
 import logging
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -42,12 +42,15 @@ class ReaderOutput:
 @dataclass(frozen=True)
 class Reader:
     """A program that reads NIR. `package` must be there (None: it always is); `read` takes a file,
-    inputs `[T, N, *]` and the nodes whose spikes are asked for."""
+    inputs `[T, N, *]` and the nodes whose spikes are asked for. `kinds` are the types of nodes that
+    it knows (None: all), `misread` those of another meaning there than in NIR, with what it is."""
 
     name: str
     package: str | None
     arithmetic: str
     read: Callable[[Path, Tensor, Sequence[str]], ReaderOutput]
+    kinds: frozenset[str] | None = None
+    misread: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def version(self) -> str | None:
@@ -61,6 +64,13 @@ class Reader:
         """The package that it needs and that is not installed."""
         needed = () if self.package is None else (self.package, "nirtorch")
         return next((package for package in needed if find_spec(package) is None), None)
+
+    def unreadable(self, kinds: Collection[str]) -> str | None:
+        """Why a graph of nodes of these types is not for this program; None where it is."""
+        unknown = [] if self.kinds is None else sorted(set(kinds) - self.kinds)
+        if unknown:
+            return f"it has no {' and no '.join(unknown)}"
+        return next((why for kind, why in self.misread.items() if kind in kinds), None)
 
 
 @dataclass(frozen=True)
@@ -193,12 +203,21 @@ def _recorded(
             handle.remove()
 
 
+_COMMON = frozenset(
+    ("Input", "Output", "Affine", "Linear", "Conv2d", "AvgPool2d", "Flatten", "LIF", "CubaLIF")
+)
 INTERPRETER = Reader("clifctl's interpreter", None, "float64", _own)
 # In the order of display.
 READERS = (
     INTERPRETER,
-    Reader("SpikingJelly", "spikingjelly", "float64", _spikingjelly),
-    Reader("snnTorch", "snntorch", "float32", _snntorch),
+    Reader(
+        "SpikingJelly", "spikingjelly", "float64", _spikingjelly, kinds=_COMMON | {"Conv1d", "IF"}
+    ),
+    Reader(
+        *("snnTorch", "snntorch", "float32", _snntorch),
+        kinds=_COMMON | {"IF"},
+        misread={"IF": "it reads an IF as a leaky neuron (beta = 0.9), and none of r = 1/dt"},
+    ),
 )
 
 

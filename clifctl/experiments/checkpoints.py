@@ -11,12 +11,13 @@ from clifctl import trust
 from clifctl.convert.nir_file import is_nir
 from clifctl.convert.nir_net import NirNet
 from clifctl.data import LoadedData
-from clifctl.errors import ArgumentError, UsageError
+from clifctl.errors import ArgumentError, CheckpointError, UsageError
 from clifctl.experiments.build import at_root, unfilled_net
 from clifctl.experiments.published import published_for
 from clifctl.experiments.run.execution import ExecutionOptions
 from clifctl.experiments.run.nir_graphs import recipe_of_graph
 from clifctl.experiments.run.resume import file_sources_of
+from clifctl.files import write_output
 from clifctl.kernels import check_connections
 from clifctl.models import SpikingNet
 from clifctl.notices import tell_once
@@ -27,7 +28,8 @@ from clifctl.recipe.own_files import located
 from clifctl.recipe.schema import Recipe, validate
 from clifctl.results.published import Published
 from clifctl.training.checkpoint import load_checkpoint, load_weights
-from clifctl.training.foreign import load_foreign, load_foreign_weights
+from clifctl.training.foreign import KeysDiffer, load_foreign, load_foreign_weights
+from clifctl.training.key_map import as_file
 
 Opened = TypeVar("Opened", bound="OpenedCheckpoint")
 FOREIGN = "weights of other code load with --recipe, or with --model and --data"
@@ -42,15 +44,17 @@ class CheckpointOptions:
     `foreign_recipe` is the recipe of a state dict of other code, which carries none; where it is
     `without_net` no net was named, and only a NIR graph can be opened, which is one. `dt` is how
     many seconds a time step of such a graph is. `key_map` is a file by which the keys of such a
-    state dict are renamed. `neuron` is a neuron FILE.py:NAME that the checkpoint may load, `root`
-    the folder in which its data lie here. With `changed_file` the file of its neuron may be another
-    one than it was trained with. Raises UsageError for a `key_map` without a `foreign_recipe`.
+    state dict are renamed, `proposed_map` one to which a proposal is written where they do not fit.
+    `neuron` is a neuron FILE.py:NAME that the checkpoint may load, `root` the folder in which its
+    data lie here. With `changed_file` the file of its neuron may be another
+    one than it was trained with. Raises UsageError for a map without a `foreign_recipe`.
     """
 
     foreign_recipe: LoadedRecipe | None = None
     without_net: bool = False
     dt: float | None = None
     key_map: Path | None = None
+    proposed_map: Path | None = None
     neuron: str | None = None
     root: Path | None = None
     execution: ExecutionOptions = field(default_factory=ExecutionOptions)
@@ -58,8 +62,12 @@ class CheckpointOptions:
 
     def __post_init__(self) -> None:
         check_connections(self.execution.connections)
-        if self.key_map is not None and self.foreign_recipe is None:
+        if self.foreign_recipe is not None:
+            return
+        if self.key_map is not None:
             raise UsageError("--key-map renames the keys of weights of other code", hint=FOREIGN)
+        if self.proposed_map is not None:
+            raise UsageError("--propose-key-map is for weights of other code", hint=FOREIGN)
 
     def placed(self, recipe: Recipe) -> Recipe:
         """`recipe`, with its data where they lie here. Raises UsageError for data without files."""
@@ -145,8 +153,12 @@ def open_checkpoint(
     """The checkpoint `path`; `timesteps` replaces the T of its recipe. Raises CheckpointError,
     RecipeError."""
     if is_nir(path):
-        if options.key_map is not None:
-            raise UsageError(f"--key-map: '{path}' is a NIR graph", hint="leave it out")
+        for option, given in (
+            ("--key-map", options.key_map),
+            ("--propose-key-map", options.proposed_map),
+        ):
+            if given is not None:
+                raise UsageError(f"{option}: '{path}' is a NIR graph", hint="leave it out")
         return _open_graph(path, options, timesteps)
     if options.dt is not None:
         raise ArgumentError("dt", options.dt, f"'{path}' is no NIR graph", hint="leave it out")
@@ -155,7 +167,7 @@ def open_checkpoint(
     opened = (
         _open(path, options.neuron, options.changed_file)
         if options.foreign_recipe is None
-        else _open_foreign(path, options.foreign_recipe, options.key_map)
+        else _open_foreign(path, options.foreign_recipe, options)
     )
     return for_timesteps(opened, timesteps, f"checkpoint '{path}'")
 
@@ -211,13 +223,27 @@ def _open_graph(path: Path, options: CheckpointOptions, timesteps: int | None) -
     return OpenedCheckpoint(name, recipe, None, None, lambda net: cast(NirNet, net).fill())
 
 
-def _open_foreign(path: Path, given: LoadedRecipe, key_map: Path | None) -> OpenedCheckpoint:
+def _open_foreign(path: Path, given: LoadedRecipe, options: CheckpointOptions) -> OpenedCheckpoint:
     foreign = load_foreign(path)
-    renaming = None if key_map is None else read_key_map(key_map)
-    return OpenedCheckpoint(
-        given.name,
-        given.recipe,
-        foreign.epoch,
-        None,
-        lambda net: load_foreign_weights(net, foreign, path, renaming),
-    )
+    renaming = None if options.key_map is None else read_key_map(options.key_map)
+    proposed = options.proposed_map
+
+    def fill(net: SpikingNet) -> None:
+        try:
+            load_foreign_weights(net, foreign, path, renaming)
+        except KeysDiffer as differ:
+            if proposed is None:
+                raise
+            rules = {} if renaming is None else renaming.rules
+            about = f"Keys of '{path}' for {given.recipe.model.model.name}, by their shapes"
+            text = as_file(differ.missing, differ.unexpected, rules, about)
+            write_output(proposed, lambda file: file.write(text.encode()))
+            raise CheckpointError(
+                differ.message,
+                hint=f"a map is proposed in '{proposed}': look it through, then --key-map "
+                f"{proposed}",
+            ) from None
+        if proposed is not None:
+            tell_once(f"the keys of '{path}' fit: '{proposed}' was not written")
+
+    return OpenedCheckpoint(given.name, given.recipe, foreign.epoch, None, fill)

@@ -4,10 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from clifctl.errors import ConversionError
 from clifctl.experiments.checkpoints import CheckpointOptions, OpenedCheckpoint, open_checkpoint
 from clifctl.files import require_file_possible
-from clifctl.recipe.schema import Recipe
 
 
 @dataclass(frozen=True)
@@ -24,13 +22,3 @@ class ConvertOptions:
         CheckpointError."""
         require_file_possible(self.out, overwrite=self.overwrite)
         return open_checkpoint(path, self.checkpoint)
-
-
-def require_recipes_neurons(recipe: Recipe, path: Path) -> None:
-    """Raise ConversionError for a net whose layers keep neurons of their own."""
-    if recipe.own_neurons:
-        raise ConversionError(
-            f"'{path}' is a net that keeps neurons of its own (model.nodes=own), which may be of "
-            "many kinds",
-            hint="train with model.nodes=recipe: every layer is then of the recipe's neuron",
-        )

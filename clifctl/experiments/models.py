@@ -12,14 +12,13 @@ from torch import Tensor, nn
 
 from clifctl.amounts import counted
 from clifctl.analysis.splits import can_split
-from clifctl.convert.deployment import require_deployable
+from clifctl.convert.deployment import require_deployable, require_layers_deployable
 from clifctl.convert.graph import read_net
 from clifctl.convert.nir_graph import nir_graph
 from clifctl.devices import CPU
 from clifctl.energy.tracing import trace_net
-from clifctl.errors import ClifctlError, UsageError
+from clifctl.errors import ClifctlError, ConversionError, UsageError
 from clifctl.experiments.build import build_net, parameter_count, repeat_of
-from clifctl.experiments.convert import require_recipes_neurons
 from clifctl.experiments.gradients import require_lags, require_spiking
 from clifctl.experiments.run.connections import tried_step
 from clifctl.files import write_output
@@ -194,22 +193,33 @@ def _energy(recipe: Recipe) -> str:
 
 def _to_lif(recipe: Recipe) -> str:
     name = recipe.model.model.name
-    require_recipes_neurons(recipe, Path(name))
-    require_deployable(recipe.neuron.neuron, recipe.neuron.hyperparameters, name)
+    if recipe.own_neurons:
+        with torch.device("meta"):
+            require_layers_deployable(build_net(recipe), name)
+        return "each layer with its own constants"
+    require_deployable(recipe.neuron.neuron, recipe.neuron.hyperparameters, f"'{name}' is a net of")
     return ""
 
 
 def _to_nir(recipe: Recipe) -> str:
-    require_recipes_neurons(recipe, Path(recipe.model.model.name))
+    try:
+        return _nir_nodes(recipe)
+    except ConversionError:
+        pass
     lif = NEURONS["lif"]
-    hard = lif.with_values(reset="hard")
-    on_lif = replace(recipe, neuron=replace(recipe.neuron, neuron=lif, hyperparameters=hard))
+    neuron = replace(recipe.neuron, neuron=lif, hyperparameters=lif.with_values(reset="hard"))
+    model = recipe.model
+    if recipe.own_neurons:
+        model = replace(model, options=model.options.model_copy(update={"nodes": "lif"}))
+    on_lif = _nir_nodes(replace(recipe, neuron=neuron, model=model))
+    return f"{on_lif}, once it is on LIF neurons that reset hard"
+
+
+def _nir_nodes(recipe: Recipe) -> str:
     with torch.device(CPU):
-        net = build_net(on_lif)
+        net = build_net(recipe)
     graph = nir_graph(
         read_net(net.double().eval(), recipe.data.input_shape), profile="portable", metadata={}
     )
-    layers = len(firing_modules(net))
-    nodes = counted(len(graph.nodes), "node")
-    on = "" if recipe.neuron.neuron is lif else ", once it is on LIF neurons"
-    return f"{nodes}, {counted(layers, 'layer')} of neurons{on}"
+    layers = counted(len(firing_modules(net)), "layer")
+    return f"{counted(len(graph.nodes), 'node')}, {layers} of neurons"

@@ -1,7 +1,7 @@
 """Networks: the MODELS table and the layers that they are built of."""
 
 from clifctl.kernels import WINDOW_MODES, Spikes
-from clifctl.models.exchange import put_neuron
+from clifctl.models.exchange import lif_constants, put_neuron
 from clifctl.models.firing_rates import FiringRates, firing_modules
 from clifctl.models.layers import (
     NeuronChoice,
@@ -112,6 +112,7 @@ __all__ = [
     "folded_norms",
     "is_folded",
     "is_recurrent",
+    "lif_constants",
     "make_identity",
     "norms_in",
     "put_neuron",

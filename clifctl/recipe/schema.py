@@ -63,8 +63,9 @@ class Recipe:
 
     @property
     def own_neurons(self) -> bool:
-        """Whether layers of the net keep neurons of their own, whatever `neuron` is."""
-        return getattr(self.model.options, "nodes", "recipe") == "own"
+        """Whether layers of the net have neurons or constants of their own, whatever `neuron`
+        is."""
+        return getattr(self.model.options, "nodes", "recipe") != "recipe"
 
     def neuron_at(self, epoch: int | None) -> NeuronChoice:
         """The neuron of `epoch` (from 1; None: of the start), after an exchange the new one."""

@@ -140,7 +140,7 @@ def nir_report(result: NirResult) -> Report:
     row = {
         **dataclasses.asdict(result),
         "nodes_shown": ", ".join(f"{count} {kind}" for kind, count in result.nodes.items()),
-        "reset_shown": "soft" if result.reset == "soft" else f"hard, to {result.v_reset:g}",
+        "reset_shown": _reset_of(result),
         "kib": result.bytes / 1024,
     }
     summary = Table(
@@ -158,6 +158,12 @@ def nir_report(result: NirResult) -> Report:
     if not result.readers:
         return Report(document_of(result), (summary,))
     return Report(document_of(result), (readers, summary), data=(_readers(result), summary))
+
+
+def _reset_of(result: NirResult) -> str:
+    if result.v_reset is None:
+        return "hard, to a value of each layer's own"
+    return "soft" if result.reset == "soft" else f"hard, to {result.v_reset:g}"
 
 
 def _rounded(value: float | None) -> str | None:

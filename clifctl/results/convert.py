@@ -104,7 +104,7 @@ class ReaderRow:
 @dataclass(frozen=True, kw_only=True)
 class NirResult(Result):
     """A NIR graph of a LIF net, and what readers find in it. `v_threshold` is None where it differs
-    by channel. `verified` is None where it was not
+    by channel or layer, `v_reset` where it differs by layer. `verified` is None where it was not
     asked for; a graph that does not hold is not written. `positions` are neurons times steps times
     samples, each of which may spike; in `layers_silent`, by node, none does."""
 
@@ -120,7 +120,7 @@ class NirResult(Result):
     profile: str
     v_threshold: float | None
     reset: str
-    v_reset: float
+    v_reset: float | None
     dt_s: Annotated[float, Quantity("time step", "s")]
     nodes: dict[str, int]
     edges: int

@@ -5,7 +5,7 @@ parameters leave nothing in it, so LIF, CLIF and ReLU nets have the same keys.
 """
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,22 @@ class ForeignCheckpoint:
     state: dict[str, Tensor]
     epoch: int | None
     accuracy_percent: float | None
+
+
+class KeysDiffer(CheckpointError):
+    """Weights whose keys are not the net's: `missing` are ours, `unexpected` the file's."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str,
+        missing: Mapping[str, Tensor],
+        unexpected: Mapping[str, Tensor],
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.missing = missing
+        self.unexpected = unexpected
 
 
 def load_foreign(path: Path) -> ForeignCheckpoint:
@@ -87,7 +103,8 @@ def load_foreign_weights(
     under those that `key_map` gives them.
 
     Raises CheckpointError naming every kind of misfit: keys that are missing, unexpected (with the
-    nearest known name, or what their shapes propose) or of another shape. Nothing is loaded then.
+    nearest known name, or what their shapes propose) or of another shape; KeysDiffer where a map
+    could help. Nothing is loaded then.
     """
     own = net.state_dict()
     theirs = {_authors_key(net, key): key for key in own}
@@ -130,10 +147,13 @@ def load_foreign_weights(
     if misshapen:
         problems.append(_listed("of another shape", misshapen))
     if problems:
-        raise CheckpointError(
-            f"the weights of '{path}' do not fit the net: {'; '.join(problems)}",
-            hint=_hint(own, given, lacking, _as_in_file(unexpected, given, foreign.state)),
-        )
+        told = f"the weights of '{path}' do not fit the net: {'; '.join(problems)}"
+        in_file = _as_in_file(unexpected, given, foreign.state)
+        hint = _hint(own, given, lacking, in_file)
+        if not lacking or not in_file:
+            raise CheckpointError(told, hint=hint)
+        of_ours = {key: own[key] for key in lacking}
+        raise KeysDiffer(told, hint=hint, missing=of_ours, unexpected=in_file)
     net.load_state_dict({key: value.to(own[key].dtype) for key, value in given.items()})
 
 

@@ -4,8 +4,10 @@ A key that ends in a dot stands for all that begin with it, and so does what it 
 rule that fits a key counts; None leaves a key out, and a key without a rule keeps its name.
 """
 
+import json
+import re
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -13,6 +15,7 @@ from torch import Tensor
 from clifctl.errors import CheckpointError, nearest
 
 _SHOWN = 12
+_PLAIN = re.compile(r"(?!(?i:null|true|false|yes|no|on|off|y|n)$)[A-Za-z_][\w.]*")
 HOW = "rename keys with --key-map map.yaml, a file of lines 'their key: our key'"
 
 
@@ -113,6 +116,65 @@ def _module(key: str) -> str:
 
 def _kind(key: str, value: Tensor) -> tuple[str, tuple[int, ...]]:
     return key.removeprefix(_module(key)), tuple(value.shape)
+
+
+def as_file(
+    missing: Mapping[str, Tensor],
+    unexpected: Mapping[str, Tensor],
+    rules: Mapping[str, str | None],
+    about: str,
+) -> str:
+    """A map to edit: the `rules` that there are and what shapes alone propose, as lines that hold;
+    where several are of a shape, the pairs in their order, as comments; and what nothing fits."""
+    lacking = dict(missing)
+    proposed = proposals(lacking, lacking, unexpected)
+    lines = [
+        f"# {about}.",
+        "# Their key: our key. A key that ends in a dot stands for all that begin with it; null",
+        "# leaves a key out. Look it through, and give it with --key-map.",
+        *(f"{_scalar(key)}: {'null' if to is None else _scalar(to)}" for key, to in rules.items()),
+        *(f"{_scalar(key)}: {_scalar(to)}" for key, to in proposed.items()),
+    ]
+    done = (*proposed, *proposed.values())
+    theirs, ours = (
+        {key: value for key, value in keys.items() if not {key, _module(key)} & set(done)}
+        for keys in (unexpected, lacking)
+    )
+    by_order = list(_in_order(theirs, ours))
+    if by_order:
+        lines.append("# Several are of these shapes. In their order they are as follows: take out")
+        lines.append("# the first # of a line that is right.")
+        lines += [f"# {_scalar(one)}: {_scalar(to)}  # {of}" for one, to, of in by_order]
+    paired = {name for one, to, _ in by_order for name in (one, to)}
+    for title, keys in (("Theirs, which fit nothing", theirs), ("Ours, which lack", ours)):
+        left = [key for key in keys if not {key, _module(key)} & paired]
+        if left:
+            lines.append(f"# {title}:")
+            lines += [f"# {_scalar(key)}: null  # {list(keys[key].shape)}" for key in left]
+    return "\n".join(lines) + "\n"
+
+
+def _in_order(
+    theirs: Mapping[str, Tensor], ours: Mapping[str, Tensor]
+) -> Iterator[tuple[str, str, str]]:
+    """Modules, then keys, of the same entries and shapes: the first with the first, and so on."""
+    ours_left = _modules(ours)
+    given = _modules(theirs)
+    for name, kind in given.items():
+        match = next((one for one, other in ours_left.items() if other == kind), None)
+        if match is not None:
+            del ours_left[match]
+            shapes = [
+                f"{key.removeprefix(name)} {list(value.shape)}"
+                for key, value in theirs.items()
+                if _module(key) == name
+            ]
+            yield name, match, ", ".join(shapes)
+
+
+def _scalar(key: str) -> str:
+    """A key as YAML reads it back."""
+    return key if _PLAIN.fullmatch(key) else json.dumps(key, ensure_ascii=False)
 
 
 def as_hint(proposed: Mapping[str, str]) -> str:

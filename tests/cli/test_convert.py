@@ -162,7 +162,7 @@ def test_the_exact_profile_needs_no_hard_reset(clifctl: Run, clif: Path) -> None
     done = clifctl("convert", "soft.pt", "--to", "nir", "--profile", "exact")
     assert done.code == 0
     assert Path("soft.nir").is_file()
-    assert "SpikingJelly: cannot read it: Unknown node type" in done.out
+    assert "SpikingJelly: it has no Delay and no LI and no Scale and no Threshold" in done.out
     verdicts = [line.split()[-1] for line in done.out.splitlines()[4:7]]
     assert verdicts == ["same", "run", "run"]
 

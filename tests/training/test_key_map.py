@@ -12,7 +12,7 @@ from clifctl.errors import CheckpointError
 from clifctl.models import SpikingNet
 from clifctl.recipe.key_map import read_key_map
 from clifctl.training.foreign import load_foreign, load_foreign_weights
-from clifctl.training.key_map import proposals
+from clifctl.training.key_map import as_file, proposals
 
 Run = Callable[..., Any]
 
@@ -113,6 +113,36 @@ def test_shapes_propose_what_they_tell_alone(tmp_path: Path) -> None:
     }
 
 
+def test_a_map_is_written_to_edit_and_read_back(tmp_path: Path) -> None:
+    written = Small()
+    state = {key.replace("fc.", "0.").replace("b.", "module.b."): value for key, value in
+             renamed(written).items()}  # fmt: skip
+    own = written.state_dict()
+    text = as_file(own, state, {"ema.": None}, "Keys")
+    assert text.splitlines()[3:] == [
+        "ema.: null",
+        "a.conv.: stem.",
+        "a.bn.: norm.",
+        '"0.": head.',
+        "# Several are of these shapes. In their order they are as follows: take out",
+        "# the first # of a line that is right.",
+        "# module.b.0.: first.  # weight [3, 3], bias [3]",
+        "# module.b.1.: second.  # weight [3, 3], bias [3]",
+    ]
+    edited = text.replace("ema.: null\n", "").replace("# module", "module")
+    require_equal(written, loaded(state, edited, tmp_path))
+    # An entry of a module that lacks another, and what is of no use.
+    lone = {"x.weight": state["0.weight"], "y.bias": torch.zeros(7)}
+    left = {key: own[key] for key in ("head.weight", "head.bias")}
+    assert as_file(left, lone, {}, "Keys").splitlines()[3:] == [
+        "x.weight: head.weight",
+        "# Theirs, which fit nothing:",
+        "# y.bias: null  # [7]",
+        "# Ours, which lack:",
+        "# head.bias: null  # [5]",
+    ]
+
+
 def test_proposals_have_the_names_of_the_file(tmp_path: Path) -> None:
     written = Small()
     state = {f"module.{key}": value for key, value in written.state_dict().items()}
@@ -179,6 +209,20 @@ def test_commands_take_a_map(clifctl: Run, tiny: list[str], tmp_path: Path) -> N
     assert "--key-map map.yaml" in without.err
     by_map = clifctl("eval", "w.pt", *shape, "--key-map", "map.yaml", "--json").json
     assert by_map["accuracy_percent"] == run["accuracy_percent_last"]
+    proposed = clifctl("eval", "w.pt", *shape, "--propose-key-map", "new.yaml")
+    assert (proposed.code, proposed.out) == (2, "")
+    assert "do not fit the net" in proposed.err
+    assert "hint: a map is proposed in 'new.yaml': look it through" in proposed.err
+    new = tmp_path / "new.yaml"
+    # Layers of one shape stand there as comments.
+    again = clifctl("eval", "w.pt", *shape, "--propose-key-map", "new.yaml")
+    assert (again.code, again.err.count("new.yaml' exists")) == (2, 1), again.err
+    new.write_text(new.read_text().replace("# layers", "layers"))
+    fits = ("--key-map", "new.yaml", "--propose-key-map", "other.yaml", "--json")
+    by_proposal = clifctl("eval", "w.pt", *shape, *fits)
+    assert by_proposal.json["accuracy_percent"] == run["accuracy_percent_last"]
+    assert "fit: 'other.yaml' was not written" in by_proposal.err
+    assert not (tmp_path / "other.yaml").exists()
     own = clifctl("eval", "run/last.pt", "--key-map", "map.yaml")
     assert own.code == 2
     assert "--key-map renames the keys of weights of other code" in own.err

@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -23,7 +24,8 @@ from clifctl.convert.deployment import (
 )
 from clifctl.convert.folding import fold_net
 from clifctl.convert.graph import read_net
-from clifctl.convert.nir_file import is_nir
+from clifctl.convert.nir_file import is_nir, read_nir
+from clifctl.convert.nir_neurons import NEURON_KINDS
 from clifctl.data import LoadedData, Split, batches, shuffled_batches
 from clifctl.errors import ArgumentError, ConversionError, RunFailed
 from clifctl.experiments.build import (
@@ -34,10 +36,11 @@ from clifctl.experiments.build import (
     step_activations_bytes,
 )
 from clifctl.experiments.checkpoints import OpenedCheckpoint
-from clifctl.experiments.convert import ConvertOptions, require_recipes_neurons
+from clifctl.experiments.convert import ConvertOptions
+from clifctl.experiments.exports.net_neurons import NetNeurons
 from clifctl.experiments.published import protocol_note, published_deployment
 from clifctl.files import write_output
-from clifctl.models import NeuronChoice, SpikingNet, folded_norms, put_neuron
+from clifctl.models import NeuronChoice, SpikingNet, folded_norms
 from clifctl.paper import PublishedDeployment
 from clifctl.recipe.own_files import file_sources
 from clifctl.recipe.schema import Recipe, validate
@@ -110,15 +113,14 @@ def deploy(path: Path, options: ConvertOptions, how: DeployOptions) -> DeployRes
     where = execution.device
     recipe = run_on(options.checkpoint.placed(opened.recipe), execution.kernels)
     if is_nir(path):
-        raise ConversionError(
-            f"'{path}' is a NIR graph, whose neurons are the LIF and IF that chips have: there is "
-            "nothing to put on LIF",
-            hint=f"{command_line('convert', path, '--to', 'nir')} writes it anew, as readers agree "
-            "on; eval and energy take it as it is",
+        raise _refused_graph(path)
+    if not recipe.own_neurons:
+        require_deployable(
+            recipe.neuron.neuron, recipe.neuron.hyperparameters, f"'{path}' is a net of"
         )
-    require_recipes_neurons(recipe, path)
-    require_deployable(recipe.neuron.neuron, recipe.neuron.hyperparameters, str(path))
-    choices = {reset: lif_of(recipe.neuron, reset) for reset in how.resets()}
+    net = opened.net(recipe, where)
+    given_to = NetNeurons.of(net, recipe, path)
+    choices = {reset: lif_of(given_to.others, reset) for reset in how.resets()}
     if how.recalibrate is not None and how.recalibrate < 1:
         raise ArgumentError(
             "recalibrate",
@@ -129,8 +131,7 @@ def deploy(path: Path, options: ConvertOptions, how: DeployOptions) -> DeployRes
     data = load_data(recipe).to(where)
     kept = step_activations_bytes(recipe, data)
     torch.set_num_threads(execution.for_step(kept).threads.count)
-    net = opened.net(recipe, where)
-    trial = _Trial(recipe, data, net, _copied(net.state_dict()), how)
+    trial = _Trial(recipe, data, net, _copied(net.state_dict()), how, given_to)
     require_below_thresholds(net, choices)
     if how.fold:
         _require_foldable(net, recipe)  # now rather than in the end
@@ -148,7 +149,8 @@ def deploy(path: Path, options: ConvertOptions, how: DeployOptions) -> DeployRes
     measured = list(trial.settings(choices))
     best = max(measured, key=lambda one: one.merit)
     written = trial.written(best, choices[best.reset])
-    _save(options.out, opened, choices[best.reset], written, folded_norms(net))
+    trained = opened.trained_neuron or given_to.kinds
+    _save(options.out, opened, choices[best.reset], written, trained, folded_norms(net))
     return _result(
         opened,
         trial,
@@ -160,6 +162,19 @@ def deploy(path: Path, options: ConvertOptions, how: DeployOptions) -> DeployRes
         device=str(where),
         target=execution.kernels.target.name,
         connections=execution.kernels.connections.name,
+    )
+
+
+def _refused_graph(path: Path) -> ConversionError:
+    kinds = Counter(node.kind for node in read_nir(path).nodes.values())
+    found = ", ".join(f"{kinds[kind]} {kind}" for kind in NEURON_KINDS if kinds[kind])
+    why = "NIR's neurons are those that chips have, so there is nothing to put on LIF"
+    if kinds["CubaLIF"]:
+        why += ", and a CubaLIF without its synaptic current would be another net"
+    return ConversionError(
+        f"'{path}' is a NIR graph ({found}): {why}",
+        hint=f"{command_line('convert', path, '--to', 'nir')} writes it anew, as readers agree on; "
+        "eval and energy take it as it is; another reset is chosen in the program that trained it",
     )
 
 
@@ -177,6 +192,7 @@ def _save(
     opened: OpenedCheckpoint,
     choice: NeuronChoice,
     written: "_Written",
+    trained: str,
     folded: tuple[str, ...],
 ) -> None:
     """Write the converted net as a checkpoint that any command takes."""
@@ -187,6 +203,8 @@ def _save(
         "window_reading": choice.window_mode,
     }
     document = {**opened.recipe.document, "neuron": neuron}
+    if opened.recipe.own_neurons:
+        document["model"] = {**document["model"], "nodes": "lif"}
     resolved = validate(document, f"checkpoint '{path}'", of_a_run=True).document
     checkpoint = Checkpoint(
         recipe_name=opened.name,
@@ -194,16 +212,11 @@ def _save(
         epoch=opened.epoch or 0,
         accuracy_percent=written.test.accuracy_percent,
         model=written.weights,
-        trained_neuron=_trained_neuron(opened),
+        trained_neuron=trained,
         folded_norms=folded,
         neuron_sources=file_sources(resolved),
     )
     save_checkpoint(checkpoint, path, write=write_output)
-
-
-def _trained_neuron(opened: OpenedCheckpoint) -> str:
-    """The neuron that the weights were trained with, however often the net was converted since."""
-    return opened.trained_neuron or opened.recipe.neuron.neuron.name
 
 
 def _result(
@@ -223,7 +236,7 @@ def _result(
         recipe=opened.name,
         data=recipe.data.dataset.name,
         model=recipe.model.model.name,
-        trained_neuron=_trained_neuron(opened),
+        trained_neuron=opened.trained_neuron or trial.neurons.kinds,
         converted_before=converted,
         timesteps=recipe.timesteps,
         epoch=opened.epoch,
@@ -264,6 +277,7 @@ class _Trial:
     net: SpikingNet
     before: dict[str, Tensor]
     how: DeployOptions
+    neurons: NetNeurons
 
     @property
     def chosen_on(self) -> str:
@@ -288,7 +302,7 @@ class _Trial:
         """The net with every setting; where batch norm is estimated anew, each once more so."""
         for again in (False, True) if self.how.recalibrate else (False,):
             for reset, choice in choices.items():
-                put_neuron(self.net, choice)
+                self.neurons.put(self.net, choice)
                 self.net.load_state_dict(self.before)
                 if again:
                     with tf32(self.recipe.train.tf32):
@@ -301,7 +315,7 @@ class _Trial:
         weights = {**self.before, **best.statistics}
         if not self.how.fold:
             return _Written(weights, best.test)
-        put_neuron(self.net, choice)
+        self.neurons.put(self.net, choice)
         self.net.load_state_dict(weights)
         folds = fold_net(self.net, read_net(self.net, self.recipe.data.input_shape))
         return _Written(_copied(self.net.state_dict()), self._evaluated(self.data.test), *folds)

@@ -3,7 +3,7 @@
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,7 +19,7 @@ from clifctl.convert.graph import LayerGraph, read_net
 from clifctl.convert.nir_file import is_nir
 from clifctl.convert.nir_graph import Profile, nir_graph, node_name
 from clifctl.convert.nir_net import NirNet
-from clifctl.convert.nir_nodes import DT_S
+from clifctl.convert.nir_nodes import DT_S, WRITABLE
 from clifctl.convert.readers import (
     INTERPRETER,
     MARGIN,
@@ -33,7 +33,7 @@ from clifctl.data import batches
 from clifctl.devices import CPU
 from clifctl.errors import ConversionError, DataError, RunFailed, UsageError
 from clifctl.experiments.build import load_data, repeat_of, run_on
-from clifctl.experiments.convert import ConvertOptions, require_recipes_neurons
+from clifctl.experiments.convert import ConvertOptions
 from clifctl.experiments.run.execution import ExecutionOptions
 from clifctl.files import write_output
 from clifctl.models import SpikingNet, firing_modules
@@ -70,11 +70,10 @@ def export(path: Path, options: ConvertOptions, how: NirOptions) -> NirResult:
     asked = ExecutionOptions(CPU, "reference", "dense", options.checkpoint.execution.threads)
     execution = asked.resolve(torch.float64).for_step(0)
     recipe = run_on(options.checkpoint.placed(opened.recipe), execution.kernels)
-    require_recipes_neurons(recipe, path)
-    if not is_nir(path):
-        _require_lif(path, recipe, how.profile)
     torch.set_num_threads(execution.threads.count)
     net = opened.net(recipe, execution.device).double().eval()
+    if not is_nir(path):
+        _require_writable(path, net, recipe, how.profile)
     if isinstance(net, NirNet):
         net.fill()  # in the float64 of the file, which float32 has rounded
     _require_finite(net, path)
@@ -82,6 +81,7 @@ def export(path: Path, options: ConvertOptions, how: NirOptions) -> NirResult:
     about = {"program": f"clifctl {clifctl.__version__}", "dt_s": DT_S, "profile": how.profile}
     graph = nir_graph(layers, profile=how.profile, metadata=about)
     content = _serialised(graph)
+    kinds = Counter(type(node).__name__ for node in graph.nodes.values())
     rows: tuple[ReaderRow, ...] = ()
     positions = silent = None
     if how.samples is not None:
@@ -89,11 +89,10 @@ def export(path: Path, options: ConvertOptions, how: NirOptions) -> NirResult:
         positions = sum(spikes.numel() for spikes in reference.spikes.values())
         silent = tuple(name for name, spikes in reference.spikes.items() if not spikes.any())
         options.say(f"reading it back, on {inputs.shape[1]} test samples")
-        rows = _readings(content, inputs, reference, how.profile)
+        rows = _readings(content, inputs, reference, kinds)
     verified = all(row.holds for row in rows) if rows else None
     if verified is not False:
         write_output(options.out, lambda file: file.write(content))
-    p: Any = recipe.neuron.hyperparameters
     return NirResult(
         checkpoint=str(path),
         output=str(options.out),
@@ -103,11 +102,11 @@ def export(path: Path, options: ConvertOptions, how: NirOptions) -> NirResult:
         model=recipe.model.model.name,
         timesteps=recipe.timesteps,
         profile=how.profile,
-        v_threshold=getattr(p, "v_threshold", None),
-        reset=getattr(p, "reset", "hard"),
-        v_reset=getattr(p, "v_reset", 0.0),
+        v_threshold=_common(net, "v_threshold", None),
+        reset=_common(net, "reset", "hard") or "hard",
+        v_reset=_common(net, "v_reset", 0.0),
         dt_s=DT_S,
-        nodes=dict(Counter(type(node).__name__ for node in graph.nodes.values())),
+        nodes=dict(kinds),
         edges=len(graph.edges),
         bytes=len(content),
         verified=verified,
@@ -147,24 +146,43 @@ def _require_finite(net: SpikingNet, path: Path) -> None:
             raise RunFailed(f"'{path}': {name} is not finite", hint="its weights are not usable")
 
 
-def _require_lif(path: Path, recipe: Recipe, profile: Profile) -> None:
+def _require_writable(path: Path, net: SpikingNet, recipe: Recipe, profile: Profile) -> None:
     """Raise ConversionError, with the command that helps, for neurons that NIR cannot express."""
-    neuron, values = recipe.neuron.neuron, recipe.neuron.hyperparameters
     to_lif = command_line("convert", path, "--to", "lif", "--reset", "hard", "-o", "hard.pt")
     first = f"{to_lif}, then {command_line('convert', 'hard.pt', '--to', 'nir')}"
-    if neuron.name != "lif":
-        require_deployable(neuron, values, str(path))
-        raise ConversionError(
-            f"'{path}' is a net of '{neuron.name}', which NIR cannot express: put it on LIF "
-            "neurons first",
-            hint=first,
+    for name, layer in firing_modules(net).items():
+        whose = (
+            f"'{path}': its layer '{name}' is of" if recipe.own_neurons else f"'{path}' is a net of"
         )
-    if profile == "portable" and getattr(values, "reset", None) == "soft":
-        raise ConversionError(
-            f"'{path}' resets softly: NIR has no field for that, and readers would reset hard",
-            hint=f"find a hard reset: {first}; or write it as loops that few readers know: "
-            "--profile exact",
-        )
+        neuron, values = layer.neuron, layer.hyperparameters
+        if neuron.name not in WRITABLE:
+            require_deployable(neuron, values, whose)
+            raise ConversionError(
+                f"{whose} '{neuron.name}', which NIR cannot express: put it on LIF neurons first",
+                hint=first,
+            )
+        if getattr(values, "reset", None) != "soft":
+            continue
+        if neuron.name == "if":
+            raise ConversionError(
+                f"{whose} 'if' that resets softly: NIR has no field for that, and readers would "
+                "reset hard",
+                hint="train with neuron.reset=hard",
+            )
+        if profile == "portable":
+            raise ConversionError(
+                f"{whose} 'lif' that resets softly: NIR has no field for that, and readers would "
+                "reset hard",
+                hint=f"find a hard reset: {first}; or write it as loops that few readers know: "
+                "--profile exact",
+            )
+
+
+def _common(net: SpikingNet, key: str, otherwise: Any) -> Any:
+    """The constant `key` of the net's spiking neurons, None where they differ in it."""
+    layers = (layer for layer in firing_modules(net).values() if layer.neuron.spiking)
+    found = {getattr(layer.hyperparameters, key, otherwise) for layer in layers}
+    return found.pop() if len(found) == 1 else None
 
 
 def _serialised(graph: "nir.NIRGraph") -> bytes:
@@ -210,16 +228,16 @@ def _reference(
 
 
 def _readings(
-    content: bytes, inputs: Tensor, reference: ReaderOutput, profile: Profile
+    content: bytes, inputs: Tensor, reference: ReaderOutput, kinds: Collection[str]
 ) -> tuple[ReaderRow, ...]:
-    """Every reader's row."""
+    """Every reader's row, for a graph of nodes of the types `kinds`."""
     nodes = list(reference.spikes)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "net.nir"
         path.write_bytes(content)
         distance = read_with(INTERPRETER, path, inputs, nodes).distance
         return tuple(
-            _row(reader, path, inputs, nodes, reference, distance, profile) for reader in READERS
+            _row(reader, path, inputs, nodes, reference, distance, kinds) for reader in READERS
         )
 
 
@@ -230,7 +248,7 @@ def _row(
     nodes: Sequence[str],
     reference: ReaderOutput,
     distance: Any,
-    profile: Profile,
+    kinds: Collection[str],
 ) -> ReaderRow:
     row: dict[str, Any] = {
         "reader": reader.name,
@@ -243,15 +261,14 @@ def _row(
     if reader.missing is not None:
         note = f"the package {reader.missing} is not installed: pip install {reader.missing}"
         return ReaderRow(**{**row, "verdict": NOT_RUN, "holds": True, "note": note})
+    unreadable = reader.unreadable(kinds)
+    if unreadable is not None:
+        return ReaderRow(**{**row, "verdict": NOT_RUN, "holds": True, "note": unreadable})
     try:
         reading = read_with(reader, path, inputs, nodes)
         found = compare(reference, reading, distance, MARGIN[reader.arithmetic])
     except ConversionError as refused:
-        # The portable profile is for readers; of the exact one it is known that they lack nodes,
-        # all but clifctl's own.
-        known = profile == "exact" and reader is not INTERPRETER
-        verdict = NOT_RUN if known else UNREADABLE
-        return ReaderRow(**{**row, "verdict": verdict, "holds": known, "note": refused.message})
+        return ReaderRow(**{**row, "verdict": UNREADABLE, "holds": False, "note": refused.message})
     verdict = DIFFERS if not found.holds else ROUNDED if found.mismatches else SAME
     row["spikes"] = int(sum(spikes.sum() for spikes in reference.spikes.values()))
     return ReaderRow(**{**row, **asdict(found), "verdict": verdict, "holds": found.holds})

@@ -14,7 +14,14 @@ from clifctl.errors import ModelError
 from clifctl.foreign_code import foreign_code
 from clifctl.models.layers import NetState, NeuronChoice, SpikingLayer, SpikingNet
 from clifctl.models.own.dry_run import Tried, try_shapes
-from clifctl.models.own.nodes import has_memory, is_node, nodes_in, own_neuron, replace_nodes
+from clifctl.models.own.nodes import (
+    has_memory,
+    is_node,
+    nodes_in,
+    own_neuron,
+    own_on_lif,
+    replace_nodes,
+)
 from clifctl.models.own.options import GIVEN, OwnOptions, parameters_of
 from clifctl.models.own.steps import AllSteps, Clock
 from clifctl.models.spiking import Spiking
@@ -205,6 +212,8 @@ class OwnBuild:
         def make(name: str, node: nn.Module) -> SpikingLayer:
             if options.nodes == "own":
                 return own_neuron(neuron, name, node, self.where)
+            if options.nodes == "lif":
+                return own_on_lif(neuron, name, node, self.where)
             return neuron.layer(1, timesteps)
 
         kinds = Counter(type(node).__name__ for node in nodes_in(made).values())

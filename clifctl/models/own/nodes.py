@@ -1,8 +1,8 @@
 """The layers of neurons that a person's own net does not build by `neuron(channels)`.
 
 SpikingJelly's nodes, and layers of `clifctl.nn`: each becomes a layer of the recipe's neuron, or,
-with `model.nodes=own`, of its own neuron with its own constants. Nothing of SpikingJelly is
-imported: a net that uses it has done so.
+with `model.nodes=own`, of its own neuron with its own constants, or, with `model.nodes=lif`, of LIF
+with its own constants. Nothing of SpikingJelly is imported: a net that uses it has done so.
 """
 
 import sys
@@ -13,6 +13,7 @@ from typing import Any
 from torch import nn
 
 from clifctl.errors import ClifctlError, ModelError
+from clifctl.models.exchange import lif_constants
 from clifctl.models.layers import NeuronChoice, SpikingLayer
 from clifctl.models.own.steps import AllSteps, Clock, StepSpiking, norms_by_step
 from clifctl.models.spiking import Spiking
@@ -163,6 +164,29 @@ def own_neuron(choice: NeuronChoice, name: str, node: Any, where: str) -> Spikin
         target=changed.target,
         connections=changed.connections,
     )
+
+
+def own_on_lif(choice: NeuronChoice, name: str, node: Any, where: str) -> SpikingLayer:
+    """A layer of LIF with the constants of `node` and the reset of `choice`, which is LIF. Raises
+    ModelError where it is not, or where the node's neuron is none that could be."""
+    if choice.neuron.name != "lif":
+        raise ModelError(
+            f"{where}: model.nodes=lif puts LIF in the place of its nodes, with the reset of the "
+            f"recipe's neuron, which is '{choice.neuron.name}'",
+            hint="neuron.name=lif; or model.nodes=recipe",
+        )
+    layer = own_neuron(choice, name, node, where)
+    lif, given = choice.neuron, layer.hyperparameters
+    if layer.neuron.learnables or not {"tau", "v_threshold"} <= set(type(given).model_fields):
+        raise ModelError(
+            f"{where}: model.nodes=lif: the node '{name}' is '{layer.neuron.name}', whose "
+            "constants are not those of a LIF",
+            hint="model.nodes=recipe",
+        )
+    of_recipe: Any = choice.hyperparameters
+    values = lif_constants(given, reset=of_recipe.reset, v_reset=of_recipe.v_reset)
+    own = replace(choice, neuron=lif, hyperparameters=values)
+    return own.layer(1, 1)
 
 
 def _same_node(name: str, node: Any, where: str) -> Any:

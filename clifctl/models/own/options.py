@@ -22,19 +22,21 @@ _PLAIN = (bool, int, float, str)
 class OwnOptions(NetOptions):
     """What every net of a person's own has."""
 
-    nodes: Literal["recipe", "own"] = Field(
+    nodes: Literal["recipe", "own", "lif"] = Field(
         "recipe",
         description="what layers of neurons become that the net does not build by "
-        "neuron(channels), as SpikingJelly's: the recipe's neuron, or their own",
+        "neuron(channels), as SpikingJelly's: the recipe's neuron, their own, or LIF with their "
+        "own constants and the recipe's reset",
     )
 
     def notices(self, neuron: Neuron) -> tuple[str, ...]:
         """The notice that nodes keep their own neurons, where that was asked for."""
         if self.nodes == "recipe":
             return ()
+        theirs = "keep their own" if self.nodes == "own" else "are LIF with their own constants"
         return (
-            "model.nodes=own: layers of neurons that the net does not build by neuron(channels) "
-            f"keep their own; neuron.name={neuron.name} is the neuron of the others",
+            f"model.nodes={self.nodes}: layers of neurons that the net does not build by "
+            f"neuron(channels) {theirs}; neuron.name={neuron.name} is the neuron of the others",
         )
 
 
