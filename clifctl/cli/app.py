@@ -28,6 +28,7 @@ from clifctl.cli import (
     gradients,
     models,
     neurons,
+    paper,
     recipes,
     runs,
     sweep,
@@ -85,6 +86,7 @@ app.add_typer(runs.app, name="runs")
 app.add_typer(bench.app, name="bench")
 app.add_typer(neurons.app, name="neurons")
 app.add_typer(models.app, name="models")
+app.add_typer(paper.app, name="paper")
 
 
 def _print_version(asked: bool) -> None:

@@ -50,6 +50,13 @@ def complete_model(incomplete: str) -> list[str]:
     return _section_names("model", incomplete)
 
 
+def complete_paper(incomplete: str) -> list[str]:
+    """Names of the paper's tables and figures."""
+    from clifctl.experiments.reproduce.names import item_names
+
+    return _beginning(incomplete, item_names())
+
+
 def _section_names(section: str, incomplete: str) -> list[str]:
     from clifctl.recipe.schema import TABLES
 

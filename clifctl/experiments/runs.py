@@ -48,15 +48,12 @@ def list_runs(folder: Path, keys: Sequence[str] | None = None) -> RunList:
     if not folder.is_dir():
         raise UsageError(f"no folder '{folder}'", hint="clifctl train makes runs/<recipe>-1")
     rows, recipes, damaged = [], [], []
-    for path, refused in _run_folders(folder, _DEPTH):
-        try:
-            if refused is not None:
-                raise refused
-            recipe = _recipe(path)
-            rows.append(_row(path, recipe))
-            recipes.append(recipe)
-        except ClifctlError as problem:
-            damaged.append(DamagedRun(run=str(path), problem=problem.message))
+    for found in runs_below(folder):
+        if isinstance(found, DamagedRun):
+            damaged.append(found)
+        else:
+            rows.append(found[0])
+            recipes.append(found[1])
     leaves = _leaves(recipes)
     shown = differing_keys(leaves) if keys is None else _chosen(keys, leaves)
     return RunList(
@@ -66,6 +63,18 @@ def list_runs(folder: Path, keys: Sequence[str] | None = None) -> RunList:
         skipped=tuple(one.run for one in damaged),
         damaged=tuple(damaged),
     )
+
+
+def runs_below(folder: Path) -> Iterator[tuple[RunRow, dict[str, Any]] | DamagedRun]:
+    """Each run below `folder` with its resolved recipe, and the folders that are damaged."""
+    for path, refused in _run_folders(folder, _DEPTH):
+        try:
+            if refused is not None:
+                raise refused
+            recipe = _recipe(path)
+            yield _row(path, recipe), recipe
+        except ClifctlError as problem:
+            yield DamagedRun(run=str(path), problem=problem.message)
 
 
 def show_run(path: Path) -> RunShown:

@@ -27,6 +27,7 @@ from clifctl.paper.cost import (
     memory,
     memory_layers,
 )
+from clifctl.paper.items import PaperGrid, PaperItem, paper_items
 from clifctl.paper.recipes import PaperRecipe, paper_recipe, paper_recipes
 from clifctl.paper.tables import (
     TABLES,
@@ -40,6 +41,8 @@ __all__ = [
     "TABLES",
     "ExactCounts",
     "MemoryLayer",
+    "PaperGrid",
+    "PaperItem",
     "PaperRecipe",
     "PublishedAccuracy",
     "PublishedDeployment",
@@ -57,6 +60,7 @@ __all__ = [
     "firing_rates",
     "memory",
     "memory_layers",
+    "paper_items",
     "paper_recipe",
     "paper_recipes",
     "table",
