@@ -51,6 +51,9 @@ def pytest_configure(config: pytest.Config) -> None:
     settings.load_profile("clifctl")
     for name in OUTSIDE:
         os.environ.pop(name, None)
+    if (worker := getattr(config, "workerinput", None)) is not None:
+        # One process a core: a second thread would wait for the other process.
+        os.environ["OMP_NUM_THREADS"] = str(max(1, _cores() // worker["workercount"]))
     # Threads that spin while they wait take the cores from the other processes: ten times as long.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     if not _wants_gpu(config):
@@ -76,11 +79,13 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """One process a core; 0, this process alone, on one core, on a GPU and for tests by name."""
     if _wants_gpu(config) or any("::" in argument for argument in config.args):
         return 0
+    return min(_cores(), MOST_PROCESSES) if _cores() > 1 else 0
+
+
+def _cores() -> int:
     if hasattr(os, "sched_getaffinity"):
-        cores = len(os.sched_getaffinity(0))
-    else:
-        cores = os.cpu_count() or 1
-    return min(cores, MOST_PROCESSES) if cores > 1 else 0
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -479,6 +479,26 @@ IN_TIME = [t for t in TRAJECTORIES if NEURONS[t.neuron].max_timesteps is None]
 each_target = pytest.mark.parametrize("target", ["reference", "numba"])
 
 
+def everywhere(trajectories: list[Trajectory]) -> pytest.MarkDecorator:
+    """Each as the reference has it, and as compiled; a kernel for each set of hyperparameters
+    besides the defaults is for who asks: test_parity.py compiles those of every neuron once."""
+    return pytest.mark.parametrize(
+        ("trajectory", "target"),
+        [
+            pytest.param(
+                trajectory,
+                target,
+                id=f"{trajectory.name}-{target}",
+                marks=[pytest.mark.exhaustive]
+                if target == "numba" and trajectory.name != trajectory.neuron
+                else [],
+            )
+            for trajectory in trajectories
+            for target in ("reference", "numba")
+        ],
+    )
+
+
 def check(trajectory: Trajectory, steps: slice, out: Tensor, state: tuple[Tensor, ...]) -> None:
     """Outputs exactly, and the states after the last of `steps`."""
     assert out.dtype == torch.float64
@@ -489,8 +509,7 @@ def check(trajectory: Trajectory, steps: slice, out: Tensor, state: tuple[Tensor
         torch.testing.assert_close(tensor, expected, rtol=0, atol=1e-14)
 
 
-@each_target
-@pytest.mark.parametrize("trajectory", TRAJECTORIES, ids=lambda t: t.name)
+@everywhere(TRAJECTORIES)
 def test_step_by_step(trajectory: Trajectory, target: str) -> None:
     x = sequence(trajectory.x)
     state = None
@@ -500,8 +519,7 @@ def test_step_by_step(trajectory: Trajectory, target: str) -> None:
         check(trajectory, now, out, state)
 
 
-@each_target
-@pytest.mark.parametrize("trajectory", IN_TIME, ids=lambda t: t.name)
+@everywhere(IN_TIME)
 def test_whole_sequence(trajectory: Trajectory, target: str) -> None:
     x = sequence(trajectory.x)
     whole = slice(0, STEPS)
