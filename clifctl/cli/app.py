@@ -29,6 +29,7 @@ from clifctl.cli import (
     models,
     neurons,
     paper,
+    predict,
     recipes,
     runs,
     sweep,
@@ -72,6 +73,7 @@ app = typer.Typer(
 )
 train.register(app)
 eval.register(app)
+predict.register(app)
 energy.register(app)
 convert.register(app)
 gradients.register(app)

@@ -7,7 +7,7 @@ import io
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -138,6 +138,11 @@ class Output:
     _streamed: list[str] = field(default_factory=list)
     _expected: list[str] = field(default_factory=list)  # columns that such a result may have
 
+    @property
+    def on_terminal(self) -> bool:
+        """Whether a person sees the result as it is written."""
+        return self.path is None and sys.stdout.isatty()
+
     def may_write(self, path: Path, *, apart_from: tuple[Path, ...] = ()) -> None:
         """Raise OutputError if `path` must not be written: it is there and --overwrite is not
         given, it cannot be written, or it is one of `apart_from`."""
@@ -179,7 +184,7 @@ class Output:
                 self.notice(f"this result has no column {', '.join(absent)}")
                 shape = replace(shape, columns=there)
         report = shaped(report, shape, self.how)
-        if self.path is None and self.how == "table" and sys.stdout.isatty():
+        if self.on_terminal and self.how == "table":
             render(report, self.how, sys.stdout)
             return
         buffer = io.StringIO()
@@ -192,6 +197,34 @@ class Output:
             write_output(self.path, lambda file: file.write(text))
         if left_out := what_is_left_out(report, self.how):
             self.notice(left_out)
+
+    @property
+    def streams(self) -> bool:
+        """Whether the format can be written in parts."""
+        return self.how == "table" or FORMATS[self.how].of_one_table
+
+    def emit_parts(self, parts: Iterable[Any]) -> None:
+        """Write a result report by report, as they come, in a format that `streams`; a file is
+        whole or not there. None is asked for any more once the reader has gone away."""
+        if self.on_terminal and self.how == "table":
+            for report in parts:
+                render(shaped(report, self.shape, self.how), self.how, sys.stdout)
+            return
+        texts = self._texts(parts)
+        if self.path is not None:
+            lines = (text.encode(errors="backslashreplace") for text in texts)
+            write_output(self.path, lambda file: file.writelines(lines))
+            return
+        for text in texts:
+            if not write_stdout(text):
+                return
+
+    def _texts(self, parts: Iterable[Any]) -> Iterator[str]:
+        for number, report in enumerate(parts):
+            buffer = io.StringIO()
+            render(shaped(report, self.shape, self.how), self.how, buffer)
+            text = buffer.getvalue()
+            yield text.partition("\n")[2] if number and self.how == "csv" else text
 
     def emit_and_draw(
         self, report: Any, picture: Path | None, draw: Callable[..., Any], *shown: Any
@@ -224,6 +257,13 @@ class Output:
         else:
             self._streamed.append(line)
 
+    def error(self, message: str, hint: str | None) -> None:
+        """Print an error that does not end the command to stderr."""
+        with suppress(OSError):
+            sys.stderr.write(f"error: {visible_lines(message)}\n")
+            if hint is not None:
+                sys.stderr.write(f"hint: {visible_lines(hint)}\n")
+
     def notice(self, line: str) -> None:
         """Print a notice to stderr, unless --quiet was given."""
         if not self.quiet:
@@ -231,16 +271,19 @@ class Output:
                 sys.stderr.write(f"note: {visible_lines(line)}\n")
 
 
-def write_stdout(text: str) -> None:
-    """Write to stdout; if its reader has gone, drop the rest without a word."""
+def write_stdout(text: str) -> bool:
+    """Write to stdout; if its reader has gone, drop the rest without a word. Whether there is one.
+    Raises RunFailed where it cannot be written for another reason."""
     try:
         sys.stdout.write(text)
         sys.stdout.flush()
     except BrokenPipeError:
         abandon_stdout()
+        return False
     except OSError as refused:
         abandon_stdout()
         raise RunFailed(f"cannot write the result to stdout: {refused.strerror}") from None
+    return True
 
 
 def abandon_stdout() -> None:
@@ -258,6 +301,7 @@ def command(
     overwrite_help: str | None = None,
     tables: tuple[str, ...] = (),
     text_endings: tuple[str, ...] = (),
+    piped: str = "table",
 ) -> Callable[[Any], Any]:
     """Register a function as command `name`, with the options of every result given to it as
     `output`, those of pictures if it has --plot, and those that its `Shared` parameters stand for.
@@ -266,7 +310,8 @@ def command(
     writes something other than its result there, `overwrite_help` that of --overwrite for one that
     replaces more than a file. `tables` are the names of the tables of its
     result, where there are several: --table chooses one. `text_endings` are those of a file for a
-    result that is a text, such as YAML.
+    result that is a text, such as YAML. `piped` is the format of a result that goes to no terminal
+    where none was chosen.
     """
 
     def register(function: Callable[..., None]) -> Callable[..., None]:
@@ -294,6 +339,8 @@ def command(
             table = values.pop(TABLE, None)
             shape = table_shape(**{key: values.pop(key) for key in shaping})
             output = replace(_output(**settings), look=look, table=table, shape=shape)
+            if settings["format"] is None and output.how == "table" and not output.on_terminal:
+                output = replace(output, how=piped)
             require_shape_possible(shape, output.how)
             if output_help is None:
                 require_agreement(output.path, settings["format"], output.how, text_endings)

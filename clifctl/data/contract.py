@@ -13,6 +13,7 @@ from torch import Tensor
 
 from clifctl.data.ahead import ahead, ahead_in_threads
 from clifctl.data.events.recordings import Recording
+from clifctl.data.unlabelled import Unlabelled
 from clifctl.devices import is_gpu, pins_memory
 from clifctl.strict import Strict
 from clifctl.transfer import to_device
@@ -345,7 +346,8 @@ class Dataset:
     every time step. `timesteps`: the only T that the data has, None where any T will do. `files`:
     None where the data is embedded. `polarities`: what the two channels of event frames count.
     `camera`: None where no frames are prepared from recordings. `looked_for`: options that `found`
-    finds by a look at the names of the files where they are not given. Raises DataError.
+    finds by a look at the names of the files where they are not given. `unlabelled`: how samples
+    without labels come out of files, for given options and T. Raises DataError.
     """
 
     name: str
@@ -358,6 +360,7 @@ class Dataset:
     max_timesteps: int | None
     options: type[DataOptions]
     load: Callable[[Any, int], LoadedData]
+    unlabelled: Callable[[Any, int], Unlabelled]
     shape_of: Callable[[Any], DataShape] | None = None
     files: Files | None = None
     polarities: tuple[str, str] | None = None

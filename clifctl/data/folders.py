@@ -5,7 +5,7 @@ What a system or an editor leaves there counts for nothing: names that begin wit
 """
 
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,19 +36,7 @@ def files_in(folder: Path, endings: Collection[str], place: Place, *, below: boo
     cannot be read, or is a link below `folder`. A folder that is not there has no files.
     """
 
-    def refuse(refused: OSError) -> None:
-        raise place.error(f"'{refused.filename}' cannot be read: {refused.strerror}") from refused
-
-    found: list[Path] = []
-    if folder.is_dir():
-        for parent, folders, names in os.walk(folder, onerror=refuse):
-            folders[:] = filter(_counts, folders) if below else ()
-            for linked in (path for name in folders if (path := Path(parent, name)).is_symlink()):
-                raise place.error(
-                    f"'{linked}' is a link to a folder, which is not followed",
-                    hint="link to the files, or make the class's own folder a link",
-                )
-            found += [Path(parent, name) for name in names if _counts(name)]
+    found = list(walked(folder, place, below=below)) if folder.is_dir() else []
     files = [path for path in found if path.suffix.lower() in endings]
     for path in files:
         if not path.is_file():
@@ -56,6 +44,23 @@ def files_in(folder: Path, endings: Collection[str], place: Place, *, below: boo
                 f"'{path}' is {'a link to nothing' if path.is_symlink() else 'no file'}"
             )
     return Found(tuple(sorted(files)), tuple(sorted({*found} - {*files})))
+
+
+def walked(folder: Path, place: Place, *, below: bool = True) -> Iterator[Path]:
+    """The files in `folder`, with `below` at any depth, folder by folder and each in the order of
+    its names, of which one folder's are held at a time. Raises DataError as `files_in` does."""
+
+    def refuse(refused: OSError) -> None:
+        raise place.error(f"'{refused.filename}' cannot be read: {refused.strerror}") from refused
+
+    for parent, folders, names in os.walk(folder, onerror=refuse):
+        folders[:] = sorted(filter(_counts, folders)) if below else ()
+        for linked in (path for name in folders if (path := Path(parent, name)).is_symlink()):
+            raise place.error(
+                f"'{linked}' is a link to a folder, which is not followed",
+                hint="link to the files, or make the class's own folder a link",
+            )
+        yield from (Path(parent, name) for name in sorted(names) if _counts(name))
 
 
 def classes_in(folder: Path, endings: Collection[str], place: Place) -> list[str]:

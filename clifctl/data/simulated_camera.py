@@ -10,7 +10,7 @@ frames of equal duration: `[T, N, 2, H + 2, W + 2]`, channel 0 OFF, channel 1 ON
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -59,6 +59,22 @@ def saccades(samples: int, jitter: float, generator: torch.Generator) -> Tensor:
         [torch.stack([turn.cos(), -turn.sin()]), torch.stack([turn.sin(), turn.cos()])]
     )
     return torch.einsum("ti,jin,n->tnj", path, rotation, stretch)
+
+
+def one_movement(
+    seed: int, jitter: float, contrast_threshold: float, timesteps: int
+) -> Callable[[Tensor], Tensor]:
+    """What turns stored images `[1, n, C, H, W]`, as `SeenImages` has them, into event counts
+    `[T, n, 2, H + 2, W + 2]`, all seen with the first movement that `seed` draws."""
+    places = saccades(1, jitter, torch.Generator().manual_seed(seed))
+
+    def see(stored: Tensor) -> Tensor:
+        images = stored[0]
+        alike = places.expand(-1, len(images), -1)
+        seen = SeenImages(images, alike, "", contrast_threshold, timesteps)
+        return seen.take(range(len(images)))
+
+    return see
 
 
 def log_intensity(images: Tensor, position: Tensor) -> Tensor:

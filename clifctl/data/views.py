@@ -124,10 +124,10 @@ def show(data: LoadedData, options: DataOptions) -> LoadedData:
     """Data of images `[1, N, C, H, W]` as `options` show them, but for events: see `seen`."""
     if not isinstance(options, ViewOptions) or options.view in ("image", "events"):
         return data
-    over_time = rows if options.view == "rows" else Pixels(options.permutation_seed)
+    over_time = _over_time(options)
 
     def of(split: Split) -> Split:
-        return replace(split, prepare=_Then(split.prepare, over_time))
+        return replace(split, prepare=as_shown(split.prepare, options))
 
     augment = data.augment
     if isinstance(augment, Staged):
@@ -141,6 +141,15 @@ def show(data: LoadedData, options: DataOptions) -> LoadedData:
         validation=None if data.validation is None else of(data.validation),
         augment=augment,
     )
+
+
+def as_shown(prepare: Preparation | None, options: ViewOptions) -> Preparation | None:
+    """`prepare` of stored images, and then the view of `options`, but for events."""
+    return prepare if options.view in ("image", "events") else _Then(prepare, _over_time(options))
+
+
+def _over_time(options: ViewOptions) -> Preparation:
+    return rows if options.view == "rows" else Pixels(options.permutation_seed)
 
 
 def rows(images: Tensor) -> Tensor:

@@ -110,9 +110,11 @@ def _evaluation(
     with joined(own, where) as processes:
         opened = processes.agree(opening)
         recipe = processes.agree(lambda: run_on(options.placed(opened.recipe), execution.kernels))
-        processes.agree(lambda: _require_fits(recipe, where, None))
+        processes.agree(lambda: require_fits(recipe, where))
         data = processes.agree(lambda: load_data(recipe))
-        processes.agree(lambda: _require_fits(recipe, where, data, own.count))
+        samples = -(-min(recipe.eval.batch_size, len(data.test)) // own.count)
+        held = sum(split.held_bytes for split in data.splits)
+        processes.agree(lambda: require_fits(recipe, where, samples=samples, held_bytes=held))
         data = data.to(where)
         kept = step_activations_bytes(recipe, data, own.count)
         torch.set_num_threads(execution.for_step(kept).threads.count)
@@ -180,24 +182,23 @@ def _named(counts: tuple[ClassCount, ...], names: tuple[str, ...] | None) -> tup
     )
 
 
-def _require_fits(
-    recipe: Recipe, where: torch.device, data: LoadedData | None, processes: int = 1
+def require_fits(
+    recipe: Recipe, where: torch.device, *, samples: int = 0, held_bytes: int = 0
 ) -> None:
-    """Raise RecipeError where `where` cannot hold the net, with `data` those and a batch too."""
+    """Raise RecipeError where `where` cannot hold the net, and beside it a batch of `samples` and
+    `held_bytes` of data."""
     steps = min(recipe.timesteps, _FEW_STEPS)
     shorter = replace(recipe, timesteps=steps)
     repeat = repeat_of(shorter)
     with torch.device("meta"):
         net = build_net(shorter).eval()
         require_net_fits(net, where)
-        if data is None:
+        if not samples:
             return
-        samples = -(-min(recipe.eval.batch_size, len(data.test)) // processes)
         inputs = torch.empty(steps // repeat, samples, *recipe.data.input_shape)
     batch = largest_output(net, inputs, repeat=repeat) * recipe.timesteps // steps
-    held = sum(split.held_bytes for split in data.splits)
     weights = bytes_of(*net.parameters(), *net.buffers())
-    require_memory(where, held + weights + batch, "the evaluation")
+    require_memory(where, held_bytes + weights + batch, "the evaluation")
 
 
 def _evaluated(

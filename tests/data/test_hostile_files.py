@@ -229,6 +229,29 @@ def write_zip(path: Path, members: dict[str, bytes]) -> Path:
     return path
 
 
+def test_files_that_a_net_is_asked_about(tmp_path: Path) -> None:
+    dataset = DATASETS["image_folder"]
+    options = dataset.options(root=str(tmp_path), size=16, classes=3)
+    readers = dataset.unlabelled(options, T).readers
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "endless.npy").symlink_to("/dev/zero")
+    (tmp_path / "program.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%EndComments\nshowpage\n")
+    (tmp_path / "objects.npy").write_bytes(pickle.dumps(np.array([None])))
+    (tmp_path / "declared.npy").write_bytes(zeros(64, shape="(1000000000000, 3, 16, 16)"))
+    write_zip(tmp_path / "bomb.npz", {"x.npy": zeros(BOMB)})
+    for name in (
+        "pipe.png",
+        "endless.npy",
+        "program.png",
+        "objects.npy",
+        "declared.npy",
+        "bomb.npz",
+    ):
+        file = tmp_path / name
+        told = bounded(lambda file=file: next(readers[file.suffix](file, 4)))  # type: ignore[misc]
+        assert told.startswith(f"DataError: '{file}' "), told
+
+
 def test_an_archive_is_read_as_far_as_it_is_needed(on_disk: ModuleType, tmp_path: Path) -> None:
     file = on_disk.write_npz(tmp_path / "data.npz")
     with zipfile.ZipFile(file, "a", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:

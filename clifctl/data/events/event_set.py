@@ -1,7 +1,7 @@
 """What the sets of event recordings share: from options to settings, cache, splits and errors."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -11,13 +11,16 @@ import torch
 from torch import Tensor
 
 from clifctl.commands import command_line, override
+from clifctl.data.archives import Array
 from clifctl.data.contract import PARTS, EventCamera, Files, FileState, LoadedData, Split
 from clifctl.data.events.frame_cache import BadCache, Cache, CachedFrames, CacheIndex, Settings
 from clifctl.data.events.frame_preparation import sources_of
 from clifctl.data.events.options import DECLARED, PREPARED, EventOptions
 from clifctl.data.events.pipelines import augmentation_of, preparation_of
 from clifctl.data.events.recordings import BadRecording, Recording
+from clifctl.data.given_files import GIVEN, ArrayReader
 from clifctl.data.images import Place, Samples, data_folder, hold_out
+from clifctl.data.unlabelled import Reader, Unlabelled
 from clifctl.errors import DataError
 from clifctl.files import expanded
 
@@ -249,6 +252,41 @@ def _assembled(
         None if held_out is None else split(held_out),
         camera.class_names(options, named),
     )
+
+
+def unlabelled_events(
+    name: str,
+    camera: EventCamera,
+    options: EventOptions,
+    timesteps: int,
+    *,
+    recordings: Mapping[str, Callable[[Path], Recording]],
+    class_names: tuple[str, ...] | None,
+) -> Unlabelled:
+    """Recordings by the ending of their files, and counts `[T, 2, H, W]` in .npy files, as frames
+    that are prepared are."""
+    settings = settings_of(name, camera, options, timesteps)
+    shape = (timesteps, 2, settings.height, settings.width)
+    readers = {ending: _recording_reader(one, settings) for ending, one in recordings.items()}
+    readers[".npy"] = ArrayReader(shape, _counts, timed=True)
+    return Unlabelled(readers, preparation_of(options), class_names)
+
+
+def _recording_reader(recording: Callable[[Path], Recording], settings: Settings) -> Reader:
+    def read(path: Path, most: int) -> Iterator[Tensor]:
+        one = recording(path)
+        frames = RecordedFrames(((one, 0),), settings, GIVEN)
+        yield frames.take([0])
+
+    return read
+
+
+def _counts(array: Array, path: Path) -> Array:
+    if array.dtype.kind not in "iu" or array.min() < 0:
+        raise GIVEN.error(
+            f"'{path}' holds {array.dtype}, counts of events are whole numbers from 0 on",
+        )
+    return array.astype(np.int64)
 
 
 def natural(text: str) -> list[Any]:

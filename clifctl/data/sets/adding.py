@@ -14,6 +14,7 @@ from torch import Tensor
 
 from clifctl.data.archives import Array, BadArchive, require_memory
 from clifctl.data.contract import DataOptions, Dataset, DataShape, LoadedData, Split
+from clifctl.data.given_files import arrays_as_seen
 from clifctl.errors import DataError
 from clifctl.strict import Count, Seed
 
@@ -50,13 +51,17 @@ def load(options: AddingOptions, timesteps: int) -> LoadedData:
         ) from None
     # numpy promises that RandomState draws the same numbers for ever.
     random = np.random.RandomState(options.seed)
-    edges = (edge(number / options.classes) for number in range(options.classes + 1))
-    shown = [f"{bound:.3f}" for bound in edges]
     return LoadedData(
         _split(options.train_samples, timesteps, options.classes, random),
         _split(options.test_samples, timesteps, options.classes, random),
-        class_names=tuple(map("{} to {}".format, shown, shown[1:])),
+        class_names=_ranges(options.classes),
     )
+
+
+def _ranges(classes: int) -> tuple[str, ...]:
+    """The ranges of sums, in words."""
+    shown = [f"{edge(number / classes):.3f}" for number in range(classes + 1)]
+    return tuple(map("{} to {}".format, shown, shown[1:]))
 
 
 def _split(samples: int, timesteps: int, classes: int, random: np.random.RandomState) -> Split:
@@ -95,4 +100,7 @@ DATASET = Dataset(
     options=AddingOptions,
     load=load,
     shape_of=lambda options: DataShape(options.classes, (INPUTS,)),
+    unlabelled=lambda options, timesteps: arrays_as_seen(
+        (timesteps, INPUTS), _ranges(options.classes)
+    ),
 )

@@ -24,7 +24,15 @@ from torch import Tensor
 
 from clifctl.data.augment.pipelines import Normalise, TrivialEraseMix, crop_cutout_flip
 from clifctl.data.contract import Augmentation, Dataset, Files, FileState, LoadedData
-from clifctl.data.images import ImageOptions, Place, Samples, assemble, require_labels
+from clifctl.data.given_files import unlabelled_images
+from clifctl.data.images import (
+    ImageOptions,
+    Place,
+    Samples,
+    assemble,
+    data_folder,
+    require_labels,
+)
 from clifctl.data.unpickling import load_plain
 from clifctl.errors import DataError
 from clifctl.reading import MIB, open_regular, read_bytes
@@ -291,5 +299,12 @@ def dataset(form: CifarFormat, *, title: str, url: str, folder: str) -> Dataset:
             ),
             inspect=lambda root: inspect(form, root),
             class_names=lambda root: _class_names(form, root),
+        ),
+        unlabelled=lambda options, timesteps: unlabelled_images(
+            options,
+            timesteps,
+            shape=(3, SIDE, SIDE),
+            prepare=Normalise(form.mean, form.std),
+            class_names=_class_names(form, data_folder(options.root)),
         ),
     )

@@ -7,6 +7,7 @@ as TEBN (Duan et al., 2022) and PSN (Fang et al., 2024) do. Accuracies of the tw
 """
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -22,11 +23,13 @@ from clifctl.data.events.event_set import (
     missing,
     natural,
     unfinished,
+    unlabelled_events,
 )
 from clifctl.data.events.options import EventOptions
 from clifctl.data.events.recordings import POLARITIES, BadRecording, Events, NpzRecording, Sample
 from clifctl.data.folders import files_in
 from clifctl.data.images import Place
+from clifctl.data.unlabelled import Unlabelled
 from clifctl.errors import DataError
 
 NAME = "cifar10_dvs"
@@ -187,6 +190,21 @@ CAMERA = EventCamera(
     complete={"train": 9000, "test": 1000},
     class_names=lambda options, named: CLASS_NAMES,
 )
+
+
+def unlabelled(options: Cifar10DvsOptions, timesteps: int) -> Unlabelled:
+    """Recordings as the data set has them, as AEDAT 2.0 or as SpikingJelly's arrays."""
+    recording = partial(Image, label=0, orientation=options.orientation)
+    return unlabelled_events(
+        NAME,
+        CAMERA,
+        options,
+        timesteps,
+        recordings={".aedat": recording, ".npz": recording},
+        class_names=CLASS_NAMES,
+    )
+
+
 DATASET = Dataset(
     name=NAME,
     title="CIFAR10-DVS, 10,000 recordings of moving images, frames of ON/OFF events of 128x128",
@@ -204,4 +222,5 @@ DATASET = Dataset(
     files=FILES,
     polarities=POLARITIES,
     camera=CAMERA,
+    unlabelled=unlabelled,
 )

@@ -6,11 +6,15 @@ images.
 """
 
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor
 
+from clifctl.data.archives import Array
 from clifctl.data.augment.transforms import random_crop
 from clifctl.data.contract import (
     Augmentation,
@@ -20,13 +24,24 @@ from clifctl.data.contract import (
     Split,
     as_floats,
 )
+from clifctl.data.decoding import ENDINGS, MOST_THREADS, UNREAD
+from clifctl.data.given_files import (
+    ARRAYS,
+    GIVEN,
+    ArrayReader,
+    as_numbers,
+    image_reader,
+    in_view,
+)
 from clifctl.data.images import WorkerOptions
+from clifctl.data.unlabelled import Unlabelled, changed
 from clifctl.data.views import ViewOptions, seen, sees_events, show
 
 SOURCE = "Alpaydin and Kaynak, Optical Recognition of Handwritten Digits, UCI 1998 (scikit-learn)"
 CLASSES = 10
 SIDE = 8
 TEST_SAMPLES = 500
+LEVELS = 16
 
 
 class DigitsOptions(WorkerOptions, ViewOptions):
@@ -53,7 +68,7 @@ def digit_images() -> DigitImages:
     from sklearn.model_selection import train_test_split
 
     bunch = load_digits()
-    images = bunch.images.astype("float32") / 16.0
+    images = bunch.images.astype("float32") / LEVELS
     train, test, train_targets, test_targets = train_test_split(
         images, bunch.target, test_size=TEST_SAMPLES, random_state=0, stratify=bunch.target
     )
@@ -67,11 +82,50 @@ def digit_images() -> DigitImages:
 
 def standardised(images: DigitImages) -> tuple[Split, Split, float]:
     """Training and test split `[1, N, 1, 8, 8]`, and the value that a black pixel takes."""
-    mean, std = images.train.mean(), images.train.std()
-    train = ((images.train - mean) / std).unsqueeze(0)
-    test = ((images.test - mean) / std).unsqueeze(0)
-    black = float(-mean / std)
+    standardise = standardisation(images)
+    train = standardise(images.train).unsqueeze(0)
+    test = standardise(images.test).unsqueeze(0)
+    black = float(standardise(torch.zeros(())))
     return Split(train, images.train_targets), Split(test, images.test_targets), black
+
+
+def standardisation(images: DigitImages) -> Preparation:
+    """The Preparation of images `[*, 1, 8, 8]`: by the statistics of those of training."""
+    mean, std = images.train.mean(), images.train.std()
+
+    def standardise(pixels: Tensor) -> Tensor:
+        return (pixels - mean.to(pixels.device)) / std.to(pixels.device)
+
+    return standardise
+
+
+def unlabelled_digits() -> Unlabelled:
+    """Grey images of 8x8, or arrays of such in bytes or numbers in [0, 1], white on black."""
+    of_bytes = changed(image_reader(1, SIDE), lambda pixels: torch.from_numpy(_levels(pixels)))
+    reader = ArrayReader((1, SIDE, SIDE), _intensities)
+    return Unlabelled(
+        {**dict.fromkeys(ENDINGS, of_bytes), **dict.fromkeys(ARRAYS, reader)},
+        standardisation(digit_images()),
+        at_once=MOST_THREADS,
+        unread=UNREAD,
+    )
+
+
+def _levels(pixels: Any) -> Array:
+    """Bytes as the nearest of the levels 0, 1/16, ..., 1 that the data set's images have."""
+    return (np.rint(np.asarray(pixels) * (LEVELS / 255)) / LEVELS).astype(np.float32)
+
+
+def _intensities(array: Array, path: Path) -> Array:
+    if array.dtype == np.uint8:
+        return _levels(array)
+    numbers = as_numbers(array, path)
+    if not 0 <= numbers.min() <= numbers.max() <= 1:
+        raise GIVEN.error(
+            f"'{path}' holds {numbers.min():g} to {numbers.max():g}, digits are intensities from 0 "
+            "to 1, or bytes",
+        )
+    return numbers
 
 
 def load(options: DigitsOptions, timesteps: int) -> LoadedData:
@@ -118,4 +172,5 @@ DATASET = Dataset(
     max_timesteps=None,
     options=DigitsOptions,
     load=load,
+    unlabelled=lambda options, timesteps: in_view(unlabelled_digits(), options, timesteps),
 )

@@ -2,14 +2,17 @@
 `data.view=events`, but held as frames: `[T, N, 2, 10, 10]`. The saccades are drawn under
 `data.seed`, which has nothing to do with a run's seed."""
 
+from dataclasses import replace
+
 import torch
 from pydantic import Field
 from torch import Tensor
 
-from clifctl.data.contract import DataOptions, Dataset, LoadedData, Split
+from clifctl.data.contract import DataOptions, Dataset, LoadedData, Split, as_floats
 from clifctl.data.events.recordings import POLARITIES
-from clifctl.data.sets.digits import CLASSES, SIDE, SOURCE, digit_images
-from clifctl.data.simulated_camera import BORDER, INSTANTS, saccades, simulate
+from clifctl.data.sets.digits import CLASSES, SIDE, SOURCE, digit_images, unlabelled_digits
+from clifctl.data.simulated_camera import BORDER, INSTANTS, one_movement, saccades, simulate
+from clifctl.data.unlabelled import Unlabelled, changed
 from clifctl.strict import Seed
 
 SENSOR = SIDE + 2 * BORDER
@@ -40,6 +43,13 @@ def load(options: DigitsEventsOptions, timesteps: int) -> LoadedData:
     return LoadedData(train, split(images.test, images.test_targets))
 
 
+def _unlabelled(options: DigitsEventsOptions, timesteps: int) -> Unlabelled:
+    images = unlabelled_digits()
+    see = one_movement(options.seed, options.jitter, options.contrast_threshold, timesteps)
+    readers = {ending: changed(reader, see) for ending, reader in images.readers.items()}
+    return replace(images, readers=readers, prepare=as_floats)
+
+
 DATASET = Dataset(
     name="digits_events",
     title="handwritten digits, ON/OFF events of a camera that makes three saccades (simulated)",
@@ -51,5 +61,6 @@ DATASET = Dataset(
     max_timesteps=INSTANTS,
     options=DigitsEventsOptions,
     load=load,
+    unlabelled=_unlabelled,
     polarities=POLARITIES,
 )

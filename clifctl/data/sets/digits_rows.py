@@ -1,8 +1,18 @@
 """Handwritten digits, one row of pixels a time step: `digits` with `data.view=rows`, but held as
 rows."""
 
+from dataclasses import replace
+
 from clifctl.data.contract import DataOptions, Dataset, LoadedData, Split
-from clifctl.data.sets.digits import CLASSES, SIDE, SOURCE, digit_images, standardised
+from clifctl.data.sets.digits import (
+    CLASSES,
+    SIDE,
+    SOURCE,
+    digit_images,
+    standardised,
+    unlabelled_digits,
+)
+from clifctl.data.unlabelled import Unlabelled
 from clifctl.data.views import rows
 
 
@@ -16,6 +26,13 @@ def load(options: DigitsRowsOptions, timesteps: int) -> LoadedData:
     return LoadedData(Split(rows(train.held), train.targets), Split(rows(test.held), test.targets))
 
 
+def _unlabelled(options: DigitsRowsOptions, timesteps: int) -> Unlabelled:
+    images = unlabelled_digits()
+    assert images.prepare is not None
+    standardise = images.prepare
+    return replace(images, prepare=lambda stored: rows(standardise(stored)))
+
+
 DATASET = Dataset(
     name="digits_rows",
     title="handwritten digits, row t at time step t",
@@ -27,4 +44,5 @@ DATASET = Dataset(
     max_timesteps=None,
     options=DigitsRowsOptions,
     load=load,
+    unlabelled=_unlabelled,
 )

@@ -8,6 +8,7 @@ lists `trials_to_train.txt` (people 1 to 23) and `trials_to_test.txt` (24 to 29)
 
 import csv
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -24,6 +25,7 @@ from clifctl.data.events.event_set import (
     missing,
     natural,
     unfinished,
+    unlabelled_events,
 )
 from clifctl.data.events.options import EventOptions
 from clifctl.data.events.recordings import (
@@ -36,6 +38,7 @@ from clifctl.data.events.recordings import (
 )
 from clifctl.data.folders import files_in
 from clifctl.data.images import Place
+from clifctl.data.unlabelled import Unlabelled
 from clifctl.errors import DataError
 from clifctl.reading import read_text
 
@@ -264,6 +267,20 @@ CAMERA = EventCamera(
     complete=SAMPLES,
     class_names=lambda options, named: tuple(CLASS_NAMES[number] for number in _order(options)),
 )
+
+
+def unlabelled(options: DvsGestureOptions, timesteps: int) -> Unlabelled:
+    """Recordings of a gesture each, as SpikingJelly's arrays have them."""
+    return unlabelled_events(
+        NAME,
+        CAMERA,
+        options,
+        timesteps,
+        recordings={".npz": partial(NpzRecording, name="", label=0)},
+        class_names=CAMERA.class_names(options, {}),
+    )
+
+
 DATASET = Dataset(
     name=NAME,
     title="DVS128 Gesture, 1,464 recordings of 11 gestures, frames of ON/OFF events of 128x128",
@@ -279,4 +296,5 @@ DATASET = Dataset(
     files=FILES,
     polarities=POLARITIES,
     camera=CAMERA,
+    unlabelled=unlabelled,
 )

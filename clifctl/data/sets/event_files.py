@@ -19,7 +19,7 @@ from clifctl.data.contract import (
 )
 from clifctl.data.events import faery_files
 from clifctl.data.events.camera_files import READ_BY_FAERY, READERS, CameraRecording
-from clifctl.data.events.event_set import load_events, missing, natural
+from clifctl.data.events.event_set import load_events, missing, natural, unlabelled_events
 from clifctl.data.events.options import EventOptions
 from clifctl.data.events.recordings import POLARITIES, NpzRecording, Recording
 from clifctl.data.folders import (
@@ -30,7 +30,9 @@ from clifctl.data.folders import (
     files_in,
     names_of_classes,
 )
-from clifctl.data.images import Place
+from clifctl.data.given_files import GIVEN
+from clifctl.data.images import Place, data_folder
+from clifctl.data.unlabelled import Unlabelled
 from clifctl.errors import DataError
 from clifctl.strict import Count, Widths
 
@@ -75,12 +77,16 @@ def _files(folder: Path, names: list[str], place: Place) -> list[Found]:
                     f"'{former}' and '{file}' have one name: a recording may be there once"
                 )
         for file in one.files:
-            if file.suffix.lower() in READ_BY_FAERY and not faery_files.is_installed():
-                raise place.error(
-                    f"the package faery, which reads '{file}', is not installed",
-                    hint=faery_files.INSTALL,
-                )
+            _require_reader(file, place)
     return found
+
+
+def _require_reader(file: Path, place: Place) -> None:
+    if file.suffix.lower() in READ_BY_FAERY and not faery_files.is_installed():
+        raise place.error(
+            f"the package faery, which reads '{file}', is not installed",
+            hint=faery_files.INSTALL,
+        )
 
 
 def _recordings(
@@ -148,6 +154,25 @@ FILES = Files(
     class_names=names_of_classes,
 )
 CAMERA = EventCamera(sensor=_sensor, recordings=recordings, by_time=True, class_names=_class_names)
+
+
+def unlabelled(options: EventFilesOptions, timesteps: int) -> Unlabelled:
+    """Recordings of the same kinds."""
+
+    def recording(path: Path) -> Recording:
+        _require_reader(path, GIVEN)
+        return _recording(path, path.stem, 0, _sensor(options))
+
+    return unlabelled_events(
+        NAME,
+        CAMERA,
+        options,
+        timesteps,
+        recordings=dict.fromkeys(ENDINGS, recording),
+        class_names=names_of_classes(data_folder(options.root)),
+    )
+
+
 DATASET = Dataset(
     name=NAME,
     title="event recordings of your own, .npz or a camera's: train/<class>/*, test/<class>/*",
@@ -163,4 +188,5 @@ DATASET = Dataset(
     files=FILES,
     polarities=POLARITIES,
     camera=CAMERA,
+    unlabelled=unlabelled,
 )

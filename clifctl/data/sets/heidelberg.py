@@ -32,8 +32,9 @@ from clifctl.data.contract import (
     Split,
     as_floats,
 )
+from clifctl.data.given_files import arrays_as_seen
 from clifctl.data.hdf5 import open_hdf5
-from clifctl.data.images import AheadOptions, Place, Samples, require_labels
+from clifctl.data.images import AheadOptions, Place, Samples, data_folder, require_labels
 from clifctl.errors import DataError
 from clifctl.hdf5 import Lists
 from clifctl.strict import Count
@@ -324,5 +325,9 @@ def dataset(form: HeidelbergFormat) -> Dataset:
             inspect=lambda root: _states(form, root, closely=False),
             examine=lambda root: _states(form, root, closely=True),
             class_names=lambda root: _class_names(form, root),
+        ),
+        unlabelled=lambda options, timesteps: arrays_as_seen(
+            (timesteps, CHANNELS // options.pool),
+            _class_names(form, data_folder(options.root)),
         ),
     )

@@ -20,6 +20,7 @@ from clifctl import notices
 from clifctl.data.archives import Array, BadArchive
 from clifctl.data.augment.pipelines import CropFlipOptions, Normalise, crop_flip
 from clifctl.data.contract import Dataset, Files, FileState, LoadedData
+from clifctl.data.given_files import unlabelled_images
 from clifctl.data.idx import header_of, read_idx
 from clifctl.data.images import Place, Samples, ShownOptions, assemble, require_labels
 from clifctl.data.views import prepared_for
@@ -241,5 +242,12 @@ def dataset(form: IdxFormat, *, title: str, source: str, licence: str) -> Datase
             ),
             inspect=lambda root: inspect(form, root),
             class_names=lambda root: form.class_names,
+        ),
+        unlabelled=lambda options, timesteps: unlabelled_images(
+            options,
+            timesteps,
+            shape=(1, SIDE, SIDE),
+            prepare=Normalise((form.mean,), (form.std,)),
+            class_names=form.class_names,
         ),
     )

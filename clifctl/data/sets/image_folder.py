@@ -29,8 +29,17 @@ from clifctl.data.folders import (
     counted,
     names_of_classes,
 )
-from clifctl.data.images import DEFAULT_ROOT, ImageFileOptions, Place, Samples, assemble
+from clifctl.data.given_files import unlabelled_images
+from clifctl.data.images import (
+    DEFAULT_ROOT,
+    ImageFileOptions,
+    Place,
+    Samples,
+    assemble,
+    data_folder,
+)
 from clifctl.data.streaming import ImageFiles, samples_of
+from clifctl.data.unlabelled import Unlabelled
 from clifctl.errors import DataError
 from clifctl.strict import Count, Numbers
 
@@ -126,8 +135,7 @@ def load(options: ImageFolderOptions, timesteps: int) -> LoadedData:
             hint=f"data.classes={len(classes)}",
         )
     train, test = (_samples(place.root / part, classes, options, place) for part in PARTS)
-    half = (0.5,) * options.channels
-    prepare = Normalise(options.mean or half, options.std or half)
+    prepare = _normalise(options)
     return assemble(
         {"train": train, "test": test},
         options,
@@ -136,6 +144,24 @@ def load(options: ImageFolderOptions, timesteps: int) -> LoadedData:
         prepare=prepare,
         augment=_augmentation(options, prepare),
         class_names=classes,
+    )
+
+
+def _normalise(options: ImageFolderOptions) -> Normalise:
+    half = (0.5,) * options.channels
+    return Normalise(options.mean or half, options.std or half)
+
+
+def unlabelled(options: ImageFolderOptions, timesteps: int) -> Unlabelled:
+    """Images of the size of those that a net was trained with, or of any with `resize`."""
+    assert options.size is not None
+    return unlabelled_images(
+        options,
+        timesteps,
+        shape=(options.channels, options.size, options.size),
+        prepare=_normalise(options),
+        class_names=names_of_classes(data_folder(options.root)),
+        fit=CentralCrop(options.size) if options.resize == "imagenet" else None,
     )
 
 
@@ -257,4 +283,5 @@ DATASET = Dataset(
         examine=lambda root: _states(root, closely=True),
         class_names=names_of_classes,
     ),
+    unlabelled=unlabelled,
 )

@@ -17,11 +17,13 @@ from pydantic import Field
 from torch import Tensor
 
 from clifctl.data.contract import DataOptions, Dataset, LoadedData, Split
+from clifctl.data.given_files import arrays_as_seen
 from clifctl.errors import DataError
 from clifctl.strict import Seed
 
 STEPS = 40
-CLASSES = 10
+CLASS_NAMES = tuple("0123456789")
+CLASSES = len(CLASS_NAMES)
 PUBLISHED_SEED = 42
 
 
@@ -39,7 +41,7 @@ def load(options: Mnist1dOptions, timesteps: int) -> LoadedData:
     return LoadedData(
         Split(_sequences(made["x"]), torch.from_numpy(made["y"]).long()),
         Split(_sequences(made["x_test"]), torch.from_numpy(made["y_test"]).long()),
-        class_names=tuple("0123456789"),
+        class_names=CLASS_NAMES,
     )
 
 
@@ -87,4 +89,5 @@ DATASET = Dataset(
     max_timesteps=None,
     options=Mnist1dOptions,
     load=load,
+    unlabelled=lambda options, timesteps: arrays_as_seen((timesteps, 1), CLASS_NAMES),
 )

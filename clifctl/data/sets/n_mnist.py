@@ -7,6 +7,7 @@ times are 2**13 us later. SpikingJelly takes such a marker for an event; tonic r
 """
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,12 +21,20 @@ from clifctl.data.contract import (
     FileState,
     LoadedData,
 )
-from clifctl.data.events.event_set import folders_of, incomplete, load_events, missing, natural
+from clifctl.data.events.event_set import (
+    folders_of,
+    incomplete,
+    load_events,
+    missing,
+    natural,
+    unlabelled_events,
+)
 from clifctl.data.events.options import EventOptions
 from clifctl.data.events.recordings import (
     POLARITIES,
     BadRecording,
     Events,
+    NpzRecording,
     Sample,
     require_in_order,
 )
@@ -177,4 +186,15 @@ DATASET = Dataset(
     files=FILES,
     polarities=POLARITIES,
     camera=CAMERA,
+    unlabelled=lambda options, timesteps: unlabelled_events(
+        NAME,
+        CAMERA,
+        options,
+        timesteps,
+        recordings={
+            ".bin": partial(Digit, label=0),
+            ".npz": partial(NpzRecording, name="", label=0),
+        },
+        class_names=CLASS_NAMES,
+    ),
 )

@@ -16,8 +16,10 @@ from clifctl.commands import override
 from clifctl.data.archives import Array, ArrayMissing, BadArchive, array_names, read_arrays
 from clifctl.data.augment.pipelines import CropFlipOptions, crop_flip
 from clifctl.data.contract import Dataset, DataShape, Files, FileState, LoadedData
+from clifctl.data.given_files import ARRAYS, ArrayReader, as_numbers, in_view
 from clifctl.data.images import Place, Samples, ShownOptions, assemble, require_labels
 from clifctl.data.simulated_camera import GREY
+from clifctl.data.unlabelled import Unlabelled
 from clifctl.data.views import prepared_for
 from clifctl.errors import DataError
 from clifctl.strict import Count, Numbers, Widths
@@ -118,6 +120,18 @@ def load(options: NpzOptions, timesteps: int) -> LoadedData:
         prepare=prepare,
         augment=crop_flip(options, prepare),
     )
+
+
+def unlabelled(options: NpzOptions, timesteps: int) -> Unlabelled:
+    """Arrays of such samples: bytes become [0, 1], all other numbers are taken as they are."""
+
+    def prepare(stored: Tensor) -> Tensor:
+        as_bytes = stored.dtype == torch.uint8
+        return Scaled(as_bytes, options.mean, options.std, len(options.shape) - 1)(stored)
+
+    shape = (timesteps, *options.shape) if options.time_axis else options.shape
+    reader = ArrayReader(shape, as_numbers, timed=options.time_axis)
+    return in_view(Unlabelled(dict.fromkeys(ARRAYS, reader), prepare), options, timesteps)
 
 
 @dataclass(frozen=True)
@@ -302,4 +316,5 @@ DATASET = Dataset(
         ),
         inspect=inspect,
     ),
+    unlabelled=unlabelled,
 )

@@ -23,7 +23,8 @@ from clifctl.data.contract import (
     LoadedData,
 )
 from clifctl.data.decoding import Examined, examine, image_files
-from clifctl.data.images import ImageFileOptions, Place, Samples, assemble
+from clifctl.data.given_files import unlabelled_images
+from clifctl.data.images import ImageFileOptions, Place, Samples, assemble, data_folder
 from clifctl.data.streaming import samples_of
 from clifctl.errors import DataError
 from clifctl.reading import read_text
@@ -224,5 +225,12 @@ DATASET = Dataset(
         inspect=inspect,
         examine=lambda root: _states(root, closely=True),
         class_names=_names_below,
+    ),
+    unlabelled=lambda options, timesteps: unlabelled_images(
+        options,
+        timesteps,
+        shape=(3, SIDE, SIDE),
+        prepare=Normalise(MEAN, STD),
+        class_names=_names_below(data_folder(options.root)),
     ),
 )
