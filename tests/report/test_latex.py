@@ -31,11 +31,12 @@ from clifctl.results.bench_eval import EvalBenchResult
 from clifctl.results.bench_neurons import BenchResult
 from clifctl.results.bench_train import TrainBenchResult
 from clifctl.results.convert import DeployResult
+from clifctl.results.dynamics import DynamicsResult
 from clifctl.results.energy import EnergyResult
 from clifctl.results.filled import filled
 from clifctl.results.gradients import GradientsResult, LagRow
 from clifctl.results.sweep import SweepResult
-from clifctl.results.train import TrainResult
+from clifctl.results.train import TrainPlan, TrainResult
 
 Run = Callable[..., Any]
 HOSTILE = r"\input{/etc/passwd}</script>%_&#$^~{}[*]--''`|<>\end{verbatim}\end{table} ±τé☃" + "\n"
@@ -84,10 +85,10 @@ HELD: dict[type, dict[str, Any]] = {
         "reach": (1.0,) * _STEPS,
     },
 }
-OPTIONS = {
-    "dynamics_report": {"traces": True},
-    "energy_report": {"per_layer": True, "operations": True},
-    "plan_report": {"resolved": "title: a & b\n"},
+OPTIONS: dict[type, dict[str, Any]] = {
+    DynamicsResult: {"traces": True},
+    EnergyResult: {"per_layer": True, "operations": True},
+    TrainPlan: {"resolved": "title: a & b\n"},
 }
 # Tables of real values, of commands that are quick.
 QUICK = [
@@ -262,7 +263,7 @@ def reports_of(words: tuple[str, ...]) -> Iterator[Report]:
                 continue
             kind = typing.get_type_hints(make)[next(iter(inspect.signature(make).parameters))]
             if is_dataclass(kind) and isinstance(kind, type):
-                yield make(result_of(kind), **OPTIONS.get(name, {}))
+                yield make(result_of(kind), **OPTIONS.get(kind, {}))
 
 
 @pytest.fixture(scope="module")
@@ -337,9 +338,7 @@ def test_a_wide_table_breaks_its_headers_and_then_says_so(clifctl: Run) -> None:
     (said,) = too_wide_tables(Report({}, (more,)))
     assert said.startswith("the table 'x' is about 1")
     done = clifctl("data", "ls", "--format", "latex")
-    said = (
-        r"note: the table 'data sets' is about \d\.\d inches wide, and a page has 6\.75: --columns"
-    )
+    said = r"note: the table 'data sets' is about \d\.\d inches wide, and a page has 6\.75: --col"
     assert re.match(said, done.err)
     assert clifctl("data", "ls", "--format", "md").err == ""
 
