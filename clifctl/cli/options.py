@@ -36,7 +36,7 @@ from clifctl.errors import ClifctlError, Interrupted, OutputError, RunFailed, Us
 from clifctl.files import require_file_possible, same_file, write_output
 from clifctl.launch import launch
 from clifctl.notices import heard_by
-from clifctl.report.render import ENDINGS, FORMATS, render
+from clifctl.report.render import ENDINGS, FORMATS, render, too_wide_tables
 from clifctl.report.shape import only_columns, unknown_columns
 
 RESULT_PANEL = "Result"
@@ -195,6 +195,8 @@ class Output:
         else:
             text = buffer.getvalue().encode(errors="backslashreplace")
             write_output(self.path, lambda file: file.write(text))
+        for line in too_wide_tables(report) if self.how == "latex" else ():
+            self.notice(line)
         if left_out := what_is_left_out(report, self.how):
             self.notice(left_out)
 

@@ -1,7 +1,8 @@
 """`clifctl paper ls|show|run`."""
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -9,6 +10,9 @@ from clifctl.cli.completion import complete_data, complete_override, complete_pa
 from clifctl.cli.execution_options import Execution
 from clifctl.cli.flags import Group
 from clifctl.cli.options import Output, command
+
+if TYPE_CHECKING:
+    from clifctl.results.paper import PaperShown
 
 app = typer.Typer(
     cls=Group,
@@ -107,7 +111,13 @@ def run(
     finished anywhere below --runs are not made again.
     """
     from clifctl.experiments.grid.grid import raise_for_failures
-    from clifctl.experiments.paper import RunPaperOptions, paper_plan, plan_paper, run_paper
+    from clifctl.experiments.paper import (
+        RunPaperOptions,
+        paper_plan,
+        plan_paper,
+        run_paper,
+        show_paper,
+    )
     from clifctl.report.paper import plan_report, shown_report
     from clifctl.report.trials_progress import TrialsProgress
 
@@ -120,9 +130,21 @@ def run(
     if dry_run:
         output.emit(plan_report(paper_plan(planned)))
         return
+    output.require_columns(lambda: shown_report(_like(show_paper(name, options))))
     result, ended = run_paper(
         planned, watch=lambda: TrialsProgress(quiet=output.quiet), say=output.notice
     )
     output.emit(shown_report(result))
     for folder, trials in ended:
         raise_for_failures(trials, folder)
+
+
+def _like(shown: "PaperShown") -> "PaperShown":
+    """The same with everything measured that can be."""
+    from clifctl.results.filled import filled
+    from clifctl.results.paper import PaperLine
+    from clifctl.results.statistics import Estimate
+
+    cells = {one.key: filled(Estimate) for one in shown.columns if one.measured}
+    line = filled(PaperLine, whose="here", cells=cells, notes={})
+    return replace(shown, lines=(*shown.lines, line))

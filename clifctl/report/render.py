@@ -5,7 +5,7 @@ import csv
 import dataclasses
 import io
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import IO, Any, Literal
@@ -14,7 +14,13 @@ from clifctl.amounts import signed
 from clifctl.commands import visible
 from clifctl.files import plain, to_json
 from clifctl.report.html import html_page, html_table, html_text
-from clifctl.report.latex import latex_comment, latex_table, latex_text
+from clifctl.report.latex import (
+    latex_comment,
+    latex_table,
+    latex_text,
+    too_wide,
+    width_inches,
+)
 from clifctl.report.layout import Fitted, Grid, drawn, fit
 from clifctl.results.quantities import quantities_of
 from clifctl.results.result import Result
@@ -190,6 +196,14 @@ def _write_latex(report: Report, stream: IO[str]) -> None:
     parts = [] if report.text_only else [_exported(table, latex_table) for table in report.tables]
     parts += [] if report.text is None else [latex_text(report.text)]
     stream.write(latex_comment(report.comment) + "\n".join(parts))
+
+
+def too_wide_tables(report: Report) -> Iterator[str]:
+    """What to do about each table that is wider than a page."""
+    for table in report.tables:
+        inches = width_inches(_grid(table)) if table.columns else None
+        if inches is not None:
+            yield f"the table '{table.title}' is {too_wide(inches)}"
 
 
 def _write_html(report: Report, stream: IO[str]) -> None:

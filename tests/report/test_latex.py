@@ -1,15 +1,24 @@
+"""Tables as LaTeX and HTML: what is written of any text, and that of every command, read by a
+parser and compiled in one document."""
+
+import importlib
+import inspect
 import io
 import re
 import shutil
 import subprocess
-from collections.abc import Callable
+import typing
+from collections.abc import Callable, Iterator
+from dataclasses import is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 
+from clifctl.cli.app import app
 from clifctl.report.latex import escaped, latex_text
-from clifctl.report.render import Column, Measured, Report, Table, render
+from clifctl.report.render import Column, Measured, Report, Table, render, too_wide_tables
 from clifctl.report.shape import (
     labelled,
     only_columns,
@@ -18,6 +27,16 @@ from clifctl.report.shape import (
     with_digits,
     with_origin,
 )
+from clifctl.results.bench_eval import EvalBenchResult
+from clifctl.results.bench_neurons import BenchResult
+from clifctl.results.bench_train import TrainBenchResult
+from clifctl.results.convert import DeployResult
+from clifctl.results.dynamics import DynamicsResult
+from clifctl.results.energy import EnergyResult
+from clifctl.results.filled import filled
+from clifctl.results.gradients import GradientsResult, LagRow
+from clifctl.results.sweep import SweepResult
+from clifctl.results.train import TrainPlan, TrainResult
 
 Run = Callable[..., Any]
 HOSTILE = r"\input{/etc/passwd}</script>%_&#$^~{}[*]--''`|<>\end{verbatim}\end{table} ±τé☃" + "\n"
@@ -38,6 +57,45 @@ TABLE = Table(
     published=(2,),
 )
 REPORT = Report({"rows": [{"checkpoint": "runs/a\nb"}]}, (TABLE,), text=HOSTILE + "  key: 1\n")
+BEGIN = r"""\documentclass{article}
+\usepackage{booktabs,longtable}
+\setlength{\textwidth}{6.75in}
+\begin{document}
+"""
+END = "\\clearpage\n\\end{document}\n"
+_TABLE = re.compile(
+    r"\\begin\{(tabular|longtable)\}\{((?:[lr]|p\{[^}]*\})+)\}(.*?)\\end\{\1\}", re.DOTALL
+)
+_BROKEN_HEADER = re.compile(r"\\begin\{tabular\}\[b\]\{@\{\}[lr]@\{\}\}(.*?)\\end\{tabular\}")
+_OVERFULL = re.compile(r"Overfull \\hbox \(([\d.]+)pt too wide\) in \w+ at lines (\d+)--(\d+)")
+WITHOUT_A_TABLE = {"recipes cp", "neurons cp", "models cp"}
+# What a result must hold beside any values, for its report.
+_BENCH = {"contestant": "ours", "versions": {"spikingjelly": "2.0"}}
+_STEPS = 9
+HELD: dict[type, dict[str, Any]] = {
+    BenchResult: _BENCH,
+    TrainBenchResult: _BENCH,
+    EvalBenchResult: _BENCH,
+    TrainResult: {"best_chosen_on": "test", "resolved_recipe": {"neuron": {"tau": 2.0}}},
+    DeployResult: {"chosen_on": "test"},
+    EnergyResult: {"methods": ("sop", "memory"), "rates": "measured"},
+    GradientsResult: {
+        "timesteps": _STEPS,
+        "lags": tuple(filled(LagRow, lag=lag) for lag in range(_STEPS)),
+        "reach": (1.0,) * _STEPS,
+    },
+}
+OPTIONS: dict[type, dict[str, Any]] = {
+    DynamicsResult: {"traces": True},
+    EnergyResult: {"per_layer": True, "operations": True},
+    TrainPlan: {"resolved": "title: a & b\n"},
+}
+# Tables of real values, of commands that are quick.
+QUICK = [
+    *(("neurons", "ls"), ("neurons", "show", "glif"), ("models", "ls"), ("data", "ls")),
+    *(("recipes", "ls"), ("recipes", "show", "digits_snn5"), ("recipes", "keys")),
+    ("neurons", "ls", "--transpose", "--columns", "neuron,states"),
+]
 
 
 def text(report: Report, how: str = "latex") -> str:
@@ -48,36 +106,43 @@ def text(report: Report, how: str = "latex") -> str:
 
 def tabular_rows(latex: str) -> list[list[str]]:
     """The cells of every row, split at each & that is no text; fails where a table is not whole."""
-    assert latex.count(r"\begin{table}") == latex.count(r"\end{table}")
-    assert latex.count(r"\begin{tabular}") == latex.count(r"\end{tabular}")
-    bare = re.sub(r"\\[\\{}$&#%_]", "", re.sub(r"(?m)^%.*$", "", latex))
+    latex = re.sub(r"(?m)^%.*$", "", latex)
+    for kind in ("table", "tabular", "longtable"):
+        assert latex.count(rf"\begin{{{kind}}}") == latex.count(rf"\end{{{kind}}}")
+    bare = re.sub(r"\\[\\{}$&#%_]", "", latex)
     assert bare.count("{") == bare.count("}")
     assert bare.count("$") % 2 == 0
     assert "%" not in bare
     assert "#" not in bare
     found = []
-    for kinds, body in re.findall(
-        r"\\begin\{tabular\}\{((?:[lr]|p\{[^}]*\})+)\}(.*?)\\end\{tabular\}", latex, re.DOTALL
-    ):
+    whole = _BROKEN_HEADER.sub(lambda one: one[1].replace(r" \\ ", " "), latex)
+    for _, kinds, body in _TABLE.findall(whole):
         columns = len(re.sub(r"\{[^}]*\}", "", kinds))
-        for line in body.splitlines():
+        for line in map(str.strip, body.splitlines()):
             if line.endswith(r" \\"):
-                cells = re.split(r"(?<!\\) & ", line.strip().removesuffix(r" \\"))
+                cells = re.split(r"(?<!\\) & ", line.removesuffix(r" \\"))
                 assert len(cells) == columns, line
                 found.append(cells)
     return found
 
 
-def compiled(latex: str, folder: Path) -> None:
-    """Compile it, where LaTeX is installed: any error ends the compilation."""
+def compiled(latex: str, folder: Path) -> list[tuple[float, str]]:
+    """Compile a document of it; any error ends the compilation. Returns what is too wide for its
+    page: by how many points, and the lines. Skips the test where LaTeX is not installed."""
     if shutil.which("pdflatex") is None:
-        return
-    begin = "\\documentclass{article}\\usepackage{booktabs}\\begin{document}\n"
-    (folder / "x.tex").write_text(begin + latex + "\\clearpage\n\\end{document}\n")
+        pytest.skip("pdflatex is not installed (texlive-latex-base); the parser has read it")
+    document = BEGIN + latex + END
+    (folder / "x.tex").write_text(document)
     command = ["pdflatex", "-halt-on-error", "-interaction=nonstopmode", "x.tex"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, errors="replace")
-    if "booktabs.sty' not found" not in done.stdout:
-        assert done.returncode == 0, done.stdout[-2000:]
+    if re.search(r"(booktabs|longtable).sty' not found", done.stdout):
+        pytest.skip("booktabs is not installed (texlive-latex-recommended)")
+    assert done.returncode == 0, done.stdout[-2000:]
+    lines = document.splitlines()
+    return [
+        (float(points), "\n".join(lines[int(first) - 1 : int(last)]))
+        for points, first, last in _OVERFULL.findall(done.stdout)
+    ]
 
 
 def test_no_text_is_a_command(tmp_path: Path) -> None:
@@ -103,7 +168,7 @@ def test_numbers_are_mathematics_and_the_best_are_bold() -> None:
     assert rows[2][1:] == ["$96.10$", "$0.12$", "$1$"]
     assert rows[3][1:] == [r"$\mathbf{97.56 \pm 0.10}$", "--", "$2$"]  # looks the same
     assert r"\mathbf" not in text(REPORT)
-    assert "{p{0.45\\linewidth}rrr}" in text(REPORT)
+    assert re.search(r"\{p\{0\.[56]\d\\linewidth\}rrr\}", text(REPORT))
 
 
 def test_the_best_is_bold_in_html_and_markdown() -> None:
@@ -169,23 +234,117 @@ def test_what_makes_no_sense_is_refused(
     assert not Path("x.csv").exists()
 
 
-def test_the_tables_of_commands_compile(clifctl: Run, tmp_path: Path) -> None:
-    clifctl("neurons", "ls", "-o", "x.tex")
-    whole = Path("x.tex").read_text()
-    for command in (
-        ("neurons", "show", "clif"),
-        ("neurons", "ls", "--transpose", "--columns", "neuron,states"),
-        ("models", "ls"),
-        ("recipes", "ls"),
-        ("recipes", "show", "digits_snn5"),
-        ("recipes", "keys"),
-        ("data", "ls"),
-        ("energy", "digits_snn5", "--per-layer"),
-    ):
+def commands(group: Any, *words: str) -> list[tuple[str, ...]]:
+    if not hasattr(group, "commands"):
+        return [words]
+    return [found for name, one in group.commands.items() for found in commands(one, *words, name)]
+
+
+def result_of(kind: type) -> Any:
+    result: Any = filled(kind, **HELD.get(kind, {}))
+    if isinstance(result, DeployResult):
+        return replace(result, published=None)
+    if isinstance(result, SweepResult):
+        return replace(result, quantity="test_loss", against="sop_energy_nj")
+    return result
+
+
+def reports_of(words: tuple[str, ...]) -> Iterator[Report]:
+    """What a command may print, of results that have everything: by the functions of its module
+    in clifctl.report, or of its group's."""
+    stems = ["_".join(words), words[0]]
+    for stem in dict.fromkeys(stem.replace("-", "_") for stem in stems):
+        try:
+            module = importlib.import_module(f"clifctl.report.{stem}")
+        except ModuleNotFoundError:
+            continue
+        for name, make in vars(module).items():
+            if not name.endswith("_report") or name.startswith("_"):
+                continue
+            kind = typing.get_type_hints(make)[next(iter(inspect.signature(make).parameters))]
+            if is_dataclass(kind) and isinstance(kind, type):
+                yield make(result_of(kind), **OPTIONS.get(kind, {}))
+
+
+@pytest.fixture(scope="module")
+def reports() -> dict[str, list[Report]]:
+    found = {}
+    for words in commands(typer.main.get_command(app)):
+        if " ".join(words) not in WITHOUT_A_TABLE:
+            found[" ".join(words)] = list(reports_of(words))
+    return found
+
+
+def written(report: Report, how: str = "latex") -> str:
+    stream = io.StringIO()
+    render(with_origin(report), how, stream)
+    return stream.getvalue()
+
+
+def test_every_command_has_a_table(reports: dict[str, list[Report]]) -> None:
+    assert len(reports) > 25
+    for command, made in reports.items():
+        assert any(table.columns for one in made for table in one.tables), command
+
+
+def test_the_latex_of_every_command_compiles(
+    clifctl: Run, tmp_path: Path, reports: dict[str, list[Report]]
+) -> None:
+    parts = [written(report) for made in reports.values() for report in made]
+    for command in QUICK:
         done = clifctl(*command, "--format", "latex")
         assert done.code == 0, done.err
-        latex = done.out
-        assert latex.startswith("% written by clifctl")
-        tabular_rows(latex)
-        whole += latex + "\\clearpage\n"
-    compiled(whole, tmp_path)
+        parts.append(done.out)
+    parts = list(dict.fromkeys(parts))  # commands of one group share reports
+    rows = [tabular_rows(part) for part in parts]
+    assert sum(map(len, rows)) > 300
+    told = [line for part in parts for line in part.splitlines() if "inches wide" in line]
+    assert all("--columns A,B,... has fewer columns" in line for line in told)
+    wide = compiled("\\clearpage\n".join(parts), tmp_path)
+    # A table is no wider than a page of two columns, or says so, and what to do.
+    source = (tmp_path / "x.tex").read_text()
+    for points, lines in wide:
+        end = source.index(lines) + len(lines)
+        begin = max(source.rfind(rf"\begin{{{kind}}}", 0, end) for kind in ("table", "longtable"))
+        said = source[begin - 300 : begin]
+        assert points < 3.0 or "inches wide" in said, f"{points} points:\n{lines}"
+
+
+def many(rows: int) -> Table:
+    columns = (Column("name", "name of the layer"), Column("rate", "firing rate", 2))
+    lines = tuple({"name": f"layer {n}", "rate": n / 7} for n in range(rows))
+    return Table("rates", columns, lines, notes=("a note",), label="tab:rates")
+
+
+def test_a_table_that_is_longer_than_a_page_goes_on() -> None:
+    assert r"\begin{longtable}" not in written(Report({}, (many(40),)))
+    latex = written(Report({}, (many(90),)))
+    assert latex.count(r"\endfirsthead") == latex.count(r"\endhead") == 1
+    assert r"\begin{table}" not in latex
+    assert r"\label{tab:rates}" in latex
+    rows = tabular_rows(latex)
+    assert [row[0] for row in rows[:3]] == ["name of the layer", "name of the layer", "layer 0"]
+    assert len(rows) == 92
+
+
+def test_a_wide_table_breaks_its_headers_and_then_says_so(clifctl: Run) -> None:
+    columns = tuple(Column(f"c{n}", f"training loss, train mode {n}", 2) for n in range(7))
+    table = Table("x", columns, ({column.key: 0.5 for column in columns},))
+    report = Report({}, (table,))
+    assert r"\begin{tabular}[b]{@{}r@{}}training \\ loss, train \\ mode 0\end" in written(report)
+    assert tabular_rows(written(report))[0][0] == "training loss, train mode 0"
+    assert not list(too_wide_tables(report))
+    more = replace(table, columns=columns * 2)
+    (said,) = too_wide_tables(Report({}, (more,)))
+    assert said.startswith("the table 'x' is about 1")
+    done = clifctl("data", "ls", "--format", "latex")
+    said = r"note: the table 'data sets' is about \d\.\d inches wide, and a page has 6\.75: --col"
+    assert re.match(said, done.err)
+    assert clifctl("data", "ls", "--format", "md").err == ""
+
+
+def test_notes_alone_are_text() -> None:
+    latex = written(Report({}, (Table("what can be concluded", (), (), notes=("a & b",)),)))
+    assert r"\begin{table}" not in latex
+    assert r"\textbf{what can be concluded}\par" in latex
+    assert r"{\footnotesize a \& b\par}" in latex
