@@ -1,7 +1,7 @@
 """`paper ls`, `paper show` and `paper run`: the paper's tables and figures, beside what is measured
 here."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,6 +18,8 @@ from clifctl.experiments.reproduce.found import FoundRuns
 from clifctl.experiments.reproduce.layout import skeleton_of
 from clifctl.experiments.reproduce.names import named_item
 from clifctl.experiments.run.execution import ExecutionOptions
+from clifctl.experiments.run.resume import decisive
+from clifctl.files import to_json
 from clifctl.paper import PaperItem, paper_items
 from clifctl.recipe.load import LoadedRecipe
 from clifctl.results.events import GridObserver
@@ -99,10 +101,11 @@ def show_paper(name: str, options: PaperOptions) -> PaperShown:
 
 @dataclass(frozen=True)
 class _Lot:
-    """The runs of one recipe: those that are finished, and the variants that are missing."""
+    """The runs of one recipe, and the recipes of the paper that it is, or stands in the place of:
+    how many are finished, and the variants that are missing."""
 
     basis: Basis
-    paper_data: tuple[str, ...]
+    of_paper: tuple[Basis, ...]
     seeds: tuple[int, ...]
     there: int
     missing: tuple[tuple[LoadedRecipe, str], ...]
@@ -133,49 +136,68 @@ def plan_paper(name: str, options: RunPaperOptions) -> Reproduction:
     bases = Bases(options.overrides, options.data)
     found = FoundRuns(options.folder)
     lots = tuple(_lots(item, options, bases, found))
-    notices = []
-    for lot in lots:
-        if not lot.basis.data_here:
-            notices.append(
-                f"{lot.basis.data} is not here: {lot.basis.name} is left out "
-                f"({command_line('data', 'check', lot.basis.data)} says how to get it)"
-            )
-        elif lot.basis.substituted:
-            notices.append(in_the_place_of(lot.basis, lot.paper_data))
+    return Reproduction(item, options, lots, tuple(_notices(lots)))
+
+
+def _notices(lots: Sequence[_Lot]) -> Iterator[str]:
+    """On which data it is made, and what cannot be."""
+    taken = {lot.basis: [one.recipe for one in lot.of_paper] for lot in lots}
+    for data, bases in _by_data(basis for basis in taken if not basis.substituted).items():
+        recipes = ", ".join(basis.recipe for basis in bases)
+        if bases[0].data_here:
+            yield f"on {data}, the paper's data: {recipes}"
         else:
-            notices.append(f"on the paper's data: {lot.basis.data}")
-    return Reproduction(item, options, lots, tuple(notices))
+            check = command_line("data", "check", data)
+            yield f"{data} is not here: {recipes} cannot be run ({check} says how to get it)"
+    if instead := {basis: recipes for basis, recipes in taken.items() if basis.substituted}:
+        yield in_the_place_of(instead)
+
+
+def _by_data(bases: Iterable[Basis]) -> dict[str, list[Basis]]:
+    found: dict[str, list[Basis]] = {}
+    for basis in bases:
+        found.setdefault(basis.data, []).append(basis)
+    return found
 
 
 def _lots(
     item: PaperItem, options: RunPaperOptions, bases: Bases, found: FoundRuns
 ) -> Iterator[_Lot]:
     cells: dict[Basis, dict[Cell, None]] = {}
-    papers: dict[Basis, list[str]] = {}
+    papers: dict[Basis, dict[Basis, None]] = {}
     by_name: dict[str, Basis] = {}
     for grid in item.grids:
-        basis = bases.own(grid.recipe)
-        if not basis.data_here:
-            basis = bases.other(grid.recipe) or basis
+        own = bases.own(grid.recipe)
+        basis = own if own.data_here else bases.other(grid.recipe) or own
         # Two recipes of the paper may have one in their place: its runs are made once.
         basis = by_name.setdefault(basis.name, basis)
-        papers.setdefault(basis, []).append(grid.recipe)
+        papers.setdefault(basis, {})[own] = None
         cells.setdefault(basis, {}).update(
             dict.fromkeys(replace(cell, recipe=basis.name) for cell in cells_of(grid))
         )
+    seen: set[str] = set()
     for basis, of_basis in cells.items():
         recipe = basis.loaded.recipe
         seeds = seeds_of(recipe.train.seed, options.seeds or item.seeds)
-        places = [(cell, seed) for seed in seeds for cell in of_basis]
-        missing = [(c, seed) for c, seed in places if seed not in found.of(basis, c).done]
+        there, missing = 0, []
+        for seed in seeds:
+            for cell in of_basis:
+                variant = basis.variant(cell, seed)
+                # Two recipes of the paper may come to the same run on other data.
+                decides = to_json(decisive(variant.recipe.document))
+                if decides in seen:
+                    continue
+                seen.add(decides)
+                if seed in found.of(basis, cell).done:
+                    there += 1
+                else:
+                    missing.append((variant, f"{cell.title}, seed {seed}"))
         yield _Lot(
             basis=basis,
-            paper_data=tuple(dict.fromkeys(papers[basis])),
+            of_paper=tuple(papers[basis]),
             seeds=seeds,
-            there=len(places) - len(missing),
-            missing=tuple(
-                (basis.variant(cell, seed), f"{cell.title}, seed {seed}") for cell, seed in missing
-            ),
+            there=there,
+            missing=tuple(missing),
             folder=options.folder / f"paper-{basis.name}",
         )
 
@@ -189,9 +211,9 @@ def paper_plan(planned: Reproduction) -> PaperPlan:
         title=item.title,
         lots=tuple(
             PlannedRuns(
-                recipe=lot.basis.name,
+                recipe=lot.basis.recipe,
                 data=lot.basis.data,
-                instead_of=", ".join(lot.paper_data) if lot.basis.substituted else None,
+                instead_of=_data_of(lot.of_paper) if lot.basis.substituted else None,
                 data_here=lot.basis.data_here,
                 runs=lot.there + len(lot.missing),
                 there=lot.there,
@@ -208,6 +230,10 @@ def paper_plan(planned: Reproduction) -> PaperPlan:
     )
 
 
+def _data_of(bases: Sequence[Basis]) -> str:
+    return ", ".join(dict.fromkeys(basis.data for basis in bases))
+
+
 def run_paper(
     planned: Reproduction,
     watch: Callable[[], AbstractContextManager[GridObserver]],
@@ -220,7 +246,7 @@ def run_paper(
     """
     item, options = planned.item, planned.options
     if planned.lots and not planned.ready:
-        names = ", ".join(dict.fromkeys(lot.basis.data for lot in planned.lots))
+        names = _data_of([lot.basis for lot in planned.lots])
         raise DataError(
             f"{item.label} needs {names}, which {'are' if ',' in names else 'is'} not here",
             hint=f"{command_line('data', 'check', planned.lots[0].basis.data)} says how to get it; "

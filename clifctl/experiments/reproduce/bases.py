@@ -1,6 +1,6 @@
 """The recipes of a table or figure, on the paper's data and on those that stand in their place."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from clifctl.experiments.reproduce.cells import (
     Basis,
@@ -52,10 +52,18 @@ def commands_of(item: PaperItem, bases: Bases) -> tuple[str, ...]:
     return (*made, *(f"clifctl {command}" for command in item.commands))
 
 
-def in_the_place_of(basis: Basis, recipes: Sequence[str]) -> str:
-    """What to say of runs on other data than the paper's."""
-    taken = ", ".join(dict.fromkeys(recipes))
+def in_the_place_of(taken: Mapping[Basis, Sequence[str]]) -> str:
+    """What to say of runs on other data than the paper's: the recipes of the paper whose place each
+    basis takes. All are on the same data."""
+    data = next(iter(taken)).data
+    kept = [basis.recipe for basis, recipes in taken.items() if basis.recipe in recipes]
+    said = [
+        f"{basis.recipe} in the place of {', '.join(dict.fromkeys(recipes))}"
+        for basis, recipes in taken.items()
+        if basis.recipe not in recipes
+    ]
+    said += [f"{', '.join(kept)} with data.name={data}"] if kept else []
     return (
-        f"On {basis.data}, which is not the paper's data: {basis.name} in the place of {taken}. "
-        "Its numbers do not compare with the paper's."
+        f"on {data}, which is not the paper's data: {'; '.join(said)}. Its numbers do not compare "
+        "with the paper's."
     )

@@ -150,8 +150,12 @@ def _notes_on_runs(
         return
     pairs = [(basis, cell) for cell in skeleton.cells for basis in bases.all_of(cell.recipe)]
     matches = [found.of(basis, cell) for basis, cell in pairs]
-    for basis in dict.fromkeys(basis for basis, _ in pairs if basis.substituted):
-        yield in_the_place_of(basis, [cell.recipe for one, cell in pairs if one is basis])
+    taken: dict[Basis, list[str]] = {}
+    for basis, cell in pairs:
+        if basis.substituted:
+            taken.setdefault(basis, []).append(cell.recipe)
+    if taken:
+        yield f"Also {in_the_place_of(taken)}"
     if not found.count:
         yield f"There is no run below '{found.folder}'."
     elif not any(match.done for match in matches):

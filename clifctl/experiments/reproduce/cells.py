@@ -93,9 +93,10 @@ def command_of(grid: PaperGrid, seeds: int, half: int) -> str:
 
 @dataclass(frozen=True, eq=False)
 class Basis:
-    """The recipe that cells are variants of. `data` is that of the paper or, `substituted`, the one
-    that a person has named for it; `name` is that of its results."""
+    """The recipe of the catalog that cells are variants of. Its data are those of the paper or,
+    `substituted`, others that a person has named; `name` is that of its results."""
 
+    recipe: str
     name: str
     source: RecipeSource
     substituted: bool = False
@@ -120,7 +121,7 @@ class Basis:
         """The net of its runs."""
         return str(self.source.document["model"]["name"])
 
-    @property
+    @cached_property
     def data_here(self) -> bool:
         """Whether the files of the data are there, by a look at them."""
         return has_data(self.dataset, self.source.document["data"])
@@ -155,7 +156,7 @@ def has_data(dataset: Dataset, section: dict[str, Any]) -> bool:
 def basis_of(recipe: str, overrides: Sequence[str] = ()) -> Basis:
     """`recipe` on the paper's data. Raises RecipeError, UsageError."""
     require_free(overrides)
-    return Basis(_named(recipe, overrides), open_recipe(recipe, overrides))
+    return Basis(recipe, _named(recipe, overrides), open_recipe(recipe, overrides))
 
 
 def substitute(recipe: str, data: str, overrides: Sequence[str] = ()) -> Basis:
@@ -171,7 +172,7 @@ def substitute(recipe: str, data: str, overrides: Sequence[str] = ()) -> Basis:
     if shipped is not None:
         return replace(basis_of(shipped, overrides), substituted=True)
     source = open_recipe(recipe, [f"data.name={data}", *overrides])
-    return Basis(_named(f"{recipe}-on-{data}", overrides), source, substituted=True)
+    return Basis(recipe, _named(f"{recipe}-on-{data}", overrides), source, substituted=True)
 
 
 def named_data(name: str) -> str:
