@@ -1,6 +1,8 @@
 """The figures of README, docs and recipes: measured, stored, and written into pages and pictures.
 
     python benchmarks/figures.py measure [GROUP ...]   run commands, store what they print
+    python benchmarks/figures.py measure GROUP --keep FOLDER
+                                                       the same in pieces: what is finished stays
     python benchmarks/figures.py write                 rewrite the pages from the stored results
     python benchmarks/figures.py check                 say what differs (exit 1)
 
@@ -24,6 +26,12 @@ def main() -> int:
     verbs = parser.add_subparsers(dest="verb", required=True)
     measured = verbs.add_parser("measure", help="run the commands of groups and store the results")
     measured.add_argument("groups", nargs="*", metavar="GROUP", help=", ".join(GROUPS))
+    measured.add_argument(
+        "--keep", type=Path, metavar="FOLDER", help="go on with what FOLDER has, and leave it there"
+    )
+    measured.add_argument(
+        "--so-far", action="store_true", help="run nothing: store the steps that FOLDER has"
+    )
     verbs.add_parser("write", help="rewrite the pages from the stored results")
     verbs.add_parser("check", help="say where pages and stored results differ")
     options = parser.parse_args()
@@ -66,8 +74,11 @@ def _measure(parser: argparse.ArgumentParser, options: argparse.Namespace) -> in
 
     if unknown := sorted(set(options.groups) - set(GROUPS)):
         parser.error(f"no group {', '.join(unknown)}; there are {', '.join(GROUPS)}")
+    if options.so_far and options.keep is None:
+        parser.error("--so-far stores what a folder has: name it by --keep")
     for group in options.groups or GROUPS:
-        print(store.write(measure(group)))  # noqa: T201
+        document = measure(group, options.keep, so_far=options.so_far)
+        print(store.write(document))  # noqa: T201
     return 0
 
 

@@ -66,6 +66,14 @@ def windows(document: dict[str, Any]) -> dict[str, str]:
     return figures
 
 
+def baseline(document: dict[str, Any]) -> dict[str, str]:
+    """`accuracy` of a linear model, and the number of its training samples, `train`."""
+    return {
+        "accuracy": number(document["test_accuracy_percent"], 2),
+        "train": number(document["train_samples"]),
+    }
+
+
 def _summary(summary: dict[str, Any]) -> dict[str, str]:
     found = {
         name: estimate(summary[key], digits)

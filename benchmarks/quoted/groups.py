@@ -112,6 +112,49 @@ def _connections_eval() -> list[Step]:
     return [Step("trained_1", "clifctl bench eval --rates paper --threads 1 --repeats 5")]
 
 
+# Of 60,000 images 10,000, fewer epochs, and half the channels.
+_HOUR_IMAGES = "data.limit=10000 train.epochs=3 model.channels=[8,16,32,32,32]"
+_HOUR_ROWS = "data.limit=10000 train.epochs=4"
+
+
+def _fashion(images: str, rows: str) -> list[Step]:
+    """The paper's claims on Fashion-MNIST, with these overrides for its images and its rows."""
+    images, rows = f"fashion_mnist_snn5 {images}".strip(), f"fashion_mnist_rows_mlp {rows}".strip()
+    compare = f"clifctl compare-neurons {images} --workers 1 --threads 1 --out images --seeds 4"
+    steps = [
+        Step("pair", f"{compare} --neurons lif,clif"),
+        Step(
+            "rows",
+            f"clifctl compare-neurons {rows} --neurons lif,clif --seeds 4 --workers 1 --threads 1 "
+            "--out rows",
+        ),
+        Step("ann", f"{compare} --neurons lif,clif,relu"),
+        Step("timesteps", f"{compare} --neurons lif,clif --timesteps 1,2,4,8"),
+        Step(
+            "windows_lif",
+            f"clifctl truncate-bptt {rows} neuron.name=lif --k 1,2,4,28 --tau 1.5,2.0 --seeds 4 "
+            "--workers 1 --threads 1 --out windows",
+        ),
+    ]
+    for neuron in ("clif", "lif"):
+        steps += [
+            Step(
+                f"{neuron}{seed}",
+                f"clifctl convert images/{neuron}-T4-seed{seed}-*/last.pt --choose-on test "
+                f"-o {neuron}{seed}.pt",
+            )
+            for seed in range(4)
+        ]
+    return [
+        *steps,
+        Step(
+            "energy", "clifctl energy images/lif-T4-seed0-*/last.pt images/clif-T4-seed0-*/last.pt"
+        ),
+        Step("exchange", f"{compare} --neurons lif 'neuron.exchange={{epoch: 2, to: clif}}'"),
+        Step("neurons", f"{compare} --neurons lif,plif,klif,glif,clif,relu"),
+    ]
+
+
 def _one(label: str, command: str) -> list[Step]:
     return [Step(label, command)]
 
@@ -120,8 +163,17 @@ GROUPS: dict[str, list[Step]] = {
     "digits": _digits(),
     "experiments": _experiments(),
     "mnist1d": _one(
-        "recurrent", "clifctl compare-neurons mnist1d_mlp --neurons lif,clif --seeds 8 --workers 2"
+        "recurrent",
+        "clifctl compare-neurons mnist1d_mlp --neurons lif,clif --seeds 8 --workers 1 --threads 1 "
+        "--out recurrent",
     ),
+    "linear": [
+        Step("mnist1d", "python baselines.py mnist1d_mlp"),
+        Step("hour", "python baselines.py fashion_mnist_snn5 timesteps=1 data.limit=10000"),
+        Step("images", "python baselines.py fashion_mnist_snn5 timesteps=1"),
+    ],
+    "fashion-hour": _fashion(_HOUR_IMAGES, _HOUR_ROWS),
+    "fashion-night": _fashion("", ""),
     "convert": _convert(),
     "gradients": _gradients(),
     "dynamics": [

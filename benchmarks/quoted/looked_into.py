@@ -1,9 +1,12 @@
 """Figures of nets and neurons that are looked into: gradients, dynamics, energy, conversion."""
 
 import statistics
+from collections.abc import Sequence
 from typing import Any
 
 from quoted.formats import estimate, exponent, number, span
+
+MILLION = 1e6
 
 # The columns of the paper's Table 8.
 PAPERS_RESETS = ("soft", "0", "-0.02", "-0.04", "-0.06", "-0.08", "-0.1")
@@ -58,23 +61,38 @@ def dynamics(document: dict[str, Any]) -> dict[str, str]:
 
 
 def energy(document: dict[str, Any]) -> dict[str, str]:
-    """Of each neuron of the table, in synaptic operations of an inference: `corrected_uj`, and
-    `published_uj`, the paper's own cell, which is of one time step, times T."""
+    """Of each neuron of the table, of an inference: `acs` and `macs` [millions], `corrected_uj` in
+    synaptic operations and `memory_uj` with memory accesses, and `published_uj`, the paper's own
+    cell, which is of one time step, times T. `ratio`: `corrected_uj` over the ANN's."""
     figures: dict[str, str] = {}
-    for row in document["rows"]:
-        figures[f"{row['neuron']}.corrected_uj"] = number(row["corrected"]["sop_energy_uj"])
-        published = row["published"]["sop_energy_uj"] * row["timesteps"]
-        figures[f"{row['neuron']}.published_uj"] = number(published)
+    rows = {row["neuron"]: row for row in document["rows"]}
+    for neuron, row in rows.items():
+        corrected = row["corrected"]
+        synaptic = corrected["sop_energy_uj"]
+        figures[f"{neuron}.acs"] = number(corrected["acs"] / MILLION, 2)
+        figures[f"{neuron}.macs"] = number(corrected["macs"] / MILLION, 2)
+        figures[f"{neuron}.corrected_uj"] = number(synaptic, 0 if synaptic > 100 else 1)
+        if corrected["total_mj"] is not None:
+            figures[f"{neuron}.memory_uj"] = number(1000 * corrected["total_mj"])
+        if "relu" in rows:
+            figures[f"{neuron}.ratio"] = number(
+                synaptic / rows["relu"]["corrected"]["sop_energy_uj"], 2
+            )
+        if row["published"] is not None:
+            published = row["published"]["sop_energy_uj"] * row["timesteps"]
+            figures[f"{neuron}.published_uj"] = number(published)
     return figures
 
 
-def conversions(results: dict[str, Any]) -> dict[str, str]:
+def conversions(converted: Sequence[dict[str, Any]]) -> dict[str, str]:
     """Over seeds, of nets trained with `clif` and `lif`: `given`, as trained; `at.RESET` and
     `anew.RESET` (with batch norm estimated anew); `chosen` and `chosen_anew`, the choice among the
     paper's resets; `rate.given` and `rate.RESET`."""
     figures: dict[str, str] = {}
     for neuron in ("clif", "lif"):
-        runs = [run for run in results.values() if run["trained_neuron"] == neuron]
+        runs = [run for run in converted if run["trained_neuron"] == neuron]
+        if not runs:
+            continue
         at = {
             "given": [run["accuracy_percent_test_given"] for run in runs],
             "chosen": [_choice(run, anew=False)["accuracy_percent_test"] for run in runs],

@@ -1,11 +1,17 @@
-"""Running a group's commands, and noting what they ran on."""
+"""Running a group's commands, and noting what they ran on.
 
+A folder that is kept holds what each finished step printed (`step-NUMBER.json`), and the runs of
+grids, which go on where they were stopped; so a group of hours may be measured in pieces.
+"""
+
+import glob
 import json
 import os
 import resource
 import subprocess
 import sys
 import tempfile
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,18 +25,25 @@ from quoted.groups import GROUPS, Step
 from quoted.store import ROOT, SCHEMA, without_long_lists
 
 
-def measure(group: str) -> dict[str, Any]:
-    """The document of `group`, measured here. A command that fails raises CalledProcessError."""
+def measure(group: str, keep: Path | None = None, *, so_far: bool = False) -> dict[str, Any]:
+    """The document of `group`, measured here. With `keep` in `keep/GROUP`, where a finished step is
+    not run again; `so_far` runs none and takes what is there. A command that fails raises
+    CalledProcessError."""
     load, commit = os.getloadavg()[0], _commit()
-    results, cpu_seconds = {}, {}
-    with tempfile.TemporaryDirectory() as folder:
-        for step in GROUPS[group]:
-            print(f"{group}: {step.command}", file=sys.stderr)  # noqa: T201
-            before = _cpu_seconds()
-            printed = _run(step, Path(folder))
-            if step.label is not None:
-                results[step.label] = without_long_lists(json.loads(printed))
-                cpu_seconds[step.label] = round(_cpu_seconds() - before, 2)
+    steps, results, cpu_seconds = [], {}, {}
+    with tempfile.TemporaryDirectory() if keep is None else nullcontext(keep / group) as folder:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        for number, step in enumerate(GROUPS[group], 1):
+            kept = Path(folder) / f"step-{number}.json"
+            finished = _read(step, kept)
+            if finished is None and not so_far:
+                print(f"{group}: {step.command}", file=sys.stderr)  # noqa: T201
+                finished = _finish(step, kept)
+            if finished is not None:
+                steps.append(step)
+                if step.label is not None:
+                    results[step.label] = without_long_lists(finished["result"])
+                    cpu_seconds[step.label] = finished["cpu_seconds"]
     return {
         "schema": SCHEMA,
         "group": group,
@@ -45,7 +58,7 @@ def measure(group: str) -> dict[str, Any]:
             "torch": torch.__version__,
             "numba": numba.__version__,
         },
-        "commands": [step.command for step in GROUPS[group]],
+        "commands": [step.command for step in steps],
         "cpu_seconds": cpu_seconds,
         "results": results,
     }
@@ -60,8 +73,33 @@ def machine() -> dict[str, Any]:
     return {"name": name, "cores": os.cpu_count(), "vectors": vectors}
 
 
+def _read(step: Step, kept: Path) -> dict[str, Any] | None:
+    """What was kept of a step with the same command."""
+    if not kept.exists():
+        return None
+    found: dict[str, Any] = json.loads(kept.read_text(encoding="utf-8"))
+    return found if found["command"] == step.command else None
+
+
+def _finish(step: Step, kept: Path) -> dict[str, Any]:
+    """Run a step, and keep what it printed. What a grid took before it was stopped is not known any
+    more: its time is then null."""
+    begun = kept.with_suffix(".begun")
+    whole = not begun.exists()
+    begun.touch()
+    before = _cpu_seconds()
+    printed = _run(step, kept.parent)
+    finished = {
+        "command": step.command,
+        "cpu_seconds": round(_cpu_seconds() - before, 2) if whole else None,
+        "result": None if step.label is None else json.loads(printed),
+    }
+    kept.write_text(json.dumps(finished), encoding="utf-8")
+    return finished
+
+
 def _run(step: Step, folder: Path) -> str:
-    program, *arguments = step.arguments
+    program, *arguments = (word for given in step.arguments for word in _found(given, folder))
     if program == "clifctl":
         line = [sys.executable, "-m", "clifctl", *arguments, "--json", "-q"]
     else:
@@ -72,6 +110,11 @@ def _run(step: Step, folder: Path) -> str:
         line, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True, check=True
     )
     return done.stdout
+
+
+def _found(word: str, folder: Path) -> list[str]:
+    """As a shell does: a word with a star is the files that are there, if any are."""
+    return sorted(glob.glob(word, root_dir=folder)) if "*" in word else [word]
 
 
 def _cpu_seconds() -> float:

@@ -18,8 +18,8 @@ from clifctl.results.dynamics import DynamicsResult
 from clifctl.results.energy import EnergyResult
 from clifctl.results.gradients import GradientsResult
 from clifctl.results.truncate_bptt import TruncationResult
-from quoted import compared, looked_into, timed
-from quoted.formats import span
+from quoted import compared, estimates, looked_into, timed
+from quoted.formats import number, span
 from quoted.store import Stored, newest_by_group
 
 Document = dict[str, Any]
@@ -40,7 +40,8 @@ _BY_SCHEMA: dict[str, tuple[type, Callable[[Document], dict[str, str]]]] = {
 
 # The same for scripts of benchmarks/, whose documents are read as they are.
 _OF_SCRIPTS: dict[str, Callable[[Document], dict[str, str]]] = {
-    "clifctl.benchmarks.crossovers": timed.crossovers
+    "clifctl.benchmarks.crossovers": timed.crossovers,
+    "clifctl.benchmarks.baselines": compared.baseline,
 }
 # More programs than this on average before a measurement, and the machine was not free.
 _BUSY = 0.5
@@ -57,12 +58,17 @@ def figures_of(stored: Stored) -> dict[str, str]:
     for label, document in results.items():
         found = _figures(document)
         seconds = stored.document["cpu_seconds"].get(label)
+        if seconds:
+            found["core_minutes"] = number(seconds / 60, 1)
         if seconds and isinstance(runs := document.get("trials"), list):
             found["takes"] = f"{seconds / len(runs):.0f}"
         figures |= {f"{label}.{name}": text for name, text in found.items()}
-    if stored.group == "convert":
-        figures |= looked_into.conversions(results)
-    return figures
+    converted = [document for document in results.values() if _is_conversion(document)]
+    return figures | looked_into.conversions(converted)
+
+
+def _is_conversion(document: Document) -> bool:
+    return document.get("schema", "").startswith("clifctl.convert.lif/")
 
 
 def _figures(document: Document) -> dict[str, str]:
@@ -86,6 +92,7 @@ def by_name(files: Sequence[Stored]) -> dict[str, str]:
         for group, stored in newest.items()
         for name, text in figures_of(stored).items()
     }
+    figures |= estimates.night(figures) | estimates.pixels(figures)
     return figures | _ranges([figures_of(stored) for stored in files if stored.group == "digits"])
 
 

@@ -47,6 +47,7 @@ PARAMETERS = {
     "digits_snn5": 9_906,
     "fashion_mnist_snn5": 107_882,
     "fashion_mnist_rows_mlp": 22_026,
+    "fashion_mnist_pixels": 51_338,
     "digits_events_snn5": 11_542,
     "digits_rows_mlp": 19_466,
     "dvs_gesture_vgg11": 9_501_387,
@@ -90,8 +91,12 @@ def overrides_for(path: Path, data_root: Path, cache: Path) -> list[str]:
     precision = [] if "snn5" in path.stem else ["train.precision=float32"]
     events = [f"data.cache={cache}", "train.batch_size=2"] if path.stem in RECORDED else []
     small = ["data.size=32"] if path.stem.endswith("sdt") else []
-    rows = ["timesteps=28"] if "_rows_" in path.stem else []
-    return [f"data.root={data_root}", *FEW, *classes, *precision, *events, *small, *rows]
+    views = {
+        "fashion_mnist_rows_mlp": ["timesteps=28"],
+        "fashion_mnist_pixels": ["timesteps=784", "model.hidden=[8,8]"],
+    }
+    view = views.get(path.stem, [])
+    return [f"data.root={data_root}", *FEW, *classes, *precision, *events, *small, *view]
 
 
 @pytest.mark.parametrize(
