@@ -1,24 +1,19 @@
 """Batch norm of torch in a person's own net, with statistics of the batches of all processes."""
 
-from functools import cache
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from clifctl.kernels.distributed import several_processes
-from clifctl.models.norm import TemporalBatchNorm, TorchNorm
+from clifctl.models.norm import NormMode, TemporalBatchNorm, TorchNorm
 
 
 def share_statistics(norm: TorchNorm) -> None:
     """Let `norm`, which keeps running averages, take its statistics in training over all processes
     of the run; its keys and what it does in evaluation stay."""
+    kind = type(norm)
     if not isinstance(norm, _Shared):
-        norm.__class__ = _shared(type(norm))
-
-
-@cache
-def _shared(kind: type[nn.Module]) -> Any:
-    return type(f"Shared{kind.__name__}", (_Shared, kind), {})
+        norm.__class__ = type(f"Shared{kind.__name__}", (_Shared, kind), {})
 
 
 class _Shared(TorchNorm):
@@ -28,7 +23,7 @@ class _Shared(TorchNorm):
         if not (self.training and several_processes()):
             return super().forward(input)
         own: Any = self
-        mode = getattr(own, "mode", "folded")
+        mode: NormMode = getattr(own, "mode", "folded")
         if mode == "per_step":
             sequence = input.unflatten(0, (own.clock.steps, -1))
         else:
