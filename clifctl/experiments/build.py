@@ -17,6 +17,7 @@ from clifctl.errors import ArgumentError, RecipeError
 from clifctl.experiments.run.memory import require_net_fits
 from clifctl.kernels import Kernels
 from clifctl.models import SpikingNet, TemporalBatchNorm, TorchNorm, put_neuron
+from clifctl.models.shared_norm import share_statistics
 from clifctl.notices import tell_once
 from clifctl.recipe.schema import Recipe
 from clifctl.training.distributed import ALONE, Processes
@@ -168,10 +169,13 @@ def prepare_net(recipe: Recipe, net: SpikingNet, processes: Processes) -> None:
         if isinstance(module, TemporalBatchNorm):
             module.processes = processes.several and recipe.train.sync_batch_norm
         elif isinstance(module, TorchNorm) and processes.several and recipe.train.sync_batch_norm:
-            tell_once(
-                "batch norm of torch takes its statistics in each process alone; that of "
-                "clifctl.nn.TemporalBatchNorm over all of them"
-            )
+            if module.running_mean is not None:
+                share_statistics(module)
+            else:
+                tell_once(
+                    "batch norm of torch without running averages takes its statistics in each "
+                    "process alone"
+                )
 
 
 def steps_of(recipe: Recipe, data: LoadedData) -> int:

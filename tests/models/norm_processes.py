@@ -7,9 +7,11 @@ import sys
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from clifctl.models import NeuronChoice, TemporalBatchNorm
+from clifctl.models.own.steps import Clock, norms_by_step
+from clifctl.models.shared_norm import share_statistics
 from clifctl.neurons import NEURONS
 
 SHAPE = (4, 5, 3, 4, 2)
@@ -37,12 +39,45 @@ def train(part: slice, processes: bool, mode: str, target: str = "auto") -> dict
     return found | {f"same {name}": buffer for name, buffer in norm.named_buffers()}
 
 
+TORCHS = ("torch", "steps", "spikingjelly")
+
+
+def torchs(part: slice, processes: bool, kind: str) -> dict[str, Tensor]:
+    """The same of a batch norm of torch: on all steps as one batch, step by step in a net of single
+    steps, or of SpikingJelly in step mode "m"."""
+    torch.manual_seed(0)
+    net, clock = nn.Sequential(nn.BatchNorm2d(3, momentum=0.3)), Clock()
+    if kind == "spikingjelly":
+        from spikingjelly.activation_based import layer
+
+        net = nn.Sequential(layer.BatchNorm2d(3, step_mode="m"))
+    if kind == "steps":
+        norms_by_step(net, clock)
+    clock.steps = SHAPE[0]
+    net.double()
+    if processes:
+        share_statistics(net[0])
+    found: dict[str, Any] = {}
+    for number in range(2):
+        x = 0.7 + (1 + number) * torch.randn(SHAPE, dtype=torch.float64)
+        g = torch.randn(SHAPE, dtype=torch.float64)
+        leaf = x[:, part].clone().requires_grad_()
+        given = leaf if kind == "spikingjelly" else leaf.flatten(0, 1)
+        out = net(given).reshape(leaf.shape)
+        (out * g[:, part]).sum().backward()
+        found |= {f"output {number}": out.detach(), f"gradient {number}": leaf.grad}
+    found |= {f"sum {name}": parameter.grad for name, parameter in net[0].named_parameters()}
+    found["evaluated"] = net.eval()(given).reshape(leaf.shape).detach()
+    return found | {f"same {name}": buffer for name, buffer in net[0].named_buffers()}
+
+
 def main(rank: int, store: str, results: str) -> None:
     """One process."""
     torch.set_num_threads(1)
     torch.distributed.init_process_group("gloo", init_method=store, rank=rank, world_size=2)
     found = {mode: train(PARTS[rank], True, mode) for mode in ("per_step", "folded")}
     found |= {f"plain {mode}": train(PARTS[rank], True, mode, "reference") for mode in found}
+    found |= {kind: torchs(PARTS[rank], True, kind) for kind in TORCHS}
     torch.save(found, results)
     torch.distributed.destroy_process_group()
 

@@ -142,12 +142,17 @@ def two_processes(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, An
     return [torch.load(file) for file in files]
 
 
-@pytest.mark.parametrize("mode", ["per_step", "folded", "plain per_step", "plain folded"])
+@pytest.mark.parametrize(
+    "mode",
+    ["per_step", "folded", "plain per_step", "plain folded", "torch", "steps", "spikingjelly"],
+)
 def test_two_processes_give_the_numbers_of_one(
     two_processes: list[dict[str, Any]], mode: str
 ) -> None:
-    """Inside the kernel, and as a module of its own before it."""
-    expected = _child().train(slice(None), False, mode.removeprefix("plain "))
+    """Inside the kernel, as a module of its own before it, and as torch's own."""
+    child = _child()
+    one = child.torchs if mode in child.TORCHS else child.train
+    expected = one(slice(None), False, mode.removeprefix("plain "))
     first, second = (found[mode] for found in two_processes)
     for name, tensor in expected.items():
         if name.startswith("sum "):
@@ -158,7 +163,8 @@ def test_two_processes_give_the_numbers_of_one(
         else:
             given = torch.cat([first[name], second[name]], 1)
         assert torch.allclose(given, tensor, atol=1e-10, rtol=1e-10), name
-    assert expected["same num_batches_tracked"].item() == (2 if "folded" in mode else 8)
+    updates = 8 if mode == "steps" or "per_step" in mode else 2
+    assert expected["same num_batches_tracked"].item() == updates
 
 
 def test_one_process_is_no_run_of_several() -> None:

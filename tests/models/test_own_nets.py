@@ -254,6 +254,31 @@ def test_a_net_of_single_steps_gives_what_it_gives_step_by_step(
         torch.testing.assert_close(buffer, buffers[name], rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize("text", [STEPWISE, net("return self.out(self.hidden(x)).mean(0)")])
+def test_a_compiled_net_has_the_same_gradients(build: Callable[..., OwnNet], text: str) -> None:
+    """As torch traces it, without inductor, whose compiling takes minutes."""
+    graphs: list[Any] = []
+
+    def backend(graph: Any, examples: Any) -> Any:
+        graphs.append(graph)
+        return graph.forward
+
+    own = build(text).double()
+    compiled = torch.compile(own, backend=backend)
+    x = images(STEPS, 3, 1, 4, 4)
+    found = []
+    for run in (own, compiled, compiled):
+        own.zero_grad()
+        torch.manual_seed(5)
+        logits = run(x)[0]
+        logits.square().sum().backward()
+        found.append([logits.detach(), *(p.grad for p in own.parameters())])
+    assert graphs
+    for other in found[1:]:
+        for one, two in zip(found[0], other, strict=True):
+            torch.testing.assert_close(two, one, rtol=1e-9, atol=1e-9)
+
+
 MULTISTEP = f"""{JELLY}
 class Net(nn.Module):
     def __init__(self, input_shape, classes):

@@ -5,6 +5,7 @@ import statistics
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from importlib import import_module
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,9 +17,10 @@ from clifctl.experiments.bench.plain_nets import plain_net
 from clifctl.experiments.bench.task import Task
 from clifctl.experiments.bench.timing import interleaved
 from clifctl.experiments.run.connections import watched_connections
-from clifctl.models import SpikingLayer, SpikingNet
+from clifctl.models import Spiking, SpikingLayer, SpikingNet
 from clifctl.models.norm import NormMode
 from clifctl.models.own.net import OwnNet
+from clifctl.models.own.steps import AllSteps, StepSpiking
 from clifctl.results.bench import memory_formats_of
 from clifctl.results.connections import ConnectionPaths
 from clifctl.training.precision import Precision
@@ -211,7 +213,7 @@ def _peer(
 ) -> tuple[nn.Module, Callable[[], Tensor]] | str:
     source = task.net(fuse_norm=False)
     if isinstance(source, OwnNet):
-        return "a net of one's own is measured against itself with ReLU alone"
+        return _own_peer(source, task, where, multi_step=multi_step)
     nodes: list[nn.Module] = []
     reasons: list[str] = []
 
@@ -244,6 +246,40 @@ def _peer(
         if multi_step:
             return net(sequence)
         return torch.stack([net(step) for step in steps])
+
+    return net, logits
+
+
+def _own_peer(
+    net: OwnNet, task: Task, where: Where, *, multi_step: bool
+) -> tuple[nn.Module, Callable[[], Tensor]] | str:
+    """A person's own net with SpikingJelly's nodes, which take the whole sequence, or step after
+    step of it; everything else is as it is."""
+    nodes = []
+    for name, module in list(net.named_modules()):
+        if not isinstance(module, Spiking):
+            continue
+        how = {"timesteps": task.timesteps, "channels": module.channels or 1}
+        node = peer_node(task.neuron, module.neurons, multi_step=multi_step, **how)
+        if isinstance(node, str):
+            return node
+        as_any: Any = node
+        as_any.step_mode = "m"
+        nodes.append(node)
+        folded = isinstance(module, StepSpiking)
+        net.set_submodule(name, AllSteps(node, net.clock) if folded else node)
+    _require_equal_size(task.net(fuse_norm=False), net, nodes)
+    functional = import_module("spikingjelly.activation_based.functional")
+    net = where.put_net(net)  # type: ignore[assignment]
+    given = task.input()
+    given = where.put(given.flatten(0, 1)).unflatten(0, given.shape[:2])
+    steps = [given[step : step + 1] for step in range(len(given))] * task.repeat
+
+    def logits() -> Tensor:
+        functional.reset_net(net)
+        if multi_step:
+            return net(given, repeat=task.repeat)[0]
+        return torch.cat([net(step)[0] for step in steps])
 
     return net, logits
 

@@ -243,6 +243,15 @@ def _window_of_sum(a: Spikes, b: Spikes) -> SurrogateWindow | None:
 
 @handles(aten.add_.Tensor)
 def _sum_in_place(x: Any, spikes: Any, *, alpha: Any = 1) -> Any:
+    if isinstance(x, Spikes) and isinstance(spikes, Spikes):
+        # As `out += shortcut` is written; what is a part of its memory is written as floats.
+        whole = x.run() == (0, x.memory.elements)
+        total = _of_both(x, spikes) if whole and alpha == 1 else NotImplemented
+        if total is NotImplemented:
+            return NotImplemented
+        x.memory.replace(total.memory.active)
+        x.window = total.window
+        return x
     if alpha != 1 or not _fit(x, spikes):
         return NotImplemented
     return _added(x, spikes, x)

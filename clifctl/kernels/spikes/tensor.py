@@ -35,7 +35,14 @@ class Memory:
         self.active: Active | None = active
         self.elements = elements
         self.floats: Tensor | None = None
+        self.written = 0  # how often something else came to lie there as bits
         self._counts: dict[tuple[int, int], int] = {}
+
+    def replace(self, active: Active) -> None:
+        """Let other elements lie here, which all views see from now on."""
+        self.active = active
+        self.written += 1
+        self._counts.clear()
 
     def melt(self) -> Tensor:
         """The elements as floats that stay, for what writes to them."""
@@ -118,7 +125,7 @@ class Spikes(Tensor):
     needed; None: everywhere."""
 
     memory: Memory
-    window: SurrogateWindow | None
+    _window: tuple[SurrogateWindow | None, int]
 
     @staticmethod
     def __new__(
@@ -153,6 +160,17 @@ class Spikes(Tensor):
         if node is not None:
             return f"{shown}, grad_fn=<{node.name()}>)"
         return f"{shown}, requires_grad=True)" if needed else f"{shown})"
+
+    @property
+    def window(self) -> SurrogateWindow | None:
+        """Where the gradient is needed: everywhere (None) once something else lies in the memory
+        than when that was said."""
+        window, written = self._window
+        return window if written == self.memory.written else None
+
+    @window.setter
+    def window(self, window: SurrogateWindow | None) -> None:
+        self._window = window, self.memory.written
 
     @property
     def place(self) -> Place:

@@ -12,7 +12,7 @@ T, SAMPLES, HEIGHT, WIDTH = 3, 8, 26, 25
 
 
 def two_blocks(
-    channels: int, connections: str, surrogate: str = "rectangle"
+    channels: int, connections: str, surrogate: str = "rectangle", *, in_place: bool = False
 ) -> tuple[list[Tensor], list[bool]]:
     """Outputs and gradients of a sum that feeds a connection and another sum; whether the sums are
     spikes with a window."""
@@ -33,8 +33,14 @@ def two_blocks(
     # Eighths: their sums are exact in any order, so that the same neurons fire behind them.
     inner = ((8 * drawn(channels, channels, 3, 3)).round() / 8).requires_grad_()
     last = drawn(9, channels, 3, 3).requires_grad_()
-    first = fire(x) + fire(y)
-    second = first + fire(convolved(first, inner))
+    if in_place:
+        first = fire(x)
+        first += fire(y)
+        second = fire(convolved(first, inner))
+        second += first
+    else:
+        first = fire(x) + fire(y)
+        second = first + fire(convolved(first, inner))
     out = convolved(second, last)
     (out * drawn(*out.shape)).sum().backward()
     sums = [isinstance(s, Spikes) and s.window is not None for s in (first, second)]
@@ -43,9 +49,9 @@ def two_blocks(
     return [first.detach() + 0.0, second.detach() + 0.0, out.detach(), *gradients], sums
 
 
-@pytest.mark.parametrize("channels", [24, 5])
-def test_a_sum_of_spikes_runs_event_driven(channels: int) -> None:
-    given, sums = two_blocks(channels, "auto")
+@pytest.mark.parametrize(("channels", "in_place"), [(24, False), (5, False), (5, True)])
+def test_a_sum_of_spikes_runs_event_driven(channels: int, in_place: bool) -> None:
+    given, sums = two_blocks(channels, "auto", in_place=in_place)
     expected, plain = two_blocks(channels, "dense")
     assert (sums, plain) == ([True, True], [False, False])
     assert expected[1].unique().tolist() == [0.0, 1.0, 2.0, 3.0]
@@ -76,3 +82,29 @@ def test_sums_of_other_shapes_are_floats() -> None:
     floats = torch.zeros_like(x) + spikes
     assert torch.equal(spikes + pooled, floats + floats[..., :1, :1])
     assert torch.equal(torch.add(spikes, spikes, alpha=2), 3 * floats)
+
+
+def test_a_view_of_spikes_that_become_a_sum_in_place_is_that_sum() -> None:
+    """Its gradient is needed where either's window is open, and not where its own was."""
+    shape = (T, SAMPLES, 8, HEIGHT, WIDTH)
+    found = []
+    for connections in ("auto", "dense"):
+        generator = torch.Generator().manual_seed(1)
+        x, y = (torch.randn(shape, generator=generator).requires_grad_() for _ in range(2))
+        weight = torch.randn(4, 8, 3, 3, generator=generator)
+        p = NEURONS["lif"].parameters()
+        spikes, other = (
+            scan(one, None, p, target="numba", connections=connections)[0] for one in (x, y)
+        )
+        view = spikes.flatten(0, 1)
+        spikes += other
+        if connections == "auto":
+            assert isinstance(spikes, Spikes)
+            assert isinstance(view, Spikes)
+            assert spikes.window is not None
+            assert view.window is None
+        F.conv2d(view, weight).square().sum().backward()
+        found.append([view.detach() + 0.0, x.grad, y.grad])
+    assert torch.equal(found[0][0], found[1][0])
+    for given, expected in zip(found[0][1:], found[1][1:], strict=True):
+        torch.testing.assert_close(given, expected, rtol=1e-4, atol=1e-2)
