@@ -167,6 +167,7 @@ NO_COMMANDS = {
         "options",
         "picture_options",
         "shape_options",
+        "slurm_options",
         "table_options",
     },
     "experiments": {"build", "checkpoints", "published"},

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,9 +11,12 @@ from clifctl.amounts import counted
 from clifctl.cli import lists
 from clifctl.cli.execution_options import Execution
 from clifctl.cli.options import Output, Shared, name_after, picture_path
+from clifctl.cli.slurm_options import TRIALS_PANEL, SlurmJobs
 from clifctl.experiments.run.execution import ExecutionOptions
 
-TRIALS_PANEL = "Trials"
+if TYPE_CHECKING:
+    from clifctl.experiments.grid.slurm_request import SlurmRequest
+
 TABLES = ("result", "differences", "conclusions")
 
 PlotOption = Annotated[
@@ -35,6 +38,7 @@ class _Choice:
     devices: str | None
     scheduler: str | None
     shard: str | None
+    slurm: "SlurmRequest | None"
     fail_fast: bool
     dry_run: bool
     plot: str | None
@@ -69,6 +73,7 @@ class _Choice:
                 devices=None if self.devices is None else lists.devices("--devices", self.devices),
                 scheduler=self.scheduler,
                 shard=None if self.shard is None else lists.shard("--shard", self.shard),
+                slurm=self.slurm,
                 fail_fast=self.fail_fast,
                 dry_run=self.dry_run,
             )
@@ -138,6 +143,7 @@ def _choice(
             rich_help_panel=TRIALS_PANEL,
         ),
     ] = None,
+    slurm: SlurmJobs,
     fail_fast: Annotated[
         bool,
         typer.Option(
@@ -162,6 +168,7 @@ def _choice(
         devices,
         scheduler,
         shard,
+        slurm,
         fail_fast,
         dry_run=dry_run,
         plot=plot,

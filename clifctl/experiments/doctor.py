@@ -45,6 +45,7 @@ PACKAGES = (
     "nirtorch",
     "tensorboard",
     "distributed",
+    "submitit",
     "neurobench",
     "mnist1d",
     "faery",

@@ -30,7 +30,8 @@ def trial_plan_report(plan: TrialPlan) -> Report:
         rows,
         notes=(*_time_left(plan), f"results folder: {plan.results_folder}"),
     )
-    return Report(document_of(plan), (table,))
+    script = plan.batch_script and f"\n{plan.batch_script}"
+    return Report(document_of(plan), (table,), text=script)
 
 
 def _is_scaled(plan: TrialPlan) -> bool:
@@ -45,6 +46,8 @@ def _timed(timed: TimedStep, trial: str) -> str:
 
 
 def _time_left(plan: TrialPlan) -> tuple[str, ...]:
+    if plan.batch_script is not None:
+        return ("Jobs of Slurm, by the batch script below; nothing was timed here.",)
     if plan.estimate_seconds is None:
         return ("No estimate of the time: the data are missing.",)
     said = (

@@ -16,7 +16,7 @@ from clifctl.results.quantities import (
 )
 from clifctl.results.result import Result
 
-TrialState = Literal["finished", "failed", "lost", "missing"]
+TrialState = Literal["finished", "failed", "lost", "missing", "queued", "running"]
 Value = TypeVar("Value")
 
 
@@ -146,7 +146,8 @@ class PlannedTrial:
 @dataclass(frozen=True, kw_only=True)
 class TrialPlan(Result):
     """What `--dry-run` of a grid found out. `estimate_seconds` is the time of all that is left, on
-    `workers` processes; None where the data are missing."""
+    `workers` processes; None where the data are missing, and where jobs of Slurm run them, all by
+    `batch_script`."""
 
     schema: ClassVar[str] = "clifctl.trials.plan/1"
 
@@ -162,3 +163,4 @@ class TrialPlan(Result):
     trials: tuple[PlannedTrial, ...]
     finished: int
     estimate_seconds: float | None
+    batch_script: str | None = None

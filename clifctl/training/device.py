@@ -28,14 +28,7 @@ def resolve_device(requested: str, launch: Launch = _BY_ITSELF) -> torch.device:
         return _own_device(requested, launch)
     if requested == "auto":
         return torch.device(GPU if gpu_available() else CPU)
-    try:
-        device = torch.device(requested)
-    except RuntimeError:
-        device = torch.device("meta")
-    if device.type not in (CPU, GPU):
-        raise UsageError(
-            f"unknown device '{requested}'", hint="--device takes auto, cpu, cuda or cuda:0"
-        )
+    device = device_named(requested)
     if is_gpu(device) and (missing := gpu_missing()):
         raise UsageError(
             f"device '{requested}' was asked for, and this machine has no usable CUDA GPU: "
@@ -46,6 +39,19 @@ def resolve_device(requested: str, launch: Launch = _BY_ITSELF) -> torch.device:
         raise UsageError(
             f"device '{requested}' was asked for, this machine has {len(gpus())}",
             hint="devices count from cuda:0",
+        )
+    return device
+
+
+def device_named(requested: str) -> torch.device:
+    """The device `cpu`, `cuda` or `cuda:i`, wherever there is one. Raises UsageError."""
+    try:
+        device = torch.device(requested)
+    except RuntimeError:
+        device = torch.device("meta")
+    if device.type not in (CPU, GPU):
+        raise UsageError(
+            f"unknown device '{requested}'", hint="--device takes auto, cpu, cuda or cuda:0"
         )
     return device
 

@@ -23,7 +23,8 @@ def dry_run(grid: Grid, command: str) -> TrialPlan:
     costs = dict(_costs(grid))
     planned = tuple(_planned(grid, trial, costs) for trial in grid.trials)
     left = [one.estimate_seconds or 0.0 for one in planned]
-    estimate = None if grid.unusable_data else max(sum(left) / grid.workers, max(left))
+    is_timed = grid.unusable_data is None and grid.options.slurm is None
+    estimate = None if not is_timed else max(sum(left) / grid.workers, max(left))
     return TrialPlan(
         command=command,
         recipe=grid.trials[0].loaded.name,
@@ -37,6 +38,7 @@ def dry_run(grid: Grid, command: str) -> TrialPlan:
         trials=planned,
         finished=sum(one.state == "finished" for one in planned),
         estimate_seconds=estimate,
+        batch_script=grid.batch_script,
     )
 
 
@@ -80,8 +82,9 @@ def _threads(grid: Grid) -> int:
 
 def _costs(grid: Grid) -> Iterator[tuple[str, tuple[Trial, StepCost]]]:
     """For each configuration with something left to run its cost, and the trial that was timed for
-    it: where time is short that of another configuration, of the same neuron if there is one."""
-    if grid.unusable_data is not None:
+    it: where time is short that of another configuration, of the same neuron if there is one. The
+    machines of Slurm's jobs are others."""
+    if grid.unusable_data is not None or grid.options.slurm is not None:
         return
     started = time.perf_counter()
     float16_extra = functools.cache(float16_extra_of_cpu)

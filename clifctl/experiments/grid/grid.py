@@ -33,6 +33,8 @@ from clifctl.experiments.grid.results_folder import (
     ResultsFolder,
     cores,
 )
+from clifctl.experiments.grid.slurm_jobs import checked_script, queue_of, submit
+from clifctl.experiments.grid.slurm_request import SlurmRequest
 from clifctl.experiments.grid.trial import TrialTask
 from clifctl.experiments.grid.trial_names import Numerics, Trial, trial_of, without_repetition
 from clifctl.experiments.grid.workers import Workforce, local_workforce
@@ -55,7 +57,8 @@ MOST_WORKERS = 512
 class GridOptions:
     """How the trials of a grid are run. `out` is the results folder, `workers` None: by the size
     of the net, on GPUs one each; `devices` are the numbers of those GPUs, None: of all, or the one
-    that `execution` names; `scheduler` the address of a Dask cluster instead."""
+    that `execution` names; `scheduler` the address of a Dask cluster instead; `slurm` what the jobs
+    ask for that run them."""
 
     out: Path
     execution: ExecutionOptions = field(default_factory=ExecutionOptions)
@@ -63,10 +66,18 @@ class GridOptions:
     devices: tuple[int, ...] | None = None
     scheduler: str | None = None
     shard: Shard | None = None
+    slurm: SlurmRequest | None = None
     fail_fast: bool = False
     dry_run: bool = False
 
     def __post_init__(self) -> None:
+        if self.slurm is not None:
+            for name in ("workers", "devices", "scheduler", "shard", "fail_fast"):
+                if getattr(self, name):
+                    raise UsageError(
+                        f"--submit slurm and --{name.replace('_', '-')} contradict each other",
+                        hint="a job runs one trial; --slurm at-once=N has N of them run at once",
+                    )
         if self.scheduler is not None and self.workers is not None:
             raise UsageError(
                 "--workers and --scheduler contradict each other",
@@ -118,6 +129,7 @@ class Grid:
     need_bytes: int
     sizes: dict[str, Size]
     unusable_data: DataError | None
+    batch_script: str | None = None
 
 
 def plan_grid(
@@ -129,7 +141,10 @@ def plan_grid(
     Raises ClifctlError for whatever would keep a trial from starting, but for data that are
     missing: those are `unusable_data`, for a dry run to tell.
     """
-    execution = options.execution.resolve()
+    if options.slurm is None:
+        execution = options.execution.resolve()
+    else:
+        execution = options.slurm.execution(options.execution)
     numerics = _numerics(options, execution)
     folder = ResultsFolder(options.out, tuple(axes))
     cells = folder.named([trial_of(*variant, numerics) for variant in variants])
@@ -138,7 +153,7 @@ def plan_grid(
     sizes, unusable = _sizes(trials, execution, dry_run=options.dry_run)
     need = max(size.need_bytes for size in sizes.values())
     gpus = Gpus()
-    if options.scheduler is None:
+    if options.scheduler is None and options.slurm is None:
         gpus = gpus_of(options.devices, options.execution.device, execution.device)
         if not gpus:
             require_memory(execution.device, need, "a trial")
@@ -150,6 +165,7 @@ def plan_grid(
     workers, reason = _workers(options, execution, gpus, max(1, todo), host)
     if gpus:
         gpus.require(need, workers)
+    script = None if options.slurm is None else checked_script(options.out, options.slurm, todo)
     if options.execution.threads is None:
         # Alone, or on one thread anyway, a run finds its number of threads by itself.
         given = None if workers == 1 or threads == 1 else max(1, threads // workers)
@@ -169,6 +185,7 @@ def plan_grid(
         need_bytes=host,
         sizes=sizes,
         unusable_data=unusable,
+        batch_script=script,
     )
 
 
@@ -239,6 +256,8 @@ def _size(recipe: Recipe, found: tuple[LoadedData, int] | None) -> Size:
 def _workers(
     options: GridOptions, execution: Execution, gpus: Gpus, todo: int, need: int
 ) -> tuple[int, str]:
+    if options.slurm is not None:
+        return 1, "a job of Slurm each"
     if options.scheduler is not None:
         return 1, f"the cluster at {options.scheduler} decides"
     free = available_memory_bytes()
@@ -277,6 +296,10 @@ def run_grid(grid: Grid, observe: GridObserver) -> tuple[TrialRecord | None, ...
     if options.shard is not None:
         part = options.shard.part(part)
 
+    if options.slurm is not None:
+        submit(part, folder, options.slurm, lambda trial: _task(grid, trial, 1, 1), observe)
+        return tuple(folder.record(trial.name) for trial in grid.trials)
+
     def run(workforce: Workforce) -> None:
         dispatch = Dispatch(
             part,
@@ -300,7 +323,8 @@ def run_grid(grid: Grid, observe: GridObserver) -> tuple[TrialRecord | None, ...
 
 
 def _task(grid: Grid, trial: Trial, attempt: int, beside: int) -> TrialTask:
-    execution = replace(grid.options.execution, threads=grid.threads)
+    asked = grid.options.execution if grid.options.slurm is None else grid.execution.options
+    execution = replace(asked, threads=grid.threads)
     if grid.options.devices is not None:
         # That of the one worker that is this process; others have devices of their own.
         execution = replace(execution, device=grid.gpus.names[0])
@@ -322,12 +346,13 @@ def _task(grid: Grid, trial: Trial, attempt: int, beside: int) -> TrialTask:
 
 def statuses(grid: Grid, records: Sequence[TrialRecord | None]) -> tuple[TrialStatus, ...]:
     """How each trial stands."""
+    jobs = queue_of(grid.folder).states if grid.options.slurm is not None else {}
     return tuple(
         TrialStatus(
             trial=trial.name,
             title=trial.title,
             seed=trial.seed,
-            state="missing" if record is None else record.state,
+            state=jobs.get(trial.name) or ("missing" if record is None else record.state),
             attempts=0 if record is None else record.attempts,
             problem=None if record is None else record.problem,
         )
