@@ -182,8 +182,15 @@ class Dispatch:
             self._give_up(trial, attempt, f"{why}, {attempt} times", lost=True)
 
     def _give_up(self, trial: Trial, attempt: int, why: str, *, lost: bool) -> None:
-        record = failed_record(self.task(trial, attempt), why, lost=lost)
-        self.folder.write(record)
+        with self.folder.claim(trial.name) as mine:
+            if mine is None:  # another command has begun it meanwhile, and will tell
+                self._elsewhere[trial.name] = trial
+                self.observe(TrialElsewhere(trial.name))
+                return
+            record = self.folder.record(trial.name)
+            if record is None or record.state != "finished":
+                record = failed_record(self.task(trial, attempt), why, lost=lost)
+                self.folder.write(record)
         self._end(record)
 
     def _end(self, record: TrialRecord) -> None:

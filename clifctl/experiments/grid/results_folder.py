@@ -22,6 +22,7 @@ from clifctl.experiments.grid.trial_names import (
     named_by_hash,
     named_with_defaults,
     named_with_old_names,
+    told_apart,
 )
 from clifctl.files import (
     cannot_write,
@@ -122,7 +123,7 @@ class ResultsFolder:
         """`trials` under the names that they have in this folder: in an older one, older names."""
         grid = self._grid()
         if grid is None:
-            return tuple(trials)
+            return told_apart(trials)
         if grid["schema"] == _WITH_DEFAULTS:
             base = with_new_names(grid["base"])
             return tuple(named_with_defaults(trial, base) for trial in trials)
@@ -132,7 +133,7 @@ class ResultsFolder:
                 older if self._has(older) else named_by_hash(trial)
                 for trial, older in zip(trials, with_old_names, strict=True)
             )
-        return tuple(trials)
+        return told_apart(trials)
 
     def _has(self, trial: Trial) -> bool:
         """Whether a trial of that name has begun here."""

@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import clifctl
@@ -51,12 +51,14 @@ class Numerics:
 
 @dataclass(frozen=True)
 class Trial:
-    """One run of a grid. `title` says in words what sets it apart."""
+    """One run of a grid. `title` says in words what sets it apart, `long_name` is the name with
+    more of its hash."""
 
     name: str
     title: str
     loaded: LoadedRecipe
     numerics: Numerics
+    long_name: str = field(default="", compare=False)
 
     @property
     def seed(self) -> int:
@@ -77,8 +79,10 @@ def trial_of(loaded: LoadedRecipe, title: str, numerics: Numerics) -> Trial:
     """
     document, plainest = _plainest(loaded)
     digest = _digest(with_identities(plainest), numerics, {})
-    name = f"{_in_words(document, plainest.get('neuron', {}))}-{digest[:_SHORT]}"
-    return Trial(name, title, loaded, numerics)
+    words = _in_words(document, plainest.get("neuron", {}))
+    return Trial(
+        f"{words}-{digest[:_SHORT]}", title, loaded, numerics, long_name=f"{words}-{digest}"
+    )
 
 
 def _plainest(loaded: LoadedRecipe) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -110,6 +114,18 @@ def _in_words(document: dict[str, Any], not_default: dict[str, Any]) -> str:
 def _word(name: str) -> str:
     """A name as part of a file's name; of `FILE.py:NAME` the last part."""
     return re.sub(r"[^\w.]+", "-", name.rpartition(":")[2], flags=re.ASCII)[:24]
+
+
+def told_apart(trials: Sequence[Trial]) -> tuple[Trial, ...]:
+    """`trials`, where two that differ have one name under their long names: in a grid of 10,000
+    trials of the same words that comes about once in a hundred."""
+    known: dict[str, set[str]] = {}
+    for trial in trials:
+        known.setdefault(trial.name, set()).add(trial.long_name)
+    return tuple(
+        trial if len(known[trial.name]) == 1 else replace(trial, name=trial.long_name)
+        for trial in trials
+    )
 
 
 def named_by_hash(trial: Trial) -> Trial:

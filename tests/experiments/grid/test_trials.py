@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import CancelledError, Executor, Future
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -375,6 +376,23 @@ def test_finished_trials_are_never_run_again_and_failed_ones_are(tmp_path: Path)
     assert office.observer.seen[-1] == "opened 4, 4 finished"
 
 
+def test_trials_whose_short_hashes_are_the_same_are_told_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from clifctl.experiments.grid import trial_names
+
+    monkeypatch.setattr(trial_names, "_SHORT", 0)
+    source = open_recipe("digits_rows_mlp")
+    rates = ["0.1", "0.2", "1e-1"]
+    trials = [trial_of(source.variant([f"train.lr={one}"]), one, CPU) for one in rates]
+    assert len({trial.name for trial in trials}) == 1
+    names = [trial.name for trial in ResultsFolder(tmp_path).named(trials)]
+    assert names[0] == names[2] == trials[0].long_name
+    assert names[1] == trials[1].long_name != names[0]
+    alone = ResultsFolder(tmp_path).named([trials[0], trials[2]])
+    assert [trial.name for trial in alone] == [trials[0].name] * 2
+
+
 def test_fail_fast_stops_at_the_first(tmp_path: Path) -> None:
     office = Office(tmp_path)
     office.behaviour["seed 1"] = "failed"
@@ -400,6 +418,31 @@ def test_a_lost_worker_is_replaced_once_and_then_reported(tmp_path: Path) -> Non
     assert record is not None
     assert record.attempts == 2
     assert record.problem == "its process was ended by SIGKILL, 2 times"
+
+
+def test_a_lost_trial_that_another_command_has_is_left_to_it(tmp_path: Path) -> None:
+    office, claims = Office(tmp_path), ExitStack()
+
+    def run_elsewhere(task: TrialTask) -> str:
+        if task.attempt == 2:
+            office.folder.write(replace(failed_record(task, "elsewhere"), state="finished"))
+        return "lost"
+
+    def claimed_elsewhere(task: TrialTask) -> str:
+        if office.ran.count("seed 2") == 3:
+            return "finished"
+        if task.attempt == 2:
+            claims.enter_context(office.folder.claim(task.trial))
+            threading.Timer(0.1, claims.close).start()
+        return "lost"
+
+    office.behaviour = {"seed 1": run_elsewhere, "seed 2": claimed_elsewhere}
+    office.run()
+    assert office.states() == ["finished"] * 4
+    record = office.folder.record(office.trials[1].name)
+    assert record is not None
+    assert record.problem == "elsewhere"
+    assert office.observer.seen.count("elsewhere seed 2") == 1
 
 
 def test_an_order_whose_worker_died_is_given_anew_once(tmp_path: Path) -> None:
