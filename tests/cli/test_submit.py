@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from clifctl.errors import RunFailed, UsageError
+from clifctl.experiments.grid import slurm_trial
 from clifctl.experiments.grid.results_folder import ResultsFolder
 from clifctl.experiments.grid.slurm_request import SlurmRequest
 from clifctl.experiments.grid.slurm_trial import MOST_IDLE_STARTS, TrialInAJob
@@ -193,6 +194,24 @@ def test_what_sbatch_refuses_after_all_leaves_no_submission(fake: Callable[..., 
     assert (ran.code, ran.out) == (2, "")
     assert "error: sbatch refuses these jobs: invalid partition: nope\n" in ran.err
     assert not Path("out/slurm").exists()
+
+
+def test_a_trial_that_its_last_start_still_holds_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outcomes, ids = ["busy", "busy", "stopped"], []
+
+    def run(task: TrialTask) -> str:
+        ids.append(task.id)
+        return outcomes[len(ids) - 1]
+
+    monkeypatch.setattr(slurm_trial, "run_trial_remotely", run)
+    monkeypatch.setattr(slurm_trial, "POLL_SECONDS", 0.0)
+    monkeypatch.setattr(slurm_trial, "_is_running", lambda: False)  # cancelled meanwhile
+    task = TrialTask("id", "t", "a trial", "r", {}, str(tmp_path), ".", ExecutionOptions(), 1, 0, 1)
+    assert TrialInAJob()(task) == "stopped"
+    assert len(ids) == 3
+    assert ids[0] != "id"  # a start is not the last one over again
 
 
 def test_a_job_that_never_comes_to_a_step_is_given_up(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 import uuid
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -24,6 +25,9 @@ from clifctl.training.run_folder import LAST
 # A job whose starts all end before the first step is not requeued for ever.
 MOST_IDLE_STARTS = 5
 ANSWER_SECONDS = 30.0
+# How long a trial may still be held by its last start, which was killed on another machine: a claim
+# that is kept by a marker in a file runs out.
+BUSY_SECONDS, POLL_SECONDS = 120.0, 5.0
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,10 @@ class TrialInAJob:
         trial failed: the job is then a failed one for Slurm too."""
         sys.stdout.write(f"trial {task.trial} ({task.title}) into '{task.results}'\n")
         # A start has an id of its own: none of the earlier ones has to have ended.
-        outcome = run_trial_remotely(replace(task, id=uuid.uuid4().hex))
+        task = replace(task, id=uuid.uuid4().hex)
+        deadline = time.monotonic() + BUSY_SECONDS
+        while (outcome := run_trial_remotely(task)) == "busy" and time.monotonic() < deadline:
+            time.sleep(POLL_SECONDS)
         if outcome == "stopped" and _is_running():
             signal.raise_signal(signal.SIGUSR2)  # submitit's, which requeues
         record = ResultsFolder(Path(task.results)).record(task.trial)
