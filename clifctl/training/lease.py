@@ -36,7 +36,9 @@ def take(path: Path, *, patient: bool) -> SoftFileLease | None:
 def is_one(path: Path) -> bool:
     """Whether a file that is there is a lease: a lock of the system's is empty."""
     with suppress(OSError):
-        return path.stat().st_size > 0
+        if path.stat().st_size:
+            owner = SoftFileLease(path).owner
+            return owner is not None and owner.mode == "lease"
     return False
 
 

@@ -117,7 +117,7 @@ def locked(folder: Path) -> Iterator[None]:
     """Hold the lock of the run folder `folder`, which exists. Raises OutputError where another
     process or thread holds it, saying which."""
     owner = folder / OWNER
-    with lock(folder / LOCK, patient=True) as is_mine:
+    with lock(folder / LOCK, patient=not _is_alive(owner)) as is_mine:
         if not is_mine:
             raise OutputError(
                 f"run folder '{folder}' is in use by {_named(owner)}",
@@ -156,20 +156,27 @@ def is_locked(path: Path) -> bool:
 
 def _is_dead(owner: Path) -> bool:
     """Whether the process that a lock's owner names is one of this machine, and gone."""
+    return _is_alive(owner) is False
+
+
+def _is_alive(owner: Path) -> bool | None:
+    """Whether the process that a lock's owner names is there; None for one of another machine."""
     try:
         document = read_json(owner)
         pid, host = int(document["pid"]), document["host"]
     except (OSError, ValueError, TypeError, KeyError, OverflowError):
-        return False
+        return None
     if host != socket.gethostname() or os.name != "posix":
-        return False
+        return None
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
-        return True
-    except (OSError, OverflowError):
         return False
-    return False
+    except OverflowError:
+        return None
+    except OSError:
+        return True  # of another person
+    return True
 
 
 def _named(owner: Path) -> str:
