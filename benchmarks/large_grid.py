@@ -108,6 +108,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.keep or Path(temporary)
         document = {
+            "schema": "clifctl.benchmarks.large-grid/1",
             "started": datetime.now(UTC).isoformat(timespec="seconds"),
             "cpu": device_name(ExecutionOptions(CPU).resolve().device),
             **measure(folder, options.trials),

@@ -18,7 +18,7 @@ from clifctl.results.dynamics import DynamicsResult
 from clifctl.results.energy import EnergyResult
 from clifctl.results.gradients import GradientsResult
 from clifctl.results.truncate_bptt import TruncationResult
-from quoted import compared, looked_into, timed
+from quoted import compared, looked_into, many, timed
 from quoted.formats import span
 from quoted.store import Stored, newest_by_group
 
@@ -40,7 +40,9 @@ _BY_SCHEMA: dict[str, tuple[type, Callable[[Document], dict[str, str]]]] = {
 
 # The same for scripts of benchmarks/, whose documents are read as they are.
 _OF_SCRIPTS: dict[str, Callable[[Document], dict[str, str]]] = {
-    "clifctl.benchmarks.crossovers": timed.crossovers
+    "clifctl.benchmarks.crossovers": timed.crossovers,
+    "clifctl.benchmarks.large-grid": many.large_grid,
+    "clifctl.benchmarks.processes": many.processes,
 }
 # More programs than this on average before a measurement, and the machine was not free.
 _BUSY = 0.5

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from clifctl.paper.accuracy import deployment
-from quoted import timed_tables
+from quoted import many, timed_tables
 from quoted.formats import table
 from quoted.looked_into import PAPERS_RESETS
 from quoted.names import figures_of
@@ -23,6 +23,7 @@ def templates(files: Sequence[Stored]) -> dict[str, str]:
         **_windows(),
         **timed_tables.training(),
         **timed_tables.connections(),
+        **many.tables(),
     }
 
 
