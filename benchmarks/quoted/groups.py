@@ -197,5 +197,7 @@ GROUPS: dict[str, list[Step]] = {
     "cpp-twin": _one("bench", "python cpp_twin.py"),
     "input": _one("bench", "python input_pipeline.py"),
     "event-input": _one("bench", "python event_input.py"),
+    "large-grid": _one("bench", "python large_grid.py"),
+    "processes-model": _one("bench", "python processes_model.py"),
     "set-input": _one("bench", "python set_input.py"),
 }

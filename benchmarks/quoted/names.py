@@ -18,7 +18,7 @@ from clifctl.results.dynamics import DynamicsResult
 from clifctl.results.energy import EnergyResult
 from clifctl.results.gradients import GradientsResult
 from clifctl.results.truncate_bptt import TruncationResult
-from quoted import compared, estimates, looked_into, timed
+from quoted import compared, estimates, looked_into, many, timed
 from quoted.formats import number, span
 from quoted.store import Stored, newest_by_group
 
@@ -42,6 +42,8 @@ _BY_SCHEMA: dict[str, tuple[type, Callable[[Document], dict[str, str]]]] = {
 _OF_SCRIPTS: dict[str, Callable[[Document], dict[str, str]]] = {
     "clifctl.benchmarks.crossovers": timed.crossovers,
     "clifctl.benchmarks.baselines": compared.baseline,
+    "clifctl.benchmarks.large-grid": many.large_grid,
+    "clifctl.benchmarks.processes": many.processes,
 }
 # More programs than this on average before a measurement, and the machine was not free.
 _BUSY = 0.5

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from clifctl.paper.accuracy import deployment
-from quoted import claim_tables, timed_tables
+from quoted import claim_tables, many, timed_tables
 from quoted.formats import table
 from quoted.looked_into import PAPERS_RESETS
 from quoted.names import figures_of
@@ -23,6 +23,7 @@ def templates(files: Sequence[Stored]) -> dict[str, str]:
         **claim_tables.fashion(),
         **timed_tables.training(),
         **timed_tables.connections(),
+        **many.tables(),
     }
 
 

@@ -1,5 +1,7 @@
-"""`clifctl runs ls|show|compare`."""
+"""`clifctl runs ls|watch|show|compare`."""
 
+import os
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -9,10 +11,11 @@ from clifctl.cli import lists
 from clifctl.cli.flags import Group
 from clifctl.cli.grid_options import PlotOption
 from clifctl.cli.options import Output, command, name_after, picture_path
+from clifctl.cli.shape_options import Shape
 
 app = typer.Typer(
     cls=Group,
-    help="List runs, show one, compare several.",
+    help="List runs, watch them, show one, compare several.",
     no_args_is_help=True,
     epilog="Example: clifctl runs compare runs/digits_snn5-1 runs/digits_snn5-2",
 )
@@ -41,6 +44,40 @@ def ls(
 
     asked = None if keys is None else lists.names("--keys", keys)
     output.emit(runs_report(list_runs(folder, asked)))
+
+
+@command(app, "watch", example="clifctl runs watch runs/sweep-digits_rows_mlp --interval 5")
+def watch(
+    folder: Annotated[Path, typer.Argument(help="Folder to search.")] = Path("runs"),
+    *,
+    once: Annotated[
+        bool, typer.Option("--once", help="Look once, also on a terminal (a pipe always does).")
+    ] = False,
+    interval: Annotated[
+        float, typer.Option(metavar="SECONDS", help="Time between two looks.", min=0.1, max=86_400)
+    ] = 2.0,
+    output: Output,
+) -> None:
+    """Watch the runs and trials in a folder: which run, wait, are done, were interrupted or failed,
+    and how far they are. On a terminal until all of them have ended, or Ctrl-C."""
+    from clifctl.experiments.runs_watch import RunsWatch
+    from clifctl.report.runs_watch import watch_live, watch_report
+
+    watched = RunsWatch(folder)
+    if once or not _can_be_drawn_over(output):
+        output.emit(watch_report(watched.look()))
+        return
+    try:
+        watch_live(watched.look, interval)
+    except KeyboardInterrupt as stop:
+        if type(stop) is not KeyboardInterrupt:  # but for Ctrl-C, which is how one leaves
+            raise
+
+
+def _can_be_drawn_over(output: Output) -> bool:
+    """Whether the result is a table on a terminal, as it is, that may be drawn again."""
+    as_it_is = output.how == "table" and output.path is None and output.shape == Shape()
+    return as_it_is and sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
 
 
 @command(

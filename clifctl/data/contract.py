@@ -27,6 +27,10 @@ Preparation = Callable[[Tensor], Tensor]
 Augmentation = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
 
 
+# The number of samples of a batch -> which of them one of several processes takes.
+Part = Callable[[int], slice]
+
+
 def as_floats(counts: Tensor) -> Tensor:
     """The Preparation of stored counts that the net sees as they are."""
     return counts.to(torch.float32)
@@ -73,6 +77,11 @@ class Staged(ABC):
     @abstractmethod
     def finish(self, inputs: Tensor, targets: Tensor, drawn: Drawn) -> tuple[Tensor, Tensor]:
         """What the net trains on, from what `work` has made, on the device."""
+
+    def part(self, drawn: Drawn, own: slice) -> Drawn | None:
+        """What of `drawn` is for a range of the samples alone; None where a sample is changed by
+        what was drawn, or stored, for others, or where labels are changed."""
+        return None
 
     def __call__(
         self, inputs: Tensor, targets: Tensor, generator: torch.Generator

@@ -12,6 +12,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
+from clifctl.data.augment.transforms import Changes
 from clifctl.data.contract import (
     Augmentation,
     DataOptions,
@@ -132,6 +133,8 @@ def show(data: LoadedData, options: DataOptions) -> LoadedData:
     augment = data.augment
     if isinstance(augment, Staged):
         augment = _StagedThen(augment, over_time)
+    elif isinstance(augment, Changes):
+        augment = replace(augment, after=_Then(augment.after, over_time))
     elif augment is not None:
         augment = _augmented(augment, over_time)
     return replace(
@@ -200,6 +203,9 @@ class _StagedThen(Staged):
 
     def draw(self, samples: int, generator: torch.Generator) -> Drawn:
         return self._augment.draw(samples, generator)
+
+    def part(self, drawn: Drawn, own: slice) -> Drawn | None:
+        return self._augment.part(drawn, own)
 
     def finish(self, inputs: Tensor, targets: Tensor, drawn: Drawn) -> tuple[Tensor, Tensor]:
         images, targets = self._augment.finish(inputs, targets, drawn)

@@ -1,6 +1,5 @@
 """`runs ls|show|compare`: the runs that lie in folders, read from their files alone."""
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from clifctl.errors import (
     UsageError,
     nearest,
 )
+from clifctl.experiments.run.found import folders
 from clifctl.experiments.run.state import standing_of
 from clifctl.reading import MOST_GIVEN_BYTES, read_text
 from clifctl.recipe.yamlfile import parse_document
@@ -31,8 +31,6 @@ from clifctl.results.runs import (
 from clifctl.training import run_folder
 from clifctl.training.run_folder import epoch_records, read_epochs
 
-# runs/<run>, runs/<results of a grid>/<trial>
-_DEPTH = 3
 _LISTED = "clifctl runs ls lists runs"
 
 
@@ -45,8 +43,7 @@ def list_runs(folder: Path, keys: Sequence[str] | None = None) -> RunList:
     """The runs below `folder`, each with its values of the `keys` of its recipe (None: of every key
     in which they differ). Raises UsageError where there is no such folder, and for a key that no
     run has."""
-    if not folder.is_dir():
-        raise UsageError(f"no folder '{folder}'", hint="clifctl train makes runs/<recipe>-1")
+    require_folder(folder)
     rows, recipes, damaged = [], [], []
     for found in runs_below(folder):
         if isinstance(found, DamagedRun):
@@ -67,24 +64,32 @@ def list_runs(folder: Path, keys: Sequence[str] | None = None) -> RunList:
 
 def runs_below(folder: Path) -> Iterator[tuple[RunRow, dict[str, Any]] | DamagedRun]:
     """Each run below `folder` with its resolved recipe, and the folders that are damaged."""
-    for path, refused in _run_folders(folder, _DEPTH):
+    for found in folders(folder):
+        if not found.is_run:
+            continue
         try:
-            if refused is not None:
-                raise refused
-            recipe = _recipe(path)
-            yield _row(path, recipe), recipe
+            if found.refused is not None:
+                raise found.refused
+            recipe = read_recipe(found.path)
+            yield _row(found.path, recipe), recipe
         except ClifctlError as problem:
-            yield DamagedRun(run=str(path), problem=problem.message)
+            yield DamagedRun(run=str(found.path), problem=problem.message)
+
+
+def require_folder(folder: Path) -> None:
+    """Raise UsageError where there is no folder to look for runs in."""
+    if not folder.is_dir():
+        raise UsageError(f"no folder '{folder}'", hint="clifctl train makes runs/<recipe>-1")
 
 
 def show_run(path: Path) -> RunShown:
     """One run. Raises RunFolderError for what is none."""
-    row = _row(path, _recipe(path))
+    row = _row(path, read_recipe(path))
     return RunShown(
         row=row,
         curves=_curves(path, row),
         manifest=run_folder.read_manifest(path),
-        resolved_recipe=_recipe(path),
+        resolved_recipe=read_recipe(path),
         published=_published(path),
     )
 
@@ -95,7 +100,7 @@ def _published(path: Path) -> Published:
     from clifctl.experiments.published import published_for
     from clifctl.recipe.schema import named_files, validate
 
-    document = _recipe(path)
+    document = read_recipe(path)
     if named_files(document):
         return Published()
     try:
@@ -110,7 +115,7 @@ def compare_runs(paths: Sequence[Path]) -> RunComparison:
     if len(paths) < 2:
         raise UsageError("runs compare needs two run folders", hint="clifctl runs ls lists them")
 
-    recipes = [_recipe(path) for path in paths]
+    recipes = [read_recipe(path) for path in paths]
     rows = [_row(path, recipe) for path, recipe in zip(paths, recipes, strict=True)]
     leaves = [flat(_whole(recipe)) for recipe in recipes]
     differing = tuple(
@@ -125,27 +130,6 @@ def compare_runs(paths: Sequence[Path]) -> RunComparison:
         runs=_with_values(rows, leaves, differing_keys(leaves)),
         curves=tuple(_curves(path, row) for path, row in zip(paths, rows, strict=True)),
     )
-
-
-def _run_folders(folder: Path, depth: int) -> Iterator[tuple[Path, RunFolderError | None]]:
-    """The run folders below `folder`, and those that cannot be looked into, with the error."""
-    try:
-        is_run = (folder / run_folder.RECIPE).is_file()
-        below = [] if is_run or not depth else sorted(folder.iterdir(), key=_natural)
-    except OSError as refused:
-        yield folder, RunFolderError(f"it cannot be read: {refused.strerror}")
-        return
-    if is_run:
-        yield folder, None
-    for path in below:
-        if path.is_dir() and not path.is_symlink():
-            yield from _run_folders(path, depth - 1)
-
-
-def _natural(path: Path) -> list[str | float]:
-    """Run 10 after run 9, and lr0.1 after lr0.05."""
-    parts = re.split(r"([0-9]+(?:\.[0-9]+)?)", path.name)
-    return [float(part) if at % 2 else part for at, part in enumerate(parts)]
 
 
 def _leaves(recipes: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -257,7 +241,8 @@ def _row(path: Path, recipe: dict[str, Any]) -> RunRow:
         ) from None
 
 
-def _recipe(path: Path) -> dict[str, Any]:
+def read_recipe(path: Path) -> dict[str, Any]:
+    """The resolved recipe of a run, as it was written. Raises RunFolderError."""
     file = path / run_folder.RECIPE
     try:
         return parse_document(read_text(file, MOST_GIVEN_BYTES), str(file))
@@ -284,7 +269,7 @@ def _whole(document: dict[str, Any]) -> dict[str, Any]:
 
 
 def _curves(path: Path, row: RunRow) -> RunCurves:
-    exchange = _recipe(path)["neuron"].get("exchange")
+    exchange = read_recipe(path)["neuron"].get("exchange")
     to = f" to {exchange['to']}" if exchange else ""
     return RunCurves(
         label=f"{path}: {row.neuron}{to}, T = {row.timesteps}",

@@ -257,7 +257,7 @@ def _echo(error: ErrorDetails) -> bool:
 def schema_for(document: dict[str, Any], problems: list[Problem]) -> type[BaseModel]:
     """The schema of recipes that name the same rows as `document`; what keeps a row from being
     found is added to `problems`."""
-    return _schema_of(**_named_sections(document, problems))
+    return _schema_of(**_named_sections(document, problems), train=TrainSection, eval=EvalSection)
 
 
 # A grid has thousands of recipes of the same rows, and a schema takes longer than what it checks.
@@ -267,8 +267,7 @@ def _schema_of(**sections: Any) -> type[BaseModel]:
         "title": (str, Field("", description="one line on what the recipe is")),
         "timesteps": TIMESTEPS,
         **{section: (schema, ...) for section, schema in sections.items()},
-        "train": (TrainSection, ...),
-        "eval": (EvalSection, Field(default_factory=lambda: EvalSection())),
+        "eval": (sections["eval"], Field(default_factory=lambda: sections["eval"]())),
     }
     return create_model("RecipeSchema", __base__=Strict, **fields)
 

@@ -307,18 +307,27 @@ def _print_tables(tables: tuple[Table, ...], stream: IO[str]) -> None:
 
 def _print_rich(tables: tuple[Table, ...], stream: IO[str], *, width: int | None) -> None:
     from rich.console import Console
-    from rich.text import Text
 
     console = Console(file=stream, width=width, highlight=False)
     for number, table in enumerate(tables):
         if number:
             console.print()
-        console.print(Text(visible(table.title), style="bold"))
-        fitted = fit(_grid(table), console.width) if table.columns else Fitted(())
-        for part in fitted.parts:
-            console.print(drawn(*part))
-        for note in (*table.notes, *_left_out(fitted)):
-            console.print(Text(visible(note), style="dim"))
+        console.print(drawn_table(table, console.width))
+
+
+def drawn_table(table: Table, width: int, *, tells_left_out: bool = True) -> Any:
+    """A table as rich prints it: its title, its rows as they fit, its notes, and which columns were
+    left out for that."""
+    from rich.console import Group
+    from rich.text import Text
+
+    fitted = fit(_grid(table), width) if table.columns else Fitted(())
+    notes = (*table.notes, *(_left_out(fitted) if tells_left_out else ()))
+    return Group(
+        Text(visible(table.title), style="bold"),
+        *(drawn(*part) for part in fitted.parts),
+        *(Text(visible(note), style="dim") for note in notes),
+    )
 
 
 def _grid(table: Table) -> Grid:

@@ -129,7 +129,7 @@ def _runs_table(title: str, rows: tuple[RunRow, ...], notes: tuple[str, ...]) ->
         }
         for row in rows
     )
-    notes = (*(f"failed: '{row.run}': {row.problem}" for row in rows if row.problem), *notes)
+    notes = (*(f"{row.state}: '{row.run}': {row.problem}" for row in rows if row.problem), *notes)
     if left:
         notes = (*notes, f"they differ in {', '.join(left)} too: --keys chooses")
     optional = (*_OPTIONAL, *reversed(shown[2:]), "epochs_of", "stopped", *reversed(shown[:2]))

@@ -39,7 +39,7 @@ def decode(kind: type[Result], document: Any) -> Result:
     if known is not None:
         _check_schema(known, fields.pop("schema", None))
     result = _validated(kind, fields)
-    unknown = _unknown(fields, dataclasses.asdict(result))  # type: ignore[call-overload]
+    unknown = _unknown(fields, result)
     if unknown:
         raise NewerResult(f"it has fields that this clifctl does not know: {', '.join(unknown)}")
     return result
@@ -90,7 +90,8 @@ def _validated(kind: type[Result], fields: dict[str, Any]) -> Result:
 
 
 def _unknown(given: Any, known: Any, path: str = "") -> list[str]:
-    """The keys of `given`, in all depths, that are not in `known`."""
+    """The keys of `given`, in all depths, that are not in `known`, or no fields of it."""
+    known = vars(known) if dataclasses.is_dataclass(known) else known
     if isinstance(given, dict) and isinstance(known, dict):
         found = []
         for key, value in given.items():

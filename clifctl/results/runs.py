@@ -15,7 +15,8 @@ from clifctl.results.quantities import (
 from clifctl.results.result import Result
 from clifctl.results.trials import Epochs
 
-RunState = Literal["running", "interrupted", "failed", "done"]
+# Lost: a trial of a grid whose worker was gone, several times.
+RunState = Literal["running", "interrupted", "failed", "lost", "done"]
 
 
 @dataclass(frozen=True, kw_only=True)

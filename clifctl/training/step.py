@@ -125,15 +125,14 @@ class TrainingStep:
         )
 
     def __call__(self, epoch: int, step: int, inputs: Tensor, targets: Tensor, sums: Sums) -> None:
-        """Train on inputs `[T, N, *]` with labels `[N]` or `[N, classes]`, the whole batch of all
-        processes, and add to `sums`.
+        """Train on a batch and add to `sums`: inputs `[T, n, *]` of this process's part of it,
+        labels `[N]` or `[N, classes]` of all of it.
 
         Raises RunFailed where loss or gradients are not finite, before the weights change.
         """
         samples = len(targets)
         if self._processes.several:
-            own = self._processes.part(len(targets))
-            inputs, targets = inputs[:, own], targets[own]
+            targets = targets[self._processes.part(samples)]
             self._processes.seed_step(self._seed, epoch, step)
         self.optimizer.zero_grad(set_to_none=True)
         loss, logits = self._gradients(inputs, targets, samples)

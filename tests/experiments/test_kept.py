@@ -152,7 +152,11 @@ def test_a_grid_is_finished_and_no_trial_run_twice(
     for one in begun:
         assert epochs_of(folder / one)[: len(epochs[one])] == epochs[one]
         assert len(epochs_of(folder / one)) == 6
-    assert {path.name for path in folder.iterdir() if path.is_dir()} == {*begun, "claims"}
+    assert {path.name for path in folder.iterdir() if path.is_dir()} == {
+        *begun,
+        "claims",
+        "planned",
+    }
     assert ResultsFolder(folder).record(finished[0]) is not None
 
 

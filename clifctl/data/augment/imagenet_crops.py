@@ -4,7 +4,7 @@ of 224 parts of the size, and the centre."""
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -99,6 +99,9 @@ class RandomResizedCrop(Staged):
     def draw(self, samples: int, generator: torch.Generator) -> Drawn:
         drawn = torch.rand(samples, 2 * TRIES + 3, generator=generator, dtype=torch.float64)
         return Drawn(drawn.tolist())
+
+    def part(self, drawn: Drawn, own: slice) -> Drawn:
+        return replace(drawn, images=drawn.images[own])
 
     def finish(self, inputs: Tensor, targets: Tensor, drawn: Drawn) -> tuple[Tensor, Tensor]:
         return self._prepare(inputs), targets

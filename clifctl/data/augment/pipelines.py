@@ -11,7 +11,8 @@ from torch import Tensor
 from clifctl.data.augment.mixing import draw_mix, mixed
 from clifctl.data.augment.policies import Policy, apply_policy, draw_seed
 from clifctl.data.augment.transforms import (
-    changed,
+    Change,
+    Changes,
     cutout,
     horizontal_flip,
     random_crop,
@@ -54,33 +55,17 @@ class CropFlipOptions(DataOptions):
 def crop_flip(options: CropFlipOptions, prepare: Preparation | None) -> Augmentation | None:
     """The changes that `options` ask for, of stored images: what comes in from outside is 0. None:
     there are none."""
-    changes = []
+    changes: list[Change] = []
     if options.random_crop_padding:
         changes.append(random_crop(options.random_crop_padding, 0))
     if options.horizontal_flip:
         changes.append(horizontal_flip)
-    if not changes:
-        return None
-
-    def augment(
-        inputs: Tensor, targets: Tensor, generator: torch.Generator
-    ) -> tuple[Tensor, Tensor]:
-        images = changed(inputs, changes, generator)
-        return images if prepare is None else prepare(images), targets
-
-    return augment
+    return Changes(tuple(changes), after=prepare) if changes else None
 
 
 def crop_cutout_flip(prepare: Preparation, padding: int) -> Augmentation:
     """CIFAR, the first number of a row of Table 1: random crop, Cutout, flip, normalise."""
-    changes = (random_crop(padding, 0), cutout, horizontal_flip)
-
-    def augment(
-        inputs: Tensor, targets: Tensor, generator: torch.Generator
-    ) -> tuple[Tensor, Tensor]:
-        return prepare(changed(inputs, changes, generator)), targets
-
-    return augment
+    return Changes((random_crop(padding, 0), cutout, horizontal_flip), after=prepare)
 
 
 @dataclass(frozen=True)
@@ -126,13 +111,7 @@ class TrivialEraseMix(Staged):
 
 def flip(prepare: Preparation) -> Augmentation:
     """Tiny-ImageNet: flip, normalise. The authors' RandomCrop(64) of a 64x64 image does nothing."""
-
-    def augment(
-        inputs: Tensor, targets: Tensor, generator: torch.Generator
-    ) -> tuple[Tensor, Tensor]:
-        return prepare(horizontal_flip(inputs, generator)), targets
-
-    return augment
+    return Changes((horizontal_flip,), after=prepare)
 
 
 class FlipAutoAugment(Staged):

@@ -9,11 +9,13 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from clifctl.data.contract import Preparation
 from clifctl.transfer import to_device
 
 ERASING_TRIES = 10  # torchvision's RandomErasing gives up after so many
@@ -23,23 +25,70 @@ Draws = tuple[Tensor, ...]
 @dataclass(frozen=True)
 class Change:
     """A random change that keeps the shape: `draw` draws, on the CPU, for a batch of a shape, and
-    `apply` makes the changed batch of the batch and what was drawn, on the device."""
+    `apply` makes the changed batch of the batch and what was drawn, on the device.
+
+    `of_each`: what is drawn has the samples as its last dimension, and each sample is changed to
+    the same bits whatever is beside it."""
 
     draw: Callable[[torch.Size, torch.Generator], Draws]
     apply: Callable[..., Tensor]
+    of_each: bool = True
 
     def __call__(self, inputs: Tensor, generator: torch.Generator) -> Tensor:
         """`inputs` `[T, N, C, H, W]` changed."""
         return changed(inputs, [self], generator)
 
 
-def changed(inputs: Tensor, changes: Sequence[Change], generator: torch.Generator) -> Tensor:
-    """`inputs` `[T, N, C, H, W]` after one change after the other."""
-    drawn = [change.draw(inputs.shape, generator) for change in changes]
+def changed(
+    inputs: Tensor,
+    changes: Sequence[Change],
+    generator: torch.Generator,
+    *,
+    samples: int | None = None,
+    own: slice = slice(None),
+) -> Tensor:
+    """`inputs` `[T, N, C, H, W]` after one change after the other; of a part of a batch of so many
+    `samples`, the range `own` of them, as they would be among all."""
+    steps, here, *image = inputs.shape
+    shape = torch.Size((steps, here if samples is None else samples, *image))
+    drawn = [change.draw(shape, generator) for change in changes]
+    if samples is not None:
+        drawn = [tuple(tensor[..., own] for tensor in draws) for draws in drawn]
     there = iter(to_device([tensor for draws in drawn for tensor in draws], inputs.device))
     for change, draws in zip(changes, drawn, strict=True):
         inputs = change.apply(inputs, *islice(there, len(draws)))
     return inputs
+
+
+@dataclass(frozen=True)
+class Changes:
+    """An Augmentation: random changes, between what is done to every batch before and after."""
+
+    changes: tuple[Change, ...]
+    before: Preparation | None = None
+    after: Preparation | None = None
+
+    @property
+    def of_each(self) -> bool:
+        """Whether a part of a batch can be made without the rest of it."""
+        return all(change.of_each for change in self.changes)
+
+    def __call__(
+        self, inputs: Tensor, targets: Tensor, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        return self._made(inputs, generator), targets
+
+    def of_part(
+        self, inputs: Tensor, own: slice, samples: int, generator: torch.Generator
+    ) -> Tensor:
+        """What is made of the range `own` of a batch of so many `samples`, of which `inputs` has
+        that range alone. `generator` draws for all of them."""
+        return self._made(inputs, generator, samples=samples, own=own)
+
+    def _made(self, inputs: Tensor, generator: torch.Generator, **part: Any) -> Tensor:
+        inputs = inputs if self.before is None else self.before(inputs)
+        inputs = changed(inputs, self.changes, generator, **part)
+        return inputs if self.after is None else self.after(inputs)
 
 
 def random_crop(padding: int, fill: float) -> Change:

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from clifctl.data.augment.pil_resize import grey_with_opacity, nearest
-from clifctl.data.augment.transforms import Change, Draws, changed, horizontal_flip, random_crop
+from clifctl.data.augment.transforms import Change, Changes, Draws, horizontal_flip, random_crop
 from clifctl.data.contract import Augmentation, Preparation
 from clifctl.data.events.options import EventOptions, Resize, Values
 
@@ -74,15 +74,7 @@ def augmentation_of(options: EventOptions, prepare: Preparation) -> Augmentation
     Each sample has one draw for all its frames.
     """
     changes = CHANGES.get(options.augmentation)
-    if changes is None:
-        return None
-
-    def augment(
-        inputs: Tensor, targets: Tensor, generator: torch.Generator
-    ) -> tuple[Tensor, Tensor]:
-        return changed(prepare(inputs), changes, generator), targets
-
-    return augment
+    return None if changes is None else Changes(changes, before=prepare)
 
 
 def _draw_roll(shape: torch.Size, generator: torch.Generator) -> Draws:
@@ -149,10 +141,10 @@ def moved(frames: Tensor, origins: Tensor) -> Tensor:
 # nothing, a rotation or a shear by up to 30 degrees, each with probability 1/3.
 CHANGES: dict[str, tuple[Change, ...]] = {
     "crop_flip": (random_crop(CROP_PADDING, 0.0), horizontal_flip),
-    "flip_rotate": (horizontal_flip, Change(_draw_rotation, moved)),
+    "flip_rotate": (horizontal_flip, Change(_draw_rotation, moved, of_each=False)),
     "flip_roll_affine": (
         horizontal_flip,
         Change(_draw_roll, roll),
-        Change(_draw_rotation_or_shear, moved),
+        Change(_draw_rotation_or_shear, moved, of_each=False),
     ),
 }

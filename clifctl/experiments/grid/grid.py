@@ -221,9 +221,11 @@ def _sizes(
 
 
 def configuration(recipe: Recipe) -> str:
-    """What decides time and memory: everything but the seed."""
+    """What decides time and memory: everything but the seed and, of the numbers that training
+    computes with, more than whether they are zero."""
     document = decisive(recipe.document)
-    document["train"] = {**document["train"], "seed": 0}
+    train = {k: bool(v) if isinstance(v, float) else v for k, v in document["train"].items()}
+    document["train"] = {**train, "seed": 0}
     return str(document)
 
 

@@ -3,11 +3,13 @@
 grid.json       which recipe its trials are variants of, and in which keys they may differ
 <trial>/        the run folder of a trial, as `train` writes it
 <trial>.json    how it ended: its result, or why it failed
+planned/        for each command that was started here, which trials it is to run
 claims/<trial>  locked by the process that runs it, for as long as that process lives
 claims/<trial>.task
                 which task that process carries out: there while it does, and after its death
 """
 
+import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -16,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from clifctl.errors import OutputError
+from clifctl.experiments.grid.trial_files import CLAIMS, GRID, TASK, TrialFiles
 from clifctl.experiments.grid.trial_names import (
     Trial,
     base_of,
@@ -32,17 +35,16 @@ from clifctl.files import (
     to_json,
     write_text,
 )
-from clifctl.reading import read_json, read_text
+from clifctl.reading import read_text
 from clifctl.recipe.old_names import with_new_names
-from clifctl.results.decoding import NewerResult, UnreadableResult, decode, encode
-from clifctl.results.trials import Epochs, TrialRecord
+from clifctl.results.decoding import encode
+from clifctl.results.trials import TrialRecord
 from clifctl.training import run_folder
 from clifctl.training.lock import lock
 
-GRID = "grid.json"
-CLAIMS = "claims"
 # In older folders a trial's name is a hash, in the oldest of the defaults too.
 _SCHEMA, _OF_HASHES, _WITH_DEFAULTS = "clifctl.grid/3", "clifctl.grid/2", "clifctl.grid/1"
+_PLAN_SCHEMA = "clifctl.grid.planned/1"
 
 
 @dataclass(frozen=True)
@@ -69,10 +71,9 @@ class Claim:
 
 
 @dataclass(frozen=True)
-class ResultsFolder:
+class ResultsFolder(TrialFiles):
     """The files of a grid's trials, which may differ in the keys `axes` too."""
 
-    path: Path
     axes: tuple[str, ...] = ()
 
     def check(self, trials: Sequence[Trial]) -> None:
@@ -137,7 +138,7 @@ class ResultsFolder:
 
     def _has(self, trial: Trial) -> bool:
         """Whether a trial of that name has begun here."""
-        return exists(self.run_folder(trial.name)) or exists(self.path / f"{trial.name}.json")
+        return exists(self.run_folder(trial.name)) or exists(self.record_of(trial.name))
 
     def open(self, trials: Sequence[Trial]) -> None:
         """Make the folder, or add to the one that is there. Raises OutputError as `check`."""
@@ -154,36 +155,26 @@ class ResultsFolder:
             if self.axes:
                 document["axes"] = list(self.axes)
             run_folder.write_json(self.path / GRID, {"schema": _SCHEMA, **document})
+        self._plan(trials)
+
+    def _plan(self, trials: Sequence[Trial]) -> None:
+        """Note which trials are to be run: for who looks on, and no part of any result."""
+        epochs = {trial.name: trial.loaded.recipe.train.epochs for trial in trials}
+        text = to_json({"schema": _PLAN_SCHEMA, "epochs": epochs}) + "\n"
+        # Named by what it says: commands that share the folder never write different ones at once.
+        path = self.plans / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
+        with suppress(OSError, OutputError):
+            if not path.exists():
+                path.parent.mkdir(exist_ok=True)
+                write_text(path, text)
 
     def files(self, trials: Sequence[Trial]) -> tuple[Path, ...]:
         """The files that the trials write here, run folders not counted."""
-        return (self.path / GRID, *(self.path / f"{trial.name}.json" for trial in trials))
-
-    def run_folder(self, name: str) -> Path:
-        """Where trial `name` runs."""
-        return self.path / name
-
-    def record(self, name: str) -> TrialRecord | None:
-        """How trial `name` ended, None for one that did not: a record that is not whole is none.
-        Raises OutputError for one that a newer clifctl wrote."""
-        path = self.path / f"{name}.json"
-        try:
-            return decode(TrialRecord, self._read(path))
-        except NewerResult as newer:
-            raise OutputError(
-                f"'{path}' was written by a newer clifctl: {newer}",
-                hint="continue with that one, or choose another --out",
-            ) from None
-        except UnreadableResult:
-            return None
+        return (self.path / GRID, *(self.record_of(trial.name) for trial in trials))
 
     def write(self, record: TrialRecord) -> None:
         """Keep how a trial ended, atomically. Raises OutputError where that cannot be written."""
-        write_text(self.path / f"{record.trial}.json", to_json(encode(record), indent=2) + "\n")
-
-    def epochs(self, name: str) -> Epochs:
-        """The loss curves of trial `name`, so far."""
-        return run_folder.read_epochs(self.run_folder(name))
+        write_text(self.record_of(record.trial), to_json(encode(record), indent=2) + "\n")
 
     @contextmanager
     def claim(self, name: str) -> Iterator["Claim | None"]:
@@ -192,32 +183,24 @@ class ResultsFolder:
 
         The lock belongs to the process: one that is killed holds it no longer.
         """
-        path = self.path / CLAIMS / name
+        path = self.claim_of(name)
         with lock(path) as is_mine:
-            yield Claim(path.with_name(f"{name}.task")) if is_mine else None
+            yield Claim(path.with_name(f"{name}{TASK}")) if is_mine else None
 
     def is_claimed(self, name: str) -> bool:
         """Whether some process runs trial `name`."""
-        if not (self.path / CLAIMS / name).exists():
+        if not self.claim_of(name).exists():
             return False
         with self.claim(name) as free:
             return free is None
 
     def _grid(self) -> dict[str, Any] | None:
         """What grid.json holds, None where there is none, or none of clifctl."""
-        document = self._read(self.path / GRID) or {}
+        document = self.read(self.path / GRID) or {}
         base = document.get("base")
         sections = ("data", "model", "train")
         is_one = isinstance(base, dict) and all(isinstance(base.get(s), dict) for s in sections)
         return document if is_one and str(document.get("schema")).startswith("clifctl.") else None
-
-    @staticmethod
-    def _read(path: Path) -> dict[str, Any] | None:
-        try:
-            document = read_json(path)
-        except (OSError, ValueError):
-            return None
-        return document if isinstance(document, dict) else None
 
 
 def cores() -> int:

@@ -144,6 +144,7 @@ class Run:
             drop_last=section.drop_last,
             order=position.order,
             start=position.step,
+            part=self.processes.part if self.processes.several else None,
         )
 
 

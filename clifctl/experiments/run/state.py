@@ -1,4 +1,4 @@
-"""How a run stands: running, interrupted, failed or done, read from the files of its folder alone.
+"""How a run stands: running, interrupted, failed, lost or done, by the files of its folder alone.
 
 What ends a run notes it in the manifest (`noted_end`); a process that was killed notes nothing.
 """
@@ -43,8 +43,7 @@ def standing_of(folder: Path) -> Standing:
     noted = _noted(folder)
     if noted is not None:
         return noted
-    problem = _problem_of_trial(folder)
-    return Standing("interrupted" if problem is None else "failed", problem=problem)
+    return _of_trial(folder) or Standing("interrupted")
 
 
 def _noted(folder: Path) -> Standing | None:
@@ -63,8 +62,8 @@ def _noted(folder: Path) -> Standing | None:
     )
 
 
-def _problem_of_trial(folder: Path) -> str | None:
-    """Why the trial of a grid failed that ran in `folder`, by the record beside it."""
+def _of_trial(folder: Path) -> Standing | None:
+    """How the trial of a grid came to nothing that ran in `folder`, by the record beside it."""
     try:
         record: Any = read_json(folder.with_name(f"{folder.name}.json"))
     except (OSError, ValueError):
@@ -72,4 +71,4 @@ def _problem_of_trial(folder: Path) -> str | None:
     if not isinstance(record, dict) or record.get("state") not in ("failed", "lost"):
         return None
     problem = record.get("problem")
-    return problem if isinstance(problem, str) else None
+    return Standing(record["state"], problem=problem if isinstance(problem, str) else None)

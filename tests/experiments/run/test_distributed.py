@@ -6,6 +6,8 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -13,6 +15,9 @@ from typing import Any
 import pytest
 import torch
 
+from clifctl.data.augment.transforms import Changes, cutout, horizontal_flip, random_crop
+from clifctl.data.contract import Drawn, Split, Staged, as_floats
+from clifctl.data.loading import shuffled_batches
 from clifctl.errors import UsageError
 from clifctl.launch import Launch, launch
 from clifctl.training.checkpoint import load_checkpoint
@@ -209,6 +214,96 @@ def test_parts_of_a_batch_cover_it_once() -> None:
         ]
         assert [number for part in parts for number in part] == list(range(samples))
         assert max(map(len, parts)) - min(map(len, parts)) <= 1
+
+
+class Watched:
+    """Streamed images that know which of them were read."""
+
+    threads = False
+
+    def __init__(self, images: torch.Tensor) -> None:
+        self.images = images
+        self.read: list[int] = []
+
+    def __len__(self) -> int:
+        return self.images.shape[1]
+
+    def take(self, numbers: Sequence[int]) -> torch.Tensor:
+        self.read += numbers
+        return self.images[:, list(numbers)]
+
+    def select(self, numbers: torch.Tensor) -> "Watched":
+        raise NotImplementedError
+
+    def digest(self) -> bytes:
+        raise NotImplementedError
+
+
+class Tilt(Staged):
+    """Each image plus what is drawn for it."""
+
+    work = staticmethod(lambda inputs, drawn: inputs + torch.tensor(drawn)[:, None, None, None])
+
+    def draw(self, samples: int, generator: torch.Generator) -> Drawn:
+        return Drawn(torch.randint(0, 9, (samples,), generator=generator).tolist())
+
+    def part(self, drawn: Drawn, own: slice) -> Drawn | None:
+        return replace(drawn, images=drawn.images[own])
+
+    def finish(
+        self, inputs: torch.Tensor, targets: torch.Tensor, drawn: Drawn
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        return inputs.double(), targets
+
+
+class Mixed(Tilt):
+    """The same, which cannot be cut."""
+
+    def part(self, drawn: Drawn, own: slice) -> None:
+        return None
+
+
+CHANGES = (random_crop(2, 0), cutout, horizontal_flip)
+
+
+@pytest.mark.parametrize("streamed", [True, False])
+@pytest.mark.parametrize(
+    ("augment", "alone"),
+    [
+        (None, True),
+        (Changes(CHANGES, after=as_floats), True),
+        (Changes((*CHANGES, replace(horizontal_flip, of_each=False))), False),
+        (Tilt(), True),
+        (Mixed(), False),
+        (lambda inputs, targets, generator: (inputs.roll(1, 1), targets.roll(1)), False),
+    ],
+    ids=["none", "changes", "of_all", "staged", "staged_of_all", "function"],
+)
+def test_each_process_prepares_its_part_of_the_same_batches(
+    augment: Any, alone: bool, streamed: bool
+) -> None:
+    images = torch.randint(0, 200, (1, 23, 3, 9, 7), generator=torch.Generator().manual_seed(1))
+    labels = torch.arange(23)
+
+    def epoch(part: Any = None) -> tuple[list[Any], torch.Tensor, list[int]]:
+        inputs: Any = Watched(images) if streamed else images
+        generator = torch.Generator().manual_seed(3)
+        found = list(shuffled_batches(Split(inputs, labels), 10, generator, augment, part=part))
+        return found, generator.get_state(), inputs.read if streamed else []
+
+    whole, state, _ = epoch()
+    parts = [epoch(Processes(rank, 3).part) for rank in range(3)]
+    assert [len(targets) for _, targets in whole] == [10, 10, 3]
+    for number, (inputs, targets) in enumerate(whole):
+        made = [found[number] for found, _, _ in parts]
+        assert torch.equal(torch.cat([own for own, _ in made], 1), inputs)
+        assert all(torch.equal(theirs, targets) for _, theirs in made)
+    for _, after, read in parts:
+        assert torch.equal(after, state)
+        if streamed:
+            assert (len(read) < 23) is alone
+    if streamed and alone:
+        assert sorted(number for _, _, read in parts for number in read) == list(range(23))
 
 
 def test_one_process_is_as_before() -> None:

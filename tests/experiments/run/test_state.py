@@ -55,7 +55,7 @@ def test_a_run_is_done_when_its_result_is_there(killed: Path) -> None:
 def test_why_a_run_failed_is_told_by_its_manifest_or_by_its_trials_record(killed: Path) -> None:
     record = killed.with_name("run.json")
     record.write_text(json.dumps({"state": "lost", "problem": "its worker is gone, 2 times"}))
-    assert standing_of(killed) == Standing("failed", problem="its worker is gone, 2 times")
+    assert standing_of(killed) == Standing("lost", problem="its worker is gone, 2 times")
     record.write_text("[")
     assert standing_of(killed) == Standing("interrupted")
     note_end(killed, Standing("failed", epoch=1, step=3, problem="a full disk"))
