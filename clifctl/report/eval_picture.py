@@ -52,11 +52,14 @@ def _panels(
     the figure that the confusion matrix has below them."""
     if confusion is None:
         return (*figure_of_panels(layout, count, height=height), [])
-    figure = new_figure(layout.width, height)
-    rows = count if layout.narrow else 1
+    figure = new_figure(layout, layout.width, height)
+    columns = min(count, layout.across)
+    rows = -(-count // columns)
     first, *below = panels_below(figure, confusion, layout, height * rows)
-    axes = first.subplots(rows, count // rows, squeeze=False).flat
-    return figure, list(axes), below
+    axes = list(first.subplots(rows, columns, squeeze=False).flat)
+    for axis in axes[count:]:
+        axis.remove()
+    return figure, axes[:count], below
 
 
 def _draw_accuracy(axis: Any, result: EvalResult) -> list[LineEnd]:
