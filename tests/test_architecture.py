@@ -166,6 +166,7 @@ NO_COMMANDS = {
         "lists",
         "options",
         "picture_options",
+        "run_pictures",
         "shape_options",
         "slurm_options",
         "table_options",
@@ -188,7 +189,7 @@ NO_COMMANDS = {
             "preparation_progress",
         ),
         *("progress", "published", "render", "styles", "summary", "tensorboard", "trial_plan"),
-        *("html", "latex", "layout", "shape", "trials_progress"),
+        *("html", "latex", "layout", "shape", "text_panels", "trials_progress"),
     },
 }
 
@@ -275,6 +276,7 @@ LONG = {
     "cli/sweep.py:register": "the command's signature: a parameter for each option",
     "cli/sweep.py:sweep": "its signature: a parameter for each option",
     "cli/train.py:register": "the command's signature: a parameter for each option",
+    "cli/train.py:train": "its signature: a parameter for each option",
     "experiments/energy.py": "one command from its sources to rows, the published ones beside them",
     "kernels/spikes/tensor.py": "a subclass of torch.Tensor, and all that torch asks of it",
 }

@@ -8,7 +8,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
@@ -239,15 +239,8 @@ class Output:
         from clifctl.report.pictures import DPI, layout_of, write_picture
 
         layout = layout_of(self.look.size, self.look.title)
-        try:
+        with losing_no_result():
             write_picture(picture, draw, *shown, layout=layout, dpi=self.look.dpi or DPI)
-        except ClifctlError as refused:
-            raise RunFailed(f"{NOT_DRAWN}: {refused.message}", hint=refused.hint) from refused
-        except Exception as failed:  # what matplotlib raises
-            raise RunFailed(
-                f"{NOT_DRAWN}: {type(failed).__name__}: {failed}",
-                hint="this is a bug: --debug shows where it happened",
-            ) from failed
 
     def stream(self, line: str) -> None:
         """Write a line of the result before the rest of it is known: to stdout at once; into a
@@ -271,6 +264,20 @@ class Output:
         if not self.quiet:
             with suppress(OSError):
                 sys.stderr.write(f"note: {visible_lines(line)}\n")
+
+
+@contextmanager
+def losing_no_result() -> Iterator[None]:
+    """Within it a picture is drawn of what is written already: RunFailed says so where it fails."""
+    try:
+        yield
+    except ClifctlError as refused:
+        raise RunFailed(f"{NOT_DRAWN}: {refused.message}", hint=refused.hint) from refused
+    except Exception as failed:  # what matplotlib raises
+        raise RunFailed(
+            f"{NOT_DRAWN}: {type(failed).__name__}: {failed}",
+            hint="this is a bug: --debug shows where it happened",
+        ) from failed
 
 
 def write_stdout(text: str) -> bool:

@@ -1,7 +1,7 @@
 """`clifctl train`."""
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +15,7 @@ from clifctl.cli.options import (
     OverridesArgument,
     command,
 )
+from clifctl.cli.run_pictures import RunPictures
 from clifctl.commands import command_line
 from clifctl.errors import UntrustedFile, UsageError
 from clifctl.report.tensorboard import require_tensorboard
@@ -31,6 +32,15 @@ TensorboardOption = Annotated[
     typer.Option(
         "--tensorboard",
         help="Also write the metrics for TensorBoard into the run folder (needs the extra).",
+    ),
+]
+
+PlotsOption = Annotated[
+    bool,
+    typer.Option(
+        "--plots",
+        help="At the end, also of a run that is stopped, draw its curves and firing rates into the "
+        "run folder.",
     ),
 ]
 
@@ -89,6 +99,7 @@ def register(app: typer.Typer) -> None:
         keep: KeepOption = None,
         dry_run: DryRunOption = False,
         tensorboard: TensorboardOption = False,
+        plots: PlotsOption = False,
         changed_file: ChangedFileOption = False,
         output: Output,
     ) -> None:
@@ -100,7 +111,7 @@ def register(app: typer.Typer) -> None:
         --format jsonl writes a line after each epoch, and the result as the last line.
         """
         if tensorboard:
-            require_tensorboard()
+            require_tensorboard("--tensorboard")
         chosen = list(overrides or [])
         folder = _folder_to_resume(resume, recipe, out, chosen)
         _add_seed(seed, chosen)
@@ -108,6 +119,7 @@ def register(app: typer.Typer) -> None:
         from clifctl.experiments.run.plan import FILES, RunOptions, plan_training
         from clifctl.experiments.train import train as run
         from clifctl.recipe.yamlfile import dump_document
+        from clifctl.report.observers import each
         from clifctl.report.progress import TrainProgress
         from clifctl.report.train import plan_report, train_report
         from clifctl.results.filled import filled
@@ -145,12 +157,16 @@ def register(app: typer.Typer) -> None:
                 )
             )
         )
+        drawing = RunPictures(output) if plots and output.main else None
         with (
             TrainProgress(quiet=output.quiet, verbose=output.verbose) as progress,
             _watched(progress, output, tensorboard) as observe,
+            drawing or nullcontext(),
         ):
-            result = run(loaded, options, observe)
+            result = run(loaded, options, each(observe, drawing) if drawing else observe)
         output.emit(train_report(result))
+        if drawing is not None:
+            drawing.draw(result)
 
 
 def _loaded(

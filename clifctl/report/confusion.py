@@ -29,10 +29,10 @@ def panels_below(figure: Any, confusion: Confusion, layout: Layout, above: float
         heights.append(0.8 + 0.13 * len(confusion.most_confused(_MOST_PAIRS)))
     if layout.narrow:
         sizes = [above, *heights]
-        figure.set_size_inches(layout.width, sum(sizes))
+        figure.set_size_inches(layout.width, sum(sizes) * layout.stretch)
         return list(figure.subfigures(len(sizes), 1, height_ratios=sizes))
     sizes = [above, max(heights)]
-    figure.set_size_inches(layout.width, sum(sizes))
+    figure.set_size_inches(layout.width, sum(sizes) * layout.stretch)
     first, below = figure.subfigures(2, 1, height_ratios=sizes)
     return [first, *(below.subfigures(1, 2) if many else [below])]
 

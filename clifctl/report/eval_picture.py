@@ -4,6 +4,7 @@ confusion matrix."""
 from typing import Any
 
 from clifctl.report.confusion import draw_matrix, draw_pairs, panels_below
+from clifctl.report.panels import draw_rates, name_rows
 from clifctl.report.pictures import (
     Layout,
     LineEnd,
@@ -33,8 +34,8 @@ def draw_evaluation(result: EvalResult, layout: Layout) -> Any:
     ends = _draw_accuracy(first, result)
     notes = []
     if result.firing_rates:
-        _draw_rates(next(panels), result)
-        notes.append("Firing rates: large marks are means, ticks the single time steps.")
+        style = neuron_style(result.neuron)
+        notes.append(draw_rates(next(panels), result.firing_rates, style))
     if result.per_class:
         notes.append(_draw_classes(next(panels), result))
     if result.confusion is not None:
@@ -52,11 +53,14 @@ def _panels(
     the figure that the confusion matrix has below them."""
     if confusion is None:
         return (*figure_of_panels(layout, count, height=height), [])
-    figure = new_figure(layout.width, height)
-    rows = count if layout.narrow else 1
+    figure = new_figure(layout, layout.width, height)
+    columns = min(count, layout.across)
+    rows = -(-count // columns)
     first, *below = panels_below(figure, confusion, layout, height * rows)
-    axes = first.subplots(rows, count // rows, squeeze=False).flat
-    return figure, list(axes), below
+    axes = list(first.subplots(rows, columns, squeeze=False).flat)
+    for axis in axes[count:]:
+        axis.remove()
+    return figure, axes[:count], below
 
 
 def _draw_accuracy(axis: Any, result: EvalResult) -> list[LineEnd]:
@@ -81,19 +85,6 @@ def _draw_accuracy(axis: Any, result: EvalResult) -> list[LineEnd]:
     return ends
 
 
-def _draw_rates(axis: Any, result: EvalResult) -> None:
-    style = neuron_style(result.neuron)
-    for place, layer in enumerate(result.firing_rates):
-        rates = layer.firing_rate_per_step
-        axis.plot(rates, [place] * len(rates), "|", color=style.colour, markersize=6, alpha=0.8)
-        look = line_look(style) | {"markersize": 5.0}
-        axis.plot([layer.firing_rate], [place], **look)
-    names = [layer.layer.removesuffix(".neuron") for layer in result.firing_rates]
-    _rows(axis, names)
-    axis.set_xlim(left=0)
-    axis.set_xlabel("firing rate\n[spikes/neuron/step]")
-
-
 def _draw_classes(axis: Any, result: EvalResult) -> str:
     """The accuracy on each class, the worst ones where there are many; says so."""
     known = [one for one in result.per_class or () if one.recall_percent is not None]
@@ -104,16 +95,9 @@ def _draw_classes(axis: Any, result: EvalResult) -> str:
     look = line_look(neuron_style(result.neuron)) | {"linestyle": "none"}
     axis.plot([one.recall_percent for one in shown], range(len(shown)), **look)
     axis.axvline(result.accuracy_percent, color="0.5", linewidth=0.8, zorder=1)
-    _rows(axis, [str(one.label) if one.name is None else one.name for one in shown])
+    name_rows(axis, [str(one.label) if one.name is None else one.name for one in shown])
     axis.set_xlabel("accuracy by class [%]")
     if result.per_class and all(one.name is None for one in shown):
         axis.set_ylabel("class")
     few = "" if shown is known else f" Classes: the {_MOST_CLASSES} worst of {len(known)}."
     return f"Grey line: accuracy on all classes.{few}"
-
-
-def _rows(axis: Any, names: list[str]) -> None:
-    """A row a name, the first on top."""
-    axis.set_yticks(range(len(names)), names)
-    axis.set_ylim(len(names) - 0.4, -0.6)
-    axis.grid(axis="x")

@@ -8,6 +8,7 @@ import numpy as np
 from clifctl.amounts import counted
 from clifctl.report.pictures import line_look
 from clifctl.report.styles import Style
+from clifctl.results.eval import LayerRate
 from clifctl.results.statistics import Estimate
 from clifctl.results.summary import MeanCurve
 
@@ -92,6 +93,27 @@ def draw_mean_curve(
             alpha=0.08 if pale else 0.18,
             linewidth=0,
         )
+
+
+def draw_rates(axis: Any, layers: Sequence[LayerRate], style: Style) -> str:
+    """The firing rate of each layer, a row each: the mean and the single time steps. Returns what a
+    note has to say."""
+    for place, layer in enumerate(layers):
+        rates = layer.firing_rate_per_step
+        axis.plot(rates, [place] * len(rates), "|", color=style.colour, markersize=6, alpha=0.8)
+        look = line_look(style) | {"markersize": 5.0}
+        axis.plot([layer.firing_rate], [place], **look)
+    name_rows(axis, [layer.layer.removesuffix(".neuron") for layer in layers])
+    axis.set_xlim(left=0)
+    axis.set_xlabel("firing rate\n[spikes/neuron/step]")
+    return "Firing rates: large marks are means, ticks the single time steps."
+
+
+def name_rows(axis: Any, names: Sequence[str]) -> None:
+    """A row a name, the first on top."""
+    axis.set_yticks(range(len(names)), names)
+    axis.set_ylim(len(names) - 0.4, -0.6)
+    axis.grid(axis="x")
 
 
 def mark_exchange(axis: Any, epoch: int, text: str, colour: str = "0.3") -> None:

@@ -124,15 +124,26 @@ def write_picture(
     """Write the figure that `draw` makes of the results `shown` (and the layout), atomically, in
     the format of the file's ending. Raises OutputError where it cannot be written, or has no room
     for its panels."""
+    content = picture(path.suffix[1:].lower(), draw, *shown, layout=layout, dpi=dpi)
+    write_output(path, lambda file: file.write(content))
+
+
+def picture(
+    kind: str,
+    draw: Callable[..., Any],
+    *shown: Any,
+    layout: Layout = LAYOUTS["page"],
+    dpi: int = DPI,
+) -> memoryview:
+    """What such a file of the format `kind` holds. Raises OutputError where there is no room."""
     buffer = io.BytesIO()
-    kind = path.suffix[1:].lower()
     with _own_settings():
         figure = _of_height(draw, [*map(_printable, shown)], layout)
         metadata: dict[str, str | None] = {"Title": figure.get_label() or "clifctl"}
         if kind in _DATES:
             metadata[_DATES[kind]] = None
         figure.savefig(buffer, dpi=dpi, format=kind, metadata=metadata)
-    write_output(path, lambda file: file.write(buffer.getbuffer()))
+    return buffer.getbuffer()
 
 
 def _of_height(draw: Callable[..., Any], shown: Sequence[Any], layout: Layout) -> Any:

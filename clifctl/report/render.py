@@ -22,6 +22,7 @@ from clifctl.report.latex import (
     width_inches,
 )
 from clifctl.report.layout import Fitted, Grid, drawn, fit
+from clifctl.report.text_panels import TextPanel, text_panels
 from clifctl.results.quantities import quantities_of
 from clifctl.results.result import Result
 
@@ -85,7 +86,7 @@ class Report:
     """What one command has to say. For a reader, `text` (YAML) follows the tables, or replaces them
     where `text_only` is set; the other formats have no use for it. `data` are the tables of jsonl
     and csv, where they are not those for a reader. `comment` says in a paper or page where they are
-    from."""
+    from. `panels` are curves that follow the tables in a terminal."""
 
     document: dict[str, Any]
     tables: tuple[Table, ...]
@@ -93,6 +94,7 @@ class Report:
     text_only: bool = False
     data: tuple[Table, ...] = ()
     comment: tuple[str, ...] = ()
+    panels: tuple[TextPanel, ...] = ()
 
     def tables_of(self, how: str) -> tuple[Table, ...]:
         """The tables of a format: csv and jsonl hold the first of theirs."""
@@ -104,7 +106,7 @@ class Report:
         """The report of the table `name` alone, for a format; None if it has none of that name.
         For a reader several may have one name."""
         chosen = tuple(table for table in self.tables_of(how) if table.name == name)
-        return replace(self, tables=chosen, text=None, data=()) if chosen else None
+        return replace(self, tables=chosen, text=None, data=(), panels=()) if chosen else None
 
     def left_out(self, how: str) -> tuple[str, ...]:
         """The names of the tables that a format does not hold."""
@@ -177,6 +179,7 @@ def render(report: Report, how: str, stream: IO[str]) -> None:
 def _write_table(report: Report, stream: IO[str]) -> None:
     if not report.text_only:
         _print_tables(report.tables, stream)
+        _print_panels(report.panels, stream)
     stream.write(_text(report))
 
 
@@ -303,6 +306,14 @@ def _print_tables(tables: tuple[Table, ...], stream: IO[str]) -> None:
     buffer = io.StringIO()
     _print_rich(tables, buffer, width=10_000)
     stream.writelines(line.rstrip() + "\n" for line in buffer.getvalue().splitlines())
+
+
+def _print_panels(panels: tuple[TextPanel, ...], stream: IO[str]) -> None:
+    from rich.console import Console
+
+    if panels and stream.isatty():
+        lines = text_panels(panels, Console(file=stream).width)
+        stream.writelines(f"{visible(line)}\n" for line in lines)
 
 
 def _print_rich(tables: tuple[Table, ...], stream: IO[str], *, width: int | None) -> None:

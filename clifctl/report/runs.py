@@ -5,7 +5,9 @@ import dataclasses
 from clifctl.amounts import counted
 from clifctl.report.published import published_tables
 from clifctl.report.render import Column, Report, Table, columns_of, document_of
+from clifctl.report.text_panels import TextPanel
 from clifctl.results.runs import RunComparison, RunList, RunRow, RunShown
+from clifctl.results.trials import Epochs
 
 _RECIPE = ("data", "model", "neuron", "timesteps", "batch_norm", "window", "seed")
 _MEASURED = (
@@ -85,7 +87,15 @@ def run_report(result: RunShown) -> Report:
     table = Table("epochs", columns, rows, notes=notes, name="epochs")
     published = published_tables(result.published, result.row.accuracy_percent_best)
     tables = (summary, *published, table)
-    return Report(document_of(result), tables, data=(table, summary, *published))
+    data = (table, summary, *published)
+    return Report(document_of(result), tables, data=data, panels=_panels(epochs))
+
+
+def _panels(epochs: Epochs) -> tuple[TextPanel, ...]:
+    """The curves of a run, for a terminal."""
+    losses = {"training, train mode": epochs.train_loss_train_mode, "test": epochs.test_loss}
+    accuracy = {"test": epochs.test_accuracy_percent}
+    return TextPanel("loss", losses, 3), TextPanel("accuracy [%]", accuracy, 2)
 
 
 def run_comparison_report(result: RunComparison) -> Report:

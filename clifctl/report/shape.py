@@ -38,7 +38,7 @@ def only_columns(report: Report, columns: Sequence[str], how: str) -> Report:
     some = [chosen for table in tables if (chosen := _chosen(table, columns)).columns]
     if FORMATS[how].of_one_table:
         return replace(report, data=tuple(some))
-    return replace(report, tables=tuple(some), text=None, text_only=False)
+    return replace(report, tables=tuple(some), text=None, text_only=False, panels=())
 
 
 def _without_unit(heading: str) -> str:

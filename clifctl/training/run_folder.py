@@ -29,7 +29,8 @@ from clifctl.training.seal import bears_seal
 RECIPE, MANIFEST, METRICS = "recipe.yaml", "manifest.json", "metrics.jsonl"
 LAST, BEST = "last.pt", "best.pt"
 LOG, RESULT = "run.log", "result.json"
-FILES = (RECIPE, MANIFEST, METRICS, LAST, BEST, LOG, RESULT)
+CURVES, RATES = "curves.png", "firing-rates.png"  # with --plots
+FILES = (RECIPE, MANIFEST, METRICS, LAST, BEST, LOG, RESULT, CURVES, RATES)
 _EPOCH_FILE = re.compile(r"epoch-(\d{4,})\.pt")
 # There while a process works in the folder, or left by one that was killed: no part of the run.
 _OF_THE_LOCK = frozenset((LOCK, OWNER))
@@ -307,6 +308,27 @@ def epoch_records(folder: Path) -> list[dict[str, Any]]:
                 raise RunFolderError(f"'{path}', line {number}: {field.name} is no number")
         found.append(record)
     return found
+
+
+def metric_records(folder: Path) -> list[dict[str, Any]]:
+    """The lines of the metrics of a run folder that are epochs or steps, none where there are no
+    metrics; one that is not whole (yet), or says no place, is left out. Raises RunFolderError for
+    metrics that cannot be read."""
+    path = folder / METRICS
+    try:
+        lines = read_lines(path)
+    except FileNotFoundError:
+        return []
+    except OSError as refused:
+        raise RunFolderError(f"cannot read '{path}': {refused.strerror}") from None
+    records = [json.loads(line) for line in lines if _place(line) is not None]
+    return [record for record in records if _is_metric(record)]
+
+
+def _is_metric(record: dict[str, Any]) -> bool:
+    places = {"epoch": ("epoch",), "step": ("epoch", "step")}.get(str(record.get("record")), ())
+    whole = all(type(record.get(key)) is int and 0 <= record[key] < 2**31 for key in places)
+    return bool(places) and whole
 
 
 def read_epochs(folder: Path) -> Epochs:

@@ -5,6 +5,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from clifctl.experiments.build import steps_of
 from clifctl.experiments.run.manifest import (
     changed_surroundings,
     manifest,
@@ -77,6 +78,7 @@ def open_folder(
             conditions={
                 "keep": options.keep or 0,
                 **conditions,
+                "steps_per_epoch": steps_of(prepared.recipe, prepared.data),
                 "init": None if prepared.start is None else prepared.start.document,
             },
         ),

@@ -35,6 +35,7 @@ RUNS = Path("runs")
 FILES = run_folder.FILES
 Resume = Literal["never", "auto", "always"]
 METRICS = run_folder.METRICS
+CURVES, RATES = run_folder.CURVES, run_folder.RATES
 
 
 @dataclass(frozen=True)
