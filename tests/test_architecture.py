@@ -169,10 +169,10 @@ NO_COMMANDS = {
         "shape_options",
         "table_options",
     },
-    "experiments": {"build", "checkpoints", "published"},
+    "experiments": {"activity", "build", "checkpoints", "published"},
     "results": {
-        *("connections", "decoding", "events", "filled", "firing_rates", "published"),
-        "quantities",
+        *("activity", "connections", "decoding", "documents", "events", "filled", "firing_rates"),
+        *("published", "quantities"),
         *("result", "statistics", "summary", "trials"),
     },
     "report": {
@@ -187,7 +187,7 @@ NO_COMMANDS = {
             "preparation_progress",
         ),
         *("progress", "published", "render", "styles", "summary", "tensorboard", "trial_plan"),
-        *("html", "latex", "layout", "shape", "trials_progress"),
+        *("elements", "html", "latex", "layout", "shape", "trials_progress"),
     },
 }
 

@@ -3,6 +3,7 @@
 grid.json       which recipe its trials are variants of, and in which keys they may differ
 <trial>/        the run folder of a trial, as `train` writes it
 <trial>.json    how it ended: its result, or why it failed
+result.json     what the command that last worked here has returned
 claims/<trial>  locked by the process that runs it, for as long as that process lives
 claims/<trial>.task
                 which task that process carries out: there while it does, and after its death
@@ -34,6 +35,7 @@ from clifctl.files import (
 from clifctl.reading import read_json, read_text
 from clifctl.recipe.old_names import with_new_names
 from clifctl.results.decoding import NewerResult, UnreadableResult, decode, encode
+from clifctl.results.result import Result
 from clifctl.results.trials import Epochs, TrialRecord
 from clifctl.training import run_folder
 from clifctl.training.lock import lock
@@ -156,7 +158,8 @@ class ResultsFolder:
 
     def files(self, trials: Sequence[Trial]) -> tuple[Path, ...]:
         """The files that the trials write here, run folders not counted."""
-        return (self.path / GRID, *(self.path / f"{trial.name}.json" for trial in trials))
+        own = (self.path / GRID, self.path / run_folder.RESULT)
+        return (*own, *(self.path / f"{trial.name}.json" for trial in trials))
 
     def run_folder(self, name: str) -> Path:
         """Where trial `name` runs."""
@@ -179,6 +182,12 @@ class ResultsFolder:
     def write(self, record: TrialRecord) -> None:
         """Keep how a trial ended, atomically. Raises OutputError where that cannot be written."""
         write_text(self.path / f"{record.trial}.json", to_json(encode(record), indent=2) + "\n")
+
+    def keep(self, result: Result) -> None:
+        """Keep what the trials together gave, for a report: where nothing can be written it is only
+        returned."""
+        with suppress(OutputError):
+            run_folder.write_json(self.path / run_folder.RESULT, result.to_dict())
 
     def epochs(self, name: str) -> Epochs:
         """The loss curves of trial `name`, so far."""
