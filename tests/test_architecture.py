@@ -171,10 +171,10 @@ NO_COMMANDS = {
         "slurm_options",
         "table_options",
     },
-    "experiments": {"build", "checkpoints", "published"},
+    "experiments": {"activity", "build", "checkpoints", "published"},
     "results": {
-        *("connections", "decoding", "events", "filled", "firing_rates", "published"),
-        "quantities",
+        *("activity", "connections", "decoding", "documents", "events", "filled", "firing_rates"),
+        *("published", "quantities"),
         *("result", "statistics", "summary", "trials"),
     },
     "report": {
@@ -189,7 +189,7 @@ NO_COMMANDS = {
             "preparation_progress",
         ),
         *("progress", "published", "render", "styles", "summary", "tensorboard", "trial_plan"),
-        *("html", "latex", "layout", "shape", "text_panels", "trials_progress"),
+        *("elements", "html", "latex", "layout", "shape", "text_panels", "trials_progress"),
     },
 }
 

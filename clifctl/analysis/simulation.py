@@ -40,9 +40,10 @@ def _binary(function: Callable[[Tensor, Tensor], Tensor], a: Any, b: Any) -> Ten
 
 @dataclass(frozen=True)
 class Trace:
-    """What a neuron did, each `[T, trials]`: input current, spikes, every state by its name, the
-    membrane potential before reset and the threshold that it is compared with. The last two are
-    None where the step does not show them: it cannot be traced, or spikes at something else."""
+    """What neurons did, each of the shape of the input current, time first: that current, spikes,
+    every state by its name, the membrane potential before reset and the threshold that it is
+    compared with. The last two are None where the step does not show them: it cannot be traced, or
+    spikes at something else."""
 
     x: Tensor
     spikes: Tensor
@@ -55,35 +56,54 @@ class Trace:
         """Membrane potential before reset, if it is known, then every state."""
         return {**({} if self.u is None else {"u": self.u}), **self.states}
 
+    def of(self, choose: Callable[[Tensor], Tensor]) -> "Trace":
+        """What `choose` takes of each signal."""
+        return Trace(
+            x=choose(self.x),
+            spikes=choose(self.spikes),
+            states={name: choose(one) for name, one in self.states.items()},
+            u=None if self.u is None else choose(self.u),
+            threshold=None if self.threshold is None else choose(self.threshold),
+        )
+
 
 def simulate(
     neuron: Neuron, hyperparameters: Hyperparameters, x: Tensor, *, target: str = "auto"
 ) -> Trace:
     """Run `neuron` from its initial state on the input current `x` `[T, trials]`; learnable
-    parameters have their start values, those by channel one channel's.
+    parameters have their start values, those by channel one channel's. Signals are `[T, trials]`.
 
     Raises NeuronError for a neuron that does not take this many time steps.
     """
-    current = x[:, :, None]
-    learnables = start_values(neuron, hyperparameters, len(x))
-    parameters = Parameters(neuron, hyperparameters, learnables)
+    parameters = Parameters(neuron, hyperparameters, start_values(neuron, hyperparameters, len(x)))
+    return observe(parameters, x[:, :, None], target=target).of(lambda signal: signal[:, :, 0])
+
+
+def observe(parameters: Parameters, current: Tensor, *, target: str = "auto") -> Trace:
+    """Run neurons from their initial state on their input current `[T, N, *features]`, of which the
+    first is the channel. Signals have that shape too.
+
+    Raises NeuronError for a neuron that does not take this many time steps.
+    """
+    neuron, learnables = parameters.neuron, parameters.learnables
     state = initial_state(current, parameters)
     before, after, spikes = [], [], []
     with torch.no_grad():
-        for t in range(len(x)):
+        for t in range(len(current)):
             before.append(state)
-            now = Parameters(neuron, hyperparameters, _at(neuron, learnables, t))
+            now = Parameters(neuron, parameters.hyperparameters, _at(neuron, learnables, t))
             fired, state = scan(current[t : t + 1], state, now, target=target)
             spikes.append(fired[0])
             after.append(state)
         u = threshold = None
-        compared = _compared(neuron, hyperparameters)
+        compared = _compared(neuron, parameters.hyperparameters)
         if compared is not None:
-            values = {"x": x, **_stacked(neuron, before), **_rows(neuron, learnables)}
-            u, threshold = (evaluate(one, values, x) for one in compared)
+            rows = _rows(neuron, learnables, current.dim())
+            values = {"x": current, **_stacked(neuron, before), **rows}
+            u, threshold = (evaluate(one, values, current) for one in compared)
     return Trace(
-        x=x,
-        spikes=torch.stack(spikes)[:, :, 0],
+        x=current,
+        spikes=torch.stack(spikes),
         states=_shown(_stacked(neuron, after), u),
         u=u,
         threshold=threshold,
@@ -126,17 +146,21 @@ def _at(neuron: Neuron, learnables: dict[str, Tensor], t: int) -> dict[str, Tens
     }
 
 
-def _rows(neuron: Neuron, learnables: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The transformed values, to be taken beside `[T, trials]`: `[T, 1]` or `[1, 1]`."""
-    return {
-        declared.name: declared.in_range(learnables[declared.name]).reshape(-1, 1)
-        for declared in neuron.learnables
-    }
+def _rows(neuron: Neuron, learnables: dict[str, Tensor], dims: int) -> dict[str, Tensor]:
+    """The transformed values, to be taken beside `[T, N, C, *]` of so many dimensions: `[T or 1, 1,
+    C or 1, 1 ...]`."""
+    found = {}
+    for declared in neuron.learnables:
+        values = declared.in_range(learnables[declared.name])
+        of_steps = len(values) if declared.by_step else 1
+        channels = values.shape[-1] if declared.by_channel else 1
+        found[declared.name] = values.reshape(of_steps, 1, channels, *(1,) * (dims - 3))
+    return found
 
 
 def _stacked(neuron: Neuron, states: list[tuple[Tensor, ...]]) -> dict[str, Tensor]:
     return {
-        declared.name: torch.stack([state[number] for state in states])[:, :, 0]
+        declared.name: torch.stack([state[number] for state in states])
         for number, declared in enumerate(neuron.states)
     }
 

@@ -31,6 +31,7 @@ from clifctl.cli import (
     paper,
     predict,
     recipes,
+    report,
     runs,
     sweep,
     train,
@@ -82,6 +83,7 @@ doctor.register(app)
 compare_neurons.register(app)
 truncate_bptt.register(app)
 sweep.register(app)
+report.register(app)
 app.add_typer(recipes.app, name="recipes")
 app.add_typer(data.app, name="data")
 app.add_typer(runs.app, name="runs")

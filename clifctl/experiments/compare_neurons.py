@@ -161,7 +161,7 @@ def compare_neurons(planned: NeuronGrid, observe: GridObserver) -> NeuronCompari
             )
         )
     recipe = planned.recipe.recipe
-    return NeuronComparison(
+    result = NeuronComparison(
         recipe=planned.recipe.name,
         data=recipe.data.dataset.name,
         model=recipe.model.model.name,
@@ -177,6 +177,8 @@ def compare_neurons(planned: NeuronGrid, observe: GridObserver) -> NeuronCompari
         notes=(*_notes(rows), *machine_notes(list(measured.values()))),
         trials=run.statuses,
     )
+    grid.folder.keep(result)
+    return result
 
 
 def _shares(

@@ -203,7 +203,7 @@ def sweep(planned: SweepGrid, observe: GridObserver) -> SweepResult:
             )
         )
     baseline = _baseline_in_words(planned)
-    return SweepResult(
+    result = SweepResult(
         recipe=planned.recipe.name,
         keys=axes.keys,
         zipped=axes.zipped,
@@ -224,6 +224,8 @@ def sweep(planned: SweepGrid, observe: GridObserver) -> SweepResult:
         notes=machine_notes(list(run.measured.values())),
         trials=run.statuses,
     )
+    planned.grid.folder.keep(result)
+    return result
 
 
 Columns = Mapping[Point, tuple[Estimate | None, Any]]

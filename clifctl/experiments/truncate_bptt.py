@@ -111,7 +111,7 @@ def truncate_bptt(planned: TruncationGrid, observe: GridObserver) -> TruncationR
         notes.append(f"Table {paper.table}: best epoch on the test set, one seed. {paper.note}")
         notes += filter(None, (protocol_note(recipe),))
     notes += filter(None, (figure_of_windows(recipe),))
-    return TruncationResult(
+    result = TruncationResult(
         recipe=planned.recipe.name,
         data=recipe.data.dataset.name,
         model=recipe.model.model.name,
@@ -128,6 +128,8 @@ def truncate_bptt(planned: TruncationGrid, observe: GridObserver) -> TruncationR
         notes=tuple(notes),
         trials=run.statuses,
     )
+    planned.grid.folder.keep(result)
+    return result
 
 
 def _windows(asked: Sequence[int] | None, timesteps: int) -> list[int]:

@@ -8,12 +8,13 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import IO, Any, Literal
+from typing import IO, Any, Literal, TypeVar
+from xml.etree.ElementTree import Element
 
 from clifctl.amounts import signed
 from clifctl.commands import visible
 from clifctl.files import plain, to_json
-from clifctl.report.html import html_page, html_table, html_text
+from clifctl.report.html import html_page, html_table, html_text, table_elements
 from clifctl.report.latex import (
     latex_comment,
     latex_table,
@@ -25,6 +26,8 @@ from clifctl.report.layout import Fitted, Grid, drawn, fit
 from clifctl.report.text_panels import TextPanel, text_panels
 from clifctl.results.quantities import quantities_of
 from clifctl.results.result import Result
+
+Written = TypeVar("Written")
 
 
 @dataclass(frozen=True)
@@ -221,6 +224,11 @@ def html_of(report: Report) -> str:
     return "\n".join(_exported(table, html_table) for table in report.tables)
 
 
+def elements_of(table: Table) -> list[Element]:
+    """One table as elements of a page."""
+    return _exported(table, table_elements)
+
+
 def _write_markdown(report: Report, stream: IO[str]) -> None:
     parts = [] if report.text_only else [_markdown(table) for table in report.tables]
     parts += [] if report.text is None else [f"```yaml\n{_text(report)}```\n"]
@@ -384,7 +392,7 @@ def _mean_shown(row: dict[str, Any], column: Column) -> str:
     return _shown(row[column.key], column).split(" ± ")[0]
 
 
-def _exported(table: Table, write: Callable[..., str]) -> str:
+def _exported(table: Table, write: Callable[..., Written]) -> Written:
     """A table for a paper or a page, the paper's own rows marked."""
     notes = table.notes
     if table.published and table.columns:

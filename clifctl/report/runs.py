@@ -55,7 +55,7 @@ def run_report(result: RunShown) -> Report:
             "started",
             short=True,
         ),
-        ({**dataclasses.asdict(result.row), "stopped": _stopped(result.row)},),
+        ({**dataclasses.asdict(result.row), "stopped": stopped_in_words(result.row)},),
         vertical=True,
     )
     epochs = result.curves.epochs
@@ -126,7 +126,7 @@ def _runs_table(title: str, rows: tuple[RunRow, ...], notes: tuple[str, ...]) ->
         Column("run", "run"),
         *(Column(key, _SHORT.get(key, key)) for key in shown),
         Column("state", "state"),
-        *([Column("stopped", "stopped")] if any(map(_stopped, rows)) else []),
+        *([Column("stopped", "stopped")] if any(map(stopped_in_words, rows)) else []),
         Column("epochs_of", "epochs"),
         *columns_of(RunRow, *_MEASURED, short=True),
     )
@@ -134,7 +134,7 @@ def _runs_table(title: str, rows: tuple[RunRow, ...], notes: tuple[str, ...]) ->
         {
             **dataclasses.asdict(row),
             **row.hyperparameters,
-            "stopped": _stopped(row),
+            "stopped": stopped_in_words(row),
             "epochs_of": f"{row.epochs_done}/{row.epochs}",
         }
         for row in rows
@@ -171,7 +171,7 @@ def _in_common(rows: tuple[RunRow, ...]) -> str:
     return f": {every}{', '.join(shared)}" if shared else ""
 
 
-def _stopped(row: RunRow) -> str | None:
+def stopped_in_words(row: RunRow) -> str | None:
     """Where the last checkpoint stands of a run that was stopped."""
     if row.saved_epochs is None or row.saved_steps is None:
         return None

@@ -81,7 +81,7 @@ def series_styles(style: Style, count: int) -> list[Style]:
     return [
         replace(
             style,
-            colour=_mixed(style.colour, first + (last - first) * number / (count - 1)),
+            colour=mixed(style.colour, first + (last - first) * number / (count - 1)),
             marker=markers[number % len(markers)],
         )
         for number in range(count)
@@ -107,7 +107,7 @@ def _own(name: str, turn: int) -> Style:
     return Style(_OWN_COLOURS[colour], _OWN_MARKERS[marker], _OWN_DASHES[number % 3])
 
 
-def _mixed(colour: str, share: float) -> str:
+def mixed(colour: str, share: float) -> str:
     """`colour` with a share of white, or where it is negative of black."""
     goal = 255 if share > 0 else 0
     parts = [int(colour[place : place + 2], 16) for place in (1, 3, 5)]

@@ -4,6 +4,7 @@ grid.json       which recipe its trials are variants of, and in which keys they 
 <trial>/        the run folder of a trial, as `train` writes it
 <trial>.json    how it ended: its result, or why it failed
 planned/        for each command that was started here, which trials it is to run
+result.json     what the command that last worked here has returned
 claims/<trial>  locked by the process that runs it, for as long as that process lives
 claims/<trial>.task
                 which task that process carries out: there while it does, and after its death
@@ -38,6 +39,7 @@ from clifctl.files import (
 from clifctl.reading import read_text
 from clifctl.recipe.old_names import with_new_names
 from clifctl.results.decoding import encode
+from clifctl.results.result import Result
 from clifctl.results.trials import TrialRecord
 from clifctl.training import run_folder
 from clifctl.training.lock import lock
@@ -170,11 +172,18 @@ class ResultsFolder(TrialFiles):
 
     def files(self, trials: Sequence[Trial]) -> tuple[Path, ...]:
         """The files that the trials write here, run folders not counted."""
-        return (self.path / GRID, *(self.record_of(trial.name) for trial in trials))
+        own = (self.path / GRID, self.path / run_folder.RESULT)
+        return (*own, *(self.record_of(trial.name) for trial in trials))
 
     def write(self, record: TrialRecord) -> None:
         """Keep how a trial ended, atomically. Raises OutputError where that cannot be written."""
         write_text(self.record_of(record.trial), to_json(encode(record), indent=2) + "\n")
+
+    def keep(self, result: Result) -> None:
+        """Keep what the trials together gave, for a report: where nothing can be written it is only
+        returned."""
+        with suppress(OutputError):
+            run_folder.write_json(self.path / run_folder.RESULT, result.to_dict())
 
     @contextmanager
     def claim(self, name: str) -> Iterator["Claim | None"]:
