@@ -52,7 +52,7 @@ def _panels(
     the figure that the confusion matrix has below them."""
     if confusion is None:
         return (*figure_of_panels(layout, count, height=height), [])
-    figure = new_figure(layout.width, height)
+    figure = new_figure(layout, layout.width, height)
     rows = count if layout.narrow else 1
     first, *below = panels_below(figure, confusion, layout, height * rows)
     axes = first.subplots(rows, count // rows, squeeze=False).flat
