@@ -60,4 +60,4 @@ def harness_net(net: SpikingNet) -> HarnessNet:
 def _hand_on(
     spikes: Spikes, layer: nn.Module, inputs: Any, output: tuple[Tensor, tuple[Tensor, ...]]
 ) -> None:
-    spikes(output[0])
+    spikes(output[0].clone())  # which the net may add to in place

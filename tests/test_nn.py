@@ -135,3 +135,23 @@ def test_a_net_of_layers_is_seen_as_one_of_ours() -> None:
     x = currents(3, 2, 4).float()
     hidden = CLIF()(torch.tanh(net[0][0](x)))
     torch.testing.assert_close(net(x), net[2][0](hidden))
+
+
+@pytest.mark.parametrize("samples", [1, 3])
+def test_what_is_equal_at_every_step_is_computed_once(samples: int) -> None:
+    torch.manual_seed(0)
+    seen: list[int] = []
+    fold = FoldTime(nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3), nn.ReLU(inplace=True)).double()
+    fold[0].register_forward_pre_hook(lambda module, given: seen.append(len(given[0])))
+    bare = FoldTime(fold[0])
+    image = torch.randn(1, samples, 2, 5, 4, dtype=torch.float64)
+    found = []
+    for x in (image.expand(4, -1, -1, -1, -1), image.repeat(4, 1, 1, 1, 1)):
+        fold.zero_grad()
+        out, plain = fold(x), bare(x)
+        plain += 1.0  # is memory of its own at each step
+        (out.square().sum() + plain.square().sum()).backward()
+        found.append([out.detach(), plain.detach(), *(p.grad.clone() for p in fold.parameters())])
+    assert seen == [samples, samples, 4 * samples, 4 * samples]
+    for once, each in zip(*found, strict=True):
+        torch.testing.assert_close(once, each, rtol=1e-12, atol=1e-12)

@@ -218,7 +218,10 @@ def _is_one_step(call: OperatorCall) -> bool:
         return False
     if call.name == "getitem":
         index = call.args[1]
-        return isinstance(index[0] if isinstance(index, tuple) and index else index, int)
+        first = index[0] if isinstance(index, tuple) and index else index
+        if isinstance(first, slice):  # as x[:1]
+            return call.x.shape[0] > 1 == call.result.shape[0]
+        return isinstance(first, int)
     if call.name not in ("select", "unbind"):
         return False
     return call.bound("input", "dim").get("dim", 0) in (0, -call.x.dim())

@@ -10,6 +10,7 @@
 `CLIF`, `LIF` and the others are `Spiking` of that neuron: what they take and give is said there.
 """
 
+from itertools import takewhile
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
@@ -17,14 +18,29 @@ from torch import Tensor, nn
 from clifctl.kernels import scan
 from clifctl.models import Spiking, TemporalBatchNorm, fold_time
 
+# What gives the same for the same sample, whatever the others are.
+_BY_SAMPLE = (
+    *(nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear, nn.Flatten, nn.Unflatten, nn.Identity),
+    *(nn.MaxPool1d, nn.MaxPool2d, nn.AvgPool1d, nn.AvgPool2d),
+    *(nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d),
+)
+
 
 class FoldTime(nn.Sequential):
     """Modules without time, one after the other, on every step of `x` `[T, N, *]`: T * N samples in
-    one batch. Gives `[T, N, *]`."""
+    one batch. Gives `[T, N, *]`. Of an image that is the same at every step (`expand`ed), what
+    comes first and looks at a sample alone, such as a convolution, is computed once."""
 
     def forward(self, x: Tensor) -> Tensor:
         """The modules' output `[T, N, *]` for `x` `[T, N, *]`."""
-        return fold_time(super().forward, x)
+        if len(x) < 2 or x.stride(0) != 0:
+            return fold_time(super().forward, x)
+        modules = list(self)
+        once = list(takewhile(lambda module: isinstance(module, _BY_SAMPLE), modules))
+        result = fold_time(nn.Sequential(*once), x[:1]) if once else x
+        result = result.expand(len(x), *result.shape[1:])
+        rest = nn.Sequential(*modules[len(once) :])
+        return fold_time(rest, result) if len(rest) else result.clone()
 
 
 class _OfTable(Spiking):

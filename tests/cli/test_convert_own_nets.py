@@ -29,7 +29,9 @@ class Mixed(nn.Module):
 
     def forward(self, x):
         x = self.clif(self.second(self.lif(self.first(x))))
-        return self.last(self.given(self.third(x)))
+        out = self.given(self.third(x))
+        out += x
+        return self.last(out)
 
 
 class Integrating(Mixed):

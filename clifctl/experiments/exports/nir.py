@@ -211,7 +211,8 @@ def _reference(
     spikes: dict[str, Tensor] = {}
 
     def keeper(name: str) -> Any:
-        return lambda module, given, output: spikes.__setitem__(name, output[0])
+        # A copy: the net may add to its spikes in place, as `out += shortcut` does.
+        return lambda module, given, output: spikes.__setitem__(name, output[0].clone())
 
     handles = [
         module.register_forward_hook(keeper(name)) for name, module in firing_modules(net).items()

@@ -16,6 +16,7 @@ from clifctl.kernels.backward import NO_BACKWARD, backward_pass
 from clifctl.kernels.cpu.source import SLACK, Active, room_for_bits
 from clifctl.kernels.eager import is_eager, is_transformed
 from clifctl.kernels.spikes.tensor import (
+    Memory,
     Spikes,
     SurrogateWindow,
     channels_last,
@@ -284,6 +285,34 @@ def _added(x: Tensor, spikes: Spikes, out: Tensor) -> Tensor:
     assert held is not None
     bit_passes.added(held.bits, run[0], held.value, x.detach(), out.detach())
     return out
+
+
+@handles(aten.cat.default)
+def _joined(parts: Sequence[Any], dim: int = 0) -> Any:
+    """Spikes side by side are spikes, where all are of one value; else sparse values."""
+    if not all(isinstance(x, Spikes) and x.run() is not None for x in parts):
+        return NotImplemented
+    whole = aten.cat.default([x.floats() for x in parts], dim)
+    value = parts[0].value
+    if value is None or any(x.value != value for x in parts):
+        joined = as_sparse(whole)
+    else:
+        joined = Spikes.whole(Active(packed(whole), value), whole.shape)
+    joined.window = _joined_window(parts, dim)
+    return joined
+
+
+def _joined_window(parts: Sequence[Spikes], dim: int) -> SurrogateWindow | None:
+    """The gradient of each part is needed where its own is."""
+    if not torch.is_grad_enabled() or any(x.window is None for x in parts):
+        return None
+    windows = [x.window for x in parts if x.window is not None]
+    opened = [
+        Spikes(Memory(Active(window.bits), x.memory.elements), x.place).floats()
+        for x, window in zip(parts, windows, strict=True)
+    ]
+    watches = tuple(watch for window in windows for watch in window.watches)
+    return SurrogateWindow(packed(aten.cat.default(opened, dim)), watches)
 
 
 @handles(aten.sum.default, aten.sum.dim_IntList)

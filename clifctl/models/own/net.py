@@ -52,7 +52,13 @@ class OwnNet(SpikingNet):
         """See `SpikingNet.forward`. The module keeps no state: `state` must be None, and the final
         one is empty. Logits are `[1, N, classes]` where the module gives none of each step."""
         if state is not None:
-            raise ModelError("a net of a person's own takes no state", hint="feed it whole")
+            raise ModelError(
+                "a net of a person's own takes no state: what it does with time between its "
+                "layers is its own, so a sequence in pieces would be another one",
+                hint="feed it whole; neuron.window truncates the gradient. In a loop of your own, "
+                "layers of clifctl.nn with stateful=True go on from call to call, and detach() "
+                "cuts the gradient between two pieces",
+            )
         for memory in self._memories:
             memory.reset()  # type: ignore[operator]
         if repeat > 1:

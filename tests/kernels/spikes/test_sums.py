@@ -1,4 +1,5 @@
-"""Sums of spikes, as SEW-ResNet's shortcuts make them: sparse values with the window of both."""
+"""Sums of spikes, as SEW-ResNet's shortcuts make them: sparse values with the window of both; and
+spikes side by side."""
 
 import pytest
 import torch
@@ -108,3 +109,30 @@ def test_a_view_of_spikes_that_become_a_sum_in_place_is_that_sum() -> None:
     assert torch.equal(found[0][0], found[1][0])
     for given, expected in zip(found[0][1:], found[1][1:], strict=True):
         torch.testing.assert_close(given, expected, rtol=1e-4, atol=1e-2)
+
+
+@pytest.mark.parametrize("dim", [2, -1])
+def test_spikes_side_by_side_are_spikes(dim: int) -> None:
+    found = []
+    for connections in ("auto", "dense"):
+        generator = torch.Generator().manual_seed(2)
+        shapes = [(T, SAMPLES, c, HEIGHT, WIDTH) for c in ((8, 5) if dim == 2 else (8, 8))]
+        x, y = (torch.randn(s, generator=generator).requires_grad_() for s in shapes)
+        weight = torch.randn(4, 13 if dim == 2 else 8, 3, 3, generator=generator).requires_grad_()
+        p = NEURONS["lif"].parameters()
+        spikes = [scan(one, None, p, target="numba", connections=connections)[0] for one in (x, y)]
+        joined = torch.cat(spikes, dim)
+        if connections == "auto":
+            assert isinstance(joined, Spikes)
+            assert joined.value == 1.0
+            assert joined.window is not None
+            values = torch.cat([spikes[0] + spikes[0], spikes[1]], dim)
+            assert isinstance(values, Spikes)
+            assert values.value is None
+            assert values.max() == 2.0
+        out = F.conv2d(joined.flatten(0, 1), weight)
+        out.square().sum().backward()
+        found.append([joined.detach() + 0.0, out.detach(), x.grad, y.grad, weight.grad])
+    assert torch.equal(found[0][0], found[1][0])
+    for given, expected in zip(found[0][1:], found[1][1:], strict=True):
+        torch.testing.assert_close(given, expected, rtol=1e-4, atol=0.05)
