@@ -136,8 +136,8 @@ def _without_folder(results: TrialFiles, name: str, epochs: int | None) -> Watch
         record = results.record(name)
     if record is None:
         return None if epochs is None else waiting
-    if record.state == "missing":
-        return waiting
+    if record.state == "missing" or record.state == "queued" or record.state == "running":
+        return waiting  # no record on disk says so
     measured = record.measured
     return replace(
         waiting,

@@ -127,11 +127,12 @@ def test_on_a_terminal_it_looks_until_all_has_ended(
     )
     monkeypatch.chdir(folder.parent)
     folder = Path("runs")
-    looked, slept = [RunsWatch(folder).look()], []
+    looked = [RunsWatch(folder).look()]
+    slept: list[float] = []
     shutil.rmtree(folder / "grid" / "planned")
     looked.append(RunsWatch(folder).look())
     pending = iter(looked)
-    monkeypatch.setattr(runs_watch.time, "sleep", slept.append)
+    monkeypatch.setattr("clifctl.report.runs_watch.time.sleep", slept.append)
     runs_watch.watch_live(lambda: next(pending), 0.5)
     assert slept == [0.5]
     assert "6 runs below" in out.getvalue()

@@ -120,7 +120,7 @@ def test_no_more_is_read_than_is_asked_for(arrays: dict[str, Any], tmp_path: Pat
         batches = predictor(7, at_once=at_once).predictions(names(), lambda *one: None)
         assert len(next(batches)) == 7
         assert 7 <= len(named) <= most + 1
-        batches.close()
+        del batches
 
 
 def test_what_cannot_be_used_is_told_and_the_rest_goes_on(

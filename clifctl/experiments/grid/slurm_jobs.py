@@ -24,10 +24,11 @@ from typing import Any, Literal
 
 from clifctl.amounts import counted
 from clifctl.errors import ClifctlError, RunFailed, UsageError
-from clifctl.experiments.grid.results_folder import CLAIMS, ResultsFolder
+from clifctl.experiments.grid.results_folder import ResultsFolder
 from clifctl.experiments.grid.slurm_request import SlurmRequest
 from clifctl.experiments.grid.slurm_trial import TrialInAJob
 from clifctl.experiments.grid.trial import TrialTask
+from clifctl.experiments.grid.trial_files import CLAIMS
 from clifctl.experiments.grid.trial_names import Trial
 from clifctl.files import cannot_write
 from clifctl.reading import read_json

@@ -80,7 +80,7 @@ def _most(neuron: str, steps: int) -> int:
 def command_of(grid: PaperGrid, seeds: int, half: int) -> str:
     """The command that makes the runs of a grid; `half` is the epoch of the exchange."""
     if grid.windows:
-        lists = {"k": grid.windows, "tau": grid.taus}
+        lists: dict[str, tuple[object, ...]] = {"k": grid.windows, "tau": grid.taus}
         words: list[object] = ["truncate-bptt", grid.recipe, f"neuron.name={grid.neurons[0]}"]
     else:
         words = ["compare-neurons", grid.recipe]

@@ -97,7 +97,7 @@ def skeleton_of(item: PaperItem) -> Skeleton:
 
 def _of_table(item: PaperItem, number: int) -> Skeleton:
     printed = table(number)
-    runs = {_key(cell): cell for cell in _cells(item)}
+    runs: dict[tuple[Any, ...] | None, Cell] = {_key(cell): cell for cell in _cells(item)}
     columns = tuple(
         PaperColumn(key=key, heading=_heading(key), digits=_digits(key), measured=_is_number(key))
         for key in printed.columns

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from clifctl.experiments.grid.results_folder import CLAIMS
+from clifctl.experiments.grid.trial_files import CLAIMS
 from clifctl.training import run_folder
 from clifctl.training.checkpoint import load_checkpoint
 
