@@ -272,6 +272,7 @@ LONG = {
     "api/energy.py:energy_of": "its help: what each keyword means, with an example",
     "cli/compare_neurons.py:compare_neurons": "its signature: a parameter for each option",
     "cli/compare_neurons.py:register": "the command's signature: a parameter for each option",
+    "cli/grid_options.py:_choice": "its signature: a parameter for each option",
     "cli/options.py": "what every command shares: options, where a result goes, how it is wired",
     "cli/sweep.py:register": "the command's signature: a parameter for each option",
     "cli/sweep.py:sweep": "its signature: a parameter for each option",
@@ -319,6 +320,7 @@ COMPILED = ("njit", "intrinsic", "jit")  # what numba compiles takes numbers, ad
 OWN_OPTIONS = ("cli/", "api/")
 # Other functions of more parameters -> why they are not fewer.
 MANY_PARAMETERS = {
+    "data/loading.py:shuffled_batches": "what is read, in which order, from where on: keywords with defaults",
     "energy/accounting.py:net_costs": "keywords; most calls name the rates and the constants alone",
     "kernels/norm_layer.py:forward": "an autograd Function: torch takes tensors one by one",
     "kernels/norm_layer.py:prepare": "what scan has decided, each from another place",
