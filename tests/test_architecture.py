@@ -3,6 +3,7 @@
 import ast
 import warnings
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +83,7 @@ HEAVY_LIBRARIES = {"torch", "torchvision", "numba", "triton", "sklearn", "matplo
 def imports_of(path: Path) -> set[str]:
     """Full names of everything that a file imports, inside functions too."""
     found = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in nodes_of(path):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -91,6 +92,17 @@ def imports_of(path: Path) -> set[str]:
     return found
 
 
+@cache
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@cache
+def nodes_of(path: Path) -> tuple[ast.AST, ...]:
+    return tuple(ast.walk(tree_of(path)))
+
+
+@cache
 def files() -> list[tuple[str, Path]]:
     found = [
         (path.relative_to(PACKAGE).with_suffix("").parts[0], path)
@@ -138,7 +150,7 @@ def test_no_module_imports_itself_by_way_of_others() -> None:
     del known["clifctl"]  # it imports what it offers when that is used
     imported: dict[str, set[str]] = {}
     for module, path in known.items():
-        names = imports_outside_of_functions(ast.parse(path.read_text(encoding="utf-8")))
+        names = imports_outside_of_functions(tree_of(path))
         # A name may be a module's, or one in a module.
         found = {name if name in known else name.rpartition(".")[0] for name in names}
         imported[module] = (found & set(known)) - {module}
@@ -235,7 +247,7 @@ def test_light_packages_import_no_heavy_library_at_module_level() -> None:
     for part, path in files():
         if part not in LIGHT:
             continue
-        tree = ast.parse(path.read_text(encoding="utf-8"))
+        tree = tree_of(path)
         for node in (n for n in tree.body if isinstance(n, ast.Import | ast.ImportFrom)):
             names = (
                 [alias.name for alias in node.names]
@@ -256,7 +268,7 @@ def test_kernels_know_no_neuron_by_name() -> None:
     for path in sources:
         strings = {
             node.value
-            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+            for node in nodes_of(path)
             if isinstance(node, ast.Constant) and isinstance(node.value, str)
         }
         # relu is an operation too.
@@ -295,7 +307,7 @@ def long_ones() -> dict[str, int]:
         name = path.relative_to(PACKAGE).as_posix()
         if (length := len(text.splitlines())) > LONGEST_FILE:
             found[name] = length
-        for node in ast.walk(ast.parse(text)):
+        for node in nodes_of(path):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 assert node.end_lineno is not None
                 if (length := node.end_lineno - node.lineno + 1) > LONGEST_FUNCTION:
@@ -320,7 +332,7 @@ COMPILED = ("njit", "intrinsic", "jit")  # what numba compiles takes numbers, ad
 OWN_OPTIONS = ("cli/", "api/")
 # Other functions of more parameters -> why they are not fewer.
 MANY_PARAMETERS = {
-    "data/loading.py:shuffled_batches": "what is read, in which order, from where on: keywords with defaults",
+    "data/loading.py:shuffled_batches": "what is read and from where on: keywords with defaults",
     "energy/accounting.py:net_costs": "keywords; most calls name the rates and the constants alone",
     "kernels/norm_layer.py:forward": "an autograd Function: torch takes tensors one by one",
     "kernels/norm_layer.py:prepare": "what scan has decided, each from another place",
@@ -345,7 +357,7 @@ def test_functions_of_many_parameters_have_a_reason() -> None:
     many, functions = set(), set()
     for _, path in files():
         name = path.relative_to(PACKAGE).as_posix()
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in nodes_of(path):
             if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 continue
             functions.add(f"{name}:{node.name}")
@@ -361,7 +373,7 @@ def test_no_signature_is_formatted_by_hand() -> None:
     for _, path in files():
         text = path.read_text(encoding="utf-8")
         lines = text.splitlines()
-        for node in ast.walk(ast.parse(text)):
+        for node in nodes_of(path):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 signature = lines[node.lineno - 1 : node.body[0].lineno - 1]
                 where = f"{path.relative_to(PACKAGE)}: {node.name}"
@@ -394,11 +406,7 @@ ALLOWED = {
 
 def calls_in(path: Path) -> list[tuple[str, ast.Call]]:
     """Every call of a plain or dotted name in a file."""
-    return [
-        (ast.unparse(node.func), node)
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if isinstance(node, ast.Call)
-    ]
+    return [(ast.unparse(node.func), node) for node in nodes_of(path) if isinstance(node, ast.Call)]
 
 
 def test_what_makes_objects_of_bytes_is_in_known_places() -> None:
