@@ -98,7 +98,7 @@ def test_a_preempted_job_goes_on_bit_for_bit(submitted: Callable[..., Submitted]
     assert trial["state"] in ("queued", "running")
     assert "submitted 1 job to Slurm: " in first.err
     metrics = Path("jobs", trial["trial"], "metrics.jsonl")
-    until(lambda: metrics.exists() and len(metrics.read_text().splitlines()) > 20)
+    until(lambda: metrics.exists() and metrics.read_text())
     assert one.submit().json["trials"][0]["state"] == "running"
 
     one.ask("sbatch", "--partition=high", "--ntasks=4", "--output=/dev/null", "--wrap=sleep 1")
