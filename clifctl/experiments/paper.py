@@ -178,7 +178,8 @@ def _lots(
     seen: set[str] = set()
     for basis, of_basis in cells.items():
         recipe = basis.loaded.recipe
-        seeds = seeds_of(recipe.train.seed, options.seeds or item.seeds)
+        count = item.seeds if options.seeds is None else options.seeds
+        seeds = seeds_of(recipe.train.seed, count)
         there, missing = 0, []
         for seed in seeds:
             for cell in of_basis:

@@ -48,6 +48,14 @@ class PaperColumn:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LineRun:
+    """A run that a line was measured by."""
+
+    run: str
+    seed: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class PaperLine:
     """A line of a table of the paper: the paper's own, or one that was measured `here`.
 
@@ -61,9 +69,13 @@ class PaperLine:
     of: str | None = None
     on: str | None = None
     cells: dict[str, Any]
-    seeds: tuple[int, ...] = ()
-    runs: tuple[str, ...] = ()
+    runs: tuple[LineRun, ...] = ()
     notes: dict[str, str]
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The seeds of its runs, each once."""
+        return tuple(sorted({one.seed for one in self.runs}))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,6 +10,7 @@ from clifctl.experiments.reproduce.cells import (
     require_free,
     substitute,
 )
+from clifctl.experiments.reproduce.found import FREE_KEYS
 from clifctl.paper import PaperItem
 
 
@@ -22,6 +23,11 @@ class Bases:
         self._own: dict[str, Basis] = {}
         self._other: dict[str, Basis] = {}
         self._data = None if data is None else named_data(data)
+
+    @property
+    def changed(self) -> tuple[str, ...]:
+        """The overrides that make other runs of the paper's."""
+        return tuple(one for one in self._overrides if one.partition("=")[0] not in FREE_KEYS)
 
     def own(self, recipe: str) -> Basis:
         """A recipe on the paper's data."""

@@ -3,16 +3,17 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
+import clifctl
 from clifctl.amounts import counted
 from clifctl.commands import command_line
 from clifctl.experiments.grid.statistics import estimate
 from clifctl.experiments.reproduce.bases import Bases, commands_of, in_the_place_of
 from clifctl.experiments.reproduce.cells import Basis, Cell
 from clifctl.experiments.reproduce.computed import computes, deployed, deployed_values, recipe_lines
-from clifctl.experiments.reproduce.found import FoundRun, FoundRuns
+from clifctl.experiments.reproduce.found import FoundRun, FoundRuns, Match
 from clifctl.experiments.reproduce.layout import Line, Skeleton, Slot
 from clifctl.paper import PaperItem, table
-from clifctl.results.paper import PaperLine, PaperShown
+from clifctl.results.paper import LineRun, PaperLine, PaperShown
 from clifctl.results.statistics import Estimate
 
 # How many runs a note names.
@@ -101,8 +102,7 @@ def _line_on(
         whose="here",
         on=data if instead else None,
         cells={**line.heads, **cells},
-        seeds=tuple(sorted({*runs.values()})),
-        runs=tuple(runs),
+        runs=tuple(LineRun(run=run, seed=seed) for run, seed in runs.items()),
         notes={},
     )
 
@@ -130,9 +130,8 @@ def _with_deployed(
         result = deployed(found.folder, run)
         for key, number in (deployed_values(line, result) if result else {}).items():
             values.setdefault(key, []).append(number)
-    return replace(
-        shown, cells={**shown.cells, **{key: estimate(found) for key, found in values.items()}}
-    )
+    means = {key: estimate(numbers) for key, numbers in values.items()}
+    return replace(shown, cells={**shown.cells, **means})
 
 
 def _notes_on_runs(
@@ -156,6 +155,8 @@ def _notes_on_runs(
             taken.setdefault(basis, []).append(cell.recipe)
     if taken:
         yield f"Also {in_the_place_of(taken)}"
+    if bases.changed and any(match.done for match in matches):
+        yield f"Measured with {', '.join(bases.changed)}, and so not the runs of the paper."
     if not found.count:
         yield f"There is no run below '{found.folder}'."
     elif not any(match.done for match in matches):
@@ -168,17 +169,30 @@ def _notes_on_runs(
             "Measured here: mean and standard error over seeds, one seed has none. The best epoch "
             "is chosen on the test set, as the paper does."
         )
-    unfinished = dict.fromkeys(run.row.run for match in matches for run in match.unfinished)
+    yield from _not_counted(matches)
+
+
+def _not_counted(matches: Sequence[Match]) -> Iterator[str]:
+    """The runs that are not counted, and those that are though an older clifctl made them."""
     rows = {run.row.run: run.row for match in matches for run in match.unfinished}
     yield from _named(
         "not finished, and not counted",
-        [f"{run} (epoch {rows[run].epochs_done} of {rows[run].epochs})" for run in unfinished],
+        [f"{run} (epoch {row.epochs_done} of {row.epochs})" for run, row in rows.items()],
     )
-    counted_runs = {run.row.run for match in matches for run in match.done.values()}
+    done = {run.row.run: run for match in matches for run in match.done.values()}
+    versions = {name: run.numerics_version for name, run in done.items()}
+    yield from _named(
+        f"of another numerics version than {clifctl.NUMERICS_VERSION}, and counted",
+        [
+            f"{name} (version {version})"
+            for name, version in versions.items()
+            if version not in (None, clifctl.NUMERICS_VERSION)
+        ],
+    )
     others = {run.row.run: why for match in matches for run, why in match.others}
     yield from _named(
         "of another protocol, and not counted",
-        [f"{run} ({why})" for run, why in others.items() if run not in counted_runs],
+        [f"{run} ({why})" for run, why in others.items() if run not in done],
     )
 
 

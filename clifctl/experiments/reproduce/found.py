@@ -18,7 +18,7 @@ from clifctl.results.runs import DamagedRun, RunRow
 from clifctl.training import run_folder
 
 # Keys in which a run may differ from a cell: the same mathematics, or one sample of it.
-_FREE_KEYS = NO_PROTOCOL - {"timesteps"}
+FREE_KEYS = NO_PROTOCOL - {"timesteps"}
 # Data, net, neuron and T: what a run is first looked up by.
 Kind = tuple[str, str, str, int]
 
@@ -39,6 +39,11 @@ class FoundRun:
     def kind(self) -> Kind:
         """What it is looked up by."""
         return self.row.data, self.row.model, self.row.neuron, self.row.timesteps
+
+    @property
+    def numerics_version(self) -> Any:
+        """That of the clifctl that made it; None where nothing says so."""
+        return run_folder.read_manifest(Path(self.row.run)).get("numerics_version")
 
     @cached_property
     def firing_rates(self) -> tuple[float, ...]:
@@ -107,7 +112,7 @@ def _match(candidates: Sequence[FoundRun], basis: Basis, cell: Cell) -> Match:
 
 
 def _decisive(document: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in flat(document).items() if key not in _FREE_KEYS}
+    return {key: value for key, value in flat(document).items() if key not in FREE_KEYS}
 
 
 def _is_another_cell(key: str) -> bool:
