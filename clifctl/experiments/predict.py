@@ -2,7 +2,7 @@
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import chain
@@ -86,7 +86,7 @@ class Predictor:
 
     def predictions(
         self, sources: Iterable[str], refused: Refused
-    ) -> Iterator[tuple[Prediction, ...]]:
+    ) -> Generator[tuple[Prediction, ...], None, None]:
         """What the net says of the samples of `sources`, files and folders of such, in their order,
         a batch at a time: no more of them than that, and what is read ahead, is held. What cannot
         be used is `refused`, and the rest goes on. Raises RunFailed for a net whose logits are not

@@ -23,7 +23,7 @@ from clifctl.report.latex import (
     width_inches,
 )
 from clifctl.report.layout import Fitted, Grid, drawn, fit
-from clifctl.report.text_panels import TextPanel, text_panels
+from clifctl.report.text_panels import TextPanel, print_panels
 from clifctl.results.quantities import quantities_of
 from clifctl.results.result import Result
 
@@ -182,7 +182,7 @@ def render(report: Report, how: str, stream: IO[str]) -> None:
 def _write_table(report: Report, stream: IO[str]) -> None:
     if not report.text_only:
         _print_tables(report.tables, stream)
-        _print_panels(report.panels, stream)
+        print_panels(report.panels, stream)
     stream.write(_text(report))
 
 
@@ -314,14 +314,6 @@ def _print_tables(tables: tuple[Table, ...], stream: IO[str]) -> None:
     buffer = io.StringIO()
     _print_rich(tables, buffer, width=10_000)
     stream.writelines(line.rstrip() + "\n" for line in buffer.getvalue().splitlines())
-
-
-def _print_panels(panels: tuple[TextPanel, ...], stream: IO[str]) -> None:
-    from rich.console import Console
-
-    if panels and stream.isatty():
-        lines = text_panels(panels, Console(file=stream).width)
-        stream.writelines(f"{visible(line)}\n" for line in lines)
 
 
 def _print_rich(tables: tuple[Table, ...], stream: IO[str], *, width: int | None) -> None:

@@ -3,6 +3,9 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import IO
+
+from clifctl.commands import visible
 
 _HEIGHT = 8  # lines
 _WIDEST, _NARROWEST = 80, 32  # characters; in less there are numbers alone
@@ -17,6 +20,15 @@ class TextPanel:
     title: str
     curves: dict[str, tuple[float, ...]]
     digits: int
+
+
+def print_panels(panels: Sequence[TextPanel], stream: IO[str]) -> None:
+    """Write the panels where `stream` is a terminal, and nothing elsewhere."""
+    from rich.console import Console
+
+    if panels and stream.isatty():
+        lines = text_panels(panels, Console(file=stream).width)
+        stream.writelines(f"{visible(line)}\n" for line in lines)
 
 
 def text_panels(panels: Sequence[TextPanel], width: int) -> list[str]:

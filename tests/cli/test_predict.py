@@ -36,7 +36,7 @@ def test_predictions_are_those_of_eval(
 ) -> None:
     checkpoint, scans = str(trained / "run/last.pt"), str(trained / "scans")
     counts = clifctl("eval", checkpoint, "--confusion", "--json").json["confusion"]["counts"]
-    asked = clifctl("predict", checkpoint, scans, "--top", "2", "--batch-size", "64")
+    asked = clifctl("predict", checkpoint, scans, "--top", "2")  # eval's batches: to the bit
     assert (asked.code, asked.err) == (0, "")
     rows = [json.loads(line) for line in asked.out.splitlines()]
     assert [int(Path(row["file"]).stem) for row in rows] == list(range(500))
@@ -62,10 +62,11 @@ def test_results_go_where_they_are_asked_for(
 ) -> None:
     checkpoint = str(trained / "run/last.pt")
     files = [str(trained / f"scans/{number:03d}.png") for number in range(5)]
+    files += ["--batch-size", "1"]  # to the bit, whatever is asked about beside it
     lines = clifctl("predict", checkpoint, *files).out
     assert clifctl("predict", checkpoint, *files, "-o", "p.jsonl").out == ""
     assert (tmp_path / "p.jsonl").read_text() == lines
-    small = ("--batch-size", "2", "--columns", "label,probability", "--format", "csv")
+    small = ("--columns", "label,probability", "--format", "csv")
     csv = clifctl("predict", checkpoint, *files, *small).out.splitlines()
     assert csv[0] == "label,probability"
     assert [int(row.split(",")[0]) for row in csv[1:]] == [
@@ -77,13 +78,15 @@ def test_results_go_where_they_are_asked_for(
     assert len(document.json["predictions"]) == 5
     assert "the net runs for T = 2 time steps" in document.err
     table = clifctl("predict", checkpoint, *files, "--format", "table").out
-    assert len(table.splitlines()) == 4 + 5 + 1
+    assert table.count("run/last.pt: predictions") == 1
+    assert table.count("scans/00") == 5
     reading, writing = os.pipe()
     os.write(writing, "\n".join([*files[:2], "", files[2]]).encode())
     os.close(writing)
     with os.fdopen(reading) as stdin:
         monkeypatch.setattr("sys.stdin", stdin)
-        assert clifctl("predict", checkpoint, "-").out == "".join(lines.splitlines(True)[:3])
+        named = clifctl("predict", checkpoint, "-", "--batch-size", "1").out
+        assert named == "".join(lines.splitlines(True)[:3])
         empty = clifctl("predict", checkpoint, "-")
     assert (empty.code, empty.out) == (2, "")
     assert "stdin names no file" in empty.err
