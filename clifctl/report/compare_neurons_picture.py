@@ -8,6 +8,7 @@ from clifctl.report.panels import (
     draw_mean_curve,
     draw_points,
     mark_exchange,
+    names_below,
     share_y,
     spread_in_words,
 )
@@ -31,7 +32,6 @@ _LOSSES = (
     ("test_loss_curve", "test loss (TET),\nevaluation mode"),
 )
 _LEAST_POINTS = 2.0  # of accuracy that an axis spans
-_LETTERS_ACROSS = 26  # names of neurons that stand side by side below a panel
 
 
 def draw_comparison(result: NeuronComparison, layout: Layout) -> Any:
@@ -107,9 +107,7 @@ def _by_neuron(axis: Any, rows: Sequence[ComparedNeuron], styles: dict[str, Styl
         draw_points(axis, [place], [one], styles[row.neuron])
         same = row.timesteps == row.paired_timesteps
         names.append(short_name(row.neuron) + ("" if same else f" (T = {row.timesteps})"))
-    slanted = sum(map(len, names)) > _LETTERS_ACROSS
-    look = {"rotation": 30, "ha": "right", "rotation_mode": "anchor"} if slanted else {}
-    axis.set_xticks(range(len(names)), names, **look)
+    names_below(axis, names)
     axis.set_xlim(-0.6, len(names) - 0.4)
     axis.set_xlabel("neuron")
     axis.grid(axis="y")

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from clifctl.report.panels import write_in_cells
+from clifctl.report.panels import DIGIT, write_in_cells
 from clifctl.report.pictures import Layout
 from clifctl.report.styles import Style
 from clifctl.results.eval import ConfusedPair, Confusion
@@ -13,7 +13,6 @@ MOST_NAMED = 20  # classes whose names, and numbers, have room; of more the pair
 _MOST_PAIRS = 20
 _MOST_LETTERS = 16
 _POINTS = 72.0
-_DIGIT = 0.62  # width of a digit in sizes of its font
 _SMALLEST, _LARGEST = 6.0, 6.5  # of numbers in cells
 _LETTER_INCHES = 0.056  # of a class's name
 _PAIRS = Style("#00508C", "o", "none")
@@ -104,7 +103,7 @@ def _write(figure: Any, axis: Any, image: Any, confusion: Confusion) -> None:
     figure.figure.draw_without_rendering()
     cell = axis.get_window_extent().width / figure.dpi * _POINTS / len(counts)
     axis.tick_params(labelsize=max(_SMALLEST, min(7.0, 0.85 * cell)))
-    size = min(_LARGEST, cell / (len(str(counts.max())) * _DIGIT + 0.4))
+    size = min(_LARGEST, cell / (len(str(counts.max())) * DIGIT + 0.4))
     if size >= _SMALLEST:
         texts = np.array([[str(n) if n else "" for n in row] for row in counts], dtype=object)
         write_in_cells(axis, image, texts, size=size)

@@ -16,6 +16,7 @@ from clifctl.report.pictures import (
 )
 from clifctl.report.styles import Style, run_styles, short_name
 from clifctl.results.energy import Cost, EnergyResult, EnergyRow
+from clifctl.results.firing_rates import net_firing_rate
 
 # Component of the memory method -> its factor to mJ, its name, colour and hatch. Light and dark
 # take turns, so that neighbours are told apart in grey.
@@ -167,7 +168,7 @@ def _draw_layers(
         values += [sum(costs.get(name, 0.0) for name in others)] if others else []
         axis.plot(values, range(len(values)), **(line_look(one.style) | {"linestyle": "none"}))
     names = [name.removesuffix(".connection") for name in shown]
-    names += [f"{len(others)} others, together"] if others else []
+    names += [f"{len(others)} other{'s, together' if len(others) > 1 else ''}"] if others else []
     axis.set_yticks(range(len(names)), names)
     axis.set_ylim(len(names) - 0.4, -0.6)
     axis.set_xlim(left=-0.03 * axis.get_xlim()[1])
@@ -189,7 +190,9 @@ def _draw_rates(figure: Any, axis: Any, rows: Sequence[_Row]) -> str:
             elinewidth=0.8,
             **line_look(one.style),
         )
-        ends.append(LineEnd(one.name, rates[-1], one.style))
+        mean = net_firing_rate(one.row.firing_rates)
+        of = "" if mean is None else f"\nmean {mean:.3f}"
+        ends.append(LineEnd(f"{one.name}{of}", rates[-1], one.style))
     axis.set_ylim(bottom=0.0)
     axis.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
     axis.set_xlabel("layer of neurons, in forward order")

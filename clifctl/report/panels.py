@@ -13,6 +13,8 @@ from clifctl.results.statistics import Estimate
 from clifctl.results.summary import MeanCurve
 
 _MARKERS_A_CURVE = 8
+_NAME_SIZE = 7.0  # of the names at ticks
+DIGIT = 0.62  # width of a digit in sizes of its font
 
 
 def draw_points(
@@ -133,7 +135,20 @@ def mark_exchange(axis: Any, epoch: int, text: str, colour: str = "0.3") -> None
 
 
 def write_in_cells(axis: Any, image: Any, texts: "np.ndarray[Any, Any]", size: float = 6.5) -> None:
-    """Write `texts` into the cells of a heat map: white on dark, black on light, "" not at all."""
+    """Write `texts` into the cells of a heat map: white on dark, black on light, "" not at all. Of
+    lines that have no room the first alone, and nothing where not even that has."""
+    figure = axis.figure.figure
+    figure.draw_without_rendering()
+    box, dpi = axis.get_window_extent(), figure.dpi
+    rows, columns = texts.shape
+    high, wide = box.height / rows / dpi * 72.0, box.width / columns / dpi * 72.0
+    lines = max((text.count("\n") + 1 for text in texts.flat), default=1)
+    longest = max((len(line) for text in texts.flat for line in text.split("\n")), default=0)
+    if 1.1 * lines * size > high or longest * size * DIGIT > wide:
+        texts = np.vectorize(lambda text: text.partition("\n")[0], otypes=[object])(texts)
+        longest = max(map(len, texts.flat), default=0)
+        if size > high or longest * size * DIGIT > wide:
+            return
     values = image.get_array()
     for (row, column), text in np.ndenumerate(texts):
         if text:
@@ -149,6 +164,30 @@ def write_in_cells(axis: Any, image: Any, texts: "np.ndarray[Any, Any]", size: f
                 linespacing=1.0,
                 color="white" if dark else "black",
             )
+
+
+def logarithmic(axis: Any) -> None:
+    """Make the x axis logarithmic, with plain numbers: matplotlib writes powers of ten as formulas,
+    which a picture here does not read."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    axis.set_xscale("log")
+    axis.xaxis.set_major_locator(LogLocator(numticks=6))
+    axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.xaxis.set_minor_formatter(NullFormatter())
+
+
+def names_below(axis: Any, names: Sequence[str]) -> None:
+    """Write `names` below the places 0, 1, ... of the x axis: slanted, or upright, where they would
+    overlap."""
+    figure = axis.figure.figure
+    room = axis.get_window_extent().width / figure.dpi * 72.0 / max(1, len(names))
+    look: dict[str, Any] = {}
+    if max(map(len, names), default=0) * _NAME_SIZE * 0.6 > room:
+        look = {"rotation": 30, "ha": "right", "rotation_mode": "anchor"}
+        if room < 2.4 * _NAME_SIZE:
+            look = {"rotation": 90}
+    axis.set_xticks(range(len(names)), names, **look)
 
 
 def bare(axis: Any) -> None:

@@ -22,6 +22,7 @@ from clifctl.report.styles import Style
 
 SUFFIXES = (".png", ".svg", ".pdf")
 DPI = 200
+_LEGEND_SIZE = 7.0
 # Text is set in points, at the size at which it is printed.
 _SETTINGS = {
     "text.parse_math": False,
@@ -33,7 +34,7 @@ _SETTINGS = {
     "axes.labelsize": 8.0,
     "xtick.labelsize": 7.0,
     "ytick.labelsize": 7.0,
-    "legend.fontsize": 7.0,
+    "legend.fontsize": _LEGEND_SIZE,
     "legend.frameon": False,
     "lines.linewidth": 1.2,
     "lines.markersize": 4.0,
@@ -52,6 +53,7 @@ _TITLE_SIZE = 9.0
 _LINE = 1.35  # height of a line in sizes of its font
 _LETTER = 0.58  # mean width of a letter, likewise
 _POINTS = 72.0
+_MOST_NAMES = 0.6  # the width of names beside a panel, as a share of the panel's
 _PANEL_INCHES = 2.25  # the width that a panel needs beside others
 _MOST_DRAWINGS = 4  # until legends stand where they stay
 _LEAST_INCHES = 0.35  # a panel that is lower shows nothing
@@ -297,11 +299,14 @@ class LineEnd:
 
 def label_ends(figure: Any, panels: Mapping[Any, Sequence[LineEnd]]) -> bool:
     """Write the name of each curve beside its end, right of its panel, moved apart where they would
-    overlap. False, and nothing is written, if some panel is too low for its names."""
-    size = 7.0
+    overlap. False, and nothing is written, if some panel is too low or too narrow for its names."""
+    size, dpi = 7.0, figure.dpi
     figure.draw_without_rendering()
     placed = []
     for axis, ends in panels.items():
+        longest = max((len(line) for end in ends for line in end.text.split("\n")), default=0)
+        if longest * size * _LETTER > _MOST_NAMES * axis.get_window_extent().width * _POINTS / dpi:
+            return False
         lines = max((end.text.count("\n") + 1 for end in ends), default=1)
         gap = lines * size * 1.1 / (axis.get_window_extent().height / figure.dpi * _POINTS)
         known = sorted((end for end in ends if np.isfinite(end.y)), key=lambda end: end.y)
@@ -350,7 +355,10 @@ def _apart(places: Sequence[float], gap: float) -> list[float]:
 
 
 def figure_legend(figure: Any, handles: Sequence[Any], *, columns: int) -> None:
-    """A legend below all panels, where it hides nothing."""
+    """A legend below all panels, where it hides nothing, of so many columns as have room."""
+    longest = max((len(one.get_label()) for one in handles), default=0)
+    width = (longest * _LEGEND_SIZE * _LETTER + 4 * _LEGEND_SIZE) / _POINTS
+    columns = max(1, min(columns, int(figure.get_figwidth() / width)))
     legend = figure.legend(
         handles=list(handles),
         loc="lower center",

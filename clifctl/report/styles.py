@@ -46,9 +46,14 @@ _MOST_NAME = 16
 
 
 def short_name(neuron: str) -> str:
-    """The name of a neuron, as far as there is room for it: of a long FILE.py:NAME the NAME."""
+    """The name of a neuron, as far as there is room for it: of a long FILE.py:NAME the NAME, of a
+    long name its begin and its end, where values stand."""
     file = neuron.rpartition("/")[2]
-    return file if len(file) <= _MOST_NAME else file.rpartition(":")[2][:_MOST_NAME]
+    name = file if len(file) <= _MOST_NAME else file.rpartition(":")[2]
+    if len(name) <= _MOST_NAME:
+        return name
+    kept = (_MOST_NAME - 1) // 2
+    return f"{name[:kept]}\N{HORIZONTAL ELLIPSIS}{name[kept + 1 - _MOST_NAME :]}"
 
 
 def neuron_style(neuron: str) -> Style:

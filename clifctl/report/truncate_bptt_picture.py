@@ -1,4 +1,4 @@
-"""The picture of `truncate-bptt`: loss and accuracy by window and tau (Figure 2a)."""
+"""The picture of `truncate-bptt`: accuracy and loss by window and tau (Figure 2a)."""
 
 from typing import Any, NamedTuple
 
@@ -28,8 +28,8 @@ class _Quantity(NamedTuple):
 
 
 _QUANTITIES = (
-    _Quantity("train_loss_train_mode", "training loss (TET), train mode", "cividis_r", 3),
     _Quantity("accuracy_percent_last", "test accuracy, last epoch [%]", "cividis", 1),
+    _Quantity("train_loss_train_mode", "training loss (TET), train mode", "cividis_r", 3),
 )
 # What a heat map's colours span at least, so that noise does not look like an effect: points of
 # accuracy, a share of the largest loss, and standard errors.
@@ -37,16 +37,18 @@ _LEAST_POINTS, _LEAST_SHARE, _LEAST_ERRORS = 5.0, 0.1, 6.0
 
 
 def draw_truncation(result: TruncationResult, layout: Layout) -> Any:
-    """Training loss and test accuracy against the window, a line for each tau, and below both as
-    heat maps, whose cells hold the numbers."""
+    """Test accuracy (Figure 2a) and training loss against the window, a line for each tau, and
+    below both as heat maps, whose cells hold the numbers."""
     figure, axes = figure_of_panels(layout, 4, across=2)
     upper, lower = (axes[::2], axes[1::2]) if layout.narrow else (axes[:2], axes[2:])
-    ends = {}
+    ends, maps = {}, []
     for above, below, quantity in zip(upper, lower, _QUANTITIES, strict=True):
         ends[above] = _against_window(above, result, quantity)
-        _heat_map(figure, below, result, quantity)
+        maps.append(_heat_map(figure, below, result, quantity))
     if not label_ends(figure, ends):
         upper[0].legend(title="tau", loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    for written in maps:  # into cells of the size that they have in the end
+        write_in_cells(*written)
     seeds = counted(result.seeds_asked, "seed")
     title = (
         f"{result.recipe}: {short_name(result.neuron)}, T = {result.timesteps}, "
@@ -80,7 +82,10 @@ def _against_window(axis: Any, result: TruncationResult, quantity: _Quantity) ->
     return ends
 
 
-def _heat_map(figure: Any, axis: Any, result: TruncationResult, quantity: _Quantity) -> None:
+def _heat_map(
+    figure: Any, axis: Any, result: TruncationResult, quantity: _Quantity
+) -> tuple[Any, Any, Any]:
+    """Draw it, and return its axis, its image, and what is to be written into its cells."""
     cells = _cells(result, quantity.name)
     taus = list(dict.fromkeys(row.tau for row in result.rows))
     windows = list(dict.fromkeys(row.window for row in result.rows))
@@ -95,7 +100,6 @@ def _heat_map(figure: Any, axis: Any, result: TruncationResult, quantity: _Quant
         texts[place] = f"{one.mean:.{quantity.digits}f}{error}"
     low, high = _span(list(cells.values()), percent=quantity.name.startswith("accuracy"))
     image = axis.imshow(values, aspect="auto", cmap=quantity.colours, vmin=low, vmax=high)
-    write_in_cells(axis, image, texts)
     axis.set_xticks(range(len(windows)), [str(window) for window in windows])
     axis.set_yticks(range(len(taus)), [f"{tau:g}" for tau in taus])
     axis.set_xlabel("window k [time steps]")
@@ -103,6 +107,7 @@ def _heat_map(figure: Any, axis: Any, result: TruncationResult, quantity: _Quant
     bare(axis)
     bar = figure.colorbar(image, ax=axis, location="bottom", aspect=30, label=quantity.label)
     bar.outline.set_visible(False)
+    return axis, image, texts
 
 
 def _span(known: list[Estimate], *, percent: bool) -> tuple[float, float]:

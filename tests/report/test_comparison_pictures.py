@@ -204,7 +204,7 @@ def truncation(losses: dict[tuple[float, int], list[float]], **known: Any) -> An
 def test_windows_by_tau(drawn: Drawn) -> None:
     cells = {(1.5, 1): [2.0, 2.2], (1.5, 8): [1.0, 1.2], (2.0, 1): [1.9, 1.9], (2.0, 8): [0.5, 0.7]}
     figure = drawn(draw_truncation, truncation(cells))
-    loss, accuracy, loss_map, accuracy_map = figure.axes[:4]
+    accuracy, loss, accuracy_map, loss_map = figure.axes[:4]
     assert loss.get_xlabel() == "window k [time steps]"
     assert loss.get_ylabel() == "training loss (TET),\ntrain mode"
     small, large = (one.lines[0] for one in loss.containers)
@@ -220,7 +220,7 @@ def test_windows_by_tau(drawn: Drawn) -> None:
 def test_a_heat_map_does_not_paint_noise(drawn: Drawn) -> None:
     cells = {(1.5, 1): [2.076, 2.076], (1.5, 8): [2.079, 2.079]}
     figure = drawn(draw_truncation, truncation(cells))
-    (loss,), (accuracy,) = (axis.images for axis in figure.axes[2:4])
+    (accuracy,), (loss,) = (axis.images for axis in figure.axes[2:4])
     low, high = loss.get_clim()
     assert high - low == pytest.approx(0.2079)
     assert low < 2.076 < 2.079 < high

@@ -275,7 +275,13 @@ def energy_row(neuron: str, paper: float, corrected: float, **known: Any) -> Ene
         for n in range(20)
     )
     rates = tuple(
-        made(RateRow, layer=f"features.{n}.neuron", firing_rate=0.2, firing_rate_sample_std=0.05)
+        made(
+            RateRow,
+            layer=f"features.{n}.neuron",
+            neurons=9,
+            firing_rate=0.2,
+            firing_rate_sample_std=0.05,
+        )
         for n in range(4)
     )
     settled = {"source": "last.pt", "timesteps": 4, "layers": layers, "rates": "measured"}
@@ -362,7 +368,7 @@ def dynamics(*names: str) -> Any:
 def test_single_neurons(drawn: Drawn) -> None:
     figure = drawn(draw_dynamics, dynamics("lif", "clif"))
     axes = {axis.get_label(): axis for axis in figure.axes}
-    assert labels(axes["spikes"]) == ["input", "lif", "clif"]
+    assert labels(axes["spikes0"]) == labels(axes["spikes1"]) == ["input", "lif", "clif"]
     curves = axes["currents"]
     assert [line.get_color() for line in curves.lines] == [
         NEURONS[name].colour for name in ("lif", "clif")
@@ -373,10 +379,10 @@ def test_single_neurons(drawn: Drawn) -> None:
     assert {text.get_text() for text in traces.texts} == {"u", "v", "m", "threshold"}
     # The same line for a signal in its trace and in its autocorrelation.
     looks = [(line.get_color(), line.get_linestyle()) for line in traces.lines[:2]]
-    again = [(line.get_color(), line.get_linestyle()) for line in axes["normalised1"].lines[:2]]
+    again = [(line.get_color(), line.get_linestyle()) for line in axes["raw1"].lines[:2]]
     assert looks == again
     assert len({line.get_color() for line in traces.lines[:3]}) == 3
-    assert axes["mean_removed1"].get_xlabel() == "lag [time steps]"
-    assert "the first trial, its first 4 time steps" in note(figure)
+    assert axes["mean_removed1"].get_xlabel() == "lag k [time steps]"
+    assert "traces of its first 4 time steps" in note(figure)
     assert "3 trials, T = 8" in note(figure)
     assert not any(axis.get_legend() for axis in figure.axes)

@@ -121,6 +121,8 @@ def test_runs_of_one_neuron_are_shades_of_its_colour() -> None:
         ("clif", "clif"),
         ("a/b/mine.py:Foo", "mine.py:Foo"),
         ("somewhere/my_long_neurons.py:AdaptiveLeak", "AdaptiveLeak"),
+        ("clif(v_threshold=0.5)", "clif(v_\N{HORIZONTAL ELLIPSIS}old=0.5)"),
+        ("clif(v_threshold=0.75)", "clif(v_\N{HORIZONTAL ELLIPSIS}ld=0.75)"),
     ],
 )
 def test_names_are_short(name: str, short: str) -> None:
