@@ -94,7 +94,8 @@ def by_name(files: Sequence[Stored]) -> dict[str, str]:
         for group, stored in newest.items()
         for name, text in figures_of(stored).items()
     }
-    figures |= estimates.night(figures) | estimates.pixels(figures)
+    for estimate in (estimates.night, estimates.hour, estimates.pixels):
+        figures |= estimate(figures)
     return figures | _ranges([figures_of(stored) for stored in files if stored.group == "digits"])
 
 
