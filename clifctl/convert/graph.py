@@ -42,6 +42,7 @@ _SHAPING = frozenset(
 )
 _DROPOUTS = frozenset(("dropout", "dropout1d", "dropout2d", "dropout3d"))
 _SUMS = frozenset(("add", "iadd", "radd"))
+_JOINS = frozenset(("cat", "concat", "concatenate"))
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class LayerGraph:
     """Layers in an order in which they can run; the first is the input, `output` gives the logits.
 
     Kinds: input, convolution, linear, pool, adaptive pool, flatten, norm (`scale` and `shift` a
-    channel), neuron, sum.
+    channel), neuron, sum, concatenation (of channels, or of features).
     """
 
     layers: tuple[GraphLayer, ...]
@@ -231,6 +232,8 @@ class _Recorder(TorchFunctionMode):
             self._add_norm(result, fed_by, {**dict(zip(_NORM, args[1:], strict=False)), **given})
         elif name in _SUMS and len(fed_by) == 2 and result.shape == args[0].shape == args[1].shape:
             self.add(result, f"{self._place()}.sum".strip("."), "sum", fed_by)
+        elif name in _JOINS and self._joins_channels(result, fed_by, args, given):
+            self.add(result, f"{self._place()}.{name}".strip("."), "concatenation", fed_by)
         elif name in _DROPOUTS and not _dropout_trains(args, given):
             self._known[id(result)] = (result, fed_by[0])
         elif name in _SHAPING and len(fed_by) == 1:
@@ -238,6 +241,14 @@ class _Recorder(TorchFunctionMode):
         else:
             raise self._refused(name)
         return result
+
+    def _joins_channels(
+        self, result: Tensor, fed_by: tuple[str, ...], args: Any, given: Mapping[str, Any]
+    ) -> bool:
+        parts = args[0] if args else given["tensors"]
+        dim = (args[1] if len(args) > 1 else given.get("dim", given.get("axis", 0))) % result.dim()
+        channels = result.dim() - len(self._features(result))
+        return len(fed_by) == len(parts) and dim == channels
 
     def _add_norm(self, result: Tensor, fed_by: tuple[str, ...], given: Mapping[str, Any]) -> None:
         own = self._norm_buffers.get(id(given["running_mean"]))
@@ -293,8 +304,8 @@ class _Recorder(TorchFunctionMode):
         return ConversionError(
             f"{where}: {what} cannot be converted",
             hint="there are convolutions, linear layers, average pools, batch norm, flatten, sums "
-            "of two layers, and neurons; train a net of those (vgg11, resnet18, snn5, mlp, or "
-            "sew_resnet18 with model.stem=cifar)",
+            "of two layers, concatenated channels, and neurons; train a net of those (vgg11, "
+            "resnet18, snn5, mlp, or sew_resnet18 with model.stem=cifar)",
         )
 
 

@@ -19,11 +19,14 @@ Arrays are float64: nothing is rounded on the way, and readers cast what they re
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+import torch
 from torch import Tensor
 
+from clifctl.convert.concatenation import without_concatenations
 from clifctl.convert.folding import fold_graph, plain_pools
 from clifctl.convert.graph import GraphLayer, LayerGraph
 from clifctl.convert.nir_nodes import WRITABLE, neuron_node, resets_softly, soft_reset_loop
@@ -46,10 +49,13 @@ def nir_graph(graph: LayerGraph, *, profile: Profile, metadata: dict[str, Any]) 
 
     for neuron in graph.of_kind("neuron"):
         _require_writable(neuron, profile)
-    graph = plain_pools(fold_graph(graph))
+    graph = without_concatenations(plain_pools(fold_graph(graph)))
     for total in graph.of_kind("sum"):
         if total.name != graph.output:
             graph = graph.without(total.name)  # several edges into one node are a sum
+        elif len(total.shape) == 1:  # but not into the output: SpikingJelly reads none
+            same = {"weight": torch.eye(total.shape[0], dtype=torch.float64), "bias": None}
+            graph = graph.with_layers([replace(total, kind="linear", values=same)])
     nodes: dict[str, Any] = {}
     edges: list[tuple[str, str]] = []
     for layer in graph.layers:

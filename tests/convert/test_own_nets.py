@@ -1,7 +1,9 @@
 """Folding, recalibration and the layers of a person's own net with batch norm of torch."""
 
+from pathlib import Path
 from typing import Any
 
+import nir
 import pytest
 import torch
 from torch import Tensor, nn
@@ -9,8 +11,16 @@ from torch import Tensor, nn
 from clifctl.convert.deployment import recalibrate
 from clifctl.convert.folding import fold_net
 from clifctl.convert.graph import read_net
+from clifctl.convert.nir_graph import nir_graph, node_name
+from clifctl.convert.readers import MARGIN, READERS, read_with
 from clifctl.errors import ConversionError
-from clifctl.models import NeuronChoice, batch_statistics, folded_norms, norms_in
+from clifctl.models import (
+    NeuronChoice,
+    batch_statistics,
+    firing_modules,
+    folded_norms,
+    norms_in,
+)
 from clifctl.models.own.net import OwnBuild, OwnNet
 from clifctl.models.own.options import options_of
 from clifctl.neurons import NEURONS
@@ -42,10 +52,10 @@ class Attention(Residual):
         return super().forward(x) * torch.softmax(x.flatten(2), -1)[..., :1]
 
 
-def built(maker: Any) -> OwnNet:
+def built(maker: Any, **values: Any) -> OwnNet:
     torch.manual_seed(0)
     lif = NEURONS["lif"]
-    choice = NeuronChoice(lif, lif.with_values(), target="reference")
+    choice = NeuronChoice(lif, lif.with_values(**values), target="reference")
     build = OwnBuild(maker, "the net", None)
     given: dict[str, Any] = {"input_shape": SHAPE, "classes": 3, "timesteps": STEPS}
     net = build(options_of(maker, "the net")(), **given, neuron=choice).double()
@@ -77,6 +87,70 @@ def test_batch_norm_of_torch_is_a_layer_and_is_folded() -> None:
     averages = net.net.second[1].running_mean.clone()
     recalibrate(net, [x], repeat=1)  # nothing is left to estimate
     assert torch.equal(net.net.second[1].running_mean, averages)
+
+
+class Joined(nn.Module):
+    """Two branches side by side, before a convolution and, flattened, a linear layer."""
+
+    def __init__(self, input_shape: Any, classes: int, timesteps: int, neuron: Any) -> None:
+        super().__init__()
+        self.branches = nn.ModuleList(
+            FoldTime(nn.Conv2d(2, width, k, padding=k // 2), nn.BatchNorm2d(width))
+            for width, k in ((4, 3), (3, 5))
+        )
+        self.spikes = nn.ModuleList([neuron(4), neuron(3)])
+        self.mix = FoldTime(nn.Conv2d(9, 5, 3, bias=False), nn.BatchNorm2d(5))
+        self.sn = neuron(5)
+        self.pool = FoldTime(nn.AvgPool2d(2))
+        self.out = nn.Linear(5 * 12 + 7 * 6, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        first, second = (sn(one(x)) for one, sn in zip(self.branches, self.spikes, strict=True))
+        both = torch.cat([first, second], dim=2)
+        mixed = self.sn(self.mix(torch.concat([x, both], -3)))
+        return self.out(torch.cat([mixed.flatten(2), self.pool(both).flatten(2)], -1))
+
+
+def test_concatenated_channels_are_written_as_a_layer_for_each(tmp_path: Path) -> None:
+    net = built(Joined, reset="hard")
+    graph = read_net(net, SHAPE)
+    assert len(graph.of_kind("concatenation")) == 3
+    x = images()
+    expected: dict[str, Tensor] = {}
+    for name, layer in firing_modules(net).items():
+        layer.register_forward_hook(
+            lambda module, given, output, name=name: expected.update({name: output[0]})
+        )
+    with torch.no_grad():
+        logits = net(x)[0]
+    nir.write(tmp_path / "net.nir", nir_graph(graph, profile="portable", metadata={}))
+    nodes = [node_name(name) for name in expected]
+    for reader in READERS:
+        found = read_with(reader, tmp_path / "net.nir", x, nodes)
+        margin = MARGIN[reader.arithmetic]
+        torch.testing.assert_close(found.outputs.double(), logits, rtol=0, atol=100 * margin)
+        for name, spikes in expected.items():
+            assert 0.05 < spikes.mean() < 0.95
+            assert torch.equal(found.spikes[node_name(name)].double(), spikes), (reader.name, name)
+
+
+def test_what_concatenated_channels_cannot_be_is_told() -> None:
+    net = built(JoinedCurrents, reset="hard")
+    with pytest.raises(ConversionError, match=r"'net.sn.neurons': a neuron of concatenated"):
+        nir_graph(read_net(net, SHAPE), profile="portable", metadata={})
+
+
+class JoinedCurrents(nn.Module):
+    """Two currents side by side for one layer of neurons."""
+
+    def __init__(self, input_shape: Any, classes: int, timesteps: int, neuron: Any) -> None:
+        super().__init__()
+        self.one, self.two = nn.Linear(60, 4), nn.Linear(60, 4)
+        self.sn, self.out = neuron(8), nn.Linear(8, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.flatten(2)
+        return self.out(self.sn(torch.cat([self.one(x), self.two(x)], 2)))
 
 
 def test_an_operation_without_a_layer_is_named_with_its_place() -> None:
