@@ -167,6 +167,8 @@ MEASUREMENT = re.compile(
 )
 # What looks like a measurement and is none: page, words around it, why.
 NO_MEASUREMENTS = [
+    ("docs/cluster.md", "every 10 seconds", "a setting"),
+    ("docs/cluster.md", "compute 100 and 1,000 times as fast", "an assumption"),
     ("docs/command-line.md", "60s, or say 200steps", "a setting"),
     ("docs/comparing.md", "mean, 95 % interval", "a level of confidence"),
     ("docs/convert.md", "500 test images (0.2 % each)", "arithmetic"),

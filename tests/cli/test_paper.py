@@ -233,14 +233,14 @@ def test_runs_stand_below_the_rows_of_the_paper(made: tuple[Path, list[str]]) ->
         assert measured(curves, row, "last epoch", "train_loss") == pytest.approx(loss, rel=1e-6)
     clif = results["clif", False]
     # One run is a point of several tables and figures.
-    for name, row, column in (
+    for name, line, column in (
         ("table1", "cifar10 / Ours / 6", "accuracy_percent"),
         ("fig3b", "T = 6", "clif"),
         ("table8", "cifar10 / CLIF", "pretrained_accuracy_percent"),
     ):
         shown = show_paper(name, options)
         for of, key in (("best epoch", "best"), ("last epoch", "last")):
-            found = measured(shown, row, of, column)
+            found = measured(shown, line, of, column)
             assert found == pytest.approx(clif[f"accuracy_percent_{key}"])
         assert all(line.seeds == (2022,) for line in lines_of(shown, "here"))
         assert all(line.on is None for line in lines_of(shown, "here"))
