@@ -239,9 +239,9 @@ def test_runs_stand_below_the_rows_of_the_paper(made: tuple[Path, list[str]]) ->
         ("table8", "cifar10 / CLIF", "pretrained_accuracy_percent"),
     ):
         shown = show_paper(name, options)
-        for of, key in (("best epoch", "best"), ("last epoch", "last")):
+        for of, chosen in (("best epoch", "best"), ("last epoch", "last")):
             found = measured(shown, line, of, column)
-            assert found == pytest.approx(clif[f"accuracy_percent_{key}"])
+            assert found == pytest.approx(clif[f"accuracy_percent_{chosen}"])
         assert all(line.seeds == (2022,) for line in lines_of(shown, "here"))
         assert all(line.on is None for line in lines_of(shown, "here"))
     losses = show_paper("fig10", options)
