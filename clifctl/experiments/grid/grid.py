@@ -300,7 +300,8 @@ def run_grid(grid: Grid, observe: GridObserver) -> tuple[TrialRecord | None, ...
         part = options.shard.part(part)
 
     if options.slurm is not None:
-        submit(part, folder, options.slurm, lambda trial: _task(grid, trial, 1, 1), observe)
+        if grid.batch_script is not None:
+            submit(part, folder, options.slurm, lambda trial: _task(grid, trial, 1, 1), observe)
         return tuple(folder.record(trial.name) for trial in grid.trials)
 
     def run(workforce: Workforce) -> None:
@@ -349,7 +350,7 @@ def _task(grid: Grid, trial: Trial, attempt: int, beside: int) -> TrialTask:
 
 def statuses(grid: Grid, records: Sequence[TrialRecord | None]) -> tuple[TrialStatus, ...]:
     """How each trial stands."""
-    jobs = queue_of(grid.folder.path).states if grid.options.slurm is not None else {}
+    jobs = queue_of(grid.folder.path).states if grid.batch_script is not None else {}
     return tuple(
         TrialStatus(
             trial=trial.name,
