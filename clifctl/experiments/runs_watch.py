@@ -1,12 +1,14 @@
-"""`runs watch`: how the runs and trials below a folder stand, read from their files alone.
+"""`runs watch`: how the runs and trials below a folder stand, read from their files alone; of
+trials that are jobs of Slurm its queue says whether they wait.
 
 A look at thousands of them costs little: what has ended is read once, and again when its folder has
 changed.
 """
 
 import os
+import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
@@ -14,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from clifctl.errors import ClifctlError
+from clifctl.experiments.grid.slurm_queue import states_if_known
 from clifctl.experiments.grid.trial_files import GRID, TrialFiles
 from clifctl.experiments.run.found import FoundFolder, folders, natural
 from clifctl.experiments.run.state import standing_of
@@ -21,6 +24,7 @@ from clifctl.experiments.runs import read_recipe, require_folder
 from clifctl.reading import read_json
 from clifctl.results.runs import DamagedRun
 from clifctl.results.runs_watch import STATES, RunWatch, WatchedRun
+from clifctl.results.trials import JobState
 from clifctl.training import run_folder
 from clifctl.training.lock import LOCK, OWNER
 
@@ -32,6 +36,8 @@ _SINCE = {
     "failed": (run_folder.MANIFEST,),
     "lost": (run_folder.MANIFEST,),
 }
+# How long the queue of Slurm, which everybody asks, is not asked again.
+_QUEUE_SECONDS = 10.0
 Signature = tuple[tuple[int, int], ...]
 
 
@@ -43,6 +49,7 @@ class RunsWatch:
         self._folder = folder
         self._known: dict[Path, tuple[Signature, WatchedRun]] = {}
         self._planned: dict[Path, tuple[Signature, dict[str, int]]] = {}
+        self._jobs: dict[Path, tuple[float, Mapping[str, JobState]]] = {}
 
     def look(self) -> RunWatch:
         """How everything stands now."""
@@ -111,6 +118,23 @@ class RunsWatch:
             if run is not None:
                 runs[path] = run
 
+        for name, state in self._states_of_jobs(results.path).items():
+            path = results.run_folder(name)
+            run = runs.get(path)
+            if run is not None and run.state not in ("running", "done"):
+                waits = state == "queued"
+                runs[path] = replace(
+                    run, state="waiting" if waits else "running", since=None, problem=None
+                )
+
+    def _states_of_jobs(self, results: Path) -> Mapping[str, JobState]:
+        asked, states = self._jobs.get(results, (None, {}))
+        now = time.monotonic()
+        if asked is None or now - asked >= _QUEUE_SECONDS:
+            states = states_if_known(results)
+            self._jobs[results] = now, states
+        return states
+
     def _plan(self, results: TrialFiles) -> dict[str, int]:
         signature = _signature([results.plans])
         before, planned = self._planned.get(results.path, (None, {}))
@@ -136,8 +160,8 @@ def _without_folder(results: TrialFiles, name: str, epochs: int | None) -> Watch
         record = results.record(name)
     if record is None:
         return None if epochs is None else waiting
-    if record.state == "missing" or record.state == "queued" or record.state == "running":
-        return waiting  # no record on disk says so
+    if record.state == "missing":
+        return waiting
     measured = record.measured
     return replace(
         waiting,

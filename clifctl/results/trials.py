@@ -16,7 +16,9 @@ from clifctl.results.quantities import (
 )
 from clifctl.results.result import Result
 
-TrialState = Literal["finished", "failed", "lost", "missing", "queued", "running"]
+TrialState = Literal["finished", "failed", "lost", "missing"]
+# Of a trial that has a job of Slurm.
+JobState = Literal["queued", "running"]
 Value = TypeVar("Value")
 
 
@@ -99,7 +101,7 @@ class TrialStatus:
     trial: str
     title: str
     seed: int
-    state: TrialState
+    state: TrialState | JobState
     attempts: int
     problem: str | None
 

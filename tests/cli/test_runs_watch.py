@@ -150,3 +150,39 @@ def test_ctrl_c_is_how_one_leaves(
     monkeypatch.setattr("clifctl.cli.runs._can_be_drawn_over", lambda output: True)
     monkeypatch.setattr("clifctl.report.runs_watch.watch_live", live)
     assert clifctl("runs", "watch").code == code
+
+
+def test_trials_in_the_queue_of_slurm_wait_or_run(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One of a grid was preempted, one begins, and the queue is asked again after a while."""
+    grid = folder / "grid"
+    shutil.copytree(folder / "interrupted", grid / "a")
+    names = {
+        "7_0": "a",
+        **dict(zip(["7_1", "7_2"], sorted(ResultsFolder(grid).planned()), strict=False)),
+    }
+    (grid / "slurm" / "one").mkdir(parents=True)
+    (grid / "slurm" / "one" / "jobs.json").write_text(json.dumps({"jobs": names}))
+    squeue = tmp_path / "squeue"
+    squeue.write_text("#!/bin/sh\ncat queue\n")
+    squeue.chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    Path("queue").write_text("7_0|PENDING|BeginTime|grid\n7_1|RUNNING|None|grid\n")
+    clock = [100.0]
+    monkeypatch.setattr("clifctl.experiments.runs_watch.time.monotonic", lambda: clock[0])
+    watch = RunsWatch(folder)
+
+    def counts() -> list[int]:
+        found = watch.look().counts
+        return [found[state] for state in ("running", "waiting", "interrupted")]
+
+    assert counts() == [1, 4, 1]
+    Path("queue").write_text("")
+    assert counts() == [1, 4, 1]
+    clock[0] += 11.0
+    assert counts() == [0, 4, 2]
+    squeue.write_text("#!/bin/sh\nexit 1\n")
+    clock[0] += 11.0
+    assert counts() == [0, 4, 2]

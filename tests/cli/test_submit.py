@@ -189,6 +189,16 @@ def test_without_the_extra_or_sbatch_it_says_what_to_do(
     assert "hint: pip install 'clifctl[slurm]'" in said
 
 
+def test_what_is_finished_is_shown_without_a_cluster(
+    fake: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = fake(*SWEEP)
+    monkeypatch.setenv("PATH", "/nowhere")
+    again = fake(*SWEEP, *SUBMIT)
+    assert (again.code, again.err, again.json["rows"]) == (0, "", here.json["rows"])
+    assert not Path("out/slurm").exists()
+
+
 def test_what_sbatch_refuses_after_all_leaves_no_submission(fake: Callable[..., Any]) -> None:
     ran = fake(*SWEEP, "--submit", "slurm", "--slurm", "partition=nope")
     assert (ran.code, ran.out) == (2, "")

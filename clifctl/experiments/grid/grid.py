@@ -33,7 +33,8 @@ from clifctl.experiments.grid.results_folder import (
     ResultsFolder,
     cores,
 )
-from clifctl.experiments.grid.slurm_jobs import checked_script, queue_of, submit
+from clifctl.experiments.grid.slurm_jobs import checked_script, submit
+from clifctl.experiments.grid.slurm_queue import queue_of
 from clifctl.experiments.grid.slurm_request import SlurmRequest
 from clifctl.experiments.grid.trial import TrialTask
 from clifctl.experiments.grid.trial_names import Numerics, Trial, trial_of, without_repetition
@@ -299,7 +300,8 @@ def run_grid(grid: Grid, observe: GridObserver) -> tuple[TrialRecord | None, ...
         part = options.shard.part(part)
 
     if options.slurm is not None:
-        submit(part, folder, options.slurm, lambda trial: _task(grid, trial, 1, 1), observe)
+        if grid.batch_script is not None:
+            submit(part, folder, options.slurm, lambda trial: _task(grid, trial, 1, 1), observe)
         return tuple(folder.record(trial.name) for trial in grid.trials)
 
     def run(workforce: Workforce) -> None:
@@ -348,7 +350,7 @@ def _task(grid: Grid, trial: Trial, attempt: int, beside: int) -> TrialTask:
 
 def statuses(grid: Grid, records: Sequence[TrialRecord | None]) -> tuple[TrialStatus, ...]:
     """How each trial stands."""
-    jobs = queue_of(grid.folder).states if grid.options.slurm is not None else {}
+    jobs = queue_of(grid.folder.path).states if grid.batch_script is not None else {}
     return tuple(
         TrialStatus(
             trial=trial.name,

@@ -1,5 +1,4 @@
-"""The jobs of a grid in a Slurm cluster: submitted by submitit, an array with one job a trial, and
-looked up in the queue.
+"""The jobs of a grid in a Slurm cluster: submitted by submitit, an array with one job a trial.
 
 Each submission has a folder of its own in `slurm/` of the results folder, made for it and closed to
 everybody else: submitit keeps the batch script, the tasks (pickles, which its job reads and nobody
@@ -8,41 +7,41 @@ else) and the logs there, and `jobs.json` says which job runs which trial.
 
 import contextlib
 import io
-import os
-import pwd
 import shlex
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from clifctl.amounts import counted
-from clifctl.errors import ClifctlError, RunFailed, UsageError
+from clifctl.errors import ClifctlError, UsageError
 from clifctl.experiments.grid.results_folder import ResultsFolder
+from clifctl.experiments.grid.slurm_queue import (
+    FOLDER,
+    JOBS,
+    SCHEMA,
+    Queue,
+    ask,
+    in_a_line,
+    job_name,
+    log_of,
+    queue_of,
+)
 from clifctl.experiments.grid.slurm_request import SlurmRequest
 from clifctl.experiments.grid.slurm_trial import TrialInAJob
 from clifctl.experiments.grid.trial import TrialTask
 from clifctl.experiments.grid.trial_files import CLAIMS
 from clifctl.experiments.grid.trial_names import Trial
 from clifctl.files import cannot_write
-from clifctl.reading import read_json
 from clifctl.results.events import GridObserver, Notice
 from clifctl.training.lock import lock
 from clifctl.training.run_folder import write_json
 
-FOLDER, JOBS = "slurm", "jobs.json"
-_SCHEMA = "clifctl.slurm/1"
 _SUBMITTING = "slurm"
-JobState = Literal["queued", "running"]
-# Of what squeue shows all other states are those of a job that has nodes.
-_WAITING = ("PENDING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "SPECIAL_EXIT", "RESV_DEL_HOLD")
-ANSWER_SECONDS = 60.0
 # Slurm's own default of MaxArraySize, where it does not say.
 _JOBS_OF_AN_ARRAY = 1001
 # How often a job may be requeued: `TrialInAJob` says when it is enough.
@@ -51,16 +50,6 @@ _STARTS = 1_000_000
 # that ends in the grace time of a preemption for done. One that ignores the signal is killed at the
 # end of that time, and requeued.
 _DEAF = """sh -c 'trap "" TERM USR1 USR2; exec "$0" "$@"'"""
-
-
-@dataclass(frozen=True)
-class Queue:
-    """The jobs of a results folder: the state in the queue of each trial that has one there, why
-    Slurm lets jobs wait, and the log of each trial that was ever submitted."""
-
-    states: Mapping[str, JobState] = field(default_factory=dict)
-    reasons: tuple[str, ...] = ()
-    logs: Mapping[str, Path] = field(default_factory=dict)
 
 
 def require_slurm() -> None:
@@ -89,37 +78,10 @@ def checked_script(results: Path, request: SlurmRequest, jobs: int) -> str | Non
         return None
     require_slurm()
     script = _script(_executor(results / FOLDER / "SUBMISSION", request, results), jobs)
-    answer = _ask(["sbatch", "--test-only"], script)
+    answer = ask(["sbatch", "--test-only"], script)
     if answer.returncode:
         raise _refused(answer.stderr)
     return script
-
-
-def queue_of(folder: ResultsFolder) -> Queue:
-    """The jobs that were submitted for trials of `folder`, as they stand. Raises RunFailed where
-    Slurm does not answer."""
-    jobs, logs = _submitted(folder)
-    if not jobs:
-        return Queue()
-    user = pwd.getpwuid(os.geteuid()).pw_name
-    asked = ["squeue", "--noheader", "--array", "--user", user, "--format", "%i|%T|%r|%j"]
-    answer = _ask(asked)
-    if answer.returncode:
-        raise RunFailed(
-            f"squeue: {_in_a_line(answer.stderr)}", hint="the same command goes on when it answers"
-        )
-    states: dict[str, JobState] = {}
-    reasons: dict[str, None] = {}
-    for line in answer.stdout.splitlines():
-        job, state, reason, name = [*line.strip().split("|", 3), "", "", ""][:4]
-        # Slurm counts anew after some millions of jobs, and so does another cluster.
-        if job not in jobs or name != job_name(folder.path):
-            continue
-        waits = state in _WAITING
-        states[jobs[job]] = "queued" if waits else "running"
-        if waits and reason != "None":
-            reasons[reason] = None
-    return Queue(states, tuple(reasons), logs)
 
 
 def submit(
@@ -137,7 +99,7 @@ def submit(
                 f"another command submits the trials of '{folder.path}' at this moment",
                 hint="the same command shows how they stand when it is done",
             )
-        queue = queue_of(folder)
+        queue = queue_of(folder.path)
         todo = [trial for trial in trials if _is_open(trial.name, folder, queue)]
         _tell_of_lost(todo, folder, queue, observe)
         size = _jobs_of_an_array()
@@ -155,11 +117,6 @@ def submit(
             f"queued{why}; the same command shows the table of what is finished"
         )
     )
-
-
-def job_name(results: Path) -> str:
-    """What the jobs of a results folder are called in the queue."""
-    return results.absolute().name
 
 
 def _is_open(name: str, folder: ResultsFolder, queue: Queue) -> bool:
@@ -216,28 +173,10 @@ def _submitted_array(
         raise _refused(str(refused)) from None
     ids = [job.job_id for job in jobs]
     names = dict(zip(ids, (trial.name for trial in trials), strict=True))
-    write_json(place / JOBS, {"schema": _SCHEMA, "jobs": names})
+    write_json(place / JOBS, {"schema": SCHEMA, "jobs": names})
     array = ids[0].partition("_")[0]
-    logs = _log(place, ids[0] if len(ids) == 1 else f"{array}_*")
+    logs = log_of(place, ids[0] if len(ids) == 1 else f"{array}_*")
     return f"{array}; logs '{logs}'; scancel {array} ends it"
-
-
-def _submitted(folder: ResultsFolder) -> tuple[dict[str, str], dict[str, Path]]:
-    """Job -> trial, and trial -> the log of its last job, of all submissions."""
-    jobs: dict[str, str] = {}
-    logs: dict[str, Path] = {}
-    found = (folder.path / FOLDER).glob(f"*/{JOBS}")
-    for file in sorted(found, key=lambda path: path.stat().st_mtime_ns):
-        with suppress(OSError, ValueError, AttributeError, TypeError):
-            mine = {str(job): str(trial) for job, trial in read_json(file)["jobs"].items()}
-            jobs |= mine
-            logs |= {trial: _log(file.parent, job) for job, trial in mine.items()}
-    return jobs, logs
-
-
-def _log(place: Path, job: str) -> Path:
-    """Where submitit has a job write."""
-    return place / f"{job}_0_log.out"
 
 
 def _executor(place: Path, request: SlurmRequest, results: Path) -> Any:
@@ -274,33 +213,15 @@ def _script(executor: Any, jobs: int) -> str:
 
 def _jobs_of_an_array() -> int:
     """How many jobs an array may have in this cluster."""
-    for line in _ask(["scontrol", "show", "config"]).stdout.splitlines():
+    for line in ask(["scontrol", "show", "config"]).stdout.splitlines():
         name, _, value = line.partition("=")
         if name.strip() == "MaxArraySize" and value.strip().isdecimal():
             return max(1, int(value))
     return _JOBS_OF_AN_ARRAY
 
 
-def _ask(command: list[str], text: str = "") -> "subprocess.CompletedProcess[str]":
-    """What a program of Slurm's answers. Raises RunFailed where it does not."""
-    try:
-        return subprocess.run(
-            command, input=text, capture_output=True, text=True, timeout=ANSWER_SECONDS
-        )
-    except (OSError, subprocess.TimeoutExpired) as failed:
-        raise RunFailed(
-            f"{command[0]} does not answer: {failed}", hint="sinfo says whether the cluster does"
-        ) from None
-
-
 def _refused(said: str) -> ClifctlError:
     return UsageError(
-        f"sbatch refuses these jobs: {_in_a_line(said)}",
+        f"sbatch refuses these jobs: {in_a_line(said)}",
         hint="sinfo lists the partitions with their limits; --dry-run prints the batch script",
     )
-
-
-def _in_a_line(said: str) -> str:
-    """What a program of Slurm's has written on stderr, without its own name before each line."""
-    lines = [line.partition(": error: ")[2] or line for line in said.strip().splitlines()]
-    return "; ".join(line.removeprefix("error: ") for line in lines if line) or "no reason given"
