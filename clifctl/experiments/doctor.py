@@ -26,9 +26,11 @@ from clifctl.results.doctor import (
     DoctorResult,
     EventDriven,
     KernelTargetRow,
+    LockState,
     SelfTestRow,
 )
 from clifctl.training.device import OWN_THREADS
+from clifctl.training.lock_kind import kind_in
 from clifctl.training.precision import TF32_DEFAULT, resolve_tf32
 
 PACKAGES = (
@@ -58,7 +60,8 @@ SELF_TEST = "clif"
 def examine(root: Path | None = None) -> DoctorResult:
     """Look at everything; data sets below `root` (None: the default of recipes).
 
-    Whatever is broken is a finding, and only a `~` in `root` without a home raises (UsageError). A
+    Whatever is broken is a finding; only a `~` in `root` without a home and a variable for locks
+    that says nothing raise (UsageError). A
     kernel that is not in the cache is compiled first, which takes some seconds.
     """
     started = time.perf_counter()
@@ -77,6 +80,7 @@ def examine(root: Path | None = None) -> DoctorResult:
         devices=tuple(_devices(devices)),
         targets=tuple(_target(name, device) for device in _kinds(devices) for name in TARGETS),
         cache=cache,
+        locks=_locks(Path.cwd()),
         data_root=str(place),
         data=tuple(_data(dataset, place) for dataset in DATASETS.values()),
         self_test=tuple(tests),
@@ -177,6 +181,13 @@ def _cache() -> CacheState:
         files=len(sizes),
         size_bytes=sum(sizes),
         damaged=tuple(str(path) for path in (*damaged(folder), *damaged_triton(folder))),
+    )
+
+
+def _locks(folder: Path) -> LockState:
+    found = kind_in(folder)
+    return LockState(
+        folder=str(folder), kind="lease" if found.leases else "system", reason=found.reason
     )
 
 

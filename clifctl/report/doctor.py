@@ -54,6 +54,8 @@ def _rows(result: DoctorResult) -> Iterator[tuple[Any, ...]]:
     yield "cache", "kernels", "writable" if cache.writable else "no", cache.problem or held
     for file in cache.damaged:
         yield "cache", "kernels", "damaged", f"{file}: will be rebuilt when it is needed"
+    if result.locks is not None:
+        yield "locks", "this folder", result.locks.kind, result.locks.reason
     for data in result.data:
         yield "data", data.data, data.state, data.problem
     for row in result.self_test:

@@ -55,6 +55,15 @@ class CacheState:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LockState:
+    """The kind of locks in the current folder, `system` or `lease`, and why."""
+
+    folder: str
+    kind: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class DataState:
     """A data set: `embedded`, `found`, `missing`, or `partial` (some files are there), and for
     the last two what is wrong first."""
@@ -99,3 +108,4 @@ class DoctorResult(Result):
     self_test: tuple[SelfTestRow, ...]
     seconds: float
     connections: EventDriven | None = None
+    locks: LockState | None = None

@@ -16,7 +16,7 @@ from clifctl.errors import OutputError
 from clifctl.files import cannot_write, remove_irregular, write_text
 from clifctl.reading import read_json
 from clifctl.training import lease
-from clifctl.training.lock_kind import leases_asked_for
+from clifctl.training.lock_kind import kind_in
 
 # The lock of a run folder, and beside it who holds it: a lock's own file says nothing.
 LOCK, OWNER = "run.lock", "run.owner"
@@ -57,7 +57,7 @@ def lock(path: Path, *, patient: bool = False) -> Iterator[bool]:
 
 def _is_lease(path: Path) -> bool:
     """Whether the lock `path` is a lease: where locks are, and where somebody has made it one."""
-    return leases_asked_for(path.parent) or lease.is_one(path)
+    return kind_in(path.parent).leases or lease.is_one(path)
 
 
 def _take_lease(path: Path, *, patient: bool) -> Callable[[], None] | None:

@@ -2,6 +2,7 @@
 system's on one machine alone."""
 
 import os
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -24,28 +25,39 @@ _LOCAL: dict[str, tuple[str, ...]] = {
 _MOUNTS = Path("/proc/self/mountinfo")
 
 
-def leases_asked_for(folder: Path) -> bool:
-    """Whether locks in `folder` are leases: where CLIFCTL_LOCKS says so, or else where the file
+@dataclass(frozen=True)
+class LockKind:
+    """Whether locks are leases, and why."""
+
+    leases: bool
+    reason: str
+
+
+def kind_in(folder: Path) -> LockKind:
+    """The kind of locks in `folder`: leases where CLIFCTL_LOCKS says so, or else where the file
     system is known to keep locks on one machine alone. Raises UsageError for what it cannot say."""
-    kind = os.environ.get(VARIABLE) or "auto"
-    if kind not in KINDS:
+    asked = os.environ.get(VARIABLE) or "auto"
+    if asked not in KINDS:
         raise UsageError(
-            f"{VARIABLE}: {unknown_name('kind of lock', kind, KINDS)}", hint=f"unset {VARIABLE}"
+            f"{VARIABLE}: {unknown_name('kind of lock', asked, KINDS)}", hint=f"unset {VARIABLE}"
         )
-    if kind != "auto":
-        return kind == "lease"
+    if asked != "auto":
+        return LockKind(asked == "lease", f"{VARIABLE}={asked}")
     try:
-        return _is_local(os.stat(folder).st_dev)
-    except OSError:
-        return False
+        return _kind_on(os.stat(folder).st_dev)
+    except OSError as refused:
+        return LockKind(leases=False, reason=f"auto: {refused.strerror}")
 
 
 @lru_cache(maxsize=64)
-def _is_local(device: int) -> bool:
-    """Whether the file system of this device is known to keep locks on one machine alone."""
-    kind, options = mounted(f"{os.major(device)}:{os.minor(device)}")
-    local = _LOCAL.get(kind)
-    return local is not None and (not local or not options.isdisjoint(local))
+def _kind_on(device: int) -> LockKind:
+    """What the file system of this device is known for."""
+    name, options = mounted(f"{os.major(device)}:{os.minor(device)}")
+    local = _LOCAL.get(name)
+    if local is None or (local and options.isdisjoint(local)):
+        return LockKind(leases=False, reason=f"auto: {name or 'a file system'} keeps locks")
+    found = " ".join([name, *sorted(options.intersection(local))])
+    return LockKind(leases=True, reason=f"auto: {found} keeps locks on one machine alone")
 
 
 def mounted(device: str) -> tuple[str, frozenset[str]]:

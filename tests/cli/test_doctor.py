@@ -55,7 +55,7 @@ def test_without_a_gpu_it_says_why(clifctl: Run) -> None:
 def test_every_format_has_a_line_a_finding(clifctl: Run) -> None:
     lines = [json.loads(line) for line in clifctl("doctor", "--format", "jsonl").out.splitlines()]
     assert {line["what"] for line in lines} == {
-        "version", "device", "TF32", "kernels", "connections", "cache", "data", "test",
+        "version", "device", "TF32", "kernels", "connections", "cache", "locks", "data", "test",
     }  # fmt: skip
     shown = clifctl("doctor").out
     for line in lines:

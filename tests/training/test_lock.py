@@ -15,7 +15,7 @@ from clifctl.errors import OutputError, UsageError
 from clifctl.training import lease, lock_kind
 from clifctl.training import lock as locks
 from clifctl.training.lock import is_locked, lock, locked
-from clifctl.training.lock_kind import leases_asked_for, mounted
+from clifctl.training.lock_kind import LockKind, kind_in
 
 MOUNTS = """\
 36 25 0:31 / / rw,relatime shared:1 - ext4 /dev/sda1 rw
@@ -34,28 +34,35 @@ def leases(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("device", "local"),
-    [("0:31", False), ("0:50", False), ("0:51", True), ("0:52", False), ("0:53", True),
-     ("0:54", True), ("0:99", False)],
-)  # fmt: skip
+    ("device", "local", "reason"),
+    [
+        ("0:31", False, "ext4 keeps locks"),
+        ("0:50", False, "nfs4 keeps locks"),
+        ("0:51", True, "nfs local_lock=flock keeps locks on one machine alone"),
+        ("0:52", False, "lustre keeps locks"),
+        ("0:53", True, "lustre localflock keeps locks on one machine alone"),
+        ("0:54", True, "beegfs keeps locks on one machine alone"),
+        ("0:99", False, "a file system keeps locks"),
+    ],
+)
 def test_the_mount_says_where_locks_hold_on_one_machine_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: str, local: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: str, local: bool, reason: str
 ) -> None:
     mounts = tmp_path / "mountinfo"
     mounts.write_text(MOUNTS)
     monkeypatch.setattr(lock_kind, "_MOUNTS", mounts)
     major, minor = map(int, device.split(":"))
-    assert lock_kind._is_local.__wrapped__(os.makedev(major, minor)) is local
-    assert mounted("0:50")[0] == "nfs4"
+    found = lock_kind._kind_on.__wrapped__(os.makedev(major, minor))
+    assert found == LockKind(local, f"auto: {reason}")
 
 
 def test_a_person_may_say_which_kind(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for value, asked in (("lease", True), ("system", False)):
         monkeypatch.setenv(lock_kind.VARIABLE, value)
-        assert leases_asked_for(tmp_path) is asked
+        assert kind_in(tmp_path) == LockKind(asked, f"CLIFCTL_LOCKS={value}")
     monkeypatch.setenv(lock_kind.VARIABLE, "leases")
     with pytest.raises(UsageError, match=r"CLIFCTL_LOCKS: unknown kind of lock 'leases'.*'lease'"):
-        leases_asked_for(tmp_path)
+        kind_in(tmp_path)
 
 
 @pytest.mark.usefixtures("leases")
