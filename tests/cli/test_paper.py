@@ -15,7 +15,7 @@ import pytest
 import typer
 
 from clifctl.cli.app import app
-from clifctl.errors import DataError, UsageError
+from clifctl.errors import DataError, RecipeError, UsageError
 from clifctl.experiments.grid.trial_names import Numerics, trial_of
 from clifctl.experiments.paper import (
     PaperOptions,
@@ -382,6 +382,10 @@ def test_other_data_stand_in_the_place_of_those_that_are_missing(empty: Path) ->
     lots = paper_plan(plan_paper("table1", RunPaperOptions(None, "digits"))).lots
     assert [lot.recipe for lot in lots][:2] == ["cifar10_resnet18", "cifar10_resnet18_strong"]
     assert lots[0].missing == 4
+    assert lots[0].problem is None
+    assert "leave no pixel of images [1, 8, 8]" in str(lots[4].problem)  # VGG-13
+    with pytest.raises(RecipeError, match="none of Figure 2a's nets can be run on shd"):
+        run_paper(plan_paper("fig2a", RunPaperOptions(None, "shd")), nullcontext, print)
     assert sum(lot.missing for lot in lots) < 22
     with pytest.raises(DataError, match="Figure 2b needs cifar10, which is not here"):
         run_paper(plan_paper("fig2b", RunPaperOptions()), nullcontext, print)
@@ -396,6 +400,7 @@ def test_other_data_stand_in_the_place_of_those_that_are_missing(empty: Path) ->
         (("run", "fig3a", "data.name=digits"), ("--data NAME trains on other data",)),
         (("show", "fig3a", "--runs", "nowhere"), ("--runs nowhere: there is no such folder",)),
         (("run", "fig3a", "--data", "digit"), ("unknown data set 'digit'", "'digits'")),
+        (("run", "fig3a", "--data"), ("--data",)),
         (("run", "fig3a", "--seeds", "0"), ("must be between 1 and",)),
         (("run", "fig3a", "train.lr=-1"), ("train.lr",)),
     ],
