@@ -63,7 +63,8 @@ def key_of_option(error: Any, arguments: list[str]) -> tuple[str, str] | None:
     recipes, which the command takes as KEY=VALUE. None for any other complaint."""
     option = getattr(error, "option_name", None)
     command: Any = getattr(getattr(error, "ctx", None), "command", None)
-    if option is None or not any("KEY=VALUE" in (p.metavar or "") for p in command.params):
+    takes_keys = any("KEY=VALUE" in (p.metavar or "") for p in getattr(command, "params", ()))
+    if option is None or not takes_keys:
         return None
     from clifctl.recipe.problems import key_named
     from clifctl.recipe.variants import every_key

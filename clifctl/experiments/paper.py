@@ -6,8 +6,11 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import torch
+
 from clifctl.commands import command_line
-from clifctl.errors import DataError, UsageError
+from clifctl.errors import ClifctlError, DataError, RecipeError, UsageError
+from clifctl.experiments.build import build_net
 from clifctl.experiments.grid.grid import GridOptions, plan_grid, run_grid, statuses
 from clifctl.experiments.grid.seeds import seeds_of
 from clifctl.experiments.reproduce.bases import Bases, commands_of, in_the_place_of
@@ -102,7 +105,8 @@ def show_paper(name: str, options: PaperOptions) -> PaperShown:
 @dataclass(frozen=True)
 class _Lot:
     """The runs of one recipe, and the recipes of the paper that it is, or stands in the place of:
-    how many are finished, and the variants that are missing."""
+    how many are finished, and the variants that are missing. `problem`: why its net does not take
+    the data that stand in the place of the paper's."""
 
     basis: Basis
     of_paper: tuple[Basis, ...]
@@ -110,6 +114,12 @@ class _Lot:
     there: int
     missing: tuple[tuple[LoadedRecipe, str], ...]
     folder: Path
+    problem: str | None = None
+
+    @property
+    def ready(self) -> bool:
+        """Whether its runs can be made."""
+        return self.basis.data_here and self.problem is None
 
 
 @dataclass(frozen=True)
@@ -123,8 +133,8 @@ class Reproduction:
 
     @property
     def ready(self) -> tuple[_Lot, ...]:
-        """The lots whose data are here."""
-        return tuple(lot for lot in self.lots if lot.basis.data_here)
+        """The lots that can be run."""
+        return tuple(lot for lot in self.lots if lot.ready)
 
 
 def plan_paper(name: str, options: RunPaperOptions) -> Reproduction:
@@ -141,7 +151,10 @@ def plan_paper(name: str, options: RunPaperOptions) -> Reproduction:
 
 def _notices(lots: Sequence[_Lot]) -> Iterator[str]:
     """On which data it is made, and what cannot be."""
-    taken = {lot.basis: [one.recipe for one in lot.of_paper] for lot in lots}
+    for lot in lots:
+        if lot.problem is not None:
+            yield f"{lot.basis.recipe} cannot be run on {lot.basis.data}: {lot.problem}"
+    taken = {lot.basis: [one.recipe for one in lot.of_paper] for lot in lots if not lot.problem}
     for data, bases in _by_data(basis for basis in taken if not basis.substituted).items():
         recipes = ", ".join(basis.recipe for basis in bases)
         if bases[0].data_here:
@@ -200,7 +213,18 @@ def _lots(
             there=there,
             missing=tuple(missing),
             folder=options.folder / f"paper-{basis.name}",
+            problem=_problem(basis) if basis.substituted else None,
         )
+
+
+def _problem(basis: Basis) -> str | None:
+    """Why the net of a recipe does not take its data; None where it does."""
+    try:
+        with torch.device("meta"):
+            build_net(basis.loaded.recipe)
+    except ClifctlError as refused:
+        return refused.message
+    return None
 
 
 def paper_plan(planned: Reproduction) -> PaperPlan:
@@ -216,6 +240,7 @@ def paper_plan(planned: Reproduction) -> PaperPlan:
                 data=lot.basis.data,
                 instead_of=_data_of(lot.of_paper) if lot.basis.substituted else None,
                 data_here=lot.basis.data_here,
+                problem=lot.problem,
                 runs=lot.there + len(lot.missing),
                 there=lot.there,
                 missing=len(lot.missing),
@@ -243,11 +268,18 @@ def run_paper(
     """Make what is missing of a planned table or figure and whose data are here. Returns it as
     `show_paper` does, and how the trials stand in each of their folders.
 
-    Raises DataError where none of its data are here.
+    Raises DataError where none of its data are here, RecipeError where none of its nets takes those
+    that were named.
     """
     item, options = planned.item, planned.options
     if planned.lots and not planned.ready:
-        names = _data_of([lot.basis for lot in planned.lots])
+        names = _data_of([lot.basis for lot in planned.lots if lot.problem is None])
+        if not names:
+            raise RecipeError(
+                f"none of {item.label}'s nets can be run on {planned.lots[0].basis.data}: "
+                f"{planned.lots[0].problem}",
+                hint="choose other --data",
+            )
         raise DataError(
             f"{item.label} needs {names}, which {'are' if ',' in names else 'is'} not here",
             hint=f"{command_line('data', 'check', planned.lots[0].basis.data)} says how to get it; "

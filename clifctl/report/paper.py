@@ -201,17 +201,18 @@ def plan_report(plan: PaperPlan) -> Report:
     """What `paper run --dry-run` says."""
     columns = columns_of(
         PlannedRuns,
-        *("recipe", "data", "instead_of", "data_here", "epochs", "runs", "there", "missing"),
-        "results_folder",
+        *("recipe", "data", "instead_of", "data_here"),
+        *(["problem"] if any(lot.problem for lot in plan.lots) else []),
+        *("epochs", "runs", "there", "missing", "results_folder"),
     )
     rows = tuple(map(dataclasses.asdict, plan.lots))
     lines = [f"computed without training: {command}" for command in plan.computed]
-    missing = sum(lot.missing for lot in plan.lots if lot.data_here)
-    left = sum(lot.missing for lot in plan.lots if not lot.data_here)
+    missing = sum(lot.missing for lot in plan.lots if lot.data_here and not lot.problem)
+    left = sum(lot.missing for lot in plan.lots) - missing
     if plan.lots:
         lines.insert(0, f"{counted(missing, 'run')} would be made, nothing was run")
     if left:
-        lines.append(f"{counted(left, 'run')} cannot be made: the data are not here")
+        lines.append(f"{counted(left, 'run')} cannot be made: no data, or a net that takes others")
     table = Table(
         f"{plan.label}: {plan.title}",
         columns if rows else (),

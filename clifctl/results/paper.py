@@ -100,12 +100,14 @@ class PaperShown(Result):
 @dataclass(frozen=True, kw_only=True)
 class PlannedRuns:
     """The runs of one recipe. `data` is what they are trained on, and `instead_of` the paper's data
-    where that is another; `there` of the `runs` are finished, wherever they lie."""
+    where that is another, `problem` why the net does not take them; `there` of the `runs` are
+    finished, wherever they lie."""
 
     recipe: str
     data: str
     instead_of: Annotated[str | None, Quantity("in the place of")]
     data_here: bool
+    problem: str | None
     runs: int
     there: Annotated[int, Quantity("finished")]
     missing: Annotated[int, Quantity("to run")]

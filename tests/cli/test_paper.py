@@ -15,7 +15,7 @@ import pytest
 import typer
 
 from clifctl.cli.app import app
-from clifctl.errors import DataError, UsageError
+from clifctl.errors import DataError, RecipeError, UsageError
 from clifctl.experiments.grid.trial_names import Numerics, trial_of
 from clifctl.experiments.paper import (
     PaperOptions,
@@ -28,6 +28,8 @@ from clifctl.experiments.paper import (
 )
 from clifctl.experiments.run.execution import ExecutionOptions
 from clifctl.paper import paper_items, table
+from clifctl.recipe.load import LoadedRecipe, load_recipe
+from clifctl.recipe.yamlfile import dump_document
 from clifctl.results.paper import PaperLine, PaperShown
 
 Run = Callable[..., Any]
@@ -94,6 +96,19 @@ def measured(shown: PaperShown, row: str, of: str, column: str) -> Any:
     """The mean of a cell that was measured here."""
     (line,) = (one for one in lines_of(shown, "here") if (one.row, one.of) == (row, of))
     return line.cells[column].mean
+
+
+def written(folder: Path, loaded: LoadedRecipe, accuracies: list[float]) -> None:
+    """The files of a finished run that had these test accuracies, epoch by epoch."""
+    folder.mkdir(parents=True)
+    (folder / "recipe.yaml").write_text(dump_document(loaded.recipe.document))
+    record = {"record": "epoch", "train_loss_train_mode": 0.5, "test_loss": 0.6}
+    lines = [
+        json.dumps({**record, "epoch": epoch, "test_accuracy_percent": accuracy})
+        for epoch, accuracy in enumerate(accuracies, 1)
+    ]
+    (folder / "metrics.jsonl").write_text("\n".join(lines) + "\n")
+    (folder / "result.json").write_text("{}")
 
 
 @pytest.fixture
@@ -233,15 +248,15 @@ def test_runs_stand_below_the_rows_of_the_paper(made: tuple[Path, list[str]]) ->
         assert measured(curves, row, "last epoch", "train_loss") == pytest.approx(loss, rel=1e-6)
     clif = results["clif", False]
     # One run is a point of several tables and figures.
-    for name, line, column in (
+    for name, row, column in (
         ("table1", "cifar10 / Ours / 6", "accuracy_percent"),
         ("fig3b", "T = 6", "clif"),
         ("table8", "cifar10 / CLIF", "pretrained_accuracy_percent"),
     ):
         shown = show_paper(name, options)
-        for of, chosen in (("best epoch", "best"), ("last epoch", "last")):
-            found = measured(shown, line, of, column)
-            assert found == pytest.approx(clif[f"accuracy_percent_{chosen}"])
+        for of, epoch in (("best epoch", "best"), ("last epoch", "last")):
+            found = measured(shown, row, of, column)
+            assert found == pytest.approx(clif[f"accuracy_percent_{epoch}"])
         assert all(line.seeds == (2022,) for line in lines_of(shown, "here"))
         assert all(line.on is None for line in lines_of(shown, "here"))
     losses = show_paper("fig10", options)
@@ -280,6 +295,9 @@ def test_what_is_shown_and_written(made: tuple[Path, list[str]], clifctl: Run) -
     (printed,) = (row for row in rows if row["whose"] == "paper" and row["timesteps"] == "6")
     assert printed["lif"] == "94.51"
     assert printed["notes"].startswith("lif: The number of Table 8; 93.73 in Table 3.")
+    again = clifctl("paper", "run", "fig3a", *overrides, "--runs", str(folder))
+    assert (again.code, again.err) == (0, "note: on cifar10, the paper's data: cifar10_resnet18\n")
+    assert again.out == clifctl("paper", "show", "fig3a", *overrides, "--runs", str(folder)).out
     latex = clifctl(*show, "--format", "latex", "--bold-best").out
     assert "\\toprule" in latex
     assert f"of {folder}" in latex.replace("\\_", "_")
@@ -308,6 +326,49 @@ def test_runs_that_do_not_count_are_named(made: tuple[Path, list[str]], empty: P
     )
 
 
+def test_seeds_are_averaged_wherever_the_runs_lie(empty: Path, clifctl: Run) -> None:
+    for seed, last, place in ((2022, 94.0, "a"), (7, 95.0, "deep/down")):
+        loaded = load_recipe("cifar10_resnet18", [f"train.seed={seed}"])
+        written(Path("runs") / place, loaded, [95.0 + seed % 5, last])
+    show = clifctl("paper", "show", "table1", "--json").json
+    best, last = (line for line in show["lines"] if line["whose"] == "here")
+    assert (best["row"], best["of"], last["of"]) == (
+        "cifar10 / Ours / 6",
+        "best epoch",
+        "last epoch",
+    )
+    found = best["cells"]["accuracy_percent"]
+    assert (found["mean"], found["standard_error"], found["n"]) == (97.0, 0.0, 2)
+    found = last["cells"]["accuracy_percent"]
+    assert (found["mean"], found["standard_error"], found["n"]) == (94.5, 0.5, 2)
+    assert best["cells"]["accuracy_percent_starred"] is None
+    assert [one["seed"] for one in best["runs"]] == [7, 2022]
+    lines = clifctl("paper", "show", "table1").out.splitlines()
+    at = next(n for n, line in enumerate(lines) if line.split()[:2] == ["here:", "best"])
+    assert "95.41" in lines[at - 1]
+    assert "94.50 ± 0.50" in lines[at + 1]
+    assert lines[at].rstrip().endswith("7, 2022")
+    measured = {row.name: row.measured for row in list_paper().items if row.measured}
+    assert measured == dict.fromkeys(["table1", "table8", "fig3a", "fig3b", "fig10", "fig11"], 1)
+    # The seed that the paper has need not be run again.
+    plan = paper_plan(plan_paper("fig3a", RunPaperOptions()))
+    assert (plan.lots[0].there, plan.lots[0].missing) == (1, 2)
+
+
+def test_runs_on_other_data_are_marked(empty: Path, clifctl: Run) -> None:
+    planned = plan_paper("fig2b", RunPaperOptions(None, "digits", seeds=1))
+    loaded, title = planned.lots[0].missing[0]
+    assert title == "lif, T = 2, seed 0"
+    written(Path("runs/digits"), loaded, [90.0, 91.0])
+    assert lines_of(show_paper("fig2b", PaperOptions()), "here") == []
+    shown = show_paper("fig2b", PaperOptions(None, "digits"))
+    assert [(line.row, line.on) for line in lines_of(shown, "here")] == [("T = 2", "digits")] * 2
+    assert any("do not compare with the paper's" in note for note in shown.notes)
+    assert (
+        "here: best epoch, on digits" in clifctl("paper", "show", "fig2b", "--data", "digits").out
+    )
+
+
 def test_other_data_stand_in_the_place_of_those_that_are_missing(empty: Path) -> None:
     options = RunPaperOptions(None, "Digits", ["train.epochs=3"], seeds=2)
     planned = plan_paper("fig2b", options)
@@ -321,6 +382,10 @@ def test_other_data_stand_in_the_place_of_those_that_are_missing(empty: Path) ->
     lots = paper_plan(plan_paper("table1", RunPaperOptions(None, "digits"))).lots
     assert [lot.recipe for lot in lots][:2] == ["cifar10_resnet18", "cifar10_resnet18_strong"]
     assert lots[0].missing == 4
+    assert lots[0].problem is None
+    assert "leave no pixel of images [1, 8, 8]" in str(lots[4].problem)  # VGG-13
+    with pytest.raises(RecipeError, match="none of Figure 2a's nets can be run on shd"):
+        run_paper(plan_paper("fig2a", RunPaperOptions(None, "shd")), nullcontext, print)
     assert sum(lot.missing for lot in lots) < 22
     with pytest.raises(DataError, match="Figure 2b needs cifar10, which is not here"):
         run_paper(plan_paper("fig2b", RunPaperOptions()), nullcontext, print)
@@ -335,6 +400,7 @@ def test_other_data_stand_in_the_place_of_those_that_are_missing(empty: Path) ->
         (("run", "fig3a", "data.name=digits"), ("--data NAME trains on other data",)),
         (("show", "fig3a", "--runs", "nowhere"), ("--runs nowhere: there is no such folder",)),
         (("run", "fig3a", "--data", "digit"), ("unknown data set 'digit'", "'digits'")),
+        (("run", "fig3a", "--data"), ("--data",)),
         (("run", "fig3a", "--seeds", "0"), ("must be between 1 and",)),
         (("run", "fig3a", "train.lr=-1"), ("train.lr",)),
     ],
