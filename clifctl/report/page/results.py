@@ -30,6 +30,7 @@ from clifctl.report.page.run import (
 from clifctl.report.page.section import Section, tables
 from clifctl.report.paper import paper_report, shown_report
 from clifctl.report.paper import plan_report as paper_plan_report
+from clifctl.report.predict import predict_report
 from clifctl.report.recipes import checks_report, keys_report, recipes_report
 from clifctl.report.render import Report
 from clifctl.report.train import plan_report
@@ -50,6 +51,7 @@ from clifctl.results.gradients import GradientsResult
 from clifctl.results.models import ModelCheck, ModelList, ModelShown
 from clifctl.results.neurons import CheckResult, NeuronList, NeuronRow, RegisterResult
 from clifctl.results.paper import PaperList, PaperPlan, PaperShown
+from clifctl.results.predict import PredictResult
 from clifctl.results.recipes import RecipeChecks, RecipeKeys, RecipeList
 from clifctl.results.result import Result
 from clifctl.results.runs import RunComparison, RunList, RunShown
@@ -95,6 +97,7 @@ TABLES: Mapping[type, Callable[[Any], Report]] = MappingProxyType(
         PaperList: paper_report,
         PaperPlan: paper_plan_report,
         PaperShown: shown_report,
+        PredictResult: predict_report,
         PrepareResult: prepare_report,
         RecipeChecks: checks_report,
         RecipeKeys: keys_report,
