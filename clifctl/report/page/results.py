@@ -33,6 +33,8 @@ from clifctl.report.paper import plan_report as paper_plan_report
 from clifctl.report.predict import predict_report
 from clifctl.report.recipes import checks_report, keys_report, recipes_report
 from clifctl.report.render import Report
+from clifctl.report.runs_export import written_report
+from clifctl.report.runs_watch import watch_report
 from clifctl.report.train import plan_report
 from clifctl.report.trial_plan import trial_plan_report
 from clifctl.results.bench_eval import EvalBenchResult
@@ -55,6 +57,8 @@ from clifctl.results.predict import PredictResult
 from clifctl.results.recipes import RecipeChecks, RecipeKeys, RecipeList
 from clifctl.results.result import Result
 from clifctl.results.runs import RunComparison, RunList, RunShown
+from clifctl.results.runs_export import RunExport
+from clifctl.results.runs_watch import RunWatch
 from clifctl.results.sweep import SweepResult
 from clifctl.results.train import TrainPlan, TrainResult
 from clifctl.results.trials import TrialPlan
@@ -103,6 +107,8 @@ TABLES: Mapping[type, Callable[[Any], Report]] = MappingProxyType(
         RecipeKeys: keys_report,
         RecipeList: recipes_report,
         RegisterResult: registers_report,
+        RunExport: written_report,
+        RunWatch: watch_report,
         SampleResult: sample_report,
         TrainBenchResult: train_bench_report,
         TrainPlan: lambda plan: plan_report(plan, ""),
