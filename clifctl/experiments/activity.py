@@ -16,7 +16,7 @@ from clifctl.experiments.build import (
     run_on,
 )
 from clifctl.experiments.checkpoints import CheckpointOptions, OpenedCheckpoint
-from clifctl.models import SpikingNet
+from clifctl.models import SpikingNet, firing_modules
 from clifctl.recipe.schema import Recipe
 from clifctl.results.activity import LayerSpikes, NetActivity, NeuronTrace, ShownSample
 from clifctl.results.eval import Evaluation
@@ -24,7 +24,8 @@ from clifctl.training.device import tf32
 from clifctl.training.evaluation import evaluate
 
 SHOWN = 3  # samples whose spikes are shown
-_MOST_NEURONS = 24  # of a layer
+_MOST_NEURONS, _FEWEST_NEURONS = 24, 4  # of a layer
+_MOST_CELLS = 60_000  # neurons times steps that are shown of all layers
 _TRACED_LAYERS = 3
 _BATCH = 64
 _FEWEST = 32  # samples that are worth an accuracy
@@ -48,7 +49,10 @@ def net_activity(
         few = _spread(len(test), SHOWN)
         inputs, targets = next(iter(test.read([few])))
         logits, layers = activity(
-            net, test.prepared(inputs), repeat=repeat_of(recipe), most_neurons=_MOST_NEURONS
+            net,
+            test.prepared(inputs),
+            repeat=repeat_of(recipe),
+            most_neurons=_neurons_shown(net, recipe.timesteps),
         )
         # Input currents of a batch, in float32: what a training step would keep takes too long to
         # be found out here.
@@ -74,6 +78,12 @@ def _spread(samples: int, count: int) -> Tensor:
     """The numbers of `count` of so many samples, evenly chosen."""
     count = min(count, samples)
     return torch.arange(count) * samples // count
+
+
+def _neurons_shown(net: SpikingNet, timesteps: int) -> int:
+    """How many neurons of each layer a page has room for."""
+    cells = SHOWN * timesteps * max(1, len(firing_modules(net)))
+    return max(_FEWEST_NEURONS, min(_MOST_NEURONS, _MOST_CELLS // cells))
 
 
 def _affordable(net: SpikingNet, recipe: Recipe, test: Split, seconds: float) -> int:

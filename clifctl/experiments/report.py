@@ -1,6 +1,7 @@
 """`report`: what there is of runs, results and checkpoints. It trains nothing: nets are run
 forwards for as long as a page may take, everything else is read from files."""
 
+import shlex
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -179,7 +180,12 @@ def _command_of_run(path: Path) -> str | None:
     words = run_folder.read_manifest(path).get("command")
     if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
         return None
-    return command_line(*words[1:]) if words else None
+    if not words:
+        return None
+    program = Path(words[0])
+    is_ours = program.stem == "clifctl" or program.parent.name == "clifctl"
+    # Who trains from Python has a script of his own there.
+    return command_line(*words[1:]) if is_ours else shlex.join(words)
 
 
 def _command_of_grid(result: Result) -> str | None:

@@ -72,7 +72,8 @@ def kept(root: Path, tmp_path: Path) -> Path:
 
 
 def test_a_run_is_shown_with_what_its_net_does(clifctl: Run, kept: Path, tmp_path: Path) -> None:
-    made = clifctl("report", "kept/finished", "-o", "r.html", "--json", "--target", "reference")
+    how = ("--json", "--target", "reference")
+    made = clifctl("report", "kept/finished", "-o", "r.html", "--samples", "500", *how)
     assert made.code == 0, made.err
     sections = {one["section"]: one for one in made.json["sections"]}
     assert made.json["schema"] == "clifctl.report/1"
@@ -90,7 +91,7 @@ def test_a_run_is_shown_with_what_its_net_does(clifctl: Run, kept: Path, tmp_pat
     result = json.loads((kept / "finished" / "result.json").read_text())
     assert f"{result['accuracy_percent_last']:.2f} %" in page.text("dd")
     # The accuracy after the last time step, of all test samples.
-    evaluated = clifctl("eval", "kept/finished/last.pt", "--json", "--target", "reference").json
+    evaluated = clifctl("eval", "kept/finished/last.pt", *how).json
     last = f"after step 8: {evaluated['accuracy_percent_per_step'][-1]:.2f} %"
     assert last in page.text("title")
     assert "500 test samples" in page.text("p")
@@ -138,6 +139,9 @@ def test_several_runs_stand_side_by_side_and_one_is_shown_as_far_as_it_is(
 ) -> None:
     (kept / "begun").mkdir()
     shutil.copy(kept / "finished" / "recipe.yaml", kept / "begun")
+    manifest = json.loads((kept / "interrupted" / "manifest.json").read_text())
+    manifest["command"] = ["/home/me/all.py", "--fast"]  # which trained by `clifctl.train`
+    (kept / "interrupted" / "manifest.json").write_text(json.dumps(manifest))
     sources = [f"kept/{name}" for name in ("finished", "interrupted", "begun")]
     made = clifctl("report", *sources, "--samples", "0", "--json")
     assert made.code == 0, made.err
@@ -152,6 +156,8 @@ def test_several_runs_stand_side_by_side_and_one_is_shown_as_far_as_it_is(
     assert missing["kept/begun", "Net"] == "the run has saved no checkpoint yet"
     assert "manifest.json is lost" in missing["kept/begun", "Machine"]
     assert missing["kept/interrupted", "Curves"] is None
+    commands = {(one["source"], one["section"]): one["command"] for one in made.json["sections"]}
+    assert commands["kept/interrupted", "At a glance"] == "/home/me/all.py --fast"
 
 
 def test_a_converted_net_and_a_results_folder(clifctl: Run, kept: Path, tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from clifctl.results.truncate_bptt import TruncationResult
 _ACCURACY = "accuracy_percent_last"
 _SPREAD = "Mean ± standard error; open circles: single seeds."
 _ROW = 24.0
+_MOST_ROWS = 40  # of a figure
 _LOSSES = (
     ("train_loss_curve", "Training loss, train mode"),
     ("test_loss_curve", "Test loss, evaluation mode"),
@@ -115,6 +116,8 @@ def _name(row: ComparedNeuron, several: bool) -> str:
 def _means(title: str, rows: Sequence[tuple[str, Estimate | None, Style]]) -> Element | None:
     """A row each: mean, interval, and every seed below."""
     known = [(name, one, style) for name, one, style in rows if one is not None]
+    cut = _first_rows(len(known))
+    known = known[:_MOST_ROWS]
     if not known:
         return None
     every = [v for _, one, _ in known for v in (*_ends(one), *one.values)]
@@ -130,7 +133,12 @@ def _means(title: str, rows: Sequence[tuple[str, Estimate | None, Style]]) -> El
         chart.mark(one.mean, row - 0.1, style, said, size=4.2)
     seeds = max(one.n for _, one, _ in known)
     caption = _SPREAD if seeds > 1 else "One seed: nothing is known of the spread."
-    return figure(title, chart.svg, caption=caption)
+    return figure(title, chart.svg, caption=caption + cut)
+
+
+def _first_rows(count: int) -> str:
+    """What to say where a figure has no room for so many rows."""
+    return f" The first {_MOST_ROWS} of {count:,}." if count > _MOST_ROWS else ""
 
 
 def _ends(one: Estimate) -> tuple[float, float]:
@@ -153,6 +161,8 @@ def _forest(
 ) -> Element | None:
     known = [(name, found[key], look) for name, found, look in places if found and found.get(key)]
     rows = [(name, one, look) for name, one, look in known if one is not None]
+    cut = _first_rows(len(rows))
+    rows = rows[:_MOST_ROWS]
     if not any(one.interval_95_low is not None for _, one, _ in rows):
         return None
     ends = [(one.interval_95_low, one.interval_95_high) for _, one, _ in rows]
@@ -175,7 +185,8 @@ def _forest(
         if one.p_value_holm is not None:
             said += f", p = {one.p_value_holm:.3g} corrected"
         chart.mark(one.mean, row, look, said, size=4.2)
-    return figure(title, chart.svg, caption="Paired by seed, with 95 % intervals, uncorrected.")
+    caption = f"Paired by seed, with 95 % intervals, uncorrected.{cut}"
+    return figure(title, chart.svg, caption=caption)
 
 
 def _against_timesteps(result: NeuronComparison, styles: dict[str, Style]) -> Element | None:

@@ -30,8 +30,11 @@ from clifctl.report.page.run import (
 from clifctl.report.page.section import Section, tables
 from clifctl.report.paper import paper_report, shown_report
 from clifctl.report.paper import plan_report as paper_plan_report
+from clifctl.report.predict import predict_report
 from clifctl.report.recipes import checks_report, keys_report, recipes_report
 from clifctl.report.render import Report
+from clifctl.report.runs_export import written_report
+from clifctl.report.runs_watch import watch_report
 from clifctl.report.train import plan_report
 from clifctl.report.trial_plan import trial_plan_report
 from clifctl.results.bench_eval import EvalBenchResult
@@ -50,9 +53,12 @@ from clifctl.results.gradients import GradientsResult
 from clifctl.results.models import ModelCheck, ModelList, ModelShown
 from clifctl.results.neurons import CheckResult, NeuronList, NeuronRow, RegisterResult
 from clifctl.results.paper import PaperList, PaperPlan, PaperShown
+from clifctl.results.predict import PredictResult
 from clifctl.results.recipes import RecipeChecks, RecipeKeys, RecipeList
 from clifctl.results.result import Result
 from clifctl.results.runs import RunComparison, RunList, RunShown
+from clifctl.results.runs_export import RunExport
+from clifctl.results.runs_watch import RunWatch
 from clifctl.results.sweep import SweepResult
 from clifctl.results.train import TrainPlan, TrainResult
 from clifctl.results.trials import TrialPlan
@@ -95,11 +101,14 @@ TABLES: Mapping[type, Callable[[Any], Report]] = MappingProxyType(
         PaperList: paper_report,
         PaperPlan: paper_plan_report,
         PaperShown: shown_report,
+        PredictResult: predict_report,
         PrepareResult: prepare_report,
         RecipeChecks: checks_report,
         RecipeKeys: keys_report,
         RecipeList: recipes_report,
         RegisterResult: registers_report,
+        RunExport: written_report,
+        RunWatch: watch_report,
         SampleResult: sample_report,
         TrainBenchResult: train_bench_report,
         TrainPlan: lambda plan: plan_report(plan, ""),

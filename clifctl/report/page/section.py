@@ -11,6 +11,7 @@ from clifctl.report.render import Table, elements_of
 
 _WIDE = 7  # a table of more columns is turned round, where it has fewer rows than that
 _LONG = 14  # a table of more rows is shown when it is asked for
+_MOST_ROWS = 500
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,9 @@ def sentences(lines: Iterable[str], kind: str | None = None) -> Element | None:
 def table(one: Table, *, fold: bool | None = None) -> Element:
     """A table of a report. One that is wider than a phone is turned round where that makes it
     narrower; a long one is shown when it is asked for (or as `fold` says)."""
+    if len(one.rows) > _MOST_ROWS:
+        note = f"The first {_MOST_ROWS} of {len(one.rows):,} rows: csv and JSON have all."
+        one = dataclasses.replace(one, rows=one.rows[:_MOST_ROWS], notes=(note, *one.notes))
     if len(one.columns) > _WIDE and len(one.rows) < _WIDE and not one.vertical:
         one = dataclasses.replace(one, transposed=True)
     parts = []
