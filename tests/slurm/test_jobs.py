@@ -149,8 +149,8 @@ def test_a_preempted_job_goes_on_bit_for_bit(submitted: Callable[..., Submitted]
 
 @pytest.mark.long
 def test_jobs_whose_time_ends_go_on_bit_for_bit(submitted: Callable[..., Submitted]) -> None:
-    """An array of two trials of three minutes, in jobs of two, time after time."""
-    two = submitted(["neuron.name=lif,clif", "train.epochs=100"], "time=2,cpus-per-task=1", 0.3)
+    """An array of two trials of a minute and a half, in jobs that are told so before."""
+    two = submitted(["neuron.name=lif,clif", "train.epochs=50"], "time=2,cpus-per-task=1", 0.3)
     two.submit()
     until(lambda: two.restarts() > 1)
     again = two.submit()
