@@ -76,6 +76,14 @@ class _Choice:
         """Whether weights of other code are given a recipe, or a net and a data set."""
         return bool(self.recipe or self.data or self.model)
 
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The options without which a net or its data are not found, as a command line has them."""
+        names = ("recipe", "data", "model", "root", "dt", "key_map")
+        given = {name.replace("_", "-"): getattr(self, name) for name in names}
+        pairs = ((f"--{name}", str(one)) for name, one in given.items() if one is not None)
+        return tuple(word for pair in pairs for word in pair)
+
     def _options(self, overrides: Sequence[str], output: Output) -> "CheckpointOptions":
         from clifctl.experiments.checkpoints import CheckpointOptions
 

@@ -72,6 +72,7 @@ def register(app: typer.Typer) -> None:
         options = ReportOptions(
             checkpoint=lambda: choice.options_of_source((), output),
             samples=samples,
+            opened_with=choice.words,
             say=output.notice,
         )
         page, sections = page_of(gather(sources, options), command_line(*sys.argv[1:]))

@@ -44,10 +44,12 @@ def _default_options() -> "CheckpointOptions":
 @dataclass(frozen=True)
 class ReportOptions:
     """How checkpoints are opened, and on how many samples of the test data each net is run: None,
-    as many as there is time for; 0: no net is run. `say` is told what takes a while."""
+    as many as there is time for; 0: no net is run. `opened_with` are the words of a command line
+    that open them so. `say` is told what takes a while."""
 
     checkpoint: Callable[[], "CheckpointOptions"] = _default_options
     samples: int | None = None
+    opened_with: tuple[str, ...] = ()
     say: Callable[[str], None] = field(default=lambda line: None)
 
 
@@ -204,7 +206,7 @@ def _looked_at(chapter: Chapter, options: ReportOptions, seconds: float, *, late
     if options.samples == 0:
         return _without(chapter, "Spikes and accuracy", "no net was run (--samples 0)", None)
     if late:
-        again = command_line("report", chapter.source)
+        again = command_line("report", chapter.source, *options.opened_with)
         why = "a page is made in some seconds, and they were spent on the nets above"
         return _without(chapter, "Spikes and accuracy", why, again)
     options.say(f"looking at '{path}'")
@@ -218,11 +220,12 @@ def _looked_at(chapter: Chapter, options: ReportOptions, seconds: float, *, late
         if chapter.run is None:
             raise
         return _without(chapter, "Spikes and accuracy", _in_words(refused), None)
-    chapter = replace(chapter, recipe=opened.recipe.document)
+    given = options.opened_with
+    chapter = replace(chapter, recipe=opened.recipe.document, opened_with=given)
     try:
         found = net_activity(opened, how, samples=options.samples, seconds=seconds)
     except ClifctlError as refused:
-        again = command_line("eval", path)
+        again = command_line("eval", path, *given)
         return _without(chapter, "Spikes and accuracy", _in_words(refused), again)
     chapter = replace(chapter, activity=found)
     is_last = path.name == run_folder.LAST  # whose rates the run has measured
@@ -232,7 +235,7 @@ def _looked_at(chapter: Chapter, options: ReportOptions, seconds: float, *, late
     try:
         return replace(chapter, energy=_energy(path, how, rates))
     except ClifctlError as refused:
-        again = command_line("energy", path, "--per-layer")
+        again = command_line("energy", path, *given, "--per-layer")
         return _without(chapter, "Energy", _in_words(refused), again)
 
 
@@ -241,11 +244,11 @@ def _more(chapter: Chapter, results: Sequence[type]) -> tuple[tuple[str, str], .
     report is to be made again; nothing of kinds that are in the `results`."""
     if chapter.activity is None or not chapter.activity.layers:
         return ()
-    net, run = chapter.checkpoint, chapter.run
+    net, run = (chapter.checkpoint, *chapter.opened_with), chapter.run
     known: list[tuple[str, type, tuple[object, ...]]] = [
-        ("Gradients by lag", GradientsResult, ("gradients", net, "-o", "gradients.json")),
-        ("Energy, spikes counted one by one", EnergyResult, ("energy", net, "-o", "energy.json")),
-        ("Deployment on LIF neurons", DeployResult, ("convert", net)),
+        ("Gradients by lag", GradientsResult, ("gradients", *net, "-o", "gradients.json")),
+        ("Energy, spikes counted one by one", EnergyResult, ("energy", *net, "-o", "energy.json")),
+        ("Deployment on LIF neurons", DeployResult, ("convert", *net)),
     ]
     if run is not None:
         recipe = f"{run.row.run}/{run_folder.RECIPE}"

@@ -23,15 +23,16 @@ class Absent:
 @dataclass(frozen=True, kw_only=True)
 class Chapter:
     """What there is of one source: the run that it is (or lies in), its result, the checkpoint that
-    was looked at, and what that showed; or a result that a command wrote. `recipe` is the resolved
-    one of the checkpoint. `more` is what else could be shown, each with the command that makes it.
-    """
+    was looked at (`opened_with` these options) and what that showed; or a result that a command
+    wrote. `recipe` is the resolved one of the checkpoint. `more` is what else could be shown, each
+    with the command that makes it."""
 
     title: str
     source: str
     run: RunShown | None = None
     trained: TrainResult | None = None
     checkpoint: str | None = None
+    opened_with: tuple[str, ...] = ()
     recipe: dict[str, Any] | None = None
     activity: NetActivity | None = None
     energy: EnergyResult | None = None

@@ -165,6 +165,15 @@ def test_a_converted_net_and_a_results_folder(clifctl: Run, kept: Path, tmp_path
     made = clifctl("report", *sources, "-o", "c.html", "--json", "--target", "reference")
     assert made.code == 0, made.err
     assert Page(tmp_path / "c.html").is_self_contained()
+    # Options without which a net is not found stand in its commands.
+    named = ("--recipe", "kept/finished/recipe.yaml", "--samples", "7")
+    other = clifctl("report", "kept/converted.pt", "-o", "d.html", "--json", *named)
+    evaluation = other.json["sections"][0]
+    assert (evaluation["section"], evaluation["command"]) == (
+        "Evaluation",
+        "clifctl eval kept/converted.pt --recipe kept/finished/recipe.yaml --per-class --confusion",
+    )
+    assert "500 test samples 7, evenly chosen" in Page(tmp_path / "d.html").text("p")
     found = [(one["source"], one["section"]) for one in made.json["sections"]]
     assert ("kept/converted.pt", "Spikes and membrane potentials") in found
     assert found[-2:] == [

@@ -134,7 +134,8 @@ def _of_run(chapter: Chapter) -> list[Section]:
         shown = command_line("runs", "show", run.row.run)
         found += [_made_by(one, chapter.command) for one in glance(run, trained)]
         found.append(_made_by(curves_section(run), shown))
-    again = command_line("report", chapter.source)
+    again = command_line("report", chapter.source, *chapter.opened_with)
+    net = (chapter.checkpoint, *chapter.opened_with)
     if seen is not None:
         found.append(_evaluated(chapter, seen))
     if trained is not None:
@@ -149,7 +150,7 @@ def _of_run(chapter: Chapter) -> list[Section]:
         given = f"With the firing rates of {whose}; measured on all test data they are counted "
         given += "spike by spike, by the command."
         cost = energy_section(chapter.energy, given=given)
-        found.append(_made_by(cost, command_of(chapter.energy)))
+        found.append(_made_by(cost, command_line("energy", *net, "--per-layer")))
     recipe = chapter.recipe if run is None else run.resolved_recipe
     if recipe is not None:
         same = None if run is None else command_line("train", f"{run.row.run}/recipe.yaml")
@@ -161,7 +162,8 @@ def _of_run(chapter: Chapter) -> list[Section]:
 
 def _evaluated(chapter: Chapter, seen: NetActivity) -> Section:
     """Accuracy on the samples that there was time for."""
-    command = command_line("eval", chapter.checkpoint, "--per-class", "--confusion")
+    net = (chapter.checkpoint, *chapter.opened_with)
+    command = command_line("eval", *net, "--per-class", "--confusion")
     if seen.evaluation is None:
         why = (
             f"too few of the {seen.samples:,} test samples are evaluated in the time that a page "
