@@ -197,6 +197,7 @@ NO_COMMANDS = {
             "observers",
             "pace",
             "panels",
+            "picture_fonts",
             "pictures",
             "preparation_progress",
         ),

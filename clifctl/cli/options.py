@@ -137,6 +137,7 @@ class Output:
     shape: Shape = field(default_factory=Shape)
     _streamed: list[str] = field(default_factory=list)
     _expected: list[str] = field(default_factory=list)  # columns that such a result may have
+    _told: list[str] = field(default_factory=list)  # and that this one lacks
 
     @property
     def on_terminal(self) -> bool:
@@ -177,13 +178,7 @@ class Output:
             return
         if self.table is not None:
             report = only_table(report, self.table, self.how)
-        shape = self.shape
-        if self._expected and (absent := unknown_columns(report, shape.columns, self.how)):
-            there = tuple(one for one in shape.columns if one not in absent)
-            if there:
-                self.notice(f"this result has no column {', '.join(absent)}")
-                shape = replace(shape, columns=there)
-        report = shaped(report, shape, self.how)
+        report = self._as_asked(report)
         if self.on_terminal and self.how == "table":
             render(report, self.how, sys.stdout)
             return
@@ -200,6 +195,18 @@ class Output:
         if left_out := what_is_left_out(report, self.how):
             self.notice(left_out)
 
+    def _as_asked(self, report: Any) -> Any:
+        """A report in the shape that was asked for; columns that it lacks, though such a result may
+        have them, are left out and told once."""
+        absent = unknown_columns(report, self.shape.columns, self.how) if self._expected else []
+        there = tuple(one for one in self.shape.columns if one not in absent)
+        if not absent or not there:
+            return shaped(report, self.shape, self.how)
+        if news := [one for one in absent if one not in self._told]:
+            self.notice(f"this result has no column {', '.join(news)}")
+            self._told.extend(news)
+        return shaped(report, replace(self.shape, columns=there), self.how)
+
     @property
     def streams(self) -> bool:
         """Whether the format can be written in parts."""
@@ -210,7 +217,7 @@ class Output:
         whole or not there. None is asked for any more once the reader has gone away."""
         if self.on_terminal and self.how == "table":
             for report in parts:
-                render(shaped(report, self.shape, self.how), self.how, sys.stdout)
+                render(self._as_asked(report), self.how, sys.stdout)
             return
         texts = self._texts(parts)
         if self.path is not None:
@@ -224,7 +231,7 @@ class Output:
     def _texts(self, parts: Iterable[Any]) -> Iterator[str]:
         for number, report in enumerate(parts):
             buffer = io.StringIO()
-            render(shaped(report, self.shape, self.how), self.how, buffer)
+            render(self._as_asked(report), self.how, buffer)
             text = buffer.getvalue()
             yield text.partition("\n")[2] if number and self.how == "csv" else text
 

@@ -66,7 +66,11 @@ def register(app: typer.Typer) -> None:
         """
         output.keep_apart(checkpoint)
         from clifctl.experiments.predict import Predictor, PredictRequest
+        from clifctl.report.predict import predict_report
+        from clifctl.results.filled import filled
+        from clifctl.results.predict import PredictResult
 
+        output.require_columns(lambda: predict_report(filled(PredictResult)))
         names, overrides = _sorted_out(files)
         options, timesteps = choice.options_and_timesteps(overrides, output)
         request = PredictRequest(timesteps=timesteps, batch_size=batch_size, top=top)

@@ -83,7 +83,7 @@ def draw_pairs(figure: Any, confusion: Confusion) -> str:
     )
     axis.set_yticks(range(len(pairs)), [_in_words(pair) for pair in pairs])
     axis.set_ylim(len(pairs) - 0.4, -0.6)
-    axis.set_xlim(left=0)
+    axis.set_xlim(0, 1.05 * max((pair.samples for pair in pairs), default=1))
     axis.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
     axis.set_xlabel("samples")
     axis.grid(axis="x")

@@ -18,6 +18,7 @@ import numpy as np
 
 from clifctl.errors import OutputError
 from clifctl.files import write_output
+from clifctl.report.picture_fonts import with_fonts
 from clifctl.report.styles import Style
 
 SUFFIXES = (".png", ".svg", ".pdf")
@@ -126,8 +127,10 @@ def write_picture(
     """Write the figure that `draw` makes of the results `shown` (and the layout), atomically, in
     the format of the file's ending. Raises OutputError where it cannot be written, or has no room
     for its panels."""
-    content = picture(path.suffix[1:].lower(), draw, *shown, layout=layout, dpi=dpi)
-    write_output(path, lambda file: file.write(content))
+    kind = path.suffix[1:].lower()
+    content = picture(kind, draw, *shown, layout=layout, dpi=dpi)
+    alone = with_fonts(bytes(content)) if kind == "svg" else content
+    write_output(path, lambda file: file.write(alone))
 
 
 def picture(

@@ -34,6 +34,7 @@ REFUSED = [
     (("data", "show", "digits"), "maximun", "maximum", "data.show_sample"),
     (("data", "prepare", "dvs_gesture"), "event", "events", "data_prepare.prepare_data"),
     (("paper", "run", "fig2b", "--data", "digits"), "timestep", "timesteps", "paper.run_paper"),
+    (("predict", "no.pt", "x.npy"), "probabilty", "probability", "predict.Predictor"),
     (("doctor",), "sate", "state", "doctor.examine"),
     (("neurons", "check", "lif"), "eror", "error", "neurons.check_neuron"),
     (("models", "check", "mlp"), "layr", "layer", "models.check_model"),

@@ -35,6 +35,7 @@ from clifctl.results.dynamics import DynamicsResult
 from clifctl.results.energy import EnergyResult
 from clifctl.results.filled import filled
 from clifctl.results.gradients import GradientsResult, LagRow
+from clifctl.results.runs_watch import STATES, RunWatch
 from clifctl.results.sweep import SweepResult
 from clifctl.results.train import TrainPlan, TrainResult
 
@@ -79,6 +80,7 @@ HELD: dict[type, dict[str, Any]] = {
     TrainResult: {"best_chosen_on": "test", "resolved_recipe": {"neuron": {"tau": 2.0}}},
     DeployResult: {"chosen_on": "test"},
     EnergyResult: {"methods": ("sop", "memory"), "rates": "measured"},
+    RunWatch: {"since": "2024-01-01T00:00:00+00:00", "counts": dict.fromkeys(STATES, 1)},
     GradientsResult: {
         "timesteps": _STEPS,
         "lags": tuple(filled(LagRow, lag=lag) for lag in range(_STEPS)),

@@ -1,5 +1,7 @@
 """Pictures: the same whatever matplotlib is set to, any name in them, and no result lost by one."""
 
+import base64
+import io
 import re
 import subprocess
 import sys
@@ -12,6 +14,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from fontTools.ttLib import TTFont
 from PIL import Image
 
 from clifctl.errors import OutputError
@@ -32,6 +35,7 @@ from clifctl.report.styles import neuron_style
 from clifctl.results.data import SampleResult
 
 Run = Callable[..., Any]
+SVG_TEXT = "{http://www.w3.org/2000/svg}text"
 
 # A half formula, letters that DejaVu lacks, a byte that is no text, and a line's end.
 NAMES = ["cost$^", "a$b$", "網路\U0001f9e0", "\udcff", "two\nlines\x00"]
@@ -74,8 +78,15 @@ def test_fonts_are_those_that_journals_take(tmp_path: Path) -> None:
     pdf = (tmp_path / "first.pdf").read_bytes()
     assert b"/CIDFontType2" in pdf  # TrueType
     assert b"/Type3" not in pdf
-    texts = ElementTree.parse(tmp_path / "first.svg").iter("{http://www.w3.org/2000/svg}text")
-    assert "input value" in {text.text for text in texts}
+    texts = {text.text for text in ElementTree.parse(tmp_path / "first.svg").iter(SVG_TEXT)}
+    assert "input value" in texts
+    svg = (tmp_path / "first.svg").read_text()
+    found = re.search(r"font-family:'([^']+)';src:url\(data:font/woff;base64,([^)]+)\)", svg)
+    assert found is not None
+    assert f"'{found[1]}'" in svg[found.end() :]  # what texts are set in
+    font = TTFont(io.BytesIO(base64.b64decode(found[2])))
+    assert set(map(chr, font.getBestCmap())) == set("".join(map(str, texts)))
+    assert len(svg) < 30_000
 
 
 def test_a_matplotlibrc_changes_nothing(tmp_path: Path) -> None:
@@ -200,6 +211,6 @@ def test_a_title_is_a_text_or_the_own_one(
     clifctl: Run, arguments: tuple[str, ...], title: str
 ) -> None:
     done = clifctl("data", "show", "digits", "--plot", "p.svg", *arguments)
-    assert done.code == 0, done.err
-    texts = ElementTree.parse("p.svg").iter("{http://www.w3.org/2000/svg}text")
+    assert (done.code, done.err) == (0, "")
+    texts = ElementTree.parse("p.svg").iter(SVG_TEXT)
     assert title in " ".join("".join(text.itertext()) for text in texts)
