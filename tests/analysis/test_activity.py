@@ -1,5 +1,6 @@
 """What the neurons of a net did: their spikes are the net's, their potentials explain them."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -17,6 +18,8 @@ ROWS = ["digits_rows_mlp", "model.hidden=[7,5]"]
 
 def net_and_inputs(recipe: str, *overrides: str) -> tuple[Any, Tensor, int]:
     loaded = load_recipe(recipe, list(overrides)).recipe
+    # Potentials are those of the reference: so are the spikes that they are to explain, bit by bit.
+    loaded = replace(loaded, neuron=replace(loaded.neuron, target="reference"))
     net, repeat = build_net(loaded).double(), repeat_of(loaded)
     shape = (loaded.timesteps // repeat, 3, *loaded.data.input_shape)
     return net, 2.0 * torch.randn(shape, dtype=torch.float64), repeat
