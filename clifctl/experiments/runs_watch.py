@@ -55,18 +55,23 @@ class RunsWatch:
         """How everything stands now."""
         runs: dict[Path, WatchedRun] = {}
         grids, damaged = [], []
-        for found in folders(self._folder):
-            if found.is_run:
+        for found in folders(self._folder, settled=self._is_settled):
+            if found.settled:
+                runs[found.path] = self._known[found.path][1]
+            elif found.is_run:
                 try:
                     runs[found.path] = self._run(found)
                 except ClifctlError as problem:
                     damaged.append(DamagedRun(run=str(found.path), problem=problem.message))
             elif GRID in found.names:
                 grids.append(found)
+        walked = len(runs)
         for grid in grids:
             self._add_trials(grid, runs)
         self._known = {path: known for path, known in self._known.items() if path in runs}
-        order = sorted(runs, key=lambda path: tuple(map(natural, path.parts)))
+        order = list(runs)  # as the walk found them
+        if len(runs) > walked:
+            order.sort(key=lambda path: tuple(map(natural, path.parts)))
         counted = Counter(one.state for one in runs.values())
         return RunWatch(
             folder=str(self._folder),
@@ -79,12 +84,7 @@ class RunsWatch:
         if found.refused is not None:
             raise found.refused
         path = found.path
-        files = (path, path / run_folder.METRICS, path.with_name(f"{path.name}.json"))
-        signature = _signature(files)
-        before, known = self._known.get(path, (None, None))
-        # Whoever holds a lock may die, and no file changes.
-        if known is not None and before == signature and LOCK not in found.names:
-            return known
+        signature = _signature(_decisive(path))
         standing = standing_of(path)
         epochs_done, epochs, accuracy = _progress(path, standing.state)
         run = WatchedRun(
@@ -96,8 +96,17 @@ class RunsWatch:
             since=_since(path / name for name in _SINCE[standing.state]),
             problem=standing.problem,
         )
-        self._known[path] = signature, run
+        # Whoever holds a lock may die, and no file changes.
+        if LOCK not in found.names:
+            self._known[path] = signature, run
+        else:
+            self._known.pop(path, None)
         return run
+
+    def _is_settled(self, path: Path) -> bool:
+        """Whether the run in `path` had ended at the last look, and nothing has changed since."""
+        signature, _ = self._known.get(path, (None, None))
+        return signature is not None and signature == _signature(_decisive(path))
 
     def _add_trials(self, grid: FoundFolder, runs: dict[Path, WatchedRun]) -> None:
         """Add the trials of a grid that have no run folder (yet), and those that a process has in
@@ -142,6 +151,12 @@ class RunsWatch:
             planned = results.planned()
             self._planned[results.path] = signature, planned
         return planned
+
+
+def _decisive(path: Path) -> tuple[Path, ...]:
+    """What changes where a run that had ended goes on, or its trial gets a record: its folder, in
+    which files are made, renamed and removed, and that record."""
+    return path, path.with_name(f"{path.name}.json")
 
 
 def _without_folder(results: TrialFiles, name: str, epochs: int | None) -> WatchedRun | None:

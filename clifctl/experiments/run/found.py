@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -16,11 +16,13 @@ DEPTH = 3
 
 @dataclass(frozen=True)
 class FoundFolder:
-    """A folder and the names of what lies in it; `refused` says why that cannot be read."""
+    """A folder and the names of what lies in it; `refused` says why that cannot be read. Nothing
+    was looked for in one that is `settled`."""
 
     path: Path
     names: frozenset[str] = frozenset()
     refused: RunFolderError | None = None
+    settled: bool = False
 
     @property
     def is_run(self) -> bool:
@@ -28,9 +30,14 @@ class FoundFolder:
         return self.refused is not None or run_folder.RECIPE in self.names
 
 
-def folders(top: Path, depth: int = DEPTH) -> Iterator[FoundFolder]:
+def folders(
+    top: Path, depth: int = DEPTH, settled: Callable[[Path], bool] = lambda path: False
+) -> Iterator[FoundFolder]:
     """`top` and the folders below it, a folder before what lies in it, run 10 after run 9. Nothing
-    is looked for in the folder of a run, nor behind a symbolic link."""
+    is looked for in the folder of a run, nor behind a symbolic link, nor where all is `settled`."""
+    if settled(top):
+        yield FoundFolder(top, settled=True)
+        return
     try:
         with os.scandir(top) as entries:
             found = list(entries)
@@ -45,7 +52,7 @@ def folders(top: Path, depth: int = DEPTH) -> Iterator[FoundFolder]:
     yield here
     if not here.is_run:
         for name in sorted(below, key=natural):
-            yield from folders(top / name, depth - 1)
+            yield from folders(top / name, depth - 1, settled)
 
 
 @lru_cache(maxsize=1 << 16)
