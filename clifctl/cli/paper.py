@@ -76,6 +76,9 @@ def show(
     Runs count that have the recipe's protocol: every key that decides a result. With --data the
     runs on other data stand there too, marked; with KEY=VALUE those of recipes changed so.
     """
+    from clifctl.experiments.reproduce.names import named_item
+
+    named_item(name)  # before torch is imported
     from clifctl.experiments.paper import PaperOptions, show_paper
     from clifctl.report.paper import shown_report
 
@@ -110,6 +113,9 @@ def run(
     that data and net that clifctl ships, or else the paper's recipe on that data. Runs that are
     finished anywhere below --runs are not made again.
     """
+    from clifctl.experiments.reproduce.names import named_item
+
+    named_item(name)  # before torch is imported
     from clifctl.experiments.grid.grid import raise_for_failures
     from clifctl.experiments.paper import (
         RunPaperOptions,
