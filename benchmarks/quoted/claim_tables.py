@@ -53,7 +53,7 @@ def fashion() -> dict[str, str]:
     h = "fashion-hour"
     sets = {
         "`fashion_mnist_snn5`, the size of an hour": f"{h}.pair",
-        "`digits_snn5`": "digits.images",
+        "`mnist1d_mlp`": "mnist1d.recurrent",
     }
     curves = {
         "LIF": f"{h}.pair.lif",
@@ -65,6 +65,7 @@ def fashion() -> dict[str, str]:
     return {
         "readme": _sets(sets),
         "baselines": _baselines(),
+        "sequences": _differences("mnist1d.recurrent", of_clif),
         "fashion-pair": _neurons(f"{h}.pair", ("lif", "clif")),
         "fashion-pair-compared": _differences(f"{h}.pair", of_clif),
         "fashion-neurons": _neurons(

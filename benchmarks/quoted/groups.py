@@ -164,7 +164,7 @@ GROUPS: dict[str, list[Step]] = {
     "experiments": _experiments(),
     "mnist1d": _one(
         "recurrent",
-        "clifctl compare-neurons mnist1d_mlp --neurons lif,clif --seeds 8 --workers 1 --threads 1 "
+        "clifctl compare-neurons mnist1d_mlp --neurons lif,clif --seeds 4 --workers 1 --threads 1 "
         "--out recurrent",
     ),
     "linear": [
