@@ -129,6 +129,7 @@ def _fashion(images: str, rows: str) -> list[Step]:
             "--out rows",
         ),
         Step("ann", f"{compare} --neurons lif,clif,relu"),
+        Step("reached", f"{compare} --neurons relu,clif --baseline relu"),
         Step("timesteps", f"{compare} --neurons lif,clif --timesteps 1,2,4,8"),
         Step(
             "windows_lif",
