@@ -53,6 +53,7 @@ def fashion() -> dict[str, str]:
     h = "fashion-hour"
     sets = {
         "`fashion_mnist_snn5`, the size of an hour": f"{h}.pair",
+        "`fashion_mnist_rows_mlp`, the size of an hour": f"{h}.rows",
         "`mnist1d_mlp`": "mnist1d.recurrent",
     }
     curves = {
@@ -66,6 +67,7 @@ def fashion() -> dict[str, str]:
         "readme": _sets(sets),
         "baselines": _baselines(),
         "sequences": _differences("mnist1d.recurrent", of_clif),
+        "fashion-rows": _differences(f"{h}.rows", of_clif),
         "fashion-pair": _neurons(f"{h}.pair", ("lif", "clif")),
         "fashion-pair-compared": _differences(f"{h}.pair", of_clif),
         "fashion-neurons": _neurons(
