@@ -53,7 +53,8 @@ def fashion() -> dict[str, str]:
     h = "fashion-hour"
     sets = {
         "`fashion_mnist_snn5`, the size of an hour": f"{h}.pair",
-        "`digits_snn5`": "digits.images",
+        "`fashion_mnist_rows_mlp`, the size of an hour": f"{h}.rows",
+        "`mnist1d_mlp`": "mnist1d.recurrent",
     }
     curves = {
         "LIF": f"{h}.pair.lif",
@@ -65,6 +66,8 @@ def fashion() -> dict[str, str]:
     return {
         "readme": _sets(sets),
         "baselines": _baselines(),
+        "sequences": _differences("mnist1d.recurrent", of_clif),
+        "fashion-rows": _differences(f"{h}.rows", of_clif),
         "fashion-pair": _neurons(f"{h}.pair", ("lif", "clif")),
         "fashion-pair-compared": _differences(f"{h}.pair", of_clif),
         "fashion-neurons": _neurons(
@@ -102,7 +105,9 @@ _PUBLISHED = {
 def _baselines() -> str:
     rows = [
         ["logistic regression, 10,000 images", "{linear.hour.accuracy}", "measured"],
-        ["CLIF, the net above, full size", "{fashion.images.clif.accuracy}", "measured, one seed"],
+        ["ReLU, the net above", "{fashion-hour.ann.relu.accuracy}", "measured, four seeds"],
+        ["CLIF, the net above", "{fashion-hour.ann.clif.accuracy}", "measured, four seeds"],
+        ["CLIF, full size", "{fashion.images.clif.accuracy}", "measured, one seed"],
         *([net, *found] for net, found in _PUBLISHED.items()),
     ]
     return table("net | test accuracy [%] | from", rows)

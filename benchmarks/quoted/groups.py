@@ -129,6 +129,7 @@ def _fashion(images: str, rows: str) -> list[Step]:
             "--out rows",
         ),
         Step("ann", f"{compare} --neurons lif,clif,relu"),
+        Step("reached", f"{compare} --neurons relu,clif --baseline relu"),
         Step("timesteps", f"{compare} --neurons lif,clif --timesteps 1,2,4,8"),
         Step(
             "windows_lif",
@@ -164,7 +165,7 @@ GROUPS: dict[str, list[Step]] = {
     "experiments": _experiments(),
     "mnist1d": _one(
         "recurrent",
-        "clifctl compare-neurons mnist1d_mlp --neurons lif,clif --seeds 8 --workers 1 --threads 1 "
+        "clifctl compare-neurons mnist1d_mlp --neurons lif,clif --seeds 4 --workers 1 --threads 1 "
         "--out recurrent",
     ),
     "linear": [
