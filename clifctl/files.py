@@ -130,7 +130,8 @@ def write_atomically(path: Path, write: Writer) -> None:
     except OSError as refused:
         raise cannot_write(path, refused) from None
     finally:
-        Path(temporary).unlink(missing_ok=True)
+        with suppress(OSError):  # what went wrong before is what is told
+            Path(temporary).unlink(missing_ok=True)
 
 
 def write_output(path: Path, write: Writer) -> None:
