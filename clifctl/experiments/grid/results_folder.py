@@ -182,8 +182,10 @@ class ResultsFolder(TrialFiles):
     def keep(self, result: Result) -> None:
         """Keep what the trials together gave, for a report: where nothing can be written it is only
         returned."""
-        with suppress(OutputError):
-            run_folder.write_json(self.path / run_folder.RESULT, result.to_dict())
+        path, document = self.path / run_folder.RESULT, result.to_dict()
+        if self.read(path) != document:
+            with suppress(OutputError):
+                run_folder.write_json(path, document)
 
     @contextmanager
     def claim(self, name: str) -> Iterator["Claim | None"]:
