@@ -127,9 +127,8 @@ def attention(spikes: Tensor) -> Tensor:
         (lambda x: x.transpose(0, 1).contiguous().transpose(0, 1), "transpose cannot"),
         (lambda x: torch.nn.functional.relu(x), "relu cannot"),
         (lambda x: torch.cat([x[..., :2], x[..., 2:]], -1), "the net's own forward: "),
-        (lambda x: torch.cat([x, x], 2), "the net's own forward: cat cannot"),
     ],
-    ids=["max_pool", "attention", "product", "transpose", "relu", "parts", "cat"],
+    ids=["max_pool", "attention", "product", "transpose", "relu", "parts"],
 )
 def test_what_is_no_layer_is_refused_by_its_place(operation: Any, said: str) -> None:
     with pytest.raises(ConversionError) as refused:
