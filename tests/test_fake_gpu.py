@@ -126,7 +126,13 @@ def _recipe(name: str, root: Path, *overrides: str) -> Recipe:
 
 
 @pytest.mark.usefixtures("fake_gpu")
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize(
+    "name",
+    [  # 784 steps are more of those of the rows
+        pytest.param(name, marks=[pytest.mark.exhaustive] if name.endswith("_pixels") else [])
+        for name in names()
+    ],
+)
 def test_every_recipe(name: str, data_root: Path, recorded: ModuleType, tmp_path: Path) -> None:
     overrides: list[str] = []
     if load_recipe(name).recipe.data.dataset.camera is not None:

@@ -193,7 +193,19 @@ def _steps(recipe: Recipe, gpu: CountingGpu, arithmetic: str = "float32") -> lis
     return found
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize(
+    "model",
+    [
+        # More of another's layers are more cases of a kind.
+        pytest.param(
+            name,
+            marks=[pytest.mark.exhaustive]
+            if name in ("sew_resnet34", "spiking_resnet18", "spiking_vgg16")
+            else [],
+        )
+        for name in MODELS
+    ],
+)
 def test_every_net(model: str, data_root: Path, gpu: CountingGpu) -> None:
     document = load_recipe("cifar10_resnet18", [f"data.root={data_root}"]).recipe.document
     narrow = {"width": 4} if "width" in MODELS[model].options.model_fields else {}

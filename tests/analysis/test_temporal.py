@@ -98,7 +98,14 @@ def test_splits_of_a_net_are_exact(neuron: str, trained: bool, formula: str) -> 
 
 @pytest.mark.parametrize(
     ("neuron", "trained"),
-    [("lif", True), ("lif neuron.reset=hard", False), ("clif", True), ("clif", False)],
+    [
+        ("clif", True),
+        ("lif neuron.reset=hard", False),
+        *(
+            pytest.param(*one, marks=pytest.mark.exhaustive)
+            for one in (("lif", True), ("clif", False))
+        ),
+    ],
 )
 def test_twenty_steps_against_autograd_of_the_net_itself(
     neuron: str, trained: bool, monkeypatch: pytest.MonkeyPatch

@@ -180,7 +180,7 @@ def test_settings_baseline_ann_and_a_neuron_of_ones_own(
     }
 
 
-@pytest.mark.parametrize("timesteps", ["1,3", "3,1,2"])
+@pytest.mark.parametrize("timesteps", ["1,3", pytest.param("3,1,2", marks=pytest.mark.exhaustive)])
 def test_the_ann_is_one_row_whatever_t_is(clifctl: Run, timesteps: str) -> None:
     net = ["digits_snn5", "model.channels=[1,1,1,1,1]", "train.epochs=1", "train.batch_size=1297"]
     grid = ["--neurons", "lif,relu", "--timesteps", timesteps, "--seeds", "2", "--workers", "1"]

@@ -254,6 +254,7 @@ def test_a_net_of_single_steps_gives_what_it_gives_step_by_step(
         torch.testing.assert_close(buffer, buffers[name], rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.exhaustive  # half a minute of a C++ compiler
 @pytest.mark.parametrize("text", [STEPWISE, net("return self.out(self.hidden(x)).mean(0)")])
 def test_a_compiled_net_has_the_same_gradients(build: Callable[..., OwnNet], text: str) -> None:
     """As torch traces it, without inductor, whose compiling takes minutes."""

@@ -193,7 +193,7 @@ def texts_that_overlap(figure: Any) -> list[tuple[str, str]]:
     ]
 
 
-@pytest.mark.parametrize("width", ["page", "column"])
+@pytest.mark.parametrize("width", [pytest.param("page", marks=pytest.mark.exhaustive), "column"])
 def test_a_confusion_matrix_can_be_read(drawn: Drawn, width: str) -> None:
     layout = LAYOUTS[width]
     found = evaluation(confusion=confusion(10, names=True), per_class=classes(10, names=True))

@@ -150,7 +150,8 @@ def two_lines(layout: Layout) -> Any:
 @pytest.mark.parametrize(
     ("size", "inches"),
     [("column", (3.25, None)), ((5.0, None), (5.0, None)), ((5.0, 3.0), (5.0, 3.0)),
-     ((3.25, 2.6), (3.25, 2.6)), ((9.0, 8.0), (9.0, 8.0))],
+     pytest.param((3.25, 2.6), (3.25, 2.6), marks=pytest.mark.exhaustive),
+     pytest.param((9.0, 8.0), (9.0, 8.0), marks=pytest.mark.exhaustive)],
 )  # fmt: skip
 def test_a_picture_has_its_size(tmp_path: Path, size: Any, inches: Any) -> None:
     path = tmp_path / "p.png"

@@ -254,7 +254,7 @@ def test_polynomials_are_good_to_single_precision() -> None:
 
 @pytest.mark.parametrize("size", [1, 63, 1024, 5000, 12345])
 @pytest.mark.parametrize("sample", [None, 1, 7, 617, 4096])
-@pytest.mark.parametrize("steps", [1, 6, 64])
+@pytest.mark.parametrize("steps", [1, pytest.param(6, marks=pytest.mark.exhaustive), 64])
 def test_blocks_cover_every_element_once(size: int, sample: int | None, steps: int) -> None:
     size = size if sample is None else size * sample
     blocks = cut(size, sample, steps=steps, rows_per_step=4, itemsize=8)
