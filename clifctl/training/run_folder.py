@@ -278,21 +278,26 @@ def _append(path: Path, line: str, *, sync: bool) -> None:
         raise cannot_write(path, refused) from None
 
 
+def _metric_lines(folder: Path) -> list[str]:
+    """The lines of the metrics of a run folder, none where there are no metrics. Raises
+    RunFolderError for metrics that cannot be read."""
+    path = folder / METRICS
+    try:
+        return read_lines(path)
+    except FileNotFoundError:
+        return []
+    except OSError as refused:
+        raise RunFolderError(f"cannot read '{path}': {refused.strerror}") from None
+
+
 def epoch_records(folder: Path) -> list[dict[str, Any]]:
     """The lines of the metrics of a run folder that are epochs, none where there are no metrics. A
     line that is not whole (yet) is left out; each of the others has the numbers of `Epochs`.
 
     Raises RunFolderError for metrics that cannot be read, and for an epoch without them.
     """
-    path = folder / METRICS
-    try:
-        lines = read_lines(path)
-    except FileNotFoundError:
-        return []
-    except OSError as refused:
-        raise RunFolderError(f"cannot read '{path}': {refused.strerror}") from None
     found = []
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(_metric_lines(folder), 1):
         if '"epoch"' not in line:
             continue
         try:
@@ -305,7 +310,8 @@ def epoch_records(folder: Path) -> list[dict[str, Any]]:
             value = record.get(field.name, "nothing")
             # What is not finite was written as null.
             if type(value) not in (float, int, type(None)):
-                raise RunFolderError(f"'{path}', line {number}: {field.name} is no number")
+                where = f"'{folder / METRICS}', line {number}"
+                raise RunFolderError(f"{where}: {field.name} is no number")
         found.append(record)
     return found
 
@@ -314,14 +320,7 @@ def metric_records(folder: Path) -> list[dict[str, Any]]:
     """The lines of the metrics of a run folder that are epochs or steps, none where there are no
     metrics; one that is not whole (yet), or says no place, is left out. Raises RunFolderError for
     metrics that cannot be read."""
-    path = folder / METRICS
-    try:
-        lines = read_lines(path)
-    except FileNotFoundError:
-        return []
-    except OSError as refused:
-        raise RunFolderError(f"cannot read '{path}': {refused.strerror}") from None
-    records = [json.loads(line) for line in lines if _place(line) is not None]
+    records = [json.loads(line) for line in _metric_lines(folder) if _place(line) is not None]
     return [record for record in records if _is_metric(record)]
 
 
