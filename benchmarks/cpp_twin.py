@@ -10,7 +10,6 @@ where there is no compiler, 1 where forward + backward take more than BAR times 
 
 import argparse
 import ctypes
-import json
 import os
 import platform
 import shutil
@@ -26,6 +25,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from documents import emit
 from torch import Tensor
 
 from clifctl.devices import device_name
@@ -272,10 +272,7 @@ def main() -> None:
         "bar": BAR,
         **measured(Job.of([int(part) for part in options.shape.split("x")]), options.repeats),
     }
-    text = json.dumps(document, indent=2)
-    if options.out:
-        options.out.write_text(text + "\n")
-    print(text)  # noqa: T201
+    emit(document, options.out)
     ratio = document["ratios"]["forward_and_backward"]["median"]
     if ratio > BAR:
         raise SystemExit(

@@ -13,7 +13,6 @@ where a step waits for 5 % of its time or more.
 
 import argparse
 import importlib.util
-import json
 import os
 import platform
 import statistics
@@ -26,6 +25,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from documents import emit
 
 from clifctl.data import LoadedData, Split, shuffled_batches
 from clifctl.data.events.aedat import read_aedat3
@@ -210,10 +210,7 @@ def main() -> None:
         "bar_percent": BAR_PERCENT,
         "rows": rows,
     }
-    text = json.dumps(document, indent=2)
-    if options.out:
-        options.out.write_text(text + "\n")
-    print(text)  # noqa: T201
+    emit(document, options.out)
     slow = [row["recipe"] for row in rows if float(row["input_share_percent"]) >= BAR_PERCENT]  # type: ignore[arg-type]
     if slow:
         raise SystemExit(

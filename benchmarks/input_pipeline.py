@@ -11,7 +11,6 @@ count.
 
 import argparse
 import hashlib
-import json
 import pickle
 import platform
 import statistics
@@ -22,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from documents import emit
 
 from clifctl.data import LoadedData, shuffled_batches
 from clifctl.devices import device_name, wait_for
@@ -139,10 +139,7 @@ def main() -> None:
         "overrides": options.override,
         "rows": rows,
     }
-    text = json.dumps(document, indent=2)
-    if options.out:
-        options.out.write_text(text + "\n")
-    print(text)  # noqa: T201
+    emit(document, options.out)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ memory and caches that they share, the input.
 """
 
 import argparse
-import json
 import math
 import os
 import platform
@@ -26,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from documents import emit
 
 from clifctl.devices import CPU, device_name
 from clifctl.experiments.build import (
@@ -215,10 +215,7 @@ def main() -> None:
             for name, link in LINKS.items()
         ],
     }
-    text = json.dumps(document, indent=2)
-    if options.out:
-        options.out.write_text(text + "\n")
-    print(text)  # noqa: T201
+    emit(document, options.out)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ count, and the first batch of an epoch, for which workers are started, is given 
 
 import argparse
 import importlib.util
-import json
 import platform
 import tempfile
 from collections.abc import Callable
@@ -22,6 +21,7 @@ from typing import Any
 import h5py
 import numpy as np
 import torch
+from documents import emit
 from event_input import BAR_PERCENT, Silent
 from input_pipeline import measure
 from PIL import Image
@@ -183,10 +183,7 @@ def main() -> None:
         "bar_percent": BAR_PERCENT,
         "rows": rows,
     }
-    text = json.dumps(document, indent=2)
-    if options.out:
-        options.out.write_text(text + "\n")
-    print(text)  # noqa: T201
+    emit(document, options.out)
     slow = [row["case"] for row in rows if float(row["median_share_percent"]) >= BAR_PERCENT]  # type: ignore[arg-type]
     if slow:
         raise SystemExit(
