@@ -111,40 +111,45 @@ def submitted(
     return lambda words, ask, pause: Submitted(clifctl, slurm, cluster, words, ask, pause)
 
 
-def test_a_preempted_job_goes_on_bit_for_bit(submitted: Callable[..., Submitted]) -> None:
-    """One job, preempted in the middle; before that a partition that there is none of."""
-    one = submitted(["train.epochs=20"], "partition=low,time=5", 0.05)
+def test_a_preempted_array_goes_on_bit_for_bit(submitted: Callable[..., Submitted]) -> None:
+    """Two trials, preempted in the middle; before that a partition that there is none of."""
+    ask = "partition=low,time=5,cpus-per-task=1"
+    two = submitted(["neuron.name=lif,clif", "train.epochs=20"], ask, 0.05)
 
-    refused = one.command("--out", "jobs", "--submit", "slurm", "--slurm", "partition=gpu")
+    refused = two.command("--out", "jobs", "--submit", "slurm", "--slurm", "partition=gpu")
     assert (refused.code, refused.out) == (2, "")
     assert "sbatch refuses these jobs: " in refused.err
     assert "nvalid partition" in refused.err
     assert not Path("jobs").exists()
 
-    first = one.submit()
-    (trial,) = first.json["trials"]
-    assert trial["state"] in ("queued", "running")
-    assert "submitted 1 job to Slurm: " in first.err
-    metrics = Path("jobs", trial["trial"], "metrics.jsonl")
-    until(lambda: metrics.exists() and metrics.read_text())
-    assert one.submit().json["trials"][0]["state"] == "running"
+    first = two.submit()
+    trials = [trial["trial"] for trial in first.json["trials"]]
+    assert len(trials) == 2
+    assert {trial["state"] for trial in first.json["trials"]} <= {"queued", "running"}
+    assert "submitted 2 jobs to Slurm: " in first.err
+    metrics = [Path("jobs", trial, "metrics.jsonl") for trial in trials]
+    until(lambda: all(path.exists() and path.read_text() for path in metrics))
+    assert {trial["state"] for trial in two.submit().json["trials"]} == {"running"}
 
-    one.ask("sbatch", "--partition=high", "--ntasks=4", "--output=/dev/null", "--wrap=sleep 1")
-    until(lambda: one.restarts() > 0)
-    until(lambda: not one.ask("squeue", "--noheader"))
-    last = one.submit()
-    whole = one.command("--out", "whole").json
+    two.ask("sbatch", "--partition=high", "--ntasks=4", "--output=/dev/null", "--wrap=sleep 1")
+    until(lambda: two.restarts() > 1)
+    until(lambda: not two.ask("squeue", "--noheader"))
+    last = two.submit()
+    whole = two.command("--out", "whole").json
 
-    assert last.json["trials"][0] == {**whole["trials"][0], "title": trial["title"]}
+    titles = [trial["title"] for trial in first.json["trials"]]
+    for ours, theirs, title in zip(last.json["trials"], whole["trials"], titles, strict=True):
+        assert ours == {**theirs, "title": title}
     assert measured(last.json) == measured(whole)
     assert len(list(Path("jobs/slurm").iterdir())) == 1  # nothing was submitted twice
-    log = Path("jobs", trial["trial"], "run.log").read_text()
-    told = ("started", "training stopped in", "resumed: ", "finished")
-    assert [log.count(one) for one in told] == [1] * 4
-    ours, theirs = (steps(Path(folder, trial["trial"])) for folder in ("jobs", "whole"))
-    assert ours == theirs  # nor run twice
-    for key, value in weights(Path("whole", trial["trial"])).items():
-        assert torch.equal(weights(Path("jobs", trial["trial"]))[key], value), key
+    for trial in trials:
+        log = Path("jobs", trial, "run.log").read_text()
+        told = ("started", "training stopped in", "resumed: ", "finished")
+        assert [log.count(one) for one in told] == [1] * 4
+        assert steps(Path("jobs", trial)) == steps(Path("whole", trial))  # nor run twice
+        ours = weights(Path("jobs", trial))
+        for key, value in weights(Path("whole", trial)).items():
+            assert torch.equal(ours[key], value), key
 
 
 @pytest.mark.long
