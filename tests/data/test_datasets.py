@@ -75,7 +75,7 @@ def test_contract(name: str, data_root: Path, recorded: ModuleType, tmp_path: Pa
         leading = 1 if dataset.static else steps
         stored = next(split.read([torch.arange(len(split))]))[0]
         assert stored.shape == (leading, len(split), *shape.input_shape)
-        assert stored.dtype == (torch.uint8 if files else torch.float32)
+        assert stored.dtype == (torch.uint8 if files and split.prepare else torch.float32)
         inputs, targets = next(batches(split, 16))
         assert inputs.shape == (leading, len(targets), *shape.input_shape)
         assert inputs.dtype == torch.float32

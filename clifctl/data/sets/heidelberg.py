@@ -12,6 +12,7 @@ import hashlib
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import ClassVar
 
@@ -41,6 +42,7 @@ from clifctl.strict import Count
 
 CHANNELS = 700
 DURATION_S = 1.4  # no recording is longer
+_INFINITE = 0x7C00  # the bits of float16's infinity
 SPEAKER, KEYS = "extra/speaker", "extra/keys"
 LICENCE = "CC BY 4.0; cite Cramer et al., IEEE TNNLS 33(7), 2022"
 URL = "https://zenkelab.org/resources/spiking-heidelberg-datasets-shd/"
@@ -102,19 +104,32 @@ class SpikeCounts:
         return len(self.numbers)
 
     def take(self, numbers: Sequence[int]) -> Tensor:
-        """Counts `[T, n, 700 / pool]` of the recordings `numbers`. Raises DataError."""
+        """Counts `[T, n, 700 / pool]` of the recordings `numbers` as the net sees them, float32:
+        made so here, ahead of the step that takes them. Raises DataError."""
+        return as_floats(self.counted(numbers))
+
+    def counted(self, numbers: Sequence[int]) -> Tensor:
+        """The same counts as whole numbers, uint8 where they are small enough."""
         channels = CHANNELS // self.pool
         out = np.zeros((self.timesteps, len(numbers), channels), dtype=np.uint8)
+        heard = self.timesteps * channels
         for place, number in enumerate(numbers):
-            times, units = self.spikes(self.numbers[number])
-            step = np.floor(times / self.bin_s).astype(np.int64)
-            heard = step < self.timesteps
-            position = step[heard] * channels + units[heard] // self.pool
-            counts = np.bincount(position, minlength=self.timesteps * channels)
+            steps, units = self._steps_and_units(self.numbers[number])
+            counts = np.bincount(steps * channels + units // self.pool, minlength=heard)[:heard]
             if counts.max() > np.iinfo(out.dtype).max:
                 out = out.astype(np.int32)
             out[:, place] = counts.reshape(self.timesteps, channels)
         return torch.from_numpy(out)
+
+    def _steps_and_units(self, number: int) -> tuple[Array, Array]:
+        """Time step, `timesteps` for all that comes after the last one, and channel of each spike
+        of the file's recording `number`. Raises DataError."""
+        times, units = self.times[number], self.units[number]
+        published = times.dtype == np.float16 and units.dtype == np.uint16
+        if published and _nothing_wrong(times, units):
+            return _steps_of_halves(self.timesteps, self.bin_s).take(times.view(np.uint16)), units
+        times, units = self.spikes(number)
+        return _steps_of(times, self.timesteps, self.bin_s), units
 
     def spikes(self, number: int) -> tuple[Array, Array]:
         """Times [s] and channels of the file's recording `number`. Raises DataError."""
@@ -129,8 +144,7 @@ class SpikeCounts:
             problem = f"a channel beyond 0 to {CHANNELS - 1}"
         if problem:
             raise self.place.error(f"'{self.file}': recording {number} has {problem}")
-        # A time step is named by a whole number of 64 bits.
-        return times.clip(max=2.0**31 * self.bin_s), units
+        return times, units
 
     def select(self, numbers: Tensor) -> "SpikeCounts":
         """The recordings of these numbers."""
@@ -143,6 +157,29 @@ class SpikeCounts:
             for numbers in (self.times[number], self.units[number]):
                 digest.update(hashlib.sha256(numbers.tobytes()).digest())
         return digest.digest()
+
+
+def _nothing_wrong(times: Array, units: Array) -> bool:
+    """Whether a quick look shows that `units`, uint16, are channels, and `times`, float16, in order
+    and no less than zero: then the bits of a later time are the larger number."""
+    bits = times.view(np.uint16)
+    if not len(bits):
+        return True
+    in_order = bits[-1] < _INFINITE and bool((bits[:-1] <= bits[1:]).all())
+    return in_order and bool(units.max() < CHANNELS)
+
+
+@lru_cache(maxsize=4)
+def _steps_of_halves(timesteps: int, bin_s: float) -> Array:
+    """`_steps_of` every finite number of 16 bits that is not negative, by its bits."""
+    times = np.arange(_INFINITE).astype(np.uint16).view(np.float16).astype(np.float64)
+    return _steps_of(times, timesteps, bin_s)
+
+
+def _steps_of(times: Array, timesteps: int, bin_s: float) -> Array:
+    """The time step of each of `times` [s], and `timesteps` after the last one."""
+    late = 2 * timesteps * bin_s  # and no later: some quotients have no number
+    return np.minimum(np.floor(times.clip(max=late) / bin_s), timesteps).astype(np.int64)
 
 
 @dataclass(frozen=True)
@@ -179,12 +216,12 @@ def load(form: HeidelbergFormat, options: SpikeOptions, timesteps: int) -> Loade
         inputs = samples.inputs
         assert isinstance(inputs, SpikeCounts)
         if not options.in_memory:
-            return Split(inputs, samples.targets, as_floats, options.workers)
+            return Split(inputs, samples.targets, None, options.workers)
         try:
             require_memory(timesteps * len(inputs) * CHANNELS // options.pool)
         except BadArchive as large:
             raise place.error(str(large), hint="data.in_memory=false holds none of them") from None
-        return Split(inputs.take(range(len(inputs))), samples.targets, as_floats)
+        return Split(inputs.counted(range(len(inputs))), samples.targets, as_floats)
 
     train, held_out = samples("train"), samples("valid") if "valid" in files else None
     if options.validation_share:

@@ -120,6 +120,28 @@ def test_counts_beyond_a_byte_are_not_wrapped(tmp_path: Path) -> None:
         assert inputs.sum() == 301
 
 
+@pytest.mark.parametrize(
+    "kinds", [(np.float32, np.uint16), (np.float16, np.int64), (np.float64, np.uint64)]
+)
+def test_lists_of_other_types_are_counted_alike(
+    data_root: Path, tmp_path: Path, kinds: tuple[Any, Any]
+) -> None:
+    for part in ("train", "test"):
+        with (
+            h5py.File(data_root / f"shd_{part}.h5") as given,
+            h5py.File(tmp_path / f"shd_{part}.h5", "w") as made,
+        ):
+            given.copy("labels", made)
+            given.copy("extra", made)
+            for name, kind in zip(("times", "units"), kinds, strict=True):
+                lists = given["spikes"][name][:]
+                stored = made.create_dataset(f"spikes/{name}", lists.shape, h5py.vlen_dtype(kind))
+                for number, one in enumerate(lists):
+                    stored[number] = one.astype(kind)
+    published = seen_of(load(data_root, 100, pool=5, bin_ms=10.0))
+    assert np.array_equal(seen_of(load(tmp_path, 100, pool=5, bin_ms=10.0)), published)
+
+
 def test_nobody_speaks_in_two_splits(data_root: Path) -> None:
     with h5py.File(data_root / "shd_train.h5") as opened:
         labels, speakers = opened["labels"][:], opened["extra/speaker"][:]
