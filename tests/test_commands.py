@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clifctl.commands import command_line, override, visible, visible_lines, without_a_sign
@@ -44,6 +44,7 @@ def same(one: Any, other: Any) -> bool:
     return bool(one == other)
 
 
+@settings(max_examples=20)  # each is a document of many values
 @given(DOCUMENTS.filter(bool))
 def test_every_document_reads_back(document: dict[str, Any]) -> None:
     assert same(parse_document(dump_document(document), "it"), document)

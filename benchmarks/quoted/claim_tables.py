@@ -49,12 +49,21 @@ def digits() -> dict[str, str]:
 
 
 def fashion() -> dict[str, str]:
-    """Those of groups `fashion-hour`, `mnist1d` and `linear`."""
+    """Those of groups `fashion-hour`, `fashion-night`, `mnist1d`, `sequences` and `linear`."""
     h = "fashion-hour"
     sets = {
         "`fashion_mnist_snn5`, the size of an hour": f"{h}.pair",
         "`fashion_mnist_rows_mlp`, the size of an hour": f"{h}.rows",
         "`mnist1d_mlp`": "mnist1d.recurrent",
+    }
+    full = {
+        "`fashion_mnist_snn5`": "fashion-night.pair",
+        "`fashion_mnist_rows_mlp`": "fashion-night.rows",
+    }
+    sequences = {
+        "MNIST-1D, T = 40, eight seeds": "mnist1d.recurrent",
+        "adding, T = 50": "sequences.adding",
+        "digits pixel by pixel, permuted, T = 64": "sequences.permuted",
     }
     curves = {
         "LIF": f"{h}.pair.lif",
@@ -66,7 +75,9 @@ def fashion() -> dict[str, str]:
     return {
         "readme": _sets(sets),
         "baselines": _baselines(),
-        "sequences": _differences("mnist1d.recurrent", of_clif),
+        "fashion-full": _sets(full),
+        "sequences": _sets(sequences),
+        "mnist1d": _differences("mnist1d.recurrent", of_clif),
         "fashion-rows": _differences(f"{h}.rows", of_clif),
         "fashion-pair": _neurons(f"{h}.pair", ("lif", "clif")),
         "fashion-pair-compared": _differences(f"{h}.pair", of_clif),

@@ -66,6 +66,14 @@ def windows(document: dict[str, Any]) -> dict[str, str]:
     return figures
 
 
+def run(document: dict[str, Any]) -> dict[str, str]:
+    """Of one training run `accuracy`, and `epoch`, the seconds of the clock an epoch takes."""
+    return {
+        "accuracy": number(document["accuracy_percent_last"], 2),
+        "epoch": number(document["total_seconds"] / document["epochs"]),
+    }
+
+
 def baseline(document: dict[str, Any]) -> dict[str, str]:
     """`accuracy` of a linear model, and the number of its training samples, `train`."""
     return {

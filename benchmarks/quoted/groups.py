@@ -160,14 +160,33 @@ def _one(label: str, command: str) -> list[Step]:
     return [Step(label, command)]
 
 
+def _sequences() -> list[Step]:
+    """Tasks of memory in the recurrent net of `mnist1d_mlp`, and the longest sequence once."""
+    tasks = {
+        "adding": "data.name=adding timesteps=50 data.train_samples=10000 train.epochs=10",
+        "permuted": "data.name=digits data.view=pixels data.permutation_seed=0 timesteps=64",
+    }
+    steps = [
+        Step(
+            label,
+            f"clifctl compare-neurons mnist1d_mlp {task} --neurons lif,clif --seeds 4 "
+            f"--workers 1 --threads 1 --out {label}",
+        )
+        for label, task in tasks.items()
+    ]
+    pixels = "clifctl train fashion_mnist_pixels data.limit=10000 train.epochs=5"
+    return [*steps, Step("pixels", f"{pixels} --threads 1 --out pixels")]
+
+
 GROUPS: dict[str, list[Step]] = {
     "digits": _digits(),
     "experiments": _experiments(),
     "mnist1d": _one(
         "recurrent",
-        "clifctl compare-neurons mnist1d_mlp --neurons lif,clif --seeds 4 --workers 1 --threads 1 "
+        "clifctl compare-neurons mnist1d_mlp --neurons lif,clif --seeds 8 --workers 1 --threads 1 "
         "--out recurrent",
     ),
+    "sequences": _sequences(),
     "linear": [
         Step("mnist1d", "python baselines.py mnist1d_mlp"),
         Step("hour", "python baselines.py fashion_mnist_snn5 timesteps=1 data.limit=10000"),

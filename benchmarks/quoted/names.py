@@ -17,6 +17,7 @@ from clifctl.results.decoding import decode
 from clifctl.results.dynamics import DynamicsResult
 from clifctl.results.energy import EnergyResult
 from clifctl.results.gradients import GradientsResult
+from clifctl.results.train import TrainResult
 from clifctl.results.truncate_bptt import TruncationResult
 from quoted import compared, estimates, looked_into, many, timed
 from quoted.formats import number, span
@@ -28,6 +29,7 @@ Document = dict[str, Any]
 _BY_SCHEMA: dict[str, tuple[type, Callable[[Document], dict[str, str]]]] = {
     "clifctl.compare-neurons": (NeuronComparison, compared.neurons),
     "clifctl.truncate-bptt": (TruncationResult, compared.windows),
+    "clifctl.train": (TrainResult, compared.run),
     "clifctl.gradients": (GradientsResult, looked_into.gradients),
     "clifctl.dynamics": (DynamicsResult, looked_into.dynamics),
     "clifctl.energy": (EnergyResult, looked_into.energy),

@@ -254,7 +254,7 @@ def killed_worker(results: Path) -> Iterator[list[int]]:
 
 
 def test_a_worker_that_the_system_kills_is_replaced(clifctl: Run, tmp_path: Path) -> None:
-    long = [*COMPARE, "train.epochs=25", "--neurons", "lif", "--seeds", "2"]
+    long = [*COMPARE, "train.epochs=12", "--neurons", "lif", "--seeds", "2"]
     long[long.index("--workers") + 1] = "2"
     with killed_worker(tmp_path / "results") as killed:
         done = clifctl(*long, "--json")
@@ -277,7 +277,7 @@ def without_times(document: dict[str, Any]) -> dict[str, Any]:
 def test_a_command_that_is_killed_goes_on_and_gives_the_same_table(
     clifctl: Run, tmp_path: Path
 ) -> None:
-    arguments = [*COMPARE, "train.epochs=8", "--neurons", "lif,clif", "--seeds", "2"]
+    arguments = [*COMPARE, "train.epochs=4", "--neurons", "lif,clif", "--seeds", "2"]
     arguments += ["--json"]
     process = subprocess.Popen(
         [sys.executable, "-m", "clifctl", *arguments],

@@ -22,7 +22,7 @@ from clifctl.training.checkpoint import load_checkpoint
 # No compiled kernels; a line of metrics at every step shows where the run is.
 TRAIN = [
     *("train", "digits_snn5", "model.name=mlp", "model.hidden=[8]", "model.dropout=0.2"),
-    *("timesteps=2", "train.epochs=8", "train.batch_size=64", "train.precision=bfloat16"),
+    *("timesteps=2", "train.epochs=5", "train.batch_size=64", "train.precision=bfloat16"),
     *("train.log_every=1", "train.save_every=5steps", "--target", "reference", "-q"),
 ]
 
@@ -91,7 +91,7 @@ def test_killed_at_random_steps_and_resumed_bit_for_bit(forks: Forks) -> None:
     random_ = random.Random(7)
     folder = forks.folder / "run"
     begin = [*TRAIN, "--out", "run", "--resume", "auto"]
-    for number in (signal.SIGKILL, signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
+    for number in (signal.SIGKILL, signal.SIGINT, signal.SIGTERM):
         process = forks.start(*begin)
         target = len(lines_of(folder)) + random_.randrange(8, 25)
         deadline = time.monotonic() + 600
@@ -120,7 +120,7 @@ def test_killed_at_random_steps_and_resumed_bit_for_bit(forks: Forks) -> None:
     again = forks.start(*begin, "--json")
     code, out, err = again.wait()
     assert code == 0
-    assert json.loads(out)["epochs"] == 8
+    assert json.loads(out)["epochs"] == 5
 
 
 # Every file that a run writes, several times: metrics at every step, saves within epochs.
@@ -147,7 +147,7 @@ def outcome_of(folder: Path) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.parametrize("cases", [2, pytest.param(1000, marks=pytest.mark.long)])
+@pytest.mark.parametrize("cases", [1, pytest.param(1000, marks=pytest.mark.long)])
 def test_killed_in_the_middle_of_a_write_and_resumed_bit_for_bit(cases: int, forks: Forks) -> None:
     """Once to three times, in any of its operations on files."""
     whole = forks.start(*TORN, "--out", f"torn{cases}", kill_at=0)

@@ -406,28 +406,40 @@ def test_each_process_takes_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_torchrun_trains_and_tells_once(tmp_path: Path) -> None:
-    """The real command: one result on stdout, one line an epoch on stderr; what runs in one process
-    is refused, once."""
-
-    def start(*arguments: str) -> subprocess.CompletedProcess[str]:
-        torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
-        return subprocess.run(
-            [*torchrun, "--standalone", "-m", "clifctl", *arguments],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            timeout=200,
-        )
-
-    net = ["model.name=mlp", "model.hidden=[8]", "timesteps=2", "train.epochs=2"]
-    done = start("train", "digits_snn5", *net, "--target", "reference", "--out", "run", "--json")
+    """The real command: one result on stdout, one line an epoch on stderr."""
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+    net = ["model.name=mlp", "model.hidden=[8]", "timesteps=2", "train.epochs=1"]
+    done = subprocess.run(
+        [
+            *(*torchrun, "--standalone", "-m", "clifctl", "train", "digits_snn5", *net),
+            *("--target", "reference", "--out", "run", "--json"),
+        ],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["processes"] == 2
-    assert done.stderr.count("epoch 2/2") == 1
+    assert done.stderr.count("epoch 1/1") == 1
     assert not (tmp_path / "run/run.lock").exists()
-    refused = start("energy", "run/last.pt")
-    assert (refused.returncode, refused.stdout) == (1, "")  # torchrun's own
-    assert (
-        refused.stderr.count("error: 'clifctl energy' runs in one process, but 2 were started") == 1
-    )
-    assert "exitcode  : 2" in refused.stderr
+
+
+def test_what_runs_in_one_process_is_refused_once(tmp_path: Path) -> None:
+    among = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
+    among |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29501"}
+    refused = [
+        subprocess.Popen(
+            [sys.executable, "-m", "clifctl", "energy", "run/last.pt"],
+            cwd=tmp_path,
+            env={**os.environ, **among, "RANK": rank, "LOCAL_RANK": rank},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in ("0", "1")
+    ]
+    (out, err), others = (process.communicate(timeout=200) for process in refused)
+    assert [process.returncode for process in refused] == [2, 2]
+    assert (out, *others) == ("", "", "")
+    assert err.startswith("error: 'clifctl energy' runs in one process, but 2 were started\nhint:")
