@@ -27,7 +27,8 @@ TINY = ["train.epochs=2", "train.batch_size=256", "model.channels=[2,2,2,2,4]", 
 # Tests of values, which must hold on every CPU: `pytest -m numerical` runs them alone.
 NUMERICAL = ["kernels", "neurons", "models", "training", "convert", "analysis"]
 NUMERICAL += ["test_spikingjelly.py", "test_distributed.py"]
-GPUS = "test_triton.py"  # their kernels are the same on every CPU
+# Their kernels are the same on every CPU; files, processes and threads.
+NOT_OF_VALUES = ["test_triton.py", "test_cache.py", "test_cache_processes.py", "test_threads.py"]
 # What a plain `pytest` leaves out, and so does `pytest -m numerical`.
 ON_REQUEST = ("exhaustive", "long", "product", "machine_code", "gpu")
 # More processes than this gain little: each imports torch, and takes half a gigabyte.
@@ -96,7 +97,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def _of_values(path: Path) -> bool:
     place = path.relative_to(ROOT / "tests").parts
-    return GPUS not in place and not set(NUMERICAL).isdisjoint(place)
+    return place[-1] not in NOT_OF_VALUES and not set(NUMERICAL).isdisjoint(place)
 
 
 @pytest.fixture(autouse=True)
