@@ -5,6 +5,7 @@ from typing import Any
 
 from clifctl.amounts import counted
 from clifctl.report.panels import (
+    counts_below,
     draw_mean_curve,
     draw_points,
     mark_exchange,
@@ -77,9 +78,7 @@ def _against_timesteps(
 ) -> list[LineEnd]:
     """A line a neuron. One that runs for other time steps than those beside it (the ANN: for one)
     is a level through the whole panel."""
-    steps = sorted({row.paired_timesteps for row in rows})
-    if steps[-1] >= 8 * steps[0]:
-        axis.set_xscale("log", base=2)
+    counts_below(axis, sorted({row.paired_timesteps for row in rows}))
     ends: list[LineEnd] = []
     for number, name in enumerate(dict.fromkeys(row.neuron for row in rows)):
         known = _known([row for row in rows if row.neuron == name])
@@ -92,8 +91,6 @@ def _against_timesteps(
             means = [one for _, one in known]
             draw_points(axis, [row.timesteps for row, _ in known], means, style, number)
         ends.append(LineEnd(short_name(name), last, style))
-    axis.set_xticks(steps, [str(one) for one in steps])
-    axis.minorticks_off()
     axis.set_xlabel("time steps T")
     axis.grid(axis="y")
     return ends

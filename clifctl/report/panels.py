@@ -177,6 +177,15 @@ def logarithmic(axis: Any) -> None:
     axis.xaxis.set_minor_formatter(NullFormatter())
 
 
+def counts_below(axis: Any, counts: Sequence[int]) -> None:
+    """Mark numbers of time steps on the x axis, before anything is drawn there. Few and many are on
+    a logarithmic one: they would lie on each other."""
+    if max(counts) >= 8 * min(counts):
+        axis.set_xscale("log", base=2)
+    axis.set_xticks(counts, [str(one) for one in counts])
+    axis.minorticks_off()
+
+
 def names_below(axis: Any, names: Sequence[str]) -> None:
     """Write `names` below the places 0, 1, ... of the x axis: slanted, or upright, where they would
     overlap."""

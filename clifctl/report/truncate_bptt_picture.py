@@ -5,7 +5,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from clifctl.amounts import counted
-from clifctl.report.panels import bare, draw_points, spread_in_words, write_in_cells
+from clifctl.report.panels import (
+    bare,
+    counts_below,
+    draw_points,
+    spread_in_words,
+    write_in_cells,
+)
 from clifctl.report.pictures import (
     Layout,
     LineEnd,
@@ -68,6 +74,7 @@ def _against_window(axis: Any, result: TruncationResult, quantity: _Quantity) ->
     cells = _cells(result, quantity.name)
     taus = list(dict.fromkeys(row.tau for row in result.rows))
     ends = []
+    counts_below(axis, sorted({row.window for row in result.rows}))
     styles = series_styles(neuron_style(result.neuron), len(taus))
     for number, (tau, style) in enumerate(zip(taus, styles, strict=True)):
         known = [(window, one) for (of, window), one in cells.items() if of == tau]
@@ -75,7 +82,6 @@ def _against_window(axis: Any, result: TruncationResult, quantity: _Quantity) ->
             means = [one for _, one in known]
             draw_points(axis, [window for window, _ in known], means, style, number)
             ends.append(LineEnd(f"tau = {tau:g}", known[-1][1].mean, style))
-    axis.set_xticks(list(dict.fromkeys(row.window for row in result.rows)))
     axis.set_xlabel("window k [time steps]")
     axis.set_ylabel(quantity.label.replace(", ", ",\n"))
     axis.grid(axis="y")
