@@ -76,7 +76,7 @@ def fashion() -> dict[str, str]:
         "readme": _sets(sets),
         "baselines": _baselines(),
         "fashion-full": _sets(full),
-        "sequences": _sets(sequences),
+        "sequences": _sets(sequences, "task"),
         "mnist1d": _differences("mnist1d.recurrent", of_clif),
         "fashion-rows": _differences(f"{h}.rows", of_clif),
         "fashion-pair": _neurons(f"{h}.pair", ("lif", "clif")),
@@ -93,10 +93,10 @@ def fashion() -> dict[str, str]:
     }
 
 
-def _sets(sets: Mapping[str, str]) -> str:
+def _sets(sets: Mapping[str, str], what: str = "recipe") -> str:
     difference = ("accuracy", "accuracy.interval", "accuracy.p", "accuracy.wins")
     return table(
-        "recipe | CLIF [%] | LIF [%] | CLIF - LIF [points] | 95 % interval | p | higher in",
+        f"{what} | CLIF [%] | LIF [%] | CLIF - LIF [points] | 95 % interval | p | higher in",
         [
             [name, f"{{{at}.clif.accuracy}}", f"{{{at}.lif.accuracy}}"]
             + [f"{{{at}.clif.over.{part}}}" for part in difference]

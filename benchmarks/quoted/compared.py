@@ -67,11 +67,8 @@ def windows(document: dict[str, Any]) -> dict[str, str]:
 
 
 def run(document: dict[str, Any]) -> dict[str, str]:
-    """Of one training run `accuracy`, and `epoch`, the seconds of the clock an epoch takes."""
-    return {
-        "accuracy": number(document["accuracy_percent_last"], 2),
-        "epoch": number(document["total_seconds"] / document["epochs"]),
-    }
+    """The `accuracy` of one training run."""
+    return {"accuracy": number(document["accuracy_percent_last"], 2)}
 
 
 def baseline(document: dict[str, Any]) -> dict[str, str]:
@@ -89,11 +86,15 @@ def _summary(summary: dict[str, Any]) -> dict[str, str]:
         if summary.get(key)
     }
     kept = summary["kept_for_backward_bytes"]
-    return found | {
-        "rate_mean": number((summary["firing_rate"] or {"mean": None})["mean"], 3),
-        "parameters": number(summary["parameters"]),
-        "kept_mib": number(kept and kept / MIB, 2),
-    }
+    return (
+        {"rate": "-"}
+        | found
+        | {  # an ANN has none
+            "rate_mean": number((summary["firing_rate"] or {"mean": None})["mean"], 3),
+            "parameters": number(summary["parameters"]),
+            "kept_mib": number(kept and kept / MIB, 2),
+        }
+    )
 
 
 def _differences(differences: dict[str, Any]) -> dict[str, str]:

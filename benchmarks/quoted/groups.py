@@ -156,6 +156,15 @@ def _fashion(images: str, rows: str) -> list[Step]:
     ]
 
 
+def _connections() -> list[Step]:
+    """An epoch of 10,000 images: what spikes save."""
+    train = "clifctl train fashion_mnist_snn5 data.limit=10000 train.epochs=1 --threads 1"
+    return [
+        Step("events", f"{train} --out events"),
+        Step("dense", f"{train} --connections dense --out dense"),
+    ]
+
+
 def _one(label: str, command: str) -> list[Step]:
     return [Step(label, command)]
 
@@ -192,6 +201,7 @@ GROUPS: dict[str, list[Step]] = {
         Step("hour", "python baselines.py fashion_mnist_snn5 timesteps=1 data.limit=10000"),
         Step("images", "python baselines.py fashion_mnist_snn5 timesteps=1"),
     ],
+    "fashion-connections": _connections(),
     "fashion-hour": _fashion(_HOUR_IMAGES, _HOUR_ROWS),
     "fashion-night": _fashion("", ""),
     "convert": _convert(),

@@ -67,8 +67,12 @@ def figures_of(stored: Stored) -> dict[str, str]:
         if seconds and isinstance(runs := document.get("trials"), list):
             found["takes"] = f"{seconds / len(runs):.0f}"
         figures |= {f"{label}.{name}": text for name, text in found.items()}
-    converted = [document for document in results.values() if _is_conversion(document)]
-    return figures | looked_into.conversions(converted)
+    converted = {label: one for label, one in results.items() if _is_conversion(one)}
+    for name, labels in (("all", results), ("deployment", converted)):
+        spent = [stored.document["cpu_seconds"].get(label) for label in labels]
+        if spent and all(spent):
+            figures[f"{name}.core_minutes"] = number(sum(spent) / 60, 1)
+    return figures | looked_into.conversions(list(converted.values()))
 
 
 def _is_conversion(document: Document) -> bool:
@@ -96,8 +100,7 @@ def by_name(files: Sequence[Stored]) -> dict[str, str]:
         for group, stored in newest.items()
         for name, text in figures_of(stored).items()
     }
-    for estimate in (estimates.night, estimates.hour, estimates.pixels):
-        figures |= estimate(figures)
+    figures |= estimates.night(figures)
     return figures | _ranges([figures_of(stored) for stored in files if stored.group == "digits"])
 
 
