@@ -153,8 +153,8 @@ HEADERS["dvs_gesture_sdt"] = {
     "{transformer.kept_mib} MiB a sample."
 }
 HEADERS["fashion_mnist_snn5"] = {
-    "Expect": "test accuracy {fashion-night.pair.clif.accuracy} % (mean and standard error of seeds "
-    "0 to 3, last epoch); with neuron.name=lif {fashion-night.pair.lif.accuracy} %.",
+    "Expect": "test accuracy {fashion-night.pair.clif.accuracy} % (mean and standard error of "
+    "seeds 0 to 3, last epoch); with neuron.name=lif {fashion-night.pair.lif.accuracy} %.",
     "Takes": "about {fashion.images.epoch} s an epoch of two cores, the test images included "
     "({fashion.machine}).",
 }
