@@ -100,10 +100,9 @@ def test_splits_of_a_net_are_exact(neuron: str, trained: bool, formula: str) -> 
     ("neuron", "trained"),
     [
         ("clif", True),
-        ("lif neuron.reset=hard", False),
         *(
             pytest.param(*one, marks=pytest.mark.exhaustive)
-            for one in (("lif", True), ("clif", False))
+            for one in (("lif", True), ("lif neuron.reset=hard", False), ("clif", False))
         ),
     ],
 )

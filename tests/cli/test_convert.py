@@ -263,8 +263,10 @@ def test_layers_that_never_fire_are_named(clifctl: Run, hard: Path) -> None:
     [
         ("resnet18", ["data={{name: npz, root: {root}, shape: [3, 8, 8], classes: 4, "
                       "validation_share: 0.25}}", "timesteps=3", "train.batch_size=6"], (9, 8)),
-        ("vgg11", ["data={{name: cifar10, root: {root}}}", "timesteps=1", "neuron.tau=1.6",
-                   "neuron.v_threshold=0.7"], (8, 0)),
+        pytest.param(
+            "vgg11", ["data={{name: cifar10, root: {root}}}", "timesteps=1", "neuron.tau=1.6",
+                      "neuron.v_threshold=0.7"], (8, 0), marks=pytest.mark.exhaustive,
+        ),
     ],
 )  # fmt: skip
 def test_a_folded_net_goes_all_the_way(

@@ -185,7 +185,10 @@ def test_a_run_that_goes_on_is_the_run_that_was_not_interrupted(
     [
         ("train.accumulate=3", "train.clip_norm=0.5", "model.batch_norm=folded"),
         ("train.precision=float16", "train.drop_last=true", "train.tet_target=one_hot"),
-        ("train.optimizer=lamb", "train.decayed=weights", "train.lr=0.01", "neuron.window=1"),
+        pytest.param(
+            ("train.optimizer=lamb", "train.decayed=weights", "train.lr=0.01", "neuron.window=1"),
+            marks=pytest.mark.exhaustive,
+        ),
         pytest.param(
             (
                 *("train.optimizer=adamw", "train.lr=0.01", "train.schedule=timm_cosine"),
