@@ -34,7 +34,7 @@ Part = Callable[[int], slice]
 
 def as_floats(counts: Tensor) -> Tensor:
     """The Preparation of stored counts that the net sees as they are."""
-    if counts.device.type == "cpu":
+    if not is_gpu(counts.device):
         # numpy asks the system for large pages: a third of the time, which is that of new memory.
         return torch.from_numpy(counts.numpy().astype(np.float32))
     return counts.to(torch.float32)
