@@ -341,7 +341,8 @@ def _cross_field_problems(document: dict[str, Any]) -> list[Problem]:
     asked = f" = {timesteps}: "
     if data and data.timesteps and timesteps != data.timesteps:
         has = counted(data.timesteps, "time step")
-        problems.append(Problem("timesteps", f"{asked}{_of_data(document)} has {has}"))
+        said = f"{asked}{_of_data(document)} has {has} (add timesteps={data.timesteps})"
+        problems.append(Problem("timesteps", said))
     if data and data.max_timesteps and timesteps > data.max_timesteps:
         said = f"{asked}{_of_data(document)} has at most {data.max_timesteps}"
         problems.append(Problem("timesteps", said))

@@ -9,7 +9,7 @@ from clifctl.results.convert import DeployedRow, DeployResult, NirResult, Reader
 from clifctl.results.quantities import FIRING_RATE
 
 _CHOICE = {
-    "validation": ("held out", "Chosen on training data that were held out."),
+    "validation": ("held out", "Chosen on the validation split."),
     "train": (
         "train",
         "Chosen on the data that the net was trained on (in-sample): none were held out.",

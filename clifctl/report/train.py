@@ -12,7 +12,7 @@ from clifctl.results.train import TimeShares, TrainPlan, TrainResult
 
 _CHOSEN = {
     "test": "The best epoch is chosen on the test set, as the paper does: report the last one.",
-    "validation": "The best epoch is chosen on training data that were held out.",
+    "validation": "The best epoch is chosen on the validation split.",
 }
 
 
