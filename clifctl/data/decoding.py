@@ -36,6 +36,8 @@ UNREAD = frozenset(
 )
 # Of any image that a recipe may ask for. A decoder may hold a whole file, of 8 bytes a pixel.
 MOST_PIXELS = 4096**2
+# A strip whose shorter side is brought to the size of a net takes as many times its memory.
+MOST_RATIO = 20
 MOST_BYTES = 8 * MOST_PIXELS + 32 * MIB
 MOST_THREADS = 8  # PIL decodes outside Python's lock
 ORIENTATION = 0x0112  # EXIF's: 1 is upright
@@ -193,10 +195,17 @@ def _read(path: Path, place: Place, channels: int, size: int, fit: Fit | None) -
 
 
 def _require_few_pixels(image: Any, path: Path, place: Place) -> None:
+    """Raise DataError for an image that takes too much memory, as it is or resized."""
     if image.width * image.height > MOST_PIXELS:
         raise place.error(
             f"'{path}' has {image.width}x{image.height} pixels, too many to be read",
             hint="resize the images beforehand",
+        )
+    if max(image.size) > MOST_RATIO * min(image.size):
+        raise place.error(
+            f"'{path}' has {image.width}x{image.height} pixels: one side is more than "
+            f"{MOST_RATIO} times as long as the other",
+            hint="crop it beforehand, or remove it",
         )
 
 

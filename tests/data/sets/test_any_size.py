@@ -106,6 +106,9 @@ def test_grey_and_what_is_too_large(own: Path, tmp_path: Path) -> None:
     Image.new("L", (5000, 4000)).save(own / "test/dog/4.png")
     with pytest.raises(DataError, match=r"dog/4.png' has 5000x4000 pixels, too many to be read"):
         list(batches(load(own).test, 10))
+    Image.new("L", (1, 4000)).save(own / "test/dog/4.png")  # 256 x 1,024,000 to be cropped
+    with pytest.raises(DataError, match=r"dog/4.png' has 1x4000 pixels: one side is more than 20"):
+        list(batches(load(own).test, 10))
 
 
 def test_classes_and_size_are_found_and_stand_in_the_recipe(
