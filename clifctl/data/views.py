@@ -69,6 +69,16 @@ class ViewOptions(DataOptions):
         return self
 
     @model_validator(mode="after")
+    def _events_are_counted_as_they_are(self) -> Self:
+        for key in ("mean", "std"):  # of the sets that have them
+            given = getattr(self, key, None)
+            if self.view == "events" and given is not None:
+                raise ValueError(
+                    f"{key} = {list(given)}: is of images, and view=events shows events"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _pixels_have_an_order(self) -> Self:
         if self.permutation_seed is not None and self.view != "pixels":
             raise ValueError(

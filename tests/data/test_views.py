@@ -243,6 +243,11 @@ def test_what_a_camera_cannot_see_is_refused(tmp_path: Path) -> None:
         ("cifar10", ["view=events", "augmentation=plain"], "augmentation = 'plain' is of images"),
         ("mnist", ["jitter=0.1"], "jitter = 0.1: is of the camera of view=events, the view is im"),
         ("npz", ["view=events", "shape=[2,4,4]", "classes=2"], "images of 1 or 3 channels"),
+        (
+            "npz",
+            ["view=events", "shape=[3,4,4]", "classes=2", "mean=[0.5]", "std=[0.1]"],
+            "mean = [0.5]: is of images, and view=events shows events",
+        ),
         ("mnist", ["view=events", "timesteps=49"], "data.view=events has at most 48"),
     ):
         with pytest.raises(RecipeError) as caught:
