@@ -56,9 +56,6 @@ def fashion() -> dict[str, str]:
         "`fashion_mnist_rows_mlp`, the size of an hour": f"{h}.rows",
         "`mnist1d_mlp`": "mnist1d.recurrent",
     }
-    full = {
-        "`fashion_mnist_snn5`": "fashion-night.pair",
-    }
     sequences = {
         "MNIST-1D, T = 40, eight seeds": "mnist1d.recurrent",
         "adding, T = 50": "sequences.adding",
@@ -74,7 +71,7 @@ def fashion() -> dict[str, str]:
     return {
         "readme": _sets(sets),
         "baselines": _baselines(),
-        "fashion-full": _sets(full),
+        "fashion-full": _neurons("fashion-night.pair", ("lif", "clif")),
         "fashion-full-pair": _differences("fashion-night.pair", of_clif),
         "sequences": _sets(sequences, "task"),
         "mnist1d": _differences("mnist1d.recurrent", of_clif),

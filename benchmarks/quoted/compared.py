@@ -85,16 +85,13 @@ def _summary(summary: dict[str, Any]) -> dict[str, str]:
         for name, (key, digits) in QUANTITIES.items()
         if summary.get(key)
     }
+    found.setdefault("rate", "-")  # an ANN has none
     kept = summary["kept_for_backward_bytes"]
-    return (
-        {"rate": "-"}
-        | found
-        | {  # an ANN has none
-            "rate_mean": number((summary["firing_rate"] or {"mean": None})["mean"], 3),
-            "parameters": number(summary["parameters"]),
-            "kept_mib": number(kept and kept / MIB, 2),
-        }
-    )
+    return found | {
+        "rate_mean": number((summary["firing_rate"] or {"mean": None})["mean"], 3),
+        "parameters": number(summary["parameters"]),
+        "kept_mib": number(kept and kept / MIB, 2),
+    }
 
 
 def _differences(differences: dict[str, Any]) -> dict[str, str]:
