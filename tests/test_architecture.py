@@ -292,7 +292,7 @@ LONG = {
     "cli/train.py:register": "the command's signature: a parameter for each option",
     "cli/train.py:train": "its signature: a parameter for each option",
     "experiments/energy.py": "one command from its sources to rows, the published ones beside them",
-    "kernels/spikes/arithmetic.py": "products, sums and pools of spikes, each with its gradient and its window",
+    "kernels/spikes/arithmetic.py": "what may be done with spikes, with gradients and windows",
     "kernels/spikes/tensor.py": "a subclass of torch.Tensor, and all that torch asks of it",
     "report/render.py": "what a report is made of, and each format that it is written in",
 }
